@@ -1,0 +1,93 @@
+"""Every attribute, metadata key and metric name the package writes, once.
+
+The GenAI names follow the (development) GenAI semantic conventions; the published
+``opentelemetry-semantic-conventions`` package marks its copies as moved, so they are kept here.
+``langsmith.*`` and ``ls_*`` names are those of LangSmith's OpenTelemetry page and its own client.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+INTEGRATION: Final = "otel-realtime"
+ROOT_NAME: Final = "realtime_session"
+
+# --- LangSmith: run fields -------------------------------------------------------------------
+LS_TRACE_ID: Final = "langsmith.trace.id"
+LS_SPAN_ID: Final = "langsmith.span.id"
+LS_PARENT_ID: Final = "langsmith.span.parent_id"
+LS_DOTTED_ORDER: Final = "langsmith.span.dotted_order"
+LS_PROJECT: Final = "langsmith.trace.session_name"
+LS_KIND: Final = "langsmith.span.kind"
+LS_TAGS: Final = "langsmith.span.tags"
+LS_USAGE: Final = "langsmith.usage_metadata"
+LS_METADATA: Final = "langsmith.metadata."
+LS_THREAD_ID: Final = LS_METADATA + "thread_id"
+
+KIND_CHAIN: Final = "chain"
+KIND_LLM: Final = "llm"
+KIND_TOOL: Final = "tool"
+
+# --- who may deliver a span to LangSmith ---------------------------------------------------------
+LEG: Final = "otel_realtime.langsmith.leg"
+LEG_DIRECT: Final = "direct"
+LEG_COLLECTOR: Final = "collector"
+LEG_NONE: Final = "none"
+ROOT_MARKER: Final = "otel_realtime.langsmith.root"
+ROOT_BY_RUNS_API: Final = "runs_api"
+
+# --- GenAI conventions ---------------------------------------------------------------------------
+PROMPT: Final = "gen_ai.prompt"
+COMPLETION: Final = "gen_ai.completion"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+SYSTEM: Final = "gen_ai.system"
+CONVERSATION_ID: Final = "gen_ai.conversation.id"
+REALTIME_SESSION_ID: Final = "gen_ai.realtime_session.id"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+OUTPUT_TYPE: Final = "gen_ai.output.type"
+USAGE: Final = "gen_ai.usage."
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+TOOL_RESULT: Final = "gen_ai.tool.call.result"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+ERROR_TYPE: Final = "error.type"
+
+# --- our own -----------------------------------------------------------------------------------
+OURS: Final = "otel_realtime."
+APP_METADATA: Final = "otel_realtime.metadata."
+TURN: Final = "otel_realtime.turn"
+AUDIO_OFFSET: Final = "otel_realtime.audio_offset_ms"
+EVENT_TYPE: Final = "otel_realtime.event.type"
+EVENT_ID: Final = "otel_realtime.event.id"
+EVENT_RECEIVED_AT: Final = "otel_realtime.event.received_at_s"
+ITEM_ID: Final = "otel_realtime.item.id"
+OUR_RESPONSE_ID: Final = "otel_realtime.response.id"
+CALL_ID: Final = "otel_realtime.call.id"
+RESPONSE_STATUS: Final = "otel_realtime.response.status"
+RESPONSE_STATUS_REASON: Final = "otel_realtime.response.status_reason"
+TIME_TO_FIRST_AUDIO: Final = "otel_realtime.time_to_first_audio_ms"
+VOICE_TO_VOICE: Final = "otel_realtime.voice_to_voice_ms"
+GENERATED: Final = "otel_realtime.generated_ms"
+HEARD: Final = "otel_realtime.heard_ms"
+HEARD_SOURCE: Final = "otel_realtime.heard_source"
+INTERRUPTED: Final = "otel_realtime.interrupted"
+CONTEXT_ITEMS: Final = "otel_realtime.context_items"
+OUT_OF_BAND: Final = "otel_realtime.out_of_band"
+TRANSCRIPTION_SECONDS: Final = "otel_realtime.transcription.seconds"
+
+# --- metadata keys LangSmith's own voice code uses ---------------------------------------------
+ATTACH_STATUS: Final = "ls_audio_attach_status"
+RECORDING_STARTED_AT: Final = "ls_audio_recording_started_at"
+RECORDING_START_OFFSET: Final = "ls_audio_recording_start_offset_ms"
+ATTACHMENT_NAME: Final = "conversation"  # LangSmith's clients skip names with a "."

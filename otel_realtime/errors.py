@@ -1,0 +1,35 @@
+"""What can go wrong when the package is called, as opposed to when it watches.
+
+Watching a conversation never raises; these come from set-up, commands and files::
+
+    OtelRealtimeError
+    ├── ConfigError        a setting or an environment variable cannot be used
+    ├── RecordingError     a recording on disk cannot be read or rendered
+    └── DeliveryError      LangSmith refused or could not be reached
+"""
+
+from __future__ import annotations
+
+
+class OtelRealtimeError(Exception):
+    """Base of every error this package raises."""
+
+
+class ConfigError(OtelRealtimeError):
+    """A setting, an argument or an environment variable that cannot be used."""
+
+
+class RecordingError(OtelRealtimeError):
+    """A recording on disk that cannot be read or rendered."""
+
+
+class DeliveryError(OtelRealtimeError):
+    """A request to LangSmith that was refused or did not get through.
+
+    Attributes:
+        status: the HTTP status, or None when there was no answer.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
