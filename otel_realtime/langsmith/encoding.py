@@ -1,0 +1,215 @@
+"""Spans as LangSmith gets them: restamped copies, encoded into requests of bounded size.
+
+The app's exporters see the spans as they are; what would show or count twice in LangSmith is left
+out of the copies only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Status
+
+from otel_realtime.attributes import (
+    COMPLETION,
+    INPUT_MESSAGES,
+    LS_USAGE,
+    OUTPUT_MESSAGES,
+    PROMPT,
+    RESPONSE_ID,
+    USAGE,
+)
+from otel_realtime.langsmith.payload import clean_int, clean_text
+from otel_realtime.langsmith.stamping import OUR_SCOPE, Stamp
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+logger = logging.getLogger(__name__)
+
+#: LangSmith's own servers may take more; a self-hosted one takes 25 MB, a proxy perhaps less.
+MAX_REQUEST_BYTES: Final = 4_000_000
+_SPAN_BYTES: Final = 600  # ids, times and stamps
+_DUPLICATES: Final = ((INPUT_MESSAGES, PROMPT), (OUTPUT_MESSAGES, COMPLETION))
+_USAGE_PREFIXES: Final = (USAGE, LS_USAGE, "llm.token_count.", "llm.usage.")
+
+Entry = tuple[ReadableSpan, Stamp]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One request to come.
+
+    Attributes:
+        body: gzipped protobuf.
+        spans: how many spans are in it.
+        first: number of its first span in the order of arrival.
+    """
+
+    body: bytes
+    spans: int
+    first: int
+
+
+def estimated_bytes(span: ReadableSpan) -> int:
+    """Return roughly what a span holds in memory; cheap enough for the app's task."""
+    attributes = span.attributes
+    if not attributes:
+        return _SPAN_BYTES
+    return _SPAN_BYTES + sum(len(v) for v in attributes.values() if isinstance(v, str))
+
+
+def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
+    """Return LangSmith's copy of a span, which always encodes."""
+    attributes = _clean_attributes(span.attributes)
+    for duplicate, original in _DUPLICATES:
+        if original in attributes:
+            attributes.pop(duplicate, None)
+    if _counts_twice(span, attributes, stamp):
+        attributes = {k: v for k, v in attributes.items() if not k.startswith(_USAGE_PREFIXES)}
+    attributes.update(stamp.attributes())
+    return ReadableSpan(
+        name=clean_text(span.name) or "unnamed",
+        context=span.get_span_context(),
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=[_clean_event(event) for event in span.events],
+        links=span.links,
+        kind=span.kind,
+        status=_clean_status(span.status),
+        start_time=int(span.start_time or 0),
+        end_time=int(span.end_time or span.start_time or 0),
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _counts_twice(span: ReadableSpan, attributes: Mapping[str, Any], stamp: Stamp) -> bool:
+    """Tell whether another instrumentation repeats the usage of a Realtime response."""
+    scope = span.instrumentation_scope
+    if scope is not None and scope.name.startswith(OUR_SCOPE):
+        return False
+    return attributes.get(RESPONSE_ID) in stamp.trace.responses
+
+
+def _clean_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        clean_text(str(key)): _clean_value(value)
+        for key, value in (attributes or {}).items()
+        if value is not None
+    }
+
+
+def _clean_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, (bool, float, bytes)):
+        return value
+    if isinstance(value, int):
+        return clean_int(value)
+    if isinstance(value, Mapping):
+        return _clean_attributes(value)
+    if isinstance(value, Sequence):
+        return [_clean_value(item) for item in value if item is not None]
+    return clean_text(str(value))
+
+
+def _clean_event(event: Event) -> Event:
+    return Event(clean_text(event.name), _clean_attributes(event.attributes), event.timestamp)
+
+
+def _clean_status(status: Status) -> Status:
+    if not status.description:
+        return status
+    return Status(status.status_code, clean_text(status.description))
+
+
+def encode(entries: Sequence[Entry], first: int) -> tuple[list[Batch], int]:
+    """Encode spans into requests.
+
+    Args:
+        entries: spans with their stamps, in order.
+        first: number of the first one in the order of arrival.
+
+    Returns:
+        The batches, and how many spans could not be encoded at all.
+    """
+    spans: list[ReadableSpan] = []
+    lost = 0
+    for span, stamp in entries:
+        try:
+            spans.append(prepare(span, stamp))
+        except Exception as error:  # noqa: BLE001 - one span of the app's must not cost the others
+            logger.warning("span %r cannot be sent to LangSmith: %s", span.name, error)
+            lost += 1
+    batches: list[Batch] = []
+    lost += _encode_into(batches, spans, first)
+    return batches, lost
+
+
+def _encode_into(batches: list[Batch], spans: list[ReadableSpan], first: int) -> int:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    if not spans:
+        return 0
+    try:
+        request = encode_spans(spans)
+    except Exception as error:  # noqa: BLE001 - find the span that does not encode, keep the rest
+        if len(spans) == 1:
+            logger.warning("span %r cannot be sent to LangSmith: %s", spans[0].name, error)
+            return 1
+    else:
+        if len(spans) == 1 or request.ByteSize() <= MAX_REQUEST_BYTES:
+            batches.append(_packed(request, len(spans), first))
+            return 0
+    middle = len(spans) // 2
+    lost = _encode_into(batches, spans[:middle], first)
+    return lost + _encode_into(batches, spans[middle:], first)
+
+
+def _packed(request: ExportTraceServiceRequest, spans: int, first: int) -> Batch:
+    return Batch(gzip.compress(request.SerializeToString(), 5), spans, first)
+
+
+def split(batch: Batch) -> list[Batch]:
+    """Return a batch in two halves, for a server that takes less at once."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    request = ExportTraceServiceRequest.FromString(gzip.decompress(batch.body))
+    middle = batch.spans // 2
+    halves = []
+    for wanted in (range(middle), range(middle, batch.spans)):
+        half = ExportTraceServiceRequest()
+        _copy_spans(request, half, wanted)
+        halves.append(_packed(half, len(wanted), batch.first))
+    return halves
+
+
+def _copy_spans(
+    request: ExportTraceServiceRequest, half: ExportTraceServiceRequest, wanted: range
+) -> None:
+    for numbered in _numbered(request):
+        resource, scope, spans = numbered
+        chosen = [span for number, span in spans if number in wanted]
+        if not chosen:
+            continue
+        resource_spans = half.resource_spans.add(schema_url=resource.schema_url)
+        resource_spans.resource.CopyFrom(resource.resource)
+        scope_spans = resource_spans.scope_spans.add(schema_url=scope.schema_url)
+        scope_spans.scope.CopyFrom(scope.scope)
+        scope_spans.spans.extend(chosen)
+
+
+def _numbered(
+    request: ExportTraceServiceRequest,
+) -> Iterator[tuple[Any, Any, Iterable[tuple[int, Any]]]]:
+    number = 0
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            yield resource, scope, list(enumerate(scope.spans, number))
+            number += len(scope.spans)

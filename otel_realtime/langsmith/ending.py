@@ -1,0 +1,66 @@
+"""The end of a root run until LangSmith has it: what is said, and which file goes along."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from otel_realtime.langsmith.runs import Recording, RunClosing
+
+logger = logging.getLogger(__name__)
+
+Render = Callable[[], "Recording | None"]
+OnDone = Callable[[bool, str], None]
+
+
+class End:
+    """What is known of a run's end, and which file is to go along."""
+
+    def __init__(
+        self, closing: RunClosing, render: Render | None, on_done: OnDone | None, limit: int
+    ) -> None:
+        self.closing = closing
+        self.on_done = on_done
+        self.failures = 0
+        self.status = "none"
+        self.attached: Recording | None = None
+        self._render = render
+        self._limit = limit
+
+    def prepare(self) -> None:
+        """Render the recording, once, and choose the file to attach."""
+        render, self._render = self._render, None
+        if render is not None:
+            self._choose(_rendered(render))
+
+    def shrink(self) -> None:
+        """Use the next smaller file after LangSmith found this one too large."""
+        smaller = None if self.attached is None else self.attached.smaller
+        self._choose(None if smaller is None else _rendered(smaller), otherwise="too_large")
+
+    def detach(self, status: str) -> None:
+        """Send the end without the recording."""
+        self.attached, self.status = None, status
+
+    def _choose(self, recording: Recording | None, otherwise: str = "none") -> None:
+        while recording is not None and recording.path is not None:
+            try:
+                size = recording.path.stat().st_size
+            except OSError as error:
+                logger.warning("the recording cannot be read: %s", error)
+                self.detach("failed")
+                return
+            if size <= self._limit:
+                self.attached, self.status = recording, "attached"
+                return
+            otherwise = "too_large"
+            recording = None if recording.smaller is None else _rendered(recording.smaller)
+        self.detach(otherwise if recording is None else recording.status)
+
+
+def _rendered(render: Render) -> Recording | None:
+    try:
+        return render()
+    except Exception as error:
+        logger.warning("the recording could not be rendered: %s", error, exc_info=True)
+        return Recording(status="failed")
