@@ -1,0 +1,88 @@
+"""An observer and sinks that write down what the tap tells them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from otel_realtime.tap import Close, Handshake
+
+
+class RecordingSink:
+    """Keeps the frames and the closes of one conversation, and who told them."""
+
+    def __init__(self, let_go_after: int | None = None) -> None:
+        self.asked = 0
+        self.received_frames: list[str | bytes] = []
+        self.sent_frames: list[str | bytes] = []
+        self.closes: list[Close] = []
+        self.closed_in: list[object] = []
+        self.teller: Callable[[], object] = threading.get_ident
+        self.calls_after_let_go = 0
+        self._let_go_after = let_go_after
+        self._gone = False
+
+    @property
+    def received_text(self) -> list[str]:
+        return [text(frame) for frame in self.received_frames]
+
+    def before_receive(self) -> None:
+        self.calls_after_let_go += self._gone
+        self.asked += 1
+
+    def received(self, frame: str | bytes) -> None:
+        self.calls_after_let_go += self._gone
+        self.received_frames.append(frame)
+
+    def sent(self, frame: str | bytes) -> None:
+        self.calls_after_let_go += self._gone
+        self.sent_frames.append(frame)
+
+    def closed(self, close: Close) -> None:
+        self.calls_after_let_go += self._gone
+        self.closed_in.append(self.teller())
+        self.closes.append(close)
+
+    def let_go(self) -> bool:
+        count = len(self.received_frames)
+        self._gone = self._let_go_after is not None and count >= self._let_go_after
+        return self._gone
+
+
+class RecordingObserver:
+    """Opens a recording sink for each connection, unless it was made to decline."""
+
+    def __init__(self, *, declines: bool = False, let_go_after: int | None = None) -> None:
+        self.handshakes: list[Handshake] = []
+        self.refusals: list[Handshake] = []
+        self.sinks: list[RecordingSink] = []
+        self.sdk_sinks: list[object] = []
+        self._declines = declines
+        self._let_go_after = let_go_after
+
+    def opened(self, handshake: Handshake, *, sdk: bool) -> RecordingSink | None:
+        self.handshakes.append(handshake)
+        if self._declines:
+            return None
+        sink = RecordingSink(self._let_go_after)
+        self.sinks.append(sink)
+        if sdk:
+            self.sdk_sinks.append(sink)
+        return sink
+
+    def refused(self, handshake: Handshake) -> None:
+        self.refusals.append(handshake)
+
+    def is_sdk(self, sink: object) -> None:
+        self.sdk_sinks.append(sink)
+
+    @property
+    def sink(self) -> RecordingSink:
+        """The only conversation there was."""
+        (sink,) = self.sinks
+        return sink
+
+
+def text(frame: str | bytes) -> str:
+    """A frame as text; the SDK asks for bytes, the library gives text."""
+    return frame if isinstance(frame, str) else frame.decode()
