@@ -1,0 +1,104 @@
+"""The demo's voices: small mu-law files, decoded to what the Realtime API speaks (PCM16, 24 kHz)."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+VOICES: Final = Path(__file__).parent / "voices"
+RATE_HZ: Final = 24_000
+"""Samples a second on the wire of the Realtime API."""
+BYTES_PER_MS: Final = RATE_HZ * 2 // 1000
+FILE_RATE_HZ: Final = 16_000
+MULAW: Final = 7
+"""WAVE_FORMAT_MULAW."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Something one side says.
+
+    Attributes:
+        text: the words.
+        pcm: the sound: mono little-endian PCM16 at 24 kHz.
+    """
+
+    text: str
+    pcm: bytes
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes to say."""
+        return len(self.pcm) / (RATE_HZ * 2)
+
+
+def script() -> dict[str, dict[str, Any]]:
+    """Name of each utterance -> its text, voice and tempo."""
+    loaded: dict[str, dict[str, Any]] = json.loads((VOICES / "script.json").read_text("utf-8"))
+    return loaded
+
+
+@cache
+def utterance(name: str) -> Utterance:
+    """Load one utterance of ``voices/script.json``.
+
+    Raises:
+        KeyError: there is no such utterance.
+    """
+    text = script()[name]["text"]
+    codes = _mulaw_codes((VOICES / f"{name}.wav").read_bytes())
+    return Utterance(text=text, pcm=_to_wire_rate(mulaw_table()[codes]))
+
+
+def silence(duration_s: float) -> bytes:
+    """PCM16 at 24 kHz of nothing."""
+    return bytes(2 * round(duration_s * RATE_HZ))
+
+
+def tone(frequency_hz: float, duration_s: float, *, level: float = 0.25) -> bytes:
+    """A sine as PCM16 at 24 kHz; ``level`` is its peak, 1 being full scale."""
+    moments = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
+    wave = np.sin(2 * np.pi * frequency_hz * moments) * level * 32767
+    return np.round(wave).astype("<i2").tobytes()
+
+
+@lru_cache(maxsize=1)
+def mulaw_table() -> npt.NDArray[np.float64]:
+    """Value of each of the 256 mu-law codes (G.711), 1.0 being full scale."""
+    code = ~np.arange(256) & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
+    return np.where(code & 0x80, -magnitude, magnitude) / 32768
+
+
+def _mulaw_codes(data: bytes) -> npt.NDArray[np.uint8]:
+    """The samples of a mono 16 kHz mu-law WAV file (``wave`` reads no mu-law).
+
+    Raises:
+        ValueError: the file is something else.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise ValueError("not a WAV file")
+    chunks: dict[bytes, bytes] = {}
+    position = 12
+    while position + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, position)
+        chunks[name] = data[position + 8 : position + 8 + size]
+        position += 8 + size + size % 2
+    if struct.unpack_from("<HHI", chunks[b"fmt "]) != (MULAW, 1, FILE_RATE_HZ):
+        raise ValueError("not mono mu-law at 16 kHz")
+    return np.frombuffer(chunks[b"data"], np.uint8)
+
+
+def _to_wire_rate(samples: npt.NDArray[np.float64]) -> bytes:
+    """16 kHz -> 24 kHz PCM16 by zero-padding the spectrum (the ends are silent, so it may wrap)."""
+    even = samples[: len(samples) - len(samples) % 2]
+    spectrum = np.fft.rfft(even)
+    stretched = np.fft.irfft(spectrum, len(even) * 3 // 2) * 1.5
+    return np.clip(np.round(stretched * 32767), -32768, 32767).astype("<i2").tobytes()
