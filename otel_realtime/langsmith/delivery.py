@@ -311,7 +311,7 @@ class _Patch:
     def _try(self) -> Answer | None:
         """Send once; None when the recording could not be read and is left out from now on."""
         end, opening = self._end, self._root.opening
-        metadata: dict[str, Any] = {**opening.metadata, **end.closing.metadata}
+        metadata: dict[str, Any] = {**opening.metadata, **end.metadata}
         metadata[ATTACH_STATUS] = end.status
         try:
             answer = self._owner.client().patch(opening, end.closing, metadata, end.attached)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from otel_realtime.langsmith.runs import Recording, RunClosing
 
@@ -24,6 +25,7 @@ class End:
         self.failures = 0
         self.status = "none"
         self.attached: Recording | None = None
+        self.metadata: dict[str, Any] = dict(closing.metadata)
         self._render = render
         self._limit = limit
 
@@ -43,6 +45,8 @@ class End:
         self.attached, self.status = None, status
 
     def _choose(self, recording: Recording | None, otherwise: str = "none") -> None:
+        if recording is not None:
+            self.metadata.update(recording.metadata)
         while recording is not None and recording.path is not None:
             try:
                 size = recording.path.stat().st_size

@@ -75,12 +75,14 @@ class Recording:
         status: ``ls_audio_attach_status`` without an attachment (``none``, ``disabled``, ...);
             with one it is replaced by what became of it.
         smaller: makes a smaller file of the same recording when this one is too large.
+        metadata: what only rendering told, merged over the run's.
     """
 
     path: Path | None = None
     mime: str = WAV
     status: str = "none"
     smaller: Callable[[], Recording | None] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunsClient:

@@ -280,7 +280,7 @@ class ConversationProcessor(SpanProcessor):
             self._table.add(context.span_id, alias)
             return
         own = run_id(context.span_id)
-        order = dotted_order(span.start_time or 0, own, above.dotted_order)
+        order = dotted_order(int(span.start_time or 0), own, above.dotted_order)
         stamp = Stamp(trace, own, above.run_id, order)
         self._table.add(context.span_id, stamp)
         attributes = stamp.attributes()
