@@ -154,6 +154,7 @@ class Tap:
         self.patches = Patches(socket)
         self._asks = ASKS
         self._closing = 0
+        self._failed = False
         self._closed_by_client = False
         self._error: BaseException | None = None
         self._cancel_watch: Callable[[], object] = _nothing
@@ -216,6 +217,7 @@ class Tap:
     @harmless
     def recv_failed(self) -> None:
         """`recv` raises in the app that the connection is closed."""
+        self._failed = True
         if self._closing:
             return  # close() ends the conversation, in the task that closes
         if not self.link.reconnects:
@@ -228,7 +230,7 @@ class Tap:
     @harmless
     def lost(self) -> None:
         """The transport is gone, seen by the library and perhaps by nobody else."""
-        if self._closing or self.link.ended:
+        if self._closing or self._failed or self.link.ended:
             return
         unread = self.unread()
         if unread or self.link.reconnects:
