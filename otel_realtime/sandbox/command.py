@@ -1,0 +1,71 @@
+"""``otel-realtime sandbox``: the sandbox in the foreground until Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import webbrowser
+from pathlib import Path
+
+from otel_realtime.sandbox.server import bind, server_for
+from otel_realtime.sandbox.store import Store
+from otel_realtime.settings import Settings
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8321
+
+_WELCOME = """\
+Sandbox on {url}  (data in {data_dir}; Ctrl-C ends it)
+
+Send to it instead of LangSmith:
+  export LANGSMITH_ENDPOINT={url} LANGSMITH_API_KEY=sandbox LANGSMITH_TRACING=true
+
+Broken rules of the contract: {url}/api/violations
+"""
+
+
+def run(
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    data_dir: Path | None = None,
+    open_browser: bool = False,
+) -> int:
+    """Serve until interrupted and return the exit code.
+
+    ``data_dir`` None keeps the data below the package's state directory.
+    """
+    folder = data_dir if data_dir is not None else Settings().state_dir / "sandbox"
+    try:
+        listener = bind(host, port)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {host}:{port}: {error.strerror or error}\n")
+        return 1
+    try:
+        store = Store(folder)
+    except OSError as error:
+        listener.close()
+        sys.stderr.write(f"cannot keep data in {folder}: {error.strerror or error}\n")
+        return 1
+    shown = "localhost" if host in ("0.0.0.0", "::") else host
+    url = f"http://{shown}:{listener.getsockname()[1]}"
+    sys.stdout.write(_WELCOME.format(url=url, data_dir=folder))
+    sys.stdout.flush()
+    server = server_for(store)
+    if open_browser:
+        threading.Thread(
+            target=_open_when_started, args=(server, url), name="otel-realtime-browser", daemon=True
+        ).start()
+    try:
+        server.run([listener])
+    except KeyboardInterrupt:
+        pass  # Ctrl-C is how it ends
+    finally:
+        store.close()
+    return 0
+
+
+def _open_when_started(server: object, url: str) -> None:
+    while not getattr(server, "started", False):
+        time.sleep(0.05)
+    webbrowser.open(url)

@@ -1,0 +1,49 @@
+"""Answers in the shape LangSmith's clients read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otel_realtime.sandbox.times import iso_time
+
+INFO: Final[Mapping[str, Any]] = {
+    "version": "otel-realtime-sandbox",
+    "instance_flags": {"zstd_compression_enabled": False},
+    "batch_ingest_config": {
+        "use_multipart_endpoint": True,
+        "scale_up_qsize_trigger": 1000,
+        "scale_up_nthreads_limit": 16,
+        "scale_down_nempty_trigger": 4,
+        "size_limit": 100,
+        "size_limit_bytes": 20_971_520,
+    },
+}
+
+
+def run_as_langsmith(run: Mapping[str, Any], project_id: str, tenant_id: str) -> dict[str, Any]:
+    """Return a stored run as ``GET /runs/{id}`` answers it."""
+    address = f"/o/{tenant_id}/projects/p/{project_id}/r/{run['id']}"
+    usage = run["usage"] if isinstance(run["usage"], Mapping) else {}
+    return {
+        "id": run["id"],
+        "name": run["name"],
+        "run_type": run["run_type"],
+        "trace_id": run["trace_id"],
+        "parent_run_id": run["parent_id"],
+        "dotted_order": run["dotted_order"],
+        "session_id": project_id,
+        "start_time": iso_time(run["start_ns"]),
+        "end_time": iso_time(run["end_ns"]),
+        "status": run["status"],
+        "error": run["error"],
+        "inputs": run["inputs"] or {},
+        "outputs": run["outputs"],
+        "extra": {**run["extra"], "metadata": run["metadata"]},
+        "tags": run["tags"],
+        "events": run["events"],
+        "prompt_tokens": usage.get("input_tokens", 0),
+        "completion_tokens": usage.get("output_tokens", 0),
+        "total_tokens": usage.get("total_tokens", 0),
+        "app_path": address,
+    }
