@@ -129,9 +129,7 @@ KEYED = {"api_key": "k"}
         ("auto", {**KEYED, "tracing": True, "sampling_rate": 0.6}, "direct", True),
     ],
 )
-def test_choice_of_leg(
-    setting: str, given: dict[str, object], leg: str, by_runs_api: bool
-) -> None:
+def test_choice_of_leg(setting: str, given: dict[str, object], leg: str, by_runs_api: bool) -> None:
     """Setting, key, tracing flag and sampling rate decide who delivers."""
     choice = choose_leg(setting, LangSmithConfig(**given), draw=0.5)  # type: ignore[arg-type]
     assert (choice.leg, choice.root_by_runs_api) == (leg, by_runs_api)

@@ -144,7 +144,9 @@ def test_a_span_of_another_trace_stays_untouched(rig: Rig) -> None:
 class RecordOnly(Sampler):
     """Records spans named ``hidden`` without sampling them."""
 
-    def should_sample(self, parent_context: Any, trace_id: int, name: str, *_: Any, **__: Any) -> Any:
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, *_: Any, **__: Any
+    ) -> Any:
         hidden = name == "hidden"
         return SamplingResult(Decision.RECORD_ONLY if hidden else Decision.RECORD_AND_SAMPLE)
 

@@ -25,6 +25,7 @@ class Reply:
     Attributes:
         cut_after: close the connection without an answer after this many bytes of the body.
         hold: wait for this event before answering.
+        discard: read the body block by block and keep none of it.
     """
 
     status: int = 202
@@ -32,6 +33,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
     hold: threading.Event | None = None
+    discard: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,9 @@ class LangSmithServer:
             handler.rfile.read(min(size, reply.cut_after))
             handler.close_connection = True
             return
+        if reply is not None and reply.discard:
+            while size:
+                size -= len(handler.rfile.read(min(size, 65_536)))
         headers = {key.lower(): value for key, value in handler.headers.items()}
         request = Request(handler.command, handler.path, headers, handler.rfile.read(size))
         self.requests.append(request)
