@@ -122,17 +122,26 @@ class Stamp:
         self.dotted_order = dotted_order
         self.ended = False
 
+    @property
+    def is_root(self) -> bool:
+        """Tell whether this is the conversation's root."""
+        return self.parent_run_id is None
+
     def attributes(self) -> dict[str, str]:
         """Return what the span must carry, whatever else it has lost."""
         trace = self.trace
-        written = {LS_THREAD_ID: trace.thread_id, LEG: trace.leg}
-        if trace.explicit:
-            written[LS_TRACE_ID] = trace.root_run_id
-            written[LS_SPAN_ID] = self.run_id
-            if self.parent_run_id is not None:
-                written[LS_PARENT_ID] = self.parent_run_id
-            written[LS_DOTTED_ORDER] = self.dotted_order
-            written[LS_PROJECT] = trace.project
+        if not trace.explicit:
+            return {LS_THREAD_ID: trace.thread_id, LEG: trace.leg}
+        written = {
+            LS_TRACE_ID: trace.root_run_id,
+            LS_SPAN_ID: self.run_id,
+            LS_DOTTED_ORDER: self.dotted_order,
+            LS_PROJECT: trace.project,
+            LS_THREAD_ID: trace.thread_id,
+            LEG: trace.leg,
+        }
+        if self.parent_run_id is not None:
+            written[LS_PARENT_ID] = self.parent_run_id
         return written
 
 
@@ -164,7 +173,7 @@ class StampTable:
         with self._lock:
             self._stamps[span_id] = stamp
             stamp.trace.span_ids.append(span_id)
-            if stamp.parent_run_id is None and not stamp.trace.ambient:
+            if stamp.is_root and not stamp.trace.ambient:
                 self._traces[stamp.trace.trace_id] = stamp.trace
 
     def ended(self, span_id: int, stamp: Stamp) -> None:
@@ -284,7 +293,7 @@ class ConversationProcessor(SpanProcessor):
         stamp = Stamp(trace, own, above.run_id, order)
         self._table.add(context.span_id, stamp)
         attributes = stamp.attributes()
-        if _is_ours(span) and LS_KIND not in (span.attributes or ()):
+        if LS_KIND not in (span.attributes or ()) and _is_ours(span):
             attributes[LS_KIND] = KIND_CHAIN
         span.set_attributes(attributes)
 
@@ -302,14 +311,14 @@ class ConversationProcessor(SpanProcessor):
         return self._table.get(current.root_span_id) if isinstance(current, TraceStamp) else None
 
     def _ended(self, span: ReadableSpan) -> None:
-        context = span.get_span_context()
+        context = span.context
         stamp = self._table.get(context.span_id) if context is not None else None
         if context is None or stamp is None:
             return
         self._table.ended(context.span_id, stamp)
         if stamp.trace.leg != LEG_DIRECT or not context.trace_flags.sampled:
             return
-        if _is_delivered_by_runs_api(span) or self.outlet is None:
+        if self.outlet is None or (stamp.is_root and _is_delivered_by_runs_api(span)):
             return
         self.outlet.put(span, stamp)
 
