@@ -122,14 +122,14 @@ class Response:
         self._close_open = close
         words = spoken_words(self._answer.text)
         chunks = _slices(self._answer.pcm, self._delta_ms * BYTES_PER_MS) or [b""]
+        said = 0
         for number, chunk in enumerate(chunks, start=1):
-            said_by_then = math.ceil(len(words) * min(1.0, (number + 1) / len(chunks)))
-            for word in words[:said_by_then]:
+            due = math.ceil(len(words) * min(1.0, (number + 1) / len(chunks)))
+            for word in words[said:due]:
                 content["transcript"] += word
-                stage.emit(
-                    "response.output_audio_transcript.delta", **at, delta=word, **_padding(word)
-                )
-            del words[:said_by_then]
+                kind = "response.output_audio_transcript.delta"
+                stage.emit(kind, **at, delta=word, **_padding(word))
+            said = due
             if chunk:
                 item.audio += chunk
                 delta = base64.b64encode(chunk).decode("ascii")

@@ -226,6 +226,9 @@ def test_speech_cancels_the_response_that_is_being_generated() -> None:
     assert ("cancelled", details) == (first["status"], first["status_details"])
     assert first["output"][0]["status"] == "incomplete"
     assert 0 < first["usage"]["output_token_details"]["audio_tokens"] < 1200
+    said = first["output"][0]["content"][0]["transcript"]
+    assert "This goes on and on.".startswith(said)
+    assert "This goes on and on." != said
     truncated = of_type(events, "conversation.item.truncated")
     assert [(first["output"][0]["id"], 120)] == [
         (event["item_id"], event["audio_end_ms"]) for event in truncated

@@ -1,0 +1,78 @@
+"""Finished spans as a tree in text: what is under what, of which kind, and how long it took."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+from otel_realtime import attributes
+
+NAME_WIDTH: Final = 68
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One span, as far as the tree shows it.
+
+    Attributes:
+        kind: LangSmith's run type: ``chain``, ``llm`` or ``tool``.
+    """
+
+    span_id: int
+    parent_id: int | None
+    name: str
+    kind: str
+    start_ns: int
+    end_ns: int
+    failed: bool
+
+    @property
+    def duration_s(self) -> float:
+        """From start to end."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+def node_of(span: ReadableSpan) -> Node:
+    """The node of a finished span."""
+    assert span.context is not None
+    kind = (span.attributes or {}).get(attributes.LS_KIND, attributes.KIND_CHAIN)
+    return Node(
+        span_id=span.context.span_id,
+        parent_id=span.parent.span_id if span.parent is not None else None,
+        name=span.name,
+        kind=str(kind),
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time or 0,
+        failed=span.status.status_code is StatusCode.ERROR,
+    )
+
+
+def render(nodes: Iterable[Node]) -> list[str]:
+    """Lines of text, children in order of their start; what has no parent here is a root."""
+    ordered = sorted(nodes, key=lambda node: node.start_ns)
+    known = {node.span_id for node in ordered}
+    children: dict[int | None, list[Node]] = defaultdict(list)
+    for node in ordered:
+        children[node.parent_id if node.parent_id in known else None].append(node)
+    return [line for root in children[None] for line in _lines(root, children, "", "")]
+
+
+def _lines(
+    node: Node, children: dict[int | None, list[Node]], first: str, rest: str
+) -> Iterator[str]:
+    mark = "  ERROR" if node.failed else ""
+    yield f"{first + node.name:<{NAME_WIDTH}} {node.kind:<6} {_took(node.duration_s)}{mark}"
+    below = children[node.span_id]
+    for child in below:
+        last = child is below[-1]
+        branch, space = ("└─ ", "   ") if last else ("├─ ", "│  ")
+        yield from _lines(child, children, rest + branch, rest + space)
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:9.2f} s" if seconds >= 1 else f"{seconds * 1000:9.1f} ms"
