@@ -8,7 +8,6 @@ import pytest
 
 from otel_realtime.sandbox import Sandbox
 
-
 RUN_LIMIT = 50
 
 

@@ -274,9 +274,12 @@ def test_linked_conversation_breaks_nothing(sandbox: Sandbox) -> None:
     assert send_parts(sandbox.url, *parts).status_code == 202
     assert kinds(sandbox) == []
     found = sandbox.conversations()[0]
-    assert tuple(
-        found[name] for name in ("tokens", "has_recording", "runs", "status")
-    ) == (7, True, 3, "success")
+    assert tuple(found[name] for name in ("tokens", "has_recording", "runs", "status")) == (
+        7,
+        True,
+        3,
+        "success",
+    )
 
 
 def test_repetition_is_no_violation(sandbox: Sandbox) -> None:
