@@ -110,7 +110,12 @@ def _default_state_dir() -> Path:
 
 
 def _state_dir() -> Path:
-    return read_env(PREFIX + "STATE_DIR", lambda text: Path(text).expanduser(), _default_state_dir())
+    return read_env(
+        PREFIX + "STATE_DIR", lambda text: Path(text).expanduser(), _default_state_dir()
+    )
+
+
+_SKIPPED: Final[tuple[str, ...]] = ("ping",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +138,7 @@ class Settings:
     """``new``: a trace per conversation, linked to the caller; ``ambient``: child of the caller."""
     activate_spans: bool = _env("ACTIVATE_SPANS", parse_bool, True)
     """Event spans are the current span while the app handles them."""
-    skip_events: tuple[str, ...] = _env("SKIP_EVENTS", _parse_globs, ("ping",))
+    skip_events: tuple[str, ...] = _env("SKIP_EVENTS", _parse_globs, _SKIPPED)
     """Globs of event types that never become spans."""
     span_limit: int = _env("SPAN_LIMIT", _number(int, above=1), 24_000)
     """Structural events beyond this many spans are counted only (LangSmith: 25,000 a trace)."""
@@ -165,7 +170,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                msg = f"Settings.{name}={getattr(self, name)!r}: expected one of {', '.join(allowed)}"
+                msg = (
+                    f"Settings.{name}={getattr(self, name)!r}: expected one of {', '.join(allowed)}"
+                )
                 raise ConfigError(msg)
         for name, least in _LEAST.items():
             value = getattr(self, name)

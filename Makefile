@@ -1,0 +1,40 @@
+# Two commands do all their own set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test test-collector collector-binaries lint format bench clean
+
+# pip 25.1 is the first that reads dependency groups.
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(RUN) -m pip install --quiet --editable ".[sandbox,demo]"
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(RUN) -m pip install --quiet --editable ".[sandbox,demo]" --group dev
+	touch $@
+
+demo: $(VENV)/ready
+	$(VENV)/bin/otel-realtime demo $(ARGS)
+
+test: $(VENV)/ready-dev
+	$(RUN) -m pytest $(ARGS)
+
+collector-binaries: $(VENV)/ready-dev
+	$(RUN) -m tests.e2e.binaries
+
+test-collector: $(VENV)/ready-dev
+	$(RUN) -m pytest -m collector $(ARGS)
+
+lint: $(VENV)/ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/ready-dev
+	$(RUN) -m tests.benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .demo .sandbox build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,479 @@
+"""One live conversation: frames in, spans and a recording out.
+
+The tap and the app call it on the app's own task or thread. Audio frames are only queued; any
+other frame is parsed once, the state machine takes a step, and spans open and close. The writer
+thread calls back to settle what was waiting for sound. One lock per conversation; every entry
+is walled off by ``guard``, so no fault of ours reaches the app.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import Span
+
+from otel_realtime import guard
+from otel_realtime.clock import Clock
+from otel_realtime.core import events as wire
+from otel_realtime.core.conversation import (
+    ConversationState,
+    ToolAnnounced,
+    ToolAnswered,
+    ToolPending,
+    Transcribed,
+)
+from otel_realtime.core.payload import dump, needs_scrub
+from otel_realtime.core.responses import Moment, ToolCall
+from otel_realtime.core.session import table
+from otel_realtime.core.timeline import EVENTS
+from otel_realtime.runtime import RUNTIME
+from otel_realtime.tracing import parent_run
+from otel_realtime.tracing.context import child_context
+from otel_realtime.tracing.root import Ending, Tally
+
+if TYPE_CHECKING:
+    from otel_realtime.recording.recorder import Recorder
+    from otel_realtime.settings import Settings
+    from otel_realtime.tap import Close
+    from otel_realtime.tracing.trace import Trace
+
+#: Client events that say something about spans; the others are requests nobody needs here.
+_SENT_RULES: Final = frozenset({"response.create", "conversation.item.create"})
+#: Longest wait for the audio summary when a conversation closes on the app's task.
+CLOSE_WAIT_S: Final = 0.005
+
+_current: ContextVar[weakref.ref[Conversation] | None] = ContextVar(
+    "otel_realtime_conversation", default=None
+)
+
+
+def current_conversation() -> Conversation | None:
+    """The conversation of this task: announced here, or received from here; None without one."""
+    reference = _current.get()
+    found = reference() if reference is not None else None
+    return found if found is not None and not found.closed else None
+
+
+class Conversation:
+    """One Realtime conversation, as long as it is open.
+
+    Made by ``otel_realtime.conversation(...)``, or by itself on an instrumented connection
+    (``otel_realtime.current_conversation()``). Methods may be called from any task or thread
+    and never raise because of telemetry.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._recorder: Recorder | None = None
+        self._state = ConversationState()
+        self._spans = trace.spans
+        self._activation = trace.activation
+        self._tally = Tally()
+        self._lock = threading.Lock()
+        #: Not sampled, or not begun yet: nothing is taken in.
+        self._closed = True
+        self._clock: Clock = trace.clock
+        self._reference = weakref.ref(self)
+        self._skip = trace.skip
+
+    def begin(self, recorder: Recorder) -> None:
+        """Take frames from now on."""
+        self._recorder = recorder
+        self._closed = False
+
+    # -- who it is -----------------------------------------------------------------------------------
+
+    @property
+    def thread_id(self) -> str:
+        """The thread it belongs to in LangSmith: the app's id, the ``call_id``, or a new UUID."""
+        return self._trace.identity.thread_id
+
+    @property
+    def trace_id(self) -> str:
+        """The OpenTelemetry trace id, 32 hex digits."""
+        return self._trace.trace_id
+
+    @property
+    def langsmith_run_id(self) -> str:
+        """LangSmith's id of the root run: eight zero bytes and the root's span id, as a UUID."""
+        return self._trace.run_id
+
+    @property
+    def langsmith_url(self) -> str | None:
+        """The root run's page; None until LangSmith has told the project's id, or without it."""
+        delivery = self._trace.delivery
+        return delivery.url if delivery is not None else None
+
+    @property
+    def closed(self) -> bool:
+        """True once it has ended."""
+        return self._closed
+
+    # -- frames by hand ------------------------------------------------------------------------------
+
+    def received(self, message: object, *, at_ns: int | None = None) -> None:
+        """Report one message from the server, for an app on a transport that is not tapped.
+
+        Args:
+            message: text or bytes of a frame, a mapping, or an SDK event.
+            at_ns: wall time in epoch ns; once given it is the recording's clock too, and the
+                conversation starts at the first one.
+        """
+        try:
+            self._by_hand(at_ns)
+            self.before_receive()
+            self._take(_frame(message), self._clock.moment(at_ns))
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("received", error)
+
+    def sent(self, message: object, *, at_ns: int | None = None) -> None:
+        """Report one message to the server; arguments as in ``received``."""
+        try:
+            self._by_hand(at_ns)
+            self._give(_frame(message), self._clock.moment(at_ns))
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("sent", error)
+
+    def _by_hand(self, at_ns: int | None) -> None:
+        """The first frame by hand says when the conversation starts, and makes it visible."""
+        if at_ns is not None and not self._clock.given:
+            self._trace.start_at(at_ns, fresh=not self._state.counts.events)
+        if self._trace.delivery is None:
+            self._trace.post()
+
+    # -- frames from the tap -------------------------------------------------------------------------
+
+    def before_receive(self) -> None:
+        """The app asks for the next frame: it is done with the current event."""
+        try:
+            if self._spans.has_event:
+                with self._lock:
+                    self._spans.end_event(self._clock.moment().at_ns)
+            if self._activation.attached:
+                self._activation.leave()
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("before_receive", error)
+
+    def frame_received(self, frame: wire.Frame) -> None:
+        """Take one frame of the server, on the app's task."""
+        try:
+            if isinstance(frame, bytes):
+                is_audio = frame.startswith(wire.AGENT_AUDIO_BYTES)
+            else:
+                is_audio = frame.startswith(wire.AGENT_AUDIO_TEXT)
+            if is_audio and not self._closed:
+                self._state.counts.events += 1
+                if self._recorder is not None:
+                    self._recorder.frame(self._clock.t(), False, frame)
+                return
+            self._take(frame, self._clock.moment())
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("received", error)
+
+    def frame_sent(self, frame: wire.Frame) -> None:
+        """Take one frame of the client, on the app's task or thread."""
+        try:
+            if isinstance(frame, bytes):
+                is_audio = frame.startswith(wire.USER_AUDIO_BYTES)
+            else:
+                is_audio = frame.startswith(wire.USER_AUDIO_TEXT)
+            if is_audio and not self._closed:
+                if self._recorder is not None:
+                    self._recorder.frame(self._clock.t(), True, frame)
+                return
+            self._give(frame, self._clock.moment())
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("sent", error)
+
+    def _take(self, frame: wire.Frame, moment: Moment) -> None:
+        if self._closed:
+            return
+        counts = self._state.counts
+        counts.events += 1
+        if wire.is_delta(frame) and not frame.startswith(_audio_prefixes(frame)):
+            return
+        event = wire.parse(frame)
+        if event is None:
+            counts.unreadable += 1
+            return
+        kind = event["type"]
+        if kind.endswith(".delta"):
+            if kind in wire.AGENT_AUDIO and self._recorder is not None:
+                self._recorder.frame(moment.t, False, frame)
+            return
+        _current.set(self._reference)
+        self._receive(event, frame, moment)
+        if self._recorder is not None and kind in EVENTS:
+            self._recorder.event(moment.t, False, event)
+
+    def _receive(self, event: wire.Event, frame: wire.Frame, moment: Moment) -> None:
+        kind = event["type"]
+        text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
+        active: Span | None = None
+        with self._lock:
+            if self._closed:
+                return
+            stored, payload = self._admit(event, text)
+            changes = self._state.receive(stored, moment)
+            if not self._skip(kind):
+                active = self._spans.event(stored, payload, moment, self._turn_of(stored))
+            bears_tools = False
+            for change in changes:
+                bears_tools = bears_tools or not isinstance(change, Transcribed)
+                active = self._apply(change, moment, active)
+        if active is not None and self._trace.activate:
+            run = None
+            if bears_tools and "langsmith" in sys.modules:
+                run = parent_run.parent_run(active, kind)
+            self._activation.enter(active, run)
+
+    def _admit(self, event: wire.Event, text: str) -> tuple[wire.Event, str]:
+        """The event as it may be stored, and its span's payload as JSON text."""
+        policy, limit = self._spans.policy, self._trace.settings.payload_limit
+        stored, failure = event, None
+        untouched = policy.redact is None and policy.inputs and policy.outputs
+        if not untouched or needs_scrub(text):
+            stored, failure = policy.admit(event)
+            if failure is not None:
+                self._trace.say_once(
+                    "redact", "Settings.redact failed (%s); the payload is hidden", failure
+                )
+        elif len(text) + 12 <= limit:
+            return stored, f'{{"event":{text}}}'
+        shown = stored
+        if not policy.payloads:
+            shown = policy.hidden(stored)
+        elif event["type"] in _SESSION_EVENTS:
+            session = self._state.session.without_repeats(table(stored.get("session")))
+            shown = {**stored, "session": session}
+        return stored, dump({"event": shown}, limit)
+
+    def _turn_of(self, event: wire.Event) -> int:
+        items = self._state.items
+        item = items.get(event.get("item_id") or table(event.get("item")).get("id"))
+        return item.turn if item is not None and item.turn else items.turns
+
+    def _apply(self, change: Any, moment: Moment, active: Span | None) -> Span | None:
+        """Trace one change; returns the span to be current."""
+        if isinstance(change, ToolAnnounced):
+            self._spans.announce(change.call)
+        elif isinstance(change, ToolPending):
+            span = self._spans.open_tool(change.call, moment)
+            return span if change.alone and span is not None else active
+        elif isinstance(change, ToolAnswered):
+            self._trace.metrics.tool(self._spans.answer(change.call, moment), change.call.name)
+        elif isinstance(change, Transcribed):
+            self._trace.metrics.transcription(self._spans.transcription(change, moment))
+        return active
+
+    def _give(self, frame: wire.Frame, moment: Moment) -> None:
+        if self._closed:
+            return
+        event = wire.parse(frame)
+        if event is None:
+            return
+        kind = event["type"]
+        if kind in wire.USER_AUDIO:
+            if self._recorder is not None:
+                self._recorder.frame(moment.t, True, frame)
+            return
+        if kind in _SENT_RULES:
+            stored, _ = self._spans.policy.admit(event)
+            with self._lock:
+                for change in self._state.send(stored, moment):
+                    self._apply(change, moment, None)
+        if self._recorder is not None and kind in EVENTS:
+            self._recorder.event(moment.t, True, event)
+
+    # -- tools ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def tool(
+        self,
+        call_id: str | None = None,
+        *,
+        name: str | None = None,
+        arguments: str | None = None,
+    ) -> Iterator[Span]:
+        """Run a tool under its exact span: current inside the block, from entry to exit.
+
+        Args:
+            call_id: the model's call; its name, arguments and parent are then known.
+            name: the tool's name, for a tool the model did not ask for.
+            arguments: JSON text of its arguments.
+
+        Yields:
+            The tool's span. An exception of the block marks it and passes through.
+        """
+        call, entered = None, None
+        if self._closed:
+            yield self._trace.root
+            return
+        try:
+            moment = self._clock.moment()
+            with self._lock:
+                call = self._known_call(call_id)
+                entered = self._spans.enter_tool(call, name, arguments, moment)
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("tool", error)
+        if entered is None:
+            yield self._trace.root
+            return
+        base = otel_context.get_current()
+        token = otel_context.attach(child_context(entered.span, self._trace.stamp, base))
+        previous = parent_run.enter(parent_run.parent_run(entered.span, "tool"))
+        try:
+            yield entered.span
+        except BaseException as error:
+            if isinstance(error, Exception):
+                entered.span.record_exception(error, timestamp=self._clock.moment().at_ns)
+                self._trace.mark_failed(entered.span, error)
+            raise
+        finally:
+            parent_run.leave(previous)
+            otel_context.detach(token)
+            with self._lock:
+                self._spans.leave_tool(call, entered, self._clock.moment().at_ns)
+
+    def _known_call(self, call_id: str | None) -> ToolCall | None:
+        if call_id is None:
+            return None
+        return self._state.calls.setdefault(call_id, ToolCall(call_id))
+
+    # -- what the app adds -----------------------------------------------------------------------------
+
+    def set_metadata(self, **metadata: Any) -> None:
+        """Add metadata to the root; later values win."""
+        with self._lock:
+            self._trace.add_metadata(metadata)
+
+    def add_tags(self, *tags: str) -> None:
+        """Add tags to the root."""
+        with self._lock:
+            self._trace.add_tags(tags)
+
+    def join(
+        self,
+        metadata: Mapping[str, Any],
+        tags: tuple[str, ...],
+        settings: Settings | None,
+        refused: list[str],
+    ) -> None:
+        """Announced when it is open already: what can still be said of it applies."""
+        with self._lock:
+            self._trace.add_metadata(metadata)
+            self._trace.add_tags(tags)
+            if settings is not None:
+                self._trace.tighten(settings)
+        if refused:
+            self._trace.say_once(
+                "announced",
+                "conversation(...) came after the first event: %s cannot be changed any more",
+                ", ".join(refused),
+            )
+
+    def attach(self, connection: object) -> None:
+        """Go on with this conversation on another connection: apps that reconnect by themselves."""
+        from otel_realtime.opening import attach_connection
+
+        attach_connection(self, connection)
+
+    # -- background ------------------------------------------------------------------------------------
+
+    def tick(self, now_t: int) -> None:
+        """On the writer thread: write the responses whose last fact has come."""
+        if self._closed or not self._state.unsettled:
+            return
+        try:
+            now = self._clock.t() if self._clock.given else now_t
+            with self._lock:
+                if not self._closed:
+                    self._settle(self._state.settled(now, self._recorder))
+        except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations
+            guard.fault("settling", error)
+
+    def _settle(self, ready: list[Any]) -> None:
+        now_ns = self._clock.start_ns + self._clock.t()
+        for response in ready:
+            found = self._spans.inference(response, self._state, self._recorder, now_ns)
+            self._tally.add(found)
+            self._trace.stamp_response(response.id)
+            self._trace.metrics.inference(response, found)
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the conversation; all its spans end before this returns, once.
+
+        Args:
+            error: the app's exception that ended it; cancellation is none.
+        """
+        self.end(Ending.of_error(error, self._spans.policy))
+
+    def closed_by(self, close: Close) -> None:
+        """The tap's word that the connection ended for good."""
+        self.end(Ending.of_close(close, self._spans.policy))
+
+    def end(self, ending: Ending) -> None:
+        """End the conversation one way or another."""
+        try:
+            self._end(ending)
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("closing", error)
+
+    def _end(self, ending: Ending) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            moment = self._clock.moment()
+            recorder.close(moment.t, by_client=ending.by_client)
+        recorder.settle(CLOSE_WAIT_S)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._settle(self._state.remaining())
+            self._spans.close(moment.at_ns)
+            self._trace.end(self._state, self._tally, recorder, ending, moment)
+        RUNTIME.closed(self)
+        if self._activation.attached:
+            self._activation.leave()
+
+    def drop(self) -> None:
+        """In a fork's child: not ours any more; nothing is ended, nothing is sent."""
+        self._closed = True
+
+
+_SESSION_EVENTS: Final = frozenset(
+    {"session.created", "session.updated", "transcription_session.updated"}
+)
+
+
+def _audio_prefixes(frame: wire.Frame) -> Any:
+    return wire.AGENT_AUDIO_BYTES if isinstance(frame, bytes) else wire.AGENT_AUDIO_TEXT
+
+
+def _frame(message: object) -> wire.Frame:
+    """Any shape of a message as the text or bytes of its frame."""
+    if isinstance(message, str | bytes):
+        return message
+    if isinstance(message, bytearray | memoryview):
+        return bytes(message)
+    if isinstance(message, Mapping):
+        return json.dumps(message, default=str)
+    for method in ("model_dump_json", "to_json", "json"):
+        dumper = getattr(message, method, None)
+        if callable(dumper):
+            return str(dumper())
+    return str(message)

@@ -1,0 +1,96 @@
+"""What is current on the app's task while it handles an event.
+
+An event's span is attached *by value*: no token is kept, so nothing can be detached in the
+wrong task. The context the app had before stands inside ours and is put back when the same
+task asks for the next frame, or closes. Whatever the app itself attached meanwhile (baggage,
+an open span) survives: only our own keys are taken out.
+
+Another task's context cannot be changed from outside: a task that never receives again may
+keep an ended event span as its current one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
+
+from otel_realtime.langsmith.stamping import CONVERSATION_KEY
+from otel_realtime.tracing import parent_run as parent_runs
+
+_FRAME: Final = otel_context.create_key("otel_realtime.frame")
+#: The key the API keeps the current span under; found by value, it has no public name.
+_SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+_OURS: Final = (_FRAME, _SPAN, CONVERSATION_KEY)
+
+
+@dataclass(slots=True, eq=False)
+class _Frame:
+    owner: object
+    span: Span
+    base: Context
+    attached: Context | None = None
+    parent_run: Any = None
+
+
+def child_context(span: Span, conversation: object, base: Context | None = None) -> Context:
+    """``base`` with the span as current span and the conversation named."""
+    return Context({**(base or {}), _SPAN: span, CONVERSATION_KEY: conversation})
+
+
+class Activation:
+    """Makes the spans of one conversation current, one at a time, per task."""
+
+    def __init__(self, conversation: object) -> None:
+        self._conversation = conversation
+        #: Contexts attached and not put back; 0 lets the next receive skip the look.
+        self.attached = 0
+
+    def enter(self, span: Span, run: Any = None) -> None:
+        """Make a span current in this task, unless the app keeps a span of its own open."""
+        current = otel_context.get_current()
+        frame = current.get(_FRAME)
+        if isinstance(frame, _Frame) and frame.owner is self:
+            base = self._without(current, frame)
+            if base is None:
+                return
+            current = base
+        new = _Frame(self, span, current)
+        new.attached = Context(
+            {**current, _SPAN: span, CONVERSATION_KEY: self._conversation, _FRAME: new}
+        )
+        if run is not None:
+            new.parent_run = parent_runs.enter(run)
+        otel_context.attach(new.attached)
+        self.attached += 1
+
+    def leave(self) -> None:
+        """Put the app's own context back, if this task still has ours."""
+        current = otel_context.get_current()
+        frame = current.get(_FRAME)
+        if not isinstance(frame, _Frame) or frame.owner is not self:
+            return
+        base = self._without(current, frame)
+        if base is not None:
+            otel_context.attach(base)
+
+    def _without(self, current: Context, frame: _Frame) -> Context | None:
+        """The context without our keys; None while a span of the app's is open in it."""
+        if current is frame.attached:
+            base = frame.base
+        else:
+            span = trace.get_current_span(current)
+            if span is not frame.span and span.is_recording():
+                return None
+            kept = {key: value for key, value in current.items() if key not in _OURS}
+            kept.update({key: frame.base[key] for key in _OURS if key in frame.base})
+            base = Context(kept)
+        if frame.parent_run is not None:
+            parent_runs.leave(frame.parent_run)
+            frame.parent_run = None
+        self.attached -= 1
+        return base

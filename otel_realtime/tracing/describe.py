@@ -1,0 +1,364 @@
+"""Facts of the conversation as span attributes: pure functions, no span is touched here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from otel_realtime import attributes as names
+from otel_realtime.core.conversation import ConversationState, Transcribed
+from otel_realtime.core.events import Event
+from otel_realtime.core.items import Item
+from otel_realtime.core.messages import (
+    MS,
+    chat_messages,
+    convention_messages,
+    request_messages,
+    shown,
+)
+from otel_realtime.core.payload import ContentPolicy, dump
+from otel_realtime.core.responses import AudioFacts, Response
+from otel_realtime.core.session import table, text_or_none
+from otel_realtime.core.usage import audio_seconds, read_usage, usage_attributes, usage_metadata
+
+Attributes = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Who serves the model: the convention's name, LangSmith's name, and the address."""
+
+    name: str = "openai"
+    host: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def of(cls, host: str | None, port: int | None) -> Provider:
+        """Tell the provider from the host of the websocket."""
+        known = next((name for end, name in _HOSTS.items() if (host or "").endswith(end)), "openai")
+        return cls(known, host or None, port)
+
+
+_HOSTS: Final[Mapping[str, str]] = {
+    ".openai.azure.com": "azure.ai.openai",
+    ".cognitiveservices.azure.com": "azure.ai.openai",
+    ".services.ai.azure.com": "azure.ai.openai",
+    "api.x.ai": "x_ai",
+}
+#: LangSmith prices by these provider names.
+_LS_PROVIDERS: Final[Mapping[str, str]] = {"azure.ai.openai": "azure", "x_ai": "xai"}
+
+
+def twice(facts: Mapping[str, Any]) -> Attributes:
+    """Product facts stand twice: for any backend and as LangSmith metadata; None is left out."""
+    found: Attributes = {}
+    for key, value in facts.items():
+        if value is not None:
+            found[names.OURS + key] = value
+            found[names.LS_METADATA + key] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, as ``error.type`` and an ``exception`` event say it."""
+
+    type: str
+    message: str
+
+
+def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
+    """The failure an event reports: ``error``, ``*.failed``, a failed ``response.done``."""
+    kind = event["type"]
+    if kind == "error" or kind.endswith(".failed"):
+        error = table(event.get("error"))
+        what = text_or_none(error.get("code")) or text_or_none(error.get("type")) or kind
+        return Failure(what, _message(error.get("message"), policy) or what)
+    if kind == "response.done":
+        response = table(event.get("response"))
+        if response.get("status") == "failed":
+            error = table(table(response.get("status_details")).get("error"))
+            what = text_or_none(error.get("code")) or text_or_none(error.get("type")) or "failed"
+            return Failure(what, _message(error.get("message"), policy) or what)
+    return None
+
+
+def _message(value: object, policy: ContentPolicy) -> str:
+    """A server's message can quote what was said."""
+    return shown(text_or_none(value) or "", "user", policy)
+
+
+#: Where an event may name what it belongs to: attribute <- keys, outermost first.
+_NAMED: Final[tuple[tuple[str, str, str, str], ...]] = (
+    (names.EVENT_ID, "event_id", "", ""),
+    (names.ITEM_ID, "item_id", "item", "id"),
+    (names.OUR_RESPONSE_ID, "response_id", "response", "id"),
+    (names.CALL_ID, "call_id", "item", "call_id"),
+)
+
+
+def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attributes:
+    """Attributes of an event's span; ``payload`` is the JSON of the scrubbed event."""
+    seconds = round(t / 1e9, 6)
+    offset = t // MS
+    found: Attributes = {
+        names.LS_KIND: names.KIND_CHAIN,
+        names.PROMPT: payload,
+        names.EVENT_TYPE: event["type"],
+        names.EVENT_RECEIVED_AT: seconds,
+        names.LS_METADATA + "received_at_s": seconds,
+        names.AUDIO_OFFSET: offset,
+        names.LS_METADATA + "audio_offset_ms": offset,
+    }
+    if turn:
+        found[names.TURN] = found[names.LS_METADATA + "turn"] = turn
+    for name, key, inner, inner_key in _NAMED:
+        value = event.get(key)
+        if value is None and inner:
+            source = event.get(inner)
+            value = source.get(inner_key) if isinstance(source, dict) else None
+        if value and isinstance(value, str):
+            found[name] = value
+    return found
+
+
+@dataclass(slots=True)
+class Inference:
+    """One settled model call, ready to become a span."""
+
+    name: str
+    attributes: Attributes
+    failure: Failure | None
+    first_audio_ms: int | None
+    voice_to_voice_ms: int | None
+    interrupted: bool
+    tokens: Any
+
+
+def inference(
+    response: Response,
+    state: ConversationState,
+    audio: AudioFacts | None,
+    policy: ContentPolicy,
+    provider: Provider,
+    limit: int,
+) -> Inference:
+    """A response as one ``chat`` span: messages, usage, latencies, what was heard."""
+    model = text_or_none(response.config.get("model")) or state.session.model or "unknown"
+    outputs = response.output_items(state.items)
+    sounds = response.sounds(state.items, audio)
+    usage = read_usage(response.usage)
+    heard = _heard(sounds)
+    first_audio = _first_audio(response, sounds)
+    voice = _voice_to_voice(response, state, audio, sounds)
+    turn = max((item.turn for item in outputs), default=state.items.turns)
+    found: Attributes = {
+        names.LS_KIND: names.KIND_LLM,
+        names.OPERATION: "chat",
+        names.PROVIDER: provider.name,
+        names.SYSTEM: provider.name,
+        names.REQUEST_MODEL: model,
+        names.RESPONSE_MODEL: model,
+        names.RESPONSE_ID: response.id,
+        names.OUR_RESPONSE_ID: response.id,
+        names.FINISH_REASONS: response.finish_reasons(state.items),
+        names.OUTPUT_TYPE: "speech" if sounds or any(i.audio for i in outputs) else "text",
+        names.LS_METADATA + "ls_provider": _LS_PROVIDERS.get(provider.name, provider.name),
+        names.LS_METADATA + "ls_model_name": model,
+        names.RESPONSE_STATUS: response.status,
+        names.LS_METADATA + "status": response.status,
+        **_messages(response, state, outputs, policy, limit),
+        **_request(response, state),
+        **_usage(usage),
+        **twice(
+            {
+                "turn": turn or None,
+                "audio_offset_ms": response.created.t // MS,
+                "time_to_first_audio_ms": first_audio,
+                "voice_to_voice_ms": voice,
+                "context_items": response.context_items,
+                **heard,
+            }
+        ),
+    }
+    if response.status_reason:
+        found[names.RESPONSE_STATUS_REASON] = response.status_reason
+        found[names.LS_METADATA + "status_reason"] = response.status_reason
+    if response.out_of_band:
+        found.update(twice({"out_of_band": True}))
+    return Inference(
+        name=f"chat {model}",
+        attributes=found,
+        failure=_response_failure(response, policy),
+        first_audio_ms=first_audio,
+        voice_to_voice_ms=voice,
+        interrupted=bool(heard.get("interrupted")),
+        tokens=usage,
+    )
+
+
+def _messages(
+    response: Response,
+    state: ConversationState,
+    outputs: list[Item],
+    policy: ContentPolicy,
+    limit: int,
+) -> Attributes:
+    inputs = [item for item in map(state.items.get, response.inputs) if item is not None]
+    asked = chat_messages(inputs, policy)
+    if response.out_of_band and policy.inputs:
+        asked += request_messages(response)
+    answered = chat_messages(outputs, policy)
+    return {
+        names.PROMPT: dump({"messages": asked}, limit),
+        names.COMPLETION: dump({"messages": answered}, limit),
+        names.INPUT_MESSAGES: dump(convention_messages(inputs, policy), limit),
+        names.OUTPUT_MESSAGES: dump(convention_messages(outputs, policy), limit),
+    }
+
+
+def _request(response: Response, state: ConversationState) -> Attributes:
+    found: Attributes = {}
+    config = {**state.session.config, **response.config}
+    temperature = config.get("temperature")
+    if isinstance(temperature, int | float) and not isinstance(temperature, bool):
+        found[names.REQUEST_TEMPERATURE] = float(temperature)
+    for key in ("max_output_tokens", "max_response_output_tokens"):
+        value = config.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+            found[names.REQUEST_MAX_TOKENS] = value
+    return found
+
+
+def _usage(usage: Any) -> Attributes:
+    if usage is None:
+        return {}
+    found = {names.USAGE + key: count for key, count in usage_attributes(usage).items()}
+    return {**found, names.LS_USAGE: dump(usage_metadata(usage))}
+
+
+def _heard(sounds: list[Any]) -> dict[str, Any]:
+    if not sounds:
+        return {}
+    weakest = min((one.heard_source for one in sounds), key=_SOURCES.index)
+    return {
+        "generated_ms": sum(one.generated_ms for one in sounds),
+        "heard_ms": sum(one.heard_ms for one in sounds),
+        "heard_source": weakest,
+        "interrupted": any(one.interrupted for one in sounds),
+    }
+
+
+#: Weakest evidence first: a response is known as well as its least known item.
+_SOURCES: Final = ("estimated", "server", "client_truncate", "tap")
+
+
+def _first_audio(response: Response, sounds: list[Any]) -> int | None:
+    if not sounds:
+        return None
+    return max((sounds[0].first_chunk_t - response.created.t) // MS, 0)
+
+
+def _voice_to_voice(
+    response: Response, state: ConversationState, audio: AudioFacts | None, sounds: list[Any]
+) -> int | None:
+    """From the end of the user's speech to the first sound of the answer, ms."""
+    spoken = [item for item in map(state.items.get, response.inputs) if item and item.audio]
+    audible = [one.audible_from_t for one in sounds if one.audible_from_t is not None]
+    if audio is None or not spoken or not audible:
+        return None
+    end = speech_end(spoken[-1], state.session.silence_ms, audio)
+    return None if end is None else int(max((min(audible) - end) // MS, 0))
+
+
+def speech_end(item: Item, silence_ms: int | None, audio: AudioFacts) -> int | None:
+    """When the user really stopped: the VAD's end without its silence, else the last loud frame."""
+    if item.audio_end_ms is not None and silence_ms is not None:
+        end = audio.user_time(max(item.audio_end_ms - silence_ms, 0))
+        if end is not None:
+            return end
+    return audio.last_voice(item.stopped_t) if item.stopped_t is not None else None
+
+
+def _response_failure(response: Response, policy: ContentPolicy) -> Failure | None:
+    if response.status == "failed":
+        what = response.status_reason or "failed"
+        return Failure(what, _message(response.error_message, policy) or what)
+    if response.done is None:
+        return Failure("conversation_closed", "the conversation ended before response.done")
+    return None
+
+
+def transcription(
+    change: Transcribed, policy: ContentPolicy, provider: Provider, limit: int
+) -> Attributes:
+    """An input transcription as one ``transcribe`` span, with usage of its own."""
+    usage = read_usage(change.event.get("usage"))
+    text = change.event.get("transcript")
+    spoken = shown(text if isinstance(text, str) else "", "user", policy)
+    return {
+        names.LS_KIND: names.KIND_LLM,
+        names.OPERATION: "chat",
+        names.PROVIDER: provider.name,
+        names.SYSTEM: provider.name,
+        names.REQUEST_MODEL: change.model,
+        names.RESPONSE_MODEL: change.model,
+        names.OUTPUT_TYPE: "text",
+        names.ITEM_ID: change.item.id,
+        names.LS_METADATA + "ls_provider": _LS_PROVIDERS.get(provider.name, provider.name),
+        names.LS_METADATA + "ls_model_name": change.model,
+        names.PROMPT: dump({"messages": [{"role": "user", "content": "[audio]"}]}, limit),
+        names.COMPLETION: dump({"messages": [{"role": "assistant", "content": spoken}]}, limit),
+        **_usage(usage),
+        **twice(
+            {
+                "turn": change.item.turn or None,
+                "audio_offset_ms": change.started_t // MS,
+                "transcription.seconds": audio_seconds(change.event.get("usage")),
+            }
+        ),
+    }
+
+
+def tool(
+    call_id: str | None, name: str, arguments: str | None, policy: ContentPolicy, limit: int
+) -> Attributes:
+    """Attributes a tool span has when it starts."""
+    found: Attributes = {
+        names.LS_KIND: names.KIND_TOOL,
+        names.OPERATION: "execute_tool",
+        names.TOOL_NAME: name,
+        names.TOOL_TYPE: "function",
+    }
+    if call_id:
+        found[names.TOOL_CALL_ID] = found[names.CALL_ID] = call_id
+    if arguments is not None:
+        text = _raw(shown(arguments, "assistant", policy), limit)
+        found[names.PROMPT] = found[names.TOOL_ARGUMENTS] = text
+    return found
+
+
+def tool_result(output: str | None, policy: ContentPolicy, limit: int) -> Attributes:
+    """The attributes a tool span gets with its result."""
+    if output is None:
+        return {}
+    text = _raw(shown(output, "tool", policy), limit)
+    return {names.COMPLETION: text, names.TOOL_RESULT: text}
+
+
+def _raw(text: str, limit: int) -> str:
+    """A tool's arguments or result: its own JSON as it is, other text as a JSON string."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return dump(text, limit)
+    return text if len(text) <= limit and text.isascii() else dump(value, limit)
+
+
+def mcp_tool(item: Item, policy: ContentPolicy, limit: int) -> Attributes:
+    """A tool call that the server made by itself."""
+    found = tool(item.id, item.name or "unknown", item.arguments, policy, limit)
+    found[names.TOOL_TYPE] = "extension"
+    return {**found, **tool_result(item.output, policy, limit)}

@@ -1,0 +1,240 @@
+"""OpenTelemetry metrics of conversations; names and buckets of the GenAI convention where it has any.
+
+Attributes stay low in cardinality: model, provider, outcome, kind of token. Nothing here names a
+conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from opentelemetry import metrics as metrics_api
+from opentelemetry.metrics import MeterProvider
+
+from otel_realtime import attributes as names
+from otel_realtime.core.responses import Response
+from otel_realtime.core.usage import Usage
+from otel_realtime.tracing.describe import Attributes, Inference
+from otel_realtime.version import VERSION
+
+#: Bucket boundaries that the GenAI convention advises (seconds; tokens).
+_SECONDS: Final = (
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+)  # fmt: skip
+_TOKENS: Final = (
+    1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
+)  # fmt: skip
+#: A call can last an hour: the convention's buckets end far below.
+_CALL_SECONDS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+
+TOKEN_TYPE: Final = "gen_ai.token.type"
+TOKEN_MODALITY: Final = "gen_ai.token.modality"
+
+
+class Metrics(Protocol):
+    """What a conversation reports."""
+
+    def opened(self) -> None:
+        """A conversation opened."""
+
+    def closed(self, seconds: float, outcome: str) -> None:
+        """It ended, ``ok`` or ``error``."""
+
+    def inference(self, response: Response, found: Inference) -> None:
+        """A response settled."""
+
+    def transcription(self, attributes: Attributes) -> None:
+        """A transcription ended."""
+
+    def tool(self, seconds: float, name: str) -> None:
+        """A tool call was answered."""
+
+    def error(self, kind: str) -> None:
+        """The server reported an error."""
+
+    def upload(self, outcome: str) -> None:
+        """A recording was delivered, or not."""
+
+
+class NoMetrics:
+    """Metrics are off."""
+
+    def opened(self) -> None:
+        """Nothing."""
+
+    def closed(self, seconds: float, outcome: str) -> None:
+        """Nothing."""
+
+    def inference(self, response: Response, found: Inference) -> None:
+        """Nothing."""
+
+    def transcription(self, attributes: Attributes) -> None:
+        """Nothing."""
+
+    def tool(self, seconds: float, name: str) -> None:
+        """Nothing."""
+
+    def error(self, kind: str) -> None:
+        """Nothing."""
+
+    def upload(self, outcome: str) -> None:
+        """Nothing."""
+
+
+class Instruments:
+    """The instruments of one meter provider."""
+
+    def __init__(self, provider: MeterProvider) -> None:
+        meter = provider.get_meter("otel_realtime", VERSION)
+        self.tokens = meter.create_histogram(
+            "gen_ai.client.token.usage",
+            unit="{token}",
+            description="Tokens of one model call, by type and modality.",
+            explicit_bucket_boundaries_advisory=_TOKENS,
+        )
+        self.cached = meter.create_counter(
+            "otel_realtime.token.cached",
+            unit="{token}",
+            description="Input tokens that came from the cache; a part of the input.",
+        )
+        self.operation = _seconds(
+            meter, "gen_ai.client.operation.duration", "From response.created to response.done."
+        )
+        self.first_chunk = _seconds(
+            meter,
+            "gen_ai.client.operation.time_to_first_chunk",
+            "From response.created to the first audio.",
+        )
+        self.tool = _seconds(
+            meter, "gen_ai.execute_tool.duration", "From a call's arguments to its result."
+        )
+        self.voice = _seconds(
+            meter,
+            "otel_realtime.voice_to_voice",
+            "From the end of the user's speech to the first sound of the answer.",
+        )
+        self.conversation = _seconds(
+            meter, "otel_realtime.conversation.duration", "A whole conversation.", _CALL_SECONDS
+        )
+        self.active = meter.create_up_down_counter(
+            "otel_realtime.conversations.active",
+            unit="{conversation}",
+            description="Open conversations.",
+        )
+        self.interruptions = meter.create_counter(
+            "otel_realtime.interruptions",
+            unit="{response}",
+            description="Responses that were not heard to their end.",
+        )
+        self.errors = meter.create_counter(
+            "otel_realtime.errors", unit="{error}", description="Errors the server reported."
+        )
+        self.uploads = meter.create_counter(
+            "otel_realtime.recording.uploads",
+            unit="{recording}",
+            description="Recordings delivered to LangSmith, by outcome.",
+        )
+
+
+def _seconds(meter: Any, name: str, description: str, buckets: Any = _SECONDS) -> Any:
+    return meter.create_histogram(
+        name, unit="s", description=description, explicit_bucket_boundaries_advisory=buckets
+    )
+
+
+class ConversationMetrics:
+    """Reports one conversation to the instruments."""
+
+    def __init__(self, instruments: Instruments, provider_name: str) -> None:
+        self._to = instruments
+        self._base = {names.PROVIDER: provider_name}
+
+    def opened(self) -> None:
+        """A conversation opened."""
+        self._to.active.add(1, self._base)
+
+    def closed(self, seconds: float, outcome: str) -> None:
+        """It ended, ``ok`` or ``error``."""
+        self._to.active.add(-1, self._base)
+        self._to.conversation.record(seconds, {**self._base, "outcome": outcome})
+
+    def inference(self, response: Response, found: Inference) -> None:
+        """A response settled."""
+        model = found.attributes[names.REQUEST_MODEL]
+        base = {**self._base, names.OPERATION: "chat", names.REQUEST_MODEL: model}
+        if response.done is not None:
+            seconds = (response.done.at_ns - response.created.at_ns) / 1e9
+            failed = {names.ERROR_TYPE: found.failure.type} if found.failure else {}
+            self._to.operation.record(max(seconds, 0.0), {**base, **failed})
+        if found.first_audio_ms is not None:
+            self._to.first_chunk.record(found.first_audio_ms / 1000, base)
+        if found.voice_to_voice_ms is not None:
+            self._to.voice.record(found.voice_to_voice_ms / 1000, base)
+        if found.interrupted:
+            self._to.interruptions.add(1, base)
+        if found.tokens is not None:
+            self._usage(found.tokens, base)
+
+    def _usage(self, usage: Usage, base: Mapping[str, Any]) -> None:
+        for kind, total, split in (
+            ("input", usage.input, usage.input_by),
+            ("output", usage.output, usage.output_by),
+        ):
+            for modality, count in partition(total, split).items():
+                labels = {**base, TOKEN_TYPE: kind, TOKEN_MODALITY: modality}
+                self._to.tokens.record(count, labels)
+        if usage.cached:
+            self._to.cached.add(usage.cached, base)
+
+    def transcription(self, attributes: Attributes) -> None:
+        """A transcription ended."""
+        model = attributes[names.REQUEST_MODEL]
+        base = {**self._base, names.OPERATION: "chat", names.REQUEST_MODEL: model}
+        for kind in ("input", "output"):
+            total = attributes.get(f"{names.USAGE}{kind}_tokens")
+            if total is None:
+                continue
+            split = {
+                modality: attributes[key]
+                for modality in ("text", "audio", "image")
+                if (key := f"{names.USAGE}{modality}.{kind}_tokens") in attributes
+            }
+            for modality, count in partition(total, split).items():
+                labels = {**base, TOKEN_TYPE: kind, TOKEN_MODALITY: modality}
+                self._to.tokens.record(count, labels)
+
+    def tool(self, seconds: float, name: str) -> None:
+        """A tool call was answered."""
+        self._to.tool.record(seconds, {names.OPERATION: "execute_tool", names.TOOL_NAME: name})
+
+    def error(self, kind: str) -> None:
+        """The server reported an error."""
+        self._to.errors.add(1, {**self._base, names.ERROR_TYPE: kind})
+
+    def upload(self, outcome: str) -> None:
+        """A recording was delivered, or not."""
+        self._to.uploads.add(1, {"outcome": outcome})
+
+
+def partition(total: int, split: Mapping[str, int]) -> dict[str, int]:
+    """The split by modality, made to add up to the total; what no modality claims is text."""
+    found = {name: count for name, count in split.items() if count}
+    rest = total - sum(found.values())
+    if rest > 0:
+        found["text"] = found.get("text", 0) + rest
+    return found
+
+
+_instruments: dict[int, tuple[MeterProvider, Instruments]] = {}
+
+
+def metrics_for(given: MeterProvider | None, provider_name: str, *, on: bool) -> Metrics:
+    """Metrics through the app's MeterProvider; instruments are made once per provider."""
+    if not on:
+        return NoMetrics()
+    provider = given or metrics_api.get_meter_provider()
+    known = _instruments.get(id(provider))
+    if known is None or known[0] is not provider:
+        known = _instruments[id(provider)] = (provider, Instruments(provider))
+    return ConversationMetrics(known[1], provider_name)

@@ -1,0 +1,307 @@
+"""The conversation's root: what stands on it when it opens and when it closes.
+
+The facts are the same whoever delivers the root: as attributes of the OTel span, and as
+inputs, outputs and metadata of the run that LangSmith's runs API gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_realtime import attributes as names
+from otel_realtime.core.conversation import ConversationState
+from otel_realtime.core.messages import transcript
+from otel_realtime.core.payload import HIDDEN, ContentPolicy, clean, dump
+from otel_realtime.core.responses import AudioFacts
+from otel_realtime.tracing.describe import Attributes, Failure, Inference, Provider
+
+if TYPE_CHECKING:
+    from otel_realtime.tap import Close, Handshake
+
+#: App metadata that also stands as attributes; LangSmith gets all of it.
+METADATA_ATTRIBUTES: Final = 32
+
+
+@dataclass(slots=True)
+class Identity:
+    """Who this conversation is."""
+
+    thread_id: str
+    given_thread_id: bool
+    provider: Provider
+    call_id: str | None = None
+    model: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    parent_trace_id: str | None = None
+    parent_span_id: str | None = None
+
+
+#: Close codes of a normal end (RFC 6455, 7.4.1).
+_NORMAL_CODES: Final = frozenset({1000, 1001})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a conversation ended.
+
+    Attributes:
+        code: the received close code.
+        reason: its reason.
+        by_client: the app ended it.
+        failure: what went wrong; None when nothing did.
+    """
+
+    code: int | None = None
+    reason: str = ""
+    by_client: bool = True
+    failure: Failure | None = None
+
+    @classmethod
+    def of_error(cls, error: BaseException | None, policy: ContentPolicy) -> Ending:
+        """The app ended it, maybe because of an exception; cancellation is no error."""
+        return cls(failure=_app_failure(error, policy))
+
+    @classmethod
+    def of_close(cls, close: Close, policy: ContentPolicy) -> Ending:
+        """The connection ended: abnormal with another code than 1000/1001, or without any.
+
+        No code at all is normal only if the app closed.
+        """
+        failure = _app_failure(close.error, policy)
+        if failure is None:
+            failure = _close_failure(close)
+        return cls(
+            code=close.received_code,
+            reason=close.received_reason,
+            by_client=close.by_client,
+            failure=failure,
+        )
+
+    @classmethod
+    def of_refusal(cls, handshake: Handshake) -> Ending:
+        """The server refused the handshake."""
+        if handshake.status is not None:
+            what = Failure(
+                str(handshake.status),
+                f"the server refused the websocket handshake: HTTP {handshake.status}",
+            )
+        else:
+            kind = type(handshake.error).__name__ if handshake.error else "unknown"
+            what = Failure(kind, f"the websocket handshake failed: {kind}")
+        return cls(failure=what)
+
+
+def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure | None:
+    if error is None or not isinstance(error, Exception):
+        return None  # cancellation, an interrupt, a closed generator: not errors
+    text = clean(str(error)) if policy.payloads else HIDDEN
+    return Failure(type(error).__qualname__, text or type(error).__qualname__)
+
+
+def _close_failure(close: Close) -> Failure | None:
+    code = close.received_code
+    if code in _NORMAL_CODES or (code is None and close.by_client):
+        return None
+    if code is None:
+        return Failure("connection_lost", "the connection was lost without a close frame")
+    reason = f": {close.received_reason}" if close.received_reason else ""
+    return Failure(f"websocket_{code}", f"the server closed with code {code}{reason}")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What settled responses add up to."""
+
+    interruptions: int = 0
+    first_audio_ms: list[int] = field(default_factory=list)
+    voice_to_voice_ms: list[int] = field(default_factory=list)
+
+    def add(self, inference: Inference) -> None:
+        """Count one settled response."""
+        self.interruptions += inference.interrupted
+        if inference.first_audio_ms is not None:
+            self.first_audio_ms.append(inference.first_audio_ms)
+        if inference.voice_to_voice_ms is not None:
+            self.voice_to_voice_ms.append(inference.voice_to_voice_ms)
+
+
+def opening_attributes(who: Identity, version: str) -> Attributes:
+    """What a sampler may want, and what must not be lost if the root never ends."""
+    found: Attributes = {
+        names.LS_KIND: names.KIND_CHAIN,
+        names.PROVIDER: who.provider.name,
+        **_facts(opening_metadata(who, version)),
+        **app_attributes(who.metadata),
+    }
+    if who.provider.host:
+        found[names.SERVER_ADDRESS] = who.provider.host
+    if who.provider.port:
+        found[names.SERVER_PORT] = who.provider.port
+    if who.given_thread_id:
+        found[names.CONVERSATION_ID] = who.thread_id
+    if who.tags:
+        found[names.LS_TAGS] = ",".join(who.tags)
+    return found
+
+
+def opening_metadata(who: Identity, version: str) -> dict[str, Any]:
+    """Metadata known when the conversation opens."""
+    found = {
+        "thread_id": who.thread_id,
+        "model": who.model,
+        "call_id": who.call_id,
+        "ls_integration": names.INTEGRATION,
+        "ls_integration_version": version,
+        "parent_trace_id": who.parent_trace_id,
+        "parent_span_id": who.parent_span_id,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def closing_metadata(
+    who: Identity,
+    state: ConversationState,
+    tally: Tally,
+    summary: Mapping[str, Any],
+    ending: Ending,
+) -> dict[str, Any]:
+    """Metadata known when it has closed; the app's own comes last and loses against ours."""
+    session = state.session
+    voice = bool(summary) and not session.transcription_only
+    found: dict[str, Any] = {
+        "model": session.model or who.model,
+        "event_count": state.counts.events,
+        "ls_modality": "audio" if voice else None,
+        "openai_session_id": session.id,
+        "voice": session.voice,
+        "input_format": session.format("input"),
+        "output_format": session.format("output"),
+        "turns": state.items.turns,
+        "responses": state.counts.responses,
+        "interruptions": tally.interruptions,
+        "tool_calls": state.counts.tool_calls,
+        "server_errors": state.counts.server_errors,
+        "first_audio_ms_p50": _middle(tally.first_audio_ms),
+        "voice_to_voice_ms_p50": _middle(tally.voice_to_voice_ms),
+        "voice_to_voice_ms_max": max(tally.voice_to_voice_ms, default=None),
+        "close_code": ending.code,
+        "close_reason": ending.reason or None,
+        **summary,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _middle(values: Sequence[int]) -> int | None:
+    return round(median(values)) if values else None
+
+
+def inputs(state: ConversationState, policy: ContentPolicy) -> dict[str, Any]:
+    """The root's input: the last session configuration, secrets out."""
+    config = state.session.config
+    if not policy.inputs:
+        config = {key: value for key, value in config.items() if key in {"id", "model", "type"}}
+    return {"session": config}
+
+
+def outputs(
+    state: ConversationState, audio: AudioFacts | None, policy: ContentPolicy
+) -> dict[str, Any]:
+    """The root's output: the transcript as turns, rendered as messages."""
+    aside = frozenset(
+        item_id
+        for response in state.responses.values()
+        if response.out_of_band
+        for item_id in response.outputs
+    )
+    turns = transcript(state.items, audio, aside)
+    return {"messages": [turn.message(policy) for turn in turns]}
+
+
+def closing_attributes(
+    metadata: Mapping[str, Any],
+    root_inputs: Mapping[str, Any],
+    root_outputs: Mapping[str, Any],
+    limit: int,
+    *,
+    langsmith: bool,
+) -> Attributes:
+    """The closing facts as attributes of the OTel root.
+
+    Args:
+        metadata: the root's metadata.
+        root_inputs: its input.
+        root_outputs: its output.
+        limit: characters of JSON per attribute.
+        langsmith: also write the facts as LangSmith's metadata (the runs API does not).
+    """
+    found: Attributes = {
+        **_facts(metadata, langsmith=langsmith),
+        names.PROMPT: dump(root_inputs, limit),
+        names.COMPLETION: dump(root_outputs, limit),
+    }
+    session_id = metadata.get("openai_session_id")
+    if session_id:
+        found[names.REALTIME_SESSION_ID] = session_id
+    return found
+
+
+#: Keys that only LangSmith reads.
+_LANGSMITH_ONLY: Final = ("ls_", "OTEL_TRACE_ID")
+
+
+def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes:
+    found: Attributes = {}
+    for key, value in metadata.items():
+        only = key.startswith(_LANGSMITH_ONLY)
+        if langsmith or only:
+            found[names.LS_METADATA + key] = value
+        if not only:
+            found[names.OURS + key] = value
+    return found
+
+
+def app_attributes(metadata: Mapping[str, Any]) -> Attributes:
+    """The app's metadata as attributes: the first scalars for any backend, all for LangSmith."""
+    found: Attributes = {}
+    plain = 0
+    for key, value in metadata.items():
+        is_scalar = isinstance(value, str | bool | int | float)
+        scalar = _scalar(value)
+        found[names.LS_METADATA + key] = scalar
+        if is_scalar and plain < METADATA_ATTRIBUTES:
+            plain += 1
+            found[names.APP_METADATA + key] = scalar
+    return found
+
+
+def _scalar(value: Any) -> str | bool | int | float:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)
+    return dump(value)
+
+
+#: Metadata keys an app may not set: LangSmith would take them for something else, or they are ours.
+RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
+
+
+def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The app's metadata with text keys and without reserved ones; and the ones refused."""
+    kept: dict[str, Any] = {}
+    refused: list[str] = []
+    for key, value in metadata.items():
+        name = str(key)
+        if name in RESERVED or not name:
+            refused.append(name)
+        elif value is not None:
+            kept[name] = value
+    return kept, refused

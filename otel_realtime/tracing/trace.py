@@ -1,0 +1,403 @@
+"""The trace of one conversation: its root, who it is, where it goes, and how it ends.
+
+Sampling is decided when the root starts. A conversation that is not sampled costs next to
+nothing: its root ends at once, and no run, no recording and no journal is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext
+
+from otel_realtime import attributes as names
+from otel_realtime.clock import Clock
+from otel_realtime.core.conversation import ConversationState
+from otel_realtime.core.payload import ContentPolicy
+from otel_realtime.core.responses import Moment
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith
+from otel_realtime.langsmith.config import LangSmithConfig, LegChoice, choose_leg, say_once
+from otel_realtime.langsmith.ids import dotted_order, run_id
+from otel_realtime.langsmith.runs import RunClosing, RunOpening
+from otel_realtime.langsmith.stamping import TraceStamp, stamp_root
+from otel_realtime.recording.finish import Finish
+from otel_realtime.runtime import RUNTIME, current_provider
+from otel_realtime.settings import Settings
+from otel_realtime.tracing import root as root_facts
+from otel_realtime.tracing.context import Activation
+from otel_realtime.tracing.metrics import metrics_for
+from otel_realtime.tracing.root import Ending, Identity, Tally
+from otel_realtime.tracing.spans import ConversationSpans, fail
+from otel_realtime.version import VERSION
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Span as SdkSpan
+    from opentelemetry.trace import TracerProvider
+
+    from otel_realtime.langsmith.delivery import RootDelivery
+    from otel_realtime.recording.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+_TWO_ROOTS: Final = (
+    "this app's TracerProvider already exports to LangSmith ({where}); conversations go there "
+    "with it, without their recording. For the recording remove that exporter and set "
+    "LANGSMITH_TRACING=true and LANGSMITH_API_KEY: otel-realtime then delivers conversations itself"
+)
+
+
+class Trace:
+    """One conversation's root span and everything that hangs on it but the events' spans."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: Settings,
+        clock: Clock,
+        *,
+        provider: TracerProvider | None,
+        caller: Context,
+    ) -> None:
+        self.identity = identity
+        self.settings = settings
+        self.clock = clock
+        self.activate = settings.activate_spans
+        self.skip = skip_rule(settings.skip_events)
+        self._said: set[str] = set()
+        found = current_provider(provider)
+        RUNTIME.attach_processor(found)
+        config = LangSmithConfig.from_env()
+        self.policy = content_policy(settings, config)
+        choice = _choose(settings, config, found)
+        self._tracer = found.get_tracer("otel_realtime", VERSION)
+        self.root = self._start_root(caller, choice)
+        context = self.root.get_span_context()
+        self.trace_id = f"{context.trace_id:032x}"
+        self.run_id = run_id(context.span_id)
+        self.sampled = self.root.is_recording() and context.trace_flags.sampled
+        self.delivery: RootDelivery | None = None
+        self.stamp = TraceStamp(
+            root_span_id=context.span_id,
+            trace_id=context.trace_id,
+            root_run_id=self.run_id,
+            dotted_order=dotted_order(clock.start_ns, self.run_id),
+            start_ns=clock.start_ns,
+            project=config.project,
+            thread_id=identity.thread_id,
+            leg=choice.leg,
+            explicit=choice.root_by_runs_api,
+            ambient=self.ambient,
+        )
+        self.activation = Activation(self.stamp)
+        self.metrics = metrics_for(
+            RUNTIME.meter_provider, identity.provider.name, on=settings.metrics and self.sampled
+        )
+        if self.sampled:
+            stamp_root(_sdk(self.root), self.stamp)
+            if choice.root_by_runs_api:
+                self._target = RUNTIME.target(config)
+                RUNTIME.routes[self.stamp.root_run_id] = self._target
+            self.metrics.opened()
+        else:
+            self.root.end()
+        self._choice = choice
+        self.spans = ConversationSpans(
+            self._tracer,
+            self.root,
+            self.stamp,
+            policy=self.policy,
+            provider=identity.provider,
+            payload_limit=settings.payload_limit,
+            span_limit=settings.span_limit,
+        )
+
+    def _start_root(self, caller: Context, choice: LegChoice) -> Span:
+        who, above = self.identity, trace_api.get_current_span(caller)
+        parent = above.get_span_context()
+        ambient = self.settings.parent == "ambient" and self._may_nest(choice, parent)
+        if parent.is_valid:
+            who.parent_trace_id = f"{parent.trace_id:032x}"
+            who.parent_span_id = f"{parent.span_id:016x}"
+        attributes = root_facts.opening_attributes(who, VERSION)
+        attributes[names.LS_THREAD_ID] = who.thread_id
+        attributes[names.LEG] = choice.leg
+        span = self._tracer.start_span(
+            names.ROOT_NAME,
+            context=caller if ambient else Context(),
+            attributes=attributes,
+            links=[Link(parent)] if parent.is_valid and not ambient else (),
+            start_time=self.clock.start_ns,
+        )
+        self.ambient = ambient
+        if parent.is_valid and not ambient and above.is_recording():
+            above.add_link(span.get_span_context())
+        return span
+
+    def _may_nest(self, choice: LegChoice, parent: SpanContext) -> bool:
+        """LangSmith drops a root that came by OTLP under a parent it never gets."""
+        if parent.is_valid and choice.leg == names.LEG_COLLECTOR and not choice.root_by_runs_api:
+            say_once(
+                'Settings.parent="ambient" is refused: without a LangSmith key in this process the '
+                "conversation's root would hang under a span that LangSmith never gets, and be "
+                "dropped; set Settings.langsmith='off' if nothing is forwarded to LangSmith"
+            )
+            return False
+        return parent.is_valid
+
+    # -- LangSmith -----------------------------------------------------------------------------------
+
+    def post(self) -> None:
+        """Make the conversation visible in LangSmith while it goes on, once."""
+        if self.delivery is None and self.sampled and self._choice.root_by_runs_api:
+            opening = RunOpening(
+                run_id=self.stamp.root_run_id,
+                dotted_order=self.stamp.dotted_order,
+                name=names.ROOT_NAME,
+                start_ns=self.stamp.start_ns,
+                project=self.stamp.project,
+                metadata={
+                    **self.identity.metadata,
+                    **root_facts.opening_metadata(self.identity, VERSION),
+                    "OTEL_TRACE_ID": self.trace_id,
+                },
+                tags=list(self.identity.tags),
+            )
+            self.delivery = self._target.roots.open(opening)
+
+    @property
+    def by_runs_api(self) -> bool:
+        """True if this process delivers the root run to LangSmith."""
+        return self._choice.root_by_runs_api
+
+    @property
+    def recorded(self) -> bool:
+        """True if sound is wanted and has somewhere to go."""
+        settings = self.settings
+        kept = settings.recordings_dir is not None or settings.on_recording is not None
+        wanted = self.policy.audio and settings.record_audio and self.sampled
+        return wanted and (kept or self._choice.root_by_runs_api)
+
+    def start_at(self, start_ns: int, *, fresh: bool) -> None:
+        """The app names the time of the first event: the conversation starts there.
+
+        A started span has no public way to move; the SDK's field is set as long as nothing
+        was traced or posted below it.
+        """
+        if not fresh or self.delivery is not None:
+            self.clock.given = True
+            return
+        self.clock.rebase(start_ns)
+        self.stamp.start_ns = start_ns
+        self.stamp.dotted_order = dotted_order(start_ns, self.stamp.root_run_id)
+        if self.sampled and hasattr(self.root, "_start_time"):
+            self.root._start_time = start_ns
+            stamp_root(_sdk(self.root), self.stamp)
+
+    def stamp_response(self, response_id: str) -> None:
+        """Remember a Realtime response whose usage stands on a span of ours."""
+        self.stamp.responses.add(response_id)
+
+    # -- what the app adds ---------------------------------------------------------------------------
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Lay the app's metadata over what it gave before; reserved keys are refused."""
+        kept, refused = root_facts.admit_metadata(metadata)
+        if refused:
+            self.say_once("metadata", "metadata keys %s are reserved and left out", refused)
+        self.identity.metadata.update(kept)
+        if self.sampled:
+            self.root.set_attributes(root_facts.app_attributes(self.identity.metadata))
+
+    def add_tags(self, tags: Iterable[str]) -> None:
+        """Add tags, each once."""
+        known = self.identity.tags
+        known.extend(tag for tag in dict.fromkeys(map(str, tags)) if tag not in known)
+        if self.sampled and known:
+            self.root.set_attribute(names.LS_TAGS, ",".join(known))
+
+    def tighten(self, settings: Settings) -> None:
+        """Stricter privacy of later settings holds from now on; nothing is loosened."""
+        self.policy = self.policy.stricter(
+            capture=settings.capture_content, audio=settings.record_audio
+        )
+        self.spans.policy = self.policy
+
+    def say_once(self, key: str, message: str, *arguments: object) -> None:
+        """Log a warning once per conversation."""
+        if key not in self._said:
+            self._said.add(key)
+            said = message % arguments if arguments else message
+            logger.warning("conversation %s: %s", self.identity.thread_id, said)
+
+    def mark_failed(self, span: Span, error: Exception) -> None:
+        """An app's tool raised."""
+        kind = type(error).__qualname__
+        span.set_attribute(names.ERROR_TYPE, kind)
+        span.set_status(trace_api.Status(trace_api.StatusCode.ERROR, kind))
+
+    # -- the end -------------------------------------------------------------------------------------
+
+    def end(
+        self,
+        state: ConversationState,
+        tally: Tally,
+        recorder: Recorder,
+        ending: Ending,
+        moment: Moment,
+    ) -> None:
+        """End the root on the app's task; rendering and delivery go on behind it."""
+        self.post()
+        facts = _Facts(state, tally, recorder, ending, moment)
+        self._end_root(facts)
+        self.metrics.closed(moment.t / 1e9, "error" if ending.failure else "ok")
+        RUNTIME.finisher.submit(
+            Finish(
+                recorder=recorder,
+                settings=self.settings,
+                name=f"{self.identity.thread_id}-{self.run_id[-17:].replace('-', '')}",
+                info=self._info(),
+                delivery=self.delivery,
+                closing=lambda: self._closing(facts),
+                done=self._done,
+            )
+        )
+
+    def _end_root(self, facts: _Facts) -> None:
+        marked = self.delivery is not None and self.delivery.status != "refused"
+        root, end_ns = self.root, max(facts.moment.at_ns, self.clock.start_ns)
+        root.set_attributes(
+            root_facts.closing_attributes(
+                self._metadata(facts),
+                root_facts.inputs(facts.state, self.policy),
+                root_facts.outputs(facts.state, facts.recorder, self.policy),
+                self.settings.payload_limit,
+                langsmith=not marked,
+            )
+        )
+        if marked:
+            root.set_attribute(names.ROOT_MARKER, names.ROOT_BY_RUNS_API)
+        if facts.ending.failure is not None:
+            fail(root, facts.ending.failure, end_ns)
+        root.end(end_ns)
+
+    def _closing(self, facts: _Facts) -> RunClosing:
+        """The run's last patch, with the audio facts as they are when all sound was taken in."""
+        failure = facts.ending.failure
+        return RunClosing(
+            end_ns=max(facts.moment.at_ns, self.clock.start_ns),
+            inputs=root_facts.inputs(facts.state, self.policy),
+            outputs=root_facts.outputs(facts.state, facts.recorder, self.policy),
+            metadata={**self.identity.metadata, **self._metadata(facts)},
+            tags=list(self.identity.tags),
+            error=failure.message if failure is not None else None,
+        )
+
+    def _metadata(self, facts: _Facts) -> dict[str, Any]:
+        found = root_facts.opening_metadata(self.identity, VERSION)
+        summary = facts.recorder.summary()
+        sound = (
+            {
+                "user_talk_s": summary.user_talk_s,
+                "agent_talk_s": summary.agent_talk_s,
+                "overlap_s": summary.overlap_s,
+            }
+            if summary.has_audio
+            else {}
+        )
+        found.update(
+            root_facts.closing_metadata(
+                self.identity, facts.state, facts.tally, sound, facts.ending
+            )
+        )
+        found["duration_s"] = round(max(facts.moment.at_ns - self.clock.start_ns, 0) / 1e9, 3)
+        found["dropped_events"] = self.spans.dropped
+        found["OTEL_TRACE_ID"] = self.trace_id
+        status = self._attach_status(summary.has_audio, summary.error)
+        found[names.ATTACH_STATUS] = status
+        if summary.error:
+            found["recording_error"] = summary.error
+        if status == "pending":
+            found[names.RECORDING_STARTED_AT] = self.clock.start_ns / 1e9
+            found[names.RECORDING_START_OFFSET] = 0
+        return found
+
+    def _attach_status(self, has_audio: bool, error: str | None) -> str:
+        """``ls_audio_attach_status`` as far as it is known when the conversation closes."""
+        if not (self.policy.audio and self.settings.record_audio):
+            return "disabled"
+        if not has_audio:
+            return "none"
+        if not self._choice.root_by_runs_api:
+            return "none" if self._choice.leg == names.LEG_NONE else "no_credentials"
+        refused = self.delivery is not None and self.delivery.status == "refused"
+        return "failed" if error or refused else "pending"
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "thread_id": self.identity.thread_id,
+            "trace_id": self.trace_id,
+            "langsmith_run_id": self.run_id,
+            "started_at_s": self.clock.start_ns / 1e9,
+            "metadata": dict(self.identity.metadata),
+        }
+
+    def _done(self, delivered: bool) -> None:
+        if self.delivery is not None:
+            self.metrics.upload("delivered" if delivered else "failed")
+        RUNTIME.finished(self.stamp)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Everything the root's end is made of."""
+
+    state: ConversationState
+    tally: Tally
+    recorder: Recorder
+    ending: Ending
+    moment: Moment
+
+
+def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy:
+    """What may be stored: our switch, and LangSmith's ``HIDE`` variables on top of it."""
+    capture = settings.capture_content
+    return ContentPolicy(
+        inputs=capture and not config.hide_inputs,
+        outputs=capture and not config.hide_outputs,
+        audio=capture and not (config.hide_inputs or config.hide_outputs),
+        redact=settings.redact,
+    )
+
+
+def _choose(settings: Settings, config: LangSmithConfig, provider: object) -> LegChoice:
+    choice = choose_leg(settings.langsmith, config, draw=random.random())
+    if choice.problem:
+        say_once(choice.problem)
+    where = exporter_to_langsmith(provider) if choice.leg != names.LEG_NONE else None
+    if where is not None:
+        say_once(_TWO_ROOTS.format(where=where))
+        return LegChoice(names.LEG_COLLECTOR, False, "the app itself exports to LangSmith")
+    return choice
+
+
+def _sdk(span: Span) -> SdkSpan:
+    """A recording span of the SDK; other tracers' spans take the same calls."""
+    return cast("SdkSpan", span)
+
+
+@lru_cache(maxsize=64)
+def skip_rule(globs: tuple[str, ...]) -> Callable[[str], bool]:
+    """A test whether an event type is one that never becomes a span."""
+    if not globs:
+        return lambda _kind: False
+    match = re.compile("|".join(translate(glob) for glob in globs)).match
+    return lru_cache(maxsize=1024)(lambda kind: match(kind) is not None)
