@@ -139,7 +139,9 @@ def obtain(binary: Binary) -> Path:
     if found is not None:
         return found
     if shutil.which("go") is None:
-        raise SystemExit(f"{binary.cached_as} has to be built, which needs Go (or set {binary.variable})")
+        raise SystemExit(
+            f"{binary.cached_as} has to be built, which needs Go (or set {binary.variable})"
+        )
     target = cache_folder() / binary.cached_as
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -151,7 +153,9 @@ def obtain(binary: Binary) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Print ``NAME=path`` of both programs; build what is missing unless ``--check`` is given."""
-    parser = argparse.ArgumentParser(description="Find or build the Collector and Jaeger for the tests.")
+    parser = argparse.ArgumentParser(
+        description="Find or build the Collector and Jaeger for the tests."
+    )
     parser.add_argument("--check", action="store_true", help="only look, build nothing")
     check = parser.parse_args(argv).check
     missing = 0

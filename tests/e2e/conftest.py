@@ -1,0 +1,99 @@
+"""The real programs of the end-to-end tests, each started once per module and only on loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.binaries import COLLECTOR, JAEGER, Binary
+from tests.support.otlp_recorder import OtlpRecorder
+from tests.support.processes import Collector, Jaeger
+
+MISSING = (
+    "no real Collector or Jaeger here: `make collector-binaries` builds both (Go 1.26, 7 minutes)"
+)
+
+StartCollector = Callable[..., Collector]
+
+
+def _binary(binary: Binary) -> Path:
+    found = binary.find()
+    if found is None and os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(MISSING, pytrace=False)
+    if found is None:
+        pytest.skip(MISSING)
+    return found
+
+
+@pytest.fixture(scope="session")
+def collector_binary() -> Path:
+    """The Collector's program; the test is skipped (in CI: fails) where there is none."""
+    return _binary(COLLECTOR)
+
+
+@pytest.fixture(scope="session")
+def jaeger_binary() -> Path:
+    """Jaeger's program; the test is skipped (in CI: fails) where there is none."""
+    return _binary(JAEGER)
+
+
+@pytest.fixture
+def langsmith() -> Iterator[OtlpRecorder]:
+    """What stands where LangSmith is."""
+    with OtlpRecorder() as recorder:
+        yield recorder
+
+
+@pytest.fixture(scope="session")
+def jaeger(jaeger_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    """One Jaeger for all tests: each looks for its own trace ids."""
+    with Jaeger(jaeger_binary, tmp_path_factory.mktemp("jaeger")) as running:
+        yield running
+
+
+@pytest.fixture
+def start_collector(collector_binary: Path, tmp_path: Path) -> Iterator[StartCollector]:
+    """Start Collectors by ``start_collector("config.yaml", ..., VARIABLE="value")``; all end with the test."""
+    started: list[Collector] = []
+
+    def start(*configs: str, **env: str) -> Collector:
+        folder = tmp_path / f"collector-{len(started)}"
+        collector = Collector(collector_binary, folder, configs, **env)
+        started.append(collector)
+        collector.start()
+        return collector
+
+    yield start
+    for collector in started:
+        collector.process.stop()
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A Collector with both destinations behind it."""
+
+    collector: Collector
+    langsmith: OtlpRecorder
+    jaeger: Jaeger
+
+
+@pytest.fixture(scope="module")
+def topology(
+    collector_binary: Path, jaeger: Jaeger, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Topology]:
+    """One Collector for a module's tests; they share its destinations and look for their own traces."""
+    with OtlpRecorder() as recorder:
+        with Collector(
+            collector_binary,
+            tmp_path_factory.mktemp("collector"),
+            ["config.yaml", "config.jaeger.yaml"],
+            LANGSMITH_API_KEY="lsv2_pt_test",
+            LANGSMITH_PROJECT="calls",
+            LANGSMITH_OTLP_ENDPOINT=recorder.endpoint,
+            JAEGER_OTLP_ENDPOINT=jaeger.otlp,
+        ) as collector:
+            yield Topology(collector, recorder, jaeger)
