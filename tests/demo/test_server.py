@@ -228,7 +228,7 @@ def test_speech_cancels_the_response_that_is_being_generated() -> None:
     assert 0 < first["usage"]["output_token_details"]["audio_tokens"] < 1200
     said = first["output"][0]["content"][0]["transcript"]
     assert "This goes on and on.".startswith(said)
-    assert "This goes on and on." != said
+    assert said != "This goes on and on."
     truncated = of_type(events, "conversation.item.truncated")
     assert [(first["output"][0]["id"], 120)] == [
         (event["item_id"], event["audio_end_ms"]) for event in truncated
