@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from otel_realtime.core.responses import Moment
+
+#: Times of the app that lie this far back are not those of a live call.
+REPLAY_NS: Final = 30_000_000_000
 
 
 class Clock:
@@ -41,6 +45,11 @@ class Clock:
             self.given = True
             self._last_ns = max(at_ns, self._last_ns)
         return Moment(self._last_ns - self.start_ns, self._last_ns)
+
+    @property
+    def is_replay(self) -> bool:
+        """True if the app's times lie in the past: what it tells is over."""
+        return self.given and time.time_ns() - self._last_ns > REPLAY_NS
 
     def rebase(self, start_ns: int) -> None:
         """The app's first time is the start."""

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 _SENT_RULES: Final = frozenset({"response.create", "conversation.item.create"})
 #: Longest wait for the audio summary when a conversation closes on the app's task.
 CLOSE_WAIT_S: Final = 0.005
+#: The same for a conversation of the past, fed by hand faster than it was spoken: no call waits.
+REPLAY_WAIT_S: Final = 10.0
 
 _current: ContextVar[weakref.ref[Conversation] | None] = ContextVar(
     "otel_realtime_conversation", default=None
@@ -223,6 +225,8 @@ class Conversation:
                 return
             stored, payload = self._admit(event, text)
             changes = self._state.receive(stored, moment)
+            if kind == "response.created":
+                self._trace.stamp_response(table(event.get("response")).get("id"))
             if not self._skip(kind):
                 active = self._spans.event(stored, payload, moment, self._turn_of(stored))
             bears_tools = False
@@ -404,8 +408,7 @@ class Conversation:
         now_ns = self._clock.start_ns + self._clock.t()
         for response in ready:
             found = self._spans.inference(response, self._state, self._recorder, now_ns)
-            self._tally.add(found)
-            self._trace.stamp_response(response.id)
+            self._tally.add(found.sound)
             self._trace.metrics.inference(response, found)
 
     # -- the end ---------------------------------------------------------------------------------------
@@ -438,7 +441,7 @@ class Conversation:
                 return
             moment = self._clock.moment()
             recorder.close(moment.t, by_client=ending.by_client)
-        recorder.settle(CLOSE_WAIT_S)
+        recorder.settle(REPLAY_WAIT_S if self._clock.is_replay else CLOSE_WAIT_S)
         with self._lock:
             if self._closed:
                 return

@@ -21,7 +21,14 @@ from otel_realtime.core.messages import (
 from otel_realtime.core.payload import ContentPolicy, dump
 from otel_realtime.core.responses import AudioFacts, Response
 from otel_realtime.core.session import table, text_or_none
-from otel_realtime.core.usage import audio_seconds, read_usage, usage_attributes, usage_metadata
+from otel_realtime.core.sound import SoundFacts, sound_facts
+from otel_realtime.core.usage import (
+    Usage,
+    audio_seconds,
+    read_usage,
+    usage_attributes,
+    usage_metadata,
+)
 
 Attributes = dict[str, Any]
 
@@ -131,10 +138,8 @@ class Inference:
     name: str
     attributes: Attributes
     failure: Failure | None
-    first_audio_ms: int | None
-    voice_to_voice_ms: int | None
-    interrupted: bool
-    tokens: Any
+    sound: SoundFacts
+    tokens: Usage | None
 
 
 def inference(
@@ -148,11 +153,8 @@ def inference(
     """A response as one ``chat`` span: messages, usage, latencies, what was heard."""
     model = text_or_none(response.config.get("model")) or state.session.model or "unknown"
     outputs = response.output_items(state.items)
-    sounds = response.sounds(state.items, audio)
     usage = read_usage(response.usage)
-    heard = _heard(sounds)
-    first_audio = _first_audio(response, sounds)
-    voice = _voice_to_voice(response, state, audio, sounds)
+    sound = sound_facts(response, state, audio)
     turn = max((item.turn for item in outputs), default=state.items.turns)
     found: Attributes = {
         names.LS_KIND: names.KIND_LLM,
@@ -164,7 +166,7 @@ def inference(
         names.RESPONSE_ID: response.id,
         names.OUR_RESPONSE_ID: response.id,
         names.FINISH_REASONS: response.finish_reasons(state.items),
-        names.OUTPUT_TYPE: "speech" if sounds or any(i.audio for i in outputs) else "text",
+        names.OUTPUT_TYPE: "speech" if any(item.audio for item in outputs) else "text",
         names.LS_METADATA + "ls_provider": _LS_PROVIDERS.get(provider.name, provider.name),
         names.LS_METADATA + "ls_model_name": model,
         names.RESPONSE_STATUS: response.status,
@@ -176,10 +178,13 @@ def inference(
             {
                 "turn": turn or None,
                 "audio_offset_ms": response.created.t // MS,
-                "time_to_first_audio_ms": first_audio,
-                "voice_to_voice_ms": voice,
+                "time_to_first_audio_ms": sound.first_audio_ms,
+                "voice_to_voice_ms": sound.voice_to_voice_ms,
                 "context_items": response.context_items,
-                **heard,
+                "generated_ms": sound.generated_ms,
+                "heard_ms": sound.heard_ms,
+                "heard_source": sound.heard_source,
+                "interrupted": sound.interrupted if sound.heard_source else None,
             }
         ),
     }
@@ -192,9 +197,7 @@ def inference(
         name=f"chat {model}",
         attributes=found,
         failure=_response_failure(response, policy),
-        first_audio_ms=first_audio,
-        voice_to_voice_ms=voice,
-        interrupted=bool(heard.get("interrupted")),
+        sound=sound,
         tokens=usage,
     )
 
@@ -237,49 +240,6 @@ def _usage(usage: Any) -> Attributes:
         return {}
     found = {names.USAGE + key: count for key, count in usage_attributes(usage).items()}
     return {**found, names.LS_USAGE: dump(usage_metadata(usage))}
-
-
-def _heard(sounds: list[Any]) -> dict[str, Any]:
-    if not sounds:
-        return {}
-    weakest = min((one.heard_source for one in sounds), key=_SOURCES.index)
-    return {
-        "generated_ms": sum(one.generated_ms for one in sounds),
-        "heard_ms": sum(one.heard_ms for one in sounds),
-        "heard_source": weakest,
-        "interrupted": any(one.interrupted for one in sounds),
-    }
-
-
-#: Weakest evidence first: a response is known as well as its least known item.
-_SOURCES: Final = ("estimated", "server", "client_truncate", "tap")
-
-
-def _first_audio(response: Response, sounds: list[Any]) -> int | None:
-    if not sounds:
-        return None
-    return max((sounds[0].first_chunk_t - response.created.t) // MS, 0)
-
-
-def _voice_to_voice(
-    response: Response, state: ConversationState, audio: AudioFacts | None, sounds: list[Any]
-) -> int | None:
-    """From the end of the user's speech to the first sound of the answer, ms."""
-    spoken = [item for item in map(state.items.get, response.inputs) if item and item.audio]
-    audible = [one.audible_from_t for one in sounds if one.audible_from_t is not None]
-    if audio is None or not spoken or not audible:
-        return None
-    end = speech_end(spoken[-1], state.session.silence_ms, audio)
-    return None if end is None else int(max((min(audible) - end) // MS, 0))
-
-
-def speech_end(item: Item, silence_ms: int | None, audio: AudioFacts) -> int | None:
-    """When the user really stopped: the VAD's end without its silence, else the last loud frame."""
-    if item.audio_end_ms is not None and silence_ms is not None:
-        end = audio.user_time(max(item.audio_end_ms - silence_ms, 0))
-        if end is not None:
-            return end
-    return audio.last_voice(item.stopped_t) if item.stopped_t is not None else None
 
 
 def _response_failure(response: Response, policy: ContentPolicy) -> Failure | None:

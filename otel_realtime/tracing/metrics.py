@@ -167,11 +167,11 @@ class ConversationMetrics:
             seconds = (response.done.at_ns - response.created.at_ns) / 1e9
             failed = {names.ERROR_TYPE: found.failure.type} if found.failure else {}
             self._to.operation.record(max(seconds, 0.0), {**base, **failed})
-        if found.first_audio_ms is not None:
-            self._to.first_chunk.record(found.first_audio_ms / 1000, base)
-        if found.voice_to_voice_ms is not None:
-            self._to.voice.record(found.voice_to_voice_ms / 1000, base)
-        if found.interrupted:
+        if found.sound.first_audio_ms is not None:
+            self._to.first_chunk.record(found.sound.first_audio_ms / 1000, base)
+        if found.sound.voice_to_voice_ms is not None:
+            self._to.voice.record(found.sound.voice_to_voice_ms / 1000, base)
+        if found.sound.interrupted:
             self._to.interruptions.add(1, base)
         if found.tokens is not None:
             self._usage(found.tokens, base)

@@ -16,7 +16,8 @@ from otel_realtime.core.conversation import ConversationState
 from otel_realtime.core.messages import transcript
 from otel_realtime.core.payload import HIDDEN, ContentPolicy, clean, dump
 from otel_realtime.core.responses import AudioFacts
-from otel_realtime.tracing.describe import Attributes, Failure, Inference, Provider
+from otel_realtime.core.sound import SoundFacts, sound_facts
+from otel_realtime.tracing.describe import Attributes, Failure, Provider
 
 if TYPE_CHECKING:
     from otel_realtime.tap import Close, Handshake
@@ -120,13 +121,21 @@ class Tally:
     first_audio_ms: list[int] = field(default_factory=list)
     voice_to_voice_ms: list[int] = field(default_factory=list)
 
-    def add(self, inference: Inference) -> None:
+    def add(self, facts: SoundFacts) -> None:
         """Count one settled response."""
-        self.interruptions += inference.interrupted
-        if inference.first_audio_ms is not None:
-            self.first_audio_ms.append(inference.first_audio_ms)
-        if inference.voice_to_voice_ms is not None:
-            self.voice_to_voice_ms.append(inference.voice_to_voice_ms)
+        self.interruptions += facts.interrupted
+        if facts.first_audio_ms is not None:
+            self.first_audio_ms.append(facts.first_audio_ms)
+        if facts.voice_to_voice_ms is not None:
+            self.voice_to_voice_ms.append(facts.voice_to_voice_ms)
+
+
+def tally(state: ConversationState, audio: AudioFacts) -> Tally:
+    """Count all responses anew, when the last of the sound has been taken in."""
+    found = Tally()
+    for response in state.responses.values():
+        found.add(sound_facts(response, state, audio))
+    return found
 
 
 def opening_attributes(who: Identity, version: str) -> Attributes:

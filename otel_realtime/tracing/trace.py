@@ -10,7 +10,7 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -202,9 +202,10 @@ class Trace:
             self.root._start_time = start_ns
             stamp_root(_sdk(self.root), self.stamp)
 
-    def stamp_response(self, response_id: str) -> None:
-        """Remember a Realtime response whose usage stands on a span of ours."""
-        self.stamp.responses.add(response_id)
+    def stamp_response(self, response_id: object) -> None:
+        """Remember a Realtime response: its usage stands on a span of ours, once."""
+        if isinstance(response_id, str):
+            self.stamp.responses.add(response_id)
 
     # -- what the app adds ---------------------------------------------------------------------------
 
@@ -292,6 +293,7 @@ class Trace:
     def _closing(self, facts: _Facts) -> RunClosing:
         """The run's last patch, with the audio facts as they are when all sound was taken in."""
         failure = facts.ending.failure
+        facts = replace(facts, tally=root_facts.tally(facts.state, facts.recorder))
         return RunClosing(
             end_ns=max(facts.moment.at_ns, self.clock.start_ns),
             inputs=root_facts.inputs(facts.state, self.policy),
