@@ -1,0 +1,118 @@
+"""Which process a conversation's folder belongs to, and whether it still lives.
+
+Every process has an instance id and, once it writes, one lock file
+``<state_dir>/owners/<instance id>.lock`` under a POSIX record lock, which the kernel drops when the
+process ends, however it ends. Closing *any* descriptor of the file would drop the lock as well, so
+the owner opens it once, never again, and never deletes it; its own id it knows without looking.
+Folders are ``<state_dir>/conversations/<instance id>-<uuid>``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+try:
+    import fcntl
+except ImportError:  # no POSIX locks: nothing can be known about other processes
+    fcntl = None  # type: ignore[assignment]
+
+CONVERSATIONS: Final = "conversations"
+OWNERS: Final = "owners"
+
+
+class _Instance:
+    def __init__(self) -> None:
+        self.id = uuid.uuid4().hex
+        self.locks: dict[Path, int] = {}
+        self.guard = threading.Lock()
+
+
+_instance = _Instance()
+
+
+def instance_id() -> str:
+    """This process's id: 32 hex digits, new after a fork."""
+    return _instance.id
+
+
+def new_folder(state_dir: Path) -> Path:
+    """A folder name for one conversation of this process; nothing is created."""
+    return state_dir / CONVERSATIONS / f"{_instance.id}-{uuid.uuid4()}"
+
+
+def owner_of(folder: Path) -> str:
+    """The instance id in a conversation folder's name."""
+    return folder.name.partition("-")[0]
+
+
+def claim(folder: Path) -> None:
+    """Take this process's lock in the state directory that ``folder`` lies in, once.
+
+    To be called before the folder is created. Folders elsewhere have no owner.
+
+    Raises:
+        OSError: the lock file cannot be made or locked.
+    """
+    if fcntl is None or folder.parent.name != CONVERSATIONS:
+        return
+    state_dir = folder.parent.parent
+    with _instance.guard:
+        if state_dir in _instance.locks:
+            return
+        owners = state_dir / OWNERS
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owners.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(owners / f"{_instance.id}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        _instance.locks[state_dir] = descriptor
+
+
+@contextmanager
+def taken_over(state_dir: Path, instance: str) -> Iterator[bool]:
+    """Hold a dead process's lock for the block; False if its owner lives.
+
+    Without POSIX locks nobody can tell, and the answer is always False.
+    """
+    path = state_dir / OWNERS / f"{instance}.lock"
+    if fcntl is None or instance == _instance.id:
+        yield False
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:  # its folders are made after the lock: it cannot live here
+        yield True
+        return
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _after_fork() -> None:
+    """The child is a process of its own: the parent's locks are not its to hold."""
+    global _instance
+    before, _instance = _instance, _Instance()
+    for descriptor in before.locks.values():
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,268 @@
+"""The writer's side of one recording: frames in; timeline, energy and files out.
+
+Everything here but the facts is called by the writer thread only. Facts may be asked for from any
+thread; a short lock keeps them whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from otel_realtime.core.codecs import NS, PCM16, decode, parse_format
+from otel_realtime.core.energy import FRAME_NS, FRAME_S, Meter, Talk, talk
+from otel_realtime.core.evidence import Evidence
+from otel_realtime.core.timeline import ItemAudio, Timeline
+from otel_realtime.recording import owner
+from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
+from otel_realtime.recording.journal import Folder, line
+
+logger = logging.getLogger(__name__)
+
+_said: set[str] = set()
+_SIDES: Final = ("user", "agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioSummary:
+    """The recording in numbers.
+
+    Talk times are exact once the conversation is closed; before, they count what was sent and
+    received, and ``overlap_s`` and ``dead_air_s`` (nobody talks) are 0.
+
+    Attributes:
+        holes: times at which audio could not be kept because the backlog was full.
+        bad_frames: audio frames that could not be read.
+        error: why there is no recording, or not all of it, on disk; None if nothing went wrong.
+    """
+
+    user_talk_s: float
+    agent_talk_s: float
+    overlap_s: float
+    dead_air_s: float
+    duration_s: float
+    has_audio: bool
+    holes: int
+    bad_frames: int
+    error: str | None
+
+
+class Track:
+    """One conversation's recording while it is written."""
+
+    def __init__(self, header: Mapping[str, object], folder: Path | None) -> None:
+        self.folder = folder
+        self.holes = 0
+        self.bad_frames = 0
+        self.error: str | None = None
+        self._header = header
+        self._files: Folder | None = None
+        self._lock = threading.Lock()
+        self._timeline = Timeline()
+        self._evidence = Evidence()
+        self._meters = {side: Meter() for side in _SIDES}
+        self._formats = dict.fromkeys(_SIDES, PCM16)
+        self._sizes = dict.fromkeys(_SIDES, 0)
+        self._envelopes = dict.fromkeys(_SIDES, 0)  # characters of a frame that are not audio
+        self._carried: dict[str, tuple[object, bytes]] = {}
+        self._audio: dict[str, list[bytes]] = {side: [] for side in _SIDES}
+        self._lines: list[bytes] = []
+        self._has_audio = False
+        self._talk: Talk | None = None
+
+    # --- writer thread --------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the folder, owned by this process, and begin the journal."""
+        if self.folder is None:
+            return
+        try:
+            owner.claim(self.folder)
+            self._files = Folder(self.folder)
+        except OSError as error:
+            self.folder = None
+            self._stop_writing(f"the state directory cannot be written: {error}")
+            return
+        self._lines.append(line(["open", 0, dict(self._header)]))
+
+    def frame(self, t: int, sent: bool, frame: str | bytes) -> None:
+        """Take in an audio frame as it was on the wire."""
+        side = "user" if sent else "agent"
+        audio = parse_append(frame) if sent else parse_delta(frame)
+        if audio is None:
+            self.bad_frames += 1
+            return
+        self._has_audio = True
+        self._envelopes[side] = len(frame) - len(audio.raw) * 4 // 3
+        raw = self._whole_samples(side, audio)
+        if not raw:
+            return
+        t, offset, size = self._time(t), self._sizes[side], len(raw)
+        self._sizes[side] += size
+        audio_format = self._formats[side]
+        voiced = self._meters[side].feed(decode(raw, audio_format), audio_format.rate_hz)
+        if self._files is not None:
+            self._audio[side].append(raw)
+        if sent:
+            self._apply(["user", t, offset, size] if voiced else ["user", t, offset, size, 1])
+        else:
+            whose = [audio.item_id, audio.content_index, audio.response_id]
+            self._apply(["agent", t, offset, size, *whose])
+
+    def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
+        """Take in an event that may say something about audio."""
+        for record in self._evidence.records(self._time(t), sent, event):
+            if record[0] == "format":
+                self._formats[record[2]] = parse_format(record[3]) or PCM16
+                self._carried.pop(record[2], None)
+            self._apply(record)
+
+    def hole(self, t: int, sent: bool, frames: int, characters: int) -> None:
+        """Audio frames of so many ``characters`` were not kept; they are taken for alike."""
+        side = "user" if sent else "agent"
+        self.holes += 1
+        size = max(characters - frames * self._envelopes[side], 0) * 3 // 4
+        size -= size % self._formats[side].width
+        self._meters[side].skip(self._formats[side].duration_ns(size))
+        self._apply(["hole", self._time(t), side, size])
+
+    def note(self, t: int, kind: str, data: Mapping[str, Any]) -> None:
+        """Write a record of the trace's own."""
+        if self._files is not None:
+            self._lines.append(line([kind, self._time(t), dict(data)]))
+
+    def close(self, t: int, by_client: bool) -> None:
+        """End the recording and measure it."""
+        self._apply(["close", self._time(t), by_client])
+        self.flush()
+        if self._files is not None:
+            self._files.close()
+            self._files = None
+        measured = talk(
+            (self._meters["user"], self._timeline.segments("user")),
+            (self._meters["agent"], self._timeline.segments("agent")),
+            self._timeline.length_ns,
+        )
+        with self._lock:
+            self._talk = measured
+
+    def flush(self) -> None:
+        """Hand what has been collected to the operating system."""
+        if self._files is not None and (self._lines or any(self._audio.values())):
+            try:
+                self._files.write(self._audio, self._lines)
+            except OSError as error:
+                self._stop_writing(f"the recording could not be written on: {error}")
+        self._lines.clear()
+        for pieces in self._audio.values():
+            pieces.clear()
+
+    def fail(self, error: BaseException) -> None:
+        """Give the recording up because of a fault of our own."""
+        self._stop_writing(f"internal error: {error!r}")
+
+    def discard(self) -> None:
+        """Delete the folder and write no more."""
+        self.drop_files()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def drop_files(self) -> None:
+        """Close descriptors without writing."""
+        files, self._files = self._files, None
+        if files is not None:
+            files.close()
+
+    def abandon(self) -> None:
+        """Let go in a fork's child: the files are the parent's, the lock's holder is not here."""
+        self.drop_files()
+        self._lock = threading.Lock()
+
+    def _time(self, t: int) -> int:
+        """Times of the journal never go back; sends and receipts come from several threads."""
+        return max(t, self._timeline.last_t)
+
+    def _whole_samples(self, side: str, audio: AudioFrame) -> bytes:
+        """Chunks may end within a sample: the rest waits for the next chunk of the same part."""
+        raw, width = audio.raw, self._formats[side].width
+        if width == 1:
+            return raw
+        part = (audio.item_id, audio.content_index)
+        carried = self._carried.pop(side, None)
+        if carried is not None and carried[0] == part:
+            raw = carried[1] + raw
+        rest = len(raw) % width
+        if rest:
+            self._carried[side] = (part, raw[-rest:])
+            raw = raw[:-rest]
+        return raw
+
+    def _apply(self, record: list[Any]) -> None:
+        with self._lock:
+            self._timeline.apply(record)
+        if self._files is not None:
+            self._lines.append(line(record))
+
+    def _stop_writing(self, reason: str) -> None:
+        self.drop_files()
+        self.error = self.error or reason
+        if reason not in _said:
+            _said.add(reason)
+            logger.error("%s; the conversation goes on without its recording", reason)
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    @property
+    def last_t(self) -> int:
+        """Time of the latest record."""
+        return self._timeline.last_t
+
+    def item(self, item_id: str) -> ItemAudio | None:
+        """See :meth:`otel_realtime.recording.recorder.Recorder.item`."""
+        with self._lock:
+            return self._timeline.item(item_id)
+
+    def user_time(self, audio_ms: int) -> int | None:
+        """See :meth:`otel_realtime.recording.recorder.Recorder.user_time`."""
+        with self._lock:
+            return self._timeline.user_time(audio_ms)
+
+    def last_voice(self, before_t: int) -> int | None:
+        """See :meth:`otel_realtime.recording.recorder.Recorder.last_voice`."""
+        with self._lock:
+            voiced = self._meters["user"].voiced
+            low, high = 0, len(voiced)
+            while low < high:  # how many frames end by then; ends rise with the position
+                middle = (low + high + 1) // 2
+                end = self._timeline.user_time_at(middle * FRAME_NS)
+                if end is not None and end <= before_t:
+                    low = middle
+                else:
+                    high = middle - 1
+            last = voiced.rfind(1, 0, low)
+            return None if last < 0 else self._timeline.user_time_at((last + 1) * FRAME_NS)
+
+    def summary(self) -> AudioSummary:
+        """See :meth:`otel_realtime.recording.recorder.Recorder.summary`."""
+        with self._lock:
+            measured = self._talk or Talk(*(self._running(side) for side in _SIDES))
+            length = self._timeline.length_ns
+        return AudioSummary(
+            user_talk_s=round(measured.user_s, 3),
+            agent_talk_s=round(measured.agent_s, 3),
+            overlap_s=round(measured.overlap_s, 3),
+            dead_air_s=round(measured.dead_air_s, 3),
+            duration_s=length / NS,
+            has_audio=self._has_audio,
+            holes=self.holes,
+            bad_frames=self.bad_frames,
+            error=self.error,
+        )
+
+    def _running(self, side: str) -> float:
+        return self._meters[side].voiced.count(1) * FRAME_S
