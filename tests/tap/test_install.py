@@ -16,8 +16,9 @@ from websockets.sync.client import ClientConnection as SyncClientConnection
 from websockets.sync.client import connect as sync_connect
 
 from otel_realtime import tap
-from tests.support.realtime_server import ReplayServer
+from tests.support.realtime_server import Peer, ReplayServer
 from tests.tap.recording import RecordingObserver
+from tests.tap.versions import events
 
 FRAMES = [json.dumps({"type": "session.created", "n": n}) for n in range(4)]
 PATCHED = [
@@ -26,6 +27,12 @@ PATCHED = [
     (beta_realtime.AsyncRealtimeConnection, "__init__"),
     (beta_realtime.RealtimeConnection, "__init__"),
 ]
+
+
+def _answer(peer: Peer) -> None:
+    peer.recv()
+    peer.send(*FRAMES)
+    peer.close()
 
 
 def test_uninstall_restores_every_class() -> None:
@@ -92,12 +99,7 @@ def test_uninstall_takes_the_tap_off_open_sockets(observer: RecordingObserver) -
             assert "recv" not in vars(ws)
         return got
 
-    def script(peer: Any) -> None:
-        peer.recv()
-        peer.send(*FRAMES)
-        peer.close()
-
-    with ReplayServer(script) as server:
+    with ReplayServer(_answer) as server:
         got = asyncio.run(main(server.url))
 
     assert got == FRAMES
@@ -141,7 +143,7 @@ def test_install_does_not_import_the_sdk() -> None:
     """An app on bare websockets does not pay for the import of openai."""
     code = (
         "import sys; from otel_realtime import tap; tap.install(object());"
-        "print([m for m in ('openai', 'langsmith', 'numpy') if m in sys.modules])"
+        "print([m for m in ('openai', 'aiohttp') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -160,7 +162,7 @@ def test_attach_taps_a_connection_that_was_opened_before() -> None:
             await ws.send("hello")
             _ = [frame async for frame in ws]
 
-    with ReplayServer(FRAMES, close=(1000, "")) as server:
+    with ReplayServer(_answer) as server:
         asyncio.run(main(server.url))
 
     (handshake,) = observer.handshakes
@@ -223,9 +225,9 @@ def test_attach_finds_the_conversation_that_install_opened(observer: RecordingOb
     assert [observer.sink] == observer.sdk_sinks
 
 
+@events
 def test_attach_keeps_a_reconnecting_connection_together() -> None:
     """Without install, the socket that the SDK makes next joins the conversation."""
-    pytest.importorskip("openai._send_queue")
     observer = RecordingObserver()
     options: dict[str, Any] = {
         "on_reconnecting": lambda event: None,
@@ -239,7 +241,7 @@ def test_attach_keeps_a_reconnecting_connection_together() -> None:
             tap.attach(connection, observer)
             return len([event async for event in connection])
 
-    def script(peer: Any) -> None:
+    def script(peer: Peer) -> None:
         peer.send(*FRAMES)
         peer.close(1000 if len(server.peers) > 1 else 1012)
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from websockets.exceptions import ConnectionClosed
@@ -16,8 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from otel_realtime.tap import Close
 from tests.support.realtime_server import Peer, ReplayServer
 from tests.tap.recording import RecordingObserver, text
+from tests.tap.versions import events, ga
 
-VERSION = tuple(int(part) for part in openai.__version__.split(".")[:2])
 FRAMES = [
     json.dumps({"type": "session.created", "event_id": "e0", "session": {"type": "realtime"}}),
     *(
@@ -27,9 +26,6 @@ FRAMES = [
     json.dumps({"type": "some.unknown", "event_id": "e26"}),
 ]
 CLEAR: Any = {"type": "input_audio_buffer.clear"}
-
-ga = pytest.mark.skipif(VERSION < (1, 103), reason="no GA module in this openai")
-events = pytest.mark.skipif(VERSION < (2, 32), reason="no event handlers in this openai")
 
 
 def _client(url: str) -> AsyncOpenAI:
