@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -83,12 +84,16 @@ class Conversation:
         #: Not sampled, or not begun yet: nothing is taken in.
         self._closed = True
         self._clock: Clock = trace.clock
+        # Looked up once: they are used for every audio frame.
+        self._mono_ns = trace.clock.mono_ns
+        self._counts = self._state.counts
         self._reference = weakref.ref(self)
         self._skip = trace.skip
 
     def begin(self, recorder: Recorder) -> None:
         """Take frames from now on."""
         self._recorder = recorder
+        self._audio = recorder.frame
         self._closed = False
 
     # -- who it is -----------------------------------------------------------------------------------
@@ -156,7 +161,7 @@ class Conversation:
     def before_receive(self) -> None:
         """The app asks for the next frame: it is done with the current event."""
         try:
-            if self._spans.has_event:
+            if self._spans.current is not None:
                 with self._lock:
                     self._spans.end_event(self._clock.moment().at_ns)
             if self._activation.attached:
@@ -172,9 +177,8 @@ class Conversation:
             else:
                 is_audio = frame.startswith(wire.AGENT_AUDIO_TEXT)
             if is_audio and not self._closed:
-                self._state.counts.events += 1
-                if self._recorder is not None:
-                    self._recorder.frame(self._clock.t(), False, frame)
+                self._counts.events += 1
+                self._audio(monotonic_ns() - self._mono_ns, False, frame)
                 return
             self._take(frame, self._clock.moment())
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
@@ -188,8 +192,7 @@ class Conversation:
             else:
                 is_audio = frame.startswith(wire.USER_AUDIO_TEXT)
             if is_audio and not self._closed:
-                if self._recorder is not None:
-                    self._recorder.frame(self._clock.t(), True, frame)
+                self._audio(monotonic_ns() - self._mono_ns, True, frame)
                 return
             self._give(frame, self._clock.moment())
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
@@ -202,7 +205,8 @@ class Conversation:
         counts.events += 1
         if wire.is_delta(frame) and not frame.startswith(_audio_prefixes(frame)):
             return
-        event = wire.parse(frame)
+        text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
+        event = wire.parse(text)
         if event is None:
             counts.unreadable += 1
             return
@@ -212,13 +216,12 @@ class Conversation:
                 self._recorder.frame(moment.t, False, frame)
             return
         _current.set(self._reference)
-        self._receive(event, frame, moment)
+        self._receive(event, text, moment)
         if self._recorder is not None and kind in EVENTS:
             self._recorder.event(moment.t, False, event)
 
-    def _receive(self, event: wire.Event, frame: wire.Frame, moment: Moment) -> None:
+    def _receive(self, event: wire.Event, text: str, moment: Moment) -> None:
         kind = event["type"]
-        text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
         active: Span | None = None
         with self._lock:
             if self._closed:

@@ -116,7 +116,10 @@ _IDENTITY: Final = ("type", "event_id", "item_id", "response_id", "call_id")
 
 def needs_scrub(text: str) -> bool:
     """False if the JSON text certainly holds nothing that ``scrub`` would change."""
-    return any(trigger in text for trigger in _TRIGGERS)
+    for trigger in _TRIGGERS:  # noqa: SIM110 - a third of the cost of any(), for every event
+        if trigger in text:
+            return True
+    return False
 
 
 def scrub(value: Any, key: str = "") -> Any:

@@ -59,7 +59,8 @@ class ConversationSpans:
         self._room = span_limit - 1
         self._conversation = conversation
         self._root_context = child_context(root, conversation)
-        self._event: Span | None = None
+        #: The span of the event that the app handles now.
+        self.current: Span | None = None
         self._announced: dict[str, Context] = {}
         self._tools: dict[str, OpenTool] = {}
         self.dropped = 0
@@ -78,17 +79,12 @@ class ConversationSpans:
         span = self._start(event["type"], self._root_context, attributes, moment.at_ns)
         if failure is not None:
             fail(span, failure, moment.at_ns)
-        self._event = span
+        self.current = span
         return span
-
-    @property
-    def has_event(self) -> bool:
-        """True while the app handles an event."""
-        return self._event is not None
 
     def end_event(self, at_ns: int) -> None:
         """The app is done with the current event."""
-        span, self._event = self._event, None
+        span, self.current = self.current, None
         if span is not None:
             span.end(at_ns)
 
@@ -112,9 +108,9 @@ class ConversationSpans:
         self._announced[call.id] = self._here()
 
     def _here(self) -> Context:
-        if self._event is None:
+        if self.current is None:
             return self._root_context
-        return child_context(self._event, self._conversation)
+        return child_context(self.current, self._conversation)
 
     def open_tool(self, call: ToolCall, moment: Moment) -> Span | None:
         """A call that its ``response.done`` left open: its span, child of that event's."""
