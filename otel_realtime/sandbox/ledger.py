@@ -36,7 +36,6 @@ class Ledger:
 
     Attributes:
         conflict: something of it was already received: the answer is 409.
-        replaced: received attachment files that nothing refers to.
     """
 
     def __init__(self, db: sqlite3.Connection, files: Path, run_limit: int) -> None:

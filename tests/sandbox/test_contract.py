@@ -306,7 +306,7 @@ def test_float_times_of_otlp_json(sandbox: Sandbox) -> None:
         "endTimeUnixNano": str(START_NS + SECOND),
         "attributes": [{"key": "langsmith.metadata.thread_id", "value": {"stringValue": "t"}}],
     }
-    request = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    request: Any = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
     answer = requests.post(
         f"{sandbox.url}/otel/v1/traces", json=request, headers=HEADERS, timeout=10
     )

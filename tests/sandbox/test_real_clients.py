@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -48,7 +49,7 @@ def test_client_patches_with_an_attachment_from_disk(sandbox: Sandbox, tmp_path:
     client = Client(api_url=sandbox.url, api_key="key")
     identity = run_id(1)
     order = dotted((START_NS, identity))
-    common = {"trace_id": identity, "dotted_order": order}
+    common: dict[str, Any] = {"trace_id": identity, "dotted_order": order}
     client.create_run(
         "call",
         {},

@@ -13,6 +13,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 START_NS = 1_795_000_000_123_456_000
 SECOND = 10**9
@@ -84,7 +85,7 @@ class S:
             ],
         )
         if self.error:
-            message.status.code = 2
+            message.status.code = Status.STATUS_CODE_ERROR
         return message
 
 
