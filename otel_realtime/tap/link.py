@@ -15,7 +15,6 @@ there can the sink put that task's context back:
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 import threading
 import weakref
@@ -23,9 +22,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
+from otel_realtime import guard
 from otel_realtime.tap.interface import Close, Observer, Sink
-
-logger = logging.getLogger(__name__)
 
 #: Set while an SDK connection makes the next socket of a conversation that is already open.
 joining: ContextVar[bool] = ContextVar("otel_realtime_joining", default=False)
@@ -46,14 +44,14 @@ R = TypeVar("R")
 
 
 def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Let no fault of the tap reach the app: log it and return `None`."""
+    """Let no fault of the tap reach the app, whose call this is: count it and return `None`."""
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return function(*args, **kwargs)
-        except Exception:
-            logger.exception("the tap failed; the connection goes on without telemetry")
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault(f"tap {function.__name__}", error)
             return None
 
     return guarded
@@ -189,6 +187,7 @@ class Tap:
 
     # What the replaced methods call.
 
+    @harmless
     def decide(self) -> bool:
         """Ask the sink whether it keeps the socket; return whether to ask again."""
         if self.link.sink.let_go():

@@ -141,7 +141,7 @@ class AsyncTap(_WebSocketTap):
         before_receive: Callable[[], None] = sink.before_receive
         received: Callable[[str | bytes], None] = sink.received
         sent: Callable[[str | bytes], None] = sink.sent
-        undecided = True
+        undecided: bool | None = True
 
         async def recv(decode: bool | None = None, *rest: Any, **more: Any) -> Any:
             nonlocal undecided
@@ -203,7 +203,10 @@ class SyncTap(_WebSocketTap):
         timer = threading.Timer(delay_s, call)
         timer.daemon = True
         timer.name = "otel-realtime-close"
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:  # the interpreter is shutting down; there is no later
+            call()
         return timer.cancel
 
     def _wrap(self) -> None:
@@ -215,7 +218,7 @@ class SyncTap(_WebSocketTap):
         before_receive: Callable[[], None] = sink.before_receive
         received: Callable[[str | bytes], None] = sink.received
         sent: Callable[[str | bytes], None] = sink.sent
-        undecided = True
+        undecided: bool | None = True
 
         def recv(*args: Any, **kwargs: Any) -> Any:
             nonlocal undecided

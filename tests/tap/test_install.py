@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.sync.client import ClientConnection as SyncClientConnection
 from websockets.sync.client import connect as sync_connect
 
-from otel_realtime import tap
+from otel_realtime import guard, tap
 from tests.support.realtime_server import Peer, ReplayServer
 from tests.tap.recording import RecordingObserver
 from tests.tap.versions import events
@@ -257,3 +257,32 @@ def test_attach_keeps_a_reconnecting_connection_together() -> None:
 def test_attach_declines_what_it_does_not_know(connection: object) -> None:
     """Something else than a connection has no sink, and nothing is raised."""
     assert tap.attach(connection, RecordingObserver()) is None
+
+
+def test_a_fault_of_ours_never_reaches_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An observer that fails is counted, and the connection works as without us."""
+
+    class Failing(RecordingObserver):
+        def opened(self, handshake: Any, *, sdk: bool) -> Any:
+            raise RuntimeError("ours")
+
+        def refused(self, handshake: Any) -> None:
+            raise RuntimeError("ours")
+
+    faults: list[str] = []
+    monkeypatch.setattr(guard, "fault", lambda where, error: faults.append(f"{where}: {error}"))
+    tap.install(Failing())
+
+    async def main(url: str) -> list[Any]:
+        async with connect(url + "/realtime") as ws:
+            assert tap.attach(ws, Failing()) is None
+            return [frame async for frame in ws]
+
+    with ReplayServer(FRAMES, close=(1000, "")) as server:
+        got = asyncio.run(main(server.url))
+        server.refuse = 401
+        with pytest.raises(Exception, match="401"):
+            asyncio.run(main(server.url))
+
+    assert got == FRAMES
+    assert faults == ["tap _accepted: ours", "tap attach: ours", "tap _refused: ours"]
