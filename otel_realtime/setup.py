@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _OTLP: Final = "OTEL_EXPORTER_OTLP_"
 
 
-class OpenAIRealtimeInstrumentor(BaseInstrumentor):
+class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Traces every OpenAI Realtime conversation of the process.
 
     Entry point ``openai_realtime`` of group ``opentelemetry_instrumentor``. It sets no global
