@@ -47,9 +47,9 @@ def _sandbox(parser: argparse.ArgumentParser) -> None:
         "whatever LangSmith would have dropped or ignored."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=1984, help="port (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8321, help="port (default: %(default)s)")
     parser.add_argument(
-        "--data-dir", type=Path, default=Path(".sandbox"), help="data (default: %(default)s)"
+        "--data-dir", type=Path, help="where its data goes (default: below the state directory)"
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
 
