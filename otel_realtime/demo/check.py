@@ -25,6 +25,7 @@ Json = Mapping[str, Any]
 WINDOW_MS: Final = 300
 """Longer than any pause in the speech, so a window of it never is plain silence."""
 AUDIBLE: Final = 0.01
+LENGTH_MARGIN_S: Final = 0.5
 
 
 def check_spans(spans: Sequence[ReadableSpan], sent: Sequence[Json]) -> list[str]:
@@ -39,7 +40,7 @@ def check_spans(spans: Sequence[ReadableSpan], sent: Sequence[Json]) -> list[str
     if len(roots) != 1:
         return [f"expected one {attributes.ROOT_NAME} span, found {len(roots)}"]
     (root,) = roots
-    found = [f"the root span failed: {root.name}"] if root.failed else []
+    found = [f"the root span says: {root.note}"] if root.failed else []
     below = sorted((n for n in nodes if n.parent_id == root.span_id), key=lambda n: n.start_ns)
     kinds = {event["type"] for event in sent}
     expected = [event["type"] for event in sent if not event["type"].endswith(".delta")]
@@ -97,15 +98,33 @@ def check_delivery(spans: Iterable[ReadableSpan], conversation: Mapping[str, Any
 
 
 def check_recording(
-    path: Path, scenario: Scenario, sent: Sequence[Json], received: Sequence[Json]
+    path: Path,
+    scenario: Scenario,
+    sent: Sequence[Json],
+    received: Sequence[Json],
+    duration_s: float,
 ) -> list[str]:
-    """The stereo file: sound on both sides, and the interrupted answer cut where it was cut."""
+    """The stereo file: as long as the call, sound on both sides, the interrupted answer cut.
+
+    Args:
+        path: the WAV file.
+        scenario: what the server said.
+        sent: the server's events in order.
+        received: the app's events in order.
+        duration_s: of the conversation.
+    """
     with wave.open(str(path), "rb") as file:
         if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (2, 2, RATE_HZ):
             return ["the recording is not 16-bit stereo at 24 kHz"]
         stereo = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    found = []
+    length_s = len(stereo) / RATE_HZ
+    if abs(length_s - duration_s) > LENGTH_MARGIN_S:
+        found.append(f"the recording has {length_s:.1f} s, the call took {duration_s:.1f} s")
     sides = {"user": stereo[:, 0].tobytes(), "agent": stereo[:, 1].tobytes()}
-    found = [f"the {name}'s channel is silent" for name, pcm in sides.items() if not audible_s(pcm)]
+    found += [
+        f"the {name}'s channel is silent" for name, pcm in sides.items() if not audible_s(pcm)
+    ]
     said = {item: answer.pcm for item, answer in _spoken_answers(scenario, sent)}
     for event in received:
         if event["type"] == "conversation.item.truncate":

@@ -10,7 +10,6 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 Out = Callable[[str], None]
 FLUSH_S: Final = 30.0
+DATA_DIR: Final = ".demo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def run_demo(
     browser: bool,
     keep_running: bool,
     langsmith: bool,
-    data_dir: Path | str,
+    data_dir: Path | str | None = None,
     out: Out = print,
 ) -> int:
     """Run the demo; returns 0 if the trace came out whole, 1 if not, 2 if it cannot start.
@@ -74,15 +74,12 @@ def run_demo(
         browser: open the page in a browser and serve it until Ctrl-C.
         keep_running: serve the page until Ctrl-C, browser or not.
         langsmith: send to the user's own LangSmith (``LANGSMITH_API_KEY``) instead of the sandbox.
-        data_dir: where the sandbox and the recordings are kept.
+        data_dir: where the sandbox and the recordings are kept; None: ``.demo`` here.
         out: gets each line of text.
     """
-    folder = Path(data_dir).expanduser().resolve()
+    folder = Path(data_dir or DATA_DIR).expanduser().resolve()
     if langsmith and not LangSmithConfig.from_env().api_key:
         out("--langsmith needs LANGSMITH_API_KEY in the environment.")
-        return 2
-    if not langsmith and find_spec("starlette") is None:
-        out("The demo runs on the sandbox: pip install 'otel-realtime[demo]'")
         return 2
     with ExitStack() as stack:
         sandbox = None if langsmith else stack.enter_context(_sandbox(folder))
@@ -164,25 +161,41 @@ def _problems(call: Call, told: story.Story, folder: Path, sandbox: Sandbox | No
         if conversation is None:
             return [*found, "the sandbox has no such conversation"]
         found += check.check_delivery(call.spans, conversation)
-    recording = _recording(call, folder, sandbox)
-    if recording is None:
-        return [*found, "there is no recording"]
-    return found + check.check_recording(recording, told.scenario, sent, received)
+    return found + _recording_problems(call, told, folder, sandbox)
 
 
-def _recording(call: Call, folder: Path, sandbox: Sandbox | None) -> Path | None:
-    """The file that arrived in the sandbox; with the user's LangSmith, the copy kept here."""
+def _recording_problems(
+    call: Call, told: story.Story, folder: Path, sandbox: Sandbox | None
+) -> list[str]:
+    path = _recording(call, folder)
+    if path is None or call.root is None:
+        return ["there is no recording"]
+    duration_s = node_of(call.root).duration_s
+    connection = call.connection
+    found = check.check_recording(
+        path, told.scenario, connection.sent, connection.received, duration_s
+    )
     if sandbox is not None:
-        return sandbox.recording(_run_id(call.root)) if call.root is not None else None
-    kept = sorted((folder / "recordings").glob("*.wav"), key=lambda path: path.stat().st_mtime)
-    return kept[-1] if kept else None
+        attached = sandbox.recording(_run_id(call.root))
+        if attached is None:
+            found.append("the recording is not attached to the conversation")
+        elif attached.read_bytes() != path.read_bytes():
+            found.append("the recording that arrived is not the one that was made")
+    return found
+
+
+def _recording(call: Call, folder: Path) -> Path | None:
+    """The copy kept here; its name ends in the root's span id."""
+    if call.root is None or call.root.context is None:
+        return None
+    return next((folder / "recordings").glob(f"*{call.root.context.span_id:016x}.wav"), None)
 
 
 def _report(
     call: Call, folder: Path, sandbox: Sandbox | None, problems: list[str], out: Out
 ) -> str | None:
     """Say where everything is and whether it is whole; returns the page's address."""
-    out(f"recording  {_recording(call, folder, sandbox) or 'none'}")
+    out(f"recording  {_recording(call, folder) or 'none'}")
     page = None
     if sandbox is not None and call.root is not None:
         page = f"{sandbox.url}/conversations/{_run_id(call.root)}"

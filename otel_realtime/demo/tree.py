@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from otel_realtime import attributes
 
-NAME_WIDTH: Final = 68
+NAME_WIDTH: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class Node:
 
     Attributes:
         kind: LangSmith's run type: ``chain``, ``llm`` or ``tool``.
+        note: a word on what the span says, shown behind the duration.
     """
 
     span_id: int
@@ -30,6 +31,7 @@ class Node:
     start_ns: int
     end_ns: int
     failed: bool
+    note: str
 
     @property
     def duration_s(self) -> float:
@@ -40,7 +42,8 @@ class Node:
 def node_of(span: ReadableSpan) -> Node:
     """The node of a finished span."""
     assert span.context is not None
-    kind = (span.attributes or {}).get(attributes.LS_KIND, attributes.KIND_CHAIN)
+    facts = span.attributes or {}
+    kind = facts.get(attributes.LS_KIND, attributes.KIND_CHAIN)
     return Node(
         span_id=span.context.span_id,
         parent_id=span.parent.span_id if span.parent is not None else None,
@@ -49,7 +52,22 @@ def node_of(span: ReadableSpan) -> Node:
         start_ns=span.start_time or 0,
         end_ns=span.end_time or 0,
         failed=span.status.status_code is StatusCode.ERROR,
+        note=_note(span, facts),
     )
+
+
+def _note(span: ReadableSpan, facts: Mapping[str, Any]) -> str:
+    """What was heard of an interrupted answer, the tokens of a model call, or the error."""
+    if span.status.status_code is StatusCode.ERROR:
+        return f"ERROR {span.status.description or ''}".rstrip()
+    words = []
+    tokens = [facts.get(f"{attributes.USAGE}{side}_tokens") for side in ("input", "output")]
+    if None not in tokens:
+        words.append(f"{tokens[0]} -> {tokens[1]} tokens")
+    if facts.get(attributes.INTERRUPTED):
+        heard, made = facts.get(attributes.HEARD, 0), facts.get(attributes.GENERATED, 0)
+        words.append(f"interrupted: {heard / 1000:.1f} s heard of {made / 1000:.1f} s")
+    return ", ".join(words)
 
 
 def render(nodes: Iterable[Node]) -> list[str]:
@@ -65,8 +83,8 @@ def render(nodes: Iterable[Node]) -> list[str]:
 def _lines(
     node: Node, children: dict[int | None, list[Node]], first: str, rest: str
 ) -> Iterator[str]:
-    mark = "  ERROR" if node.failed else ""
-    yield f"{first + node.name:<{NAME_WIDTH}} {node.kind:<6} {_took(node.duration_s)}{mark}"
+    line = f"{first + node.name:<{NAME_WIDTH}} {node.kind:<6} {_took(node.duration_s)}"
+    yield f"{line}  {node.note}".rstrip()
     below = children[node.span_id]
     for child in below:
         last = child is below[-1]

@@ -152,24 +152,25 @@ def test_a_recording_cut_at_the_barge_in_passes(tmp_path: Path) -> None:
     """Up to the cut, and nothing after it."""
     agent = (silence(1.0) + SAID[: CUT_MS * 48]).ljust(48_000 * 4, b"\0")
     path = stereo(tmp_path / "a.wav", tone(300, 4.0), agent)
-    assert check_recording(path, SCENARIO, SENT, RECEIVED) == []
+    assert check_recording(path, SCENARIO, SENT, RECEIVED, 4.0) == []
 
 
 def test_an_uncut_or_silent_recording_does_not(tmp_path: Path) -> None:
     """An answer that was not heard is in it, or what was heard is not."""
     length = 48_000 * 5
     uncut = stereo(tmp_path / "a.wav", tone(300, 5.0), (silence(1.0) + SAID).ljust(length, b"\0"))
-    assert check_recording(uncut, SCENARIO, SENT, RECEIVED) == [
+    assert check_recording(uncut, SCENARIO, SENT, RECEIVED, 5.0) == [
         "the recording has the answer beyond where it was cut (1500 ms)"
     ]
     empty = stereo(tmp_path / "b.wav", silence(5.0), silence(5.0))
-    assert check_recording(empty, SCENARIO, SENT, RECEIVED) == [
+    assert check_recording(empty, SCENARIO, SENT, RECEIVED, 7.0) == [
+        "the recording has 5.0 s, the call took 7.0 s",
         "the user's channel is silent",
         "the agent's channel is silent",
         "the recording lacks the answer up to where it was cut (1500 ms)",
     ]
     slow = stereo(tmp_path / "c.wav", silence(1.0), silence(1.0), rate=8_000)
-    assert check_recording(slow, SCENARIO, SENT, RECEIVED) == [
+    assert check_recording(slow, SCENARIO, SENT, RECEIVED, 1.0) == [
         "the recording is not 16-bit stereo at 24 kHz"
     ]
 

@@ -17,7 +17,7 @@ class _Kept(SpanProcessor):
 
 
 def test_children_stand_under_their_parent_in_order_of_their_start() -> None:
-    """Names, kinds, durations and errors, with lines that show who is under whom."""
+    """Names, kinds, durations and what the spans say, with lines that show who is under whom."""
     kept = _Kept()
     provider = TracerProvider()
     provider.add_span_processor(kept)
@@ -25,9 +25,19 @@ def test_children_stand_under_their_parent_in_order_of_their_start() -> None:
     root = tracer.start_span("root", start_time=0, attributes={"langsmith.span.kind": "chain"})
     inside = set_span_in_context(root)
     late = tracer.start_span("late", inside, start_time=2_000_000)
-    late.set_status(Status(StatusCode.ERROR))
+    late.set_status(Status(StatusCode.ERROR, "it broke"))
     early = tracer.start_span(
-        "early", inside, start_time=1_000_000, attributes={"langsmith.span.kind": "llm"}
+        "early",
+        inside,
+        start_time=1_000_000,
+        attributes={
+            "langsmith.span.kind": "llm",
+            "gen_ai.usage.input_tokens": 40,
+            "gen_ai.usage.output_tokens": 7,
+            "otel_realtime.interrupted": True,
+            "otel_realtime.heard_ms": 1200,
+            "otel_realtime.generated_ms": 5000,
+        },
     )
     tool = tracer.start_span("tool", set_span_in_context(early), start_time=1_500_000)
     tool.end(1_750_000)
@@ -37,7 +47,7 @@ def test_children_stand_under_their_parent_in_order_of_their_start() -> None:
     lines = [" ".join(line.split()) for line in render(node_of(span) for span in kept.spans)]
     assert lines == [
         "root chain 1.50 s",
-        "├─ early llm 3.0 ms",
+        "├─ early llm 3.0 ms 40 -> 7 tokens, interrupted: 1.2 s heard of 5.0 s",
         "│ └─ tool chain 0.2 ms",
-        "└─ late chain 3.0 ms ERROR",
+        "└─ late chain 3.0 ms ERROR it broke",
     ]
