@@ -410,16 +410,19 @@ class conversation:
                     "%s cannot be watched: report its frames with received() and sent()",
                     type(self._connection).__qualname__,
                 )
-        if isinstance(sink, SocketSink):
-            if sink.conversation is not None and not sink.conversation.closed:
-                return self._join(sink.conversation)
+        if isinstance(sink, SocketSink) and sink.conversation is None:
             return sink.begin(self._wishes)
-        return open_conversation(
+        if isinstance(sink, SocketSink) and sink.conversation and not sink.conversation.closed:
+            return self._join(sink.conversation)
+        opened = open_conversation(
             self._wishes.over(_using.get()),
             handshake=None,
             caller=otel_context.get_current(),
-            post=False,
+            post=sink is not None,
         )
+        if isinstance(sink, SocketSink):  # an earlier block's conversation ended on this socket
+            sink.carry(opened)
+        return opened
 
     def _join(self, opened: Conversation) -> Conversation:
         wishes = self._wishes
