@@ -1,0 +1,32 @@
+"""What every test starts from, and the fixtures that more than one folder uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otel_realtime.sandbox import Sandbox
+from tests.support.isolation import isolated, sandboxed
+from tests.support.traces import Traces
+
+
+@pytest.fixture(autouse=True)
+def process(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Every test begins and ends like a process of its own; sets variables for the test."""
+    with isolated(tmp_path) as patch:
+        yield patch
+
+
+@pytest.fixture
+def sandbox(process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+    """A sandbox that the variables name as this process's LangSmith."""
+    with sandboxed(tmp_path, process) as running:
+        yield running
+
+
+@pytest.fixture
+def traces() -> Traces:
+    """The app's tracer provider, which keeps the spans that end."""
+    return Traces()
