@@ -33,6 +33,12 @@ class _FormatRequest:
     before: AudioFormat | None
 
 
+def _is_about(request: _Request, message: str) -> bool:
+    """Whether an error's text speaks of truncating or names the item."""
+    item = rf"(?<!\w){re.escape(request.item_id)}(?!\w)"
+    return bool(_ABOUT_TRUNCATING.search(message) or re.search(item, message))
+
+
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -157,8 +163,7 @@ class Evidence:
             return self._refused_format(t, event_id) + self._refused(t, event_id)
         message = _text(error.get("message")) or ""
         for request in self._requests:  # an error names no event when the client gave it no id
-            named = request.item_id in message or _ABOUT_TRUNCATING.search(message)
-            if request.event_id is None and named:
+            if request.event_id is None and _is_about(request, message):
                 self._requests.remove(request)
                 return [["refused", t, None, request.item_id]]
         return []

@@ -169,8 +169,9 @@ class Track:
     def discard(self) -> None:
         """Delete the folder and write no more."""
         self.drop_files()
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        folder, self.folder = self.folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def drop_files(self) -> None:
         """Close descriptors without writing."""
