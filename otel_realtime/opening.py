@@ -32,6 +32,7 @@ from otel_realtime.recording.owner import new_folder
 from otel_realtime.runtime import RUNTIME
 from otel_realtime.settings import Settings
 from otel_realtime.tap import Close, Handshake, Sink
+from otel_realtime.tap.interface import Calls
 from otel_realtime.tracing.describe import Provider
 from otel_realtime.tracing.root import Ending, Identity, admit_metadata
 from otel_realtime.tracing.trace import Trace
@@ -229,6 +230,13 @@ class SocketSink:
             conversation = self.begin()
         if conversation is not None:
             conversation.closed_by(close)
+
+    def calls(self) -> Calls:
+        """Straight to the conversation once there is one: this is paid for every frame."""
+        opened = self.conversation
+        if opened is None:
+            return self.before_receive, self.received, self.sent
+        return opened.before_receive, opened.frame_received, opened.frame_sent
 
     def let_go(self) -> bool:
         """True once this socket is known to be none of ours, or is not sampled."""

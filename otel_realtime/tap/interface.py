@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class Close:
     error: BaseException | None = None
 
 
+Calls = tuple[Callable[[], None], Callable[[str | bytes], None], Callable[[str | bytes], None]]
+"""What one frame costs: `before_receive`, `received` and `sent`, bound."""
+
+
 class Sink(Protocol):
     """One conversation, told of its frames on the app's own task or thread; it never raises."""
 
@@ -68,6 +72,10 @@ class Sink(Protocol):
 
     def closed(self, close: Close) -> None:
         """The conversation's connection ended for good; told once."""
+
+    def calls(self) -> Calls:
+        """The three calls above as the tap should make them; asked for again while undecided."""
+        ...
 
     def let_go(self) -> bool:
         """Whether this socket is none of ours: the tap comes off and calls the sink no more."""

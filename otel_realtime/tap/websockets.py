@@ -138,13 +138,11 @@ class AsyncTap(_WebSocketTap):
         tap, sink = self, self.link.sink
         receive, transmit, finish = self.socket.recv, self.socket.send, self.socket.close
         # Cells, not attributes: this is paid per frame, and mute() can still change them.
-        before_receive: Callable[[], None] = sink.before_receive
-        received: Callable[[str | bytes], None] = sink.received
-        sent: Callable[[str | bytes], None] = sink.sent
+        before_receive, received, sent = sink.calls()
         undecided: bool | None = True
 
         async def recv(decode: bool | None = None, *rest: Any, **more: Any) -> Any:
-            nonlocal undecided
+            nonlocal before_receive, received, sent, undecided
             before_receive()
             try:
                 frame = await (receive(decode, *rest, **more) if rest or more else receive(decode))
@@ -154,6 +152,8 @@ class AsyncTap(_WebSocketTap):
             received(frame)
             if undecided:
                 undecided = tap.decide()
+                if undecided:
+                    before_receive, received, sent = sink.calls()
             return frame
 
         async def send(message: Any, *rest: Any, **more: Any) -> Any:
@@ -215,13 +215,11 @@ class SyncTap(_WebSocketTap):
         tap, sink = self, self.link.sink
         receive, transmit, finish = self.socket.recv, self.socket.send, self.socket.close
         close_transport = self.socket.close_socket
-        before_receive: Callable[[], None] = sink.before_receive
-        received: Callable[[str | bytes], None] = sink.received
-        sent: Callable[[str | bytes], None] = sink.sent
+        before_receive, received, sent = sink.calls()
         undecided: bool | None = True
 
         def recv(*args: Any, **kwargs: Any) -> Any:
-            nonlocal undecided
+            nonlocal before_receive, received, sent, undecided
             before_receive()
             try:
                 frame = receive(*args, **kwargs)
@@ -231,6 +229,8 @@ class SyncTap(_WebSocketTap):
             received(frame)
             if undecided:
                 undecided = tap.decide()
+                if undecided:
+                    before_receive, received, sent = sink.calls()
             return frame
 
         def send(message: Any, *rest: Any, **more: Any) -> Any:

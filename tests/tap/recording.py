@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from otel_realtime.tap import Close, Handshake
+from otel_realtime.tap.interface import Calls
 
 
 class RecordingSink:
@@ -42,6 +43,9 @@ class RecordingSink:
         self.calls_after_let_go += self._gone
         self.closed_in.append(self.teller())
         self.closes.append(close)
+
+    def calls(self) -> Calls:
+        return self.before_receive, self.received, self.sent
 
     def let_go(self) -> bool:
         count = len(self.received_frames)
