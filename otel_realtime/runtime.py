@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
@@ -39,13 +40,14 @@ _ROUTES: Final = 4096
 class LangSmith:
     """This process's deliveries to one LangSmith: root runs and the spans below them."""
 
-    def __init__(self, config: LangSmithConfig) -> None:
+    def __init__(self, config: LangSmithConfig, state_dir: Path) -> None:
         from otel_realtime.langsmith.delivery import Deliveries
         from otel_realtime.langsmith.exporter import DirectExporter
+        from otel_realtime.langsmith.spool import Spool
 
         self.config = config
         self.roots: Deliveries = Deliveries(config)
-        self.spans: DirectExporter = DirectExporter(config)
+        self.spans: DirectExporter = DirectExporter(config, spool=Spool(state_dir, config))
 
 
 class _Router:
@@ -97,12 +99,12 @@ class Runtime:
                 self._writer = Writer()
             return self._writer
 
-    def target(self, config: LangSmithConfig) -> LangSmith:
-        """The deliveries for one LangSmith configuration."""
+    def target(self, config: LangSmithConfig, state_dir: Path) -> LangSmith:
+        """The deliveries for one LangSmith configuration; its spool is under ``state_dir``."""
         with self._lock:
             found = self._targets.get(config)
             if found is None:
-                found = self._targets[config] = LangSmith(config)
+                found = self._targets[config] = LangSmith(config, state_dir)
             return found
 
     def attach_processor(self, provider: object) -> None:

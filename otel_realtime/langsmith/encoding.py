@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,11 +50,13 @@ class Batch:
         body: gzipped protobuf.
         spans: how many spans are in it.
         first: number of its first span in the order of arrival.
+        size: bytes before compression.
     """
 
     body: bytes
     spans: int
     first: int
+    size: int
 
 
 def estimated_bytes(span: ReadableSpan) -> int:
@@ -173,25 +176,82 @@ def _encode_into(batches: list[Batch], spans: list[ReadableSpan], first: int) ->
 
 
 def _packed(request: ExportTraceServiceRequest, spans: int, first: int) -> Batch:
-    return Batch(gzip.compress(request.SerializeToString(), 5), spans, first)
+    raw = request.SerializeToString()
+    return Batch(_pack(raw), spans, first, len(raw))
 
 
-def split(batch: Batch) -> list[Batch]:
-    """Return a batch in two halves, for a server that takes less at once."""
+def _pack(raw: bytes) -> bytes:
+    return gzip.compress(raw, 5, mtime=0)  # the same bytes at each try
+
+
+def join(bodies: Sequence[bytes]) -> bytes:
+    """Return several bodies as one: protobuf messages laid end to end are one message."""
+    if len(bodies) == 1:
+        return bodies[0]
+    return _pack(b"".join(map(gzip.decompress, bodies)))
+
+
+def span_ids(body: bytes) -> set[int]:
+    """Return the ids of the spans in a body.
+
+    Raises:
+        ValueError: the body is none.
+    """
+    from google.protobuf.message import DecodeError
+
+    try:
+        request = _unpacked(body)
+    except (DecodeError, OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"no spans: {error}") from error
+    return {
+        int.from_bytes(span.span_id, "big")
+        for _, _, spans in _numbered(request)
+        for _, span in spans
+    }
+
+
+def without(body: bytes, unwanted: Collection[int]) -> Batch | None:
+    """Return a body without the spans of these ids; None if nothing is left of it."""
+    request = _unpacked(body)
+    kept = _request()
+    numbers = [
+        number
+        for _, _, spans in _numbered(request)
+        for number, span in spans
+        if int.from_bytes(span.span_id, "big") not in unwanted
+    ]
+    _copy_spans(request, kept, numbers)
+    return _packed(kept, len(numbers), 0) if numbers else None
+
+
+def _request() -> ExportTraceServiceRequest:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    request = ExportTraceServiceRequest.FromString(gzip.decompress(batch.body))
-    middle = batch.spans // 2
+    return ExportTraceServiceRequest()
+
+
+def _unpacked(body: bytes) -> ExportTraceServiceRequest:
+    request = _request()
+    request.ParseFromString(gzip.decompress(body))
+    return request
+
+
+def split(body: bytes, spans: int, first: int) -> list[Batch]:
+    """Return a body in two halves, for a server that takes less at once."""
+    request = _unpacked(body)
+    middle = spans // 2
     halves = []
-    for wanted in (range(middle), range(middle, batch.spans)):
-        half = ExportTraceServiceRequest()
+    for wanted in (range(middle), range(middle, spans)):
+        half = _request()
         _copy_spans(request, half, wanted)
-        halves.append(_packed(half, len(wanted), batch.first))
+        halves.append(_packed(half, len(wanted), first))
     return halves
 
 
 def _copy_spans(
-    request: ExportTraceServiceRequest, half: ExportTraceServiceRequest, wanted: range
+    request: ExportTraceServiceRequest,
+    half: ExportTraceServiceRequest,
+    wanted: Collection[int],
 ) -> None:
     for numbered in _numbered(request):
         resource, scope, spans = numbered

@@ -2,7 +2,9 @@
 
 The stock OTLP exporter drops a batch after 10 s, does not retry 408 and 500, takes a redirect for
 success, and its processor reports a failed flush as done. This one retries for as long as the
-process lives, splits what is too large, and its ``flush`` tells the truth.
+process lives, splits what is too large, and its ``flush`` tells the truth. One thread encodes
+spans and puts them on disk within a second, another one sends, so a slow LangSmith delays no
+span's way to the disk.
 """
 
 from __future__ import annotations
@@ -11,23 +13,29 @@ import io
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from otel_realtime.langsmith import spool as spools
 from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.langsmith.encoding import Batch, encode, split
+from otel_realtime.langsmith.encoding import Batch, encode, join, split
 from otel_realtime.langsmith.http import Answer, Http
-from otel_realtime.langsmith.span_queue import SpanQueue
+from otel_realtime.langsmith.span_queue import Request, SpanQueue, Stored
+from otel_realtime.langsmith.spool import Spool
 from otel_realtime.langsmith.stamping import Stamp
-from otel_realtime.langsmith.statuses import TOO_LARGE, Backoff, Verdict
+from otel_realtime.langsmith.statuses import MENDABLE, TOO_LARGE, Backoff, Verdict
 
 logger = logging.getLogger(__name__)
 
 _THREAD: Final = "otel-realtime-spans"
 #: Spans are gathered this long before a request; the rate limit is per key, not per process.
 LINGER_S: Final = 2.0
+#: Spans are encoded, and on disk, at the latest about this long after the first of them ended.
+ENCODE_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -40,11 +48,12 @@ class _Pause:
 
 
 class DirectExporter:
-    """One background thread that sends the spans of conversations to LangSmith's OTLP endpoint.
+    """Two background threads that bring the spans of conversations to LangSmith's OTLP endpoint.
 
     Args:
         config: where to and with which key.
         queue: what is not delivered yet.
+        spool: keeps it on disk as well; None: in memory only.
         backoff: waits between tries.
         linger_s: how long spans are gathered before a request.
     """
@@ -54,6 +63,7 @@ class DirectExporter:
         config: LangSmithConfig,
         *,
         queue: SpanQueue | None = None,
+        spool: Spool | None = None,
         backoff: Backoff | None = None,
         linger_s: float = LINGER_S,
     ) -> None:
@@ -66,12 +76,13 @@ class DirectExporter:
         }
         self._backoff = backoff or Backoff()
         self._linger_s = linger_s
+        self._spool = spool
         self._start(queue or SpanQueue())
 
     def _start(self, queue: SpanQueue) -> None:
         self._queue = queue
         self._http = Http()
-        self._thread: threading.Thread | None = None
+        self._started = False
         self._pause = _Pause()
         self._flush_below = 0  # spans numbered below this do not linger
         self._stopped = False
@@ -96,9 +107,15 @@ class DirectExporter:
                 "full", "spans are lost: LangSmith takes none and the %s is full", "queue"
             )
             return False
-        if self._thread is None:
-            self._start_thread()
+        if not self._started:
+            self._start_threads()
         return True
+
+    def adopt(self, batch: Batch, path: Path | None) -> None:
+        """Queue a batch that another process left; its file goes when it is accepted."""
+        self._queue.adopt(batch, path)
+        if not self._started:
+            self._start_threads()
 
     def flush(self, timeout_s: float) -> bool:
         """Send what is queued, now.
@@ -117,103 +134,161 @@ class DirectExporter:
             queue.changed.notify_all()
             while not queue.is_settled(target):
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._has_thread():
+                if left <= 0 or not self._started or self._stopped:
                     return False
                 queue.changed.wait(left)
             lost, self._reported_lost = queue.lost - self._reported_lost, queue.lost
             return lost == 0
 
     def shutdown(self, timeout_s: float) -> bool:
-        """Flush for a bounded time and stop the thread; what is left is dropped."""
+        """Flush for a bounded time and stop; what is left stays on disk, if it is there."""
         accepted = self.flush(timeout_s)
         with self._queue.changed:
             self._stopped = True
             self._queue.changed.notify_all()
+        if self._spool is not None:
+            self._spool.close()
         return accepted
 
-    def _has_thread(self) -> bool:
-        return self._thread is not None and not self._stopped
+    # --- threads --------------------------------------------------------------------------------
 
-    def _start_thread(self) -> None:
+    def _start_threads(self) -> None:
         with self._queue.changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
-                self._thread.start()
+            if self._started:
+                return
+            self._started = True
+            loops = {
+                _THREAD: (self._encode_due_s, self._encode),
+                f"{_THREAD}-send": (self._send_due_s, self._send),
+            }
+            for name, arguments in loops.items():
+                threading.Thread(target=self._run, args=arguments, name=name, daemon=True).start()
 
-    def _run(self) -> None:
+    def _run(self, due_s: Callable[[], float | None], step: Callable[[], None]) -> None:
         from opentelemetry.instrumentation.utils import suppress_instrumentation
 
         with suppress_instrumentation():
-            while self._wait():
+            while self._wait(due_s):
                 try:
-                    self._step()
+                    step()
                 except Exception:
                     self._complain("fault", "delivering spans failed; %s", "it goes on")
                     logger.debug("fault while delivering spans", exc_info=True)
                     self._fail(None)
 
-    def _wait(self) -> bool:
-        """Sleep until there is something to encode or to send; False when stopped."""
+    def _wait(self, due_s: Callable[[], float | None]) -> bool:
+        """Sleep until something is due; False when stopped."""
         queue = self._queue
         with queue.changed:
             while not self._stopped:
-                wait_s = self._idle_s()
+                wait_s = due_s()
                 if wait_s is not None and wait_s <= 0:
                     return True
                 queue.changed.wait(wait_s)
             return False
 
-    def _idle_s(self) -> float | None:
-        """Return seconds until something is due, None for not before something happens."""
-        queue, paused_s = self._queue, self._pause.until - time.monotonic()
-        if self._must_encode():
-            return 0.0
-        if queue.batch() is not None:
-            return paused_s
-        age = queue.age_s()
-        return None if age is None else max(self._linger_s - age, paused_s)
+    # --- encoding -------------------------------------------------------------------------------
 
-    def _must_encode(self) -> bool:
+    def _encode_due_s(self) -> float | None:
         queue, age = self._queue, self._queue.age_s()
         if age is None:
-            return False
-        # During a pause only whole batches are made, so an outage does not leave many small ones.
-        lingered = age >= self._linger_s and self._pause.until <= time.monotonic()
-        return lingered or queue.is_full() or queue.has_waiting_below(self._flush_below)
+            return None
+        if queue.is_full() or queue.has_waiting_below(self._flush_below):
+            return 0.0
+        return min(self._linger_s, ENCODE_S) - age
 
-    def _step(self) -> None:
-        """Encode the waiting spans, else send the next batch."""
-        queue = self._queue
-        if self._must_encode():
-            entries, first = queue.take()
-            batches: list[Batch] = []
-            lost = len(entries)
-            try:
-                batches, lost = encode(entries, first)
-            finally:
-                queue.encoded(batches, lost)
+    def _encode(self) -> None:
+        """Encode the spans that wait, and put them on disk."""
+        entries, first, since = self._queue.take()
+        stored: list[Stored] = []
+        lost = len(entries)
+        try:
+            batches, lost = encode(entries, first)
+            stored = [self._store(batch, since) for batch in batches]
+        finally:
+            self._queue.encoded(stored, lost)
+
+    def _store(self, batch: Batch, since: float) -> Stored:
+        path = None
+        if self._spool is not None:
+            path = self._spool.write(batch.body, batch.spans, batch.size)
+        return Stored(batch, path, since)
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def _send_due_s(self) -> float | None:
+        due_s = self._queue.due_s(self._linger_s, self._flush_below)
+        return None if due_s is None else max(due_s, self._pause.until - time.monotonic())
+
+    def _send(self) -> None:
+        """Make the next request."""
+        request = self._queue.request()
+        if request is None:
             return
-        batch = queue.batch()
-        if batch is not None:
+        body = self._body(request)
+        if body is not None:
             # A file-like body is written in blocks, each with a timeout of its own.
-            answer = self._http.post(self._url, self._headers, lambda: io.BytesIO(batch.body))
-            self._settle(batch, answer)
+            answer = self._http.post(self._url, self._headers, lambda: io.BytesIO(body))
+            self._settle(request, body, answer)
 
-    def _settle(self, batch: Batch, answer: Answer) -> None:
+    def _body(self, request: Request) -> bytes | None:
+        """Read a request's body; None if part of it is gone and the rest is queued anew."""
+        bodies, readable = [], []
+        for part in request.parts:
+            try:
+                bodies.append(part.read())
+                readable.append(part)
+            except (OSError, ValueError) as error:
+                self._complain("unreadable", "spans kept on disk are lost: %s", error)
+        if len(readable) == len(request.parts):
+            return join(bodies)
+        rest = [Request(readable, tried=True)] if readable else []
+        kept = sum(part.spans for part in readable)
+        self._queue.settle(request, lost=request.spans - kept, instead=rest)
+        return None
+
+    def _settle(self, request: Request, body: bytes, answer: Answer) -> None:
         verdict = answer.ruling.verdict
         if verdict is Verdict.DONE:
             self._pause = _Pause()
             self._complained.discard("retry")
-            self._queue.settle(batch)
+            self._let_go(request)
         elif verdict is Verdict.RETRY:
             self._complain("retry", "spans wait for LangSmith (%s), retrying", answer)
-            self._queue.postpone(batch)
+            self._queue.postpone(request)
             self._fail(answer.retry_after_s)
-        elif answer.status == TOO_LARGE and batch.spans > 1:
-            self._queue.settle(batch, instead=split(batch))
+        elif answer.status == TOO_LARGE and request.spans > 1:
+            self._halve(request, body)
+        elif answer.status in MENDABLE and request.paths:
+            self._complain(
+                answer.status,
+                "LangSmith refused spans, they stay on disk for `otel-realtime recover`: %s",
+                answer,
+            )
+            self._queue.settle(request, lost=request.spans)
         else:
             self._complain(answer.status, "LangSmith refused spans, they are lost: %s", answer)
-            self._queue.settle(batch, lost=batch.spans)
+            self._let_go(request, lost=request.spans)
+
+    def _let_go(self, request: Request, lost: int = 0) -> None:
+        for path in request.paths:
+            spools.remove(path)
+        self._queue.settle(request, lost=lost)
+
+    def _halve(self, request: Request, body: bytes) -> None:
+        """Queue a request as two smaller ones."""
+        parts = request.parts
+        if len(parts) == 1:
+            since = parts[0].since
+            parts = tuple(
+                self._store(half, since) for half in split(body, request.spans, request.first)
+            )
+        middle = len(parts) // 2
+        halves = [Request(some, tried=True) for some in (parts[:middle], parts[middle:])]
+        self._queue.settle(request, instead=halves)
+        if len(request.parts) == 1:
+            for path in request.paths:
+                spools.remove(path)
 
     def _fail(self, retry_after_s: float | None) -> None:
         with self._queue.changed:

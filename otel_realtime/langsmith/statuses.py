@@ -54,6 +54,8 @@ _CLASSES: Final[dict[int, Ruling]] = {
     5: Ruling(Verdict.RETRY, "server error"),
 }
 KEY_REFUSED: Final = frozenset({401, 403})
+#: Refusals that somebody can mend by correcting the key or the address; None: no request was made.
+MENDABLE: Final = frozenset({None, 301, 302, 303, 307, 308, 401, 403, 404})
 TOO_LARGE: Final = 413
 ALREADY_RECEIVED: Final = 409
 

@@ -59,9 +59,18 @@ def claim(folder: Path) -> None:
     Raises:
         OSError: the lock file cannot be made or locked.
     """
-    if fcntl is None or folder.parent.name != CONVERSATIONS:
+    if folder.parent.name == CONVERSATIONS:
+        claim_state(folder.parent.parent)
+
+
+def claim_state(state_dir: Path) -> None:
+    """Take this process's lock in a state directory, once; before anything of it stands there.
+
+    Raises:
+        OSError: the lock file cannot be made or locked.
+    """
+    if fcntl is None:
         return
-    state_dir = folder.parent.parent
     with _instance.guard:
         if state_dir in _instance.locks:
             return
@@ -87,11 +96,10 @@ def taken_over(state_dir: Path, instance: str) -> Iterator[bool]:
     if fcntl is None or instance == _instance.id:
         yield False
         return
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:  # its folders are made after the lock: it cannot live here
-        yield True
-        return
+    # An owner makes its lock before anything else: where none is, none lives. It is made then, so
+    # that of several processes only one takes over.
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

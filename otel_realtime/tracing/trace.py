@@ -104,7 +104,7 @@ class Trace:
         if self.sampled:
             stamp_root(_sdk(self.root), self.stamp)
             if choice.root_by_runs_api:
-                self._target = RUNTIME.target(config)
+                self._target = RUNTIME.target(config, settings.state_dir)
                 RUNTIME.routes[self.stamp.root_run_id] = self._target
             self.metrics.opened()
         else:
