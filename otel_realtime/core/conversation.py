@@ -201,6 +201,7 @@ class ConversationState:
         else:
             response.inputs, self._fresh = self._fresh, []
             response.context_items = max(len(self.items) - len(response.inputs), 0)
+        response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self.counts.responses += 1
 
@@ -256,6 +257,7 @@ class ConversationState:
         call.absorb(item)
         if call.announced is None:
             call.announced = moment
+            call.turn = self.items.turns
             self.counts.tool_calls += 1
             changes.append(ToolAnnounced(call))
 
@@ -273,6 +275,7 @@ class ConversationState:
         response.absorb(source)
         response.usage = source.get("usage") or event.get("usage")
         response.done = moment
+        response.turn = self.items.turns
         pending: list[ToolCall] = []
         for output in source.get("output") or ():
             item = self._absorb_output(response, table(output), moment)

@@ -55,6 +55,7 @@ class ToolCall:
     name: str = ""
     arguments: str = ""
     response_id: str | None = None
+    turn: int = 0
     announced: Moment | None = None
     answered: Moment | None = None
     output: str | None = None
@@ -91,6 +92,7 @@ class Response:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     context_items: int = 0
+    turn: int = 0
     usage: object = None
     mcp: dict[str, McpCall] = field(default_factory=dict)
 

@@ -19,7 +19,7 @@ from otel_realtime.core.messages import (
     shown,
 )
 from otel_realtime.core.payload import ContentPolicy, dump
-from otel_realtime.core.responses import AudioFacts, Response
+from otel_realtime.core.responses import AudioFacts, Moment, Response
 from otel_realtime.core.session import table, text_or_none
 from otel_realtime.core.sound import SoundFacts, sound_facts
 from otel_realtime.core.usage import (
@@ -155,7 +155,7 @@ def inference(
     outputs = response.output_items(state.items)
     usage = read_usage(response.usage)
     sound = sound_facts(response, state, audio)
-    turn = max((item.turn for item in outputs), default=state.items.turns)
+    turn = max((item.turn for item in outputs), default=0) or response.turn
     found: Attributes = {
         names.LS_KIND: names.KIND_LLM,
         names.OPERATION: "chat",
@@ -315,6 +315,11 @@ def _raw(text: str, limit: int) -> str:
     except (ValueError, RecursionError):
         return dump(text, limit)
     return text if len(text) <= limit and text.isascii() else dump(value, limit)
+
+
+def place(started: Moment, turn: int) -> Attributes:
+    """Where in the conversation, and in its recording, something stands."""
+    return twice({"turn": turn or None, "audio_offset_ms": started.t // MS})
 
 
 def mcp_tool(item: Item, policy: ContentPolicy, limit: int) -> Attributes:

@@ -63,6 +63,7 @@ class ConversationSpans:
         self.current: Span | None = None
         self._announced: dict[str, Context] = {}
         self._tools: dict[str, OpenTool] = {}
+        self._turn = 0
         self.dropped = 0
 
     # -- events ------------------------------------------------------------------------------------
@@ -70,6 +71,7 @@ class ConversationSpans:
     def event(self, event: Event, payload: str, moment: Moment, turn: int) -> Span | None:
         """Open the span of a received event; None when the trace has no room for it."""
         failure = None
+        self._turn = turn
         if event["type"] in _CAN_FAIL or event["type"].endswith(".failed"):
             failure = describe.event_failure(event, self.policy)
         if self._room <= 0 and failure is None:
@@ -117,24 +119,25 @@ class ConversationSpans:
         if call.id in self._tools:
             return None
         self._announced[call.id] = self._here()
-        span = self._tool_span(call.id, call.name, call.arguments, moment.at_ns)
+        span = self._tool_span(call.id, call.name, call.arguments, moment, call.turn)
         self._tools[call.id] = OpenTool(span, moment)
         return span
 
     def _tool_span(
-        self, call_id: str | None, name: str, arguments: str | None, start_ns: int
+        self, call_id: str | None, name: str, arguments: str | None, started: Moment, turn: int
     ) -> Span:
         name = name or "unknown"
         attributes = describe.tool(call_id, name, arguments, self.policy, self._limit)
+        attributes.update(describe.place(started, turn))
         parent = self._announced.get(call_id or "") or self._here()
-        return self._start(f"execute_tool {name}", parent, attributes, start_ns)
+        return self._start(f"execute_tool {name}", parent, attributes, started.at_ns)
 
     def answer(self, call: ToolCall, moment: Moment) -> float:
         """The client sent the result: end the call's span; returns its duration in s."""
         open_tool = self._tools.pop(call.id, None)
         if open_tool is None:
             started = call.announced or moment
-            span = self._tool_span(call.id, call.name, call.arguments, started.at_ns)
+            span = self._tool_span(call.id, call.name, call.arguments, started, call.turn)
             open_tool = OpenTool(span, started)
         open_tool.span.set_attributes(describe.tool_result(call.output, self.policy, self._limit))
         end_ns = open_tool.exit_ns if open_tool.exit_ns is not None else moment.at_ns
@@ -147,12 +150,14 @@ class ConversationSpans:
     ) -> OpenTool:
         """``call.tool()``: the exact span of a tool, from entry to ``leave_tool``."""
         call_id = call.id if call is not None else None
+        turn = self._turn
         if call is not None:
+            turn = call.turn or turn
             name, arguments = name or call.name, call.arguments if arguments is None else arguments
         waiting = self._tools.get(call_id) if call_id else None
         if waiting is not None and waiting.exit_ns is None and has_children(waiting.span):
             return waiting  # spans hang under it already: it cannot start later than they do
-        span = self._tool_span(call_id, name or "", arguments, moment.at_ns)
+        span = self._tool_span(call_id, name or "", arguments, moment, turn)
         entered = OpenTool(span, moment)
         if call_id:
             self._tools[call_id] = entered  # the waiting span, never ended, is never exported
@@ -190,15 +195,18 @@ class ConversationSpans:
         if found.failure is not None:
             fail(span, found.failure, end_ns)
         for call in response.mcp.values():
-            self._mcp(call, state, span, end_ns)
+            self._mcp(call, state, span, end_ns, response.turn)
         span.end(end_ns)
         return found
 
-    def _mcp(self, call: McpCall, state: ConversationState, parent: Span, end_ns: int) -> None:
+    def _mcp(
+        self, call: McpCall, state: ConversationState, parent: Span, end_ns: int, turn: int
+    ) -> None:
         item = state.items.get(call.item_id)
         if item is None:
             return
         attributes = describe.mcp_tool(item, self.policy, self._limit)
+        attributes.update(describe.place(call.started, turn))
         below = child_context(parent, self._conversation)
         name = f"execute_tool {item.name or 'unknown'}"
         span = self._start(name, below, attributes, call.started.at_ns)
