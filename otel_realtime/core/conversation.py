@@ -23,8 +23,8 @@ from typing import Any, Final
 
 from otel_realtime.core.events import GA_NAMES, Event
 from otel_realtime.core.items import Item, Items
-from otel_realtime.core.responses import MAX_WAIT_NS, AudioFacts, Moment, Response, ToolCall
-from otel_realtime.core.session import SessionFacts, table, text_or_none
+from otel_realtime.core.responses import AudioFacts, Moment, Response, ToolCall
+from otel_realtime.core.session import Counts, SessionFacts, milliseconds, table, text_or_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +64,6 @@ class Transcribed:
 Change = ToolAnnounced | ToolPending | ToolAnswered | Transcribed
 
 
-@dataclass(slots=True)
-class Counts:
-    """What the root counts."""
-
-    events: int = 0
-    unreadable: int = 0
-    server_errors: int = 0
-    tool_calls: int = 0
-    responses: int = 0
-
-
 class ConversationState:
     """One conversation, as its events describe it."""
 
@@ -108,10 +97,8 @@ class ConversationState:
         if call_id is None:
             return []
         call = self.calls.get(call_id)
-        if call is None:
-            call = self.calls[call_id] = ToolCall(call_id)
-        if call.answered is not None:
-            return []
+        if call is None or call.answered is not None:
+            return []  # a result nobody asked for here is history that the app seeds
         output = item.get("output")
         call.output = output if isinstance(output, str) else None
         call.answered = moment
@@ -140,14 +127,14 @@ class ConversationState:
         if item_id:
             item = self.items.ensure(item_id, moment.t, role="user")
             item.audio = True
-            item.audio_start_ms = _ms(event.get("audio_start_ms"))
+            item.audio_start_ms = milliseconds(event.get("audio_start_ms"))
 
     def _speech_stopped(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item_id = text_or_none(event.get("item_id"))
         if item_id:
             item = self.items.ensure(item_id, moment.t, role="user")
             item.audio = True
-            item.audio_end_ms = _ms(event.get("audio_end_ms"))
+            item.audio_end_ms = milliseconds(event.get("audio_end_ms"))
             item.stopped_t = moment.t
 
     def _commit(self, event: Event, moment: Moment, changes: list[Change]) -> None:
@@ -180,6 +167,13 @@ class ConversationState:
             if item.response_id is None:
                 self._fresh.append(item.id)
 
+    def _item_deleted(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        item = self.items.get(event.get("item_id"))
+        if item is not None:
+            item.deleted = True
+            if item.id in self._fresh:
+                self._fresh.remove(item.id)
+
     def _item_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = table(event.get("item"))
         item = self.items.get(source.get("id"))
@@ -200,7 +194,8 @@ class ConversationState:
             response.context_items = 0
         else:
             response.inputs, self._fresh = self._fresh, []
-            response.context_items = max(len(self.items) - len(response.inputs), 0)
+            read = sum(item.committed and not item.deleted for item in self.items)
+            response.context_items = max(read - len(response.inputs), 0)
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self.counts.responses += 1
@@ -224,6 +219,8 @@ class ConversationState:
         if response is None or not response.out_of_band:
             self.items.count_turn(item)
             item.committed = True
+        if item_id in self._fresh:  # its own output is nothing new to the next response
+            self._fresh.remove(item_id)
         if response is not None and item_id not in response.outputs:
             response.outputs.append(item_id)
         if event["type"] == "response.output_item.done" and item.kind == "function_call":
@@ -276,23 +273,23 @@ class ConversationState:
         response.usage = source.get("usage") or event.get("usage")
         response.done = moment
         response.turn = self.items.turns
-        pending: list[ToolCall] = []
-        for output in source.get("output") or ():
-            item = self._absorb_output(response, table(output), moment)
-            if item is None or item.kind != "function_call":
+        outputs = source.get("output")
+        for output in outputs if isinstance(outputs, list) else ():
+            self._absorb_output(response, table(output), moment)
+        pending: dict[str, ToolCall] = {}
+        for item in response.output_items(self.items):
+            if item.kind != "function_call" or item.status == "incomplete":
                 continue
             self._announce(item, moment, changes)
             call = self.calls.get(item.call_id or "")
             if call is not None and call.answered is None:
-                pending.append(call)
-        changes.extend(ToolPending(call, alone=len(pending) == 1) for call in pending)
+                pending[call.id] = call
+        changes.extend(ToolPending(call, len(pending) == 1) for call in pending.values())
 
-    def _absorb_output(
-        self, response: Response, source: Mapping[str, Any], moment: Moment
-    ) -> Item | None:
+    def _absorb_output(self, response: Response, source: Mapping[str, Any], moment: Moment) -> None:
         item_id = text_or_none(source.get("id"))
         if item_id is None:
-            return None
+            return
         item = self.items.ensure(item_id, moment.t)
         item.response_id = response.id
         item.absorb(source)
@@ -301,18 +298,18 @@ class ConversationState:
             item.committed = True
         if item_id not in response.outputs:
             response.outputs.append(item_id)
-        return item
 
     def _transcript_completed(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        item = self.items.get(event.get("item_id"))
-        if item is None:
+        item_id = text_or_none(event.get("item_id"))
+        if item_id is None:
             return
-        text = event.get("transcript")
+        item = self.items.ensure(item_id, moment.t, role="user")
+        index, text = _index(event), event.get("transcript")
         if isinstance(text, str):
-            item.parts[_index(event)] = text
-        if item.transcribed:
+            item.parts[index] = text
+        if index in item.transcribed:
             return  # some servers correct a transcript; the model call was counted already
-        item.transcribed = True
+        item.transcribed.add(index)
         start = self._committed.get(item.id, moment)
         changes.append(
             Transcribed(
@@ -347,10 +344,11 @@ class ConversationState:
 
         Raises nothing. ``audio`` None: no audio facts are kept for this conversation.
         """
+        transcribes = self.session.transcription_model is not None
         ready = [
             response
             for response in self.unsettled.values()
-            if response.done is not None and self._is_complete(response, now_t, audio)
+            if response.is_complete(self.items, audio, now_t, transcribes)
         ]
         for response in ready:
             del self.unsettled[response.id]
@@ -360,29 +358,6 @@ class ConversationState:
         """All responses that have not settled, done or not: the conversation is over."""
         left, self.unsettled = list(self.unsettled.values()), {}
         return left
-
-    def _is_complete(self, response: Response, now_t: int, audio: AudioFacts | None) -> bool:
-        played_t = response.played_out(self.items, audio)
-        done_t = response.done.t if response.done else now_t
-        if now_t > max(played_t, done_t) + MAX_WAIT_NS:
-            return True
-        return now_t >= played_t and not self._waits_for_transcript(response)
-
-    def _waits_for_transcript(self, response: Response) -> bool:
-        if self.session.transcription_model is None:
-            return False
-        inputs = (self.items.get(item_id) for item_id in response.inputs)
-        return any(item and item.audio and not item.transcribed for item in inputs)
-
-    def open_calls(self) -> list[ToolCall]:
-        """Calls that were announced and never answered."""
-        return [call for call in self.calls.values() if call.announced and not call.answered]
-
-
-def _ms(value: object) -> int | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
-        return int(value)
-    return None
 
 
 def _index(event: Event) -> int:
@@ -405,6 +380,7 @@ _RULES: Final[Mapping[str, _Rule]] = {
     "conversation.item.added": _OF._item_added,
     "conversation.item.retrieved": _OF._item_done,
     "conversation.item.done": _OF._item_done,
+    "conversation.item.deleted": _OF._item_deleted,
     _TRANSCRIPTION + "completed": _OF._transcript_completed,
     _TRANSCRIPTION + "failed": _OF._transcript_completed,
     "response.created": _OF._response_created,

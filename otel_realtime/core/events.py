@@ -2,14 +2,15 @@
 
 Dispatch is on the raw JSON ``type``, never on SDK classes: the SDK turns unknown types into
 the first member of its union. ``type`` need not be the first key; only frames that begin with
-it are recognised without parsing.
+it are recognised without parsing. What ``parse`` hands out is safe to walk and to encode: not
+nested too deep, and every string in it is valid Unicode.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 Frame = str | bytes
 Event = dict[str, Any]
@@ -47,6 +48,10 @@ GA_NAMES: Final[Mapping[str, str]] = {
     "transcription_session.updated": "session.updated",
 }
 
+#: Deeper values are cut off: walking them could exhaust the stack of an app that is deep itself.
+MAX_DEPTH: Final = 100
+TOO_DEEP: Final = "[nested too deep]"
+
 _TYPE_FIRST: Final = ('{"type":"', '{"type": "')
 
 
@@ -72,13 +77,49 @@ def is_delta(frame: Frame) -> bool:
 
 def parse(frame: Frame) -> Event | None:
     """Read one frame; None when it is no JSON object with a text ``type``."""
+    text = frame.decode("utf-8", "replace") if isinstance(frame, bytes) else clean(frame)
     try:
-        event = json.loads(frame)
+        event = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if isinstance(event, dict) and isinstance(event.get("type"), str):
-        return event
-    return None
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        return None
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        event = cut_depth(event)
+    if "\\ud" in text or "\\uD" in text:  # an escaped half of a pair is valid JSON
+        event = json.loads(clean(json.dumps(event, ensure_ascii=False)))
+    return cast(Event, event)
+
+
+def cut_depth(value: Any, room: int = MAX_DEPTH) -> Any:
+    """The JSON value without what is nested deeper than ``room`` levels."""
+    if not isinstance(value, dict | list):
+        return value
+    if not room:
+        return TOO_DEEP
+    if isinstance(value, dict):
+        return {key: cut_depth(item, room - 1) for key, item in value.items()}
+    return [cut_depth(item, room - 1) for item in value]
+
+
+def clean(text: str) -> str:
+    """The text with lone surrogates, which no exporter can encode, as U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def is_json(frame: Frame) -> bool:
+    """True if the frame is JSON of any kind: a Realtime server sends nothing else."""
+    try:
+        json.loads(frame)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def is_known(event: Event) -> bool:

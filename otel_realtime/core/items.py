@@ -28,8 +28,9 @@ class Item:
         audio: True if it has sound.
         spoken_ms: ``audio_start_ms`` and ``audio_end_ms`` of the VAD, if it told.
         at_t: when it was first seen; ns since the conversation's start.
-        transcribed: its input transcript has arrived or failed.
+        transcribed: content parts whose input transcript has arrived or failed.
         committed: it belongs to the conversation (a VAD start alone does not).
+        deleted: the client took it out again; the model reads it no more.
     """
 
     id: str
@@ -42,8 +43,9 @@ class Item:
     audio_start_ms: int | None = None
     audio_end_ms: int | None = None
     stopped_t: int | None = None
-    transcribed: bool = False
+    transcribed: set[int] = field(default_factory=set)
     committed: bool = False
+    deleted: bool = False
     response_id: str | None = None
     status: str | None = None
     name: str | None = None
@@ -140,8 +142,11 @@ class Items:
             self._order.insert(self._order.index(previous) + 1, item)
 
     def count_turn(self, item: Item) -> None:
-        """Give a message item its turn number: a new one when the role changes."""
-        if item.turn or not item.is_message:
+        """Give a message item its turn number: a new one when the role changes.
+
+        A system message is the developer's, not a turn of the two who talk.
+        """
+        if item.turn or not item.is_message or item.role == "system":
             return
         if item.role != self._last_role:
             self._last_role = item.role

@@ -154,7 +154,9 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
     """
     turns: list[Turn] = []
     for item in items:
-        if not item.is_message or item.role == "system" or not item.committed:
+        if not item.is_message or item.role == "system":
+            continue
+        if not item.committed and item.id not in audible_only:
             continue
         start, end, heard, interrupted, audible = _heard(item, audio)
         if item.id in audible_only and not audible:

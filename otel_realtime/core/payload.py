@@ -13,13 +13,15 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
-from otel_realtime.core.events import Event
+from otel_realtime.core.events import MAX_DEPTH, TOO_DEEP, Event, clean
 
 SECRET: Final = "[secret]"
 HIDDEN: Final = "[hidden]"
 UNCHANGED: Final = "[unchanged]"
+UNREADABLE: Final = '"[unreadable]"'
 
 #: Keys whose value is a secret (an MCP tool's ``authorization`` and ``headers``, the beta
 #: session's ``client_secret``) whatever it looks like.
@@ -32,25 +34,46 @@ _SECRET_VALUE: Final = re.compile(
     r"\b(?:ek_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}|lsv2_(?:pt|sk)_[A-Za-z0-9_]{8,})"
 )
 _SECRET_HINTS: Final = ("ek_", "sk-", "lsv2_")
+#: A run of base64 characters of this length or more is no word.
+_LONG: Final = 512
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{512,}={0,2}\Z")
+_DATA_URI: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+=-]+)*,([A-Za-z0-9+/_%=-]*)")
+#: PCM16 at 24 kHz, what the wire carries unless a session says otherwise.
+PCM16_BYTES_PER_MS: Final = 48
 
 #: Strings with these keys describe shape, not content; they stay when content is hidden.
 _SHAPE_KEYS: Final = frozenset(
     {
         "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
         "conversation_id", "object", "status", "role", "phase", "code", "reason", "model", "voice",
-        "format", "modality", "eagerness", "truncation", "status_reason",
+        "format", "modality", "eagerness", "truncation", "status_reason", "conversation",
     }
 )  # fmt: skip
+#: A shape is one word; free text under such a key is content.
+_WORD: Final = re.compile(r"[!-~]{1,256}\Z")
 _SHAPE_LISTS: Final = frozenset({"modalities", "output_modalities"})
-#: Numbers that are content: digits of a card, a user's answer.
+#: Numbers and keys in these are content as well: a user's answer, a tool's description.
 _CONTENT_OBJECTS: Final = frozenset({"metadata", "variables", "parameters", "prompt", "tools"})
-
-#: A frame without any of these needs no scrubbing and can be stored as it came.
-_TRIGGERS: Final = (
-    '"audio":"', '"audio": "', '"image_url"', '"session"', "authorization", '"headers"', "client_secret",
-    '"logprobs"', '"obfuscation"', "ek_", "sk-", "lsv2_", "\\ud", '"api', '"password"', '"secret"',
+#: What carries a name that is the developer's, not the caller's: functions and rate limits.
+_NAMED: Final = frozenset({"function_call", "mcp_call", "response.function_call_arguments.done"})
+_LIMITS: Final = ("tokens", "requests")
+#: What a redact hook cannot take away: without it the trace falls apart.
+_IDENTITY: Final = frozenset(
+    {
+        "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
+        "conversation_id", "conversation", "role", "status",
+    }
 )  # fmt: skip
+
+#: A frame without any of these, and without a long run of characters, needs no scrubbing.
+_TRIGGERS: Final = (
+    '"image_url"', '"session"', "authorization", '"headers"', "client_secret", '"logprobs"',
+    '"obfuscation"', "ek_", "sk-", "lsv2_", '"api', '"password"', '"secret"', "data:",
+    '"server_url"', "NaN", "Infinity",
+    "\\ud", "\\uD",  # an escaped half of a surrogate pair
+    "\\u00",  # letters written as escapes could hide any of the above
+)  # fmt: skip
+_AUDIO_TEXT: Final = re.compile(r'"audio"\s*:\s*"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,27 +106,31 @@ class ContentPolicy:
             redact=self.redact,
         )
 
-    def admit(self, event: Event) -> tuple[Event, str | None]:
+    def admit(
+        self, event: Event, *, bytes_per_ms: int = PCM16_BYTES_PER_MS
+    ) -> tuple[Event, str | None]:
         """The event as it may be stored, and why a hook failed (None: it did not).
 
         With content hidden the result holds no content at all, so whatever is made of it
-        holds none either.
+        holds none either. A hook may change or remove anything but what the trace stands on:
+        ids, types, roles, statuses and the numbers of a nested object come back.
+
+        Args:
+            event: one event of the wire.
+            bytes_per_ms: of its audio, for the length of what is left out.
         """
-        failure = None
-        shown = scrub(event)
+        shown: Event = scrub(event, bytes_per_ms=bytes_per_ms)
         if self.redact is not None:
             try:
                 answer = self.redact(copy.deepcopy(shown))
                 if not isinstance(answer, dict):
-                    msg = f"redact returned {type(answer).__name__}, not a dict"
-                    raise TypeError(msg)
-                shown = {**answer, **{key: event[key] for key in _IDENTITY if key in event}}
+                    return self.hidden(shown), f"it returned {type(answer).__name__}, not a dict"
+                shown = _restore(json.loads(_encode(answer)), hide(shown))
             except Exception as error:  # noqa: BLE001 - an app's hook; its failure hides
-                return hide(shown), f"{type(error).__name__}: {error}"
+                return self.hidden(shown), type(error).__name__  # its message may quote content
         if not (self.inputs or self.outputs):
-            shown = hide(shown)
-        return shown, failure
-
+            shown = self.hidden(shown)
+        return shown, None
 
     def hidden(self, event: Event) -> Event:
         """The event's shape, for a span that must not show its content."""
@@ -111,82 +138,129 @@ class ContentPolicy:
         return found
 
 
-_IDENTITY: Final = ("type", "event_id", "item_id", "response_id", "call_id")
+def _restore(answer: dict[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
+    """Put back what a hook must not remove: identity, and objects as their bare shape."""
+    for key, value in shape.items():
+        given = answer.get(key)
+        if key in _IDENTITY and not isinstance(value, dict | list):
+            answer[key] = value
+        elif isinstance(value, dict):
+            answer[key] = _restore(given, value) if isinstance(given, dict) else value
+        elif isinstance(value, list):
+            answer[key] = _restore_list(given, value)
+    return answer
+
+
+def _restore_list(given: Any, shape: list[Any]) -> list[Any]:
+    if not isinstance(given, list):
+        return shape
+    if len(given) != len(shape):
+        return given
+    return [
+        (_restore(one, bare) if isinstance(one, dict) else bare) if isinstance(bare, dict) else one
+        for one, bare in zip(given, shape, strict=True)
+    ]
 
 
 def needs_scrub(text: str) -> bool:
-    """False if the JSON text certainly holds nothing that ``scrub`` would change."""
-    for trigger in _TRIGGERS:  # noqa: SIM110 - a third of the cost of any(), for every event
-        if trigger in text:
-            return True
-    return False
+    """False if the JSON text certainly holds nothing that ``scrub`` would change.
+
+    Also true for text that is not what ``parse`` made of it: what JSON does not allow, what
+    cannot be encoded, what is nested too deep.
+    """
+    if any(trigger in text for trigger in _TRIGGERS):
+        return True
+    if '"audio"' in text and _AUDIO_TEXT.search(text):
+        return True
+    if len(text) > _LONG and max(map(len, text.split('"'))) >= _LONG:
+        return True
+    return clean(text) is not text or text.count("{") + text.count("[") > MAX_DEPTH
 
 
-def scrub(value: Any, key: str = "") -> Any:
-    """Secrets, audio, images and padding out of any JSON value."""
+def scrub(value: Any, *, bytes_per_ms: int = PCM16_BYTES_PER_MS) -> Any:
+    """Secrets, audio, images and padding out of any JSON value.
+
+    Args:
+        value: any JSON value.
+        bytes_per_ms: of base64 audio, for its length.
+    """
+    return _scrub(value, "", bytes_per_ms, MAX_DEPTH)
+
+
+def _scrub(value: Any, key: str, bytes_per_ms: int, room: int) -> Any:
     if key in _SECRET_KEYS and value:
         return SECRET
-    if isinstance(value, dict):
-        return {k: scrub(v, k) for k, v in value.items() if k not in _DROPPED_KEYS}
-    if isinstance(value, list):
-        return [scrub(item, key) for item in value]
     if isinstance(value, str):
-        return _scrub_text(value, key)
-    return value
+        return _scrub_text(value, key, bytes_per_ms)
+    if not isinstance(value, dict | list):
+        return value
+    if not room:
+        return TOO_DEEP
+    if isinstance(value, list):
+        return [_scrub(item, key, bytes_per_ms, room - 1) for item in value]
+    return {
+        name: _scrub(item, name, bytes_per_ms, room - 1)
+        for name, item in value.items()
+        if name not in _DROPPED_KEYS
+    }
 
 
-def _scrub_text(text: str, key: str) -> str:
+def _scrub_text(text: str, key: str, bytes_per_ms: int) -> str:
     if key == "audio" and text:
-        return f"[audio: {_decoded_size(text)} bytes]"
-    if text.startswith("data:"):
-        mime = text[5:].partition(";")[0].partition(",")[0]
-        return f"[{mime}: {_decoded_size(text.partition(',')[2])} bytes]"
-    if len(text) >= 512 and _BASE64.match(text):
+        size = _decoded_size(text)
+        return f"[audio: {size} bytes, {size // bytes_per_ms} ms]"
+    if len(text) >= _LONG and _BASE64.match(text):
         return f"[base64: {_decoded_size(text)} bytes]"
     if key == "server_url":
-        return text.partition("?")[0]
+        text = text.partition("?")[0]
+    if "data:" in text:
+        text = _DATA_URI.sub(_without_data, text)
     if any(hint in text for hint in _SECRET_HINTS):
-        return _SECRET_VALUE.sub(SECRET, text)
+        text = _SECRET_VALUE.sub(SECRET, text)
     return text
+
+
+def _without_data(uri: re.Match[str]) -> str:
+    return f"[{uri[1]}: {_decoded_size(uri[2])} bytes]"
 
 
 def _decoded_size(base64_text: str) -> int:
     return len(base64_text) * 3 // 4 - base64_text.count("=", -2)
 
 
-def hide(value: Any, key: str = "") -> Any:
+def hide(value: Any) -> Any:
     """The shape of a JSON value: ids, types, statuses and numbers stay, content goes."""
-    if isinstance(value, dict):
-        if key in _CONTENT_OBJECTS:
-            return HIDDEN
-        return {k: _hide_member(value, k, v) for k, v in value.items()}
-    if isinstance(value, list):
-        if key in _SHAPE_LISTS:
-            return list(value)
-        return HIDDEN if key in _CONTENT_OBJECTS else [hide(item, key) for item in value]
-    if isinstance(value, str) and key not in _SHAPE_KEYS:
+    return _hide(value, "", MAX_DEPTH)
+
+
+def _hide(value: Any, key: str, room: int) -> Any:
+    if isinstance(value, str):
+        return value if key in _SHAPE_KEYS and _WORD.match(value) else HIDDEN
+    if not isinstance(value, dict | list):
+        return value
+    if key in _CONTENT_OBJECTS or not room:
         return HIDDEN
-    return value
+    if isinstance(value, list):
+        inner = "modality" if key in _SHAPE_LISTS else ""
+        return [_hide(item, inner, room - 1) for item in value]
+    return {name: _hide_member(value, name, item, room - 1) for name, item in value.items()}
 
 
-def _hide_member(owner: Mapping[str, Any], key: str, value: Any) -> Any:
-    if key == "name" and owner.get("type") in _NAMED and isinstance(value, str):
-        return value  # a function's name is the developer's, not the caller's
+def _hide_member(owner: Mapping[str, Any], key: str, value: Any, room: int) -> Any:
+    if key == "name" and isinstance(value, str):
+        return value if owner.get("type") in _NAMED or value in _LIMITS else HIDDEN
+    if key == "reason" and owner.get("type") == "mcp_approval_response":
+        return HIDDEN  # the user's words
     if key == "event" and owner.get("type") == "input_audio_buffer.dtmf_event_received":
         return HIDDEN  # a key press can be a digit of a card, number or not
-    return hide(value, key)
-
-
-_NAMED: Final = frozenset(
-    {"function_call", "mcp_call", "response.function_call_arguments.done", "tokens", "requests"}
-)
+    return _hide(value, key, room)
 
 
 def dump(value: Any, limit: int | None = None) -> str:
     """JSON text that every OTel exporter can encode, at most ``limit`` characters.
 
-    Lone surrogates become U+FFFD, non-finite floats null. What is too long is shortened from
-    within, so that the text stays valid JSON.
+    Lone surrogates become U+FFFD, non-finite floats null, other objects their text. What is
+    too long is shortened from within, so that the text stays valid JSON.
     """
     text = _dumps(value)
     if limit is not None and len(text) > limit:
@@ -196,35 +270,38 @@ def dump(value: Any, limit: int | None = None) -> str:
 
 def _dumps(value: Any) -> str:
     try:
+        return _encode(value)
+    except Exception:  # noqa: BLE001 - an app's object may refuse to be read
+        return UNREADABLE
+
+
+def _encode(value: Any) -> str:
+    try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=str)
-    except TypeError:
-        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=str)
+    except (ValueError, TypeError, RecursionError):  # not plain JSON: foreign, endless or infinite
+        text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), default=str)
     return clean(text)
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any, room: int = MAX_DEPTH) -> Any:
     if isinstance(value, float):
         return value if value - value == 0 else None
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if not room:
+        return TOO_DEEP
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-def clean(text: str) -> str:
-    """The text without lone surrogates, which no exporter can encode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
+        return {str(key): _plain(item, room - 1) for key, item in value.items()}
+    return [_plain(item, room - 1) for item in value]
 
 
 def shorten(value: Any, limit: int) -> str:
-    """JSON text of at most ``limit`` characters: strings and lists are cut from within."""
+    """JSON text of at most ``limit`` characters: strings, lists and objects are cut from within.
+
+    Args:
+        value: any JSON value.
+        limit: characters, 18 at least.
+    """
     length, members = 4096, 200
     while length >= 8:
         text = _dumps(_cut(value, length, members))
@@ -235,14 +312,17 @@ def shorten(value: Any, limit: int) -> str:
     return '{"truncated":true}'
 
 
-def _cut(value: Any, length: int, members: int) -> Any:
+def _cut(value: Any, length: int, members: int, room: int = MAX_DEPTH) -> Any:
     if isinstance(value, str) and len(value) > length:
         return f"{value[:length]}… [{len(value) - length} more characters]"
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if not room:
+        return TOO_DEEP
+    more = len(value) - members
     if isinstance(value, Mapping):
-        return {key: _cut(item, length, members) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        kept = [_cut(item, length, members) for item in value[:members]]
-        if len(value) > members:
-            kept.append(f"… [{len(value) - members} more]")
-        return kept
-    return value
+        pairs = islice(value.items(), members)
+        found = {key: _cut(item, length, members, room - 1) for key, item in pairs}
+        return {**found, "…": f"{more} more"} if more > 0 else found
+    kept = [_cut(item, length, members, room - 1) for item in value[:members]]
+    return [*kept, f"… [{more} more]"] if more > 0 else kept

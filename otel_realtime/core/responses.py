@@ -136,6 +136,26 @@ class Response:
             return ["content_filter"]
         return [FINISH_REASONS.get(self.status, "error")]
 
+    def is_complete(
+        self, items: Items, audio: AudioFacts | None, now_t: int, transcribes: bool
+    ) -> bool:
+        """True if nothing more is to be learned of it: it is done, played out and transcribed.
+
+        Args:
+            items: the conversation's items.
+            audio: what sounded when; None without audio facts.
+            now_t: the moment it is asked at.
+            transcribes: input transcription is configured.
+        """
+        if self.done is None:
+            return False
+        played_t = self.played_out(items, audio)
+        if now_t > max(played_t, self.done.t) + MAX_WAIT_NS:
+            return True
+        inputs = map(items.get, self.inputs if transcribes else ())
+        waits = any(item and item.audio and not item.transcribed for item in inputs)
+        return now_t >= played_t and not waits
+
     def output_items(self, items: Items) -> list[Item]:
         """Its output items, in the order the server opened them."""
         found = (items.get(item_id) for item_id in self.outputs)

@@ -24,6 +24,24 @@ def text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def milliseconds(value: object) -> int | None:
+    """The value if it is a number that can be a time in ms."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return int(value)
+    return None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the root counts."""
+
+    events: int = 0
+    unreadable: int = 0
+    server_errors: int = 0
+    tool_calls: int = 0
+    responses: int = 0
+
+
 @dataclass(slots=True)
 class SessionFacts:
     """The session as the server last described it (``session.created``, ``session.updated``).
@@ -86,17 +104,11 @@ class SessionFacts:
         """``silence_duration_ms`` of server VAD; None with semantic VAD or push to talk."""
         found = self._audio("input").get("turn_detection", self.config.get("turn_detection"))
         if isinstance(found, dict) and found.get("type", "server_vad") == "server_vad":
-            value = found.get("silence_duration_ms")
-            return value if isinstance(value, int) and not isinstance(value, bool) else None
+            return milliseconds(found.get("silence_duration_ms"))
         return None
 
     @property
-    def has_voice(self) -> bool:
-        """True if the model is asked to speak."""
-        modes = self.config.get("output_modalities", self.config.get("modalities"))
-        return isinstance(modes, list) and "audio" in modes
-
-    @property
     def transcription_only(self) -> bool:
-        """True for a session of type ``transcription``."""
-        return self.config.get("type") == "transcription"
+        """True for a session of type ``transcription`` (in the beta an object of its own)."""
+        kinds = (self.config.get("type"), self.config.get("object"))
+        return "transcription" in kinds or "realtime.transcription_session" in kinds

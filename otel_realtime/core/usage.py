@@ -58,7 +58,7 @@ def audio_seconds(usage: object) -> float | None:
     if isinstance(usage, dict) and usage.get("type") == "duration":
         seconds = usage.get("seconds")
         if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-            return float(seconds)
+            return float(seconds) if 0 <= seconds < 2**53 else None
     return None
 
 
