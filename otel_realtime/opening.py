@@ -27,12 +27,14 @@ from otel_realtime import guard
 from otel_realtime import tap as taps
 from otel_realtime.clock import Clock
 from otel_realtime.core import events as wire
+from otel_realtime.core.responses import Moment
 from otel_realtime.live import Conversation, _current
 from otel_realtime.recording.owner import new_folder
 from otel_realtime.runtime import RUNTIME
 from otel_realtime.settings import Settings
 from otel_realtime.tap import Close, Handshake, Sink
 from otel_realtime.tap.interface import Calls
+from otel_realtime.tracing.chronicle import header
 from otel_realtime.tracing.describe import Provider
 from otel_realtime.tracing.root import Ending, Identity, admit_metadata
 from otel_realtime.tracing.trace import Trace
@@ -151,32 +153,16 @@ def open_conversation(
         return conversation
     conversation.begin(
         RUNTIME.writer.open(
-            _header(trace),
-            folder=new_folder(settings.state_dir) if trace.recorded else None,
+            header(trace),
+            folder=new_folder(settings.state_dir) if trace.journaled else None,
             on_tick=conversation.tick,
+            audio=trace.recorded,
         )
     )
     RUNTIME.opened(conversation)
     if post:
         trace.post()
     return conversation
-
-
-def _header(trace: Trace) -> dict[str, Any]:
-    """The journal's first record: what the trace needs to be finished by somebody else."""
-    return {
-        "trace_id": trace.trace_id,
-        "root_span_id": f"{trace.stamp.root_span_id:016x}",
-        "root_run_id": trace.run_id,
-        "dotted_order": trace.stamp.dotted_order,
-        "start_ns": trace.clock.start_ns,
-        "mono_ns": trace.clock.mono_ns,
-        "thread_id": trace.identity.thread_id,
-        "project": trace.stamp.project,
-        "leg": trace.stamp.leg,
-        "metadata": trace.identity.metadata,
-        "tags": trace.identity.tags,
-    }
 
 
 class SocketSink:
@@ -188,7 +174,7 @@ class SocketSink:
         self._wishes = _using.get()
         self._caller = otel_context.get_current()
         self._lock = threading.Lock()
-        self._held: list[wire.Frame] = []
+        self._held: list[tuple[wire.Frame, int, int]] = []
         self._held_bytes = 0
         self._frames = 0
         self._let_go = False
@@ -220,7 +206,7 @@ class SocketSink:
         with self._lock:
             age_s = (time.monotonic_ns() - self.handshake.mono_ns) / 1e9
             if age_s <= HELD_S and self._held_bytes + len(frame) <= HELD_BYTES:
-                self._held.append(frame)
+                self._held.append((frame, time.time_ns(), time.monotonic_ns()))
                 self._held_bytes += len(frame)
 
     def closed(self, close: Close) -> None:
@@ -257,7 +243,7 @@ class SocketSink:
             event = wire.parse(frame)
             if event is not None and wire.is_known(event):
                 return self.begin()
-            if not self._sdk and (_is_foreign(frame) or self._frames >= UNDECIDED_FRAMES):
+            if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._let_go = True
                 self._held.clear()
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
@@ -270,28 +256,22 @@ class SocketSink:
             if self.conversation is None:
                 merged = wishes.over(self._wishes) if wishes is not None else self._wishes
                 opened = open_conversation(merged, handshake=self.handshake, caller=self._caller)
-                for frame in self._held:
-                    opened.frame_sent(frame)
-                self._held.clear()
+                self._hand_over(opened)
                 self.conversation = opened
             return self.conversation
 
     def carry(self, conversation: Conversation) -> None:
         """This socket goes on with a conversation that is open already."""
         with self._lock:
-            for frame in self._held:
-                conversation.frame_sent(frame)
-            self._held.clear()
+            self._hand_over(conversation)
             self.conversation = conversation
 
-
-def _is_foreign(frame: wire.Frame) -> bool:
-    """A frame that is no JSON object, or one of another protocol."""
-    event = wire.parse(frame)
-    if event is not None:
-        return False
-    head = frame.lstrip()[:1]
-    return head not in ("{", b"{")
+    def _hand_over(self, conversation: Conversation) -> None:
+        """What was sent before belongs to the conversation, at the times it was sent."""
+        for frame, at_ns, mono_ns in self._held:
+            t = max(mono_ns - self.handshake.mono_ns, 0)
+            conversation.give(frame, Moment(t, at_ns))
+        self._held.clear()
 
 
 class Opener:

@@ -78,6 +78,17 @@ class Activation:
         if base is not None:
             otel_context.attach(base)
 
+    def step_out(self, span: Span | None) -> None:
+        """If the span that is current here has ended, make the event's span current again."""
+        current = otel_context.get_current()
+        frame = current.get(_FRAME)
+        if not isinstance(frame, _Frame) or frame.owner is not self or span is frame.span:
+            return
+        if current is frame.attached and not frame.span.is_recording():
+            self.leave()
+            if span is not None:
+                self.enter(span)
+
     def _without(self, current: Context, frame: _Frame) -> Context | None:
         """The context without our keys; None while a span of the app's is open in it."""
         if current is frame.attached:

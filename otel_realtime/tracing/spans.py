@@ -31,11 +31,19 @@ NOT_ANSWERED: Final = Failure(
 
 @dataclass(slots=True)
 class OpenTool:
-    """A tool span that waits for its result. ``exit_ns``: its block ended, the result may come."""
+    """A tool span that waits for its result.
+
+    Attributes:
+        block: a ``call.tool()`` block runs or ran in it; its end is the block's.
+        exit_ns: when that block ended.
+        answered: the result was sent.
+    """
 
     span: Span
     started: Moment
+    block: bool = False
     exit_ns: int | None = None
+    answered: bool = False
 
 
 class ConversationSpans:
@@ -134,16 +142,22 @@ class ConversationSpans:
 
     def answer(self, call: ToolCall, moment: Moment) -> float:
         """The client sent the result: end the call's span; returns its duration in s."""
-        open_tool = self._tools.pop(call.id, None)
-        if open_tool is None:
+        tool = self._tools.get(call.id)
+        if tool is None:
             started = call.announced or moment
             span = self._tool_span(call.id, call.name, call.arguments, started, call.turn)
-            open_tool = OpenTool(span, started)
-        open_tool.span.set_attributes(describe.tool_result(call.output, self.policy, self._limit))
-        end_ns = open_tool.exit_ns if open_tool.exit_ns is not None else moment.at_ns
-        open_tool.span.end(max(end_ns, open_tool.started.at_ns))
+            tool = OpenTool(span, started)
+        tool.answered = True
+        tool.span.set_attributes(describe.tool_result(call.output, self.policy, self._limit))
+        end_ns = tool.exit_ns if tool.exit_ns is not None else moment.at_ns
+        if not tool.block or tool.exit_ns is not None:
+            self._end_tool(call, tool, end_ns)
+        return max(end_ns - tool.started.at_ns, 0) / 1e9
+
+    def _end_tool(self, call: ToolCall, tool: OpenTool, end_ns: int) -> None:
+        tool.span.end(max(end_ns, tool.started.at_ns))
+        self._tools.pop(call.id, None)
         self._announced.pop(call.id, None)
-        return max(end_ns - open_tool.started.at_ns, 0) / 1e9
 
     def enter_tool(
         self, call: ToolCall | None, name: str | None, arguments: str | None, moment: Moment
@@ -155,10 +169,11 @@ class ConversationSpans:
             turn = call.turn or turn
             name, arguments = name or call.name, call.arguments if arguments is None else arguments
         waiting = self._tools.get(call_id) if call_id else None
-        if waiting is not None and waiting.exit_ns is None and has_children(waiting.span):
+        if waiting is not None and not waiting.block and has_children(waiting.span):
+            waiting.block = True
             return waiting  # spans hang under it already: it cannot start later than they do
         span = self._tool_span(call_id, name or "", arguments, moment, turn)
-        entered = OpenTool(span, moment)
+        entered = OpenTool(span, moment, block=True)
         if call_id:
             self._tools[call_id] = entered  # the waiting span, never ended, is never exported
         return entered
@@ -168,6 +183,8 @@ class ConversationSpans:
         entered.exit_ns = max(at_ns, entered.started.at_ns)
         if call is None or self._tools.get(call.id) is not entered:
             entered.span.end(entered.exit_ns)
+        elif entered.answered:
+            self._end_tool(call, entered, entered.exit_ns)
 
     def pending_tool(self, call_id: str) -> OpenTool | None:
         """The open span of a call, if there is one."""
@@ -175,7 +192,7 @@ class ConversationSpans:
 
     def _end_tools(self, at_ns: int) -> None:
         for entered in self._tools.values():
-            if entered.exit_ns is None:
+            if entered.exit_ns is None and not entered.answered:
                 fail(entered.span, NOT_ANSWERED, max(at_ns, entered.started.at_ns))
             entered.span.end(entered.exit_ns or max(at_ns, entered.started.at_ns))
         self._tools.clear()
