@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics as metrics_api
@@ -14,6 +15,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 
 from otel_realtime import tap
+from otel_realtime.attributes import LEG_DIRECT
 from otel_realtime.langsmith.config import LangSmithConfig, choose_leg, is_langsmith_host
 from otel_realtime.opening import OPENER
 from otel_realtime.runtime import RUNTIME
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OTLP: Final = "OTEL_EXPORTER_OTLP_"
+_RECORDING: Final = ("otel_realtime.recording.writer", "otel_realtime.recording.render")
+_DELIVERY: Final = (
+    "requests",
+    "otel_realtime.langsmith.delivery",
+    "otel_realtime.langsmith.exporter",
+)
 
 
 class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -55,6 +63,7 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _instrument(self, **kwargs: Any) -> None:
         _remember(kwargs)
         tap.install(OPENER)
+        _warm_up()
 
     def _uninstrument(self, **kwargs: Any) -> None:
         tap.uninstall()
@@ -67,6 +76,14 @@ def _remember(kwargs: dict[str, Any]) -> None:
     for name in ("settings", "tracer_provider", "meter_provider"):
         if kwargs.get(name) is not None:
             setattr(RUNTIME, name, kwargs[name])
+
+
+def _warm_up() -> None:
+    """Import now what a conversation needs, so that the first call's event loop does not wait."""
+    settings = RUNTIME.settings or Settings()
+    leg = choose_leg(settings.langsmith, LangSmithConfig.from_env()).leg
+    for name in _RECORDING + (_DELIVERY if leg == LEG_DIRECT else ()):
+        import_module(name)
 
 
 def instrument(

@@ -1,83 +1,16 @@
-"""Audio formats of the Realtime API: sizes, durations and samples.
-
-A format is named as on the wire: GA sessions say ``{"type": "audio/pcm", "rate": 24000}``,
-beta sessions say ``"pcm16"``. Sources keep audio as received, so everything that counts bytes
-goes through :class:`AudioFormat`.
-"""
+"""What audio of the Realtime API sounds like: bytes of a source become 16-bit samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from otel_realtime.core.formats import ALAW, MULAW, AudioFormat
+
 Samples = npt.NDArray[np.int16]
-
-NS: Final = 1_000_000_000
-"""Nanoseconds in a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
-    """How the bytes of one side are to be read.
-
-    Attributes:
-        encoding: ``audio/pcm`` (16 bit, little endian, mono), ``audio/pcmu`` or ``audio/pcma``.
-        rate_hz: samples per second.
-    """
-
-    encoding: str = "audio/pcm"
-    rate_hz: int = 24_000
-
-    @property
-    def width(self) -> int:
-        """Bytes per sample."""
-        return _WIDTHS[self.encoding]
-
-    @property
-    def bytes_per_s(self) -> int:
-        """Bytes per second of audio."""
-        return self.width * self.rate_hz
-
-    def duration_ns(self, nbytes: int) -> int:
-        """How long ``nbytes`` of audio play, rounded down."""
-        return nbytes * NS // self.bytes_per_s
-
-    def size(self, duration_ns: int) -> int:
-        """Bytes of the whole samples that fit into a duration."""
-        return duration_ns * self.rate_hz // NS * self.width
-
-    def to_wire(self) -> dict[str, object]:
-        """The format as a GA session names it."""
-        return {"type": self.encoding, "rate": self.rate_hz}
-
-
-_WIDTHS: Final[Mapping[str, int]] = {"audio/pcm": 2, "audio/pcmu": 1, "audio/pcma": 1}
-_BETA_NAMES: Final[Mapping[str, AudioFormat]] = {
-    "pcm16": AudioFormat(),
-    "g711_ulaw": AudioFormat("audio/pcmu", 8_000),
-    "g711_alaw": AudioFormat("audio/pcma", 8_000),
-}
-PCM16: Final = AudioFormat()
-"""What a session uses unless it says otherwise: PCM16 at 24 kHz."""
-
-
-def parse_format(value: object) -> AudioFormat | None:
-    """Read a format as GA (an object) or beta sessions (a name) give it; None if unknown."""
-    if isinstance(value, str):
-        return _BETA_NAMES.get(value)
-    if not isinstance(value, Mapping):
-        return None
-    encoding = value.get("type")
-    if not isinstance(encoding, str) or encoding not in _WIDTHS:
-        return None
-    rate = value.get("rate") or (24_000 if encoding == "audio/pcm" else 8_000)
-    if type(rate) is not int or not 1_000 <= rate <= 384_000:
-        return None
-    return AudioFormat(encoding, rate)
 
 
 def _mulaw_table() -> Samples:
@@ -96,7 +29,7 @@ def _alaw_table() -> Samples:
     return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
 
 
-_TABLES: Final[Mapping[str, Samples]] = {"audio/pcmu": _mulaw_table(), "audio/pcma": _alaw_table()}
+_TABLES: Final[Mapping[str, Samples]] = {MULAW: _mulaw_table(), ALAW: _alaw_table()}
 
 
 def decode(raw: bytes, audio_format: AudioFormat) -> Samples:

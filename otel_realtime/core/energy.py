@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_realtime.core.codecs import NS, Samples
+from otel_realtime.core.codecs import Samples
+from otel_realtime.core.formats import NS
 from otel_realtime.core.segments import Segment
 
 FRAME_NS: Final = NS // 50

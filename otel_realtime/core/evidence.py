@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otel_realtime.core.codecs import AudioFormat, parse_format
+from otel_realtime.core.formats import AudioFormat, parse_format
 
 Record = list[Any]
 _LONGEST_MS: Final = 10**9

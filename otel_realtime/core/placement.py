@@ -27,7 +27,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from otel_realtime.core.codecs import NS, AudioFormat
+from otel_realtime.core.formats import NS, AudioFormat
 from otel_realtime.core.segments import LOST, Odometer, Segment
 
 LOOK_AHEAD_NS: Final = 5 * NS
@@ -192,7 +192,7 @@ class UserPlacement:
         audio_format = self._appended.format
         offset = frame.offset if frame.offset == LOST else frame.offset + skipped
         last = self.segments[-1] if self.segments else None
-        if last is not None and last.joins(start, offset, audio_format):
+        if last is not None and start == self._end_ns and last.goes_on(offset, audio_format):
             last.size += size
         else:
             position = frame.before_ns + audio_format.duration_ns(skipped)

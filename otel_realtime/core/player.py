@@ -39,7 +39,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from otel_realtime.core.codecs import AudioFormat
+from otel_realtime.core.formats import AudioFormat
 from otel_realtime.core.segments import LOST, Odometer, Segment
 
 ESTIMATED: Final = "estimated"
@@ -327,10 +327,10 @@ class Player:
 
     def _place(self, part: _Part, start: int, entry: int, size: int) -> None:
         offset = self._log_offset[entry]
-        last = self._placed[-1] if self._placed else None
-        if last is not None and last[0] is part and last[1].joins(start, offset, part.format):
-            last[1].size += size
-            segment = last[1]
+        before, segment = self._placed[-1] if self._placed else (None, None)
+        goes_on = before is part and start == self._head
+        if goes_on and segment is not None and segment.goes_on(offset, part.format):
+            segment.size += size
         else:
             segment = Segment(start, offset, size, part.format, self._log_position[entry])
             part.segments.append(segment)

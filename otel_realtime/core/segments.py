@@ -6,10 +6,11 @@ offsets and sizes are bytes of the side's source.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from otel_realtime.core.codecs import PCM16, AudioFormat
+from otel_realtime.core.formats import PCM16, AudioFormat
 
 LOST: Final = -1
 """Offset of audio that never reached the source (a hole): it takes time and is silent."""
@@ -34,13 +35,47 @@ class Segment:
         """When the last sample has been played."""
         return self.start_ns + self.format.duration_ns(self.size)
 
-    def joins(self, start_ns: int, offset: int, audio_format: AudioFormat) -> bool:
-        """Whether audio at this place and offset simply continues the segment."""
-        if start_ns != self.end_ns or audio_format != self.format:
+    def goes_on(self, offset: int, audio_format: AudioFormat) -> bool:
+        """Whether audio at this offset that starts at the end simply continues the segment."""
+        if audio_format is not self.format and audio_format != self.format:
             return False
         if self.offset == LOST:
             return offset == LOST
         return offset == self.offset + self.size
+
+    def before(self, t: int) -> Segment:
+        """What of it has been played whole by ``t``; its size may be 0."""
+        size = min(self.format.size(max(t - self.start_ns, 0)), self.size)
+        return replace(self, size=size)
+
+    def after(self, t: int) -> Segment:
+        """What of it begins at ``t`` or later; its size may be 0."""
+        skipped = self.format.size(max(t - self.start_ns, 0))
+        if self.start_ns + self.format.duration_ns(skipped) < t:
+            skipped += self.format.width
+        skipped = min(skipped, self.size)
+        past = self.format.duration_ns(skipped)
+        return replace(
+            self,
+            start_ns=self.start_ns + past,
+            offset=self.offset if self.offset == LOST else self.offset + skipped,
+            size=self.size - skipped,
+            position_ns=self.position_ns + past,
+        )
+
+
+def without(segments: Iterable[Segment], spans: Sequence[tuple[int, int]]) -> list[Segment]:
+    """The segments with everything taken out that sounds within any of the spans (ns)."""
+    left = list(segments)
+    for start, end in spans:
+        kept: list[Segment] = []
+        for segment in left:
+            if segment.end_ns <= start or segment.start_ns >= end:
+                kept.append(segment)
+            else:
+                kept += [part for part in (segment.before(start), segment.after(end)) if part.size]
+        left = kept
+    return left
 
 
 class Odometer:

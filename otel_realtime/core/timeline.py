@@ -24,8 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from otel_realtime.core.codecs import NS, parse_format
 from otel_realtime.core.evidence import EVENTS
+from otel_realtime.core.formats import NS, parse_format
 from otel_realtime.core.placement import UserPlacement
 from otel_realtime.core.player import BY_SERVER, ItemAudio, Player
 from otel_realtime.core.segments import Segment

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_realtime.core.codecs import NS, decode
+from otel_realtime.core.codecs import decode
+from otel_realtime.core.formats import NS
 from otel_realtime.core.segments import LOST, Segment
 from otel_realtime.core.timeline import Timeline
 from otel_realtime.errors import RecordingError

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from otel_realtime.core.codecs import NS, PCM16, decode, parse_format
+from otel_realtime.core.codecs import decode
 from otel_realtime.core.energy import FRAME_NS, FRAME_S, Meter, Talk, talk
 from otel_realtime.core.evidence import Evidence
+from otel_realtime.core.formats import NS, PCM16, parse_format
 from otel_realtime.core.timeline import ItemAudio, Timeline
 from otel_realtime.recording import owner
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from otel_realtime.core.codecs import NS, PCM16, AudioFormat, decode, parse_format
+from otel_realtime.core.codecs import decode
+from otel_realtime.core.formats import NS, PCM16, AudioFormat, parse_format
 
 
 def test_pcm_comes_through_bit_exact() -> None:

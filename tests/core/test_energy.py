@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from otel_realtime.core.codecs import PCM16
+from otel_realtime.core.formats import PCM16
 from otel_realtime.core.energy import Meter, talk
 from otel_realtime.core.segments import Segment
 from tests.support.calls import silence, tone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.core.codecs import AudioFormat
+from otel_realtime.core.formats import AudioFormat
 from otel_realtime.core.placement import LOOK_AHEAD_NS, UserPlacement
 
 MS = 1_000_000
