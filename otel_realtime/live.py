@@ -31,12 +31,14 @@ from otel_realtime.core.conversation import (
     ToolPending,
     Transcribed,
 )
+from otel_realtime.core.discretion import Discretion
 from otel_realtime.core.payload import dump, needs_scrub
 from otel_realtime.core.responses import Moment, ToolCall
 from otel_realtime.core.session import table
 from otel_realtime.core.timeline import EVENTS
 from otel_realtime.runtime import RUNTIME
 from otel_realtime.tracing import parent_run
+from otel_realtime.tracing.chronicle import Chronicle, NoChronicle
 from otel_realtime.tracing.context import child_context
 from otel_realtime.tracing.root import Ending, Tally
 
@@ -83,7 +85,10 @@ class Conversation:
         self._spans = trace.spans
         self._activation = trace.activation
         self._tally = Tally()
+        self._chronicle: Chronicle = NoChronicle()
         self._lock = threading.Lock()
+        #: Made by the first pause.
+        self._discretion: Discretion | None = None
         #: Not sampled, or not begun yet: nothing is taken in.
         self._closed = True
         self._clock: Clock = trace.clock
@@ -97,6 +102,9 @@ class Conversation:
         """Take frames from now on."""
         self._recorder = recorder
         self._audio = recorder.frame
+        if self._trace.journaled:
+            self._chronicle = Chronicle(recorder.note)
+            self._trace.stamp.note = recorder.note
         self._closed = False
 
     # -- who it is -----------------------------------------------------------------------------------
@@ -137,7 +145,10 @@ class Conversation:
             at_ns: wall time in epoch ns; once given it is the recording's clock too, and the
                 conversation starts at the first one.
         """
+        if self._closed:
+            return
         try:
+            at_ns = _wall_time(at_ns)
             self._by_hand(at_ns)
             self.before_receive()
             self._take(_frame(message), self._clock.moment(at_ns))
@@ -146,9 +157,12 @@ class Conversation:
 
     def sent(self, message: object, *, at_ns: int | None = None) -> None:
         """Report one message to the server; arguments as in ``received``."""
+        if self._closed:
+            return
         try:
+            at_ns = _wall_time(at_ns)
             self._by_hand(at_ns)
-            self._give(_frame(message), self._clock.moment(at_ns))
+            self.give(_frame(message), self._clock.moment(at_ns))
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
             guard.fault("sent", error)
 
@@ -156,6 +170,7 @@ class Conversation:
         """The first frame by hand says when the conversation starts, and makes it visible."""
         if at_ns is not None and not self._clock.given:
             self._trace.start_at(at_ns, fresh=not self._state.counts.events)
+            self._chronicle.started(self._clock.start_ns, self._trace.stamp.dotted_order)
         if self._trace.delivery is None:
             self._trace.post()
 
@@ -166,7 +181,9 @@ class Conversation:
         try:
             if self._spans.current is not None:
                 with self._lock:
-                    self._spans.end_event(self._clock.moment().at_ns)
+                    at_ns = self._clock.moment().at_ns
+                    self._spans.end_event(at_ns)
+                    self._chronicle.asked(at_ns)
             if self._activation.attached:
                 self._activation.leave()
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
@@ -191,7 +208,7 @@ class Conversation:
             if frame.startswith(prefixes) and not self._closed:  # type: ignore[arg-type]
                 self._audio(monotonic_ns() - self._mono_ns, True, frame)
                 return
-            self._give(frame, self._clock.moment())
+            self.give(frame, self._clock.moment())
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
             guard.fault("sent", error)
 
@@ -200,7 +217,9 @@ class Conversation:
             return
         counts = self._state.counts
         counts.events += 1
-        if wire.is_delta(frame) and not frame.startswith(_audio_prefixes(frame)):
+        if wire.is_delta(frame):
+            if frame.startswith(_AGENT_BYTES if isinstance(frame, bytes) else _AGENT_TEXT):  # type: ignore[arg-type]
+                self._audio(moment.t, False, frame)
             return
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
         event = wire.parse(text)
@@ -229,6 +248,8 @@ class Conversation:
                 self._trace.stamp_response(table(event.get("response")).get("id"))
             if not self._skip(kind):
                 active = self._spans.event(stored, payload, moment, self._turn_of(stored))
+            policy = self._spans.policy
+            self._chronicle.received(stored, moment, active, policy, self._counts.events)
             bears_tools = False
             for change in changes:
                 bears_tools = bears_tools or not isinstance(change, Transcribed)
@@ -243,6 +264,9 @@ class Conversation:
         """The event as it may be stored, and its span's payload as JSON text."""
         policy, limit = self._spans.policy, self._trace.settings.payload_limit
         stored, failure = event, None
+        if self._discretion is not None and self._discretion.hides(event, self._state):
+            stored = policy.hidden(policy.admit(event)[0])
+            return stored, dump({"event": stored}, limit)
         untouched = policy.redact is None and policy.inputs and policy.outputs
         if not untouched or needs_scrub(text):
             stored, failure = policy.admit(event)
@@ -278,7 +302,8 @@ class Conversation:
             self._trace.metrics.transcription(self._spans.transcription(change, moment))
         return active
 
-    def _give(self, frame: wire.Frame, moment: Moment) -> None:
+    def give(self, frame: wire.Frame, moment: Moment) -> None:
+        """Take one frame of the client that was sent at a moment."""
         if self._closed:
             return
         event = wire.parse(frame)
@@ -292,8 +317,15 @@ class Conversation:
         if kind in _SENT_RULES:
             stored, _ = self._spans.policy.admit(event)
             with self._lock:
+                if self._closed:
+                    return
+                if self._discretion is not None and self._discretion.hides(event, self._state):
+                    stored = self._spans.policy.hidden(stored)
+                self._chronicle.sent(stored, moment, self._spans.policy)
                 for change in self._state.send(stored, moment):
                     self._apply(change, moment, None)
+            if self._activation.attached:
+                self._activation.step_out(self._spans.current)
         if self._recorder is not None and kind in EVENTS:
             self._recorder.event(moment.t, True, event)
 
@@ -352,17 +384,60 @@ class Conversation:
             return None
         return self._state.calls.setdefault(call_id, ToolCall(call_id))
 
+    # -- what must not be told -------------------------------------------------------------------------
+
+    @contextmanager
+    def pause_recording(self) -> Iterator[None]:
+        """Record and tell nothing of what happens in the block: the caller reads out a card number.
+
+        Both channels of the recording are silent for as long as the block lasts, and the payloads
+        of its events are hidden, as are those that come later and belong to it (the transcript of
+        what was said in it). Audio that arrives in the block is not kept at all, so what the agent
+        says of it stays silent even if it is played later. Timing, usage and statuses remain.
+        Blocks may nest and overlap.
+        """
+        paused = self._pause()
+        try:
+            yield
+        finally:
+            if paused:
+                self._resume()
+
+    def _pause(self) -> bool:
+        try:
+            with self._lock:
+                if self._closed or self._recorder is None:
+                    return False
+                self._discretion = self._discretion or Discretion()
+                if self._discretion.enter(self._state):
+                    self._recorder.pause(self._clock.moment().t)
+                return True
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("pause", error)
+            return False
+
+    def _resume(self) -> None:
+        try:
+            with self._lock:
+                if self._discretion is not None and self._discretion.leave():
+                    if self._recorder is not None:
+                        self._recorder.resume(self._clock.moment().t)
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("pause", error)
+
     # -- what the app adds -----------------------------------------------------------------------------
 
     def set_metadata(self, **metadata: Any) -> None:
         """Add metadata to the root; later values win."""
         with self._lock:
             self._trace.add_metadata(metadata)
+            self._chronicle.about(self._trace.identity)
 
     def add_tags(self, *tags: str) -> None:
         """Add tags to the root."""
         with self._lock:
             self._trace.add_tags(tags)
+            self._chronicle.about(self._trace.identity)
 
     def join(
         self,
@@ -375,14 +450,21 @@ class Conversation:
         with self._lock:
             self._trace.add_metadata(metadata)
             self._trace.add_tags(tags)
+            self._chronicle.about(self._trace.identity)
             if settings is not None:
-                self._trace.tighten(settings)
+                self._tighten(settings)
         if refused:
             self._trace.say_once(
                 "announced",
                 "conversation(...) came after the first event: %s cannot be changed any more",
                 ", ".join(refused),
             )
+
+    def _tighten(self, settings: Settings) -> None:
+        self._trace.tighten(settings)
+        self._chronicle.tightened(self._trace.policy)
+        if self._recorder is not None and not self._trace.recorded:
+            self._recorder.keep_no_audio()
 
     def attach(self, connection: object) -> None:
         """Go on with this conversation on another connection: apps that reconnect by themselves."""
@@ -410,6 +492,7 @@ class Conversation:
             found = self._spans.inference(response, self._state, self._recorder, now_ns)
             self._tally.add(found.sound)
             self._trace.metrics.inference(response, found)
+        self._chronicle.settled(ready)
 
     # -- the end ---------------------------------------------------------------------------------------
 
@@ -440,22 +523,46 @@ class Conversation:
             if self._closed:
                 return
             moment = self._clock.moment()
+            self._chronicle.ended(
+                ending, moment, self._counts.events, self._spans.dropped, otlp=self._trace.refused
+            )
             recorder.close(moment.t, by_client=ending.by_client)
         recorder.settle(REPLAY_WAIT_S if self._clock.is_replay else CLOSE_WAIT_S)
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            self._settle(self._state.remaining())
-            self._spans.close(moment.at_ns)
-            self._trace.end(self._state, self._tally, recorder, ending, moment)
-        RUNTIME.closed(self)
+            try:
+                self._finish(recorder, ending, moment)
+            finally:
+                RUNTIME.closed(self)
         if self._activation.attached:
             self._activation.leave()
+
+    def _finish(self, recorder: Recorder, ending: Ending, moment: Moment) -> None:
+        """End all spans; a fault in one step does not keep the others from being taken."""
+        steps = (
+            lambda: self._settle(self._state.remaining()),
+            lambda: self._spans.close(moment.at_ns),
+            lambda: self._trace.end(self._state, self._tally, recorder, ending, moment),
+        )
+        faults: list[Exception] = []
+        try:
+            for step in steps:
+                try:
+                    step()
+                except Exception as error:  # noqa: BLE001 - told below
+                    faults.append(error)
+        finally:
+            self._trace.make_sure(moment.at_ns)
+        for error in faults:
+            guard.fault("closing", error)
 
     def drop(self) -> None:
         """In a fork's child: not ours any more; nothing is ended, nothing is sent."""
         self._closed = True
+        self._lock = threading.Lock()  # a thread of the parent may have held it
+        self._spans.drop()
 
 
 _SESSION_EVENTS: Final = frozenset(
@@ -463,8 +570,15 @@ _SESSION_EVENTS: Final = frozenset(
 )
 
 
-def _audio_prefixes(frame: wire.Frame) -> Any:
-    return wire.AGENT_AUDIO_BYTES if isinstance(frame, bytes) else wire.AGENT_AUDIO_TEXT
+#: Wall times that spans can have: epoch ns of a signed 64-bit number.
+_LATEST_NS: Final = 2**63 - 1
+
+
+def _wall_time(at_ns: object) -> int | None:
+    """The app's time as OpenTelemetry can hold it; a clock may say anything."""
+    if not isinstance(at_ns, int | float) or at_ns != at_ns:
+        return None
+    return int(min(max(at_ns, 0), _LATEST_NS))
 
 
 def _frame(message: object) -> wire.Frame:

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_realtime.attributes import (
     KIND_CHAIN,
+    KIND_TOOL,
     LEG,
     LEG_DIRECT,
     LS_DOTTED_ORDER,
@@ -45,6 +47,7 @@ logger = logging.getLogger(__name__)
 #: Context key whose value is the TraceStamp of the conversation the code runs for.
 CONVERSATION_KEY: Final = context_api.create_key("otel_realtime.conversation")
 OUR_SCOPE: Final = "otel_realtime"
+Note = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -62,6 +65,7 @@ class TraceStamp:
         leg: who may deliver the spans to LangSmith.
         explicit: write LangSmith's ids (the root run goes by the runs API).
         ambient: the root is a child of the app's span, so the trace has other spans too.
+        note: writes to the conversation's journal; None without one.
         responses: ids of the Realtime responses; other instrumentations' usage for them is
             dropped on the way to LangSmith, where it would count twice.
     """
@@ -76,6 +80,7 @@ class TraceStamp:
     leg: str
     explicit: bool
     ambient: bool = False
+    note: Note | None = field(default=None, repr=False)
     responses: set[str] = field(default_factory=set)
     span_ids: list[int] = field(default_factory=list, repr=False)
     forgotten: bool = False
@@ -111,7 +116,7 @@ class TraceStamp:
 class Stamp:
     """One span's place in LangSmith: its run, the run above it, and its dotted order."""
 
-    __slots__ = ("dotted_order", "ended", "parent_run_id", "run_id", "trace")
+    __slots__ = ("dotted_order", "ended", "noted", "parent_run_id", "run_id", "trace")
 
     def __init__(
         self, trace: TraceStamp, run_id: str, parent_run_id: str | None, dotted_order: str
@@ -121,6 +126,7 @@ class Stamp:
         self.parent_run_id = parent_run_id
         self.dotted_order = dotted_order
         self.ended = False
+        self.noted = False  # the journal knows of it
 
     @property
     def is_root(self) -> bool:
@@ -187,6 +193,7 @@ class StampTable:
         """Let go of a closed conversation; spans still open are kept until they end."""
         with self._lock:
             trace.forgotten = True
+            trace.note = None
             if self._traces.get(trace.trace_id) is trace:
                 del self._traces[trace.trace_id]
             for span_id in trace.span_ids:
@@ -296,6 +303,8 @@ class ConversationProcessor(SpanProcessor):
         if LS_KIND not in (span.attributes or ()) and _is_ours(span):
             attributes[LS_KIND] = KIND_CHAIN
         span.set_attributes(attributes)
+        if trace.note is not None:
+            stamp.noted = _note_start(trace.note, span, stamp)
 
     def _above(self, parent: SpanContext | None, context: Context | None) -> Stamp | None:
         """Return the stamp of the nearest span above that LangSmith gets."""
@@ -316,11 +325,40 @@ class ConversationProcessor(SpanProcessor):
         if context is None or stamp is None:
             return
         self._table.ended(context.span_id, stamp)
+        if stamp.noted and stamp.trace.note is not None:
+            stamp.trace.note("end", {"span": f"{context.span_id:016x}", "at": span.end_time})
         if stamp.trace.leg != LEG_DIRECT or not context.trace_flags.sampled:
             return
         if self.outlet is None or (stamp.is_root and _is_delivered_by_runs_api(span)):
             return
         self.outlet.put(span, stamp)
+
+
+def _note_start(note: Note, span: Span, stamp: Stamp) -> bool:
+    """Let the journal know of a span that stays open for long: a tool's, or the app's own.
+
+    Spans of events are in the journal with their event, those of model calls are written only
+    when they are over. What another instrumentation writes on its spans is its own affair.
+    """
+    ours, attributes = _is_ours(span), span.attributes or {}
+    if ours and attributes.get(LS_KIND) != KIND_TOOL:
+        return False
+    context, parent = span.get_span_context(), span.parent
+    if parent is None or context.trace_id != stamp.trace.trace_id:
+        return False
+    note(
+        "span",
+        {
+            "span": f"{context.span_id:016x}",
+            "parent": f"{parent.span_id:016x}",
+            "name": span.name,
+            "at": span.start_time,
+            "kind": span.kind.name,
+            "scope": span.instrumentation_scope.name if span.instrumentation_scope else "",
+            "attributes": dict(attributes) if ours else {},
+        },
+    )
+    return True
 
 
 def _is_ours(span: ReadableSpan) -> bool:

@@ -22,8 +22,8 @@ from otel_realtime.settings import Settings
 if TYPE_CHECKING:
     from otel_realtime.langsmith.delivery import RootDelivery
     from otel_realtime.langsmith.runs import RunClosing
-    from otel_realtime.recording.render import Rendered
     from otel_realtime.recording.recorder import Recorder
+    from otel_realtime.recording.render import Rendered
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class Finish:
     """What is left to do for one closed conversation.
 
     Attributes:
+        recorded: there is a recording to be made; a folder alone may be only the journal.
         name: file name for kept recordings, without extension.
         info: what ``on_recording`` is told besides the path.
         closing: makes the run's last patch, with the final audio facts.
@@ -44,6 +45,7 @@ class Finish:
 
     recorder: Recorder
     settings: Settings
+    recorded: bool
     name: str
     info: dict[str, Any]
     delivery: RootDelivery | None
@@ -107,7 +109,7 @@ def finish(job: Finish) -> None:
     recorder = job.recorder
     recorder.settle(DRAIN_S)
     folder = recorder.folder
-    rendered = _render(job, folder) if folder is not None else None
+    rendered = _render(job, folder) if folder is not None and job.recorded else None
     if rendered is not None:
         _keep(job, rendered)
     if job.delivery is None:
@@ -129,7 +131,6 @@ def finish(job: Finish) -> None:
 
 
 def _render(job: Finish, folder: Path) -> Rendered | None:
-    from otel_realtime.langsmith.runs import RunClosing
     from otel_realtime.recording.render import render
 
     summary = job.recorder.summary()

@@ -10,21 +10,35 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from otel_realtime.core.payload import dump
 from otel_realtime.errors import RecordingError
 
 JOURNAL: Final = "journal.jsonl"
 SOURCES: Final = {"user": "user.raw", "agent": "agent.raw"}
-_BLOCK: Final = 1 << 16
+_BLOCK: Final = 1 << 13  # some 200 records at once: too few to start a garbage collection
+#: The longest note; a frame of megabytes is not worth its place.
+NOTE_BYTES: Final = 1_000_000
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 def line(record: Sequence[Any]) -> bytes:
     """One record as a line of the journal; what is no JSON value is written as its text."""
     return _encode(record).encode() + b"\n"
+
+
+def note_line(kind: str, t: int, data: Mapping[str, Any]) -> bytes:
+    """A record of the trace's own as a line; what is huge is shortened from within."""
+    try:
+        text = line([kind, t, data])
+    except (ValueError, RecursionError):
+        text = b""
+    if text and len(text) <= NOTE_BYTES:
+        return text
+    return b"[%s,%d,%s]\n" % (_encode(kind).encode(), t, dump(data, NOTE_BYTES).encode())
 
 
 class Folder:

@@ -111,6 +111,18 @@ class Recorder:
             backlog.queued += NOTE_BYTES
             self._append((self.now(), None, (kind, data)))
 
+    def pause(self, t: int) -> None:
+        """Keep no audio that is queued from here on, until ``resume``."""
+        self._append(partial(self._track.pause, t))
+
+    def resume(self, t: int) -> None:
+        """Keep audio again."""
+        self._append(partial(self._track.resume, t))
+
+    def keep_no_audio(self) -> None:
+        """Write no more sound to disk; facts about it are still kept."""
+        self._append(self._track.keep_no_audio)
+
     def close(self, t: int, *, by_client: bool) -> None:
         """End the recording; later calls of this side change nothing."""
         if self._backlog is not _SHUT:

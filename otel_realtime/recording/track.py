@@ -18,10 +18,11 @@ from otel_realtime.core.codecs import decode
 from otel_realtime.core.energy import FRAME_NS, FRAME_S, Meter, Talk, talk
 from otel_realtime.core.evidence import Evidence
 from otel_realtime.core.formats import NS, PCM16, parse_format
+from otel_realtime.core.segments import LOST
 from otel_realtime.core.timeline import ItemAudio, Timeline
 from otel_realtime.recording import owner
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
-from otel_realtime.recording.journal import Folder, line
+from otel_realtime.recording.journal import Folder, line, note_line
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,11 @@ class AudioSummary:
 class Track:
     """One conversation's recording while it is written."""
 
-    def __init__(self, header: Mapping[str, object], folder: Path | None) -> None:
+    def __init__(
+        self, header: Mapping[str, object], folder: Path | None, *, keeps_audio: bool = True
+    ) -> None:
         self.folder = folder
+        self._keeps_audio = keeps_audio
         self.holes = 0
         self.bad_frames = 0
         self.error: str | None = None
@@ -74,6 +78,7 @@ class Track:
         self._audio: dict[str, list[bytes]] = {side: [] for side in _SIDES}
         self._lines: list[bytes] = []
         self._has_audio = False
+        self._paused = False
         self._talk: Talk | None = None
 
     # --- writer thread --------------------------------------------------------------------------
@@ -103,17 +108,40 @@ class Track:
         raw = self._whole_samples(side, audio)
         if not raw:
             return
+        if self._paused:
+            self._pass_over(t, side, len(raw), audio)
+            return
         t, offset, size = self._time(t), self._sizes[side], len(raw)
         self._sizes[side] += size
         audio_format = self._formats[side]
         voiced = self._meters[side].feed(decode(raw, audio_format), audio_format.rate_hz)
-        if self._files is not None:
+        if self._files is not None and self._keeps_audio:
             self._audio[side].append(raw)
         if sent:
             self._apply(["user", t, offset, size] if voiced else ["user", t, offset, size, 1])
         else:
             whose = [audio.item_id, audio.content_index, audio.response_id]
             self._apply(["agent", t, offset, size, *whose])
+
+    def _pass_over(self, t: int, side: str, size: int, audio: AudioFrame) -> None:
+        """Audio of a pause takes its time, and is kept nowhere."""
+        t = self._time(t)
+        self._meters[side].skip(self._formats[side].duration_ns(size))
+        if side == "user":
+            self._apply(["hole", t, side, size])
+        else:
+            whose = [audio.item_id, audio.content_index, audio.response_id]
+            self._apply(["agent", t, LOST, size, *whose])
+
+    def pause(self, t: int) -> None:
+        """Keep no audio until ``resume``; what sounds meanwhile is silent in the recording."""
+        self._paused = True
+        self._apply(["pause", self._time(t)])
+
+    def resume(self, t: int) -> None:
+        """Keep audio again."""
+        self._paused = False
+        self._apply(["resume", self._time(t)])
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
         """Take in an event that may say something about audio."""
@@ -132,10 +160,14 @@ class Track:
         self._meters[side].skip(self._formats[side].duration_ns(size))
         self._apply(["hole", self._time(t), side, size])
 
+    def keep_no_audio(self) -> None:
+        """Write no more sound to disk."""
+        self._keeps_audio = False
+
     def note(self, t: int, kind: str, data: Mapping[str, Any]) -> None:
         """Write a record of the trace's own."""
         if self._files is not None:
-            self._lines.append(line([kind, self._time(t), dict(data)]))
+            self._lines.append(note_line(kind, self._time(t), dict(data)))
 
     def close(self, t: int, by_client: bool) -> None:
         """End the recording and measure it."""

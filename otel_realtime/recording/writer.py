@@ -50,6 +50,7 @@ class Writer:
         *,
         folder: Path | None,
         on_tick: Callable[[int], None] | None = None,
+        audio: bool = True,
     ) -> Recorder:
         """Begin a recording.
 
@@ -62,9 +63,10 @@ class Writer:
             on_tick: called with the time (ns since the conversation's start) on the writer's
                 thread, about every 40 ms until the recording is closed; may also be set later as
                 ``Recorder.on_tick``.
+            audio: keep the sound on disk, too; without it the journal says only what there was.
         """
         mono_ns = header.get("mono_ns")
-        track = Track(header, folder)
+        track = Track(header, folder, keeps_audio=audio)
         clock = mono_ns if isinstance(mono_ns, int) else None
         recorder = Recorder(track, self._backlog, self._wake.set, clock)
         recorder.on_tick = on_tick

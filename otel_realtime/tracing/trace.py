@@ -72,10 +72,12 @@ class Trace:
         self.clock = clock
         self.activate = settings.activate_spans
         self.skip = skip_rule(settings.skip_events)
+        self.payload_limit = settings.payload_limit
         self._said: set[str] = set()
         found = current_provider(provider)
         RUNTIME.attach_processor(found)
         config = LangSmithConfig.from_env()
+        self.api_url = config.api_url
         self.policy = content_policy(settings, config)
         choice = _choose(settings, config, found)
         self._tracer = found.get_tracer("otel_realtime", VERSION)
@@ -179,6 +181,16 @@ class Trace:
         return self._choice.root_by_runs_api
 
     @property
+    def refused(self) -> bool:
+        """True if LangSmith's runs API refused the root, for good."""
+        return self.delivery is not None and self.delivery.status == "refused"
+
+    @property
+    def journaled(self) -> bool:
+        """True if something of it stands on disk, so that it can be finished by somebody else."""
+        return self.sampled and (self.recorded or self._choice.root_by_runs_api)
+
+    @property
     def recorded(self) -> bool:
         """True if sound is wanted and has somewhere to go."""
         settings = self.settings
@@ -264,7 +276,8 @@ class Trace:
             Finish(
                 recorder=recorder,
                 settings=self.settings,
-                name=f"{self.identity.thread_id}-{self.run_id[-17:].replace('-', '')}",
+                recorded=self.recorded,
+                name=self.name,
                 info=self._info(),
                 delivery=self.delivery,
                 closing=lambda: self._closing(facts),
@@ -272,8 +285,13 @@ class Trace:
             )
         )
 
+    def make_sure(self, at_ns: int) -> None:
+        """End the root if a fault or an interrupt kept ``end`` from doing it."""
+        if self.root.is_recording():
+            self.root.end(max(at_ns, self.clock.start_ns))
+
     def _end_root(self, facts: _Facts) -> None:
-        marked = self.delivery is not None and self.delivery.status != "refused"
+        marked = self.delivery is not None and not self.refused
         root, end_ns = self.root, max(facts.moment.at_ns, self.clock.start_ns)
         root.set_attributes(
             root_facts.closing_attributes(
@@ -340,8 +358,7 @@ class Trace:
             return "none"
         if not self._choice.root_by_runs_api:
             return "none" if self._choice.leg == names.LEG_NONE else "no_credentials"
-        refused = self.delivery is not None and self.delivery.status == "refused"
-        return "failed" if error or refused else "pending"
+        return "failed" if error or self.refused else "pending"
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -351,6 +368,11 @@ class Trace:
             "started_at_s": self.clock.start_ns / 1e9,
             "metadata": dict(self.identity.metadata),
         }
+
+    @property
+    def name(self) -> str:
+        """File name of a kept recording, without extension."""
+        return f"{self.identity.thread_id}-{self.run_id[-17:].replace('-', '')}"
 
     def _done(self, delivered: bool) -> None:
         if self.delivery is not None:
