@@ -16,6 +16,7 @@ are ignored::
     ["buffer", t, "started" | "stopped" | "cleared", response_id]  the server's output buffer
     ["clear", t]                                                   the client clears that buffer
     ["reset", t]                                                   a new server session began
+    ["pause", t]   ["resume", t]                                   nobody is recorded in between
     ["close", t, by_client]
 """
 
@@ -28,12 +29,14 @@ from otel_realtime.core.evidence import EVENTS
 from otel_realtime.core.formats import NS, parse_format
 from otel_realtime.core.placement import UserPlacement
 from otel_realtime.core.player import BY_SERVER, ItemAudio, Player
-from otel_realtime.core.segments import Segment
+from otel_realtime.core.segments import Segment, without
 
 __all__ = ["EVENTS", "ItemAudio", "Timeline"]
 
 HANG_UP_NS: Final = 2 * NS
 """A microphone that sent within this time before the close belongs to a live caller."""
+FOREVER_NS: Final = 2**63
+"""The end of a pause that nobody ended."""
 
 
 class Timeline:
@@ -49,6 +52,8 @@ class Timeline:
         self.close_t: int | None = None
         self._user = UserPlacement()
         self._agent = Player()
+        self._pauses: list[tuple[int, int]] = []
+        self._paused_t: int | None = None
 
     def apply(self, record: Sequence[Any]) -> None:
         """Take in one record; after ``close`` nothing changes any more."""
@@ -68,9 +73,14 @@ class Timeline:
     def segments(self, side: str) -> list[Segment]:
         """What was heard of ``user`` or ``agent``, in order and without overlap.
 
-        Frames of the user that are still waiting for their look-ahead are not among them.
+        Frames of the user that are still waiting for their look-ahead are not among them, nor is
+        anything that sounded while the recording was paused.
         """
-        return self._user.segments if side == "user" else self._agent.segments()
+        segments = self._user.segments if side == "user" else self._agent.segments()
+        pauses = list(self._pauses)
+        if self._paused_t is not None:
+            pauses.append((self._paused_t, FOREVER_NS))
+        return without(segments, pauses) if pauses else segments
 
     def item(self, item_id: str) -> ItemAudio | None:
         """The audio of one of the agent's items; None if it has none."""
@@ -153,6 +163,15 @@ class Timeline:
     def _reset(self, t: int) -> None:
         self._user.reset()
 
+    def _pause(self, t: int) -> None:
+        if self._paused_t is None:
+            self._paused_t = t
+
+    def _resume(self, t: int) -> None:
+        if self._paused_t is not None:
+            self._pauses.append((self._paused_t, t))
+            self._paused_t = None
+
     def _close(self, t: int, by_client: object = None) -> None:
         """A script's queued audio plays on; a caller who hangs up hears no more of it."""
         self.close_t = t
@@ -176,5 +195,7 @@ _RULES: Final[Mapping[str, Callable[..., None]]] = {
     "buffer": Timeline._buffer,
     "clear": Timeline._clear,
     "reset": Timeline._reset,
+    "pause": Timeline._pause,
+    "resume": Timeline._resume,
     "close": Timeline._close,
 }

@@ -251,6 +251,13 @@ class ConversationSpans:
         self._announced.clear()
 
 
+    def drop(self) -> None:
+        """In a fork's child: let go of everything that is open, without ending it."""
+        self.current = None
+        self._tools.clear()
+        self._announced.clear()
+
+
 #: Types that can report a failure without being named ``*.failed``.
 _CAN_FAIL: Final = frozenset({"error", "response.done"})
 
