@@ -43,7 +43,7 @@ class Clock:
             return Moment(time.monotonic_ns() - self.mono_ns, self._last_ns)
         if at_ns is not None:
             self.given = True
-            self._last_ns = max(at_ns, self._last_ns)
+            self._last_ns = max(int(at_ns), self._last_ns)
         return Moment(self._last_ns - self.start_ns, self._last_ns)
 
     @property
@@ -53,5 +53,5 @@ class Clock:
 
     def rebase(self, start_ns: int) -> None:
         """The app's first time is the start."""
-        self.start_ns = self._last_ns = start_ns
+        self.start_ns = self._last_ns = int(start_ns)
         self.given = True

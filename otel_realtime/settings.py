@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Final, TypeVar
 
 from otel_realtime.errors import ConfigError
@@ -106,13 +107,25 @@ def _capture_content() -> bool:
 
 def _default_state_dir() -> Path:
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "otel-realtime"
+    return (Path(base) if base else _home() / ".local" / "state") / "otel-realtime"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user id without an entry in the password file, and no HOME
+        return Path(gettempdir()) / f"home-{os.getuid()}"
 
 
 def _state_dir() -> Path:
-    return read_env(
-        PREFIX + "STATE_DIR", lambda text: Path(text).expanduser(), _default_state_dir()
-    )
+    return read_env(PREFIX + "STATE_DIR", _parse_path, _default_state_dir())
+
+
+def _parse_path(text: str) -> Path:
+    try:
+        return Path(text.strip()).expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 _SKIPPED: Final[tuple[str, ...]] = ("ping",)
@@ -174,14 +187,21 @@ class Settings:
                     f"Settings.{name}={getattr(self, name)!r}: expected one of {', '.join(allowed)}"
                 )
                 raise ConfigError(msg)
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                msg = f"Settings.{name}={getattr(self, name)!r}: expected True or False"
+                raise ConfigError(msg)
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and not value >= least:
+            if value is None and name in _OPTIONAL:
+                continue
+            if not isinstance(value, int | float) or not value >= least:
                 msg = f"Settings.{name}={value!r}: expected a number from {least:g} up"
                 raise ConfigError(msg)
         object.__setattr__(self, "state_dir", Path(self.state_dir).expanduser())
-        if isinstance(self.skip_events, str):
-            object.__setattr__(self, "skip_events", _parse_globs(self.skip_events))
+        globs = self.skip_events
+        globs = _parse_globs(globs) if isinstance(globs, str) else tuple(globs)
+        object.__setattr__(self, "skip_events", globs)
 
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -189,6 +209,15 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "parent": ("new", "ambient"),
     "audio_format": ("auto", "wav", "flac", "opus"),
 }
+_SWITCHES: Final = (
+    "capture_content",
+    "record_audio",
+    "activate_spans",
+    "metrics",
+    "recover_on_start",
+    "end_on_sigterm",
+)
+_OPTIONAL: Final = ("max_attachment_mb",)
 _LEAST: Final[Mapping[str, float]] = {
     "span_limit": 1,
     "payload_limit": 256,

@@ -35,6 +35,7 @@ class _Frame:
     base: Context
     attached: Context | None = None
     parent_run: Any = None
+    left: bool = False
 
 
 def child_context(span: Span, conversation: object, base: Context | None = None) -> Context:
@@ -103,5 +104,7 @@ class Activation:
         if frame.parent_run is not None:
             parent_runs.leave(frame.parent_run)
             frame.parent_run = None
-        self.attached -= 1
+        if not frame.left:  # an app that detaches late can bring back what was left before
+            frame.left = True
+            self.attached -= 1
         return base

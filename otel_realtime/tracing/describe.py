@@ -18,7 +18,7 @@ from otel_realtime.core.messages import (
     request_messages,
     shown,
 )
-from otel_realtime.core.payload import ContentPolicy, dump
+from otel_realtime.core.payload import HIDDEN, ContentPolicy, dump
 from otel_realtime.core.responses import AudioFacts, Moment, Response
 from otel_realtime.core.session import table, text_or_none
 from otel_realtime.core.sound import SoundFacts, sound_facts
@@ -93,8 +93,9 @@ def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
 
 
 def _message(value: object, policy: ContentPolicy) -> str:
-    """A server's message can quote what was said."""
-    return shown(text_or_none(value) or "", "user", policy)
+    """A server's message can quote either side."""
+    text = text_or_none(value) or ""
+    return text if policy.payloads or not text else HIDDEN
 
 
 #: Where an event may name what it belongs to: attribute <- keys, outermost first.
@@ -225,14 +226,20 @@ def _messages(
 def _request(response: Response, state: ConversationState) -> Attributes:
     found: Attributes = {}
     config = {**state.session.config, **response.config}
-    temperature = config.get("temperature")
-    if isinstance(temperature, int | float) and not isinstance(temperature, bool):
+    temperature = _amount(config.get("temperature"))
+    if temperature is not None:
         found[names.REQUEST_TEMPERATURE] = float(temperature)
     for key in ("max_output_tokens", "max_response_output_tokens"):
-        value = config.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
-            found[names.REQUEST_MAX_TOKENS] = value
+        value = _amount(config.get(key))
+        if value is not None:
+            found[names.REQUEST_MAX_TOKENS] = int(value)
     return found
+
+
+def _amount(value: object) -> int | float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return value
+    return None
 
 
 def _usage(usage: Any) -> Attributes:
@@ -258,6 +265,8 @@ def transcription(
     usage = read_usage(change.event.get("usage"))
     text = change.event.get("transcript")
     spoken = shown(text if isinstance(text, str) else "", "user", policy)
+    asked, answered = {"role": "user"}, {"role": "assistant"}
+    part = {"type": "text", "content": "[audio]"}
     return {
         names.LS_KIND: names.KIND_LLM,
         names.OPERATION: "chat",
@@ -269,8 +278,10 @@ def transcription(
         names.ITEM_ID: change.item.id,
         names.LS_METADATA + "ls_provider": _LS_PROVIDERS.get(provider.name, provider.name),
         names.LS_METADATA + "ls_model_name": change.model,
-        names.PROMPT: dump({"messages": [{"role": "user", "content": "[audio]"}]}, limit),
-        names.COMPLETION: dump({"messages": [{"role": "assistant", "content": spoken}]}, limit),
+        names.PROMPT: dump({"messages": [{**asked, "content": "[audio]"}]}, limit),
+        names.COMPLETION: dump({"messages": [{**answered, "content": spoken}]}, limit),
+        names.INPUT_MESSAGES: dump([{**asked, "parts": [part]}], limit),
+        names.OUTPUT_MESSAGES: dump([{**answered, "parts": [{**part, "content": spoken}]}], limit),
         **_usage(usage),
         **twice(
             {
@@ -311,10 +322,14 @@ def tool_result(output: str | None, policy: ContentPolicy, limit: int) -> Attrib
 def _raw(text: str, limit: int) -> str:
     """A tool's arguments or result: its own JSON as it is, other text as a JSON string."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return dump(text, limit)
     return text if len(text) <= limit and text.isascii() else dump(value, limit)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def place(started: Moment, turn: int) -> Attributes:
@@ -327,3 +342,8 @@ def mcp_tool(item: Item, policy: ContentPolicy, limit: int) -> Attributes:
     found = tool(item.id, item.name or "unknown", item.arguments, policy, limit)
     found[names.TOOL_TYPE] = "extension"
     return {**found, **tool_result(item.output, policy, limit)}
+
+
+def mcp_failure(item: Item, policy: ContentPolicy) -> Failure:
+    """What went wrong in a tool call that the server made."""
+    return Failure("mcp_call_failed", _message(item.error, policy) or "the MCP call failed")

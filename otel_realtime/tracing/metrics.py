@@ -218,12 +218,16 @@ class ConversationMetrics:
 
 
 def partition(total: int, split: Mapping[str, int]) -> dict[str, int]:
-    """The split by modality, made to add up to the total; what no modality claims is text."""
-    found = {name: count for name, count in split.items() if count}
-    rest = total - sum(found.values())
-    if rest > 0:
-        found["text"] = found.get("text", 0) + rest
-    return found
+    """The split by modality, made to add up to the total; what no modality claims is text.
+
+    A split that claims more than the total is cut, text first: its share is what is left over.
+    """
+    found, rest = {}, total
+    for name in ("audio", "image", "text"):
+        found[name] = min(split.get(name, 0), rest)
+        rest -= found[name]
+    found["text"] += rest
+    return {name: count for name, count in found.items() if count}
 
 
 _instruments: dict[int, tuple[MeterProvider, Instruments]] = {}

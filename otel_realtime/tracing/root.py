@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import attributes as names
 from otel_realtime.core.conversation import ConversationState
+from otel_realtime.core.events import clean
 from otel_realtime.core.messages import transcript
-from otel_realtime.core.payload import HIDDEN, ContentPolicy, clean, dump
+from otel_realtime.core.payload import HIDDEN, ContentPolicy, dump
 from otel_realtime.core.responses import AudioFacts
 from otel_realtime.core.sound import SoundFacts, sound_facts
 from otel_realtime.tracing.describe import Attributes, Failure, Provider
@@ -43,6 +44,10 @@ class Identity:
 
 #: Close codes of a normal end (RFC 6455, 7.4.1).
 _NORMAL_CODES: Final = frozenset({1000, 1001})
+#: What libraries report for a close frame that has no code.
+NO_CODE: Final = 1005
+#: Characters of an exception's message that are kept.
+_MESSAGE_LIMIT: Final = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +77,11 @@ class Ending:
 
         No code at all is normal only if the app closed.
         """
-        failure = _app_failure(close.error, policy)
-        if failure is None:
-            failure = _close_failure(close)
+        code = None if close.received_code == NO_CODE else close.received_code
+        failure = _app_failure(close.error, policy) or _close_failure(code, close)
         return cls(
-            code=close.received_code,
-            reason=close.received_reason,
+            code=code,
+            reason=clean(close.received_reason),
             by_client=close.by_client,
             failure=failure,
         )
@@ -99,18 +103,22 @@ class Ending:
 def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure | None:
     if error is None or not isinstance(error, Exception):
         return None  # cancellation, an interrupt, a closed generator: not errors
-    text = clean(str(error)) if policy.payloads else HIDDEN
-    return Failure(type(error).__qualname__, text or type(error).__qualname__)
+    kind = type(error).__qualname__
+    try:
+        text = clean(str(error))[:_MESSAGE_LIMIT] if policy.payloads else HIDDEN
+    except Exception:  # noqa: BLE001 - an app's exception that cannot be put into words
+        text = kind
+    return Failure(kind, text or kind)
 
 
-def _close_failure(close: Close) -> Failure | None:
-    code = close.received_code
+def _close_failure(code: int | None, close: Close) -> Failure | None:
     if code in _NORMAL_CODES or (code is None and close.by_client):
         return None
     if code is None:
         return Failure("connection_lost", "the connection was lost without a close frame")
-    reason = f": {close.received_reason}" if close.received_reason else ""
-    return Failure(f"websocket_{code}", f"the server closed with code {code}{reason}")
+    who = "connection was" if close.by_client else "server"
+    reason = f": {clean(close.received_reason)}" if close.received_reason else ""
+    return Failure(f"websocket_{code}", f"the {who} closed with code {code}{reason}")
 
 
 @dataclass(slots=True)
@@ -143,17 +151,17 @@ def opening_attributes(who: Identity, version: str) -> Attributes:
     found: Attributes = {
         names.LS_KIND: names.KIND_CHAIN,
         names.PROVIDER: who.provider.name,
-        **_facts(opening_metadata(who, version)),
         **app_attributes(who.metadata),
+        **_facts(opening_metadata(who, version)),
     }
     if who.provider.host:
         found[names.SERVER_ADDRESS] = who.provider.host
     if who.provider.port:
         found[names.SERVER_PORT] = who.provider.port
     if who.given_thread_id:
-        found[names.CONVERSATION_ID] = who.thread_id
+        found[names.CONVERSATION_ID] = clean(who.thread_id)
     if who.tags:
-        found[names.LS_TAGS] = ",".join(who.tags)
+        found[names.LS_TAGS] = clean(",".join(who.tags))
     return found
 
 
@@ -180,7 +188,8 @@ def closing_metadata(
 ) -> dict[str, Any]:
     """Metadata known when it has closed; the app's own comes last and loses against ours."""
     session = state.session
-    voice = bool(summary) and not session.transcription_only
+    sounds = bool(summary) or (who.call_id is not None and any(i.audio for i in state.items))
+    voice = sounds and not session.transcription_only
     found: dict[str, Any] = {
         "model": session.model or who.model,
         "event_count": state.counts.events,
@@ -189,7 +198,7 @@ def closing_metadata(
         "voice": session.voice,
         "input_format": session.format("input"),
         "output_format": session.format("output"),
-        "turns": state.items.turns,
+        "turns": len(transcript(state.items, None, _aside(state))),
         "responses": state.counts.responses,
         "interruptions": tally.interruptions,
         "tool_calls": state.counts.tool_calls,
@@ -220,14 +229,17 @@ def outputs(
     state: ConversationState, audio: AudioFacts | None, policy: ContentPolicy
 ) -> dict[str, Any]:
     """The root's output: the transcript as turns, rendered as messages."""
-    aside = frozenset(
+    turns = transcript(state.items, audio, _aside(state))
+    return {"messages": [turn.message(policy) for turn in turns]}
+
+
+def _aside(state: ConversationState) -> frozenset[str]:
+    return frozenset(
         item_id
         for response in state.responses.values()
         if response.out_of_band
         for item_id in response.outputs
     )
-    turns = transcript(state.items, audio, aside)
-    return {"messages": [turn.message(policy) for turn in turns]}
 
 
 def closing_attributes(
@@ -265,6 +277,8 @@ _LANGSMITH_ONLY: Final = ("ls_", "OTEL_TRACE_ID")
 def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes:
     found: Attributes = {}
     for key, value in metadata.items():
+        if isinstance(value, str):
+            value = clean(value)
         only = key.startswith(_LANGSMITH_ONLY)
         if langsmith or only:
             found[names.LS_METADATA + key] = value
@@ -293,7 +307,7 @@ def _scalar(value: Any) -> str | bool | int | float:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
+        return value if -(2**63) <= value < 2**63 else dump(value)
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
     return dump(value)
@@ -308,7 +322,7 @@ def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     kept: dict[str, Any] = {}
     refused: list[str] = []
     for key, value in metadata.items():
-        name = str(key)
+        name = clean(str(key))
         if name in RESERVED or not name:
             refused.append(name)
         elif value is not None:
