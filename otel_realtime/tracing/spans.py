@@ -229,7 +229,7 @@ class ConversationSpans:
         span = self._start(name, below, attributes, call.started.at_ns)
         ended_ns = max(call.ended.at_ns if call.ended else end_ns, call.started.at_ns)
         if call.failed or item.error:
-            fail(span, Failure("mcp_call_failed", item.error or "the MCP call failed"), ended_ns)
+            fail(span, describe.mcp_failure(item, self.policy), ended_ns)
         span.end(ended_ns)
 
     def transcription(self, change: Transcribed, moment: Moment) -> Attributes:
