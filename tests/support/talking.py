@@ -156,3 +156,32 @@ async def _answered(rt: Any, response: Any) -> bool:
     else:
         return True
     return False
+
+
+# --- one question, one answer: the shortest call with a voice on both sides ------------------------
+
+
+async def ask(rt: Any, question: bytes = QUESTION) -> None:
+    """Say something and wait until it was answered."""
+    await rt.session.update(session=session())
+    await say(rt, question + silence(SILENCE_MS))
+    async for event in rt:
+        if event.type == "response.done":
+            return
+
+
+async def one_turn(url: str, question: bytes = QUESTION) -> None:
+    """A whole call of one question and one answer."""
+    async with client_of(url) as client, client.realtime.connect(model="gpt-realtime") as rt:
+        await ask(rt, question)
+
+
+def one_turn_sync(url: str, question: bytes = QUESTION) -> None:
+    """The same with the synchronous client."""
+    with sync_client_of(url) as client, client.realtime.connect(model="gpt-realtime") as rt:
+        rt.session.update(session=session())
+        for audio in chunks(question + silence(SILENCE_MS)):
+            rt.input_audio_buffer.append(audio=audio)
+        for event in rt:
+            if event.type == "response.done":
+                return
