@@ -12,9 +12,10 @@ import json
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,8 @@ _SENT_RULES: Final = frozenset({"response.create", "conversation.item.create"})
 CLOSE_WAIT_S: Final = 0.005
 #: The same for a conversation of the past, fed by hand faster than it was spoken: no call waits.
 REPLAY_WAIT_S: Final = 10.0
+#: Longest wait of the posting thread for the journal's first line.
+POST_WAIT_S: Final = 1.0
 
 _current: ContextVar[weakref.ref[Conversation] | None] = ContextVar(
     "otel_realtime_conversation", default=None
@@ -105,6 +108,8 @@ class Conversation:
         if self._trace.journaled:
             self._chronicle = Chronicle(recorder.note)
             self._trace.stamp.note = recorder.note
+            # A run that nobody could end must not be posted: first its journal stands on disk.
+            self._trace.before_post = partial(recorder.settle, POST_WAIT_S)
         self._closed = False
 
     # -- who it is -----------------------------------------------------------------------------------
@@ -129,6 +134,11 @@ class Conversation:
         """The root run's page; None until LangSmith has told the project's id, or without it."""
         delivery = self._trace.delivery
         return delivery.url if delivery is not None else None
+
+    @property
+    def ends_on_sigterm(self) -> bool:
+        """``Settings.end_on_sigterm`` as it is for this conversation."""
+        return self._trace.settings.end_on_sigterm
 
     @property
     def closed(self) -> bool:
@@ -419,9 +429,9 @@ class Conversation:
     def _resume(self) -> None:
         try:
             with self._lock:
-                if self._discretion is not None and self._discretion.leave():
-                    if self._recorder is not None:
-                        self._recorder.resume(self._clock.moment().t)
+                ended = self._discretion is not None and self._discretion.leave()
+                if ended and self._recorder is not None:
+                    self._recorder.resume(self._clock.moment().t)
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
             guard.fault("pause", error)
 
@@ -541,7 +551,7 @@ class Conversation:
 
     def _finish(self, recorder: Recorder, ending: Ending, moment: Moment) -> None:
         """End all spans; a fault in one step does not keep the others from being taken."""
-        steps = (
+        steps: tuple[Callable[[], None], ...] = (
             lambda: self._settle(self._state.remaining()),
             lambda: self._spans.close(moment.at_ns),
             lambda: self._trace.end(self._state, self._tally, recorder, ending, moment),
@@ -555,8 +565,8 @@ class Conversation:
                     faults.append(error)
         finally:
             self._trace.make_sure(moment.at_ns)
-        for error in faults:
-            guard.fault("closing", error)
+        for fault in faults:
+            guard.fault("closing", fault)
 
     def drop(self) -> None:
         """In a fork's child: not ours any more; nothing is ended, nothing is sent."""

@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 
 from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.langsmith.stamping import ConversationProcessor, Stamp, TraceStamp, forget
+from otel_realtime.langsmith.stamping import (
+    TABLE,
+    ConversationProcessor,
+    Stamp,
+    TraceStamp,
+    forget,
+)
 from otel_realtime.recording.finish import Finisher
 from otel_realtime.settings import Settings
+from otel_realtime.sigterm import SigtermWatch
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -68,6 +75,7 @@ class Runtime:
     """The process-wide part; one instance, ``RUNTIME``."""
 
     def __init__(self) -> None:
+        self.sigterm = SigtermWatch(self.close_all, self._deliver_all)
         self._reset()
 
     def _reset(self) -> None:
@@ -117,6 +125,8 @@ class Runtime:
                 return
             processor = ConversationProcessor(_Router(self))
             self._processors[provider] = processor
+            # The provider may shut itself down at exit; what came later ends first.
+            self._exit_registered = False
         add(processor)
 
     def deactivate_processors(self) -> None:
@@ -136,7 +146,10 @@ class Runtime:
             self.live.add(conversation)
             first, self._exit_registered = not self._exit_registered, True
         if first:
+            atexit.unregister(self._at_exit)
             atexit.register(self._at_exit)
+        if conversation.ends_on_sigterm:
+            self.sigterm.install()
 
     def closed(self, conversation: Conversation) -> None:
         """The conversation's spans have ended; its delivery may go on."""
@@ -192,6 +205,15 @@ class Runtime:
         for conversation in list(self.live):
             conversation.close()
 
+    def _deliver_all(self) -> None:
+        """Everything on its way goes out, what the app's exporters hold included."""
+        settings = self.settings or Settings()
+        deadline = time.monotonic() + settings.exit_timeout_s
+        for provider in list(self._processors):
+            left = max(deadline - time.monotonic(), 0.0)
+            provider.force_flush(int(left * 1000))
+        self.flush(max(deadline - time.monotonic(), 0.0))
+
     def _at_exit(self) -> None:
         settings = self.settings or Settings()
         self.close_all()
@@ -214,6 +236,7 @@ class Runtime:
             target.spans.reset_after_fork()
         for processor in self._processors.values():
             processor.deactivate()
+        TABLE.reset_after_fork()
         settings, provider, meters = self.settings, self.tracer_provider, self.meter_provider
         registered = self._exit_registered
         self._reset()

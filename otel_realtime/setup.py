@@ -62,6 +62,8 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         _remember(kwargs)
+        if (RUNTIME.settings or Settings()).end_on_sigterm:
+            RUNTIME.sigterm.install()
         tap.install(OPENER)
         _warm_up()
 

@@ -10,7 +10,6 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -27,16 +26,16 @@ from otel_realtime.core.responses import Moment
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.langsmith.config import LangSmithConfig, LegChoice, choose_leg, say_once
 from otel_realtime.langsmith.ids import dotted_order, run_id
-from otel_realtime.langsmith.runs import RunClosing, RunOpening
 from otel_realtime.langsmith.stamping import TraceStamp, stamp_root
 from otel_realtime.recording.finish import Finish
 from otel_realtime.runtime import RUNTIME, current_provider
 from otel_realtime.settings import Settings
 from otel_realtime.tracing import root as root_facts
+from otel_realtime.tracing.closing import Closing, recording_info, run_opening
 from otel_realtime.tracing.context import Activation
 from otel_realtime.tracing.metrics import metrics_for
 from otel_realtime.tracing.root import Ending, Identity, Tally
-from otel_realtime.tracing.spans import ConversationSpans, fail
+from otel_realtime.tracing.spans import ConversationSpans
 from otel_realtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -52,6 +51,10 @@ _TWO_ROOTS: Final = (
     "this app's TracerProvider already exports to LangSmith ({where}); conversations go there "
     "with it, without their recording. For the recording remove that exporter and set "
     "LANGSMITH_TRACING=true and LANGSMITH_API_KEY: otel-realtime then delivers conversations itself"
+)
+_NO_PROVIDER: Final = (
+    "no OpenTelemetry TracerProvider is set, so Realtime conversations are not traced: set one, "
+    "or call otel_realtime.configure() where the app starts"
 )
 
 
@@ -75,6 +78,8 @@ class Trace:
         self.payload_limit = settings.payload_limit
         self._said: set[str] = set()
         found = current_provider(provider)
+        if isinstance(found, trace_api.ProxyTracerProvider):
+            say_once(_NO_PROVIDER)
         RUNTIME.attach_processor(found)
         config = LangSmithConfig.from_env()
         self.api_url = config.api_url
@@ -87,6 +92,8 @@ class Trace:
         self.run_id = run_id(context.span_id)
         self.sampled = self.root.is_recording() and context.trace_flags.sampled
         self.delivery: RootDelivery | None = None
+        #: Called, on the posting thread, before LangSmith hears of the conversation.
+        self.before_post: Callable[[], object] | None = None
         self.stamp = TraceStamp(
             root_span_id=context.span_id,
             trace_id=context.trace_id,
@@ -160,20 +167,15 @@ class Trace:
     def post(self) -> None:
         """Make the conversation visible in LangSmith while it goes on, once."""
         if self.delivery is None and self.sampled and self._choice.root_by_runs_api:
-            opening = RunOpening(
+            opening = run_opening(
+                self.identity,
                 run_id=self.stamp.root_run_id,
                 dotted_order=self.stamp.dotted_order,
-                name=names.ROOT_NAME,
                 start_ns=self.stamp.start_ns,
                 project=self.stamp.project,
-                metadata={
-                    **self.identity.metadata,
-                    **root_facts.opening_metadata(self.identity, VERSION),
-                    "OTEL_TRACE_ID": self.trace_id,
-                },
-                tags=list(self.identity.tags),
+                trace_id=self.trace_id,
             )
-            self.delivery = self._target.roots.open(opening)
+            self.delivery = self._target.roots.open(opening, ready=self.before_post)
 
     @property
     def by_runs_api(self) -> bool:
@@ -191,12 +193,16 @@ class Trace:
         return self.sampled and (self.recorded or self._choice.root_by_runs_api)
 
     @property
+    def records(self) -> bool:
+        """True if sound is wanted."""
+        return self.policy.audio and self.settings.record_audio
+
+    @property
     def recorded(self) -> bool:
         """True if sound is wanted and has somewhere to go."""
         settings = self.settings
         kept = settings.recordings_dir is not None or settings.on_recording is not None
-        wanted = self.policy.audio and settings.record_audio and self.sampled
-        return wanted and (kept or self._choice.root_by_runs_api)
+        return self.records and self.sampled and (kept or self._choice.root_by_runs_api)
 
     def start_at(self, start_ns: int, *, fresh: bool) -> None:
         """The app names the time of the first event: the conversation starts there.
@@ -269,8 +275,8 @@ class Trace:
     ) -> None:
         """End the root on the app's task; rendering and delivery go on behind it."""
         self.post()
-        facts = _Facts(state, tally, recorder, ending, moment)
-        self._end_root(facts)
+        closing = self._closing(state, tally, recorder, ending, moment)
+        closing.end(self.root, marked=self.delivery is not None and not self.refused)
         self.metrics.closed(moment.t / 1e9, "error" if ending.failure else "ok")
         RUNTIME.finisher.submit(
             Finish(
@@ -278,9 +284,9 @@ class Trace:
                 settings=self.settings,
                 recorded=self.recorded,
                 name=self.name,
-                info=self._info(),
+                info=recording_info(self.identity, self.trace_id, self.run_id, self.clock.start_ns),
                 delivery=self.delivery,
-                closing=lambda: self._closing(facts),
+                closing=lambda: closing.counted_anew().run(),
                 done=self._done,
             )
         )
@@ -290,84 +296,31 @@ class Trace:
         if self.root.is_recording():
             self.root.end(max(at_ns, self.clock.start_ns))
 
-    def _end_root(self, facts: _Facts) -> None:
-        marked = self.delivery is not None and not self.refused
-        root, end_ns = self.root, max(facts.moment.at_ns, self.clock.start_ns)
-        root.set_attributes(
-            root_facts.closing_attributes(
-                self._metadata(facts),
-                root_facts.inputs(facts.state, self.policy),
-                root_facts.outputs(facts.state, facts.recorder, self.policy),
-                self.settings.payload_limit,
-                langsmith=not marked,
-            )
+    def _closing(
+        self,
+        state: ConversationState,
+        tally: Tally,
+        recorder: Recorder,
+        ending: Ending,
+        moment: Moment,
+    ) -> Closing:
+        return Closing(
+            who=self.identity,
+            trace_id=self.trace_id,
+            start_ns=self.clock.start_ns,
+            state=state,
+            sound=recorder,
+            tally=tally,
+            ending=ending,
+            moment=moment,
+            policy=self.policy,
+            dropped=self.spans.dropped,
+            records=self.records,
+            leg=self._choice.leg,
+            by_runs_api=self._choice.root_by_runs_api,
+            refused=self.refused,
+            limit=self.settings.payload_limit,
         )
-        if marked:
-            root.set_attribute(names.ROOT_MARKER, names.ROOT_BY_RUNS_API)
-        if facts.ending.failure is not None:
-            fail(root, facts.ending.failure, end_ns)
-        root.end(end_ns)
-
-    def _closing(self, facts: _Facts) -> RunClosing:
-        """The run's last patch, with the audio facts as they are when all sound was taken in."""
-        failure = facts.ending.failure
-        facts = replace(facts, tally=root_facts.tally(facts.state, facts.recorder))
-        return RunClosing(
-            end_ns=max(facts.moment.at_ns, self.clock.start_ns),
-            inputs=root_facts.inputs(facts.state, self.policy),
-            outputs=root_facts.outputs(facts.state, facts.recorder, self.policy),
-            metadata={**self.identity.metadata, **self._metadata(facts)},
-            tags=list(self.identity.tags),
-            error=failure.message if failure is not None else None,
-        )
-
-    def _metadata(self, facts: _Facts) -> dict[str, Any]:
-        found = root_facts.opening_metadata(self.identity, VERSION)
-        summary = facts.recorder.summary()
-        sound = (
-            {
-                "user_talk_s": summary.user_talk_s,
-                "agent_talk_s": summary.agent_talk_s,
-                "overlap_s": summary.overlap_s,
-            }
-            if summary.has_audio
-            else {}
-        )
-        found.update(
-            root_facts.closing_metadata(
-                self.identity, facts.state, facts.tally, sound, facts.ending
-            )
-        )
-        found["duration_s"] = round(max(facts.moment.at_ns - self.clock.start_ns, 0) / 1e9, 3)
-        found["dropped_events"] = self.spans.dropped
-        found["OTEL_TRACE_ID"] = self.trace_id
-        status = self._attach_status(summary.has_audio, summary.error)
-        found[names.ATTACH_STATUS] = status
-        if summary.error:
-            found["recording_error"] = summary.error
-        if status == "pending":
-            found[names.RECORDING_STARTED_AT] = self.clock.start_ns / 1e9
-            found[names.RECORDING_START_OFFSET] = 0
-        return found
-
-    def _attach_status(self, has_audio: bool, error: str | None) -> str:
-        """``ls_audio_attach_status`` as far as it is known when the conversation closes."""
-        if not (self.policy.audio and self.settings.record_audio):
-            return "disabled"
-        if not has_audio:
-            return "none"
-        if not self._choice.root_by_runs_api:
-            return "none" if self._choice.leg == names.LEG_NONE else "no_credentials"
-        return "failed" if error or self.refused else "pending"
-
-    def _info(self) -> dict[str, Any]:
-        return {
-            "thread_id": self.identity.thread_id,
-            "trace_id": self.trace_id,
-            "langsmith_run_id": self.run_id,
-            "started_at_s": self.clock.start_ns / 1e9,
-            "metadata": dict(self.identity.metadata),
-        }
 
     @property
     def name(self) -> str:
@@ -378,17 +331,6 @@ class Trace:
         if self.delivery is not None:
             self.metrics.upload("delivered" if delivered else "failed")
         RUNTIME.finished(self.stamp)
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """Everything the root's end is made of."""
-
-    state: ConversationState
-    tally: Tally
-    recorder: Recorder
-    ending: Ending
-    moment: Moment
 
 
 def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy:
