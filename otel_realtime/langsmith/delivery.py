@@ -45,13 +45,17 @@ class RootDelivery:
 
     Attributes:
         opening: what was posted.
+        ready: called before it is posted.
         status: ``pending`` (being tried), ``accepted`` or ``refused`` (final): of the post.
         refusal: what LangSmith said, and what to correct; empty unless refused.
         refusal_status: the HTTP status of the refusal, None when there was no answer.
     """
 
-    def __init__(self, owner: Deliveries, opening: RunOpening) -> None:
+    def __init__(
+        self, owner: Deliveries, opening: RunOpening, ready: Callable[[], object] | None = None
+    ) -> None:
         self.opening = opening
+        self.ready = ready
         self.status = PENDING
         self.refusal = ""
         self.refusal_status: int | None = None
@@ -117,9 +121,11 @@ class Deliveries:
         self._uploads.reset_after_fork()
         self._reset()
 
-    def open(self, opening: RunOpening) -> RootDelivery:
-        """Post a root run in the background; returns at once."""
-        root = RootDelivery(self, opening)
+    def open(
+        self, opening: RunOpening, *, ready: Callable[[], object] | None = None
+    ) -> RootDelivery:
+        """Post a root run in the background, after ``ready()``; returns at once."""
+        root = RootDelivery(self, opening, ready)
         with self._changed:
             if self._stopped:
                 root.status, root.refusal = REFUSED, "delivery was shut down"
@@ -268,6 +274,9 @@ class _Post:
 
     def __call__(self) -> Again | None:
         owner, root = self._owner, self._root
+        if root.ready is not None:
+            root.ready()
+            root.ready = None
         answer = owner.client().post(root.opening)
         if answer.ruling.verdict is Verdict.RETRY:
             self._failures += 1

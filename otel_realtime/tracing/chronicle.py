@@ -63,6 +63,7 @@ def header(trace: Trace) -> dict[str, Any]:
         "project": stamp.project,
         "api_url": trace.api_url,
         "policy": policy_note(trace.policy),
+        "records": trace.records,
         "recorded": trace.recorded,
         "name": trace.name,
         "recordings_dir": settings.recordings_dir,

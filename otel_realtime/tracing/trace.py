@@ -94,7 +94,7 @@ class Trace:
         self.delivery: RootDelivery | None = None
         #: Called, on the posting thread, before LangSmith hears of the conversation.
         self.before_post: Callable[[], object] | None = None
-        self.stamp = TraceStamp(
+        self.stamp: TraceStamp = TraceStamp(
             root_span_id=context.span_id,
             trace_id=context.trace_id,
             root_run_id=self.run_id,
@@ -106,7 +106,7 @@ class Trace:
             explicit=choice.root_by_runs_api,
             ambient=self.ambient,
         )
-        self.activation = Activation(self.stamp)
+        self.activation: Activation = Activation(self.stamp)
         self.metrics = metrics_for(
             RUNTIME.meter_provider, identity.provider.name, on=settings.metrics and self.sampled
         )
@@ -119,7 +119,7 @@ class Trace:
         else:
             self.root.end()
         self._choice = choice
-        self.spans = ConversationSpans(
+        self.spans: ConversationSpans = ConversationSpans(
             self._tracer,
             self.root,
             self.stamp,

@@ -1,0 +1,168 @@
+"""How a conversation's root ends: the same facts for the OTel span and for LangSmith's run.
+
+The live conversation makes them from what it saw, recovery from what the journal says it saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from otel_realtime import attributes as names
+from otel_realtime.core.conversation import ConversationState
+from otel_realtime.core.payload import ContentPolicy
+from otel_realtime.core.responses import AudioFacts, Moment
+from otel_realtime.langsmith.runs import RunClosing, RunOpening
+from otel_realtime.tracing import root as root_facts
+from otel_realtime.tracing.describe import Attributes
+from otel_realtime.tracing.root import Ending, Identity, Tally
+from otel_realtime.tracing.spans import fail
+from otel_realtime.version import VERSION
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from otel_realtime.recording.track import AudioSummary
+
+
+class Sound(AudioFacts, Protocol):
+    """What is known of the sound when it is over."""
+
+    def summary(self) -> AudioSummary:
+        """The recording in numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """Everything the root's end is made of.
+
+    Attributes:
+        start_ns: the root's start, epoch ns.
+        moment: its end.
+        dropped: events that found no room for a span.
+        records: sound is wanted, as far as the policy and the settings go.
+        by_runs_api: this package delivers the root run, and can attach a recording.
+        refused: LangSmith refused the root run.
+        limit: characters of JSON per attribute.
+    """
+
+    who: Identity
+    trace_id: str
+    start_ns: int
+    state: ConversationState
+    sound: Sound
+    tally: Tally
+    ending: Ending
+    moment: Moment
+    policy: ContentPolicy
+    dropped: int
+    records: bool
+    leg: str
+    by_runs_api: bool
+    refused: bool
+    limit: int
+
+    @property
+    def end_ns(self) -> int:
+        """The root's end, epoch ns; never before its start."""
+        return max(self.moment.at_ns, self.start_ns)
+
+    def counted_anew(self) -> Closing:
+        """The same, with latencies and interruptions as they are when all sound was taken in."""
+        return replace(self, tally=root_facts.tally(self.state, self.sound))
+
+    def end(self, root: Span, *, marked: bool) -> None:
+        """End the OTel root; ``marked``: LangSmith gets its run by the runs API."""
+        root.set_attributes(self._attributes(langsmith=not marked))
+        if marked:
+            root.set_attribute(names.ROOT_MARKER, names.ROOT_BY_RUNS_API)
+        if self.ending.failure is not None:
+            fail(root, self.ending.failure, self.end_ns)
+        root.end(self.end_ns)
+
+    def _attributes(self, *, langsmith: bool) -> Attributes:
+        return root_facts.closing_attributes(
+            self.metadata(),
+            root_facts.inputs(self.state, self.policy),
+            root_facts.outputs(self.state, self.sound, self.policy),
+            self.limit,
+            langsmith=langsmith,
+        )
+
+    def run(self) -> RunClosing:
+        """The run's only patch."""
+        failure = self.ending.failure
+        return RunClosing(
+            end_ns=self.end_ns,
+            inputs=root_facts.inputs(self.state, self.policy),
+            outputs=root_facts.outputs(self.state, self.sound, self.policy),
+            metadata={**self.who.metadata, **self.metadata()},
+            tags=list(self.who.tags),
+            error=failure.message if failure is not None else None,
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """The root's metadata without the app's own."""
+        found = root_facts.opening_metadata(self.who, VERSION)
+        summary = self.sound.summary()
+        talk = ("user_talk_s", "agent_talk_s", "overlap_s") if summary.has_audio else ()
+        found.update(
+            root_facts.closing_metadata(
+                self.who,
+                self.state,
+                self.tally,
+                {key: getattr(summary, key) for key in talk},
+                self.ending,
+            )
+        )
+        found["duration_s"] = round((self.end_ns - self.start_ns) / 1e9, 3)
+        found["dropped_events"] = self.dropped
+        found["OTEL_TRACE_ID"] = self.trace_id
+        status = self._attach_status(summary)
+        found[names.ATTACH_STATUS] = status
+        if summary.error:
+            found["recording_error"] = summary.error
+        if status == "pending":
+            found[names.RECORDING_STARTED_AT] = self.start_ns / 1e9
+            found[names.RECORDING_START_OFFSET] = 0
+        return found
+
+    def _attach_status(self, summary: AudioSummary) -> str:
+        """``ls_audio_attach_status`` as far as it is known when the conversation closes."""
+        if not self.records:
+            return "disabled"
+        if not summary.has_audio:
+            return "none"
+        if not self.by_runs_api:
+            return "none" if self.leg == names.LEG_NONE else "no_credentials"
+        return "failed" if summary.error or self.refused else "pending"
+
+
+def run_opening(
+    who: Identity, *, run_id: str, dotted_order: str, start_ns: int, project: str, trace_id: str
+) -> RunOpening:
+    """The root run as it is posted."""
+    return RunOpening(
+        run_id=run_id,
+        dotted_order=dotted_order,
+        name=names.ROOT_NAME,
+        start_ns=start_ns,
+        project=project,
+        metadata={
+            **who.metadata,
+            **root_facts.opening_metadata(who, VERSION),
+            "OTEL_TRACE_ID": trace_id,
+        },
+        tags=list(who.tags),
+    )
+
+
+def recording_info(who: Identity, trace_id: str, run_id: str, start_ns: int) -> dict[str, Any]:
+    """What ``on_recording`` is told of the conversation."""
+    return {
+        "thread_id": who.thread_id,
+        "trace_id": trace_id,
+        "langsmith_run_id": run_id,
+        "started_at_s": start_ns / 1e9,
+        "metadata": dict(who.metadata),
+    }
