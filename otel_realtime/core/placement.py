@@ -84,7 +84,8 @@ class UserPlacement:
         self._add_origin(self._count, t - after)
         self._count += 1
         self.last_sent_t = t
-        while self._pending and self._is_file(self._pending[0]):
+        # Only an origin below all others can turn out that the oldest frame belongs to a file.
+        while len(self._origins) == 1 and self._pending and self._is_file(self._pending[0]):
             self._place(self._pending[0])
 
     def lose(self, t: int, size: int) -> None:
