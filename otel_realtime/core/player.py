@@ -36,106 +36,28 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Final
 
 from otel_realtime.core.formats import AudioFormat
+from otel_realtime.core.parts import (
+    BY_CLIENT,
+    BY_SERVER,
+    ESTIMATED,
+    Claim,
+    ItemAudio,
+    Part,
+    Response,
+)
 from otel_realtime.core.segments import LOST, Odometer, Segment
-
-ESTIMATED: Final = "estimated"
-BY_CLIENT: Final = "client_truncate"
-BY_SERVER: Final = "server"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemAudio:
-    """What is known of one item's audio; times in ns since the conversation's start.
-
-    Attributes:
-        generated_ms: received for it, heard or not.
-        heard_ms: played until its end or its cut.
-        heard_source: ``tap``, ``client_truncate``, ``server`` or ``estimated``.
-        interrupted: some of it was not heard.
-        first_chunk_t: arrival of its first audio.
-        audible_from_t: modelled start of its play-out; None if it was never audible.
-        audible_until_t: modelled end of its play-out, after cuts; its arrival if never audible.
-    """
-
-    item_id: str
-    generated_ms: int
-    heard_ms: int
-    heard_source: str
-    interrupted: bool
-    first_chunk_t: int
-    audible_from_t: int | None
-    audible_until_t: int
-
-
-@dataclass(slots=True)
-class _Claim:
-    """An exact kept length: ``kept`` bytes of what stood in the log before ``entry``."""
-
-    kept: int
-    entry: int
-    source: str
-    event_id: str | None
-    cuts: bool  # it keeps less than had been received
-    open: bool  # the server has not answered it yet
-
-
-@dataclass(slots=True)
-class _Response:
-    parts: list[_Part] = field(default_factory=list)
-    cut_at: int | None = None  # log entry of the cut; what arrives later is not heard
-    cut_source: str | None = None
-    not_before: int = 0  # output_audio_buffer.started
-    drained: bool = False  # output_audio_buffer.stopped: no estimate holds against it
-
-
-@dataclass(slots=True)
-class _Part:
-    """The audio of one content part of one item, in one format."""
-
-    item_id: str
-    content_index: int
-    response: _Response
-    format: AudioFormat
-    entry: int  # log entry of its first chunk
-    first_t: int
-    received: int = 0
-    kept: int = 0
-    claims: list[_Claim] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
-
-    def limit(self) -> _Claim | None:
-        """The claim that bounds this part: its own, or a cut before it in its response."""
-        if self.claims:
-            return self.claims[-1]
-        for part in self.response.parts:
-            if part is self:
-                break
-            if part.claims and part.claims[-1].cuts:
-                return replace(part.claims[-1], kept=0)
-        return None
-
-    def protected(self) -> bool:
-        """Whether a claim says that the play-out got as far as this part, or through it."""
-        for part in reversed(self.response.parts):
-            if part.claims and part.claims[-1].kept:
-                return True
-            if part is self:
-                break
-        return False
 
 
 class Player:
     """Places chunks as they arrive and corrects itself; segments stay ordered and disjoint."""
 
     def __init__(self) -> None:
-        self._parts: list[_Part] = []
+        self._parts: list[Part] = []
         self._by_key: dict[tuple[str, int], int] = {}
-        self._by_item: dict[str, list[_Part]] = {}
-        self._responses: dict[str, _Response] = {}
+        self._by_item: dict[str, list[Part]] = {}
+        self._responses: dict[str, Response] = {}
         self._cuts: dict[int, str] = {}  # log entry of a cut: its source
         self._log_part = array("i")  # index of the chunk's part; -1: a cut
         self._log_t = array("q")
@@ -143,9 +65,10 @@ class Player:
         self._log_size = array("q")
         self._log_position = array("q")
         self._idle: list[tuple[int, int]] = []  # (entry played on an idle player, placed before)
-        self._placed: list[tuple[_Part, Segment]] = []
+        self._placed: list[tuple[Part, Segment]] = []
         self._head = 0
         self._received = Odometer()
+        self._format = self._received.format
         self._last_part: int | None = None
 
     # --- what arrives ---------------------------------------------------------------------------
@@ -176,8 +99,8 @@ class Player:
             self._play(self._record(self._last_part, t, LOST, size))
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Read the items that begin from here on in another format."""
-        self._received.set_format(audio_format)
+        """Read the parts that begin from here on in another format; one keeps that it has."""
+        self._format = audio_format
 
     # --- evidence -------------------------------------------------------------------------------
 
@@ -274,13 +197,15 @@ class Player:
     # --- the model ------------------------------------------------------------------------------
 
     def _new_part(self, t: int, item_id: str, content_index: int, response_id: str | None) -> None:
-        response = self._responses.setdefault(response_id or item_id, _Response())
-        part = _Part(item_id, content_index, response, self._received.format, len(self._log_t), t)
+        response = self._responses.setdefault(response_id or item_id, Response())
+        part = Part(item_id, content_index, response, self._format, len(self._log_t), t)
         response.parts.append(part)
         self._parts.append(part)
         self._by_item.setdefault(item_id, []).append(part)
 
     def _record(self, part: int, t: int, offset: int, size: int) -> int:
+        if part >= 0 and self._parts[part].format is not self._received.format:
+            self._received.set_format(self._parts[part].format)
         self._log_part.append(part)
         self._log_t.append(t)
         self._log_offset.append(offset)
@@ -288,14 +213,14 @@ class Player:
         self._log_position.append(self._received.add(size))
         return len(self._log_t) - 1
 
-    def _claim(self, parts: list[_Part], kept: int, event_id: str | None, source: str) -> None:
+    def _claim(self, parts: list[Part], kept: int, event_id: str | None, source: str) -> None:
         for part in parts:
             cuts = kept < part.received
             by_client = source == BY_CLIENT
-            part.claims.append(_Claim(kept, len(self._log_t), source, event_id, cuts, by_client))
+            part.claims.append(Claim(kept, len(self._log_t), source, event_id, cuts, by_client))
         self._replay(min(part.response.parts[0].entry for part in parts))
 
-    def _plays(self, part: _Part, t: int) -> bool:
+    def _plays(self, part: Part, t: int) -> bool:
         """Whether the part, had nothing cut it, would still play at ``t``."""
         start = part.segments[0].start_ns if part.segments else part.first_t
         return start + part.format.duration_ns(part.received) > t
@@ -320,12 +245,12 @@ class Player:
         if size > 0:
             self._place(part, max(t, self._head, response.not_before), entry, size)
 
-    def _is_cut(self, response: _Response, entry: int) -> bool:
+    def _is_cut(self, response: Response, entry: int) -> bool:
         if response.cut_at is not None and response.cut_at < entry and not response.drained:
             return True
         return any(part.claims and part.claims[-1].entry <= entry for part in response.parts)
 
-    def _place(self, part: _Part, start: int, entry: int, size: int) -> None:
+    def _place(self, part: Part, start: int, entry: int, size: int) -> None:
         offset = self._log_offset[entry]
         before, segment = self._placed[-1] if self._placed else (None, None)
         goes_on = before is part and start == self._head
@@ -357,7 +282,7 @@ class Player:
         self._head = self._placed[-1][1].end_ns if self._placed else 0
 
     @staticmethod
-    def _shorten(part: _Part, segment: Segment, t: int) -> None:
+    def _shorten(part: Part, segment: Segment, t: int) -> None:
         kept = min(segment.format.size(max(t - segment.start_ns, 0)), segment.size)
         part.kept -= segment.size - kept
         segment.size = kept
@@ -381,11 +306,11 @@ class Player:
             self._play(again)
 
 
-def _milliseconds(sizes: Iterable[tuple[int, _Part]]) -> int:
+def _milliseconds(sizes: Iterable[tuple[int, Part]]) -> int:
     return sum(part.format.duration_ns(size) for size, part in sizes) // 1_000_000
 
 
-def _source(parts: list[_Part]) -> str:
+def _source(parts: list[Part]) -> str:
     for part in parts:
         limit = part.limit()
         if limit is not None:

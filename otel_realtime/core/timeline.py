@@ -27,8 +27,9 @@ from typing import Any, Final
 
 from otel_realtime.core.evidence import EVENTS
 from otel_realtime.core.formats import NS, parse_format
+from otel_realtime.core.parts import BY_SERVER, ItemAudio
 from otel_realtime.core.placement import UserPlacement
-from otel_realtime.core.player import BY_SERVER, ItemAudio, Player
+from otel_realtime.core.player import Player
 from otel_realtime.core.segments import Segment, without
 
 __all__ = ["EVENTS", "ItemAudio", "Timeline"]

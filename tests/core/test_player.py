@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_realtime.core.player import BY_SERVER, Player
+from otel_realtime.core.parts import BY_SERVER
+from otel_realtime.core.player import Player
 
 MS = 1_000_000
 
