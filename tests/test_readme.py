@@ -1,0 +1,288 @@
+"""The README is run: every Python snippet, every command, every line of its settings table."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+from opentelemetry.sdk.trace import TracerProvider
+
+import otel_realtime
+from otel_realtime import cli
+from otel_realtime.demo.scenario import Answer, Call, Scenario
+from otel_realtime.demo.server import ScriptedServer
+from otel_realtime.demo.speech import tone
+from otel_realtime.runtime import RUNTIME
+from otel_realtime.sandbox import Sandbox
+from otel_realtime.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of one language, in order."""
+    return [text for name, text in BLOCK.findall(README) if name == language]
+
+
+def snippet(marker: str) -> str:
+    """The one Python snippet that contains a text."""
+    found = [text for text in blocks("python") if marker in text]
+    assert len(found) == 1, f"{len(found)} snippets contain {marker!r}"
+    return found[0]
+
+
+def run(source: str) -> dict[str, Any]:
+    """Execute a snippet as a module; returns its names."""
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(source, "README.md", "exec"), names)  # it is our own README
+    return names
+
+
+def scenario() -> Scenario:
+    """A typed question that is answered by one function call, then by a tone."""
+    said = Answer(text="It is sunny.", pcm=tone(440, 0.3))
+    asked = Answer(calls=(Call(name="lookup_weather", arguments='{"city": "Paris"}'),))
+    return Scenario(answers=(asked, said))
+
+
+@dataclass
+class Talk:
+    """A client on a scripted server."""
+
+    server: ScriptedServer
+    client: AsyncOpenAI
+
+
+@pytest.fixture
+def provider() -> TracerProvider:
+    """The app's own OpenTelemetry: snippets that only instrument find it."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    RUNTIME.tracer_provider = provider
+    return provider
+
+
+@pytest.fixture
+def talk(provider: TracerProvider) -> Any:
+    """A scripted server and the real client pointed at it."""
+    with ScriptedServer(scenario()) as server:
+        yield Talk(server, AsyncOpenAI(api_key="any", websocket_base_url=server.url))
+
+
+async def ask(connection: Any) -> None:
+    """Type a question and ask for its answer."""
+    content = [{"type": "input_text", "text": "Is it sunny?"}]
+    item = {"type": "message", "role": "user", "content": content}
+    await connection.conversation.item.create(item=item)
+    await connection.response.create()
+
+
+def the_one_run(sandbox: Sandbox) -> dict[str, Any]:
+    """The only conversation that reached the sandbox."""
+    assert otel_realtime.flush(10)
+    (listed,) = sandbox.conversations()
+    found = sandbox.conversation(listed["id"])
+    assert found is not None
+    return found
+
+
+def test_every_python_snippet_is_named_by_a_test() -> None:
+    """No snippet stands in the README that nothing runs."""
+    source = Path(__file__).read_text()
+    markers = [ast.literal_eval(text) for text in re.findall(r"snippet\(\s*(.+?),?\s*\)\)", source)]
+    untested = [text for text in blocks("python") if not any(mark in text for mark in markers)]
+    assert [] == untested
+
+
+def test_one_line_instruments() -> None:
+    """`instrument()` is all an app needs."""
+    run(snippet("otel_realtime.instrument()\n"))
+    assert otel_realtime.OpenAIRealtimeInstrumentor().is_instrumented_by_opentelemetry
+
+
+def test_the_announced_conversation_prints_its_ids(
+    talk: Talk, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ids that the snippet prints are those of the run in LangSmith."""
+    call = run(snippet("thread_id=caller"))["call"]
+
+    async def main() -> None:
+        original = talk.client.realtime.connect
+
+        def connect(**kwargs: Any) -> Any:
+            manager = original(**kwargs)
+            manager.send({"type": "response.create"})
+            return manager
+
+        talk.client.realtime.connect = connect  # type: ignore[method-assign]
+        await call(talk.client, "caller-7")
+
+    asyncio.run(main())
+    found = the_one_run(sandbox)
+    printed = capsys.readouterr().out.split()
+    assert ["trace", found["root"]["metadata"]["OTEL_TRACE_ID"], "run", found["id"]] == printed
+    assert ("caller-7", ["phone"]) == (found["thread_id"], found["root"]["tags"])
+
+
+def test_using_names_conversations_of_a_framework(talk: Talk, sandbox: Sandbox) -> None:
+    """What `using` says is adopted by a connection that the app never sees."""
+    otel_realtime.instrument()
+    answer = run(snippet("run_agent(phone_call)"))["answer"]
+
+    async def run_agent(phone_call: Any) -> None:
+        async with talk.client.realtime.connect(model="gpt-realtime") as connection:
+            await ask(connection)
+            async for event in connection:
+                if event.type == "response.done":
+                    break
+
+    asyncio.run(answer(SimpleNamespace(id="phone-1", tenant="acme"), run_agent))
+    found = the_one_run(sandbox)
+    assert ("phone-1", "acme") == (found["thread_id"], found["root"]["metadata"]["tenant"])
+
+
+def test_an_app_on_its_own_transport_reports_messages(
+    sandbox: Sandbox, provider: TracerProvider
+) -> None:
+    """Messages given by hand make a trace."""
+    run(snippet("from-my-transport"))
+    found = the_one_run(sandbox)
+    assert ["realtime_session", "session.created"] == [one["name"] for one in found["runs"]]
+
+
+def test_call_tool_gives_a_tool_its_exact_span(talk: Talk, sandbox: Sandbox) -> None:
+    """The snippet's tool has one span, with the result it sent."""
+    otel_realtime.instrument()
+    run_tool = run(snippet("with call.tool(item.call_id)"))["run_tool"]
+
+    async def lookup_weather(city: str) -> dict[str, str]:
+        return {"city": city, "sky": "sunny"}
+
+    async def main() -> None:
+        async with talk.client.realtime.connect(model="gpt-realtime") as connection:
+            await ask(connection)
+            async for event in connection:
+                if event.type != "response.done":
+                    continue
+                calls = [item for item in event.response.output if item.type == "function_call"]
+                for item in calls:
+                    await run_tool(connection, item, {"lookup_weather": lookup_weather})
+                if not calls:
+                    break
+                await connection.response.create()
+
+    asyncio.run(main())
+    found = the_one_run(sandbox)
+    tools = [one for one in found["runs"] if one["run_type"] == "tool"]
+    assert ["execute_tool lookup_weather"] == [one["name"] for one in tools]
+    assert {"city": "Paris", "sky": "sunny"} == tools[0]["outputs"]
+
+
+def test_settings_are_given_to_instrument(
+    tmp_path: Path, process: pytest.MonkeyPatch, talk: Talk
+) -> None:
+    """A recording is kept in the folder that the snippet names."""
+    process.chdir(tmp_path)
+    run(snippet('recordings_dir="recordings"'))
+
+    async def main() -> None:
+        async with talk.client.realtime.connect(model="gpt-realtime") as connection:
+            await connection.response.create()
+            await connection.response.create()
+            done = 0
+            async for event in connection:
+                done += event.type == "response.done"
+                if done == 2:
+                    break
+
+    asyncio.run(main())
+    assert otel_realtime.flush(10)
+    assert 1 == len(list((tmp_path / "recordings").glob("*.wav")))
+
+
+def _settings_rows() -> dict[str, str]:
+    table = README.split("<!-- settings -->")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| ", table, re.MULTILINE)
+    return dict(rows)
+
+
+def test_the_settings_table_has_every_field_once() -> None:
+    """No setting is missing, none is left over, in the order of the class."""
+    assert [item.name for item in fields(Settings)] == list(_settings_rows())
+
+
+#: Their default is a rule, said in words.
+BY_RULE = {"state_dir", "max_attachment_mb"}
+
+
+@pytest.mark.parametrize(
+    "name", [item.name for item in fields(Settings) if item.name not in BY_RULE]
+)
+def test_the_settings_table_says_the_true_default(name: str) -> None:
+    """Each default is the one that holds in a clean environment."""
+    assert _shown(getattr(Settings(), name)) == _settings_rows()[name].strip("`")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if value < 1e6 else str(value)
+    return {None: "none", ("ping",): "ping"}.get(value, str(value))  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "command", [line for text in blocks("sh") for line in text.splitlines() if line]
+)
+def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
+    """`make` targets, `pip install` names and variables are real."""
+    check: dict[str, Callable[[str], bool]] = {
+        "make": _is_target,
+        "pip": lambda line: "otel-realtime" in line,
+        "export": lambda line: (
+            line.split()[1].partition("=")[0].startswith(("LANGSMITH_", "OTEL_"))
+        ),
+        "otel-realtime": _is_subcommand,
+        "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
+    }
+    program = command.split()[0]
+    assert program in check, f"nothing checks {command!r}"
+    assert check[program](command)
+
+
+def _is_target(line: str) -> bool:
+    arguments = line.split("#")[0].split()
+    done = subprocess.run(
+        [*arguments[:2], "-n", "VENV=/nonexistent"], cwd=ROOT, capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
+def _is_subcommand(line: str) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-m", "otel_realtime.cli", line.split()[1], "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def test_the_commands_named_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever `otel-realtime <command>` the README speaks of has a help of its own."""
+    for command in sorted(set(re.findall(r"`otel-realtime (\w+)", README))):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command, "--help"])
+        assert 0 == ended.value.code
+        assert "usage:" in capsys.readouterr().out
