@@ -43,6 +43,8 @@ class Meter:
         A last frame that is not full yet counts for the answer and is kept for the next call.
         """
         if rate_hz != self._rate_hz:
+            if self._rest.size:  # a frame is of one rate
+                self.skip(self._rest.size * NS // self._rate_hz)
             self._rest = np.empty(0, np.float32)
             self._rate_hz = rate_hz
         size = rate_hz // 50

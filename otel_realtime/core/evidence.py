@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otel_realtime.core.formats import AudioFormat, parse_format
+from otel_realtime.core.formats import PCM16, AudioFormat, parse_format
 
 Record = list[Any]
 _LONGEST_MS: Final = 10**9
@@ -28,9 +28,11 @@ class _Request:
 
 
 @dataclass(frozen=True, slots=True)
-class _FormatRequest:
+class _Update:
+    """A client's ``session.update`` that the server has not answered yet."""
+
     event_id: str | None
-    before: AudioFormat | None
+    format: AudioFormat | None  # of the input, if it asks for one
 
 
 def _is_about(request: _Request, message: str) -> bool:
@@ -73,8 +75,9 @@ class Evidence:
 
     def __init__(self) -> None:
         self._interrupts = True
-        self._formats: dict[str, AudioFormat | None] = {"user": None, "agent": None}
-        self._format_requests: deque[_FormatRequest] = deque(maxlen=64)
+        self._formats = {"user": PCM16, "agent": PCM16}
+        self._confirmed = dict(self._formats)  # what the session says, for the user and the agent
+        self._updates: deque[_Update] = deque(maxlen=64)
         self._requests: deque[_Request] = deque(maxlen=64)
         self._sessions = 0
 
@@ -92,32 +95,42 @@ class Evidence:
         return reset + self._session(t, event)
 
     def _session_updated(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        if self._format_requests:
-            self._format_requests.popleft()
+        if self._updates:
+            answered = self._updates.popleft()
+            self._confirmed["user"] = answered.format or self._confirmed["user"]
         return self._session(t, event)
 
     def _session(self, t: int, event: Mapping[str, Any]) -> list[Record]:
         session = _mapping(event.get("session"))
         self._interrupts = _turn_detection(session).get("interrupt_response") is not False
-        records = self._format(t, "agent", _session_format(session, "output"))
-        if not self._format_requests:  # else it answers a request that is older than the input
-            records += self._format(t, "user", _session_format(session, "input"))
-        return records
+        for side, name in (("user", "input"), ("agent", "output")):
+            self._confirmed[side] = _session_format(session, name) or self._confirmed[side]
+        return self._output(t, self._confirmed["agent"]) + self._input(t)
 
     def _session_update(self, t: int, event: Mapping[str, Any]) -> list[Record]:
         """The input's format changes with what the client sends from here on."""
         asked = _session_format(_mapping(event.get("session")), "input")
-        self._format_requests.append(
-            _FormatRequest(_text(event.get("event_id")), self._formats["user"])
-        )
-        return self._format(t, "user", asked)
+        self._updates.append(_Update(_text(event.get("event_id")), asked))
+        return self._input(t)
 
-    def _format(self, t: int, side: str, value: AudioFormat | None) -> list[Record]:
-        before = self._formats[side] or AudioFormat()
-        if value is None:
+    def _response_created(self, t: int, event: Mapping[str, Any]) -> list[Record]:
+        """A response may have a format of its own; it holds for the response only."""
+        own = _session_format(_mapping(event.get("response")), "output")
+        return self._output(t, own or self._confirmed["agent"])
+
+    def _input(self, t: int) -> list[Record]:
+        """What the client sends: what it asked for last, else what the session says."""
+        asked = [update.format for update in self._updates if update.format is not None]
+        return self._format(t, "user", asked[-1] if asked else self._confirmed["user"])
+
+    def _output(self, t: int, value: AudioFormat) -> list[Record]:
+        return self._format(t, "agent", value)
+
+    def _format(self, t: int, side: str, value: AudioFormat) -> list[Record]:
+        if value == self._formats[side]:
             return []
         self._formats[side] = value
-        return [["format", t, side, value.to_wire()]] if value != before else []
+        return [["format", t, side, value.to_wire()]]
 
     # --- cuts -----------------------------------------------------------------------------------
 
@@ -160,9 +173,12 @@ class Evidence:
         error = _mapping(event.get("error"))
         event_id = _text(error.get("event_id"))
         if event_id is not None:
-            return self._refused_format(t, event_id) + self._refused(t, event_id)
+            return self._refused_update(t, event_id) + self._refused(t, event_id)
+        # An error names no event when the client gave it no id.
+        if (_text(error.get("param")) or "").partition(".")[0] == "session":
+            return self._refused_update(t, None)
         message = _text(error.get("message")) or ""
-        for request in self._requests:  # an error names no event when the client gave it no id
+        for request in self._requests:
             if request.event_id is None and _is_about(request, message):
                 self._requests.remove(request)
                 return [["refused", t, None, request.item_id]]
@@ -175,11 +191,11 @@ class Evidence:
                 return [["refused", t, event_id, request.item_id]]
         return []
 
-    def _refused_format(self, t: int, event_id: str) -> list[Record]:
-        for request in self._format_requests:
-            if request.event_id == event_id:
-                self._format_requests.remove(request)
-                return self._format(t, "user", request.before or AudioFormat())
+    def _refused_update(self, t: int, event_id: str | None) -> list[Record]:
+        for update in self._updates:
+            if update.event_id == event_id:
+                self._updates.remove(update)
+                return self._input(t)
         return []
 
     def _speech_started(self, t: int, event: Mapping[str, Any]) -> list[Record]:
@@ -198,6 +214,10 @@ _RULES: Final[Mapping[tuple[bool, str], _Rule]] = {
     (False, "session.created"): Evidence._session_created,
     (False, "session.updated"): Evidence._session_updated,
     (True, "session.update"): Evidence._session_update,
+    (False, "transcription_session.created"): Evidence._session_created,
+    (False, "transcription_session.updated"): Evidence._session_updated,
+    (True, "transcription_session.update"): Evidence._session_update,
+    (False, "response.created"): Evidence._response_created,
     (True, "conversation.item.truncate"): Evidence._truncate,
     (False, "conversation.item.truncated"): Evidence._truncated,
     (True, "conversation.item.delete"): Evidence._delete,

@@ -17,7 +17,7 @@ from typing import Any, Final
 from otel_realtime.core.codecs import decode
 from otel_realtime.core.energy import FRAME_NS, FRAME_S, Meter, Talk, talk
 from otel_realtime.core.evidence import Evidence
-from otel_realtime.core.formats import NS, PCM16, parse_format
+from otel_realtime.core.formats import NS, PCM16, AudioFormat, parse_format
 from otel_realtime.core.segments import LOST
 from otel_realtime.core.timeline import ItemAudio, Timeline
 from otel_realtime.recording import owner
@@ -72,6 +72,7 @@ class Track:
         self._evidence = Evidence()
         self._meters = {side: Meter() for side in _SIDES}
         self._formats = dict.fromkeys(_SIDES, PCM16)
+        self._parts: dict[object, AudioFormat] = {}  # of the agent: a part keeps its format
         self._sizes = dict.fromkeys(_SIDES, 0)
         self._envelopes = dict.fromkeys(_SIDES, 0)  # characters of a frame that are not audio
         self._carried: dict[str, tuple[object, bytes]] = {}
@@ -105,15 +106,16 @@ class Track:
             return
         self._has_audio = True
         self._envelopes[side] = len(frame) - len(audio.raw) * 4 // 3
-        raw = self._whole_samples(side, audio)
+        audio_format = self._formats[side] if sent else self._format_of(audio)
+        raw = self._whole_samples(side, audio, audio_format.width)
         if not raw:
             return
         if self._paused:
+            self._meters[side].skip(audio_format.duration_ns(len(raw)))
             self._pass_over(t, side, len(raw), audio)
             return
         t, offset, size = self._time(t), self._sizes[side], len(raw)
         self._sizes[side] += size
-        audio_format = self._formats[side]
         voiced = self._meters[side].feed(decode(raw, audio_format), audio_format.rate_hz)
         if self._files is not None and self._keeps_audio:
             self._audio[side].append(raw)
@@ -126,7 +128,6 @@ class Track:
     def _pass_over(self, t: int, side: str, size: int, audio: AudioFrame) -> None:
         """Audio of a pause takes its time, and is kept nowhere."""
         t = self._time(t)
-        self._meters[side].skip(self._formats[side].duration_ns(size))
         if side == "user":
             self._apply(["hole", t, side, size])
         else:
@@ -148,7 +149,8 @@ class Track:
         for record in self._evidence.records(self._time(t), sent, event):
             if record[0] == "format":
                 self._formats[record[2]] = parse_format(record[3]) or PCM16
-                self._carried.pop(record[2], None)
+                if record[2] == "user":
+                    self._carried.pop("user", None)
             self._apply(record)
 
     def hole(self, t: int, sent: bool, frames: int, characters: int) -> None:
@@ -176,6 +178,9 @@ class Track:
         if self._files is not None:
             self._files.close()
             self._files = None
+        self._measure()
+
+    def _measure(self) -> None:
         measured = talk(
             (self._meters["user"], self._timeline.segments("user")),
             (self._meters["agent"], self._timeline.segments("agent")),
@@ -221,9 +226,12 @@ class Track:
         """Times of the journal never go back; sends and receipts come from several threads."""
         return max(t, self._timeline.last_t)
 
-    def _whole_samples(self, side: str, audio: AudioFrame) -> bytes:
+    def _format_of(self, audio: AudioFrame) -> AudioFormat:
+        return self._parts.setdefault((audio.item_id, audio.content_index), self._formats["agent"])
+
+    def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> bytes:
         """Chunks may end within a sample: the rest waits for the next chunk of the same part."""
-        raw, width = audio.raw, self._formats[side].width
+        raw = audio.raw
         if width == 1:
             return raw
         part = (audio.item_id, audio.content_index)

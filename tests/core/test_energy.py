@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from otel_realtime.core.formats import PCM16
 from otel_realtime.core.energy import Meter, talk
+from otel_realtime.core.formats import PCM16
 from otel_realtime.core.segments import Segment
 from tests.support.calls import silence, tone
 
@@ -33,6 +33,16 @@ def test_frames_above_the_threshold_are_voice() -> None:
     for size in (1, 7, 480, 1_000, audio.size):
         pieces = [audio[at : at + size] for at in range(0, audio.size, size)]
         assert expected == list(meter(*pieces).voiced)
+
+
+def test_a_change_of_rate_loses_no_time() -> None:
+    """What did not fill a frame counts as silence, so later frames stay where they belong."""
+    found = Meter()
+    for _ in range(4):
+        found.feed(tone(30), 24_000)
+        found.feed(tone(10)[::3], 8_000)
+
+    assert [1, 0, 1, 0, 1, 0, 1] == list(found.voiced)  # the last ten wait for more
 
 
 def test_feed_tells_whether_there_was_voice() -> None:

@@ -11,6 +11,8 @@ from otel_realtime.core.evidence import EVENTS, Evidence
 PCM = {"type": "audio/pcm", "rate": 24_000}
 ULAW = {"type": "audio/pcmu"}
 ULAW_RECORD = {"type": "audio/pcmu", "rate": 8_000}
+ALAW = {"type": "audio/pcma"}
+ALAW_RECORD = {"type": "audio/pcma", "rate": 8_000}
 
 
 def records(*events: tuple[bool, dict[str, Any]]) -> list[list[Any]]:
@@ -132,6 +134,65 @@ def test_a_refused_format_is_rolled_back() -> None:
     asked = {**session("session.update", input=ULAW), "event_id": "e"}
     found = records((True, asked), (False, error("other")), (False, error("e")))
     assert [record[2:] for record in found] == [["user", ULAW_RECORD], ["user", PCM]]
+
+
+def test_a_refusal_does_not_undo_a_later_request() -> None:
+    """What the client asked for last is what it sends, whichever of its requests is refused."""
+    first = {**session("session.update", input=ULAW), "event_id": "a"}
+    second = {**session("session.update", input=ALAW), "event_id": "b"}
+    third = {"type": "session.update", "event_id": "c", "session": {"instructions": "x"}}
+    found = records(
+        (True, first),
+        (True, second),
+        (True, third),
+        (False, error("a")),
+        (False, error("b")),
+        (False, session("session.updated", input=PCM)),
+    )
+    assert [["user", ULAW_RECORD], ["user", ALAW_RECORD], ["user", PCM]] == [r[2:] for r in found]
+
+
+def test_a_refusal_without_an_id_is_known_by_its_parameter() -> None:
+    """A client that numbers no events gets errors that name none."""
+    refused = error(None)
+    refused["error"]["param"] = "session.audio.input.format.type"
+    asked = (True, session("session.update", input=ULAW))
+    assert [["user", ULAW_RECORD], ["user", PCM]] == [
+        r[2:] for r in records(asked, (False, refused))
+    ]
+    refused["error"]["param"] = "item.content"
+    assert [["user", ULAW_RECORD]] == [r[2:] for r in records(asked, (False, refused))]
+
+
+def test_an_update_without_formats_changes_none() -> None:
+    """Servers need not repeat the formats in their answers."""
+    created = session("session.created", input=ULAW, output=ALAW)
+    asked = {"type": "session.update", "session": {"instructions": "x"}}
+    updated = {"type": "session.updated", "session": {"instructions": "x"}}
+    found = records((False, created), (True, asked), (False, updated))
+    assert [["agent", ALAW_RECORD], ["user", ULAW_RECORD]] == [r[2:] for r in found]
+    unsaid = (True, session("session.update", input=ALAW))
+    assert [["user", ALAW_RECORD]] == [r[2:] for r in records(unsaid, (False, updated))]
+
+
+def test_a_response_may_have_a_format_of_its_own() -> None:
+    """It ends with the response; one that names none has the session's."""
+    own = {"id": "r", "audio": {"output": {"format": ULAW, "voice": "marin"}}}
+    found = records(
+        (False, session("session.created", output=ALAW)),
+        (False, {"type": "response.created", "response": own}),
+        (False, {"type": "response.created", "response": {"id": "s"}}),
+    )
+    assert [ALAW_RECORD, ULAW_RECORD, ALAW_RECORD] == [record[3] for record in found]
+
+
+def test_transcription_sessions_have_formats_too() -> None:
+    """The beta names them like other sessions, by events of their own."""
+    asked = session("transcription_session.update", beta=True, input="g711_ulaw")
+    updated = session("transcription_session.updated", beta=True, input="g711_ulaw")
+    created = session("transcription_session.created", beta=True, input="pcm16")
+    found = records((True, asked), (False, created), (False, updated))
+    assert [["user", ULAW_RECORD]] == [record[2:] for record in found]
 
 
 def test_beta_sessions_name_their_formats() -> None:

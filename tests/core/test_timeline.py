@@ -128,6 +128,25 @@ def test_formats_and_holes_belong_to_their_side() -> None:
     assert audio.generated_ms == 1_100
 
 
+def test_what_has_begun_keeps_its_format() -> None:
+    """A change while an item arrives is for the items that begin later."""
+    ulaw = {"type": "audio/pcmu", "rate": 8_000}
+    found = timeline(
+        ["agent", 1_000, 0, 4_800, "a", 0, "r"],
+        ["format", 1_010, "agent", ulaw],
+        ["agent", 1_020, 4_800, 4_800, "a", 0, "r"],
+        ["agent", 1_030, 9_600, 800, "b", 0, "r"],
+        ["agent", 1_040, 10_400, 4_800, "a", 0, "r"],
+        ["close", 5_000, True],
+    )
+    generated = [found.item(item) for item in "ab"]
+    assert [300, 100] == [audio.generated_ms for audio in generated if audio is not None]
+    placed = [
+        (s.start_ns // MS, s.position_ns // MS, s.format.rate_hz) for s in found.segments("agent")
+    ]
+    assert [(1_000, 0, 24_000), (1_200, 200, 8_000), (1_300, 300, 24_000)] == placed
+
+
 records = st.lists(
     st.one_of(
         st.tuples(st.just("user"), st.integers(0, 400)),
