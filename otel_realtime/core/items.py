@@ -17,7 +17,7 @@ from otel_realtime.core.session import table, text_or_none
 _PART_TEXT: Final = ("transcript", "text", "image_url")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """One conversation item.
 
@@ -116,8 +116,9 @@ class Items:
         """The item of that id, made at the place ``after`` names when it is new."""
         item = self._by_id.get(item_id)
         if item is None:
-            item = self._by_id[item_id] = Item(item_id, at_t=t)
+            item = Item(item_id, at_t=t)
             self._place(item, after)
+            self._by_id[item_id] = item
         if role and not item.role:
             item.role = role
             self.count_turn(item)
