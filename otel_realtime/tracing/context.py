@@ -71,13 +71,19 @@ class Activation:
 
     def leave(self) -> None:
         """Put the app's own context back, if this task still has ours."""
-        current = otel_context.get_current()
+        current, above = otel_context.get_current(), None
         frame = current.get(_FRAME)
-        if not isinstance(frame, _Frame) or frame.owner is not self:
+        while isinstance(frame, _Frame) and frame.owner is not self:
+            above, frame = frame, frame.base.get(_FRAME)
+        if not isinstance(frame, _Frame):
             return
-        base = self._without(current, frame)
-        if base is not None:
+        base = self._without(current if above is None else above.base, frame, above)
+        if base is None:
+            return
+        if above is None:
             otel_context.attach(base)
+        else:  # another conversation of this task is current: it puts back what we would have
+            above.base = base
 
     def step_out(self, span: Span | None) -> None:
         """If the span that is current here has ended, make the event's span current again."""
@@ -90,7 +96,9 @@ class Activation:
             if span is not None:
                 self.enter(span)
 
-    def _without(self, current: Context, frame: _Frame) -> Context | None:
+    def _without(
+        self, current: Context, frame: _Frame, above: _Frame | None = None
+    ) -> Context | None:
         """The context without our keys; None while a span of the app's is open in it."""
         if current is frame.attached:
             base = frame.base
@@ -102,7 +110,10 @@ class Activation:
             kept.update({key: frame.base[key] for key in _OURS if key in frame.base})
             base = Context(kept)
         if frame.parent_run is not None:
-            parent_runs.leave(frame.parent_run)
+            if above is not None and above.parent_run is not None:
+                parent_runs.pass_on(frame.parent_run, above.parent_run)
+            else:
+                parent_runs.leave(frame.parent_run)
             frame.parent_run = None
         if not frame.left:  # an app that detaches late can bring back what was left before
             frame.left = True

@@ -50,3 +50,8 @@ def leave(kept: dict[str, Any] | None) -> None:
     set_context = getattr(sys.modules.get("langsmith.run_helpers"), "_set_tracing_context", None)
     if kept is not None and set_context is not None:
         set_context({"parent": kept["parent"], "metadata": kept["metadata"]})
+
+
+def pass_on(kept: dict[str, Any], later: dict[str, Any]) -> None:
+    """What ``enter`` found before the one is what must be put back after the later other."""
+    later.update({"parent": kept["parent"], "metadata": kept["metadata"]})
