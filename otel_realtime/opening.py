@@ -22,6 +22,7 @@ from weakref import ref
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import NoOpTracerProvider
 
 from otel_realtime import guard
 from otel_realtime import tap as taps
@@ -388,7 +389,10 @@ class conversation:
 
     def _open(self) -> Conversation:
         sink = None
-        if self._connection is not None and is_instrumentation_enabled():
+        if not is_instrumentation_enabled():
+            unsampled = replace(self._wishes, tracer_provider=NoOpTracerProvider())
+            return open_conversation(unsampled, handshake=None, caller=Context(), post=False)
+        if self._connection is not None:
             try:
                 sink = taps.attach(self._connection, OPENER)
             except Exception as error:  # noqa: BLE001 - ours must not reach the app

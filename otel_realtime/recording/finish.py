@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from otel_realtime.attributes import ATTACH_STATUS
 from otel_realtime.errors import RecordingError
 from otel_realtime.settings import Settings
 
 if TYPE_CHECKING:
     from otel_realtime.langsmith.delivery import RootDelivery
-    from otel_realtime.langsmith.runs import RunClosing
+    from otel_realtime.langsmith.runs import Recording, RunClosing
     from otel_realtime.recording.recorder import Recorder
     from otel_realtime.recording.render import Rendered
 
@@ -122,9 +123,10 @@ def finish(job: Finish) -> None:
             recorder.discard()
         job.done(ok)
 
+    closing = job.closing()
     job.delivery.finish(
-        job.closing(),
-        recording=lambda: _attachment(rendered),
+        closing,
+        recording=lambda: _attachment(rendered, closing),
         on_done=delivered,
         max_attachment_mb=job.settings.max_attachment_mb,
     )
@@ -145,25 +147,38 @@ def _render(job: Finish, folder: Path) -> Rendered | None:
         return None
 
 
-def _attachment(rendered: Rendered | None) -> Any:
+def _attachment(rendered: Rendered | None, closing: RunClosing) -> Recording:
     from otel_realtime.langsmith.runs import Recording
 
-    return None if rendered is None else Recording(path=rendered.path)
+    if rendered is not None:
+        return Recording(path=rendered.path)
+    status = closing.metadata[ATTACH_STATUS]
+    return Recording(status="failed" if status == "pending" else status)
 
 
 def _keep(job: Finish, rendered: Rendered) -> None:
     info = {**job.info, "duration_s": rendered.duration_s, "rate_hz": rendered.rate_hz}
     if job.settings.recordings_dir:
-        target = Path(job.settings.recordings_dir).expanduser() / f"{job.name}.wav"
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_suffix(".part")
-            shutil.copyfile(rendered.path, part)
-            part.replace(target)
+            keep(rendered.path, job.settings.recordings_dir, job.name)
         except OSError as error:
-            logger.warning("the recording could not be kept as %s: %s", target, error)
+            logger.warning("the recording could not be kept in %s: %s", job.settings.recordings_dir, error)
     if job.settings.on_recording is not None:
         try:
             job.settings.on_recording(rendered.path, info)
         except Exception:
             logger.exception("Settings.on_recording failed for conversation %s", job.name)
+
+
+def keep(recording: Path, directory: str, name: str) -> Path:
+    """Copy a finished recording to where the app wants it; it appears when it is whole.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    target = Path(directory).expanduser() / f"{name}.wav"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    shutil.copyfile(recording, part)
+    part.replace(target)
+    return target

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from langsmith import traceable
+from langsmith import get_current_run_tree, traceable
 from langsmith.run_trees import get_cached_client
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
@@ -288,6 +288,8 @@ def test_traceable_functions_nest(is_async: bool, sandbox: Sandbox, traces: Trac
     async def look_up(rt: Any, event: Any) -> bool:
         if event.type == "response.done" and calls_of(event.response):
             _ = await search("sky") if is_async else search_sync("sky")
+        elif event.type == "conversation.item.done":
+            assert get_current_run_tree() is None
         return await at_done(rt, event)
 
     play(traces, (ONE, LAST), look_up)
