@@ -41,6 +41,153 @@ def all_streams() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 
 
+def received(kind: str, **keys: Any) -> Row:
+    """A row of a stream: an event of the server."""
+    return False, {"type": kind, "event_id": f"event_{kind}", **keys}
+
+
+def sent(kind: str, **keys: Any) -> Row:
+    """A row of a stream: an event of the client."""
+    return True, {"type": kind, **keys}
+
+
+def said(text: str, **keys: Any) -> dict[str, Any]:
+    """A message item with a text."""
+    part = {"type": "output_text" if keys.get("role") == "assistant" else "input_text"}
+    return {"type": "message", "role": "user", "content": [{**part, "text": text}], **keys}
+
+
+def asked(item_id: str, call_id: str, **keys: Any) -> dict[str, Any]:
+    """A function call item with its arguments."""
+    call = {"type": "function_call", "id": item_id, "call_id": call_id, "name": "weather"}
+    return {**call, "arguments": '{"city":"Paris"}', "status": "completed", **keys}
+
+
+USAGE = {
+    "total_tokens": 12,
+    "input_tokens": 7,
+    "output_tokens": 5,
+    "input_token_details": {"text_tokens": 3, "audio_tokens": 4, "cached_tokens": 2},
+    "output_token_details": {"text_tokens": 1, "audio_tokens": 4},
+}
+
+
+def created(response_id: str, **keys: Any) -> Row:
+    """The row of a ``response.created``."""
+    response = {"id": response_id, "status": "in_progress", "conversation_id": "conv_1", **keys}
+    return received("response.created", response=response)
+
+
+def done(response_id: str, *output: dict[str, Any], **keys: Any) -> Row:
+    """The row of a ``response.done``."""
+    response = {"id": response_id, "status": "completed", "conversation_id": "conv_1"}
+    response |= {"output": list(output), "usage": USAGE, **keys}
+    return received("response.done", response=response)
+
+
+def answer(call_id: str, output: str = "sunny") -> Row:
+    """The row of the client's result of a call."""
+    item = {"type": "function_call_output", "call_id": call_id, "output": output}
+    return sent("conversation.item.create", item=item)
+
+
+#: A whole small call: a spoken question, two function calls, a spoken answer, an error.
+CALL: tuple[Row, ...] = (
+    received(
+        "session.created",
+        session={
+            "type": "realtime",
+            "id": "sess_1",
+            "model": "gpt-realtime",
+            "instructions": "Be brief.",
+            "audio": {"input": {"transcription": {"model": "whisper-1"}}},
+        },
+    ),
+    received("input_audio_buffer.speech_started", item_id="item_1", audio_start_ms=100),
+    received("input_audio_buffer.speech_stopped", item_id="item_1", audio_end_ms=900),
+    received("input_audio_buffer.committed", item_id="item_1", previous_item_id=None),
+    received(
+        "conversation.item.added",
+        previous_item_id=None,
+        item={
+            "id": "item_1",
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_audio", "transcript": None}],
+        },
+    ),
+    created("resp_1"),
+    received(
+        "response.output_item.added",
+        response_id="resp_1",
+        item=asked("item_2", "call_1", arguments="", status="in_progress"),
+    ),
+    received(
+        "conversation.item.added",
+        previous_item_id="item_1",
+        item=asked("item_2", "call_1", arguments="", status="in_progress"),
+    ),
+    received(
+        "response.function_call_arguments.done",
+        response_id="resp_1",
+        item_id="item_2",
+        call_id="call_1",
+        name="weather",
+        arguments='{"city":"Paris"}',
+    ),
+    received(
+        "conversation.item.input_audio_transcription.completed",
+        item_id="item_1",
+        content_index=0,
+        transcript="How is the weather in Paris?",
+        usage={"type": "tokens", "input_tokens": 9, "output_tokens": 6, "total_tokens": 15},
+    ),
+    answer("call_1"),
+    received("response.output_item.done", response_id="resp_1", item=asked("item_2", "call_1")),
+    received(
+        "response.output_item.done",
+        response_id="resp_1",
+        item=asked("item_3", "call_2", name="time"),
+    ),
+    done("resp_1", asked("item_2", "call_1"), asked("item_3", "call_2", name="time")),
+    answer("call_2", "noon"),
+    sent("response.create"),
+    received(
+        "conversation.item.added",
+        previous_item_id="item_3",
+        item={
+            "id": "item_4",
+            "type": "function_call_output",
+            "call_id": "call_1",
+            "output": "sunny",
+        },
+    ),
+    created("resp_2"),
+    received(
+        "response.output_item.added",
+        response_id="resp_2",
+        item={"id": "item_5", "type": "message", "role": "assistant", "content": []},
+    ),
+    received(
+        "response.output_audio_transcript.done",
+        response_id="resp_2",
+        item_id="item_5",
+        content_index=0,
+        transcript="It is sunny.",
+    ),
+    done(
+        "resp_2",
+        {
+            "id": "item_5",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_audio", "transcript": "It is sunny."}],
+        },
+    ),
+    received("error", error={"type": "invalid_request_error", "code": "c", "message": "no"}),
+)
+
+
 def at(t_ms: int) -> Moment:
     """A moment so many ms after the start."""
     return Moment(t_ms * MS, START_NS + t_ms * MS)
