@@ -135,16 +135,6 @@ def test_g711_is_rendered_at_its_own_rate(call: Call) -> None:
     assert set(right[16_000:16_800].tolist()) == {-32_124}
 
 
-def test_different_rates_are_refused(call: Call) -> None:
-    """They cannot be mixed without resampling; the message names them."""
-    call.say(1_000, tone(100))
-    call.received(1_001, "session.created", session={"output_audio_format": "g711_ulaw"})
-    call.hear(2_000, np.full(800, 0x80, np.uint8))
-    call.track.close(3_000_000_000, True)
-    with pytest.raises(RecordingError, match="8000, 24000 Hz"):
-        render(call.folder, call.folder / "out.wav")
-
-
 def test_the_header_is_exact(call: Call) -> None:
     """RIFF and data sizes fit the file; past 4 GB they say "until the end"."""
     call.say(1_000, tone(1_000))
