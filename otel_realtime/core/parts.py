@@ -75,6 +75,21 @@ class Part:
     claims: list[Claim] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which part of which item."""
+        return self.item_id, self.content_index
+
+    @property
+    def received_ns(self) -> int:
+        """How much audio has arrived for it."""
+        return self.format.duration_ns(self.received)
+
+    def source(self) -> str:
+        """The best word for what the model says of it."""
+        limit = self.limit()
+        return limit.source if limit else self.response.cut_source or ESTIMATED
+
     def limit(self) -> Claim | None:
         """The claim that bounds this part: its own, or a cut before it in its response."""
         if self.claims:
@@ -94,3 +109,34 @@ class Part:
             if part is self:
                 break
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard of one part.
+
+    Attributes:
+        segments: where it sounded, in order.
+        heard_ns: how much of it.
+        source: by whose word.
+        from_t: when it first sounded; None if it never did.
+        until_t: when it ended, or will have ended as far as can be told.
+    """
+
+    segments: list[Segment]
+    heard_ns: int
+    source: str
+    from_t: int | None
+    until_t: int
+
+
+def modelled(part: Part) -> Heard:
+    """What the player model says of a part."""
+    return heard_in(part.segments, part.format.duration_ns(part.kept), part.source(), part)
+
+
+def heard_in(segments: list[Segment], heard_ns: int, source: str, part: Part) -> Heard:
+    """A part that sounded in these segments."""
+    if not segments:
+        return Heard(segments, heard_ns, source, None, part.first_t)
+    return Heard(segments, heard_ns, source, segments[0].start_ns, segments[-1].end_ns)

@@ -73,6 +73,11 @@ class UserPlacement:
         self._origins: deque[tuple[int, int]] = deque()  # (frame number, origin), origins rising
         self._count = 0
 
+    @property
+    def appended_ns(self) -> int:
+        """All audio so far, what was lost included."""
+        return self._appended.total_ns
+
     def append(self, t: int, offset: int, size: int, *, quiet: bool = False) -> None:
         """Add a frame of ``size`` bytes sent at ``t``; ``offset`` is its place in the source."""
         self.advance(t)

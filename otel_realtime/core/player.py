@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from otel_realtime.core.formats import AudioFormat
 from otel_realtime.core.parts import (
@@ -170,6 +170,38 @@ class Player:
     def segments(self) -> list[Segment]:
         """What was heard, in order and without overlap."""
         return [segment for _, segment in self._placed]
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts in the order in which they began to arrive."""
+        return self._parts
+
+    def part(self, item_id: str, content_index: int) -> Part | None:
+        """One part of an item; None if no audio of it has arrived."""
+        index = self._by_key.get((item_id, content_index))
+        return None if index is None else self._parts[index]
+
+    def parts_of(self, item_id: str) -> list[Part]:
+        """The parts of an item that have arrived."""
+        return self._by_item.get(item_id, [])
+
+    def index_of(self, key: tuple[str, int]) -> int:
+        """A part's place among all parts."""
+        return self._by_key[key]
+
+    def arrivals(self, part: Part) -> Iterator[tuple[int, int, int, int]]:
+        """Its chunks as ``(t, offset, size, position_ns)``, in order."""
+        index, entry, left = self._by_key[part.key], part.entry, part.received
+        while left > 0 and entry < len(self._log_part):
+            if self._log_part[entry] == index:
+                left -= self._log_size[entry]
+                yield (
+                    self._log_t[entry],
+                    self._log_offset[entry],
+                    self._log_size[entry],
+                    self._log_position[entry],
+                )
+            entry += 1
 
     @property
     def end_ns(self) -> int:

@@ -20,8 +20,9 @@ LOST: Final = -1
 class Segment:
     """Audio without a gap: ``size`` bytes of the source from ``offset``, heard from ``start_ns``.
 
-    ``position_ns`` is where it begins in all the audio of its side, heard or not. Ends are
-    computed from the whole size, so a long segment does not drift.
+    ``position_ns`` is where it begins in all the audio of its source, heard or not. Ends are
+    computed from the whole size, so a long segment does not drift. With ``tap`` the source is not
+    the side's wire but what the app gave.
     """
 
     start_ns: int
@@ -29,6 +30,7 @@ class Segment:
     size: int
     format: AudioFormat
     position_ns: int
+    tap: bool = False
 
     @property
     def end_ns(self) -> int:
@@ -76,6 +78,28 @@ def without(segments: Iterable[Segment], spans: Sequence[tuple[int, int]]) -> li
                 kept += [part for part in (segment.before(start), segment.after(end)) if part.size]
         left = kept
     return left
+
+
+def within(segments: Iterable[Segment], spans: Sequence[tuple[int, int]]) -> list[Segment]:
+    """What of the segments sounds within spans (ns) that are in order and disjoint."""
+    kept = []
+    for segment in segments:
+        for start, end in spans:
+            if segment.start_ns < end and segment.end_ns > start:
+                part = segment.after(start) if segment.start_ns < start else segment
+                part = part.before(end) if part.end_ns > end else part
+                if part.size:
+                    kept.append(part)
+    return kept
+
+
+def in_order(segments: Iterable[Segment]) -> list[Segment]:
+    """Segments by time; one that would begin within another begins at its end."""
+    ordered: list[Segment] = []
+    for segment in sorted(segments, key=lambda found: found.start_ns):
+        end = ordered[-1].end_ns if ordered else 0
+        ordered.append(replace(segment, start_ns=end) if segment.start_ns < end else segment)
+    return ordered
 
 
 class Odometer:

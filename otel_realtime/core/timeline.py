@@ -15,6 +15,9 @@ are ignored::
     ["speech", t, interrupts]                                      the server heard the user begin
     ["buffer", t, "started" | "stopped" | "cleared", response_id]  the server's output buffer
     ["clear", t]                                                   the client clears that buffer
+    ["tap", t, side, offset, size, item_id?, quiet?]               the app gave what it plays or hears
+    ["tap_format", t, side, {"type", "rate"}]                      how that is to be read from here on
+    ["played", t, item_id, content_index, audio_ms]                the app says how far it has played
     ["reset", t]                                                   a new server session began
     ["pause", t]   ["resume", t]                                   nobody is recorded in between
     ["close", t, by_client]
@@ -23,14 +26,16 @@ are ignored::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from otel_realtime.core.evidence import EVENTS
 from otel_realtime.core.formats import NS, parse_format
-from otel_realtime.core.parts import BY_SERVER, ItemAudio
+from otel_realtime.core.parts import BY_SERVER, ESTIMATED, ItemAudio
 from otel_realtime.core.placement import UserPlacement
+from otel_realtime.core.playback import Playback
 from otel_realtime.core.player import Player
-from otel_realtime.core.segments import Segment, without
+from otel_realtime.core.segments import Segment, in_order, within, without
 
 __all__ = ["EVENTS", "ItemAudio", "Timeline"]
 
@@ -52,7 +57,10 @@ class Timeline:
         self.last_t = 0
         self.close_t: int | None = None
         self._user = UserPlacement()
+        self._user_tap: UserPlacement | None = None
+        self._user_tap_t = FOREVER_NS
         self._agent = Player()
+        self._playback = Playback(self._agent)
         self._pauses: list[tuple[int, int]] = []
         self._paused_t: int | None = None
 
@@ -77,7 +85,7 @@ class Timeline:
         Frames of the user that are still waiting for their look-ahead are not among them, nor is
         anything that sounded while the recording was paused.
         """
-        segments = self._user.segments if side == "user" else self._agent.segments()
+        segments = self._user_segments() if side == "user" else self._playback.segments(self._now)
         pauses = list(self._pauses)
         if self._paused_t is not None:
             pauses.append((self._paused_t, FOREVER_NS))
@@ -85,7 +93,7 @@ class Timeline:
 
     def item(self, item_id: str) -> ItemAudio | None:
         """The audio of one of the agent's items; None if it has none."""
-        return self._agent.item(item_id)
+        return self._playback.item(item_id, self._now)
 
     def user_time(self, audio_ms: int) -> int | None:
         """When the audio at ``audio_start_ms`` or ``audio_end_ms`` of the server was spoken.
@@ -94,16 +102,39 @@ class Timeline:
         """
         return self._user.session_time(audio_ms)
 
-    def user_time_at(self, audio_ns: int) -> int | None:
-        """When the audio at a position in all that was ever appended was spoken."""
+    def user_time_at(self, audio_ns: int, *, tap: bool = False) -> int | None:
+        """When the audio at a position in all that was ever appended, or given, was spoken."""
+        if tap:
+            return self._user_tap.time_at(audio_ns) if self._user_tap else None
         return self._user.time_at(audio_ns)
+
+    @property
+    def user_is_tapped(self) -> bool:
+        """Whether the user's side is what the app gave."""
+        return self._user_tap_t != FOREVER_NS
+
+    @property
+    def tap_rejected(self) -> bool:
+        """Whether a tap of the agent's side was no playback and is not believed."""
+        return self._playback.rejected
 
     @property
     def length_ns(self) -> int:
         """Length of the recording: the close, or the end of the last audio that is kept."""
         end = self.last_t if self.close_t is None else self.close_t
-        user = self._user.segments[-1].end_ns if self._user.segments else 0
-        return max(end, user, self._agent.end_ns)
+        user = self._user_segments()
+        return max(end, user[-1].end_ns if user else 0, self._playback.end_ns(self._now))
+
+    @property
+    def _now(self) -> int:
+        return self.last_t if self.close_t is None else self.close_t
+
+    def _user_segments(self) -> list[Segment]:
+        """What was sent until the app began to give what it hears."""
+        if self._user_tap is None:
+            return self._user.segments
+        sent = within(self._user.segments, [(0, self._user_tap_t)])
+        return in_order([*sent, *(replace(s, tap=True) for s in self._user_tap.segments)])
 
     # --- records --------------------------------------------------------------------------------
 
@@ -133,12 +164,14 @@ class Timeline:
         self, t: int, item_id: str, content_index: int, audio_end_ms: int, event_id: str | None
     ) -> None:
         self._agent.truncate(item_id, content_index, audio_end_ms, event_id, by_client=True)
+        self._playback.cut(t)
 
     def _truncated(self, t: int, item_id: str, content_index: int, audio_end_ms: int) -> None:
         self._agent.truncate(item_id, content_index, audio_end_ms, None, by_client=False)
 
     def _delete(self, t: int, item_id: str, event_id: str | None) -> None:
         self._agent.delete(t, item_id, event_id, by_client=True)
+        self._playback.cut(t)
 
     def _deleted(self, t: int, item_id: str) -> None:
         self._agent.delete(t, item_id, None, by_client=False)
@@ -148,18 +181,56 @@ class Timeline:
 
     def _speech(self, t: int, interrupts: bool) -> None:
         if interrupts:
-            self._agent.cut(t)
+            self._cut(t)
 
     def _buffer(self, t: int, what: str, response_id: str | None) -> None:
         if what == "cleared":
-            self._agent.cut(t, BY_SERVER)
+            self._cut(t, BY_SERVER)
         elif response_id is not None and what == "started":
             self._agent.buffer_started(t, response_id)
         elif response_id is not None and what == "stopped":
             self._agent.buffer_stopped(response_id)
 
     def _clear(self, t: int) -> None:
-        self._agent.cut(t)
+        self._cut(t)
+
+    def _cut(self, t: int, source: str = ESTIMATED) -> None:
+        self._agent.cut(t, source)
+        self._playback.cut(t)
+
+    def _tap(
+        self,
+        t: int,
+        side: str,
+        offset: int,
+        size: int,
+        item_id: str | None = None,
+        quiet: object = None,
+    ) -> None:
+        if side == "agent":
+            self._playback.give(t, offset, size, item_id, zeros=bool(quiet))
+        else:
+            tap = self._start_user_tap()
+            tap.append(t, offset, size, quiet=bool(quiet))
+            if self._user_tap_t == FOREVER_NS:
+                self._user_tap_t = t - tap.appended_ns
+
+    def _tap_format(self, t: int, side: str, value: Mapping[str, Any]) -> None:
+        audio_format = parse_format(value)
+        if audio_format is None:
+            return
+        if side == "agent":
+            self._playback.set_tap_format(audio_format)
+        else:
+            self._start_user_tap().set_format(audio_format)
+
+    def _start_user_tap(self) -> UserPlacement:
+        if self._user_tap is None:
+            self._user_tap = UserPlacement()
+        return self._user_tap
+
+    def _played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
+        self._playback.positions.add(t, item_id, content_index, int(audio_ms * 1_000_000))
 
     def _reset(self, t: int) -> None:
         self._user.reset()
@@ -177,9 +248,11 @@ class Timeline:
         """A script's queued audio plays on; a caller who hangs up hears no more of it."""
         self.close_t = t
         self._user.finish()
+        if self._user_tap is not None:
+            self._user_tap.finish()
         last = self._user.last_sent_t
         if last is not None and t - last <= HANG_UP_NS:
-            self._agent.cut(t)
+            self._cut(t)
 
 
 _RULES: Final[Mapping[str, Callable[..., None]]] = {
@@ -195,6 +268,9 @@ _RULES: Final[Mapping[str, Callable[..., None]]] = {
     "speech": Timeline._speech,
     "buffer": Timeline._buffer,
     "clear": Timeline._clear,
+    "tap": Timeline._tap,
+    "tap_format": Timeline._tap_format,
+    "played": Timeline._played,
     "reset": Timeline._reset,
     "pause": Timeline._pause,
     "resume": Timeline._resume,
