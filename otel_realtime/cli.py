@@ -20,7 +20,25 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     _demo(commands.add_parser("demo", help="run a scripted voice conversation and look at it"))
     _sandbox(commands.add_parser("sandbox", help="run a local stand-in for LangSmith"))
+    _recover(commands.add_parser("recover", help="deliver what a process that died left"))
     return parser
+
+
+def _recover(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Ends and delivers the conversations of processes that died, with their recordings, and "
+        "sends what LangSmith had not accepted. Where to, the environment says: LANGSMITH_*, "
+        "OTEL_EXPORTER_OTLP_*. Exit code 0: nothing is left; 1: something is."
+    )
+    parser.add_argument("--state-dir", type=Path, help="default: OTEL_REALTIME_STATE_DIR")
+    parser.add_argument("--json", action="store_true", help="report as JSON on standard output")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="wait for nothing longer than this in all (default: %(default)g)",
+    )
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +127,13 @@ def _run_sandbox(options: argparse.Namespace) -> int:
     )
 
 
-_COMMANDS = {"demo": _run_demo, "sandbox": _run_sandbox}
+def _run_recover(options: argparse.Namespace) -> int:
+    from otel_realtime.recovery.command import run
+
+    return run(state_dir=options.state_dir, timeout_s=options.timeout, as_json=options.json)
+
+
+_COMMANDS = {"demo": _run_demo, "sandbox": _run_sandbox, "recover": _run_recover}
 
 if __name__ == "__main__":
     sys.exit(main())

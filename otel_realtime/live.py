@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -144,6 +145,11 @@ class Conversation:
     def closed(self) -> bool:
         """True once it has ended."""
         return self._closed
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it stands on disk until it is delivered; None if it does not."""
+        return self._recorder.folder if self._recorder is not None else None
 
     # -- frames by hand ------------------------------------------------------------------------------
 

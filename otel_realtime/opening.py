@@ -160,7 +160,7 @@ def open_conversation(
             audio=trace.recorded,
         )
     )
-    RUNTIME.opened(conversation)
+    RUNTIME.opened(conversation, settings)
     if post:
         trace.post()
     return conversation

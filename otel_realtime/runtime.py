@@ -12,12 +12,13 @@ import os
 import threading
 import time
 import weakref
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 
 from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.langsmith.spool import Spool
 from otel_realtime.langsmith.stamping import (
     TABLE,
     ConversationProcessor,
@@ -47,14 +48,13 @@ _ROUTES: Final = 4096
 class LangSmith:
     """This process's deliveries to one LangSmith: root runs and the spans below them."""
 
-    def __init__(self, config: LangSmithConfig, state_dir: Path) -> None:
+    def __init__(self, config: LangSmithConfig, spool: Spool) -> None:
         from otel_realtime.langsmith.delivery import Deliveries
         from otel_realtime.langsmith.exporter import DirectExporter
-        from otel_realtime.langsmith.spool import Spool
 
         self.config = config
         self.roots: Deliveries = Deliveries(config)
-        self.spans: DirectExporter = DirectExporter(config, spool=Spool(state_dir, config))
+        self.spans: DirectExporter = DirectExporter(config, spool=spool)
 
 
 class _Router:
@@ -86,6 +86,7 @@ class Runtime:
             weakref.WeakKeyDictionary()
         )
         self._exit_registered = False
+        self._recovers = False
         #: Root run -> where its spans go; kept a while after the close for spans that end late.
         self.routes: dict[str, LangSmith] = {}
         self.finisher = Finisher()
@@ -107,13 +108,20 @@ class Runtime:
                 self._writer = Writer()
             return self._writer
 
-    def target(self, config: LangSmithConfig, state_dir: Path) -> LangSmith:
-        """The deliveries for one LangSmith configuration; its spool is under ``state_dir``."""
+    def target(self, config: LangSmithConfig, settings: Settings) -> LangSmith:
+        """The deliveries for one LangSmith configuration; its spool is in the state directory."""
         with self._lock:
             found = self._targets.get(config)
             if found is None:
-                found = self._targets[config] = LangSmith(config, state_dir)
+                spool = Spool(settings.state_dir, config, partial(self.tidy, settings))
+                found = self._targets[config] = LangSmith(config, spool)
             return found
+
+    def tidy(self, settings: Settings) -> None:
+        """Hold the state directory within its bounds."""
+        from otel_realtime.recovery.disk import tidy_sometimes
+
+        tidy_sometimes(settings, [one.folder for one in list(self.live) if one.folder])
 
     def attach_processor(self, provider: object) -> None:
         """Let our processor see the provider's spans; once per provider."""
@@ -139,12 +147,20 @@ class Runtime:
 
     # -- conversations -------------------------------------------------------------------------------
 
-    def opened(self, conversation: Conversation) -> None:
-        """Remember a live conversation; from now on the exit waits for it."""
+    def opened(self, conversation: Conversation, settings: Settings) -> None:
+        """Remember a live conversation; from now on the exit waits for it.
+
+        The first one of the process also sets off what is left of processes that died.
+        """
         self.finisher.start()
         with self._lock:
             self.live.add(conversation)
             first, self._exit_registered = not self._exit_registered, True
+            recover, self._recovers = not self._recovers and settings.recover_on_start, True
+        if recover:
+            from otel_realtime.recovery.start import recover_in_background
+
+            recover_in_background(settings)
         if first:
             atexit.unregister(self._at_exit)
             atexit.register(self._at_exit)

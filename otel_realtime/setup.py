@@ -24,6 +24,7 @@ from otel_realtime.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
 
 logger = logging.getLogger(__name__)
@@ -146,15 +147,29 @@ def _add_destinations(provider: SdkTracerProvider) -> list[str]:
     direct = choose_leg(settings.langsmith, config).leg == "direct"
     if direct:
         found.append(f"LangSmith ({config.api_url}, project {config.project})")
-    endpoint = _endpoint("TRACES")
-    if endpoint and direct and is_langsmith_host(endpoint):
-        logger.info("%s is LangSmith itself, which is served directly already", endpoint)
-    elif endpoint:
+    exporter = trace_exporter()
+    if exporter is not None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        provider.add_span_processor(BatchSpanProcessor(_exporter("TRACES")))
-        found.append(endpoint)
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        found.append(str(_endpoint("TRACES")))
     return found
+
+
+def trace_exporter() -> SpanExporter | None:
+    """The exporter to the destination that the environment names besides LangSmith, if any."""
+    endpoint = _endpoint("TRACES")
+    if not endpoint:
+        return None
+    setting = (RUNTIME.settings or Settings()).langsmith
+    if (
+        is_langsmith_host(endpoint)
+        and choose_leg(setting, LangSmithConfig.from_env()).leg == "direct"
+    ):
+        logger.info("%s is LangSmith itself, which is served directly already", endpoint)
+        return None
+    exporter: SpanExporter = _exporter("TRACES")
+    return exporter
 
 
 def _endpoint(signal: str) -> str | None:

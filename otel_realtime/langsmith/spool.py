@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 SPOOL: Final = "spool"
 SUFFIX: Final = ".spans"
+#: The bounds are looked at each time so much was written.
+TIDY_BYTES: Final = 16_000_000
 _numbers = itertools.count()
 _said: set[str] = set()
 
@@ -51,10 +54,15 @@ class Spool:
     Args:
         state_dir: ``Settings.state_dir``.
         config: the LangSmith they are meant for.
+        tidy: called now and then, so that the directory stays within its bounds.
     """
 
-    def __init__(self, state_dir: Path, config: LangSmithConfig) -> None:
+    def __init__(
+        self, state_dir: Path, config: LangSmithConfig, tidy: Callable[[], None] | None = None
+    ) -> None:
         self.state_dir = state_dir
+        self._tidy = tidy
+        self._untidy_bytes = 0
         self._api_url = config.api_url
         self._project = config.project
 
@@ -75,6 +83,10 @@ class Spool:
                     "spans cannot be kept on disk (%s): they wait for LangSmith in memory", error
                 )
             return None
+        self._untidy_bytes += len(body)
+        if self._tidy is not None and self._untidy_bytes >= TIDY_BYTES:
+            self._untidy_bytes = 0
+            self._tidy()
         return folder / name
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ class Finish:
         name: file name for kept recordings, without extension.
         info: what ``on_recording`` is told besides the path.
         closing: makes the run's last patch, with the final audio facts.
+        tidy: called afterwards: what waits on disk has become more.
         done: told when nothing is left, and whether LangSmith accepted the end.
     """
 
@@ -52,6 +53,7 @@ class Finish:
     delivery: RootDelivery | None
     closing: Callable[[], RunClosing]
     done: Callable[[bool], None]
+    tidy: Callable[[], None]
 
 
 class Finisher:
@@ -98,6 +100,7 @@ class Finisher:
                 job = self._jobs.popleft()
             try:
                 finish(job)
+                job.tidy()
             except Exception:
                 logger.exception("a closed conversation could not be finished")
             with self._change:
@@ -162,7 +165,9 @@ def _keep(job: Finish, rendered: Rendered) -> None:
         try:
             keep(rendered.path, job.settings.recordings_dir, job.name)
         except OSError as error:
-            logger.warning("the recording could not be kept in %s: %s", job.settings.recordings_dir, error)
+            logger.warning(
+                "the recording could not be kept in %s: %s", job.settings.recordings_dir, error
+            )
     if job.settings.on_recording is not None:
         try:
             job.settings.on_recording(rendered.path, info)

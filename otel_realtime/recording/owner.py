@@ -24,6 +24,8 @@ except ImportError:  # no POSIX locks: nothing can be known about other processe
 
 CONVERSATIONS: Final = "conversations"
 OWNERS: Final = "owners"
+#: Whether this system can tell if another process lives.
+CAN_LOCK: Final = fcntl is not None
 
 
 class _Instance:

@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import translate
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import trace as trace_api
@@ -113,7 +113,7 @@ class Trace:
         if self.sampled:
             stamp_root(_sdk(self.root), self.stamp)
             if choice.root_by_runs_api:
-                self._target = RUNTIME.target(config, settings.state_dir)
+                self._target = RUNTIME.target(config, settings)
                 RUNTIME.routes[self.stamp.root_run_id] = self._target
             self.metrics.opened()
         else:
@@ -288,6 +288,7 @@ class Trace:
                 delivery=self.delivery,
                 closing=lambda: closing.counted_anew().run(),
                 done=self._done,
+                tidy=partial(RUNTIME.tidy, self.settings),
             )
         )
 

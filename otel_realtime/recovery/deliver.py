@@ -1,0 +1,266 @@
+"""Bringing what a dead process left to where it was meant to go.
+
+LangSmith is the one of the journal, with the key of this process's environment; any other
+destination is what ``configure()`` would set up here. What was accepted is noted in the
+conversation's folder, so that a recovery that breaks off does not do it again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from otel_realtime.attributes import LEG_DIRECT
+from otel_realtime.errors import RecordingError
+from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.recording.finish import keep
+from otel_realtime.recording.render import render
+from otel_realtime.recovery.rebuild import Rebuilt, rebuild
+from otel_realtime.recovery.replay import Replayed
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from otel_realtime.langsmith.delivery import Deliveries
+    from otel_realtime.langsmith.exporter import DirectExporter
+    from otel_realtime.langsmith.runs import Recording
+    from otel_realtime.langsmith.stamping import Stamp
+
+logger = logging.getLogger(__name__)
+
+PROGRESS: Final = "recovered.json"
+_WAV: Final = "conversation.wav"
+_EXPORT_SPANS: Final = 256
+_NO_OTLP: Final = "the OTLP endpoint did not take its spans"
+
+
+class Left(Exception):
+    """Something could not be delivered now; it stays on disk. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    roots: Deliveries
+    spans: DirectExporter
+
+
+class Destinations:
+    """Where this process may deliver to, and until when.
+
+    Args:
+        deadline: ``time.monotonic()`` after which nothing is waited for.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        from otel_realtime.setup import trace_exporter
+
+        self._deadline = deadline
+        self._config = LangSmithConfig.from_env()
+        self._targets: dict[str, _Target] = {}
+        self._otlp = trace_exporter()
+        self._otlp_failed = False
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return max(self._deadline - time.monotonic(), 0.0)
+
+    def langsmith(self, api_url: str, project: str) -> _Target:
+        """The deliveries to a project.
+
+        Raises:
+            Left: this process has no key, or one for another LangSmith.
+        """
+        if not self._config.api_key:
+            raise Left("set LANGSMITH_API_KEY")
+        if self._config.api_url != api_url:
+            raise Left(f"it belongs to {api_url}: set LANGSMITH_ENDPOINT to it")
+        found = self._targets.get(project)
+        if found is None:
+            from otel_realtime.langsmith.delivery import Deliveries
+            from otel_realtime.langsmith.exporter import DirectExporter
+
+            config = replace(self._config, project=project)
+            found = self._targets[project] = _Target(Deliveries(config), DirectExporter(config))
+        return found
+
+    def export(self, spans: Sequence[ReadableSpan]) -> None:
+        """Give spans to the destination of ``OTEL_EXPORTER_OTLP_*``, if there is one.
+
+        Raises:
+            Left: it did not take them.
+        """
+        if self._otlp is None:
+            return
+        if self._otlp_failed or not self.left_s:
+            raise Left(_NO_OTLP)
+        from opentelemetry.instrumentation.utils import suppress_instrumentation
+        from opentelemetry.sdk.trace.export import SpanExportResult
+
+        with suppress_instrumentation():
+            for start in range(0, len(spans), _EXPORT_SPANS):
+                answer = self._otlp.export(spans[start : start + _EXPORT_SPANS])
+                if answer is not SpanExportResult.SUCCESS:
+                    self._otlp_failed = True
+                    raise Left(_NO_OTLP)
+
+    def close(self) -> None:
+        """Stop what was started."""
+        for target in self._targets.values():
+            target.spans.shutdown(0)
+            target.roots.shutdown(0)
+        if self._otlp is not None:
+            self._otlp.shutdown()
+
+
+class Progress:
+    """Which steps of one conversation are done; survives in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / PROGRESS
+        try:
+            self._done: list[str] = list(json.loads(self._path.read_text()))
+        except (OSError, ValueError, TypeError):
+            self._done = []
+
+    def once(self, step: str, do: Callable[[], None]) -> None:
+        """Do a step unless it was done, and remember that it is."""
+        if step in self._done:
+            return
+        do()
+        self._done.append(step)
+        try:
+            self._path.write_text(json.dumps(self._done))
+        except OSError as error:
+            logger.debug("progress of a recovery cannot be noted: %s", error)
+
+
+def deliver(found: Replayed, to: Destinations, spooled: set[int]) -> str:
+    """Deliver everything that is left of one conversation.
+
+    Args:
+        found: the conversation.
+        to: where to.
+        spooled: ids of spans that wait in the dead process's spool: they are sent from there.
+
+    Returns:
+        What was delivered, in a few words.
+
+    Raises:
+        Left: something was not; nothing may be deleted.
+    """
+    header, progress = found.header, Progress(found.folder)
+    rendered = _Rendered(found)
+    by_runs_api = header.by_runs_api and not (found.by_otlp and header.root_span_id not in spooled)
+    rebuilt = rebuild(found, marked=by_runs_api)
+    below = [(span, stamp) for span, stamp in rebuilt.below if _id(span) not in spooled]
+    steps: dict[str, Callable[[], None]] = {}
+    if header.recordings_dir is not None:
+        steps["kept"] = rendered.keep
+    if found.ending is None:
+        steps["otlp"] = lambda: to.export([*(span for span, _ in below), rebuilt.root])
+        if header.leg == LEG_DIRECT:
+            steps["spans"] = lambda: _send_spans(found, below, to)
+    if by_runs_api:
+        steps["root"] = lambda: _send_root(found, rebuilt, to, rendered)
+    elif header.by_runs_api and header.recorded and header.recordings_dir is None:
+        steps["root"] = _too_late
+    reasons = []
+    for name, step in steps.items():
+        try:
+            progress.once(name, step)
+        except Left as reason:
+            reasons.append(str(reason))
+    if reasons:
+        raise Left("; ".join(dict.fromkeys(reasons)))
+    return rendered.status if by_runs_api else "delivered without LangSmith"
+
+
+def _id(span: ReadableSpan) -> int:
+    context = span.get_span_context()
+    return 0 if context is None else context.span_id
+
+
+def _too_late() -> None:
+    raise Left("LangSmith has its root without the recording, which is kept")
+
+
+def _send_spans(
+    found: Replayed, below: Sequence[tuple[ReadableSpan, Stamp]], to: Destinations
+) -> None:
+    exporter = to.langsmith(found.header.api_url, found.header.project).spans
+    for span, stamp in below:
+        exporter.put(span, stamp)
+    if below and not exporter.flush(to.left_s):
+        raise Left("LangSmith did not take its spans")
+
+
+def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _Rendered) -> None:
+    header = found.header
+    roots = to.langsmith(header.api_url, header.project).roots
+    outcome: list[bool] = []
+
+    def done(delivered: bool, status: str) -> None:
+        outcome.append(delivered)
+        rendered.status = f"recording: {status}"
+
+    root = roots.open(rebuilt.opening)
+    root.finish(
+        rebuilt.closing,
+        recording=rendered.attachment,
+        on_done=done,
+        max_attachment_mb=header.max_attachment_mb,
+    )
+    roots.flush(to.left_s)
+    if outcome != [True]:
+        refused = "LangSmith refused its end" if outcome else "LangSmith is slow or away"
+        raise Left(root.refusal or refused)
+
+
+class _Rendered:
+    """The recording of one conversation, made when it is first wanted.
+
+    Attributes:
+        status: what became of it at LangSmith.
+    """
+
+    def __init__(self, found: Replayed) -> None:
+        self._found = found
+        self._path: Path | None = None
+        self.status = ""
+
+    def attachment(self) -> Recording | None:
+        """What goes along with the root run; None without a recording."""
+        from otel_realtime.langsmith.runs import Recording
+
+        path = self._render()
+        return None if path is None else Recording(path=path)
+
+    def keep(self) -> None:
+        """Copy it to the folder that the dead process's settings name.
+
+        Raises:
+            Left: it cannot be written there.
+        """
+        header = self._found.header
+        try:
+            path = self._render()
+            if path is not None and header.recordings_dir is not None:
+                keep(path, header.recordings_dir, header.name)
+        except OSError as error:
+            raise Left(f"its recording cannot be kept: {error}") from error
+        except RecordingError as error:
+            logger.warning("%s", error)
+
+    def _render(self) -> Path | None:
+        found = self._found
+        if not found.header.recorded or not found.sound.summary().has_audio:
+            return None
+        if self._path is None:
+            self._path = render(found.folder, found.folder / _WAV).path
+        return self._path

@@ -1,0 +1,135 @@
+"""Bounds of the state directory: what is undelivered for too long, or too much of it, goes.
+
+The oldest go first, conversations and batches of spans alike. What belongs to a conversation
+that goes on, or to another process that lives, is never touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from otel_realtime.langsmith import spool
+from otel_realtime.recording import owner
+
+if TYPE_CHECKING:
+    from otel_realtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_DAY_S: Final = 86_400.0
+_EVERY_S: Final = 60.0
+#: Within a process record locks keep nobody out: whoever takes over dead processes holds this.
+busy: Final = threading.Lock()
+_last: dict[Path, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Something that goes as a whole: a conversation's folder, or a batch of spans."""
+
+    path: Path
+    instance: str
+    changed: float
+    size: int
+
+    def remove(self) -> None:
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            spool.remove(self.path)
+
+
+def tidy_sometimes(settings: Settings, live: Collection[Path]) -> None:
+    """``tidy``, but not more than once a minute, and not while a recovery is at work."""
+    now, state_dir = time.monotonic(), settings.state_dir
+    if now - _last.get(state_dir, -_EVERY_S) < _EVERY_S or not busy.acquire(blocking=False):
+        return
+    try:
+        _last[state_dir] = now
+        tidy(settings, live)
+    finally:
+        busy.release()
+
+
+def tidy(settings: Settings, live: Collection[Path]) -> int:
+    """Hold the state directory within ``state_max_mb`` and ``state_max_age_days``.
+
+    The caller holds ``busy``.
+
+    Args:
+        settings: the bounds and the directory.
+        live: folders of this process's conversations that go on.
+
+    Returns:
+        How many conversations and batches were deleted.
+    """
+    units = sorted(_units(settings.state_dir), key=lambda unit: unit.changed)
+    too_much = sum(unit.size for unit in units) - settings.state_max_mb * 1_000_000
+    oldest = time.time() - settings.state_max_age_days * _DAY_S
+    if too_much <= 0 and not (units and units[0].changed < oldest):
+        return 0
+    gone: list[_Unit] = []
+    with ExitStack() as stack:
+        ours: dict[str, bool] = {owner.instance_id(): True}
+        for unit in units:
+            if unit.changed >= oldest and too_much <= 0:
+                break
+            if unit.path in live:
+                continue
+            if unit.instance not in ours:
+                lock = owner.taken_over(settings.state_dir, unit.instance)
+                ours[unit.instance] = stack.enter_context(lock)
+            if ours[unit.instance]:
+                unit.remove()
+                gone.append(unit)
+                too_much -= unit.size
+    if gone:
+        _tell(gone, settings)
+    return len(gone)
+
+
+def _tell(gone: list[_Unit], settings: Settings) -> None:
+    batches = sum(unit.path.suffix == spool.SUFFIX for unit in gone)
+    logger.warning(
+        "%d undelivered conversations and %d batches of spans (%.1f MB), the oldest, were deleted "
+        "from %s to stay within state_max_mb=%g and state_max_age_days=%g",
+        len(gone) - batches,
+        batches,
+        sum(unit.size for unit in gone) / 1_000_000,
+        settings.state_dir,
+        settings.state_max_mb,
+        settings.state_max_age_days,
+    )
+
+
+def _units(state_dir: Path) -> Iterator[_Unit]:
+    for folder in _in(state_dir / owner.CONVERSATIONS):
+        sizes = [_look(path) for path in _in(folder)]
+        changed = max((when for when, _ in sizes), default=_look(folder)[0])
+        yield _Unit(folder, owner.owner_of(folder), changed, sum(size for _, size in sizes))
+    for instance in _in(state_dir / spool.SPOOL):
+        for path in spool.files(instance):
+            yield _Unit(path, instance.name, *_look(path))
+
+
+def _in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _look(path: Path) -> tuple[float, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0.0, 0
+    return found.st_mtime, found.st_size

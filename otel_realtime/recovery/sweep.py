@@ -1,0 +1,250 @@
+"""One pass over a state directory: whatever belongs to a dead process is delivered.
+
+A process is dead when its record lock is free; the lock is held here while its things are worked
+on. The conversations of this process and of any other that lives are not touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from otel_realtime.errors import RecordingError
+from otel_realtime.langsmith import encoding, spool
+from otel_realtime.langsmith.encoding import Batch
+from otel_realtime.recording import owner
+from otel_realtime.recovery.deliver import Destinations, Left, deliver
+from otel_realtime.recovery.disk import busy, tidy
+from otel_realtime.recovery.replay import Replayed, replay
+from otel_realtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: A lock file without anything else may belong to a process that is just starting.
+_NEW_S: Final = 60.0
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """What a sweep came to.
+
+    Attributes:
+        conversations: one row for each: ``id``, ``thread_id``, ``delivered``, ``what``.
+        spans: spans of the spool that were delivered.
+        spans_left: spans of the spool that were not.
+    """
+
+    conversations: list[dict[str, Any]] = field(default_factory=list)
+    spans: int = 0
+    spans_left: int = 0
+
+    @property
+    def left(self) -> int:
+        """Conversations that are still on disk."""
+        return sum(not row["delivered"] for row in self.conversations)
+
+    @property
+    def complete(self) -> bool:
+        """True if nothing was left behind."""
+        return not self.left and not self.spans_left
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {
+            "delivered": len(self.conversations) - self.left,
+            "left": self.left,
+            "spans_delivered": self.spans,
+            "spans_left": self.spans_left,
+            "conversations": self.conversations,
+        }
+
+
+def recover(settings: Settings, *, timeout_s: float, say: Say = logger.info) -> Report:
+    """Deliver what dead processes left.
+
+    Args:
+        settings: the state directory and its bounds.
+        timeout_s: nothing is waited for longer than this in all; the rest is left for next time.
+        say: told of each step in one line.
+    """
+    report, state_dir = Report(), settings.state_dir
+    if not owner.CAN_LOCK:
+        say("recovery needs POSIX record locks, which this system has not")
+        return report
+    with busy:
+        tidy(settings, live_folders())
+        names = instances(state_dir)
+        if not names:
+            return report
+        to = Destinations(time.monotonic() + timeout_s)
+        try:
+            for name in names:
+                with owner.taken_over(state_dir, name) as mine:
+                    if mine:
+                        _Estate(state_dir, name, to, report, say).settle()
+        finally:
+            to.close()
+    return report
+
+
+def live_folders() -> set[Path]:
+    """Folders of this process's conversations that are not over."""
+    from otel_realtime.runtime import RUNTIME
+
+    folders = (conversation.folder for conversation in list(RUNTIME.live))
+    return {folder for folder in folders if folder is not None}
+
+
+def instances(state_dir: Path) -> list[str]:
+    """Ids of all processes that left something, those with a lock file only included."""
+    found = {owner.owner_of(path): None for path in _in(state_dir / owner.CONVERSATIONS)}
+    found.update({path.name: None for path in _in(state_dir / spool.SPOOL)})
+    now = time.time()
+    for path in _in(state_dir / owner.OWNERS):
+        if path.suffix == ".lock" and now - _changed(path) > _NEW_S:
+            found.setdefault(path.stem)
+    return [name for name in found if name != owner.instance_id()]
+
+
+def _in(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=_changed)
+    except OSError:
+        return []
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+class _Estate:
+    """What one dead process left; its lock is held."""
+
+    def __init__(
+        self, state_dir: Path, instance: str, to: Destinations, report: Report, say: Say
+    ) -> None:
+        self._state_dir = state_dir
+        self._instance = instance
+        self._to = to
+        self._report = report
+        self._say = say
+        self._spool = state_dir / spool.SPOOL / instance
+        self._spooled: set[int] = set()
+        #: Roots that went into the spool and are delivered by the runs API after all.
+        self._roots: set[int] = set()
+
+    def settle(self) -> None:
+        """Deliver all of it, and leave no trace of the process if all was accepted."""
+        self._look_into_spool()
+        for folder in self._conversations():
+            self._conversation(folder)
+        self._send_spool()
+        self._clean_up()
+
+    def _conversations(self) -> Iterator[Path]:
+        for folder in _in(self._state_dir / owner.CONVERSATIONS):
+            if owner.owner_of(folder) == self._instance:
+                yield folder
+
+    # -- conversations ---------------------------------------------------------------------------
+
+    def _conversation(self, folder: Path) -> None:
+        try:
+            found = replay(folder)
+        except RecordingError as error:
+            # Nothing was sent before the journal's header stood on disk: nothing is missing.
+            self._say(f"{folder.name}: nothing to recover ({error})")
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        try:
+            what, delivered = deliver(found, self._to, self._spooled), True
+        except Left as reason:
+            what, delivered = str(reason), False
+        except Exception as error:
+            logger.warning("a conversation cannot be recovered", exc_info=True)
+            what, delivered = f"{type(error).__name__}: {error}", False
+        if delivered:
+            if found.by_otlp:
+                self._roots.add(found.header.root_span_id)
+            shutil.rmtree(folder, ignore_errors=True)
+        self._tell(found, delivered, what)
+
+    def _tell(self, found: Replayed, delivered: bool, what: str) -> None:
+        header = found.header
+        self._report.conversations.append(
+            {
+                "id": header.run_id,
+                "thread_id": header.who.thread_id,
+                "delivered": delivered,
+                "what": what,
+            }
+        )
+        how = "delivered" if delivered else "left"
+        self._say(f"conversation {header.who.thread_id} ({header.run_id}): {how}: {what}")
+
+    # -- spans -----------------------------------------------------------------------------------
+
+    def _look_into_spool(self) -> None:
+        for path in spool.files(self._spool):
+            try:
+                self._spooled |= encoding.span_ids(spool.read(path)[1])
+            except (OSError, ValueError) as error:
+                self._say(f"spans in {path.name} cannot be read: {error}")
+                spool.remove(path)
+
+    def _send_spool(self) -> None:
+        waiting: dict[tuple[str, str], list[Path]] = {}
+        counts: dict[Path, int] = {}
+        for path in spool.files(self._spool):
+            try:
+                label, _ = spool.read(path)
+            except (OSError, ValueError):
+                continue
+            counts[path] = label.spans
+            waiting.setdefault((label.api_url, label.project), []).append(path)
+        for (api_url, project), paths in waiting.items():
+            try:
+                exporter = self._to.langsmith(api_url, project).spans
+                for path in paths:
+                    self._adopt(exporter, path)
+                exporter.flush(self._to.left_s)
+            except Left as reason:
+                self._say(f"spans of {len(paths)} batches are left: {reason}")
+        left = sum(count for path, count in counts.items() if path.exists())
+        self._report.spans += sum(counts.values()) - left
+        self._report.spans_left += left
+        if counts:
+            self._say(f"{sum(counts.values()) - left} spans delivered, {left} left")
+
+    def _adopt(self, exporter: Any, path: Path) -> None:
+        label, body = spool.read(path)
+        batch: Batch | None = Batch(body, label.spans, 0, label.size)
+        if self._roots and not self._roots.isdisjoint(encoding.span_ids(body)):
+            batch = encoding.without(body, self._roots)
+            if batch is None:
+                spool.remove(path)
+                return
+        exporter.adopt(batch, path)
+
+    # -- afterwards ------------------------------------------------------------------------------
+
+    def _clean_up(self) -> None:
+        """Remove the process's lock if nothing of it is left."""
+        for part in self._spool.glob("*.part"):
+            spool.remove(part)
+        try:
+            if self._spool.exists():
+                self._spool.rmdir()
+        except OSError:
+            return
+        if next(self._conversations(), None) is None:
+            (self._state_dir / owner.OWNERS / f"{self._instance}.lock").unlink(missing_ok=True)
