@@ -23,7 +23,7 @@ _HOSTED: Final = "smith.langchain.com"
 _MB_HOSTED: Final = 180.0
 _MB_ELSEWHERE: Final = 24.0  # a self-hosted LangSmith's web server takes 25 MB by default
 
-_said: set[str] = set()
+_said: set[object] = set()
 
 
 def _read(env: Mapping[str, str], name: str) -> str | None:
@@ -59,11 +59,21 @@ def _rate(env: Mapping[str, str]) -> float | None:
     return None
 
 
-def say_once(message: str) -> None:
-    """Log a warning about the set-up, once per process and text."""
-    if message not in _said:
-        _said.add(message)
+def say_once(message: str, about: object = None) -> None:
+    """Log a warning about the set-up, once per process and text, or per what it is ``about``."""
+    key = message if about is None else about
+    if key not in _said:
+        _said.add(key)
         logger.warning("%s", message)
+
+
+def say_key_refused(config: LangSmithConfig, status: int | None, answer: object) -> None:
+    """Say what a refused key means: one line, whether a span or a root run met it first."""
+    say_once(
+        f"LangSmith refused spans and root runs of this process ({answer}). What it was to deliver "
+        "stays on disk for `otel-realtime recover`; the app's own exporters are not affected",
+        about=(config, status),
+    )
 
 
 def _api_url(env: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from otel_realtime.attributes import ATTACH_STATUS
 from otel_realtime.errors import RecordingError
-from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.langsmith.config import LangSmithConfig, say_key_refused
 from otel_realtime.langsmith.ending import End, OnDone, Render
 from otel_realtime.langsmith.http import Answer
 from otel_realtime.langsmith.runs import RunClosing, RunOpening, RunsClient
@@ -283,13 +283,16 @@ class _Post:
             return owner.again(self._failures, answer, "a root run")
         owner.reached()
         refusal = None if answer.ruling.verdict is Verdict.DONE else str(answer)
-        if refusal is not None:
+        if answer.status in KEY_REFUSED:
+            say_key_refused(owner.config, answer.status, answer)
+        elif refusal is not None:
             owner.complain(
                 ("post", answer.status),
                 "LangSmith refused a root run: the conversation goes there without its recording, "
                 "if at all (%s)",
                 answer,
             )
+        if refusal is not None:
             root.refusal_status = answer.status
         owner.post_ended(root, refusal)
         return None

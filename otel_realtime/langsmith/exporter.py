@@ -21,13 +21,13 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_realtime.langsmith import spool as spools
-from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.langsmith.config import LangSmithConfig, say_key_refused
 from otel_realtime.langsmith.encoding import Batch, encode, join, split
 from otel_realtime.langsmith.http import Answer, Http
 from otel_realtime.langsmith.span_queue import Request, SpanQueue, Stored
 from otel_realtime.langsmith.spool import Spool
 from otel_realtime.langsmith.stamping import Stamp
-from otel_realtime.langsmith.statuses import MENDABLE, TOO_LARGE, Backoff, Verdict
+from otel_realtime.langsmith.statuses import KEY_REFUSED, MENDABLE, TOO_LARGE, Backoff, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class DirectExporter:
         backoff: Backoff | None = None,
         linger_s: float = LINGER_S,
     ) -> None:
+        self._config = config
         self._url = config.otlp_traces_url
         self._headers = {
             **config.headers(),
@@ -259,6 +260,9 @@ class DirectExporter:
             self._fail(answer.retry_after_s)
         elif answer.status == TOO_LARGE and request.spans > 1:
             self._halve(request, body)
+        elif answer.status in KEY_REFUSED and request.paths:
+            say_key_refused(self._config, answer.status, answer)
+            self._queue.settle(request, lost=request.spans)
         elif answer.status in MENDABLE and request.paths:
             self._complain(
                 answer.status,
