@@ -73,15 +73,21 @@ class Talk:
     dead_air_s: float = 0.0
 
 
-def talk(
-    user: tuple[Meter, Sequence[Segment]], agent: tuple[Meter, Sequence[Segment]], length_ns: int
-) -> Talk:
-    """Measure a finished recording of ``length_ns``; each side is its meter and its segments."""
-    user_starts, agent_starts = voice(*user), voice(*agent)
+Sounds = Sequence[tuple[Meter, Sequence[Segment]]]
+"""One side: each of its sources with what is in the recording of it."""
+
+
+def talk(user: Sounds, agent: Sounds, length_ns: int) -> Talk:
+    """Measure a finished recording of ``length_ns``."""
+    user_starts, agent_starts = _voices(user), _voices(agent)
     user_s, agent_s = user_starts.size * FRAME_S, agent_starts.size * FRAME_S
     overlap = _overlap(user_starts, agent_starts)
     dead = max(length_ns / NS - (user_s + agent_s - overlap), 0.0)
     return Talk(user_s, agent_s, overlap, dead)
+
+
+def _voices(side: Sounds) -> npt.NDArray[np.float64]:
+    return np.sort(np.concatenate([voice(*source) for source in side]))
 
 
 def voice(meter: Meter, segments: Sequence[Segment]) -> npt.NDArray[np.float64]:

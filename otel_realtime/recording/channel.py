@@ -40,27 +40,30 @@ def common_rate(segments: Sequence[Segment]) -> int:
 class Channel:
     """Fills blocks of the recording with one side's samples, from the first block to the last."""
 
-    def __init__(self, source: Path, segments: Sequence[Segment], rate_hz: int) -> None:
-        self._source = source
+    def __init__(
+        self, sources: tuple[Path, Path], segments: Sequence[Segment], rate_hz: int
+    ) -> None:
+        self._sources = sources  # the wire's and the tap's
         self._segments = [segment for segment in segments if segment.offset != LOST]
         self._rate_hz = rate_hz
-        self._descriptor: int | None = None
+        self._descriptors: dict[bool, int] = {}
         self._pieces = self._render()
         self._piece: Piece | None = None
 
     def __enter__(self) -> Channel:
-        if self._segments:
+        for tap in {segment.tap for segment in self._segments}:
             try:
-                self._descriptor = os.open(self._source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                source = self._sources[tap]
+                self._descriptors[tap] = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             except FileNotFoundError:
-                self._segments = []
+                self._segments = [one for one in self._segments if one.tap is not tap]
         self._piece = next(self._pieces, None)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pieces.close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
 
     def fill(self, block: Block, start: int) -> None:
         """Write what lies in ``block``, which begins at sample ``start`` of the recording."""
@@ -90,7 +93,7 @@ class Channel:
             rate_hz, width = segment.format.rate_hz, segment.format.width
             first = max(sample_at(segment.start_ns, rate_hz) - origin, end)
             for at in range(0, segment.size, rate_hz * width):
-                raw = self._read(segment.offset + at, min(rate_hz * width, segment.size - at))
+                raw = self._read(segment, at, min(rate_hz * width, segment.size - at))
                 yield first + at // width, decode(raw, segment.format)
             end = first + segment.size // width
 
@@ -107,10 +110,9 @@ class Channel:
             fed = first + samples.size
         yield at, stream.finish()
 
-    def _read(self, offset: int, size: int) -> bytes:
+    def _read(self, segment: Segment, at: int, size: int) -> bytes:
         """What the source holds of a stretch; a crash may have left less."""
-        assert self._descriptor is not None
-        return os.pread(self._descriptor, size, offset)
+        return os.pread(self._descriptors[segment.tap], size, segment.offset + at)
 
 
 def _runs(segments: Sequence[Segment], rate_hz: int) -> Iterator[list[Segment]]:

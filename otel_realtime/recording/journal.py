@@ -1,8 +1,8 @@
 """The folder of one conversation: a journal and the audio of each side as received.
 
 ``journal.jsonl`` holds one JSON array ``[kind, t, ...]`` a line, the first one
-``["open", 0, {header}]``. ``user.raw`` and ``agent.raw`` are append-only; formats stand in the
-journal. A line is written only after the audio it speaks of, so whatever a crash leaves behind is
+``["open", 0, {header}]``. ``user.raw``, ``agent.raw`` and, where the app gives what it hears or
+plays, ``user-tap.raw`` and ``agent-tap.raw`` are append-only; formats stand in the journal. A line is written only after the audio it speaks of, so whatever a crash leaves behind is
 a valid prefix; a torn last line is left out.
 """
 
@@ -18,7 +18,13 @@ from otel_realtime.core.payload import dump
 from otel_realtime.errors import RecordingError
 
 JOURNAL: Final = "journal.jsonl"
-SOURCES: Final = {"user": "user.raw", "agent": "agent.raw"}
+SOURCES: Final = {
+    "user": "user.raw",
+    "agent": "agent.raw",
+    "user-tap": "user-tap.raw",
+    "agent-tap": "agent-tap.raw",
+}
+"""Files of sound: each side as it was on the wire, and as the app itself gave it."""
 _BLOCK: Final = 1 << 13  # some 200 records at once: too few to start a garbage collection
 #: The longest note; a frame of megabytes is not worth its place.
 NOTE_BYTES: Final = 1_000_000

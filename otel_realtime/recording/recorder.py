@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime.core.timeline import ItemAudio
-from otel_realtime.recording.track import AudioSummary, Track
+from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 BACKLOG_BYTES: Final = 64 << 20
 """Frames a process may hold back; beyond it audio becomes a counted hole."""
@@ -103,6 +103,20 @@ class Recorder:
         """Queue a parsed event whose type is in ``EVENTS``."""
         if self._backlog is not _SHUT:
             self._append((t, sent, event))
+
+    def tap(self, t: int, side: str, given: TapAudio) -> None:
+        """Queue what the app itself hears (``user``) or plays (``agent``)."""
+        backlog = self._backlog
+        if backlog.queued <= BACKLOG_BYTES:
+            backlog.queued += len(given.raw)
+            self._append(partial(self._take_tap, t, side, given))
+        elif backlog is not _SHUT:
+            self._append(self._track.lose_tap)
+
+    def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
+        """Queue how far the app has played an item."""
+        if self._backlog is not _SHUT:
+            self._append(partial(self._track.played, t, item_id, content_index, audio_ms))
 
     def note(self, kind: str, data: Mapping[str, Any]) -> None:
         """Queue a journal record ``[kind, t, data]`` of the trace's own, of JSON values."""
@@ -232,6 +246,10 @@ class Recorder:
             self._track.close(t, by_client)
         finally:
             self._done = True
+
+    def _take_tap(self, t: int, side: str, given: TapAudio) -> None:
+        self._shared.queued -= len(given.raw)
+        self._track.tap(t, side, given)
 
     def _mark(self, reached: threading.Event) -> None:
         self._track.flush()

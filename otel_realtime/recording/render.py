@@ -66,8 +66,8 @@ def render(folder: Path, out: Path) -> Rendered:
     partial = out.with_name(out.name + ".part")
     try:
         with (
-            Channel(folder / SOURCES["user"], user, rate_hz) as left,
-            Channel(folder / SOURCES["agent"], agent, rate_hz) as right,
+            Channel(_sources(folder, "user"), user, rate_hz) as left,
+            Channel(_sources(folder, "agent"), agent, rate_hz) as right,
             open(partial, "wb", opener=_private) as file,
         ):
             file.write(wav_header(frames, rate_hz))
@@ -83,6 +83,11 @@ def render(folder: Path, out: Path) -> Rendered:
         partial.unlink(missing_ok=True)
         raise RecordingError(f"the recording of {folder} cannot be rendered: {error}") from error
     return Rendered(out, frames, rate_hz, frames / rate_hz)
+
+
+def _sources(folder: Path, side: str) -> tuple[Path, Path]:
+    """What was on the wire, and what the app itself gave."""
+    return folder / SOURCES[side], folder / SOURCES[f"{side}-tap"]
 
 
 def wav_header(frames: int, rate_hz: int) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_realtime.core.codecs import decode
-from otel_realtime.core.formats import PCM16, parse_format
+from otel_realtime.core.formats import PCM16, AudioFormat, parse_format
 from otel_realtime.core.segments import LOST
 from otel_realtime.recording.journal import SOURCES
 from otel_realtime.recording.track import Track
@@ -44,7 +44,13 @@ class Soundtrack(Track):
         kind = record[0]
         if kind in SOURCES:
             self._has_audio = True
-            self._hear(kind, record[2], record[3])
+            self._hear(kind, self._formats[kind], record[2], record[3])
+        elif kind == "tap":
+            self._has_audio = True
+            side = record[2]
+            self._hear(f"{side}-tap", self._tap_formats[side], record[3], record[4])
+        elif kind == "tap_format":
+            self._tap_formats[record[2]] = parse_format(record[3]) or PCM16
         elif kind == "hole":
             self._meters[record[2]].skip(self._formats[record[2]].duration_ns(record[3]))
         elif kind == "format":
@@ -57,19 +63,18 @@ class Soundtrack(Track):
             self._timeline.finish()
         self._measure()
 
-    def _hear(self, side: str, offset: int, size: int) -> None:
-        audio_format = self._formats[side]
-        raw = b"" if offset == LOST else self._read(side, offset, size)
-        self._meters[side].feed(decode(raw, audio_format), audio_format.rate_hz)
-        self._meters[side].skip(audio_format.duration_ns(size - len(raw)))
+    def _hear(self, source: str, audio_format: AudioFormat, offset: int, size: int) -> None:
+        raw = b"" if offset == LOST else self._read(source, offset, size)
+        self._meters[source].feed(decode(raw, audio_format), audio_format.rate_hz)
+        self._meters[source].skip(audio_format.duration_ns(size - len(raw)))
 
-    def _read(self, side: str, offset: int, size: int) -> bytes:
+    def _read(self, source: str, offset: int, size: int) -> bytes:
         """What the source holds of a stretch; nothing where sound was not kept."""
-        if side not in self._sources:
+        if source not in self._sources:
             flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
             try:
-                self._sources[side] = os.open(self._from / SOURCES[side], flags)
+                self._sources[source] = os.open(self._from / SOURCES[source], flags)
             except OSError:
-                self._sources[side] = None
-        descriptor = self._sources[side]
+                self._sources[source] = None
+        descriptor = self._sources[source]
         return b"" if descriptor is None else os.pread(descriptor, size, offset)

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime.core.codecs import decode
-from otel_realtime.core.energy import FRAME_NS, FRAME_S, Meter, Talk, talk
+from otel_realtime.core.energy import FRAME_NS, FRAME_S, Meter, Sounds, Talk, talk
 from otel_realtime.core.evidence import Evidence
-from otel_realtime.core.formats import NS, PCM16, AudioFormat, parse_format
+from otel_realtime.core.formats import NS, PCM, PCM16, AudioFormat, parse_format
 from otel_realtime.core.segments import LOST
 from otel_realtime.core.timeline import ItemAudio, Timeline
 from otel_realtime.recording import owner
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
-from otel_realtime.recording.journal import Folder, line, note_line
+from otel_realtime.recording.journal import SOURCES, Folder, line, note_line
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,21 @@ class AudioSummary:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TapAudio:
+    """Audio that the app itself gives.
+
+    Attributes:
+        rate_hz: None: the rate of the session's own audio of that side.
+        item_id: whose it is, if the app knows.
+    """
+
+    raw: bytes
+    rate_hz: int | None = None
+    encoding: str = PCM
+    item_id: str | None = None
+
+
 class Track:
     """One conversation's recording while it is written."""
 
@@ -70,16 +85,18 @@ class Track:
         self._lock = threading.Lock()
         self._timeline = Timeline()
         self._evidence = Evidence()
-        self._meters = {side: Meter() for side in _SIDES}
+        self._meters = {source: Meter() for source in SOURCES}
         self._formats = dict.fromkeys(_SIDES, PCM16)
         self._parts: dict[object, AudioFormat] = {}  # of the agent: a part keeps its format
-        self._sizes = dict.fromkeys(_SIDES, 0)
+        self._tap_formats = dict.fromkeys(_SIDES, PCM16)
+        self._sizes = dict.fromkeys(SOURCES, 0)
         self._envelopes = dict.fromkeys(_SIDES, 0)  # characters of a frame that are not audio
         self._carried: dict[str, tuple[object, bytes]] = {}
-        self._audio: dict[str, list[bytes]] = {side: [] for side in _SIDES}
+        self._audio: dict[str, list[bytes]] = {source: [] for source in SOURCES}
         self._lines: list[bytes] = []
         self._has_audio = False
         self._paused = False
+        self._tap_rejected = False
         self._talk: Talk | None = None
 
     # --- writer thread --------------------------------------------------------------------------
@@ -134,6 +151,49 @@ class Track:
             whose = [audio.item_id, audio.content_index, audio.response_id]
             self._apply(["agent", t, LOST, size, *whose])
 
+    def tap(self, t: int, side: str, given: TapAudio) -> None:
+        """Take in what the app says it hears or plays."""
+        source, t = f"{side}-tap", self._time(t)
+        audio_format = AudioFormat(given.encoding, given.rate_hz or self._formats[side].rate_hz)
+        raw = given.raw[: len(given.raw) // audio_format.width * audio_format.width]
+        if not raw:
+            return
+        if audio_format != self._tap_formats[side]:
+            self._tap_formats[side] = audio_format
+            self._apply(["tap_format", t, side, audio_format.to_wire()])
+        self._has_audio = True
+        meter, offset, quiet = self._meters[source], LOST, False
+        if self._paused:
+            meter.skip(audio_format.duration_ns(len(raw)))
+        else:
+            samples = decode(raw, audio_format)
+            voiced = meter.feed(samples, audio_format.rate_hz)
+            quiet = not (voiced if side == "user" else samples.any())
+            if side == "user" or not quiet:
+                offset = self._sizes[source]
+                self._sizes[source] += len(raw)
+                if self._files is not None and self._keeps_audio:
+                    self._audio[source].append(raw)
+        self._apply(["tap", t, side, offset, len(raw), given.item_id, int(quiet)])
+        self._check_tap()
+
+    def lose_tap(self) -> None:
+        """A buffer of the app's was not kept: the writer is too far behind."""
+        self.holes += 1
+
+    def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
+        """Take in how far the app has played an item."""
+        self._apply(["played", self._time(t), item_id, content_index, audio_ms])
+        self._check_tap()
+
+    def _check_tap(self) -> None:
+        if self._timeline.tap_rejected and not self._tap_rejected:
+            self._tap_rejected = True
+            logger.warning(
+                "record_agent_audio() or played() runs more than a second ahead of the clock: "
+                "that is what is queued, not what is played, so heard times are estimated"
+            )
+
     def pause(self, t: int) -> None:
         """Keep no audio until ``resume``; what sounds meanwhile is silent in the recording."""
         self._paused = True
@@ -181,13 +241,14 @@ class Track:
         self._measure()
 
     def _measure(self) -> None:
-        measured = talk(
-            (self._meters["user"], self._timeline.segments("user")),
-            (self._meters["agent"], self._timeline.segments("agent")),
-            self._timeline.length_ns,
-        )
+        measured = talk(self._sounds("user"), self._sounds("agent"), self._timeline.length_ns)
         with self._lock:
             self._talk = measured
+
+    def _sounds(self, side: str) -> Sounds:
+        segments = self._timeline.segments(side)
+        sent = (self._meters[side], [segment for segment in segments if not segment.tap])
+        return [sent, (self._meters[f"{side}-tap"], [one for one in segments if one.tap])]
 
     def flush(self) -> None:
         """Hand what has been collected to the operating system."""
@@ -277,17 +338,20 @@ class Track:
     def last_voice(self, before_t: int) -> int | None:
         """See :meth:`otel_realtime.recording.recorder.Recorder.last_voice`."""
         with self._lock:
-            voiced = self._meters["user"].voiced
+            tapped = self._timeline.user_is_tapped
+            voiced = self._meters["user-tap" if tapped else "user"].voiced
             low, high = 0, len(voiced)
             while low < high:  # how many frames end by then; ends rise with the position
                 middle = (low + high + 1) // 2
-                end = self._timeline.user_time_at(middle * FRAME_NS)
+                end = self._timeline.user_time_at(middle * FRAME_NS, tap=tapped)
                 if end is not None and end <= before_t:
                     low = middle
                 else:
                     high = middle - 1
             last = voiced.rfind(1, 0, low)
-            return None if last < 0 else self._timeline.user_time_at((last + 1) * FRAME_NS)
+            if last < 0:
+                return None
+            return self._timeline.user_time_at((last + 1) * FRAME_NS, tap=tapped)
 
     def summary(self) -> AudioSummary:
         """See :meth:`otel_realtime.recording.recorder.Recorder.summary`."""

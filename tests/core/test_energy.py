@@ -69,8 +69,8 @@ def test_talk_times_follow_the_timeline() -> None:
     user = meter(tone(1_000), silence(1_000), tone(1_000))
     agent = meter(tone(2_000))
     measured = talk(
-        (user, [segment(0, 0, 2_000), segment(5_000, 2_000, 1_000)]),
-        (agent, [segment(500, 0, 1_000)]),
+        [(user, [segment(0, 0, 2_000), segment(5_000, 2_000, 1_000)])],
+        [(agent, [segment(500, 0, 1_000)])],
         7_000 * MS,
     )
     assert measured.user_s == pytest.approx(2.0)
@@ -81,6 +81,6 @@ def test_talk_times_follow_the_timeline() -> None:
 
 def test_nobody_talks() -> None:
     """A call without audio is dead air."""
-    measured = talk((Meter(), []), (Meter(), []), 3_000 * MS)
+    measured = talk([(Meter(), [])], [(Meter(), [])], 3_000 * MS)
     assert (measured.user_s, measured.agent_s, measured.overlap_s) == (0, 0, 0)
     assert measured.dead_air_s == 3.0
