@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from otel_realtime.demo.g711 import from_pcm
 from otel_realtime.demo.items import AGENT_MS_PER_TOKEN, Item, Tokens, text_tokens, usage
 from otel_realtime.demo.scenario import Answer, Call
 from otel_realtime.demo.speech import BYTES_PER_MS
-from otel_realtime.demo.wire import PCM, Json, new_id
+from otel_realtime.demo.wire import Json, new_id
 
 ARGUMENT_PIECE: Final = 6
 """Characters in one delta of a function call's arguments."""
@@ -46,11 +47,13 @@ class Options:
 
     Attributes:
         conversation_id: None for a response out of band.
+        format: of its audio, as a GA session names it.
     """
 
     modalities: tuple[str, ...]
     conversation_id: str | None
     voice: object
+    format: Mapping[str, Any]
     max_output_tokens: object = "inf"
     metadata: Json | None = None
     taken: Tokens = field(default_factory=Tokens)
@@ -132,7 +135,7 @@ class Response:
             said = due
             if chunk:
                 item.audio += chunk
-                delta = base64.b64encode(chunk).decode("ascii")
+                delta = base64.b64encode(from_pcm(chunk, self.options.format)).decode("ascii")
                 stage.emit("response.output_audio.delta", **at, delta=delta)
             yield self._delta_ms / self._pace
         self._finish_open("completed")
@@ -239,7 +242,7 @@ class Response:
             "conversation_id": options.conversation_id,
             "output_modalities": list(options.modalities),
             "max_output_tokens": options.max_output_tokens,
-            "audio": {"output": {"format": dict(PCM), "voice": options.voice}},
+            "audio": {"output": {"format": dict(options.format), "voice": options.voice}},
             "usage": counted,
             "metadata": options.metadata,
         }

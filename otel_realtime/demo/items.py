@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from otel_realtime.demo.g711 import from_pcm
 from otel_realtime.demo.speech import BYTES_PER_MS
 from otel_realtime.demo.wire import Json, RequestError
 
@@ -46,12 +47,17 @@ class Item:
         """A copy of its form on the wire; without audio, as in every event but ``.retrieved``."""
         return copy.deepcopy(self.body)
 
-    def with_audio(self) -> Json:
-        """The form in ``conversation.item.retrieved``, which includes the audio."""
+    def with_audio(self, sound: Json) -> Json:
+        """The form in ``conversation.item.retrieved``, which includes the audio.
+
+        Args:
+            sound: the session's ``audio``, which says the formats.
+        """
         body = self.wire()
         for part in body.get("content", ()):
             if part["type"] in ("input_audio", "output_audio"):
-                part["audio"] = base64.b64encode(self.audio).decode("ascii")
+                form = sound[part["type"].removesuffix("_audio")]["format"]
+                part["audio"] = base64.b64encode(from_pcm(self.audio, form)).decode("ascii")
         return body
 
 

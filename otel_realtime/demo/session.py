@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from otel_realtime.demo.g711 import to_pcm
 from otel_realtime.demo.generation import Options, Response, spoken_words
 from otel_realtime.demo.items import (
     Item,
@@ -28,6 +29,7 @@ from otel_realtime.demo.wire import (
     Json,
     RequestError,
     check_event,
+    check_format,
     check_item,
     check_keys,
     new_id,
@@ -153,7 +155,7 @@ class Session:
         return self._buffer_start_ms + len(self._buffer) // BYTES_PER_MS
 
     def _append(self, event: Json) -> None:
-        pcm = _decode_audio(event["audio"])
+        pcm = self._decode(event["audio"])
         self._buffer += pcm
         vad = self._turn_detection()
         if vad is None:
@@ -165,6 +167,10 @@ class Session:
                 self._speech_stopped(found.audio_end_ms, vad)
         if not self._detector.speaking:
             self._drop_before(self._appended_ms() - vad["prefix_padding_ms"] - 1000)
+
+    def _decode(self, text: object) -> bytes:
+        """Audio of the client in the format it has said, as PCM16 at 24 kHz."""
+        return to_pcm(_decode_audio(text), self.session["audio"]["input"]["format"])
 
     def _speech_started(self, audio_start_ms: int, vad: Json) -> None:
         self._speech_item = new_id("item")
@@ -262,7 +268,7 @@ class Session:
             message = f"Tool call ID '{body['call_id']}' not found in conversation."
             raise RequestError("invalid_tool_call_id", message, "item.call_id")
         parts = [dict(part) for part in body.get("content", ())]
-        audio = b"".join(_decode_audio(part.pop("audio", "")) for part in parts)
+        audio = b"".join(self._decode(part.pop("audio", "")) for part in parts)
         wire: Json = {"id": body.get("id") or new_id("item"), "type": body["type"]}
         if body["type"] != "function_call_output":
             wire["status"] = "completed"
@@ -276,7 +282,7 @@ class Session:
 
     def _retrieve_item(self, event: Json) -> None:
         item = self.items.get(event["item_id"], "retrieving")
-        self.emit("conversation.item.retrieved", item=item.with_audio())
+        self.emit("conversation.item.retrieved", item=item.with_audio(self.session["audio"]))
 
     def _delete_item(self, event: Json) -> None:
         self.items.delete(event["item_id"])
@@ -311,11 +317,13 @@ class Session:
         """Begin the next answer of the scenario."""
         out_of_band = change.get("conversation") == "none"
         taken = self._context_tokens(change)
+        asked = change.get("audio", {}).get("output", {})
+        output = {**self.session["audio"]["output"], **{k: v for k, v in asked.items() if v}}
         options = Options(
             modalities=tuple(change.get("output_modalities") or self.session["output_modalities"]),
             conversation_id=None if out_of_band else self.conversation_id,
-            voice=change.get("audio", {}).get("output", {}).get("voice")
-            or self.session["audio"]["output"]["voice"],
+            voice=output["voice"],
+            format=check_format(output["format"], "response.audio.output.format"),
             max_output_tokens=change.get("max_output_tokens") or self.session["max_output_tokens"],
             metadata=change.get("metadata"),
             taken=taken,

@@ -12,9 +12,11 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from otel_realtime.demo.g711 import NAMES as G711
+
 Json = dict[str, Any]
 
-PCM: Final = {"type": "audio/pcm", "rate": 24_000}
+PCM: Final[Json] = {"type": "audio/pcm", "rate": 24_000}
 TURN_DETECTION: Final[Json] = {
     "type": "server_vad",
     "threshold": 0.5,
@@ -238,18 +240,31 @@ def updated_session(session: Json, change: object) -> Json:
     _merge(updated, checked, SESSION_KEYS)
     sound = updated["audio"]
     for side in ("input", "output"):
-        form = sound[side]["format"] or dict(PCM)
-        if form.get("type") != "audio/pcm" or form.get("rate", 24_000) != 24_000:
-            param = f"session.audio.{side}.format"
-            raise RequestError(
-                "invalid_value", "This server speaks audio/pcm at 24000 Hz only.", param
-            )
-        sound[side]["format"] = {**PCM, **form}
+        sound[side]["format"] = check_format(sound[side]["format"], f"session.audio.{side}.format")
     if sound["input"]["turn_detection"] is not None:
         sound["input"]["turn_detection"] = {**TURN_DETECTION, **sound["input"]["turn_detection"]}
     if sound["input"]["transcription"] is not None:
         sound["input"]["transcription"] = {**TRANSCRIPTION, **sound["input"]["transcription"]}
     return updated
+
+
+def check_format(form: object, param: str) -> Json:
+    """The audio format that a client asks for, as the service echoes it; None is PCM16.
+
+    Raises:
+        RequestError: it is none of the service's.
+    """
+    form = dict(PCM) if form is None else form
+    if not isinstance(form, dict):
+        raise RequestError(
+            "invalid_type", f"Invalid type for '{param}': expected an object.", param
+        )
+    _check_choice(form.get("type"), (PCM["type"], *G711), f"{param}.type")
+    if form["type"] in G711:
+        return {"type": form["type"]}
+    if form.get("rate", PCM["rate"]) != PCM["rate"]:
+        _check_choice(form["rate"], (str(PCM["rate"]),), f"{param}.rate")
+    return dict(PCM)
 
 
 def _merge(into: Json, change: Mapping[str, Any], keys: Mapping[str, Any]) -> None:
