@@ -16,7 +16,7 @@ from otel_realtime.langsmith.runs import RunClosing, RunOpening
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.describe import Attributes
 from otel_realtime.tracing.root import Ending, Identity, Tally
-from otel_realtime.tracing.spans import fail
+from otel_realtime.tracing.spans import fail, finish
 from otel_realtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Closing:
 
     @property
     def end_ns(self) -> int:
-        """The root's end, epoch ns; never before its start."""
-        return max(self.moment.at_ns, self.start_ns)
+        """The root's end, epoch ns: after its start, and after every span below it."""
+        return max(self.moment.at_ns, self.start_ns) + 1
 
     def counted_anew(self) -> Closing:
         """The same, with latencies and interruptions as they are when all sound was taken in."""
@@ -78,7 +78,7 @@ class Closing:
             root.set_attribute(names.ROOT_MARKER, names.ROOT_BY_RUNS_API)
         if self.ending.failure is not None:
             fail(root, self.ending.failure, self.end_ns)
-        root.end(self.end_ns)
+        finish(root, self.end_ns)
 
     def _attributes(self, *, langsmith: bool) -> Attributes:
         return root_facts.closing_attributes(

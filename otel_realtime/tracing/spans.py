@@ -96,7 +96,7 @@ class ConversationSpans:
         """The app is done with the current event."""
         span, self.current = self.current, None
         if span is not None:
-            span.end(at_ns)
+            finish(span, at_ns)
 
     def _start(
         self,
@@ -155,7 +155,7 @@ class ConversationSpans:
         return max(end_ns - tool.started.at_ns, 0) / 1e9
 
     def _end_tool(self, call: ToolCall, tool: OpenTool, end_ns: int) -> None:
-        tool.span.end(max(end_ns, tool.started.at_ns))
+        finish(tool.span, end_ns)
         self._tools.pop(call.id, None)
         self._announced.pop(call.id, None)
 
@@ -182,7 +182,7 @@ class ConversationSpans:
         """The block ended. The span waits for the result, unless none can come."""
         entered.exit_ns = max(at_ns, entered.started.at_ns)
         if call is None or self._tools.get(call.id) is not entered:
-            entered.span.end(entered.exit_ns)
+            finish(entered.span, entered.exit_ns)
         elif entered.answered:
             self._end_tool(call, entered, entered.exit_ns)
 
@@ -194,7 +194,7 @@ class ConversationSpans:
         for entered in self._tools.values():
             if entered.exit_ns is None and not entered.answered:
                 fail(entered.span, NOT_ANSWERED, max(at_ns, entered.started.at_ns))
-            entered.span.end(entered.exit_ns or max(at_ns, entered.started.at_ns))
+            finish(entered.span, entered.exit_ns or at_ns)
         self._tools.clear()
 
     # -- model calls -------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class ConversationSpans:
             fail(span, found.failure, end_ns)
         for call in response.mcp.values():
             self._mcp(call, state, span, end_ns, response.turn)
-        span.end(end_ns)
+        finish(span, end_ns)
         return found
 
     def _mcp(
@@ -230,7 +230,7 @@ class ConversationSpans:
         ended_ns = max(call.ended.at_ns if call.ended else end_ns, call.started.at_ns)
         if call.failed or item.error:
             fail(span, describe.mcp_failure(item, self.policy), ended_ns)
-        span.end(ended_ns)
+        finish(span, ended_ns)
 
     def transcription(self, change: Transcribed, moment: Moment) -> Attributes:
         """Write one call of the transcription model."""
@@ -241,7 +241,7 @@ class ConversationSpans:
         if change.failed:
             failure = describe.event_failure(change.event, self.policy)
             fail(span, failure or Failure("transcription_failed", "no transcript"), end_ns)
-        span.end(end_ns)
+        finish(span, end_ns)
         return attributes
 
     def close(self, at_ns: int) -> None:
@@ -274,6 +274,11 @@ def has_children(span: Span) -> bool:
         if stamp is not None and stamp.parent_run_id == own.run_id:
             return True
     return False
+
+
+def finish(span: Span, at_ns: int) -> None:
+    """End a span, at the earliest 1 ns after its start: Jaeger warns of a span without length."""
+    span.end(max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
 
 
 def fail(span: Span, failure: Failure, at_ns: int) -> None:

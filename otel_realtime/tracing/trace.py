@@ -35,7 +35,7 @@ from otel_realtime.tracing.closing import Closing, recording_info, run_opening
 from otel_realtime.tracing.context import Activation
 from otel_realtime.tracing.metrics import metrics_for
 from otel_realtime.tracing.root import Ending, Identity, Tally
-from otel_realtime.tracing.spans import ConversationSpans
+from otel_realtime.tracing.spans import ConversationSpans, finish
 from otel_realtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class Trace:
     def make_sure(self, at_ns: int) -> None:
         """End the root if a fault or an interrupt kept ``end`` from doing it."""
         if self.root.is_recording():
-            self.root.end(max(at_ns, self.clock.start_ns))
+            finish(self.root, at_ns)
 
     def _closing(
         self,
