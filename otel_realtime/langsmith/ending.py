@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from otel_realtime.attributes import ATTACH_STATUS
 from otel_realtime.langsmith.runs import Recording, RunClosing
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,9 @@ class End:
         """Render the recording, once, and choose the file to attach."""
         render, self._render = self._render, None
         if render is not None:
-            self._choose(_rendered(render))
+            # The conversation knows why there is none; one that was to come and did not, failed.
+            why = self.closing.metadata.get(ATTACH_STATUS, "none")
+            self._choose(_rendered(render), otherwise="failed" if why == "pending" else why)
 
     def shrink(self) -> None:
         """Use the next smaller file after LangSmith found this one too large."""
