@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from otel_realtime.core.conversation import Change, ConversationState
 from otel_realtime.core.responses import Moment
+from otel_realtime.core.timeline import ItemAudio
 
 #: Where the recorded streams are when the checkout has its neighbours.
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "events"
@@ -186,6 +187,49 @@ CALL: tuple[Row, ...] = (
     ),
     received("error", error={"type": "invalid_request_error", "code": "c", "message": "no"}),
 )
+
+
+class Sounds:
+    """Audio facts as a test says them: items, when the user spoke, and the last loud moment.
+
+    Args:
+        items: what is known of each item's sound.
+        offset_ms: appended audio began so long after the start; None: it is not known.
+        loud_ms: end of the last loud user audio; None: there was none.
+    """
+
+    def __init__(
+        self, *items: ItemAudio, offset_ms: int | None = 0, loud_ms: int | None = None
+    ) -> None:
+        self._items = {item.item_id: item for item in items}
+        self._offset_ms = offset_ms
+        self._loud_ms = loud_ms
+
+    def item(self, item_id: str) -> ItemAudio | None:
+        """What was generated and heard of it."""
+        return self._items.get(item_id)
+
+    def user_time(self, audio_ms: int) -> int | None:
+        """When this millisecond of appended audio was spoken."""
+        return None if self._offset_ms is None else (audio_ms + self._offset_ms) * MS
+
+    def last_voice(self, before_t: int) -> int | None:
+        """The loud moment, if it was before."""
+        return None if self._loud_ms is None else min(self._loud_ms * MS, before_t)
+
+
+def sound(item_id: str, from_ms: int | None, heard_ms: int, **keys: Any) -> ItemAudio:
+    """What is known of an item's sound: heard whole and estimated unless said otherwise."""
+    start_ms = 0 if from_ms is None else from_ms
+    facts = {"generated_ms": heard_ms, "heard_source": "estimated", "interrupted": False, **keys}
+    return ItemAudio(
+        item_id=item_id,
+        heard_ms=heard_ms,
+        first_chunk_t=keys.pop("first_chunk_t", start_ms * MS),
+        audible_from_t=None if from_ms is None else from_ms * MS,
+        audible_until_t=(start_ms + heard_ms) * MS,
+        **{key: value for key, value in facts.items() if key != "first_chunk_t"},
+    )
 
 
 def at(t_ms: int) -> Moment:
