@@ -242,6 +242,7 @@ class Runtime:
             )
         else:
             self.finisher.flush(settings.exit_timeout_s)
+        self.deactivate_processors()  # the provider's own end must not wait a second time
 
     def after_fork(self) -> None:
         """In a fork's child: forget everything, close and send nothing."""
