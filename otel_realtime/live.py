@@ -34,11 +34,12 @@ from otel_realtime.core.conversation import (
     Transcribed,
 )
 from otel_realtime.core.discretion import Discretion
-from otel_realtime.core.payload import dump, needs_scrub
+from otel_realtime.core.payload import HIDDEN, dump, needs_scrub
 from otel_realtime.core.responses import Moment, ToolCall
 from otel_realtime.core.session import table
 from otel_realtime.core.timeline import EVENTS
 from otel_realtime.runtime import RUNTIME
+from otel_realtime.taps import AudioTaps
 from otel_realtime.tracing import parent_run
 from otel_realtime.tracing.chronicle import Chronicle, NoChronicle
 from otel_realtime.tracing.context import child_context
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from otel_realtime.recording.recorder import Recorder
     from otel_realtime.settings import Settings
     from otel_realtime.tap import Close
+    from otel_realtime.tracing.spans import OpenTool
     from otel_realtime.tracing.trace import Trace
 
 # Module names: paid for every frame.
@@ -74,7 +76,7 @@ def current_conversation() -> Conversation | None:
     return found if found is not None and not found.closed else None
 
 
-class Conversation:
+class Conversation(AudioTaps):
     """One Realtime conversation, as long as it is open.
 
     Made by ``otel_realtime.conversation(...)``, or by itself on an instrumented connection
@@ -373,6 +375,8 @@ class Conversation:
             moment = self._clock.moment()
             with self._lock:
                 call = self._known_call(call_id)
+                if arguments is not None and self._is_private(call_id):
+                    arguments = HIDDEN
                 entered = self._spans.enter_tool(call, name, arguments, moment)
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
             guard.fault("tool", error)
@@ -386,14 +390,29 @@ class Conversation:
             yield entered.span
         except BaseException as error:
             if isinstance(error, Exception):
-                entered.span.record_exception(error, timestamp=self._clock.moment().at_ns)
-                self._trace.mark_failed(entered.span, error)
+                self._tool_raised(entered.span, call_id, error)
             raise
         finally:
             parent_run.leave(previous)
             otel_context.detach(token)
+            self._leave_tool(call, entered)
+
+    def _tool_raised(self, span: Span, call_id: str | None, error: Exception) -> None:
+        try:
+            private, at_ns = self._is_private(call_id), self._clock.moment().at_ns
+            self._trace.tool_raised(span, error, at_ns, private=private)
+        except Exception as fault:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("tool", fault)
+
+    def _leave_tool(self, call: ToolCall | None, entered: OpenTool) -> None:
+        try:
             with self._lock:
                 self._spans.leave_tool(call, entered, self._clock.moment().at_ns)
+        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            guard.fault("tool", error)
+
+    def _is_private(self, call_id: str | None) -> bool:
+        return self._discretion is not None and self._discretion.is_private(call_id)
 
     def _known_call(self, call_id: str | None) -> ToolCall | None:
         if call_id is None:
@@ -492,6 +511,7 @@ class Conversation:
 
     def tick(self, now_t: int) -> None:
         """On the writer thread: write the responses whose last fact has come."""
+        RUNTIME.look_around()
         if self._closed or not self._state.unsettled:
             return
         try:
@@ -502,8 +522,9 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations
             guard.fault("settling", error)
 
-    def _settle(self, ready: list[Any]) -> None:
-        now_ns = self._clock.start_ns + self._clock.t()
+    def _settle(self, ready: list[Any], now_ns: int | None = None) -> None:
+        if now_ns is None:
+            now_ns = self._clock.start_ns + self._clock.t()
         for response in ready:
             found = self._spans.inference(response, self._state, self._recorder, now_ns)
             self._tally.add(found.sound)
@@ -558,7 +579,7 @@ class Conversation:
     def _finish(self, recorder: Recorder, ending: Ending, moment: Moment) -> None:
         """End all spans; a fault in one step does not keep the others from being taken."""
         steps: tuple[Callable[[], None], ...] = (
-            lambda: self._settle(self._state.remaining()),
+            lambda: self._settle(self._state.remaining(), moment.at_ns),
             lambda: self._spans.close(moment.at_ns),
             lambda: self._trace.end(self._state, self._tally, recorder, ending, moment),
         )

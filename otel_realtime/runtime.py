@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 
+from otel_realtime import tap
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.spool import Spool
 from otel_realtime.langsmith.stamping import (
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 
 _ROUTES: Final = 4096
+#: How often sockets are looked at that nobody may ever close.
+_LOOK_S: Final = 1.0
 
 
 class LangSmith:
@@ -86,6 +89,7 @@ class Runtime:
             weakref.WeakKeyDictionary()
         )
         self._exit_registered = False
+        self._look_next = 0.0
         self._recovers = False
         #: Root run -> where its spans go; kept a while after the close for spans that end late.
         self.routes: dict[str, LangSmith] = {}
@@ -171,6 +175,13 @@ class Runtime:
         """The conversation's spans have ended; its delivery may go on."""
         with self._lock:
             self.live.discard(conversation)
+
+    def look_around(self) -> None:
+        """On the writer thread, about every second: end conversations that the app left behind."""
+        now = time.monotonic()
+        if now >= self._look_next:
+            self._look_next = now + _LOOK_S
+            tap.end_deserted()
 
     def finished(self, stamp: TraceStamp) -> None:
         """Nothing of the conversation is left to do."""

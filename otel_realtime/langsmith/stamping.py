@@ -189,6 +189,13 @@ class StampTable:
             if stamp.trace.forgotten:
                 self._stamps.pop(span_id, None)
 
+    def discard(self, span_id: int) -> None:
+        """Let go of a span that is given up: it will not end, and nobody gets it."""
+        with self._lock:
+            stamp = self._stamps.pop(span_id, None)
+        if stamp is not None and stamp.noted and stamp.trace.note is not None:
+            stamp.trace.note("end", {"span": f"{span_id:016x}", "at": stamp.trace.start_ns})
+
     def forget(self, trace: TraceStamp) -> None:
         """Let go of a closed conversation; spans still open are kept until they end."""
         with self._lock:

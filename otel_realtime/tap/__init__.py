@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from otel_realtime.tap import sdk, websockets
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
-from otel_realtime.tap.link import harmless, release_all, tap_of
+from otel_realtime.tap.link import end_deserted, harmless, release_all, tap_of
 
-__all__ = ["Close", "Handshake", "Observer", "Sink", "attach", "install", "uninstall"]
+__all__ = [
+    "Close",
+    "Handshake",
+    "Observer",
+    "Sink",
+    "attach",
+    "end_deserted",
+    "install",
+    "uninstall",
+]
 
 _TRANSPORTS = (websockets,)
 

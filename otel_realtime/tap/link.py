@@ -15,6 +15,7 @@ there can the sink put that task's context back:
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 import weakref
@@ -115,6 +116,7 @@ class Link:
         self.reconnecting = False
         self.ended = False
         self._lock = threading.Lock()
+        _links.add(self)
 
     def end(self, close: Close) -> None:
         """Tell the sink that its connection ended, the first time only."""
@@ -126,6 +128,7 @@ class Link:
         with self._lock:
             first = not self.ended
             self.ended = True
+        _links.discard(self)
         return first
 
     def replacing(self) -> bool:
@@ -172,6 +175,10 @@ class Tap:
     def codes(self) -> tuple[int | None, str, int | None]:
         """Received close code, its reason, and sent close code."""
         raise NotImplementedError
+
+    def is_deserted(self) -> bool:
+        """Whether nobody can ever use the socket again, although nobody closed it."""
+        return False
 
     def unread(self) -> int:
         """How many frames the library holds that the app has not asked for."""
@@ -255,6 +262,12 @@ class Tap:
         self._error = None  # its traceback holds the app's frames
         self.link.end(close)
 
+    @harmless
+    def desert(self) -> None:
+        """The app left without closing: that is its way to end it, and no error."""
+        self._closed_by_client = True
+        self.end()
+
     def release(self) -> None:
         """Take the tap off; the socket is as the library made it."""
         self._cancel_watch()
@@ -281,6 +294,24 @@ def tap_of(socket: object) -> Tap | None:
     """The tap on a socket, if it has one."""
     tap = getattr(socket, _MARK, None)
     return tap if isinstance(tap, Tap) else None
+
+
+def end_deserted() -> None:
+    """End the conversations on sockets that an event loop left behind when it was closed.
+
+    A closed loop calls nobody any more, so this is asked from time to time.
+    """
+    for link in list(_links):
+        tap = link.socket
+        if tap is not None and tap.is_deserted():
+            tap.desert()
+
+
+def forget_after_fork() -> None:
+    """In a fork's child: the sockets are the parent's."""
+    global _taps_lock
+    _taps_lock = threading.Lock()
+    _links.clear()
 
 
 def release_all() -> None:
@@ -320,5 +351,9 @@ def _nothing() -> None:
     return None
 
 
+#: Links that have not ended; strong, so that none is lost with the last reference of the app's.
+_links: set[Link] = set()
 _taps: weakref.WeakSet[Tap] = weakref.WeakSet()
 _taps_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_after_fork)

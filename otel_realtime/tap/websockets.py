@@ -113,6 +113,9 @@ class AsyncTap(_WebSocketTap):
 
     asynchronous = True
 
+    def is_deserted(self) -> bool:
+        return bool(self.socket.loop.is_closed())
+
     def __init__(self, socket: Any, link: Link) -> None:
         super().__init__(socket, link)
         self._wrap()

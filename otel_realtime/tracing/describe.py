@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_realtime import attributes as names
 from otel_realtime.core.conversation import ConversationState, Transcribed
-from otel_realtime.core.events import Event
+from otel_realtime.core.events import Event, clean
 from otel_realtime.core.items import Item
 from otel_realtime.core.messages import (
     MS,
@@ -31,6 +32,8 @@ from otel_realtime.core.usage import (
 )
 
 Attributes = dict[str, Any]
+#: Characters of an error's text: a status is no place for a document.
+MESSAGE_LIMIT: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,35 @@ def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
             what = text_or_none(error.get("code")) or text_or_none(error.get("type")) or "failed"
             return Failure(what, _message(error.get("message"), policy) or what)
     return None
+
+
+def raised(error: BaseException, policy: ContentPolicy) -> tuple[Failure, str | None]:
+    """The app's exception as it may be told, and its stack trace where its words may be.
+
+    It may quote anything, so it passes the same gates as an ``error`` event of the server.
+    """
+    kind = type(error).__qualname__
+    if not policy.payloads:
+        return Failure(kind, HIDDEN), None
+    try:
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        told = {"type": kind, "message": str(error), "stacktrace": "".join(lines)}
+    except Exception:  # noqa: BLE001 - an app's exception that cannot be put into words
+        return Failure(kind, kind), None
+    stored, _ = policy.admit({"type": "error", "error": told})
+    shown_error = table(stored.get("error"))
+    message = text_or_none(shown_error.get("message")) or kind
+    trace = text_or_none(shown_error.get("stacktrace"))
+    return Failure(kind, clean(message)[:MESSAGE_LIMIT]), None if trace is None else clean(trace)
+
+
+def admitted_arguments(
+    call_id: str | None, name: str | None, arguments: str, policy: ContentPolicy
+) -> str:
+    """Arguments that the app itself gives of a tool, as they may be stored."""
+    item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+    stored, _ = policy.admit(item)
+    return text_or_none(stored.get("arguments")) or ""
 
 
 def _message(value: object, policy: ContentPolicy) -> str:

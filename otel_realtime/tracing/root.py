@@ -15,10 +15,10 @@ from otel_realtime import attributes as names
 from otel_realtime.core.conversation import ConversationState
 from otel_realtime.core.events import clean
 from otel_realtime.core.messages import transcript
-from otel_realtime.core.payload import HIDDEN, ContentPolicy, dump
+from otel_realtime.core.payload import ContentPolicy, dump
 from otel_realtime.core.responses import AudioFacts
 from otel_realtime.core.sound import SoundFacts, sound_facts
-from otel_realtime.tracing.describe import Attributes, Failure, Provider
+from otel_realtime.tracing.describe import Attributes, Failure, Provider, raised
 
 if TYPE_CHECKING:
     from otel_realtime.tap import Close, Handshake
@@ -46,8 +46,6 @@ class Identity:
 _NORMAL_CODES: Final = frozenset({1000, 1001})
 #: What libraries report for a close frame that has no code.
 NO_CODE: Final = 1005
-#: Characters of an exception's message that are kept.
-_MESSAGE_LIMIT: Final = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +76,11 @@ class Ending:
         No code at all is normal only if the app closed.
         """
         code = None if close.received_code == NO_CODE else close.received_code
-        failure = _app_failure(close.error, policy) or _close_failure(code, close)
+        reason = _reason(close.received_reason, policy)
+        failure = _app_failure(close.error, policy) or _close_failure(code, reason, close)
         return cls(
             code=code,
-            reason=clean(close.received_reason),
+            reason=reason,
             by_client=close.by_client,
             failure=failure,
         )
@@ -103,22 +102,24 @@ class Ending:
 def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure | None:
     if error is None or not isinstance(error, Exception):
         return None  # cancellation, an interrupt, a closed generator: not errors
-    kind = type(error).__qualname__
-    try:
-        text = clean(str(error))[:_MESSAGE_LIMIT] if policy.payloads else HIDDEN
-    except Exception:  # noqa: BLE001 - an app's exception that cannot be put into words
-        text = kind
-    return Failure(kind, text or kind)
+    return raised(error, policy)[0]
 
 
-def _close_failure(code: int | None, close: Close) -> Failure | None:
+def _reason(text: str, policy: ContentPolicy) -> str:
+    """A close frame's reason: with content hidden only if it is one word, not a sentence."""
+    stored, _ = policy.admit({"type": "close", "reason": clean(text)})
+    reason = (stored if policy.payloads else policy.hidden(stored)).get("reason")
+    return reason if isinstance(reason, str) else ""
+
+
+def _close_failure(code: int | None, reason: str, close: Close) -> Failure | None:
     if code in _NORMAL_CODES or (code is None and close.by_client):
         return None
     if code is None:
         return Failure("connection_lost", "the connection was lost without a close frame")
     who = "connection was" if close.by_client else "server"
-    reason = f": {clean(close.received_reason)}" if close.received_reason else ""
-    return Failure(f"websocket_{code}", f"the {who} closed with code {code}{reason}")
+    why = f": {reason}" if reason else ""
+    return Failure(f"websocket_{code}", f"the {who} closed with code {code}{why}")
 
 
 @dataclass(slots=True)

@@ -71,6 +71,8 @@ class ConversationSpans:
         self.current: Span | None = None
         self._announced: dict[str, Context] = {}
         self._tools: dict[str, OpenTool] = {}
+        #: ``call.tool()`` blocks that have not ended.
+        self._blocks: dict[int, OpenTool] = {}
         self._turn = 0
         self.dropped = 0
 
@@ -167,19 +169,29 @@ class ConversationSpans:
         turn = self._turn
         if call is not None:
             turn = call.turn or turn
-            name, arguments = name or call.name, call.arguments if arguments is None else arguments
+            name = name or call.name
+        if arguments is not None:
+            arguments = describe.admitted_arguments(call_id, name, arguments, self.policy)
+        elif call is not None:
+            arguments = call.arguments
         waiting = self._tools.get(call_id) if call_id else None
         if waiting is not None and not waiting.block and has_children(waiting.span):
             waiting.block = True
+            self._blocks[id(waiting)] = waiting
             return waiting  # spans hang under it already: it cannot start later than they do
         span = self._tool_span(call_id, name or "", arguments, moment, turn)
         entered = OpenTool(span, moment, block=True)
+        self._blocks[id(entered)] = entered
         if call_id:
-            self._tools[call_id] = entered  # the waiting span, never ended, is never exported
+            self._tools[call_id] = entered
+            if waiting is not None and not waiting.block:  # never ended, it is never exported
+                TABLE.discard(waiting.span.get_span_context().span_id)
         return entered
 
     def leave_tool(self, call: ToolCall | None, entered: OpenTool, at_ns: int) -> None:
         """The block ended. The span waits for the result, unless none can come."""
+        if self._blocks.pop(id(entered), None) is None:
+            return  # it ended with the conversation
         entered.exit_ns = max(at_ns, entered.started.at_ns)
         if call is None or self._tools.get(call.id) is not entered:
             finish(entered.span, entered.exit_ns)
@@ -195,7 +207,11 @@ class ConversationSpans:
             if entered.exit_ns is None and not entered.answered:
                 fail(entered.span, NOT_ANSWERED, max(at_ns, entered.started.at_ns))
             finish(entered.span, entered.exit_ns or at_ns)
+        for block in self._blocks.values():
+            if block.span.is_recording():
+                finish(block.span, at_ns)
         self._tools.clear()
+        self._blocks.clear()
 
     # -- model calls -------------------------------------------------------------------------------
 
@@ -250,11 +266,11 @@ class ConversationSpans:
         self._end_tools(at_ns)
         self._announced.clear()
 
-
     def drop(self) -> None:
         """In a fork's child: let go of everything that is open, without ending it."""
         self.current = None
         self._tools.clear()
+        self._blocks.clear()
         self._announced.clear()
 
 
@@ -281,12 +297,11 @@ def finish(span: Span, at_ns: int) -> None:
     span.end(max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
 
 
-def fail(span: Span, failure: Failure, at_ns: int) -> None:
+def fail(span: Span, failure: Failure, at_ns: int, stacktrace: str | None = None) -> None:
     """Mark a span as failed; LangSmith reads only the ``exception`` event."""
+    said = {"exception.type": failure.type, "exception.message": failure.message}
+    if stacktrace is not None:
+        said["exception.stacktrace"] = stacktrace
     span.set_attribute(names.ERROR_TYPE, failure.type)
     span.set_status(Status(StatusCode.ERROR, failure.message))
-    span.add_event(
-        "exception",
-        {"exception.type": failure.type, "exception.message": failure.message},
-        timestamp=at_ns,
-    )
+    span.add_event("exception", said, timestamp=at_ns)

@@ -10,6 +10,7 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import translate
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -33,9 +34,10 @@ from otel_realtime.settings import Settings
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import Closing, recording_info, run_opening
 from otel_realtime.tracing.context import Activation
+from otel_realtime.tracing.describe import raised
 from otel_realtime.tracing.metrics import metrics_for
 from otel_realtime.tracing.root import Ending, Identity, Tally
-from otel_realtime.tracing.spans import ConversationSpans, finish
+from otel_realtime.tracing.spans import ConversationSpans, fail, finish
 from otel_realtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -257,11 +259,13 @@ class Trace:
             said = message % arguments if arguments else message
             logger.warning("conversation %s: %s", self.identity.thread_id, said)
 
-    def mark_failed(self, span: Span, error: Exception) -> None:
-        """An app's tool raised."""
-        kind = type(error).__qualname__
-        span.set_attribute(names.ERROR_TYPE, kind)
-        span.set_status(trace_api.Status(trace_api.StatusCode.ERROR, kind))
+    def tool_raised(self, span: Span, error: Exception, at_ns: int, *, private: bool) -> None:
+        """An app's tool raised; ``private``: nothing of its words may be told."""
+        if not span.is_recording():
+            return
+        policy = self.policy if not private else replace(self.policy, inputs=False, outputs=False)
+        failure, stacktrace = raised(error, policy)
+        fail(span, failure, at_ns, stacktrace)
 
     # -- the end -------------------------------------------------------------------------------------
 
