@@ -102,7 +102,10 @@ class Activation:
         """The context without our keys; None while a span of the app's is open in it."""
         if current is frame.attached:
             base = frame.base
-        else:
+            if not frame.left:
+                frame.left = True
+                self.attached -= 1
+        else:  # what the app attached since can bring ours back when it detaches: it still counts
             span = trace.get_current_span(current)
             if span is not frame.span and span.is_recording():
                 return None
@@ -115,7 +118,4 @@ class Activation:
             else:
                 parent_runs.leave(frame.parent_run)
             frame.parent_run = None
-        if not frame.left:  # an app that detaches late can bring back what was left before
-            frame.left = True
-            self.attached -= 1
         return base
