@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from otel_realtime.demo.server import ScriptedServer
+from otel_realtime.sandbox import Sandbox
 from tests.e2e.binaries import COLLECTOR, JAEGER, Binary
+from tests.support import talking
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import Collector, Jaeger
+from tests.support.voice_process import VoiceProcess
 
 MISSING = (
     "no real Collector or Jaeger here: `make collector-binaries` builds both (Go 1.26, 7 minutes)"
@@ -97,3 +101,78 @@ def topology(
             JAEGER_OTLP_ENDPOINT=jaeger.otlp,
         ) as collector:
             yield Topology(collector, recorder, jaeger)
+
+
+KEY = "lsv2_pt_test"
+
+
+@dataclass(frozen=True)
+class Places:
+    """A Collector with the sandbox and Jaeger behind it, and a Realtime server to talk to."""
+
+    collector: Collector
+    sandbox: Sandbox
+    jaeger: Jaeger
+    server: ScriptedServer
+
+    def key(self) -> dict[str, str]:
+        """The variables of a process that has LangSmith's key, and the address that goes with it."""
+        return {
+            "LANGSMITH_ENDPOINT": self.sandbox.url,
+            "LANGSMITH_API_KEY": KEY,
+            "LANGSMITH_PROJECT": "calls",
+        }
+
+    def otlp(self, protocol: str = "http/protobuf") -> dict[str, str]:
+        """The variables of a process that exports to the Collector."""
+        grpc = protocol == "grpc"
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.collector.grpc}"
+            if grpc
+            else self.collector.http,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        }
+
+    def sent_to_langsmith(self) -> float:
+        """How many spans the Collector has sent to LangSmith so far."""
+        return self.collector.own_metric("otelcol_exporter_sent_spans", "otlp_http/langsmith")
+
+
+@pytest.fixture
+def places(
+    start_collector: StartCollector, jaeger: Jaeger, process: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Places]:
+    """Everything an app may send to, empty."""
+    with (
+        Sandbox(tmp_path / "sandbox") as sandbox,
+        ScriptedServer(talking.WEATHER_CALL, speed=talking.SPEED) as server,
+    ):
+        collector = start_collector(
+            "config.yaml",
+            "config.jaeger.yaml",
+            LANGSMITH_API_KEY=KEY,
+            LANGSMITH_PROJECT="calls",
+            LANGSMITH_OTLP_ENDPOINT=f"{sandbox.url}/otel",
+            JAEGER_OTLP_ENDPOINT=jaeger.otlp,
+        )
+        yield Places(collector, sandbox, jaeger, server)
+        collector.process.stop()
+
+
+StartApp = Callable[..., VoiceProcess]
+
+
+@pytest.fixture
+def start_app(places: Places, tmp_path: Path) -> Iterator[StartApp]:
+    """Start apps by ``start_app("--calls", "3", **variables)``; all end with the test."""
+    started: list[VoiceProcess] = []
+
+    def start(*arguments: str, **env: str) -> VoiceProcess:
+        folder = tmp_path / f"app-{len(started)}"
+        app = VoiceProcess(folder, places.server.url, *arguments, env=env)
+        started.append(app)
+        return app.__enter__()
+
+    yield start
+    for app in started:
+        app.__exit__()

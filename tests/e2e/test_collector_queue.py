@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import cycle
 
 import pytest
-import requests
 
 from tests.e2e.conftest import StartCollector
+from tests.support.balancer import RoundRobin
 from tests.support.handmade import Trace, conversation, send_http
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import Collector, Jaeger
@@ -138,39 +135,6 @@ def test_without_a_key_the_jaeger_only_overlay_sends_langsmith_nothing(
     assert {"off: started without LANGSMITH_API_KEY, traces go to Jaeger only"} == {
         line["langsmith"] for line in lines
     }
-
-
-class RoundRobin:
-    """The most trivial of balancers: one request to each Collector in turn."""
-
-    def __init__(self, targets: list[str]) -> None:
-        turn = cycle(targets)
-        lock = threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                with lock:
-                    target = next(turn)
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                kind = {"Content-Type": self.headers["Content-Type"]}
-                answer = requests.post(target + self.path, data=body, headers=kind, timeout=10)
-                self.send_response(answer.status_code)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep the test's output quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> RoundRobin:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def test_two_collectors_behind_a_round_robin_are_as_good_as_one(

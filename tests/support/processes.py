@@ -145,11 +145,17 @@ class Collector:
         """End it by SIGKILL."""
         self.process.kill()
 
-    def own_metric(self, name: str) -> float:
-        """The sum of one of its own metrics over all label sets; 0 while it has none."""
+    def own_metric(self, name: str, exporter: str = "") -> float:
+        """The sum of one of its own metrics over all label sets, or those of one exporter.
+
+        Counters have ``_total`` appended by their reader's default or not; both are found. 0 while
+        there is none.
+        """
         text = requests.get(self.own_metrics_url, timeout=5).text
-        rows = (line for line in text.splitlines() if line.startswith((name + "{", name + " ")))
-        return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
+        starts = tuple(name + end for end in ("{", " ", "_total{", "_total "))
+        rows = [line for line in text.splitlines() if line.startswith(starts)]
+        wanted = [row for row in rows if not exporter or f'exporter="{exporter}"' in row]
+        return sum(float(row.rsplit(" ", 1)[1]) for row in wanted)
 
 
 class Jaeger:
