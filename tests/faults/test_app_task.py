@@ -7,25 +7,23 @@ import gc
 import itertools
 import json
 import threading
-import time
 import tracemalloc
 from collections.abc import Coroutine, Generator, Iterator
-from contextlib import contextmanager
 from types import coroutine
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from opentelemetry import context as otel_context
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
 import otel_realtime
 from otel_realtime.langsmith import stamping
 from otel_realtime.runtime import RUNTIME
-from otel_realtime.sandbox import Sandbox
-from otel_realtime.settings import Settings
 from tests.support.fault_server import HALF_A_TURN, HELLO, FaultServer, Peer, open_files
+from tests.support.isolation import langsmith_variables
+from tests.support.langsmith_server import LangSmithServer
 from tests.support.traces import Traces, facts
 from tests.support.waiting import wait_for
 
@@ -288,22 +286,6 @@ def test_app_closes_again_and_again(traces: Traces) -> None:
     check_whole(traces)
 
 
-@contextmanager
-def _no_exports(settings: Settings) -> Iterator[TracerProvider]:
-    provider = TracerProvider(shutdown_on_exit=False)
-    otel_realtime.instrument(tracer_provider=provider, settings=settings)
-    yield provider
-
-
-def _ended(provider: TracerProvider) -> list[ReadableSpan]:
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    memory = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    return list(memory.get_finished_spans())
-
-
 async def _some_calls(url: str, count: int) -> None:
     async def one(client: AsyncOpenAI) -> None:
         async with connect(client) as connection:
@@ -322,21 +304,23 @@ def _hello(peer: Peer) -> None:
     peer.silent()
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.soak)])
-def test_nothing_leaks(count: int, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("count", [80, pytest.param(1000, marks=pytest.mark.soak)])
+def test_nothing_leaks(count: int, process: pytest.MonkeyPatch) -> None:
     """Conversation after conversation, all delivered: no task, thread, file, stamp or memory is left."""
-    with _no_exports(Settings()), FaultServer(_hello) as server:
+    with LangSmithServer() as langsmith, FaultServer(_hello) as server:
+        for name, value in langsmith_variables(langsmith.url).items():
+            process.setenv(name, value)
+        otel_realtime.instrument(tracer_provider=TracerProvider(shutdown_on_exit=False))
         asyncio.run(_some_calls(server.url, 20))
-        assert otel_realtime.flush(20)
+        _settled_memory(langsmith)
         server.wait_until_quiet()
-        gc.collect()
         threads, files = threading.active_count(), open_files()
         tracemalloc.start()
         try:
             asyncio.run(_some_calls(server.url, count // 2))
-            first = _settled_memory()
+            first = _settled_memory(langsmith)
             asyncio.run(_some_calls(server.url, count // 2))
-            second = _settled_memory()
+            second = _settled_memory(langsmith)
         finally:
             tracemalloc.stop()
         server.wait_until_quiet()
@@ -347,11 +331,10 @@ def test_nothing_leaks(count: int, sandbox: Sandbox) -> None:
     assert (second - first) / (count // 2) < 4000
 
 
-def _settled_memory() -> int:
+def _settled_memory(langsmith: LangSmithServer) -> int:
     assert otel_realtime.flush(30)
-    deadline = time.monotonic() + 5
-    while len(stamping.TABLE) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: not len(stamping.TABLE), "end of the deliveries", timeout_s=5)
+    langsmith.requests.clear()
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
