@@ -1,0 +1,64 @@
+"""What the recovery tests share: conversations whose folder outlives them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import otel_realtime
+from otel_realtime.runtime import RUNTIME
+from tests.recovery.victim import Caller
+from tests.support import isolation
+from tests.support.isolation import langsmith_variables
+from tests.support.traces import Traces
+
+NOWHERE = "http://127.0.0.1:9"
+DEAD = "0" * 31 + "1"
+"""The instance id of a process that never was."""
+
+
+@pytest.fixture
+def away(process: pytest.MonkeyPatch) -> None:
+    """The variables name a LangSmith that does not answer."""
+    for name, value in langsmith_variables(NOWHERE).items():
+        process.setenv(name, value)
+    process.setenv("OTEL_REALTIME_RECOVER_ON_START", "false")
+    process.setattr(isolation, "_LEFT_S", 0.1)  # there is nobody to wait for at the end
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Callable[[otel_realtime.Conversation], Path]:
+    """Copies a conversation's folder, as a dead process would have left it."""
+
+    def take(call: otel_realtime.Conversation) -> Path:
+        recorder = call._recorder
+        assert recorder is not None
+        assert recorder.settle(5)
+        assert recorder.folder is not None
+        name = DEAD + recorder.folder.name[len(DEAD) :]
+        copy = tmp_path / "left" / "conversations" / name
+        shutil.copytree(recorder.folder, copy)
+        return copy
+
+    return take
+
+
+def one_turn(traces: Traces, **given: object) -> otel_realtime.Conversation:
+    """A conversation with one turn behind it, still open."""
+    call = otel_realtime.conversation(
+        tracer_provider=traces.provider,
+        **given,  # type: ignore[arg-type]
+    ).__enter__()
+    caller = Caller(call)
+    caller.begin()
+    caller.turn()
+    return call
+
+
+def end(call: otel_realtime.Conversation) -> None:
+    """Close it and wait until its end is known."""
+    call.close()
+    assert RUNTIME.finisher.flush(10)

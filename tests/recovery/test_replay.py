@@ -1,0 +1,165 @@
+"""A journal says all there is to say, and a part of it says a part."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+
+import otel_realtime
+from otel_realtime.errors import RecordingError
+from otel_realtime.langsmith.runs import RunClosing, RunOpening
+from otel_realtime.recording.render import render
+from otel_realtime.recovery.rebuild import rebuild
+from otel_realtime.recovery.replay import replay
+from tests.recovery.conftest import end, one_turn
+from tests.support.traces import Traces, outline
+
+Snapshot = Callable[[otel_realtime.Conversation], Path]
+pytestmark = pytest.mark.usefixtures("away")
+
+
+def told(call: otel_realtime.Conversation) -> tuple[RunOpening, RunClosing]:
+    """What the live process wants to tell LangSmith of a conversation that is over."""
+    delivery = call._trace.delivery
+    assert delivery is not None
+    assert delivery._end is not None
+    return delivery.opening, delivery._end.closing
+
+
+def test_the_root_ends_as_the_live_process_would_have_ended_it(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """Inputs, outputs, metadata, times and numbers of a finished call come out the same."""
+    call = one_turn(traces, thread_id="thread-7", metadata={"tier": "gold"}, tags=["a"])
+    call.set_metadata(seat=4)
+    call.add_tags("b")
+    call.received("no event at all")
+    end(call)
+    opening, closing = told(call)
+    rebuilt = rebuild(replay(snapshot(call)), marked=True)
+    assert closing == rebuilt.closing
+    assert opening.run_id == rebuilt.opening.run_id
+    assert opening.dotted_order == rebuilt.opening.dotted_order
+    assert [] == rebuilt.below
+
+
+def test_the_apps_own_times_are_kept(traces: Traces, snapshot: Snapshot) -> None:
+    """A conversation of the past is recovered in the past."""
+    start_ns = 1_700_000_000 * 10**9
+    call = otel_realtime.conversation(tracer_provider=traces.provider).__enter__()
+    for step, kind in enumerate(("session.created", "rate_limits.updated")):
+        call.received({"type": kind}, at_ns=start_ns + step * 10**9)
+    folder = snapshot(call)
+    end(call)
+    opening, closing = told(call)
+    rebuilt = rebuild(replay(folder), marked=True)
+    assert (start_ns, opening.dotted_order) == (
+        rebuilt.opening.start_ns,
+        rebuilt.opening.dotted_order,
+    )
+    assert (start_ns + 10**9) // 1000 == rebuilt.closing.end_ns // 1000
+    assert closing.end_ns // 1000 == rebuilt.closing.end_ns // 1000
+    assert 2 == rebuilt.closing.metadata["event_count"]
+
+
+def test_the_open_event_is_as_it_would_have_been(traces: Traces, snapshot: Snapshot) -> None:
+    """The event that was being handled has its id, place, payload and numbers."""
+    call = one_turn(traces)
+    call.received({"type": "rate_limits.updated", "event_id": "event_9", "rate_limits": []})
+    folder = snapshot(call)
+    end(call)
+    live = next(span for span in traces.named("rate_limits.updated"))
+    again = next(s for s, _ in rebuild(replay(folder), marked=True).below if s.name == live.name)
+    assert identity(live) == identity(again)
+    assert shown(live) == shown(again)
+
+
+def shown(span: ReadableSpan) -> dict[str, Any]:
+    """Its attributes, the payload as the JSON it is."""
+    found = dict(span.attributes or {})
+    return {**found, "gen_ai.prompt": json.loads(str(found["gen_ai.prompt"]))}
+
+
+def identity(span: ReadableSpan) -> tuple[object, ...]:
+    """Which span it is, and where."""
+    context, parent = span.get_span_context(), span.parent
+    assert context is not None
+    above = parent.span_id if parent is not None else None
+    return span.name, context.trace_id, context.span_id, above, span.start_time, span.kind
+
+
+def test_an_apps_open_span_is_there_so_that_its_children_have_a_parent(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """A span of the app's that was open in a tool is rebuilt, with an error."""
+    call = one_turn(traces)
+    call.received({"type": "rate_limits.updated"})
+    with call.tool(name="search"), traces.tracer.start_as_current_span("query") as query:
+        folder = snapshot(call)
+        assert query.is_recording()
+    end(call)
+    below = [span for span, _ in rebuild(replay(folder), marked=True).below]
+    lines = outline([*below, rebuild(replay(folder), marked=True).root])
+    assert "    execute_tool search" in lines
+    assert "      query" in lines
+    errors = {span.name: span.status.description for span in below if not span.status.is_ok}
+    assert {"execute_tool search", "query"} <= errors.keys()
+
+
+def test_a_recovery_makes_the_same_spans_each_time(traces: Traces, snapshot: Snapshot) -> None:
+    """What was not settled gets the same ids in a second recovery."""
+    call = one_turn(traces)
+    call.received({"type": "response.created", "response": {"id": "resp_9"}})
+    folder = snapshot(call)
+    end(call)
+    first, second = (rebuild(replay(folder), marked=True).below for _ in range(2))
+    assert [identity(span) for span, _ in first] == [identity(span) for span, _ in second]
+    assert "chat gpt-realtime" in {span.name for span, _ in first}
+
+
+def test_a_journal_cut_anywhere(traces: Traces, snapshot: Snapshot, tmp_path: Path) -> None:
+    """Whatever prefix of journal and sources is left, it makes a root, spans and a recording."""
+    call = one_turn(traces)
+    folder = snapshot(call)
+    end(call)
+    journal = (folder / "journal.jsonl").read_bytes()
+    header = journal.index(b"\n")
+    chance = random.Random(7)
+    cuts = [0, header - 1, header, *(chance.randrange(header, len(journal)) for _ in range(40))]
+    for number, cut in enumerate(cuts):
+        part = tmp_path / f"cut{number}"
+        shutil.copytree(folder, part)
+        (part / "journal.jsonl").write_bytes(journal[:cut])
+        if number % 2:
+            for source in part.glob("*.raw"):
+                sound = source.read_bytes()
+                source.write_bytes(sound[: chance.randrange(len(sound))])
+        if cut < header:
+            with pytest.raises(RecordingError):
+                replay(part)
+            continue
+        rebuilt = rebuild(replay(part), marked=True)
+        assert rebuilt.closing.error == "the process died while the conversation was open"
+        assert call.trace_id == f"{rebuilt.root.context.trace_id:032x}"
+        assert render(part, part / "out.wav").frames >= 0
+
+
+def test_a_journal_of_nonsense_is_survived(traces: Traces, snapshot: Snapshot) -> None:
+    """Records that make no sense are left out, the others count."""
+    call = one_turn(traces)
+    folder = snapshot(call)
+    end(call)
+    with (folder / "journal.jsonl").open("ab") as journal:
+        for line in (
+            b'["event",5,{"at":1}]', b'["event",5,[]]', b'["user",5,"x",null]', b'["agent",5]',
+            b'["span",5,{"span":"zz"}]', b'["unknown",5,1]', b"\xff\xfe", b'["settled",5,{"ids":7}]',
+        ):  # fmt: skip
+            journal.write(line + b"\n")
+    assert rebuild(replay(folder), marked=True).closing.metadata["tool_calls"] == 1

@@ -1,0 +1,193 @@
+"""What recovery does with each thing it finds, where to it delivers, and when it starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import otel_realtime
+from otel_realtime import cli
+from otel_realtime.attributes import ROOT_MARKER
+from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.langsmith.exporter import DirectExporter
+from otel_realtime.langsmith.spool import SPOOL, Spool
+from otel_realtime.recording import owner
+from otel_realtime.recovery.sweep import recover
+from otel_realtime.sandbox import Sandbox
+from otel_realtime.settings import Settings
+from tests.langsmith.conftest import QUICK, make_rig
+from tests.recovery.conftest import DEAD, NOWHERE, end, one_turn
+from tests.support.isolation import langsmith_variables
+from tests.support.langsmith_server import LangSmithServer, Reply, attributes
+from tests.support.traces import Traces
+from tests.support.victims import files_below
+from tests.support.waiting import wait_for
+
+Snapshot = Callable[[otel_realtime.Conversation], Path]
+
+
+@pytest.fixture
+def left(away: None, traces: Traces, snapshot: Snapshot, tmp_path: Path) -> Path:
+    """A state directory with one conversation that was killed after its first turn."""
+    call = one_turn(traces)
+    call.received({"type": "rate_limits.updated", "rate_limits": []})
+    snapshot(call)
+    end(call)
+    return tmp_path / "left"
+
+
+def move(state: Path, url: str) -> None:
+    """Let what stands there be meant for this LangSmith."""
+    for path in files_below(state):
+        if path.suffix in (".jsonl", ".spans"):
+            path.write_bytes(path.read_bytes().replace(NOWHERE.encode(), url.encode()))
+
+
+def at(server: LangSmithServer, state: Path, process: pytest.MonkeyPatch) -> Settings:
+    """This process delivers to a server, and what is left is meant for it."""
+    for name, value in langsmith_variables(server.url).items():
+        process.setenv(name, value)
+    move(state, server.url)
+    return Settings(state_dir=state)
+
+
+def test_other_destinations_get_what_was_open_too(left: Path, process: pytest.MonkeyPatch) -> None:
+    """The OTLP endpoint of the environment gets the open spans and the root, marked, once."""
+    with LangSmithServer() as langsmith, LangSmithServer() as jaeger:
+        settings = at(langsmith, left, process)
+        process.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.url)
+        process.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+        langsmith.judge = lambda r: Reply(400) if r.path.endswith("/runs/multipart") else None
+        assert not recover(settings, timeout_s=10).complete
+        sent = [span for r in jaeger.requests for span in r.spans()]
+        assert {"realtime_session", "rate_limits.updated"} <= {span.name for span in sent}
+        root = next(span for span in sent if span.name == "realtime_session")
+        assert "runs_api" == attributes(root)[ROOT_MARKER]
+        assert "process_died" == attributes(root)["error.type"]
+        assert "realtime_session" not in {span.name for span in langsmith.spans()}
+        before = len(langsmith.spans())
+        langsmith.judge = lambda _: None
+        assert recover(settings, timeout_s=10).complete
+        assert 1 == len(jaeger.requests)
+        assert before == len(langsmith.spans())
+    assert [] == files_below(left)
+
+
+def test_langsmith_away_leaves_everything(left: Path) -> None:
+    """Recovery is bounded in time and deletes nothing that was not accepted."""
+    before = {path.name for path in files_below(left)}
+    report = recover(Settings(state_dir=left), timeout_s=0.5)
+    assert (1, False) == (report.left, report.complete)
+    assert before <= {path.name for path in files_below(left)}
+
+
+def test_a_refused_key_leaves_everything(left: Path, process: pytest.MonkeyPatch) -> None:
+    """The wrong key is named, and the right one delivers all of it later."""
+    with LangSmithServer() as server:
+        settings = at(server, left, process)
+        server.judge = lambda _: Reply(401)
+        report = recover(settings, timeout_s=10)
+        assert "LANGSMITH_API_KEY" in report.conversations[0]["what"]
+        server.judge = lambda _: None
+        assert recover(settings, timeout_s=10).complete
+    assert [] == files_below(left)
+
+
+def test_a_call_in_a_journal_without_a_header_is_nothing(tmp_path: Path) -> None:
+    """Before the first line stands, LangSmith has heard of nothing: the folder just goes."""
+    folder = tmp_path / owner.CONVERSATIONS / f"{DEAD}-x"
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").write_text('["open",0,{"trace_id":"0')
+    assert recover(Settings(state_dir=tmp_path), timeout_s=1).complete
+    assert not folder.exists()
+
+
+def test_the_recording_goes_to_where_the_app_wanted_it(
+    away: None,
+    process: pytest.MonkeyPatch,
+    traces: Traces,
+    snapshot: Snapshot,
+    tmp_path: Path,
+) -> None:
+    """``recordings_dir`` gets the WAV, with or without LangSmith."""
+    wanted = tmp_path / "wavs"
+    process.setenv("OTEL_REALTIME_LANGSMITH", "off")
+    call = one_turn(traces, settings=otel_realtime.Settings(recordings_dir=str(wanted)))
+    snapshot(call)
+    end(call)
+    shutil.rmtree(wanted, ignore_errors=True)
+    assert recover(Settings(state_dir=tmp_path / "left"), timeout_s=10).complete
+    assert [call.thread_id] == [path.name[: len(call.thread_id)] for path in wanted.iterdir()]
+
+
+def test_spans_in_the_spool_are_sent(process: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Batches of a dead process go to their project; torn and foreign files cost no other."""
+    with LangSmithServer() as server:
+        config = LangSmithConfig(api_url=NOWHERE, api_key="k", project="voice")
+        rig = make_rig()
+        exporter = DirectExporter(config, spool=Spool(tmp_path, config), backoff=QUICK)
+        rig.processor.outlet = exporter
+        rig.child(rig.ours, "a", rig.root()).end()
+        assert not exporter.shutdown(0.2)
+        (tmp_path / SPOOL / owner.instance_id()).rename(tmp_path / SPOOL / DEAD)
+        (tmp_path / SPOOL / DEAD / "0.part").write_bytes(b"torn")
+        (tmp_path / SPOOL / DEAD / "1.spans").write_bytes(b"foreign")
+        (tmp_path / SPOOL / DEAD / "2.spans").write_bytes(b'{"api_url":"x"}\nforeign')
+        report = recover(at(server, tmp_path, process), timeout_s=10)
+        assert (True, 1) == (report.complete, report.spans)
+        [request] = server.traces()
+        assert ("voice", ["a"]) == (
+            request.headers["langsmith-project"],
+            [span.name for span in request.spans()],
+        )
+    assert [] == files_below(tmp_path / SPOOL)
+
+
+def test_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says so and is content, on a directory that is not there too."""
+    for state in (tmp_path, tmp_path / "none"):
+        assert 0 == cli.main(["recover", "--state-dir", str(state)])
+        assert f"nothing to recover in {state}\n" == capsys.readouterr().out
+
+
+def test_progress_is_told(
+    left: Path, process: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for each conversation, and a sum; with ``--json`` the report alone on stdout."""
+    with LangSmithServer() as server:
+        at(server, left, process)
+        server.judge = lambda _: Reply(401)
+        assert 1 == cli.main(["recover", "--state-dir", str(left), "--json"])
+        told = capsys.readouterr()
+        report: dict[str, Any] = json.loads(told.out)
+        assert (1, 0) == (report["left"], report["delivered"])
+        assert "left" in told.err
+        server.judge = lambda _: None
+        assert 0 == cli.main(["recover", "--state-dir", str(left)])
+    *_, line, last = capsys.readouterr().out.splitlines()
+    assert "recording: attached" in line
+    assert "1 conversations and 0 spans delivered, 0 and 0 left" == last
+
+
+def test_the_next_start_recovers_in_the_background(
+    left: Path, process: pytest.MonkeyPatch, sandbox: Sandbox, traces: Traces
+) -> None:
+    """The first conversation of a process sets it off; the app notices nothing."""
+    move(left, sandbox.url)
+    process.setenv("OTEL_REALTIME_STATE_DIR", str(left))
+    process.setenv("OTEL_REALTIME_RECOVER_ON_START", "true")
+    from otel_realtime.runtime import RUNTIME
+
+    RUNTIME._recovers = False
+    with otel_realtime.conversation(tracer_provider=traces.provider) as call:
+        call.received({"type": "session.created", "session": {}})
+        wait_for(lambda: len(sandbox.conversations()) == 2, "recovered conversation")
+        wait_for(
+            lambda: {"pending", "error"} == {one["status"] for one in sandbox.conversations()},
+            "the dead one's end",
+        )
