@@ -1,0 +1,246 @@
+"""Metrics of conversations, as a reader of the app's meter provider sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from otel_realtime.core.payload import ContentPolicy
+from otel_realtime.tracing import describe
+from otel_realtime.tracing.describe import Provider
+from otel_realtime.tracing.metrics import Metrics, metrics_for, partition
+from tests.support.streams import CALL, Row, Sounds, at, bounded, created, done, feed, sound
+
+BASE = {"gen_ai.provider.name": "openai"}
+CHAT = {**BASE, "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-realtime"}
+Point = tuple[dict[str, Any], float]
+
+
+class Meter:
+    """A meter provider of the app's, with a reader that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self._reader = InMemoryMetricReader()
+        self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
+        self.metrics: Metrics = metrics_for(self.provider, "openai", on=True)
+
+    def read(self) -> dict[str, tuple[str, list[Point]]]:
+        """Name -> unit and points (attributes, sum or value); none without any."""
+        data = self._reader.get_metrics_data()
+        found: dict[str, tuple[str, list[Point]]] = {}
+        for resource in data.resource_metrics if data else ():
+            for scope in resource.scope_metrics:
+                assert "otel_realtime" == scope.scope.name
+                for metric in scope.metrics:
+                    points = [_point(point) for point in metric.data.data_points]
+                    found[metric.name] = metric.unit or "", points
+        return found
+
+
+def _point(point: Any) -> Point:
+    measured = point.value if hasattr(point, "value") else point.sum
+    return dict(point.attributes or {}), round(float(measured), 6)
+
+
+@pytest.fixture
+def meter() -> Meter:
+    """The app's metrics."""
+    return Meter()
+
+
+def settle(
+    meter: Meter, rows: tuple[Row, ...], response_id: str, audio: Sounds | None = None
+) -> None:
+    """Report one response of these rows."""
+    state, _ = feed(rows)
+    response = state.responses[response_id]
+    policy, provider = ContentPolicy(), Provider()
+    found = describe.inference(response, state, audio, policy, provider, 4096)
+    meter.metrics.inference(response, found)
+
+
+def test_a_spoken_answer(meter: Meter) -> None:
+    """Duration, first chunk, tokens by type and modality, cached tokens, an interruption."""
+    audio = Sounds(
+        sound("item_5", 1500, 500, generated_ms=900, first_chunk_t=450_000_000, interrupted=True)
+    )
+    settle(meter, CALL, "resp_2", audio)
+    tokens = [
+        ({**CHAT, "gen_ai.token.type": kind, "gen_ai.token.modality": modality}, count)
+        for kind, modality, count in (
+            ("input", "audio", 4),
+            ("input", "text", 3),
+            ("output", "audio", 4),
+            ("output", "text", 1),
+        )
+    ]
+    assert {
+        "gen_ai.client.operation.duration": ("s", [(CHAT, 0.03)]),
+        "gen_ai.client.operation.time_to_first_chunk": ("s", [(CHAT, 0.28)]),
+        "gen_ai.client.token.usage": ("{token}", tokens),
+        "otel_realtime.token.cached": ("{token}", [(CHAT, 2.0)]),
+        "otel_realtime.interruptions": ("{response}", [(CHAT, 1.0)]),
+    } == meter.read()
+
+
+def test_how_long_the_caller_waited(meter: Meter) -> None:
+    """In seconds, like every duration."""
+    state, _ = feed(CALL)
+    response = state.responses["resp_2"]
+    response.inputs.insert(0, "item_1")
+    audio = Sounds(sound("item_5", 1500, 500), loud_ms=600)
+    found = describe.inference(response, state, audio, ContentPolicy(), Provider(), 4096)
+    meter.metrics.inference(response, found)
+    unit, points = meter.read()["otel_realtime.voice_to_voice"]
+    ((labels, seconds),) = points
+    assert ("s", CHAT) == (unit, labels)
+    assert found.sound.voice_to_voice_ms == round(seconds * 1000)
+
+
+def test_a_failed_response_says_why(meter: Meter) -> None:
+    """By ``error.type``, a code of the server's."""
+    details = {"error": {"code": "server_error", "message": "no"}}
+    rows = created("r", model="m"), done("r", status="failed", status_details=details, usage=None)
+    settle(meter, rows, "r")
+    labels = {**CHAT, "gen_ai.request.model": "m", "error.type": "server_error"}
+    expected = {"gen_ai.client.operation.duration": ("s", [(labels, 0.01)])}
+    assert expected == meter.read()
+
+
+def test_a_response_that_never_ended_has_no_duration(meter: Meter) -> None:
+    """Nobody knows it."""
+    settle(meter, (created("r"),), "r")
+    assert {} == meter.read()
+
+
+def test_a_transcription(meter: Meter) -> None:
+    """Tokens are counted as the transcription model's; seconds are no tokens."""
+    attributes: dict[str, Any] = {
+        "gen_ai.request.model": "whisper-1",
+        "gen_ai.usage.input_tokens": 9,
+        "gen_ai.usage.audio.input_tokens": 8,
+        "gen_ai.usage.output_tokens": 6,
+    }
+    meter.metrics.transcription(attributes)
+    meter.metrics.transcription({"gen_ai.request.model": "whisper-1"})
+    _, points = meter.read()["gen_ai.client.token.usage"]
+    found = {
+        (labels["gen_ai.token.type"], labels["gen_ai.token.modality"]): count
+        for labels, count in points
+    }
+    assert {("input", "audio"): 8, ("input", "text"): 1, ("output", "text"): 6} == found
+    assert {"whisper-1"} == {labels["gen_ai.request.model"] for labels, _ in points}
+
+
+def test_conversations_come_and_go(meter: Meter) -> None:
+    """The active ones, and how long each lasted."""
+    for _ in range(3):
+        meter.metrics.opened()
+    meter.metrics.closed(61.5, "ok")
+    meter.metrics.closed(2.0, "error")
+    assert {
+        "otel_realtime.conversations.active": ("{conversation}", [(BASE, 1.0)]),
+        "otel_realtime.conversation.duration": (
+            "s",
+            [({**BASE, "outcome": "ok"}, 61.5), ({**BASE, "outcome": "error"}, 2.0)],
+        ),
+    } == meter.read()
+
+
+def test_tools_errors_and_uploads(meter: Meter) -> None:
+    """With few attributes each."""
+    meter.metrics.tool(0.5, "weather")
+    meter.metrics.error("rate_limit_exceeded")
+    meter.metrics.upload("delivered")
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather"}
+    assert {
+        "gen_ai.execute_tool.duration": ("s", [(tool, 0.5)]),
+        "otel_realtime.errors": ("{error}", [({**BASE, "error.type": "rate_limit_exceeded"}, 1.0)]),
+        "otel_realtime.recording.uploads": ("{recording}", [({"outcome": "delivered"}, 1.0)]),
+    } == meter.read()
+
+
+def test_nothing_names_a_conversation(meter: Meter) -> None:
+    """A thousand conversations make no more series than one."""
+    for index in range(50):
+        rows = created(f"r{index}", model="gpt-realtime"), done(f"r{index}")
+        meter.metrics.opened()
+        settle(meter, rows, f"r{index}")
+        meter.metrics.tool(index, "weather")
+        meter.metrics.closed(index, "ok")
+    assert {1, 4} == {len(points) for _, points in meter.read().values()}
+
+
+def test_metrics_can_be_off() -> None:
+    """Then nothing is made and nothing reported."""
+    meter = Meter()
+    silent = metrics_for(meter.provider, "openai", on=False)
+    state, _ = feed(CALL)
+    response = state.responses["resp_2"]
+    found = describe.inference(response, state, None, ContentPolicy(), Provider(), 4096)
+    silent.opened()
+    silent.inference(response, found)
+    silent.transcription(found.attributes)
+    silent.tool(1.0, "weather")
+    silent.error("c")
+    silent.upload("delivered")
+    silent.closed(1.0, "ok")
+    assert {} == meter.read()
+
+
+def test_instruments_are_made_once_per_provider() -> None:
+    """A second conversation adds to the first one's."""
+    meter = Meter()
+    metrics_for(meter.provider, "openai", on=True).opened()
+    metrics_for(meter.provider, "x_ai", on=True).opened()
+    _, points = meter.read()["otel_realtime.conversations.active"]
+    assert ["openai", "x_ai"] == [labels["gen_ai.provider.name"] for labels, _ in points]
+
+
+def test_time_that_ran_backwards_is_no_negative_duration(meter: Meter) -> None:
+    """Histograms take none."""
+    state, _ = feed([created("r"), done("r")])
+    response = state.responses["r"]
+    response.created = at(500)
+    found = describe.inference(response, state, None, ContentPolicy(), Provider(), 4096)
+    meter.metrics.inference(response, found)
+    _, ((_, seconds),) = meter.read()["gen_ai.client.operation.duration"]
+    assert 0 == seconds
+
+
+counts = st.integers(0, 2**40)
+
+
+@bounded
+@given(counts, st.dictionaries(st.sampled_from(["text", "audio", "image"]), st.integers(0, 2**40)))
+def test_modalities_partition_the_total(total: int, split: dict[str, int]) -> None:
+    """Whatever a server claims: they add up, and none is negative or zero."""
+    found = partition(total, split)
+    assert total == sum(found.values())
+    assert all(count > 0 for count in found.values())
+    if total == sum(split.values()):
+        assert {name: count for name, count in split.items() if count} == found
+
+
+@pytest.mark.parametrize(
+    ("total", "split", "expected"),
+    [
+        (0, {}, {}),
+        (7, {}, {"text": 7}),
+        (7, {"audio": 7, "text": 0}, {"audio": 7}),
+        (7, {"audio": 3}, {"audio": 3, "text": 4}),
+        (7, {"audio": 3, "text": 1}, {"audio": 3, "text": 4}),
+        (7, {"audio": 3, "text": 9}, {"audio": 3, "text": 4}),
+        (7, {"audio": 9, "image": 1}, {"audio": 7}),
+    ],
+)
+def test_what_no_modality_claims_is_text(
+    total: int, split: dict[str, int], expected: dict[str, int]
+) -> None:
+    """And what they claim too much is cut, text first."""
+    assert expected == partition(total, split)

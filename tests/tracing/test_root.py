@@ -1,0 +1,449 @@
+"""The root: who the conversation is, how it ended, what it comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_realtime.core.payload import HIDDEN, ContentPolicy
+from otel_realtime.core.sound import SoundFacts
+from otel_realtime.tap import Close, Handshake
+from otel_realtime.tracing import root
+from otel_realtime.tracing.describe import Failure, Provider
+from otel_realtime.tracing.root import Ending, Identity, Tally
+from tests.support.streams import (
+    CALL,
+    Sounds,
+    bounded,
+    created,
+    done,
+    feed,
+    json_values,
+    received,
+    said,
+    sound,
+    stream,
+)
+
+ALL = ContentPolicy()
+NO_INPUTS = ContentPolicy(inputs=False)
+NO_OUTPUTS = ContentPolicy(outputs=False)
+NOTHING = ContentPolicy(inputs=False, outputs=False)
+META = "langsmith.metadata."
+OURS = "otel_realtime."
+
+
+def who(**keys: Any) -> Identity:
+    """A conversation with a thread id that nobody gave."""
+    given = {"thread_id": "thread", "given_thread_id": False, "provider": Provider(), **keys}
+    return Identity(**given)
+
+
+# -- opening ---------------------------------------------------------------------------------------
+
+
+def test_a_conversation_of_which_little_is_known() -> None:
+    """No attribute is None; the thread id is not claimed to be the app's."""
+    assert {
+        "langsmith.span.kind": "chain",
+        "gen_ai.provider.name": "openai",
+        OURS + "thread_id": "thread",
+        META + "thread_id": "thread",
+        META + "ls_integration": "otel-realtime",
+        META + "ls_integration_version": "9",
+    } == root.opening_attributes(who(), "9")
+
+
+def test_a_conversation_of_which_all_is_known() -> None:
+    """Product facts stand twice, the app's metadata too; LangSmith's own keys once."""
+    found = root.opening_attributes(
+        who(
+            given_thread_id=True,
+            provider=Provider("azure.ai.openai", "mine.openai.azure.com", 443),
+            call_id="rtc_1",
+            model="gpt-realtime",
+            metadata={"plan": "gold", "ids": [1, 2]},
+            tags=["a", "b"],
+            parent_trace_id="0" * 32,
+            parent_span_id="1" * 16,
+        ),
+        "9",
+    )
+    facts = {"thread_id": "thread", "model": "gpt-realtime", "call_id": "rtc_1"}
+    facts |= {"parent_trace_id": "0" * 32, "parent_span_id": "1" * 16}
+    assert {
+        "langsmith.span.kind": "chain",
+        "langsmith.span.tags": "a,b",
+        "gen_ai.provider.name": "azure.ai.openai",
+        "gen_ai.conversation.id": "thread",
+        "server.address": "mine.openai.azure.com",
+        "server.port": 443,
+        **{prefix + name: value for prefix in (OURS, META) for name, value in facts.items()},
+        META + "ls_integration": "otel-realtime",
+        META + "ls_integration_version": "9",
+        META + "plan": "gold",
+        OURS + "metadata.plan": "gold",
+        META + "ids": "[1,2]",
+    } == found
+
+
+def test_product_facts_win_over_the_apps_metadata() -> None:
+    """In LangSmith both stand under one prefix."""
+    found = root.opening_attributes(who(model="m", metadata={"model": "mine"}), "9")
+    assert ("m", "m", "mine") == (
+        found[META + "model"],
+        found[OURS + "model"],
+        found[OURS + "metadata.model"],
+    )
+
+
+# -- the app's metadata ----------------------------------------------------------------------------
+
+
+def test_reserved_keys_are_refused() -> None:
+    """LangSmith would take ``session_id`` for its project; None says nothing."""
+    given = {"session_id": 1, "thread_id": 2, "conversation_id": 3, "": 4, "a": None, 5: "b"}
+    kept, refused = root.admit_metadata(given)  # type: ignore[arg-type]
+    assert {"5": "b"} == kept
+    assert ["session_id", "thread_id", "conversation_id", ""] == refused
+
+
+def test_the_first_scalars_stand_for_any_backend_and_all_for_langsmith() -> None:
+    """Thirty-two of them."""
+    metadata: dict[str, Any] = {"list": [1], **{f"k{index:02}": index for index in range(40)}}
+    found = root.app_attributes(metadata)
+    plain = [name for name in found if name.startswith(OURS + "metadata.")]
+    assert [f"{OURS}metadata.k{index:02}" for index in range(32)] == plain
+    assert {META + key for key in metadata} == found.keys() - set(plain)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a", "a"),
+        ("a\ud800", "a�"),
+        (True, True),
+        (7, 7),
+        (2**63, "9223372036854775808"),
+        (-(2**63), -(2**63)),
+        (1.5, 1.5),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        ({"a": [1, None]}, '{"a":[1,null]}'),
+        ((1, 2), "[1,2]"),
+        (1 + 2j, '"(1+2j)"'),
+    ],
+)
+def test_every_value_becomes_one_that_can_be_exported(value: object, expected: object) -> None:
+    """Scalars as they are where they can be encoded, the rest as JSON or text."""
+    found = root.app_attributes({"key": value})[META + "key"]
+    assert (type(expected), expected) == (type(found), found)
+
+
+def test_a_number_too_long_to_be_written_is_no_fault() -> None:
+    """Python refuses to print some ints."""
+    assert isinstance(root.app_attributes({"key": 10**5000})[META + "key"], str)
+
+
+@bounded
+@given(st.dictionaries(st.text(st.characters(exclude_categories=())), json_values, max_size=4))
+def test_any_metadata_can_be_exported(metadata: dict[str, Any]) -> None:
+    """Names and texts encode, ints fit 64 bits."""
+    kept, _ = root.admit_metadata(metadata)
+    for name, value in root.opening_attributes(who(metadata=kept), "9").items():
+        name.encode()
+        assert isinstance(value, str | bool | int | float)
+        if isinstance(value, str):
+            value.encode()
+        if isinstance(value, int):
+            assert -(2**63) <= value < 2**63
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+def closed(code: int | None, *, by_client: bool = False, **keys: Any) -> Ending:
+    """How it ended when the connection closed like this."""
+    given = {"received_reason": "", "sent_code": None, **keys}
+    return Ending.of_close(Close(received_code=code, by_client=by_client, **given), ALL)
+
+
+@pytest.mark.parametrize(
+    ("code", "by_client", "failure"),
+    [
+        (1000, False, None),
+        (1001, False, None),
+        (1000, True, None),
+        (None, True, None),
+        (1005, True, None),
+        (None, False, "connection_lost"),
+        (1005, False, "connection_lost"),
+        (1008, False, "websocket_1008"),
+        (1011, True, "websocket_1011"),
+        (4001, False, "websocket_4001"),
+    ],
+)
+def test_which_closes_are_abnormal(code: int | None, by_client: bool, failure: str | None) -> None:
+    """Another code than 1000 and 1001, or none and the client did not close."""
+    ending = closed(code, by_client=by_client)
+    assert (failure, by_client) == (ending.failure and ending.failure.type, ending.by_client)
+    assert (None if code == 1005 else code) == ending.code
+
+
+def test_an_abnormal_close_says_code_and_reason() -> None:
+    """On the root, and in its error."""
+    ending = closed(4001, received_reason="Your session expired.")
+    assert (4001, "Your session expired.") == (ending.code, ending.reason)
+    assert Failure("websocket_4001", "the server closed with code 4001: Your session expired.") == (
+        ending.failure
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, None),
+        (ValueError("bad"), Failure("ValueError", "bad")),
+        (ValueError(), Failure("ValueError", "ValueError")),
+        (asyncio.CancelledError(), None),
+        (KeyboardInterrupt(), None),
+        (GeneratorExit(), None),
+    ],
+)
+def test_the_apps_exception_is_a_failure(
+    error: BaseException | None, expected: Failure | None
+) -> None:
+    """Cancellation and interrupts are none."""
+    assert expected == Ending.of_error(error, ALL).failure
+    assert expected == closed(1000, error=error).failure
+
+
+def test_an_exceptions_message_is_hidden_with_the_content() -> None:
+    """It can quote anything."""
+    for policy in (NO_INPUTS, NO_OUTPUTS, NOTHING):
+        ending = Ending.of_error(ValueError("PLANTED"), policy)
+        assert Failure("ValueError", HIDDEN) == ending.failure
+
+
+class _Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_exception_that_cannot_be_put_into_words_is_named() -> None:
+    """Its own fault does not reach the app."""
+    assert Failure("_Speechless", "_Speechless") == Ending.of_error(_Speechless(), ALL).failure
+
+
+def test_a_long_message_is_cut() -> None:
+    """Some exceptions quote whole bodies."""
+    failure = Ending.of_error(ValueError("x" * 10**6), ALL).failure
+    assert failure is not None
+    assert len(failure.message) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [(401, None, "401"), (None, TimeoutError(), "TimeoutError"), (None, None, "unknown")],
+)
+def test_a_refused_handshake(status: int | None, error: BaseException | None, kind: str) -> None:
+    """With the HTTP status, else with what was raised; never with a header."""
+    handshake = Handshake(
+        path="/v1/realtime",
+        query={},
+        host="api.openai.com",
+        port=443,
+        started_ns=0,
+        done_ns=1,
+        mono_ns=0,
+        status=status,
+        error=error,
+    )
+    failure = Ending.of_refusal(handshake).failure
+    assert failure is not None
+    assert kind == failure.type
+
+
+# -- closing ---------------------------------------------------------------------------------------
+
+SUMMARY = {"user_talk_s": 1.5, "agent_talk_s": 2.0, "overlap_s": 0.0}
+
+
+def metadata(rows: Any, summary: dict[str, float] | None = None, **keys: Any) -> dict[str, Any]:
+    """The closing metadata of a conversation of these rows."""
+    state, _ = feed(rows)
+    state.counts.events = len(rows)
+    return root.closing_metadata(who(**keys), state, Tally(), summary or {}, Ending())
+
+
+def test_what_a_call_comes_to() -> None:
+    """Counts, formats and latencies, with their types."""
+    state, _ = feed(CALL)
+    state.counts.events = 40
+    tally = Tally(interruptions=1, first_audio_ms=[200, 300, 900], voice_to_voice_ms=[700, 801])
+    ending = Ending(code=1000, reason="bye")
+    found = root.closing_metadata(who(model="from-url"), state, tally, SUMMARY, ending)
+    expected = {
+        "model": "gpt-realtime",
+        "event_count": 40,
+        "ls_modality": "audio",
+        "openai_session_id": "sess_1",
+        "turns": 2,
+        "responses": 2,
+        "interruptions": 1,
+        "tool_calls": 2,
+        "server_errors": 1,
+        "first_audio_ms_p50": 300,
+        "voice_to_voice_ms_p50": 750,
+        "voice_to_voice_ms_max": 801,
+        "close_code": 1000,
+        "close_reason": "bye",
+        **SUMMARY,
+    }
+    assert expected == found
+    assert {key: type(value) for key, value in expected.items()} == {
+        key: type(value) for key, value in found.items()
+    }
+
+
+def test_an_empty_conversation() -> None:
+    """The model of the URL stands in; nothing is None."""
+    assert {
+        "model": "from-url",
+        "event_count": 0,
+        "turns": 0,
+        "responses": 0,
+        "interruptions": 0,
+        "tool_calls": 0,
+        "server_errors": 0,
+    } == metadata([], model="from-url")
+
+
+def test_only_voice_has_a_modality() -> None:
+    """A text chat has none, a session that only transcribes neither; a sideband of a call has."""
+    only = received("session.created", session={"type": "transcription"})
+    assert "ls_modality" not in metadata(CALL)
+    assert "ls_modality" not in metadata([only], SUMMARY)
+    assert "audio" == metadata(CALL, SUMMARY)["ls_modality"]
+    assert "audio" == metadata(CALL, call_id="rtc_1")["ls_modality"]
+    text = received("conversation.item.added", item=said("Hi", id="a"))
+    assert "ls_modality" not in metadata([text], call_id="rtc_1")
+
+
+def test_turns_are_those_of_the_transcript() -> None:
+    """Noise and the developer's messages are none."""
+    rows = [
+        received("conversation.item.added", item=said("Be nice.", id="s", role="system")),
+        received("conversation.item.added", item=said("Hi", id="a")),
+        received("input_audio_buffer.speech_started", item_id="noise"),
+    ]
+    assert 1 == metadata(rows)["turns"]
+
+
+def test_a_recorded_sideband() -> None:
+    """Formats and voice as the service names them."""
+    found = metadata(stream("openai_ws_sideband__webrtc_sideband_audio_turn"), call_id="rtc_1")
+    assert ("audio/pcm", "audio/pcm", "audio") == (
+        found["input_format"],
+        found["output_format"],
+        found["ls_modality"],
+    )
+    assert ("gpt-realtime", 2, 1) == (found["model"], found["turns"], found["responses"])
+
+
+def test_settled_responses_add_up() -> None:
+    """Silent ones add nothing."""
+    tally = Tally()
+    spoken = SoundFacts(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
+    for facts in (SoundFacts(), spoken, SoundFacts(first_audio_ms=100)):
+        tally.add(facts)
+    assert Tally(interruptions=1, first_audio_ms=[300, 100], voice_to_voice_ms=[900]) == tally
+
+
+def test_responses_can_be_counted_anew() -> None:
+    """When all sound was taken in."""
+    state, _ = feed(CALL)
+    audio = Sounds(sound("item_5", 1500, 100, generated_ms=900, interrupted=True))
+    assert Tally(interruptions=1, first_audio_ms=[1330]) == root.tally(state, audio)
+    assert Tally() == root.tally(state, Sounds())
+
+
+# -- inputs and outputs ----------------------------------------------------------------------------
+
+
+def test_the_roots_input_is_the_last_configuration() -> None:
+    """With inputs hidden only what it is called."""
+    state, _ = feed(CALL)
+    config = root.inputs(state, ALL)["session"]
+    assert "Be brief." == config["instructions"]
+    assert config == root.inputs(state, NO_OUTPUTS)["session"]
+    bare = {"type": "realtime", "id": "sess_1", "model": "gpt-realtime"}
+    assert {"session": bare} == root.inputs(state, NO_INPUTS) == root.inputs(state, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (ALL, ["How is the weather in Paris?", "It is sunny."]),
+        (NO_INPUTS, [HIDDEN, "It is sunny."]),
+        (NO_OUTPUTS, ["How is the weather in Paris?", HIDDEN]),
+        (NOTHING, [HIDDEN, HIDDEN]),
+    ],
+)
+def test_the_roots_output_is_the_transcript(policy: ContentPolicy, expected: list[str]) -> None:
+    """Each side hides for itself."""
+    state, _ = feed(CALL)
+    messages = root.outputs(state, None, policy)["messages"]
+    assert expected == [message["content"] for message in messages]
+    assert [("user", 1), ("assistant", 2)] == [(one["role"], one["turn"]) for one in messages]
+
+
+def test_an_aside_that_was_heard_is_in_the_transcript() -> None:
+    """And one that was not is not."""
+    item = said("Psst.", id="aside", role="assistant")
+    state, _ = feed([created("r", conversation_id=None), done("r", item, conversation_id=None)])
+    assert [] == root.outputs(state, None, ALL)["messages"]
+    audible = Sounds(sound("aside", 100, 300))
+    (message,) = root.outputs(state, audible, ALL)["messages"]
+    assert ("Psst.", 100, 400) == (message["content"], message["start_ms"], message["end_ms"])
+
+
+FACTS = {
+    "turns": 2,
+    "openai_session_id": "sess_1",
+    "voice": "ma\ud800rin",
+    "ls_modality": "audio",
+    "OTEL_TRACE_ID": "0" * 32,
+}
+
+
+@pytest.mark.parametrize("langsmith", [True, False])
+def test_closing_facts_as_attributes(langsmith: bool) -> None:
+    """Twice unless the runs API has them; what only LangSmith reads stands there in any case."""
+    found = root.closing_attributes(
+        FACTS, {"session": {}}, {"messages": []}, 500, langsmith=langsmith
+    )
+    facts = {"turns": 2, "openai_session_id": "sess_1", "voice": "ma�rin"}
+    expected: dict[str, Any] = {OURS + name: value for name, value in facts.items()}
+    expected |= {META + "ls_modality": "audio", META + "OTEL_TRACE_ID": "0" * 32}
+    if langsmith:
+        expected |= {META + name: value for name, value in facts.items()}
+    assert {
+        **expected,
+        "gen_ai.prompt": '{"session":{}}',
+        "gen_ai.completion": '{"messages":[]}',
+        "gen_ai.realtime_session.id": "sess_1",
+    } == found
+
+
+def test_a_long_transcript_is_shortened_within() -> None:
+    """It parses, and fits."""
+    messages = [{"role": "user", "content": "word " * 50}] * 500
+    found = root.closing_attributes({}, {}, {"messages": messages}, 2000, langsmith=True)
+    assert len(found["gen_ai.completion"]) <= 2000
+    assert json.loads(found["gen_ai.completion"])["messages"]
