@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-collector collector-binaries lint format bench clean
+.PHONY: demo test soak test-collector collector-binaries lint format bench clean
 
 # pip 25.1 is the first that reads dependency groups.
 $(VENV)/ready: pyproject.toml
@@ -21,6 +21,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready-dev
 	$(RUN) -m pytest $(ARGS)
+
+soak: $(VENV)/ready-dev
+	$(RUN) -m pytest -m soak $(ARGS)
 
 collector-binaries: $(VENV)/ready-dev
 	$(RUN) -m tests.e2e.binaries

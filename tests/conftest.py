@@ -12,6 +12,14 @@ from tests.support.isolation import isolated, sandboxed
 from tests.support.traces import Traces
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long runs to ``make soak``."""
+    if "soak" not in config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="a long run: `make soak`"))
+
+
 @pytest.fixture(autouse=True)
 def process(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """Every test begins and ends like a process of its own; sets variables for the test."""

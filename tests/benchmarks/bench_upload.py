@@ -1,0 +1,84 @@
+"""Memory while a 300 MB recording goes to LangSmith: ``python -m tests.benchmarks.bench_upload``."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.langsmith.delivery import Deliveries
+from otel_realtime.langsmith.runs import Recording, RunClosing, RunOpening
+
+MB = 1_000_000
+SIZE = 300 * MB
+ALLOWED_MB = 16.0
+_RUN = "00000000-0000-0000-0000-000000000001"
+
+
+class _Sink(BaseHTTPRequestHandler):
+    """Takes everything and keeps nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        left = int(self.headers["Content-Length"])
+        while left:
+            left -= len(self.rfile.read(min(left, 65_536)))
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def _deliver(deliveries: Deliveries, recording: Recording | None) -> None:
+    opening = RunOpening(
+        run_id=_RUN,
+        dotted_order=f"20260101T000000000000Z{_RUN}",
+        name="realtime_session",
+        start_ns=10**18,
+        project="bench",
+    )
+    root = deliveries.open(opening)
+    root.finish(RunClosing(end_ns=2 * 10**18), lambda: recording, max_attachment_mb=1000)
+    assert deliveries.flush(300), "not delivered"
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 / (1024 if sys.platform == "darwin" else 1)
+
+
+def main() -> int:
+    """Upload once without and once with the recording, and compare the process's peaks."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Sink)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    config = LangSmithConfig(api_url=f"http://127.0.0.1:{server.server_port}", api_key="bench")
+    deliveries = Deliveries(config)
+    _deliver(deliveries, None)
+    before = _peak_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "conversation.wav"
+        with path.open("wb") as file:
+            file.truncate(SIZE)
+        started = time.perf_counter()
+        _deliver(deliveries, Recording(path=path))
+        seconds = time.perf_counter() - started
+    added = _peak_mb() - before
+    print(
+        f"{SIZE // MB} MB in {seconds:.1f} s: {added:+.1f} MB of memory (allowed: {ALLOWED_MB:g})"
+    )
+    return 0 if added <= ALLOWED_MB else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
