@@ -67,6 +67,7 @@ class UserPlacement:
         self._appended = Odometer()  # lost audio included
         self._decided_ns = 0  # how much of it is placed
         self._end_ns = 0
+        self._script_lag_ns = 0  # a script that keeps pace sends its first frame at once
         self._in_speech = False  # the last placed frame has voice in it
         self._session_ns = 0
         self._pending: deque[_Frame] = deque()
@@ -161,11 +162,14 @@ class UserPlacement:
         if self._origins[0][0] == frame.number:
             self._origins.popleft()
         self._decided_ns = frame.after_ns
+        if not self.segments and -frame.duration_ns <= start < 0:
+            self._script_lag_ns = -start
         start = max(start, 0)
         late = self._end_ns - start
         skipped = 0
-        if frame.quiet and frame.paced and late >= frame.duration_ns + GLUE_NS:
-            skipped = min(self._appended.format.size(late), frame.size)
+        lag = late - self._script_lag_ns
+        if frame.quiet and frame.paced and lag >= GLUE_NS:
+            skipped = min(self._appended.format.size(lag), frame.size)
         elif -late < self._glue_ns(frame) and self.segments:
             start = self._end_ns
         self._in_speech = not frame.quiet

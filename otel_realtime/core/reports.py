@@ -92,6 +92,7 @@ class Positions:
         self.first_t: int | None = None
         self.rejected = False
         self._player = player
+        self._first = 0  # index of the part that was reported first
         self._reports: dict[tuple[str, int], Reports] = {}
         self._step_ns = 0
         self._cuts = array("q")
@@ -116,7 +117,7 @@ class Positions:
         if part is None:
             return
         if self.first_t is None:
-            self.first_t = t
+            self.first_t, self._first = t, self._player.index_of(part.key)
         position = min(position_ns, part.received_ns)
         if position - (t - part.first_t) > AHEAD_NS:
             self.rejected = True
@@ -130,7 +131,8 @@ class Positions:
             return modelled(part)
         reports = self._reports.get(part.key)
         if reports is None:
-            return modelled(part) if part.first_t < self.first_t else self._unreported(part, now)
+            before = self._player.index_of(part.key) < self._first
+            return modelled(part) if before else self._unreported(part, now)
         end_t = self.cut_after(reports.last_t - LATE_NS)
         kept, source = _kept(part, reports, end_t, now)
         state = (len(reports), part.received, kept)

@@ -32,7 +32,7 @@ class Tapped:
 
     Attributes:
         segments: what sounded, in order and without overlap, in the tap's own source.
-        first_t: the first call; None before it.
+        first_t: since when it is the truth; None before the first call.
         rejected: it runs ahead of the clock, so it is no playback.
         progress: by index of the part.
     """
@@ -99,13 +99,15 @@ class Tapped:
         ]
 
     def _begin(self, t: int, parts: Sequence[Part]) -> None:
-        """The tap may come in the midst of a part."""
+        """The tap comes with the part that is due; one that has long been due it joins midway."""
         for at, part in enumerate(parts):
             if part.segments and part.segments[-1].end_ns > t:
                 self._at = at
-                first = part.segments[0].start_ns
-                if first < t:
-                    self.progress[at] = Progress(t - first, first, t)
+                due_t = part.segments[0].start_ns
+                if t - due_t >= SILENT_NS:
+                    self.progress[at] = Progress(t - due_t, due_t, t)
+                else:
+                    self.first_t = min(t, due_t)
                 return
         self._at = len(parts) - 1 if parts and not parts[-1].segments else None
 

@@ -121,7 +121,7 @@ def test_lag_is_absorbed_in_silence() -> None:
     (_, _, before), (start, offset, length) = microphone.placed()
     assert 3_000 == before == start
     assert offset + length == 7_000
-    assert start + length == 6_320
+    assert start + length == 6_300
 
 
 def test_quiet_frames_of_a_script_are_kept() -> None:
