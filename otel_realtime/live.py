@@ -186,6 +186,8 @@ class Conversation(AudioTaps):
 
     def _by_hand(self, at_ns: int | None) -> None:
         """The first frame by hand says when the conversation starts, and makes it visible."""
+        if at_ns is not None and self._recorder is not None:
+            self._recorder.clock = self._clock.t
         if at_ns is not None and not self._clock.given:
             self._trace.start_at(at_ns, fresh=not self._state.counts.events)
             self._chronicle.started(self._clock.start_ns, self._trace.stamp.dotted_order)
@@ -515,10 +517,9 @@ class Conversation(AudioTaps):
         if self._closed or not self._state.unsettled:
             return
         try:
-            now = self._clock.t() if self._clock.given else now_t
             with self._lock:
-                if not self._closed:
-                    self._settle(self._state.settled(now, self._recorder))
+                if not self._closed:  # what comes at this very moment may not be taken in yet
+                    self._settle(self._state.settled(now_t - 1, self._recorder))
         except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations
             guard.fault("settling", error)
 

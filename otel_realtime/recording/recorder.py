@@ -67,7 +67,9 @@ class Recorder:
     clock. Queued objects are kept by reference and must not be changed afterwards.
 
     Attributes:
-        on_tick: called with the time on the writer's thread, about every 40 ms until the close.
+        on_tick: called on the writer's thread, about every 40 ms until the close, with a time up to
+            which everything has been taken in.
+        clock: tells the time instead of the monotonic clock, where the app gives times itself.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Recorder:
         self._wake = wake
         self._mono_ns = mono_ns
         self.on_tick: Callable[[int], None] | None = None
+        self.clock: Callable[[], int] | None = None
         self._done = False
         self._queue: deque[Entry] = deque([track.open])
         self._append = self._queue.append
@@ -157,6 +160,8 @@ class Recorder:
 
     def now(self) -> int:
         """This moment on the recording's clock; the latest record's time if it has its own."""
+        if self.clock is not None:
+            return max(self.clock(), self._track.last_t)
         if self._mono_ns is None:
             return self._track.last_t
         return max(time.monotonic_ns() - self._mono_ns, self._track.last_t)

@@ -131,11 +131,12 @@ class Writer:
             self._wake.wait(None if idle else POLL_S)
 
     def _serve(self, recorder: Recorder, pacer: Pacer) -> None:
+        now_t = recorder.now()  # before the drain: all that was queued until then is taken in after
         while self._write(recorder, pacer):
             pacer.rest()
         if recorder.on_tick is not None and not recorder.done:
             try:
-                recorder.on_tick(recorder.now())
+                recorder.on_tick(now_t)
             except Exception as error:  # noqa: BLE001 - must not end the thread
                 self._report(error)
         pacer.step()
