@@ -109,6 +109,32 @@ class Peer:
         self._raw.settimeout(1)
         self._raw.recv(65_536)
 
+    def until(self, word: bytes) -> None:
+        """Listen until the client has sent this word; its frames are masked."""
+        heard = b""
+        while word not in heard:
+            heard += self._message()
+
+    def _message(self) -> bytes:
+        """Read one frame of the client's."""
+        head = self._exactly(2)
+        size = head[1] & 0x7F
+        if size == 126:
+            (size,) = struct.unpack("!H", self._exactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", self._exactly(8))
+        mask, data = self._exactly(4), self._exactly(size)
+        return bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+
+    def _exactly(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            block = self._raw.recv(size - len(found))
+            if not block:
+                raise ConnectionError("the client went away")
+            found += block
+        return found
+
     def half_close(self) -> None:
         """Send no more, but go on listening."""
         self._raw.shutdown(socket.SHUT_WR)
