@@ -156,7 +156,7 @@ class Runtime:
 
         The first one of the process also sets off what is left of processes that died.
         """
-        self.finisher.start()
+        self.finisher.start(settings)
         with self._lock:
             self.live.add(conversation)
             first, self._exit_registered = not self._exit_registered, True

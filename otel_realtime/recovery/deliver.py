@@ -7,7 +7,6 @@ conversation's folder, so that a recovery that breaks off does not do it again.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from otel_realtime.attributes import LEG_DIRECT
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.recording.finish import keep
+from otel_realtime.recording.keep import keep
+from otel_realtime.recording.progress import KEPT, ROOT, Progress
 from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import Replayed
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROGRESS: Final = "recovered.json"
 _WAV: Final = "conversation.wav"
+_CLAIMED: Final = "claimed"
+_WITHOUT_RECORDING: Final = "LangSmith has its root without the recording, which is kept"
 _EXPORT_SPANS: Final = 256
 _NO_OTLP: Final = "the OTLP endpoint did not take its spans"
 
@@ -118,26 +119,25 @@ class Destinations:
             self._otlp.shutdown()
 
 
-class Progress:
-    """Which steps of one conversation are done; survives in its folder."""
+def is_claimed(found: Replayed, spooled: set[int]) -> bool:
+    """Whether the root run is delivered by the runs API, remembered in the folder.
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / PROGRESS
-        try:
-            self._done: list[str] = list(json.loads(self._path.read_text()))
-        except (OSError, ValueError, TypeError):
-            self._done = []
+    A root that the runs API refused went by OTLP. As long as that copy waits in the spool, it
+    is left out there and the run is posted after all, with its recording.
+    """
+    header = found.header
+    if not header.by_runs_api or not found.by_otlp:
+        return header.by_runs_api
 
-    def once(self, step: str, do: Callable[[], None]) -> None:
-        """Do a step unless it was done, and remember that it is."""
-        if step in self._done:
-            return
-        do()
-        self._done.append(step)
-        try:
-            self._path.write_text(json.dumps(self._done))
-        except OSError as error:
-            logger.debug("progress of a recovery cannot be noted: %s", error)
+    def claim() -> None:
+        if header.root_span_id not in spooled:
+            raise Left(_WITHOUT_RECORDING)
+
+    try:
+        Progress(found.folder).once(_CLAIMED, claim)
+    except Left:
+        return False
+    return True
 
 
 def deliver(found: Replayed, to: Destinations, spooled: set[int]) -> str:
@@ -156,20 +156,20 @@ def deliver(found: Replayed, to: Destinations, spooled: set[int]) -> str:
     """
     header, progress = found.header, Progress(found.folder)
     rendered = _Rendered(found)
-    by_runs_api = header.by_runs_api and not (found.by_otlp and header.root_span_id not in spooled)
+    by_runs_api = is_claimed(found, spooled)
     rebuilt = rebuild(found, marked=by_runs_api)
     below = [(span, stamp) for span, stamp in rebuilt.below if _id(span) not in spooled]
     steps: dict[str, Callable[[], None]] = {}
     if header.recordings_dir is not None:
-        steps["kept"] = rendered.keep
+        steps[KEPT] = rendered.keep
     if found.ending is None:
         steps["otlp"] = lambda: to.export([*(span for span, _ in below), rebuilt.root])
         if header.leg == LEG_DIRECT:
             steps["spans"] = lambda: _send_spans(found, below, to)
     if by_runs_api:
-        steps["root"] = lambda: _send_root(found, rebuilt, to, rendered)
+        steps[ROOT] = lambda: _send_root(found, rebuilt, to, rendered)
     elif header.by_runs_api and header.recorded and header.recordings_dir is None:
-        steps["root"] = _too_late
+        steps[ROOT] = _too_late
     reasons = []
     for name, step in steps.items():
         try:
@@ -187,7 +187,7 @@ def _id(span: ReadableSpan) -> int:
 
 
 def _too_late() -> None:
-    raise Left("LangSmith has its root without the recording, which is kept")
+    raise Left(_WITHOUT_RECORDING)
 
 
 def _send_spans(
@@ -236,13 +236,13 @@ class _Rendered:
 
     def attachment(self) -> Recording | None:
         """What goes along with the root run; None without a recording."""
-        from otel_realtime.langsmith.runs import Recording
+        from otel_realtime.recording.attachments import attachment
 
         path = self._render()
-        return None if path is None else Recording(path=path)
+        return None if path is None else attachment(path, self._found.header.audio_format)
 
     def keep(self) -> None:
-        """Copy it to the folder that the dead process's settings name.
+        """Copy it to the folder or bucket that the dead process's settings name.
 
         Raises:
             Left: it cannot be written there.
@@ -250,12 +250,14 @@ class _Rendered:
         header = self._found.header
         try:
             path = self._render()
-            if path is not None and header.recordings_dir is not None:
-                keep(path, header.recordings_dir, header.name)
-        except OSError as error:
-            raise Left(f"its recording cannot be kept: {error}") from error
         except RecordingError as error:
             logger.warning("%s", error)
+            return
+        if path is not None and header.recordings_dir is not None:
+            try:
+                keep(path, header.recordings_dir, header.name)
+            except RecordingError as error:
+                raise Left(str(error)) from error
 
     def _render(self) -> Path | None:
         found = self._found

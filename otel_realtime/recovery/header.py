@@ -43,6 +43,7 @@ class Header:
     recorded: bool
     name: str
     recordings_dir: str | None
+    audio_format: str
     max_attachment_mb: float | None
     payload_limit: int
     skip_events: tuple[str, ...]
@@ -92,6 +93,7 @@ def _read(source: Mapping[str, Any]) -> Header:
         recorded=bool(source["recorded"]),
         name=str(source["name"]),
         recordings_dir=source["recordings_dir"],
+        audio_format=str(source["audio_format"]),
         max_attachment_mb=None if limit is None else float(limit),
         payload_limit=int(source["payload_limit"]),
         skip_events=tuple(source["skip_events"]),

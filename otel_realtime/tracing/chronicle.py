@@ -67,6 +67,7 @@ def header(trace: Trace) -> dict[str, Any]:
         "recorded": trace.recorded,
         "name": trace.name,
         "recordings_dir": settings.recordings_dir,
+        "audio_format": settings.audio_format,
         "max_attachment_mb": settings.max_attachment_mb,
         "payload_limit": settings.payload_limit,
         "skip_events": list(settings.skip_events),

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_UNFIT_FOR_FILES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _TWO_ROOTS: Final = (
     "this app's TracerProvider already exports to LangSmith ({where}); conversations go there "
     "with it, without their recording. For the recording remove that exporter and set "
@@ -330,7 +331,8 @@ class Trace:
     @property
     def name(self) -> str:
         """File name of a kept recording, without extension."""
-        return f"{self.identity.thread_id}-{self.run_id[-17:].replace('-', '')}"
+        thread = _UNFIT_FOR_FILES.sub("_", self.identity.thread_id)[:80].lstrip(".-")
+        return f"{thread or 'call'}-{self.run_id[-17:].replace('-', '')}"
 
     def _done(self, delivered: bool) -> None:
         if self.delivery is not None:
