@@ -265,6 +265,8 @@ def dump(value: Any, limit: int | None = None) -> str:
     text = _dumps(value)
     if limit is not None and len(text) > limit:
         text = shorten(value, limit)
+        if len(text) > limit:
+            text = "{}"
     return text
 
 

@@ -206,7 +206,7 @@ def inference(
         names.LS_METADATA + "status": response.status,
         **_messages(response, state, outputs, policy, limit),
         **_request(response, state),
-        **_usage(usage),
+        **_usage(usage, limit),
         **twice(
             {
                 "turn": turn or None,
@@ -274,11 +274,14 @@ def _amount(value: object) -> int | float | None:
     return None
 
 
-def _usage(usage: Any) -> Attributes:
+def _usage(usage: Any, limit: int) -> Attributes:
     if usage is None:
         return {}
-    found = {names.USAGE + key: count for key, count in usage_attributes(usage).items()}
-    return {**found, names.LS_USAGE: dump(usage_metadata(usage))}
+    found: Attributes = {names.USAGE + key: count for key, count in usage_attributes(usage).items()}
+    text = dump(usage_metadata(usage))
+    if len(text) <= limit:  # half of it would be worse than none
+        found[names.LS_USAGE] = text
+    return found
 
 
 def _response_failure(response: Response, policy: ContentPolicy) -> Failure | None:
@@ -314,7 +317,7 @@ def transcription(
         names.COMPLETION: dump({"messages": [{**answered, "content": spoken}]}, limit),
         names.INPUT_MESSAGES: dump([{**asked, "parts": [part]}], limit),
         names.OUTPUT_MESSAGES: dump([{**answered, "parts": [{**part, "content": spoken}]}], limit),
-        **_usage(usage),
+        **_usage(usage, limit),
         **twice(
             {
                 "turn": change.item.turn or None,

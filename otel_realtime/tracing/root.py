@@ -147,12 +147,12 @@ def tally(state: ConversationState, audio: AudioFacts) -> Tally:
     return found
 
 
-def opening_attributes(who: Identity, version: str) -> Attributes:
+def opening_attributes(who: Identity, version: str, *, room: int | None = None) -> Attributes:
     """What a sampler may want, and what must not be lost if the root never ends."""
     found: Attributes = {
         names.LS_KIND: names.KIND_CHAIN,
         names.PROVIDER: who.provider.name,
-        **app_attributes(who.metadata),
+        **app_attributes(who.metadata, room=room),
         **_facts(opening_metadata(who, version)),
     }
     if who.provider.host:
@@ -288,15 +288,22 @@ def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes
     return found
 
 
-def app_attributes(metadata: Mapping[str, Any]) -> Attributes:
-    """The app's metadata as attributes: the first scalars for any backend, all for LangSmith."""
+def app_attributes(metadata: Mapping[str, Any], *, room: int | None = None) -> Attributes:
+    """The app's metadata as attributes: the first scalars for any backend, all for LangSmith.
+
+    Args:
+        metadata: what the app gave.
+        room: attributes that fit on the span; None: as many as there are.
+    """
     found: Attributes = {}
     plain = 0
     for key, value in metadata.items():
-        is_scalar = isinstance(value, str | bool | int | float)
+        is_scalar = isinstance(value, str | bool | int | float) and plain < METADATA_ATTRIBUTES
+        if room is not None and len(found) + 1 + is_scalar > room:
+            break
         scalar = _scalar(value)
         found[names.LS_METADATA + key] = scalar
-        if is_scalar and plain < METADATA_ATTRIBUTES:
+        if is_scalar:
             plain += 1
             found[names.APP_METADATA + key] = scalar
     return found

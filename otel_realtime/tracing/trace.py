@@ -35,6 +35,7 @@ from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import Closing, recording_info, run_opening
 from otel_realtime.tracing.context import Activation
 from otel_realtime.tracing.describe import raised
+from otel_realtime.tracing.limits import limits_of
 from otel_realtime.tracing.metrics import metrics_for
 from otel_realtime.tracing.root import Ending, Identity, Tally
 from otel_realtime.tracing.spans import ConversationSpans, fail, finish
@@ -78,12 +79,13 @@ class Trace:
         self.clock = clock
         self.activate = settings.activate_spans
         self.skip = skip_rule(settings.skip_events)
-        self.payload_limit = settings.payload_limit
         self._said: set[str] = set()
         found = current_provider(provider)
         if isinstance(found, trace_api.ProxyTracerProvider):
             say_once(_NO_PROVIDER)
         RUNTIME.attach_processor(found)
+        self._limits = limits_of(found, settings.payload_limit)
+        self.payload_limit = self._limits.payload
         config = LangSmithConfig.from_env()
         self.api_url = config.api_url
         self.policy = content_policy(settings, config)
@@ -128,7 +130,7 @@ class Trace:
             self.stamp,
             policy=self.policy,
             provider=identity.provider,
-            payload_limit=settings.payload_limit,
+            payload_limit=self.payload_limit,
             span_limit=settings.span_limit,
         )
 
@@ -139,7 +141,7 @@ class Trace:
         if parent.is_valid:
             who.parent_trace_id = f"{parent.trace_id:032x}"
             who.parent_span_id = f"{parent.span_id:016x}"
-        attributes = root_facts.opening_attributes(who, VERSION)
+        attributes = root_facts.opening_attributes(who, VERSION, room=self._limits.metadata)
         attributes[names.LS_THREAD_ID] = who.thread_id
         attributes[names.LEG] = choice.leg
         span = self._tracer.start_span(
@@ -237,7 +239,8 @@ class Trace:
             self.say_once("metadata", "metadata keys %s are reserved and left out", refused)
         self.identity.metadata.update(kept)
         if self.sampled:
-            self.root.set_attributes(root_facts.app_attributes(self.identity.metadata))
+            metadata, room = self.identity.metadata, self._limits.metadata
+            self.root.set_attributes(root_facts.app_attributes(metadata, room=room))
 
     def add_tags(self, tags: Iterable[str]) -> None:
         """Add tags, each once."""
@@ -325,7 +328,7 @@ class Trace:
             leg=self._choice.leg,
             by_runs_api=self._choice.root_by_runs_api,
             refused=self.refused,
-            limit=self.settings.payload_limit,
+            limit=self.payload_limit,
         )
 
     @property
