@@ -7,11 +7,12 @@ that goes on, or to another process that lives, is never touched.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 _DAY_S: Final = 86_400.0
 _EVERY_S: Final = 60.0
 #: Within a process record locks keep nobody out: whoever takes over dead processes holds this.
-busy: Final = threading.Lock()
+_busy = threading.Lock()
 _last: dict[Path, float] = {}
 
 
@@ -47,22 +48,43 @@ class _Unit:
             spool.remove(self.path)
 
 
+@contextmanager
+def alone(*, wait: bool = True) -> Iterator[bool]:
+    """Be the only one in this process who takes over dead processes; False if there is another."""
+    lock = _busy
+    mine = lock.acquire(blocking=wait)
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.release()
+
+
+def _after_fork() -> None:
+    """The child has none of the threads that may hold the lock."""
+    global _busy
+    _busy = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def tidy_sometimes(settings: Settings, live: Collection[Path]) -> None:
     """``tidy``, but not more than once a minute, and not while a recovery is at work."""
     now, state_dir = time.monotonic(), settings.state_dir
-    if now - _last.get(state_dir, -_EVERY_S) < _EVERY_S or not busy.acquire(blocking=False):
+    if now - _last.get(state_dir, -_EVERY_S) < _EVERY_S:
         return
-    try:
-        _last[state_dir] = now
-        tidy(settings, live)
-    finally:
-        busy.release()
+    with alone(wait=False) as mine:
+        if mine:
+            _last[state_dir] = now
+            tidy(settings, live)
 
 
 def tidy(settings: Settings, live: Collection[Path]) -> int:
     """Hold the state directory within ``state_max_mb`` and ``state_max_age_days``.
 
-    The caller holds ``busy``.
+    To be called ``alone``.
 
     Args:
         settings: the bounds and the directory.

@@ -18,8 +18,9 @@ from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith import encoding, spool
 from otel_realtime.langsmith.encoding import Batch
 from otel_realtime.recording import owner
-from otel_realtime.recovery.deliver import Destinations, Left, deliver
-from otel_realtime.recovery.disk import busy, tidy
+from otel_realtime.recording.journal import JOURNAL
+from otel_realtime.recovery.deliver import Destinations, Left, deliver, is_claimed
+from otel_realtime.recovery.disk import alone, tidy
 from otel_realtime.recovery.replay import Replayed, replay
 from otel_realtime.settings import Settings
 
@@ -77,7 +78,7 @@ def recover(settings: Settings, *, timeout_s: float, say: Say = logger.info) -> 
     if not owner.CAN_LOCK:
         say("recovery needs POSIX record locks, which this system has not")
         return report
-    with busy:
+    with alone():
         tidy(settings, live_folders())
         names = instances(state_dir)
         if not names:
@@ -161,10 +162,10 @@ class _Estate:
         try:
             found = replay(folder)
         except RecordingError as error:
-            # Nothing was sent before the journal's header stood on disk: nothing is missing.
-            self._say(f"{folder.name}: nothing to recover ({error})")
-            shutil.rmtree(folder, ignore_errors=True)
+            self._without_header(folder, str(error))
             return
+        if found.by_otlp and is_claimed(found, self._spooled):
+            self._roots.add(found.header.root_span_id)
         try:
             what, delivered = deliver(found, self._to, self._spooled), True
         except Left as reason:
@@ -173,10 +174,25 @@ class _Estate:
             logger.warning("a conversation cannot be recovered", exc_info=True)
             what, delivered = f"{type(error).__name__}: {error}", False
         if delivered:
-            if found.by_otlp:
-                self._roots.add(found.header.root_span_id)
             shutil.rmtree(folder, ignore_errors=True)
         self._tell(found, delivered, what)
+
+    def _without_header(self, folder: Path, why: str) -> None:
+        """Nothing was sent before the journal's first line stood: without it nothing is missing."""
+        try:
+            with (folder / JOURNAL).open("rb") as journal:
+                stillborn = not journal.readline().endswith(b"\n")
+        except FileNotFoundError:
+            stillborn = True
+        except OSError:
+            stillborn = False
+        if stillborn:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        self._report.conversations.append(
+            {"id": None, "thread_id": None, "delivered": False, "what": why}
+        )
+        self._say(f"{folder.name}: left: {why}")
 
     def _tell(self, found: Replayed, delivered: bool, what: str) -> None:
         header = found.header

@@ -191,3 +191,48 @@ def test_the_next_start_recovers_in_the_background(
             lambda: {"pending", "error"} == {one["status"] for one in sandbox.conversations()},
             "the dead one's end",
         )
+
+
+def test_a_call_made_with_the_wrong_key_is_whole_in_the_end(
+    away: None,
+    process: pytest.MonkeyPatch,
+    traces: Traces,
+    snapshot: Snapshot,
+    tmp_path: Path,
+) -> None:
+    """Its root went by OTLP and was refused there too: later it comes by the runs API, once."""
+    state = tmp_path / "left"
+    with LangSmithServer() as server:
+        for name, value in langsmith_variables(server.url).items():
+            process.setenv(name, value)
+        server.judge = lambda _: Reply(401)
+        call = one_turn(traces)
+        wait_for(lambda: call._trace.refused, "refusal")
+        end(call)
+        assert not otel_realtime.flush(5)
+        snapshot(call)
+        mine = Settings().state_dir / SPOOL / owner.instance_id()
+        shutil.copytree(mine, state / SPOOL / DEAD)
+        sent = len(server.requests)
+        # While LangSmith takes spans but not the run, the root stays out of the spans.
+        server.judge = lambda r: None if r.is_traces else Reply(401)
+        assert not recover(Settings(state_dir=state), timeout_s=10).complete
+        server.judge = lambda _: None
+        assert recover(Settings(state_dir=state), timeout_s=10).complete
+        late = server.requests[sent:]
+        names = {span.name for r in late if r.is_traces for span in r.spans()}
+        assert "response.done" in names
+        assert "realtime_session" not in names
+        ends = [r for r in late if b'name="patch.' in r.body[:300]]
+        assert [True] == [b'name="attachment.' in r.body for r in ends]
+    assert [] == files_below(state)
+
+
+def test_a_journal_that_cannot_be_used_is_kept(
+    left: Path, process: pytest.MonkeyPatch, sandbox: Sandbox
+) -> None:
+    """A header that another version wrote is no reason to delete a recording."""
+    (journal,) = left.glob("conversations/*/journal.jsonl")
+    journal.write_bytes(journal.read_bytes().replace(b'"root_span_id"', b'"root"', 1))
+    report = recover(Settings(state_dir=left), timeout_s=5)
+    assert (1, True) == (report.left, journal.exists())
