@@ -10,6 +10,8 @@ import threading
 from collections import Counter
 from typing import Final
 
+from otel_realtime import losses
+
 logger = logging.getLogger(__name__)
 
 RAISE = False
@@ -30,6 +32,7 @@ def fault(where: str, error: Exception) -> None:
     with _lock:
         faults[kind] += 1
         first = faults[kind] == 1
+    losses.lose(losses.FAULT)
     if first:
         logger.error(
             "telemetry of a conversation is incomplete (%s); the conversation itself is not "

@@ -43,6 +43,7 @@ from otel_realtime.taps import AudioTaps
 from otel_realtime.tracing import parent_run
 from otel_realtime.tracing.chronicle import Chronicle, NoChronicle
 from otel_realtime.tracing.context import child_context
+from otel_realtime.tracing.describe import error_kind
 from otel_realtime.tracing.root import Ending, Tally
 
 if TYPE_CHECKING:
@@ -270,6 +271,8 @@ class Conversation(AudioTaps):
                 active = self._spans.event(stored, payload, moment, self._turn_of(stored))
             policy = self._spans.policy
             self._chronicle.received(stored, moment, active, policy, self._counts.events)
+            if kind == "error":
+                self._trace.metrics.error(error_kind(stored))
             bears_tools = False
             for change in changes:
                 bears_tools = bears_tools or not isinstance(change, Transcribed)

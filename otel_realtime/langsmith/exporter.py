@@ -20,6 +20,7 @@ from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from otel_realtime import losses
 from otel_realtime.langsmith import spool as spools
 from otel_realtime.langsmith.config import LangSmithConfig, say_key_refused
 from otel_realtime.langsmith.encoding import Batch, encode, join, split
@@ -102,8 +103,10 @@ class DirectExporter:
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
         """Queue an ended span; never blocks on the network and never raises for a full queue."""
         if self._stopped:
+            losses.lose(losses.SPAN)
             return False
         if not self._queue.put(span, stamp):
+            losses.lose(losses.SPAN)
             self._complain(
                 "full", "spans are lost: LangSmith takes none and the %s is full", "queue"
             )
@@ -207,6 +210,7 @@ class DirectExporter:
             batches, lost = encode(entries, first)
             stored = [self._store(batch, since) for batch in batches]
         finally:
+            losses.lose(losses.SPAN, lost)
             self._queue.encoded(stored, lost)
 
     def _store(self, batch: Batch, since: float) -> Stored:
@@ -244,8 +248,9 @@ class DirectExporter:
         if len(readable) == len(request.parts):
             return join(bodies)
         rest = [Request(readable, tried=True)] if readable else []
-        kept = sum(part.spans for part in readable)
-        self._queue.settle(request, lost=request.spans - kept, instead=rest)
+        gone = request.spans - sum(part.spans for part in readable)
+        losses.lose(losses.SPAN, gone)
+        self._queue.settle(request, lost=gone, instead=rest)
         return None
 
     def _settle(self, request: Request, body: bytes, answer: Answer) -> None:
@@ -272,6 +277,7 @@ class DirectExporter:
             self._queue.settle(request, lost=request.spans)
         else:
             self._complain(answer.status, "LangSmith refused spans, they are lost: %s", answer)
+            losses.lose(losses.SPAN, request.spans)
             self._let_go(request, lost=request.spans)
 
     def _let_go(self, request: Request, lost: int = 0) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_realtime import losses
 from otel_realtime.attributes import ATTACH_STATUS
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.keep import is_remote, keep
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 DRAIN_S: Final = 30.0
 #: Waits between tries to reach a bucket.
 KEEP_WAITS_S: Final = (1.0, 5.0)
+_NOT_SENT: Final = frozenset({"none", "disabled"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +49,8 @@ class Finish:
         info: what ``on_recording`` is told besides the path.
         closing: makes the run's last patch, with the final audio facts.
         tidy: called afterwards: what waits on disk has become more.
-        done: told when nothing is left, and whether LangSmith accepted the end.
+        done: told when the root was delivered or given up, and what became of the recording on its
+            way to LangSmith: its ``ls_audio_attach_status``, None if there was none to send.
     """
 
     recorder: Recorder
@@ -57,7 +60,7 @@ class Finish:
     info: dict[str, Any]
     delivery: RootDelivery | None
     closing: Callable[[], RunClosing]
-    done: Callable[[bool], None]
+    done: Callable[[str | None], None]
     tidy: Callable[[], None]
 
 
@@ -144,6 +147,7 @@ class Finisher:
 
     def _finish(self, job: Finish) -> None:
         job.recorder.settle(DRAIN_S)
+        losses.lose(losses.AUDIO, job.recorder.summary().holes)
         rendered = _render(job)
         wanted = job.settings.recordings_dir or job.settings.on_recording is not None
         keeps = rendered is not None and bool(wanted)
@@ -200,12 +204,12 @@ def _hand_over(job: Finish, rendered: Rendered | None, rest: _Rest) -> None:
     """Deliver the root run's end, the recording with it."""
     if job.delivery is None:
         rest.ended(ROOT, True)
-        job.done(True)
+        job.done(None)
         return
 
-    def delivered(ok: bool, _status: str) -> None:
+    def delivered(ok: bool, status: str) -> None:
         rest.ended(ROOT, ok)
-        job.done(ok)
+        job.done(None if status in _NOT_SENT else status if ok else "failed")
 
     closing = job.closing()
     job.delivery.finish(

@@ -32,6 +32,7 @@ class _Instance:
     def __init__(self) -> None:
         self.id = uuid.uuid4().hex
         self.locks: dict[Path, int] = {}
+        self.state_dirs: set[Path] = set()
         self.guard = threading.Lock()
 
 
@@ -53,6 +54,18 @@ def owner_of(folder: Path) -> str:
     return folder.name.partition("-")[0]
 
 
+def bytes_on_disk() -> int:
+    """Bytes of this process's conversations on disk: those that go on, and those undelivered."""
+    found = 0
+    for state_dir in list(_instance.state_dirs):
+        for path in state_dir.glob(f"{CONVERSATIONS}/{_instance.id}-*/*"):
+            try:
+                found += path.stat().st_size
+            except OSError:  # delivered meanwhile
+                pass
+    return found
+
+
 def claim(folder: Path) -> None:
     """Take this process's lock in the state directory that ``folder`` lies in, once.
 
@@ -71,6 +84,7 @@ def claim_state(state_dir: Path) -> None:
     Raises:
         OSError: the lock file cannot be made or locked.
     """
+    _instance.state_dirs.add(state_dir)
     if fcntl is None:
         return
     with _instance.guard:

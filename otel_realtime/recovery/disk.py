@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from otel_realtime import losses
 from otel_realtime.langsmith import spool
 from otel_realtime.recording import owner
 
@@ -120,6 +121,8 @@ def tidy(settings: Settings, live: Collection[Path]) -> int:
 
 def _tell(gone: list[_Unit], settings: Settings) -> None:
     batches = sum(unit.path.suffix == spool.SUFFIX for unit in gone)
+    losses.lose(losses.BATCH, batches)
+    losses.lose(losses.CONVERSATION, len(gone) - batches)
     logger.warning(
         "%d undelivered conversations and %d batches of spans (%.1f MB), the oldest, were deleted "
         "from %s to stay within state_max_mb=%g and state_max_age_days=%g",

@@ -79,13 +79,18 @@ class Failure:
     message: str
 
 
+def error_kind(event: Event) -> str:
+    """The code of the error an event reports, else its type, else the event's own."""
+    error = table(event.get("error"))
+    return text_or_none(error.get("code")) or text_or_none(error.get("type")) or str(event["type"])
+
+
 def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
     """The failure an event reports: ``error``, ``*.failed``, a failed ``response.done``."""
     kind = event["type"]
     if kind == "error" or kind.endswith(".failed"):
-        error = table(event.get("error"))
-        what = text_or_none(error.get("code")) or text_or_none(error.get("type")) or kind
-        return Failure(what, _message(error.get("message"), policy) or what)
+        what = error_kind(event)
+        return Failure(what, _message(table(event.get("error")).get("message"), policy) or what)
     if kind == "response.done":
         response = table(event.get("response"))
         if response.get("status") == "failed":

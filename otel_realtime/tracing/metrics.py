@@ -6,15 +6,17 @@ conversation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from opentelemetry import metrics as metrics_api
-from opentelemetry.metrics import MeterProvider
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_realtime import attributes as names
+from otel_realtime import losses
 from otel_realtime.core.responses import Response
 from otel_realtime.core.usage import Usage
+from otel_realtime.recording.owner import bytes_on_disk
 from otel_realtime.tracing.describe import Attributes, Inference
 from otel_realtime.version import VERSION
 
@@ -24,6 +26,10 @@ _SECONDS: Final = (
 )  # fmt: skip
 _TOKENS: Final = (
     1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
+)  # fmt: skip
+#: What callers notice lies between half a second and two; the convention's buckets are coarse there.
+_LATENCY_SECONDS: Final = (
+    0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 20,
 )  # fmt: skip
 #: A call can last an hour: the convention's buckets end far below.
 _CALL_SECONDS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
@@ -54,7 +60,7 @@ class Metrics(Protocol):
         """The server reported an error."""
 
     def upload(self, outcome: str) -> None:
-        """A recording was delivered, or not."""
+        """What became of a recording on its way to LangSmith: ``attached``, ``too_large``, ..."""
 
 
 class NoMetrics:
@@ -113,6 +119,7 @@ class Instruments:
             meter,
             "otel_realtime.voice_to_voice",
             "From the end of the user's speech to the first sound of the answer.",
+            _LATENCY_SECONDS,
         )
         self.conversation = _seconds(
             meter, "otel_realtime.conversation.duration", "A whole conversation.", _CALL_SECONDS
@@ -133,8 +140,29 @@ class Instruments:
         self.uploads = meter.create_counter(
             "otel_realtime.recording.uploads",
             unit="{recording}",
-            description="Recordings delivered to LangSmith, by outcome.",
+            description="Recordings on their way to LangSmith, by what became of them.",
         )
+        meter.create_observable_up_down_counter(
+            "otel_realtime.recording.pending",
+            callbacks=[_pending],
+            unit="By",
+            description="Conversations of this process on disk: going on, or undelivered.",
+        )
+        meter.create_observable_counter(
+            "otel_realtime.telemetry.lost",
+            callbacks=[_lost],
+            unit="{item}",
+            description="Telemetry of conversations that this process gave up, by what it was.",
+        )
+
+
+def _pending(_options: CallbackOptions) -> Iterable[Observation]:
+    yield Observation(bytes_on_disk())
+
+
+def _lost(_options: CallbackOptions) -> Iterable[Observation]:
+    for what, count in losses.so_far().items():
+        yield Observation(count, {"what": what})
 
 
 def _seconds(meter: Any, name: str, description: str, buckets: Any = _SECONDS) -> Any:
@@ -213,7 +241,7 @@ class ConversationMetrics:
         self._to.errors.add(1, {**self._base, names.ERROR_TYPE: kind})
 
     def upload(self, outcome: str) -> None:
-        """A recording was delivered, or not."""
+        """What became of a recording on its way to LangSmith."""
         self._to.uploads.add(1, {"outcome": outcome})
 
 

@@ -20,6 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext
 
 from otel_realtime import attributes as names
+from otel_realtime import losses
 from otel_realtime.clock import Clock
 from otel_realtime.core.conversation import ConversationState
 from otel_realtime.core.payload import ContentPolicy
@@ -286,6 +287,7 @@ class Trace:
         closing = self._closing(state, tally, recorder, ending, moment)
         closing.end(self.root, marked=self.delivery is not None and not self.refused)
         self.metrics.closed(moment.t / 1e9, "error" if ending.failure else "ok")
+        losses.lose(losses.EVENT, self.spans.dropped)
         RUNTIME.finisher.submit(
             Finish(
                 recorder=recorder,
@@ -337,9 +339,9 @@ class Trace:
         thread = _UNFIT_FOR_FILES.sub("_", self.identity.thread_id)[:80].lstrip(".-")
         return f"{thread or 'call'}-{self.run_id[-17:].replace('-', '')}"
 
-    def _done(self, delivered: bool) -> None:
-        if self.delivery is not None:
-            self.metrics.upload("delivered" if delivered else "failed")
+    def _done(self, recording: str | None) -> None:
+        if recording is not None:
+            self.metrics.upload(recording)
         RUNTIME.finished(self.stamp)
 
 
