@@ -285,7 +285,7 @@ class Conversation(AudioTaps):
 
     def _admit(self, event: wire.Event, text: str) -> tuple[wire.Event, str]:
         """The event as it may be stored, and its span's payload as JSON text."""
-        policy, limit = self._spans.policy, self._trace.settings.payload_limit
+        policy, limit = self._spans.policy, self._trace.payload_limit
         stored, failure = event, None
         if self._discretion is not None and self._discretion.hides(event, self._state):
             stored = policy.hidden(policy.admit(event)[0])
@@ -376,6 +376,9 @@ class Conversation(AudioTaps):
         if self._closed:
             yield self._trace.root
             return
+        call_id, name, arguments = (
+            None if text is None else wire.clean(str(text)) for text in (call_id, name, arguments)
+        )
         try:
             moment = self._clock.moment()
             with self._lock:

@@ -37,7 +37,7 @@ from otel_realtime.tap import Close, Handshake, Sink
 from otel_realtime.tap.interface import Calls
 from otel_realtime.tracing.chronicle import header
 from otel_realtime.tracing.describe import Provider
-from otel_realtime.tracing.root import Ending, Identity, admit_metadata
+from otel_realtime.tracing.root import Ending, Identity, admit_metadata, clean_tags
 from otel_realtime.tracing.trace import Trace
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def open_conversation(
     query: Mapping[str, str] = handshake.query if handshake else {}
     metadata, refused = admit_metadata(wishes.metadata)
     identity = Identity(
-        thread_id=wishes.thread_id or query.get("call_id") or str(uuid.uuid4()),
+        thread_id=wire.clean(str(wishes.thread_id or query.get("call_id") or uuid.uuid4())),
         given_thread_id=wishes.thread_id is not None,
         provider=Provider.of(
             handshake.host if handshake else None, handshake.port if handshake else None
@@ -144,7 +144,7 @@ def open_conversation(
         call_id=query.get("call_id"),
         model=query.get("model"),
         metadata=metadata,
-        tags=list(dict.fromkeys(map(str, wishes.tags))),
+        tags=clean_tags(wishes.tags),
     )
     trace = Trace(identity, settings, clock, provider=wishes.tracer_provider, caller=caller)
     if refused:

@@ -224,8 +224,8 @@ def _render(job: Finish) -> Rendered | None:
     from otel_realtime.recording.render import render
 
     folder, summary = job.recorder.folder, job.recorder.summary()
-    if folder is None or not job.recorded or not summary.has_audio or summary.error is not None:
-        return None
+    if folder is None or not job.recorded or not summary.has_audio:
+        return None  # what was written before an error is still there
     try:
         return render(folder, folder / "conversation.wav")
     except (OSError, RecordingError) as error:

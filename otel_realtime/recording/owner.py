@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from otel_realtime.recording.volume import warn_if_in_memory
+
 try:
     import fcntl
 except ImportError:  # no POSIX locks: nothing can be known about other processes
@@ -88,18 +90,30 @@ def claim_state(state_dir: Path) -> None:
     if fcntl is None:
         return
     with _instance.guard:
-        if state_dir in _instance.locks:
-            return
         owners = state_dir / OWNERS
+        path = owners / f"{_instance.id}.lock"
+        held = _instance.locks.get(state_dir)
+        if held is not None and _is_at(path, held):
+            return
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         owners.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(owners / f"{_instance.id}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if held is None:
+            warn_if_in_memory(state_dir)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
             raise
         _instance.locks[state_dir] = descriptor
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether a lock file is still there: somebody may have deleted the state directory."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -6,7 +6,7 @@ inputs, outputs and metadata of the run that LangSmith's runs API gets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,7 @@ from otel_realtime import attributes as names
 from otel_realtime.core.conversation import ConversationState
 from otel_realtime.core.events import clean
 from otel_realtime.core.messages import transcript
-from otel_realtime.core.payload import ContentPolicy, dump
+from otel_realtime.core.payload import ContentPolicy, dump, scrub
 from otel_realtime.core.responses import AudioFacts
 from otel_realtime.core.sound import SoundFacts, sound_facts
 from otel_realtime.tracing.describe import Attributes, Failure, Provider, raised
@@ -325,6 +325,11 @@ def _scalar(value: Any) -> str | bool | int | float:
 RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
 
 
+def clean_tags(tags: Iterable[object]) -> list[str]:
+    """The app's tags as text that encodes, each once."""
+    return list(dict.fromkeys(clean(str(tag)) for tag in tags))
+
+
 def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The app's metadata with text keys and without reserved ones; and the ones refused."""
     kept: dict[str, Any] = {}
@@ -334,5 +339,5 @@ def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
         if name in RESERVED or not name:
             refused.append(name)
         elif value is not None:
-            kept[name] = value
+            kept[name] = scrub(value) if isinstance(value, str) else value
     return kept, refused

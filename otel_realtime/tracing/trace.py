@@ -246,7 +246,7 @@ class Trace:
     def add_tags(self, tags: Iterable[str]) -> None:
         """Add tags, each once."""
         known = self.identity.tags
-        known.extend(tag for tag in dict.fromkeys(map(str, tags)) if tag not in known)
+        known.extend(tag for tag in root_facts.clean_tags(tags) if tag not in known)
         if self.sampled and known:
             self.root.set_attribute(names.LS_TAGS, ",".join(known))
 

@@ -1,0 +1,42 @@
+"""What kind of disk the state directory lies on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+_MOUNTS: Final = Path("/proc/self/mounts")
+_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
+
+
+def is_in_memory(folder: Path) -> bool:
+    """Whether a folder is lost with the machine, or with its container; False if unknown."""
+    try:
+        mounts = _MOUNTS.read_text(errors="replace").splitlines()
+        resolved = folder.resolve()
+    except OSError:
+        return False
+    kind, longest = "", -1
+    for line in mounts:
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = Path(fields[1].replace("\\040", " "))
+        depth = len(point.parts)
+        if depth >= longest and (point == resolved or point in resolved.parents):
+            kind, longest = fields[2], depth
+    return kind in _IN_MEMORY
+
+
+def warn_if_in_memory(state_dir: Path) -> None:
+    """Say that recordings in this state directory take memory and do not outlive the machine."""
+    if is_in_memory(state_dir):
+        logger.warning(
+            "state_dir %s is in memory (tmpfs): recordings of live calls count against the "
+            "memory limit, and what is not delivered is lost with a restart of the container; "
+            "set OTEL_REALTIME_STATE_DIR to a disk",
+            state_dir,
+        )
