@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -102,7 +103,7 @@ def _protocols(system: Any) -> tuple[str, ...]:
 
 def _discard(target: Any) -> None:
     """Leave no half of an upload behind, as far as the other end lets us."""
-    try:
+    with suppress(Exception):  # the error that led here is the one to tell
         target.discard()
-    except Exception:  # noqa: BLE001 - the error that led here is the one to tell
-        pass
+    with suppress(Exception):  # not every kind of file lets itself be told so
+        target.closed = True  # else it would upload the rest when it is forgotten

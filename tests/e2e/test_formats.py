@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 import otel_realtime
 from otel_realtime.core.codecs import decode
@@ -16,9 +17,10 @@ from otel_realtime.core.formats import AudioFormat
 from otel_realtime.demo import g711
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer
+from otel_realtime.sandbox import Sandbox
 from tests.support import talking
 from tests.support.scripted import append, events_until, is_type
-from tests.support.traces import Traces
+from tests.support.traces import Traces, run_of
 
 SAID, TOLD = talking.QUESTION, talking.tone(100, 523)
 
@@ -56,6 +58,35 @@ def recorded(folder: Path, *forms: dict[str, Any]) -> tuple[int, np.ndarray, np.
     with wave.open(str(path), "rb") as file:
         both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
         return file.getframerate(), both[:, 0], both[:, 1]
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "mime"), [("flac", "audio/flac"), ("opus", "audio/ogg"), ("wav", "audio/wav")]
+)
+def test_the_attachment_arrives_in_the_format_asked_for(
+    audio_format: str, mime: str, sandbox: Sandbox, traces: Traces
+) -> None:
+    """LangSmith's stand-in takes it, finds nothing wrong, and plays it as what it is."""
+    pytest.importorskip("soundfile")
+    otel_realtime.instrument(
+        tracer_provider=traces.provider,
+        settings=otel_realtime.Settings(audio_format=audio_format),
+    )
+    answer = Answer(text="Yes.", pcm=TOLD)
+    with ScriptedServer(talking.scenario(answer), speed=talking.SPEED) as server:
+        asyncio.run(asyncio.wait_for(talking.one_turn(server.url), 20))
+    assert otel_realtime.flush(20)
+    run = run_of(traces.root)
+    conversation = sandbox.conversation(run)
+    assert conversation is not None
+    assert [] == conversation["violations"]
+    assert [mime] == [one["mime"] for one in conversation["root"]["attachments"]]
+    assert "attached" == conversation["root"]["metadata"]["ls_audio_attach_status"]
+    answered = requests.get(f"{sandbox.url}/api/conversations/{run}/recording", timeout=10)
+    assert mime == answered.headers["Content-Type"]
+    path = sandbox.recording(run)
+    assert path is not None
+    assert answered.content == path.read_bytes()
 
 
 def place(channel: np.ndarray, sound: np.ndarray) -> int:
