@@ -49,6 +49,7 @@ class Claim:
     event_id: str | None
     cuts: bool  # it keeps less than had been received
     open: bool  # the server has not answered it yet
+    by_t: int | None = None  # when it was made: what it claims had been heard by then
 
 
 @dataclass(slots=True)

@@ -118,8 +118,12 @@ class Player:
         event_id: str | None,
         *,
         by_client: bool,
+        t: int | None = None,
     ) -> None:
-        """Keep exactly ``audio_end_ms`` of a part, at most what has been received."""
+        """Keep exactly ``audio_end_ms`` of a part, at most what has been received.
+
+        It was heard by ``t``, if that is given: what stood in its way was not played to its end.
+        """
         index = self._by_key.get((item_id, content_index))
         if index is None:
             return
@@ -131,7 +135,7 @@ class Player:
                     break
             return
         kept = min(part.format.size(audio_end_ms * 1_000_000), part.received)
-        self._claim([part], kept, event_id, BY_CLIENT if by_client else BY_SERVER)
+        self._claim([part], kept, event_id, BY_CLIENT if by_client else BY_SERVER, t)
 
     def delete(self, t: int, item_id: str, event_id: str | None, *, by_client: bool) -> None:
         """An item that is deleted while it plays was not heard; later it changes nothing."""
@@ -245,11 +249,18 @@ class Player:
         self._log_position.append(self._received.add(size))
         return len(self._log_t) - 1
 
-    def _claim(self, parts: list[Part], kept: int, event_id: str | None, source: str) -> None:
+    def _claim(
+        self,
+        parts: list[Part],
+        kept: int,
+        event_id: str | None,
+        source: str,
+        by_t: int | None = None,
+    ) -> None:
         for part in parts:
-            cuts = kept < part.received
-            by_client = source == BY_CLIENT
-            part.claims.append(Claim(kept, len(self._log_t), source, event_id, cuts, by_client))
+            cuts, by_client = kept < part.received, source == BY_CLIENT
+            claim = Claim(kept, len(self._log_t), source, event_id, cuts, by_client, by_t)
+            part.claims.append(claim)
         self._replay(min(part.response.parts[0].entry for part in parts))
 
     def _plays(self, part: Part, t: int) -> bool:
@@ -275,7 +286,27 @@ class Player:
         if self._head < t:
             self._idle.append((entry, len(self._placed)))
         if size > 0:
-            self._place(part, max(t, self._head, response.not_before), entry, size)
+            start = max(t, self._head, response.not_before)
+            if part.claims and not part.kept:
+                start = self._make_way(part, start, t)
+            self._place(part, start, entry, size)
+
+    def _make_way(self, part: Part, start: int, arrived_t: int) -> int:
+        """A claimed part was heard by the time of its claim, so what queued before it was cut."""
+        claim = part.claims[-1]
+        if claim.by_t is None:
+            return start
+        latest = max(claim.by_t - part.format.duration_ns(claim.kept), arrived_t)
+        while self._placed and start > latest:
+            before, segment = self._placed[-1]
+            if before.claims or segment.end_ns <= latest:
+                break
+            self._shorten(before, segment, latest)
+            if segment.size:
+                break
+            self._placed.pop()
+        end = self._placed[-1][1].end_ns if self._placed else 0
+        return min(start, max(latest, end))
 
     def _is_cut(self, response: Response, entry: int) -> bool:
         if response.cut_at is not None and response.cut_at < entry and not response.drained:

@@ -163,7 +163,7 @@ class Timeline:
     def _truncate(
         self, t: int, item_id: str, content_index: int, audio_end_ms: int, event_id: str | None
     ) -> None:
-        self._agent.truncate(item_id, content_index, audio_end_ms, event_id, by_client=True)
+        self._agent.truncate(item_id, content_index, audio_end_ms, event_id, by_client=True, t=t)
         self._playback.cut(t)
 
     def _truncated(self, t: int, item_id: str, content_index: int, audio_end_ms: int) -> None:
