@@ -190,7 +190,7 @@ class Conversation(AudioTaps):
         if at_ns is not None and self._recorder is not None:
             self._recorder.clock = self._clock.t
         if at_ns is not None and not self._clock.given:
-            self._trace.start_at(at_ns, fresh=not self._state.counts.events)
+            self._trace.start_at(at_ns, fresh=not (self._state.counts.events or self._spans.begun))
             self._chronicle.started(self._clock.start_ns, self._trace.stamp.dotted_order)
         if self._trace.delivery is None:
             self._trace.post()

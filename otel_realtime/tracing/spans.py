@@ -65,6 +65,8 @@ class ConversationSpans:
         self._provider = provider
         self._limit = payload_limit
         self._room = span_limit - 1
+        #: A span below the root was started.
+        self.begun = False
         self._conversation = conversation
         self._root_context = child_context(root, conversation)
         #: The span of the event that the app handles now.
@@ -109,6 +111,7 @@ class ConversationSpans:
         kind: SpanKind = SpanKind.INTERNAL,
     ) -> Span:
         self._room -= 1
+        self.begun = True
         return self._tracer.start_span(
             name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
         )

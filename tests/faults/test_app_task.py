@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import json
 import threading
 import tracemalloc
 from collections.abc import Coroutine, Generator, Iterator
@@ -206,15 +205,20 @@ def test_loop_closed_early(server: FaultServer, traces: Traces) -> None:
     check_whole(traces)
 
 
+def call_that_raises(url: str, error: BaseException) -> None:
+    """A sync call whose app raises after the first event."""
+    with OpenAI(api_key="any", websocket_base_url=url) as client:
+        with connect(client) as connection:
+            connection.recv()
+            raise error
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), SystemExit(3), GeneratorExit()])
 def test_not_errors(server: FaultServer, error: BaseException, traces: Traces) -> None:
     """An interrupt, an exit and a closed generator pass through and are no error of the call."""
     otel_realtime.instrument(tracer_provider=traces.provider)
     with pytest.raises(type(error)) as caught:
-        with OpenAI(api_key="any", websocket_base_url=server.url) as client:
-            with connect(client) as connection:
-                connection.recv()
-                raise error
+        call_that_raises(server.url, error)
     assert caught.value is error
     assert StatusCode.UNSET is traces.root.status.status_code
     check_whole(traces)
@@ -233,10 +237,7 @@ def test_apps_error(server: FaultServer, error: Exception, traces: Traces) -> No
     otel_realtime.instrument(tracer_provider=traces.provider)
     arguments, context = error.args, error.__context__
     with pytest.raises(type(error)) as caught:
-        with OpenAI(api_key="any", websocket_base_url=server.url) as client:
-            with connect(client) as connection:
-                connection.recv()
-                raise error
+        call_that_raises(server.url, error)
     assert caught.value is error
     assert (arguments, context, None) == (error.args, error.__context__, error.__cause__)
     assert type(error).__name__ == facts(traces.root)["error.type"]
@@ -342,15 +343,18 @@ def _settled_memory(langsmith: LangSmithServer) -> int:
 def test_nothing_stays_current(server: FaultServer, traces: Traces) -> None:
     """After a call the app's task has its own context back, however the call ended."""
 
+    async def failing() -> None:
+        async with AsyncOpenAI(api_key="any", websocket_base_url=server.url) as client:
+            async with connect(client) as connection:
+                async for _ in connection:
+                    raise ZeroDivisionError
+
     async def main() -> None:
         before = dict(otel_context.get_current())
         await call_with_tool(server.url)
         assert before == dict(otel_context.get_current())
         with pytest.raises(ZeroDivisionError):
-            async with AsyncOpenAI(api_key="any", websocket_base_url=server.url) as client:
-                async with connect(client) as connection:
-                    async for _ in connection:
-                        json.loads("[]")[0:1][1 // 0]
+            await failing()
         assert before == dict(otel_context.get_current())
 
     otel_realtime.instrument(tracer_provider=traces.provider)

@@ -124,9 +124,7 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
     assert "is in memory (tmpfs)" in done.stderr
 
 
-def test_stalled_disk(
-    traces: Traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stalled_disk(traces: Traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs holds up neither the app nor the close; all of it is there in the end."""
     infos: list[dict[str, Any]] = []
     moves, write = threading.Event(), journal.Folder.write

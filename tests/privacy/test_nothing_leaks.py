@@ -219,14 +219,17 @@ def test_what_the_app_gives(rig: Rig, capture: bool) -> None:
     }
     key = SECRETS["said_key"]
 
+    def talk() -> None:
+        with otel_realtime.conversation(thread_id="t", metadata={"m": words["metadata"]}) as it:
+            it.received({"type": "session.created", "session": {"id": "sess_1"}})
+            arguments = json.dumps([words["argument"], key])
+            with pytest.raises(Refused), it.tool(name="own", arguments=arguments):
+                raise Refused(f"{words['tool_error']} {key}")
+            raise Refused(f"{words['call_error']} {key}")
+
     def call() -> None:
         with pytest.raises(Refused):
-            with otel_realtime.conversation(thread_id="t", metadata={"m": words["metadata"]}) as it:
-                it.received({"type": "session.created", "session": {"id": "sess_1"}})
-                with pytest.raises(Refused):
-                    with it.tool(name="own", arguments=json.dumps([words["argument"], key])):
-                        raise Refused(f"{words['tool_error']} {key}")
-                raise Refused(f"{words['call_error']} {key}")
+            talk()
 
     settings = Settings(capture_content=capture)
     otel_realtime.instrument(tracer_provider=rig.provider, settings=settings)

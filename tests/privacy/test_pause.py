@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import wave
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,9 @@ class Past:
 
 
 @pytest.fixture
-def recordings(tmp_path: Path) -> Iterator[Path]:
+def recordings(tmp_path: Path) -> Path:
     """Where recordings are kept."""
-    yield tmp_path / "kept"
+    return tmp_path / "kept"
 
 
 def channels(folder: Path) -> tuple[np.ndarray, np.ndarray]:
