@@ -148,8 +148,7 @@ class Collector:
     def own_metric(self, name: str, exporter: str = "") -> float:
         """The sum of one of its own metrics over all label sets, or those of one exporter.
 
-        Counters have ``_total`` appended by their reader's default or not; both are found. 0 while
-        there is none.
+        0 while there is none. A counter is found with and without its ``_total``.
         """
         text = requests.get(self.own_metrics_url, timeout=5).text
         starts = tuple(name + end for end in ("{", " ", "_total{", "_total "))

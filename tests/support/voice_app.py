@@ -15,13 +15,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import otel_realtime
 from otel_realtime import guard
+from tests.support import minute
 from tests.support.talking import weather_call
 
 
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--setup", choices=SETUPS, default="configure")
     parser.add_argument("--calls", type=int, default=1)
     parser.add_argument("--flush", type=float, default=30.0)
+    parser.add_argument("--minute", action="store_true", help="one synthetic call, no server")
     options = parser.parse_args()
     said, ended = Said(), Ended()
     logging.getLogger().addHandler(said)
@@ -114,11 +116,16 @@ def main() -> None:
     provider: Any = trace.get_tracer_provider()
     provider.add_span_processor(ended)
     otel_realtime.instrument()
-    asyncio.run(hold(options.url, options.calls))
+    if options.minute:
+        minute.hold("caller-0")
+    else:
+        asyncio.run(hold(options.url, options.calls))
     print(json.dumps([plain(span) for span in ended.spans]), flush=True)
+    meters: Any = metrics.get_meter_provider()
     report = {
         "delivered": otel_realtime.flush(options.flush),
         "exported": provider.force_flush(),
+        "measured": meters.force_flush() if hasattr(meters, "force_flush") else None,
         "said": said.lines,
         "faults": dict(guard.faults),
     }

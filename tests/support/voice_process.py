@@ -97,7 +97,7 @@ class VoiceProcess:
         return [Traced(spans) for spans in traces.values()]
 
     def flushed(self) -> dict[str, Any]:
-        """Wait for its last word: ``delivered``, ``exported``, ``said`` and ``faults``."""
+        """Wait for its last word: ``delivered``, ``exported``, ``measured``, ``said``, ``faults``."""
         return dict(self._line())
 
     def ended(self) -> int:
