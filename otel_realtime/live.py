@@ -144,6 +144,10 @@ class Conversation(AudioTaps):
         """``Settings.end_on_sigterm`` as it is for this conversation."""
         return self._trace.settings.end_on_sigterm
 
+    def knows_item(self, item_id: str) -> bool:
+        """Whether an item of that id belongs to it."""
+        return self._state.items.get(item_id) is not None
+
     @property
     def closed(self) -> bool:
         """True once it has ended."""

@@ -301,6 +301,13 @@ class Opener:
         if isinstance(sink, SocketSink):
             sink.is_sdk()
 
+    def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
+        """The app told its SDK what was played: the conversation that has the item hears it."""
+        for opened in list(RUNTIME.live):
+            if opened.knows_item(item_id):
+                opened.played(item_id, content_index, audio_ms)
+                return
+
 
 OPENER: Final = Opener()
 

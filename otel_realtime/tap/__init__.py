@@ -6,7 +6,7 @@ A transport is a module with `install`, `uninstall` and `attach`; each brings it
 
 from __future__ import annotations
 
-from otel_realtime.tap import sdk, websockets
+from otel_realtime.tap import agents, aiohttp, sdk, websockets
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
 from otel_realtime.tap.link import end_deserted, harmless, release_all, tap_of
 
@@ -21,7 +21,7 @@ __all__ = [
     "uninstall",
 ]
 
-_TRANSPORTS = (websockets,)
+_TRANSPORTS = (websockets, aiohttp)
 
 
 def install(observer: Observer) -> None:
@@ -35,6 +35,7 @@ def install(observer: Observer) -> None:
     for transport in _TRANSPORTS:
         transport.install(observer)
     sdk.watch(observer)
+    agents.watch(observer)
 
 
 def uninstall() -> None:
@@ -42,6 +43,7 @@ def uninstall() -> None:
     for transport in _TRANSPORTS:
         transport.uninstall()
     sdk.uninstall()
+    agents.uninstall()
     release_all()
 
 
@@ -50,8 +52,8 @@ def attach(connection: object, observer: Observer) -> Sink | None:
     """Tap one connection, with or without `install`.
 
     Args:
-        connection: A connection object of the openai SDK (async or sync, GA or beta), or a client
-            connection of `websockets` (asyncio or sync).
+        connection: A connection object of the openai SDK (async or sync, GA or beta), a client
+            connection of `websockets` (asyncio or sync), or a client websocket of `aiohttp`.
         observer: Asked to open the conversation when the socket has no tap yet; the handshake's
             times are then the time of this call.
 

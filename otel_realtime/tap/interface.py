@@ -94,3 +94,6 @@ class Observer(Protocol):
 
     def is_sdk(self, sink: Sink) -> None:
         """The socket of this sink now belongs to an SDK connection object."""
+
+    def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
+        """An SDK was told by the app how far an item has been played; on any thread."""

@@ -17,7 +17,7 @@ from contextvars import Context
 from typing import Any
 from urllib.parse import parse_qsl
 
-from otel_realtime.tap import sdk
+from otel_realtime.tap import agents, sdk
 from otel_realtime.tap.interface import Handshake, Observer
 from otel_realtime.tap.link import (
     Link,
@@ -300,6 +300,7 @@ def _accepted(socket: Any, started_ns: int, mono_ns: int, tap_class: type[_WebSo
     if not _is_realtime(socket) or _observer is None or joining.get() or tap_of(socket):
         return
     sdk.watch(_observer)
+    agents.watch(_observer)
     link = open_link(_observer, _handshake(socket, started_ns, mono_ns))
     if link is not None:
         tap_class(socket, link)

@@ -61,6 +61,7 @@ class RecordingObserver:
         self.refusals: list[Handshake] = []
         self.sinks: list[RecordingSink] = []
         self.sdk_sinks: list[object] = []
+        self.played_positions: list[tuple[str, int, float]] = []
         self._declines = declines
         self._let_go_after = let_go_after
 
@@ -79,6 +80,9 @@ class RecordingObserver:
 
     def is_sdk(self, sink: object) -> None:
         self.sdk_sinks.append(sink)
+
+    def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
+        self.played_positions.append((item_id, content_index, audio_ms))
 
     @property
     def sink(self) -> RecordingSink:
