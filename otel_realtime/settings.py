@@ -164,11 +164,14 @@ class Settings:
     recover_on_start: bool = _env("RECOVER_ON_START", parse_bool, True)
     """Deliver in the background what dead processes left in ``state_dir``."""
     recordings_dir: str | None = _env("RECORDINGS_DIR", str, None)
-    """Keep each recording as a WAV here too."""
+    """Keep each recording as a WAV here too: a folder, or an fsspec URL (``s3://bucket/prefix``)."""
     on_recording: OnRecording | None = None
-    """Called with ``(path, info)`` when a recording is rendered; the file goes afterwards."""
+    """Called with ``(path, info)`` on a background thread when a recording is rendered.
+
+    The file goes afterwards.
+    """
     audio_format: str = _env("AUDIO_FORMAT", _one_of("auto", "wav", "flac", "opus"), "auto")
-    """Format of the attachment."""
+    """Of the attachment: ``wav``, ``flac``, ``opus``, or ``auto``, the first that fits."""
     max_attachment_mb: float | None = _env("MAX_ATTACHMENT_MB", _number(float, above=0), None)
     """Largest attachment; None: 180 on LangSmith's own hosts, 24 elsewhere."""
     state_max_mb: float = _env("STATE_MAX_MB", _number(float, above=1), 4096.0)
@@ -199,6 +202,8 @@ class Settings:
                 msg = f"Settings.{name}={value!r}: expected a number from {least:g} up"
                 raise ConfigError(msg)
         object.__setattr__(self, "state_dir", Path(self.state_dir).expanduser())
+        if self.recordings_dir is not None:
+            object.__setattr__(self, "recordings_dir", os.fspath(self.recordings_dir))
         globs = self.skip_events
         globs = _parse_globs(globs) if isinstance(globs, str) else tuple(globs)
         object.__setattr__(self, "skip_events", globs)

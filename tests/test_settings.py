@@ -225,3 +225,10 @@ def test_other_words_are_neither() -> None:
     for text in ("", "2", "y", "wahr"):
         with pytest.raises(ValueError):
             parse_bool(text)
+
+
+def test_recordings_dir_may_be_a_path(tmp_path: Path) -> None:
+    """Text inside, whatever the app gave: it may be a URL as well."""
+    folder: Any = tmp_path / "kept"
+    assert str(folder) == Settings(recordings_dir=folder).recordings_dir
+    assert "s3://a/b" == Settings(recordings_dir="s3://a/b").recordings_dir
