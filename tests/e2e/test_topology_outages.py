@@ -275,9 +275,13 @@ def test_a_hundred_calls_at_once_through_two_collectors(
             **places.key(),
         )
         calls = app.talked()
-    assert 100 == len(calls)
-    report = app.flushed()
-    assert (True, {}) == (report["delivered"], report["faults"])
+        report = app.flushed()
+    assert (100, True, True, {}) == (
+        len(calls),
+        report["delivered"],
+        report["exported"],
+        report["faults"],
+    )
     for call in calls:
         in_jaeger(places.jaeger, call)
         assert in_sandbox(places.sandbox, call, root_by="runs_api")["has_recording"]
