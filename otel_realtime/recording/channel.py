@@ -103,10 +103,12 @@ class Channel:
         at = max(sample_at(run[0].start_ns, self._rate_hz), end)
         fed = 0
         for first, samples in self._exact(run, sample_at(run[0].start_ns, rate_hz), 0):
-            gap = np.zeros(first - fed, np.int16)
-            for found in (stream.feed(gap), stream.feed(samples)):
-                yield at, found
-                at += found.size
+            if first > fed:
+                samples = np.concatenate((np.zeros(first - fed, np.int16), samples))
+                first = fed
+            found = stream.feed(samples)
+            yield at, found
+            at += found.size
             fed = first + samples.size
         yield at, stream.finish()
 

@@ -37,4 +37,5 @@ class Resampler:
 
     def _rounded(self, samples: npt.NDArray[np.float32], *, last: bool) -> Samples:
         found: npt.NDArray[np.float32] = self._stream.resample_chunk(samples, last=last)
-        return np.clip(np.rint(found), _LOWEST, _HIGHEST).astype(np.int16)
+        np.rint(found, out=found)
+        return np.clip(found, _LOWEST, _HIGHEST, out=found).astype(np.int16)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from statistics import median
 
-from tests.benchmarks import close, harness
+from tests.benchmarks import bench_render, close, harness
 from tests.benchmarks.conversation import TURNS, whole
 
 MICRO = 1e6
@@ -51,7 +51,11 @@ def per_frame(rounds: int) -> None:
 
 def main() -> None:
     """Run the suite, or the parts that are named."""
-    parts: dict[str, Callable[[int], None]] = {"frames": per_frame, "close": close.report}
+    parts: dict[str, Callable[[int], None]] = {
+        "frames": per_frame,
+        "close": close.report,
+        "render": bench_render.report,
+    }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
