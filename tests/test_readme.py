@@ -189,6 +189,66 @@ def test_call_tool_gives_a_tool_its_exact_span(talk: Talk, sandbox: Sandbox) -> 
     assert {"city": "Paris", "sky": "sunny"} == tools[0]["outputs"]
 
 
+class Taken:
+    """A conversation, or a socket, that takes down what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def take(*args: Any, **kwargs: Any) -> None:
+            told = [bytes(one) if isinstance(one, bytearray) else one for one in args]
+            self.calls.append((name, told or kwargs))
+
+        return take
+
+
+def test_audio_callbacks_report_what_is_played(provider: TracerProvider) -> None:
+    """The snippet's callbacks give a real conversation what it takes."""
+    names = run(snippet("def on_speaker_needs_audio"))
+    queue = SimpleNamespace(take=lambda size: ("item_1", bytes(size)))
+    taken = Taken()
+    with otel_realtime.conversation() as call:
+        for told in (taken, call):
+            names["on_speaker_needs_audio"](told, queue, bytearray(960))
+            names["on_microphone_audio"](told, bytearray(960))
+            names["on_progress"](told, "item_1", 20)
+    assert [
+        ("record_agent_audio", [bytes(960)]),
+        ("record_user_audio", [bytes(960)]),
+        ("played", ["item_1", 0, 20]),
+    ] == taken.calls
+
+
+def test_a_twilio_stream_is_truncated_where_it_was_heard() -> None:
+    """Marks go out after each piece; the truncate claims what came back before the clear."""
+    names = run(snippet("MediaStream"))
+    sent: list[Any] = []
+
+    async def send_json(message: Any) -> None:
+        sent.append(message)
+
+    async def truncate(**claim: Any) -> None:
+        sent.append(claim)
+
+    async def main() -> None:
+        twilio = SimpleNamespace(send_json=send_json)
+        connection = SimpleNamespace(
+            conversation=SimpleNamespace(item=SimpleNamespace(truncate=truncate))
+        )
+        stream = names["MediaStream"]()
+        event = SimpleNamespace(item_id="item_1", content_index=0, delta="EBAQ" * 80)
+        for _ in range(2):
+            await names["on_delta"](stream, twilio, "MZ1", event)
+        stream.received({"event": "mark", "mark": sent[1]["mark"]})
+        await names["on_speech_started"](stream, twilio, "MZ1", connection)
+
+    asyncio.run(main())
+    kinds = [message.get("event") for message in sent]
+    assert ["media", "mark", "media", "mark", "clear", None] == kinds
+    assert {"item_id": "item_1", "content_index": 0, "audio_end_ms": 30} == sent[-1]
+
+
 def test_settings_are_given_to_instrument(
     tmp_path: Path, process: pytest.MonkeyPatch, talk: Talk
 ) -> None:
@@ -198,13 +258,11 @@ def test_settings_are_given_to_instrument(
 
     async def main() -> None:
         async with talk.client.realtime.connect(model="gpt-realtime") as connection:
-            await connection.response.create()
-            await connection.response.create()
-            done = 0
-            async for event in connection:
-                done += event.type == "response.done"
-                if done == 2:
-                    break
+            for _ in range(2):  # the first answer only calls a function
+                await connection.response.create()
+                async for event in connection:
+                    if event.type == "response.done":
+                        break
 
     asyncio.run(main())
     assert otel_realtime.flush(10)
