@@ -29,7 +29,8 @@ from otel_realtime import tap as taps
 from otel_realtime.clock import Clock
 from otel_realtime.core import events as wire
 from otel_realtime.core.responses import Moment
-from otel_realtime.live import Conversation, _current
+from otel_realtime.engine import Engine, current
+from otel_realtime.live import Conversation
 from otel_realtime.recording.owner import new_folder
 from otel_realtime.runtime import RUNTIME
 from otel_realtime.settings import Settings
@@ -304,7 +305,7 @@ class Opener:
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         """The app told its SDK what was played: the conversation that has the item hears it."""
         for opened in list(RUNTIME.live):
-            if opened.knows_item(item_id):
+            if isinstance(opened, Conversation) and opened.knows_item(item_id):
                 opened.played(item_id, content_index, audio_ms)
                 return
 
@@ -363,12 +364,12 @@ class conversation:
             tracer_provider=tracer_provider,
         )
         self._conversation: Conversation | None = None
-        self._token: Token[ref[Conversation] | None] | None = None
+        self._token: Token[ref[Engine] | None] | None = None
 
     def __enter__(self) -> Conversation:
         opened = self._open()
         self._conversation = opened
-        self._token = _current.set(ref(opened))
+        self._token = current.set(ref(opened))
         return opened
 
     def __exit__(
@@ -380,7 +381,7 @@ class conversation:
         if self._conversation is not None:
             self._conversation.close(error)
         if self._token is not None:
-            _current.reset(self._token)
+            current.reset(self._token)
             self._token = None
 
     async def __aenter__(self) -> Conversation:

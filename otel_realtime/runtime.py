@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import TracerProvider
 
+    from otel_realtime.engine import Engine
     from otel_realtime.langsmith.delivery import Deliveries
     from otel_realtime.langsmith.exporter import DirectExporter
-    from otel_realtime.live import Conversation
     from otel_realtime.recording.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Runtime:
         #: Root run -> where its spans go; kept a while after the close for spans that end late.
         self.routes: dict[str, LangSmith] = {}
         self.finisher = Finisher()
-        self.live: set[Conversation] = set()
+        self.live: set[Engine] = set()
         #: What ``instrument()`` was given; used by conversations that open afterwards.
         self.settings: Settings | None = None
         self.tracer_provider: TracerProvider | None = None
@@ -151,7 +151,7 @@ class Runtime:
 
     # -- conversations -------------------------------------------------------------------------------
 
-    def opened(self, conversation: Conversation, settings: Settings) -> None:
+    def opened(self, conversation: Engine, settings: Settings) -> None:
         """Remember a live conversation; from now on the exit waits for it.
 
         The first one of the process also sets off what is left of processes that died.
@@ -171,7 +171,7 @@ class Runtime:
         if conversation.ends_on_sigterm:
             self.sigterm.install()
 
-    def closed(self, conversation: Conversation) -> None:
+    def closed(self, conversation: Engine) -> None:
         """The conversation's spans have ended; its delivery may go on."""
         with self._lock:
             self.live.discard(conversation)
