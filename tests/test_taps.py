@@ -124,3 +124,38 @@ def test_a_client_on_aiohttp_is_traced(traces: Traces, *, tapped: bool) -> None:
         asyncio.run(run(server.url))
     assert 1_000 == _chat(traces)["otel_realtime.generated_ms"]
     assert traces.root.status.is_ok or traces.root.status.is_unset
+
+
+def test_a_call_goes_on_after_the_app_reconnects(traces: Traces, tmp_path: Path) -> None:
+    """One conversation and one recording on two connections; queued audio plays on."""
+    settings = Settings(recordings_dir=str(tmp_path / "kept"))
+
+    async def answer(rt: Any, call: otel_realtime.Conversation | None) -> None:
+        if call is not None:
+            call.attach(rt)
+        async for event in rt:
+            if event.type == "session.created":
+                await rt.response.create()
+            elif event.type == "response.done":
+                return
+
+    async def run(url: str) -> None:
+        async with client_of(url) as client:
+            lost = await client.realtime.connect(model="gpt-realtime").enter()
+            with otel_realtime.conversation(
+                lost, tracer_provider=traces.provider, settings=settings
+            ) as call:
+                await answer(lost, None)
+                async with client.realtime.connect(model="gpt-realtime") as rt:
+                    await answer(rt, call)
+            await lost.close()
+
+    scenarios = [Scenario(answers=(ANSWER,)), Scenario(answers=(ANSWER,))]
+    with ScriptedServer(scenarios, speed=20) as server:
+        asyncio.run(run(server.url))
+    assert otel_realtime.flush(10)
+    assert 1 == len(traces.roots)
+    (kept,) = (tmp_path / "kept").iterdir()
+    _, right = samples(kept)
+    audio = pcm(ANSWER.pcm or b"")
+    assert np.array_equal(np.concatenate((audio, audio)), right[right != 0])

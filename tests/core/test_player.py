@@ -202,6 +202,26 @@ def test_a_truncate_of_a_later_item_proves_the_earlier_one_heard(speaker: Speake
     assert speaker.facts("a") == (1_000, 1_000, "estimated", False)
 
 
+def test_a_claimed_item_was_heard_by_the_time_of_its_claim(speaker: Speaker) -> None:
+    """A client that takes the last item that arrived for the one that plays: the queue gives way."""
+    speaker.answer(1_000, 4_000, "a", "r1")
+    speaker.answer(2_000, 3_000, "b", "r1")
+    speaker.cut(3_000)
+    speaker.player.truncate("b", 0, 900, None, by_client=True, t=3_010 * MS)
+    assert speaker.heard() == [(1_000, 0, 1_110), (2_110, 4_000, 900)]
+    assert speaker.facts("a") == (4_000, 1_110, "estimated", True)
+    assert speaker.facts("b") == (3_000, 900, "client_truncate", True)
+
+
+def test_a_claim_of_the_playing_item_leaves_it_in_place(speaker: Speaker) -> None:
+    """It ends before its claim anyway, and what was claimed itself gives no way."""
+    speaker.answer(1_000, 1_000, "a", "r1")
+    speaker.answer(1_300, 1_000, "b", "r1")
+    speaker.player.truncate("a", 0, 1_000, None, by_client=True, t=2_100 * MS)
+    speaker.player.truncate("b", 0, 800, None, by_client=True, t=2_100 * MS)
+    assert speaker.heard() == [(1_000, 0, 1_000), (2_000, 1_000, 800)]
+
+
 def test_truncates_of_all_queued_items(speaker: Speaker) -> None:
     """The careful client truncates the playing item and, at zero, everything behind it."""
     speaker.answer(1_000, 1_000, "a", "r1")

@@ -74,6 +74,23 @@ def test_a_deleted_item_was_not_heard() -> None:
     assert heard_ms(refused) == 900
 
 
+def test_a_reconnect_is_no_cut() -> None:
+    """The player goes on with what it has; the new session's audio queues behind it."""
+    found = timeline(
+        agent(1_000, 0, 3_000),
+        ["user", 1_500, 0, 48_000],
+        ["reset", 2_000],
+        agent(2_500, 3_000, 1_000, "b", "r2"),
+        ["user", 4_000, 48_000, 48_000],
+        ["close", 9_000, True],
+    )
+    segments = found.segments("agent")
+    assert [(1_000 * MS, 4_000 * MS), (4_000 * MS, 5_000 * MS)] == [
+        (segment.start_ns, segment.end_ns) for segment in segments
+    ]
+    assert found.user_time(250) == 3_250 * MS
+
+
 def test_a_caller_who_hangs_up_hears_no_more() -> None:
     """A microphone that was sending until the close belongs to somebody live."""
     found = timeline(agent(0, 0, 5_000), ["user", 900, 0, 960], ["close", 1_000, True])
