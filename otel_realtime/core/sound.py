@@ -58,12 +58,33 @@ def sound_facts(
 def _voice_to_voice(
     response: Response, state: ConversationState, audio: AudioFacts, sounds: list[ItemAudio]
 ) -> int | None:
-    spoken = [item for item in map(state.items.get, response.inputs) if item and item.audio]
     audible = [one.audible_from_t for one in sounds if one.audible_from_t is not None]
-    if not spoken or not audible:
+    spoken = _answered(response, state, audio) if audible else None
+    if spoken is None:
         return None
-    end_t = speech_end(spoken[-1], state.session.silence_ms, audio)
+    end_t = speech_end(spoken, state.session.silence_ms, audio)
     return None if end_t is None else max((min(audible) - end_t) // MS, 0)
+
+
+def _answered(response: Response, state: ConversationState, audio: AudioFacts) -> Item | None:
+    """The user's last speech that this response is the first to answer with sound.
+
+    Responses that only call tools lie between the question and its spoken answer; the caller
+    waits through all of them.
+    """
+    before = iter(reversed(state.responses.values()))
+    one: Response | None = response
+    for candidate in before:
+        if candidate is response:
+            break
+    while one is not None:
+        spoken = [item for item in map(state.items.get, one.inputs) if item and item.audio]
+        if spoken:
+            return spoken[-1]
+        one = next((earlier for earlier in before if not earlier.out_of_band), None)
+        if one is not None and one.sounds(state.items, audio):
+            return None
+    return None
 
 
 def speech_end(item: Item, silence_ms: int | None, audio: AudioFacts) -> int | None:

@@ -14,11 +14,18 @@ VAD: Row = received(
 )
 
 
-def facts(audio: Sounds | None, inputs: list[str]) -> SoundFacts:
-    """The sound of the answer in the handmade call, created 170 ms after the start."""
+def facts(audio: Sounds | None, inputs: list[str], before: tuple[str, ...] = ()) -> SoundFacts:
+    """The sound of the answer in the handmade call, created 170 ms after the start.
+
+    Args:
+        audio: what sounded.
+        inputs: items that the answer reads.
+        before: items that the response before it read, which only called tools.
+    """
     state, _ = feed([*CALL, VAD])
     response = state.responses["resp_2"]
     response.inputs = inputs
+    state.responses["resp_1"].inputs = list(before)
     return sound_facts(response, state, audio)
 
 
@@ -59,6 +66,18 @@ def test_there_is_no_wait_where_nobody_spoke_or_nothing_was_heard() -> None:
     """A typed question, an answer that was never audible."""
     assert facts(Sounds(sound("item_5", 1500, 800)), []).voice_to_voice_ms is None
     assert facts(Sounds(sound("item_5", None, 0)), ["item_1"]).voice_to_voice_ms is None
+
+
+def test_the_wait_goes_through_tool_calls() -> None:
+    """The caller asked, a response called tools, the next one answered: one wait."""
+    audio = Sounds(sound("item_5", 1500, 800))
+    assert 800 == facts(audio, ["item_4"], before=("item_1",)).voice_to_voice_ms
+
+
+def test_a_wait_ends_with_the_first_sound() -> None:
+    """A response that said something before it called a tool has answered already."""
+    audio = Sounds(sound("item_2", 1200, 100), sound("item_5", 1500, 800))
+    assert facts(audio, ["item_4"], before=("item_1",)).voice_to_voice_ms is None
 
 
 def test_a_wait_is_never_negative() -> None:
