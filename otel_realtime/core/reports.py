@@ -151,19 +151,31 @@ class Positions:
     def _unreported(self, part: Part, now: int) -> Heard:
         """A part that nothing was said of: was nothing played yet, or has the tap ended?"""
         due_t, until = part.first_t, now
+        before: tuple[str, int] | None = None
         for key, reports in self._reports.items():
             if self._player.index_of(key) < self._player.index_of(part.key):
-                due_t = max(due_t, reports.last_t)
+                due_t, before = max(due_t, reports.last_t), key
             else:
                 until = min(until, reports.origin_ns())
         end_t = self.cut_after(part.first_t)
         model = modelled(part)
         if (until if end_t is None else min(end_t, until)) - due_t >= SILENT_NS:
             return model
+        if before is not None and self._queues_behind(part, before):
+            found = heard_in([], 0, BY_TAP, part)
+            return found if end_t is not None else replace(found, until_t=max(model.until_t, now))
         segments = within(part.segments, [(0, (model.from_t or 0) + self._step_ns)])
         heard_ns = sum(segment.end_ns - segment.start_ns for segment in segments)
         found = heard_in(segments, heard_ns, BY_TAP, part)
         return found if end_t is not None else replace(found, until_t=max(model.until_t, now))
+
+    def _queues_behind(self, part: Part, key: tuple[str, int]) -> bool:
+        """Whether a part arrived while an earlier one was queued that was never played out."""
+        before, reports = self._player.part(*key), self._reports[key]
+        if before is None or before.received_ns - reports.position_ns < GLUE_NS:
+            return False
+        cut_t = self.cut_after(reports.last_t - LATE_NS)
+        return cut_t is None or part.first_t < cut_t
 
 
 def _kept(part: Part, reports: Reports, end_t: int | None, now: int) -> tuple[int, str]:

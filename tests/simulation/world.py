@@ -186,7 +186,8 @@ class World:
         played = sum(one.ms for one in cut(heard, at) if one.item == item)
         end_ms = self.style.claim(Moment(at, item, own[0].at, received, played))
         sent = at + self.random.uniform(0.5, 2)
-        if end_ms is not None and end_ms > played + self.latency + self.truth.late_ms + 1:
+        far = played + self.latency + self.truth.late_ms + 1
+        if end_ms is not None and far < end_ms <= received:
             self.truth.mistaken.update(chunk.item for chunk in arrived)
         if end_ms is None:
             if self.style.deletes and not played:
