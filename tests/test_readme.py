@@ -304,7 +304,7 @@ def _shown(value: object) -> str:
     "command", [line for text in blocks("sh") for line in text.splitlines() if line]
 )
 def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
-    """`make` targets, `pip install` names and variables are real."""
+    """`make` targets, `pip install` names, variables and the Collector's configs are real."""
     check: dict[str, Callable[[str], bool]] = {
         "make": _is_target,
         "pip": lambda line: "otel-realtime" in line,
@@ -313,6 +313,9 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
         ),
         "otel-realtime": _is_subcommand,
         "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
+        "otelcol": lambda line: all(
+            (ROOT / "collector" / name).exists() for name in re.findall(r"--config=(\S+)", line)
+        ),
     }
     program = command.split()[0]
     assert program in check, f"nothing checks {command!r}"
