@@ -78,6 +78,7 @@ class Conversation(Engine, AudioTaps):
                 conversation starts at the first one.
         """
         if self._closed:
+            self.before_receive()
             return
         try:
             at_ns = _wall_time(at_ns)
@@ -160,6 +161,8 @@ class Conversation(Engine, AudioTaps):
             parent_run.leave(previous)
             otel_context.detach(token)
             self._leave_tool(call, entered)
+            if self._closed:  # in the block: the detach brought back what the close put away
+                self.before_receive()
 
     def _tool_raised(self, span: Span, call_id: str | None, error: Exception) -> None:
         try:

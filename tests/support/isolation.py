@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from langsmith import run_trees, utils
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from otel_realtime import guard, settings
 from otel_realtime.langsmith import config
@@ -40,6 +42,9 @@ def isolated(folder: Path) -> Iterator[pytest.MonkeyPatch]:
             yield patch
         finally:
             leave_no_trace()
+            left = dict(otel_context.get_current())
+            otel_context.attach(Context())
+            assert {} == left, "something is still current in the test's own task"
 
 
 def leave_no_trace() -> None:
