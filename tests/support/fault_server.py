@@ -146,8 +146,8 @@ class Peer:
         self._raw.close()
 
     def silent(self) -> None:
-        """Say nothing until the client is gone, or for a few seconds."""
-        self._raw.settimeout(5)
+        """Say nothing until the client is gone, or for half a minute."""
+        self._raw.settimeout(30)
         try:
             while self._raw.recv(65_536):
                 pass
