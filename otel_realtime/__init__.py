@@ -10,9 +10,15 @@
 
 from __future__ import annotations
 
-from otel_realtime.errors import ConfigError, DeliveryError, OtelRealtimeError, RecordingError
-from otel_realtime.live import Conversation, current_conversation
-from otel_realtime.opening import conversation, using
+from otel_realtime.conversation.announce import conversation
+from otel_realtime.conversation.options import using
+from otel_realtime.conversation.public import Conversation, current_conversation
+from otel_realtime.errors import (
+    ConfigError,
+    DeliveryError,
+    OtelRealtimeError,
+    RecordingError,
+)
 from otel_realtime.settings import Settings
 from otel_realtime.setup import (
     OpenAIRealtimeInstrumentor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from otel_realtime.core.responses import Moment
+from otel_realtime.core.protocol.responses import Moment
 
 #: Times of the app that lie this far back are not those of a live call.
 REPLAY_NS: Final = 30_000_000_000

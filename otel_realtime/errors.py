@@ -5,6 +5,7 @@ Watching a conversation never raises; these come from set-up, commands and files
     OtelRealtimeError
     ├── ConfigError        a setting or an environment variable cannot be used
     ├── RecordingError     a recording on disk cannot be read or rendered
+    │   └── NewerFormatError   a later version of this package wrote it
     └── DeliveryError      LangSmith refused or could not be reached
 """
 
@@ -21,6 +22,10 @@ class ConfigError(OtelRealtimeError):
 
 class RecordingError(OtelRealtimeError):
     """A recording on disk that cannot be read or rendered."""
+
+
+class NewerFormatError(RecordingError):
+    """A later version wrote this in a format that this version does not know; it is left alone."""
 
 
 class DeliveryError(OtelRealtimeError):

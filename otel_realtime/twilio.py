@@ -25,8 +25,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otel_realtime import guard
-from otel_realtime.live import Conversation
+from otel_realtime import diagnostics
+from otel_realtime.conversation.public import Conversation, record_user_mulaw
 
 __all__ = ["MediaStream", "Playing"]
 
@@ -106,7 +106,7 @@ class MediaStream:
             elif kind == "media" and self._record_user:
                 self._heard(event["media"])
         except Exception as error:  # noqa: BLE001 - ours must not reach the app
-            guard.fault("twilio", error)
+            diagnostics.fault("twilio", error)
 
     def _played(self, name: str) -> None:
         position = self._marks.pop(name, None)
@@ -122,7 +122,7 @@ class MediaStream:
 
     def _heard(self, media: Mapping[str, Any]) -> None:
         if self._call is not None and media.get("track", "inbound") == "inbound":
-            self._call.record_user_mulaw(base64.b64decode(media["payload"]))
+            record_user_mulaw(self._call, base64.b64decode(media["payload"]))
 
 
 def _size(audio: str | bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from otel_realtime.clock import REPLAY_NS, Clock
-from otel_realtime.core.responses import Moment
+from otel_realtime.core.protocol.responses import Moment
 
 START = 1_700_000_000_000_000_000
 

@@ -22,7 +22,7 @@ from otel_realtime import cli
 from otel_realtime.demo.scenario import Answer, Call, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.demo.speech import tone
-from otel_realtime.runtime import RUNTIME
+from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
 
@@ -69,7 +69,7 @@ class Talk:
 def provider() -> TracerProvider:
     """The app's own OpenTelemetry: snippets that only instrument find it."""
     provider = TracerProvider(shutdown_on_exit=False)
-    RUNTIME.tracer_provider = provider
+    PROCESS.tracer_provider = provider
     return provider
 
 

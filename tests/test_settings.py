@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from otel_realtime import diagnostics
 from otel_realtime import settings as module
 from otel_realtime.errors import ConfigError
 from otel_realtime.settings import FIELDS, Settings, parse_bool
@@ -63,7 +64,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in FIELDS:
         monkeypatch.delenv(module.PREFIX + name.upper(), raising=False)
     monkeypatch.delenv(module.GENAI_CAPTURE, raising=False)
-    monkeypatch.setattr(module, "_warned", set())
+    diagnostics.REGISTER.clear()
 
 
 def test_defaults() -> None:

@@ -28,13 +28,13 @@ class Call:
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         self.positions.append((item_id, content_index, audio_ms))
 
-    def record_user_mulaw(self, audio: bytes) -> None:
-        self.heard.append(audio)
-
 
 @pytest.fixture
-def call() -> Any:
+def call(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A conversation that only listens."""
+    monkeypatch.setattr(
+        "otel_realtime.twilio.record_user_mulaw", lambda call, audio: call.heard.append(audio)
+    )
     return Call()
 
 

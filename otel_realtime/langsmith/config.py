@@ -6,7 +6,6 @@ one counts as unset.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +13,13 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
+from otel_realtime.diagnostics import warn_once
 from otel_realtime.settings import parse_bool
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_API_URL: Final = "https://api.smith.langchain.com"
 _HOSTED: Final = "smith.langchain.com"
 _MB_HOSTED: Final = 180.0
 _MB_ELSEWHERE: Final = 24.0  # a self-hosted LangSmith's web server takes 25 MB by default
-
-_said: set[object] = set()
 
 
 def _read(env: Mapping[str, str], name: str) -> str | None:
@@ -41,7 +37,7 @@ def _flag(env: Mapping[str, str], name: str) -> bool | None:
     try:
         return parse_bool(text)
     except ValueError as error:
-        say_once(f"LANGSMITH_{name}={text!r} is ignored: {error}")
+        warn_once(("LANGSMITH", name, text), "LANGSMITH_%s=%r is ignored: %s", name, text, error)
         return None
 
 
@@ -55,24 +51,21 @@ def _rate(env: Mapping[str, str]) -> float | None:
         rate = -1.0
     if 0.0 <= rate <= 1.0:
         return rate
-    say_once(f"LANGSMITH_TRACING_SAMPLING_RATE={text!r} is ignored: expected a number from 0 to 1")
+    warn_once(
+        ("LANGSMITH", "TRACING_SAMPLING_RATE", text),
+        "LANGSMITH_TRACING_SAMPLING_RATE=%r is ignored: expected a number from 0 to 1",
+        text,
+    )
     return None
 
 
-def say_once(message: str, about: object = None) -> None:
-    """Log a warning about the set-up, once per process and text, or per what it is ``about``."""
-    key = message if about is None else about
-    if key not in _said:
-        _said.add(key)
-        logger.warning("%s", message)
-
-
-def say_key_refused(config: LangSmithConfig, status: int | None, answer: object) -> None:
-    """Say what a refused key means: one line, whether a span or a root run met it first."""
-    say_once(
-        f"LangSmith refused spans and root runs of this process ({answer}). What it was to deliver "
+def warn_key_refused(config: LangSmithConfig, status: int | None, answer: object) -> None:
+    """Log what a refused key means: one line, whether a span or a root run met it first."""
+    warn_once(
+        ("key", config, status),
+        "LangSmith refused spans and root runs of this process (%s). What it was to deliver "
         "stays on disk for `otel-realtime recover`; the app's own exporters are not affected",
-        about=(config, status),
+        answer,
     )
 
 
@@ -81,9 +74,12 @@ def _api_url(env: Mapping[str, str]) -> str:
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.netloc:
         return url
-    say_once(
-        f"LANGSMITH_ENDPOINT={url!r} is no http(s) address: nothing can be delivered to "
-        f"LangSmith until it is corrected (LangSmith's own is {DEFAULT_API_URL})"
+    warn_once(
+        ("LANGSMITH", "ENDPOINT", url),
+        "LANGSMITH_ENDPOINT=%r is not an http(s) address: nothing can be delivered to "
+        "LangSmith until it is corrected (LangSmith's own is %s)",
+        url,
+        DEFAULT_API_URL,
     )
     return url
 

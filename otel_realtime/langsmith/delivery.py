@@ -15,12 +15,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from otel_realtime.attributes import ATTACH_STATUS
+from otel_realtime.background import Again, Job, Worker
+from otel_realtime.delivery.model import Closing, OnDone, Opening, PostStatus, Render
+from otel_realtime.diagnostics import warn_again, warn_once
 from otel_realtime.errors import RecordingError
-from otel_realtime.langsmith.config import LangSmithConfig, say_key_refused
-from otel_realtime.langsmith.ending import End, OnDone, Render
+from otel_realtime.langsmith.config import LangSmithConfig, warn_key_refused
+from otel_realtime.langsmith.ending import End
 from otel_realtime.langsmith.http import Answer
-from otel_realtime.langsmith.runs import RunClosing, RunOpening, RunsClient
-from otel_realtime.langsmith.scheduler import Again, Scheduler, Task
+from otel_realtime.langsmith.ids import run_id
+from otel_realtime.langsmith.runs import RunsClient
 from otel_realtime.langsmith.statuses import (
     ALREADY_RECEIVED,
     KEY_REFUSED,
@@ -31,9 +34,9 @@ from otel_realtime.langsmith.statuses import (
 
 logger = logging.getLogger(__name__)
 
-PENDING: Final = "pending"
-ACCEPTED: Final = "accepted"
-REFUSED: Final = "refused"
+PENDING: Final[PostStatus] = "pending"
+ACCEPTED: Final[PostStatus] = "accepted"
+REFUSED: Final[PostStatus] = "refused"
 
 _UPLOADS: Final = 2
 _PROJECT_TRIES: Final = 6
@@ -52,11 +55,11 @@ class RootDelivery:
     """
 
     def __init__(
-        self, owner: Deliveries, opening: RunOpening, ready: Callable[[], object] | None = None
+        self, owner: Deliveries, opening: Opening, ready: Callable[[], object] | None = None
     ) -> None:
         self.opening = opening
         self.ready = ready
-        self.status = PENDING
+        self.status: PostStatus = PENDING
         self.refusal = ""
         self.refusal_status: int | None = None
         self._owner = owner
@@ -69,7 +72,7 @@ class RootDelivery:
 
     def finish(
         self,
-        closing: RunClosing,
+        closing: Closing,
         recording: Render | None = None,
         *,
         on_done: OnDone | None = None,
@@ -88,7 +91,7 @@ class RootDelivery:
         end = End(closing, recording, on_done, limit)
         if self._owner.take_end(self, end):
             return
-        logger.debug("the root run %s was finished twice", self.opening.run_id)
+        logger.debug("a root run was finished twice")
 
 
 class Deliveries:
@@ -102,17 +105,16 @@ class Deliveries:
     def __init__(self, config: LangSmithConfig, *, backoff: Backoff | None = None) -> None:
         self.config = config
         self._backoff = backoff or Backoff()
-        self._posts = Scheduler("otel-realtime-posts", 1)
-        self._uploads = Scheduler("otel-realtime-uploads", _UPLOADS)
+        self._posts = Worker("otel-realtime-posts")
+        self._uploads = Worker("otel-realtime-uploads", _UPLOADS)
         self._reset()
 
     def _reset(self) -> None:
         self._client = RunsClient(self.config)
-        self._changed = threading.Condition()
-        self._outstanding: set[object] = set()
+        self._changed = threading.Lock()
+        self._outstanding: set[tuple[RootDelivery, str]] = set()
         self._lost = 0
         self._projects: dict[str, tuple[str, str] | None] = {}
-        self._complained: set[object] = set()
         self._stopped = False
 
     def reset_after_fork(self) -> None:
@@ -121,9 +123,7 @@ class Deliveries:
         self._uploads.reset_after_fork()
         self._reset()
 
-    def open(
-        self, opening: RunOpening, *, ready: Callable[[], object] | None = None
-    ) -> RootDelivery:
+    def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> RootDelivery:
         """Post a root run in the background, after ``ready()``; returns at once."""
         root = RootDelivery(self, opening, ready)
         with self._changed:
@@ -132,7 +132,7 @@ class Deliveries:
                 self._lost += 1
                 return root
             self._outstanding.add((root, "post"))
-        self._posts.submit(self._guarded(_Post(self, root), lambda: self.post_ended(root, _FAULT)))
+        self._posts.submit(_Post(self, root), on_fault=lambda _: self.post_ended(root, _FAULT))
         return root
 
     def flush(self, timeout_s: float) -> bool:
@@ -147,28 +147,28 @@ class Deliveries:
             wanted = set(self._outstanding)
         self._posts.hurry()
         self._uploads.hurry()
+        posts = {entry for entry in wanted if entry[1] == "post"}
+        done = self._posts.wait_until(lambda: not posts & self._outstanding, timeout_s)
+        left_s = max(deadline - time.monotonic(), 0.0)
+        done = self._uploads.wait_until(lambda: not wanted & self._outstanding, left_s) and done
         with self._changed:
-            while wanted & self._outstanding:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._changed.wait(left)
             lost, self._lost = self._lost, 0
-            return lost == 0
+        return done and lost == 0
 
     def shutdown(self, timeout_s: float) -> bool:
         """Flush for a bounded time, then stop; what is left is sent no more."""
+        deadline = time.monotonic() + timeout_s
         accepted = self.flush(timeout_s)
         with self._changed:
             self._stopped = True
-        self._posts.stop()
-        self._uploads.stop()
+        for worker in (self._posts, self._uploads):
+            worker.stop(max(deadline - time.monotonic(), 0.0))
         return accepted
 
-    def run_url(self, opening: RunOpening) -> str | None:
+    def run_url(self, opening: Opening) -> str | None:
         """Return the page of a run, None until its project's id is known."""
-        found = self._projects.get(opening.project)
-        return None if found is None else self.config.run_url(*found, opening.run_id)
+        found = self._projects.get(self.config.project)
+        return None if found is None else self.config.run_url(*found, run_id(opening.span_id))
 
     def take_end(self, root: RootDelivery, end: End) -> bool:
         """Take a run's end and send it as soon as its post was accepted; False the second time."""
@@ -194,7 +194,7 @@ class Deliveries:
             self._send_end(root, end)
         self._settle(root, "post", lost=refusal is not None)
         if refusal is None:
-            self._look_up(root.opening.project)
+            self._look_up(self.config.project)
 
     def _look_up(self, project: str) -> None:
         """Learn a project's id, once, for the pages of its runs."""
@@ -207,11 +207,10 @@ class Deliveries:
     # --- the end, on an uploading thread --------------------------------------------------
 
     def _send_end(self, root: RootDelivery, end: End) -> None:
-        task: Task = _Patch(self, root, end)
+        job: Job = _Patch(self, root, end)
         if root.status == REFUSED:
-            task = _GiveUp(self, root, end)
-        guarded = self._guarded(task, lambda: self.end_done(root, end, False))
-        if not self._uploads.submit(guarded):
+            job = _GiveUp(self, root, end)
+        if not self._uploads.submit(job, on_fault=lambda _: self.end_done(root, end, False)):
             self._settle(root, "patch", lost=True)
 
     def end_done(self, root: RootDelivery, end: End, delivered: bool) -> None:
@@ -231,37 +230,23 @@ class Deliveries:
 
     def again(self, failures: int, answer: Answer, what: str) -> Again:
         """Return when to try again; the first failure of an outage is logged."""
-        self.complain("retry", "%s waits for LangSmith (%s), retrying", what, answer)
+        self.warn_once("retry", "%s waits for LangSmith (%s), retrying", what, answer)
         wait_s = self._backoff.wait_s(failures, answer.retry_after_s)
         return Again(wait_s, firm=answer.retry_after_s is not None)
 
     def reached(self) -> None:
         """Note that LangSmith answers, so the next outage is logged again."""
-        self._complained.discard("retry")
+        warn_again(("roots", self.config, "retry"))
 
-    def complain(self, kind: object, message: str, *details: object) -> None:
-        """Log a warning, once per kind."""
-        if kind not in self._complained:
-            self._complained.add(kind)
-            logger.warning(message, *details)
+    def warn_once(self, kind: object, message: str, *details: object) -> None:
+        """Log a warning, once per kind and LangSmith."""
+        warn_once(("roots", self.config, kind), message, *details, log=logger)
 
     def _settle(self, root: RootDelivery, what: str, *, lost: bool) -> None:
         with self._changed:
             if (root, what) in self._outstanding:
                 self._outstanding.discard((root, what))
                 self._lost += lost
-            self._changed.notify_all()
-
-    def _guarded(self, task: Task, on_fault: Callable[[], None]) -> Task:
-        def run() -> Again | None:
-            try:
-                return task()
-            except Exception:  # a fault of ours must leave no flush and no caller waiting
-                logger.warning("a delivery to LangSmith failed", exc_info=True)
-                on_fault()
-                return None
-
-        return run
 
 
 class _Post:
@@ -284,9 +269,9 @@ class _Post:
         owner.reached()
         refusal = None if answer.ruling.verdict is Verdict.DONE else str(answer)
         if answer.status in KEY_REFUSED:
-            say_key_refused(owner.config, answer.status, answer)
+            warn_key_refused(owner.config, answer.status, answer)
         elif refusal is not None:
-            owner.complain(
+            owner.warn_once(
                 ("post", answer.status),
                 "LangSmith refused a root run: the conversation goes there without its recording, "
                 "if at all (%s)",
@@ -328,16 +313,16 @@ class _Patch:
         try:
             answer = self._owner.client().patch(opening, end.closing, metadata, end.attached)
         except RecordingError as error:
-            self._owner.complain("unreadable", "a recording is not attached: %s", error)
+            self._owner.warn_once("unreadable", "a recording is not attached: %s", error)
             end.detach("failed")
             return None
         if answer.status == ALREADY_RECEIVED and end.attached is not None:
-            logger.info("run %s: already received; attachment state unknown", opening.run_id)
+            logger.info("a root run was already received; whether with its recording is unknown")
         return answer
 
     def _lighten(self, answer: Answer) -> bool:
         """After a refusal: leave out, or shrink, the recording; False when that is no help."""
-        self._owner.complain(
+        self._owner.warn_once(
             ("patch", answer.status), "LangSmith refused the end of a root run: %s", answer
         )
         if self._end.attached is None or answer.status in KEY_REFUSED:

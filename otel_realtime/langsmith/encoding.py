@@ -26,7 +26,8 @@ from otel_realtime.attributes import (
     USAGE,
 )
 from otel_realtime.langsmith.payload import clean_int, clean_text
-from otel_realtime.langsmith.stamping import OUR_SCOPE, Stamp
+from otel_realtime.langsmith.stamping import Stamp
+from otel_realtime.tracing.members import OUR_SCOPE
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest

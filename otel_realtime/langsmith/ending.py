@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from otel_realtime.attributes import ATTACH_STATUS
-from otel_realtime.langsmith.runs import Recording, RunClosing
+from otel_realtime.delivery.model import Closing, OnDone, Recording, Render
 
 logger = logging.getLogger(__name__)
 
-Render = Callable[[], "Recording | None"]
-OnDone = Callable[[bool, str], None]
-
 
 class End:
-    """What is known of a run's end, and which file is to go along."""
+    """What is known of a run's end, and which file is to go along.
+
+    Args:
+        closing: the end.
+        render: makes the recording; None: there is none.
+        on_done: told of its fate.
+        limit: bytes of the largest attachment.
+
+    Attributes:
+        status: ``ls_audio_attach_status`` as it is now.
+        attached: the file that goes along; None: none.
+        metadata: all of the run's metadata.
+    """
 
     def __init__(
-        self, closing: RunClosing, render: Render | None, on_done: OnDone | None, limit: int
+        self, closing: Closing, render: Render | None, on_done: OnDone | None, limit: int
     ) -> None:
         self.closing = closing
         self.on_done = on_done
-        self.failures = 0
         self.status = "none"
         self.attached: Recording | None = None
         self.metadata: dict[str, Any] = dict(closing.metadata)
@@ -54,7 +61,7 @@ class End:
             try:
                 size = recording.path.stat().st_size
             except OSError as error:
-                logger.warning("the recording cannot be read: %s", error)
+                logger.warning("cannot read the recording: %s", error)
                 self.detach("failed")
                 return
             if size <= self._limit:
@@ -69,5 +76,5 @@ def _rendered(render: Render) -> Recording | None:
     try:
         return render()
     except Exception as error:
-        logger.warning("the recording could not be rendered: %s", error, exc_info=True)
+        logger.warning("cannot render the recording: %s", error, exc_info=True)
         return Recording(status="failed")

@@ -2,7 +2,7 @@
 
 The stock OTLP exporter drops a batch after 10 s, does not retry 408 and 500, takes a redirect for
 success, and its processor reports a failed flush as done. This one retries for as long as the
-process lives, splits what is too large, and its ``flush`` tells the truth. One thread encodes
+process lives, splits what is too large, and its ``flush`` tells the truth. One job encodes
 spans and puts them on disk within a second, another one sends, so a slow LangSmith delays no
 span's way to the disk.
 """
@@ -11,30 +11,34 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_realtime import losses
-from otel_realtime.langsmith import spool as spools
-from otel_realtime.langsmith.config import LangSmithConfig, say_key_refused
+from otel_realtime import diagnostics
+from otel_realtime.background import Again, Worker
+from otel_realtime.diagnostics import warn_again, warn_once
+from otel_realtime.langsmith.config import LangSmithConfig, warn_key_refused
 from otel_realtime.langsmith.encoding import Batch, encode, join, split
 from otel_realtime.langsmith.http import Answer, Http
 from otel_realtime.langsmith.span_queue import Request, SpanQueue, Stored
-from otel_realtime.langsmith.spool import Spool
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.langsmith.statuses import KEY_REFUSED, MENDABLE, TOO_LARGE, Backoff, Verdict
+from otel_realtime.state import spool as spools
+from otel_realtime.state.spool import Spool
 
 logger = logging.getLogger(__name__)
 
 _THREAD: Final = "otel-realtime-spans"
 #: Spans are gathered this long before a request; the rate limit is per key, not per process.
 LINGER_S: Final = 2.0
+#: Longest sleep of a job that has nothing to do; whoever brings something wakes it.
+_IDLE_S: Final = 3600.0
 #: Spans are encoded, and on disk, at the latest about this long after the first of them ended.
 ENCODE_S: Final = 0.5
 
@@ -49,7 +53,7 @@ class _Pause:
 
 
 class DirectExporter:
-    """Two background threads that bring the spans of conversations to LangSmith's OTLP endpoint.
+    """Brings the spans of conversations to LangSmith's OTLP endpoint, in the background.
 
     Args:
         config: where to and with which key.
@@ -79,20 +83,22 @@ class DirectExporter:
         self._backoff = backoff or Backoff()
         self._linger_s = linger_s
         self._spool = spool
+        # Two threads: a slow LangSmith must not keep spans from the disk.
+        self._worker = Worker(_THREAD, 2)
         self._start(queue or SpanQueue())
 
     def _start(self, queue: SpanQueue) -> None:
         self._queue = queue
         self._http = Http()
-        self._started = False
         self._pause = _Pause()
         self._flush_below = 0  # spans numbered below this do not linger
         self._stopped = False
         self._reported_lost = 0
-        self._complained: set[object] = set()
+        self._running = False
 
     def reset_after_fork(self) -> None:
         """In a fork's child: drop what the parent process will send, without sending it."""
+        self._worker.reset_after_fork()
         self._start(SpanQueue())
 
     @property
@@ -103,23 +109,24 @@ class DirectExporter:
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
         """Queue an ended span; never blocks on the network and never raises for a full queue."""
         if self._stopped:
-            losses.lose(losses.SPAN)
+            diagnostics.lose(diagnostics.SPAN)
             return False
         if not self._queue.put(span, stamp):
-            losses.lose(losses.SPAN)
-            self._complain(
-                "full", "spans are lost: LangSmith takes none and the %s is full", "queue"
+            diagnostics.lose(diagnostics.SPAN)
+            self._warn(
+                "full", "dropping spans: the queue is full because LangSmith is not accepting them"
             )
             return False
-        if not self._started:
-            self._start_threads()
+        if not self._running:
+            self._run()
+        elif self._queue.wants_attention():
+            self._worker.hurry()
         return True
 
     def adopt(self, batch: Batch, path: Path | None) -> None:
         """Queue a batch that another process left; its file goes when it is accepted."""
         self._queue.adopt(batch, path)
-        if not self._started:
-            self._start_threads()
+        self._run()
 
     def flush(self, timeout_s: float) -> bool:
         """Send what is queued, now.
@@ -128,68 +135,58 @@ class DirectExporter:
             True only if LangSmith accepted every span queued before the call, and none was lost
             since the last call.
         """
-        deadline = time.monotonic() + timeout_s
         queue = self._queue
-        with queue.changed:
+        with queue.lock:
             target = queue.put_so_far()
             self._flush_below = target
             if not self._pause.firm:
                 self._pause.until = 0.0
-            queue.changed.notify_all()
-            while not queue.is_settled(target):
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._started or self._stopped:
-                    return False
-                queue.changed.wait(left)
+        self._worker.hurry()
+        settled = self._worker.wait_until(
+            lambda: self._stopped or queue.is_settled(target), timeout_s
+        )
+        with queue.lock:
             lost, self._reported_lost = queue.lost - self._reported_lost, queue.lost
-            return lost == 0
+            return settled and queue.is_settled(target) and lost == 0
 
     def shutdown(self, timeout_s: float) -> bool:
         """Flush for a bounded time and stop; what is left stays on disk, if it is there."""
+        deadline = time.monotonic() + timeout_s
         accepted = self.flush(timeout_s)
-        with self._queue.changed:
-            self._stopped = True
-            self._queue.changed.notify_all()
+        self._stopped = True
+        self._worker.stop(max(deadline - time.monotonic(), 0.0))
         if self._spool is not None:
             self._spool.close()
         return accepted
 
-    # --- threads --------------------------------------------------------------------------------
+    # --- jobs -----------------------------------------------------------------------------------
 
-    def _start_threads(self) -> None:
-        with self._queue.changed:
-            if self._started:
-                return
-            self._started = True
-            loops = {
-                _THREAD: (self._encode_due_s, self._encode),
-                f"{_THREAD}-send": (self._send_due_s, self._send),
-            }
-            for name, arguments in loops.items():
-                threading.Thread(target=self._run, args=arguments, name=name, daemon=True).start()
+    def _run(self) -> None:
+        """Have both jobs run from now on; the first span asks for it."""
+        with self._queue.lock:
+            first, self._running = not self._running, True
+        if not first:
+            self._worker.hurry()
+            return
+        for due_s, step in (
+            (self._encode_due_s, self._encode),
+            (self._send_due_s, self._send),
+        ):
+            self._worker.submit(partial(self._repeat, due_s, step))
 
-    def _run(self, due_s: Callable[[], float | None], step: Callable[[], None]) -> None:
-        from opentelemetry.instrumentation.utils import suppress_instrumentation
-
-        with suppress_instrumentation():
-            while self._wait(due_s):
-                try:
-                    step()
-                except Exception:
-                    self._complain("fault", "delivering spans failed; %s", "it goes on")
-                    logger.debug("fault while delivering spans", exc_info=True)
-                    self._fail(None)
-
-    def _wait(self, due_s: Callable[[], float | None]) -> bool:
-        """Sleep until something is due; False when stopped."""
-        queue = self._queue
-        with queue.changed:
-            while not self._stopped:
-                wait_s = due_s()
-                if wait_s is not None and wait_s <= 0:
-                    return True
-                queue.changed.wait(wait_s)
-            return False
+    def _repeat(self, due_s: Callable[[], float | None], step: Callable[[], None]) -> Again:
+        """Take a step if it is due; the job comes back when the next one is."""
+        wait_s = due_s()
+        if wait_s is not None and wait_s <= 0:
+            try:
+                step()
+            except BaseException as error:  # noqa: BLE001 - the job must come back
+                diagnostics.report("delivering spans", error)
+                self._fail(None)
+            if step == self._encode:
+                self._worker.hurry()  # there may be something to send
+            return Again(0.0)
+        return Again(_IDLE_S if wait_s is None else wait_s)
 
     # --- encoding -------------------------------------------------------------------------------
 
@@ -210,7 +207,7 @@ class DirectExporter:
             batches, lost = encode(entries, first)
             stored = [self._store(batch, since) for batch in batches]
         finally:
-            losses.lose(losses.SPAN, lost)
+            diagnostics.lose(diagnostics.SPAN, lost)
             self._queue.encoded(stored, lost)
 
     def _store(self, batch: Batch, since: float) -> Stored:
@@ -244,12 +241,12 @@ class DirectExporter:
                 bodies.append(part.read())
                 readable.append(part)
             except (OSError, ValueError) as error:
-                self._complain("unreadable", "spans kept on disk are lost: %s", error)
+                self._warn("unreadable", "spans kept on disk are lost: %s", error)
         if len(readable) == len(request.parts):
             return join(bodies)
         rest = [Request(readable, tried=True)] if readable else []
         gone = request.spans - sum(part.spans for part in readable)
-        losses.lose(losses.SPAN, gone)
+        diagnostics.lose(diagnostics.SPAN, gone)
         self._queue.settle(request, lost=gone, instead=rest)
         return None
 
@@ -257,27 +254,27 @@ class DirectExporter:
         verdict = answer.ruling.verdict
         if verdict is Verdict.DONE:
             self._pause = _Pause()
-            self._complained.discard("retry")
+            warn_again(("spans", self._config, "retry"))
             self._let_go(request)
         elif verdict is Verdict.RETRY:
-            self._complain("retry", "spans wait for LangSmith (%s), retrying", answer)
+            self._warn("retry", "LangSmith is not accepting spans (%s); retrying", answer)
             self._queue.postpone(request)
             self._fail(answer.retry_after_s)
         elif answer.status == TOO_LARGE and request.spans > 1:
             self._halve(request, body)
         elif answer.status in KEY_REFUSED and request.paths:
-            say_key_refused(self._config, answer.status, answer)
+            warn_key_refused(self._config, answer.status, answer)
             self._queue.settle(request, lost=request.spans)
         elif answer.status in MENDABLE and request.paths:
-            self._complain(
+            self._warn(
                 answer.status,
-                "LangSmith refused spans, they stay on disk for `otel-realtime recover`: %s",
+                "LangSmith refused spans; they stay on disk for `otel-realtime recover`: %s",
                 answer,
             )
             self._queue.settle(request, lost=request.spans)
         else:
-            self._complain(answer.status, "LangSmith refused spans, they are lost: %s", answer)
-            losses.lose(losses.SPAN, request.spans)
+            self._warn(answer.status, "LangSmith refused spans; they are lost: %s", answer)
+            diagnostics.lose(diagnostics.SPAN, request.spans)
             self._let_go(request, lost=request.spans)
 
     def _let_go(self, request: Request, lost: int = 0) -> None:
@@ -301,12 +298,10 @@ class DirectExporter:
                 spools.remove(path)
 
     def _fail(self, retry_after_s: float | None) -> None:
-        with self._queue.changed:
+        with self._queue.lock:
             failures = self._pause.failures + 1
             until = time.monotonic() + self._backoff.wait_s(failures, retry_after_s)
             self._pause = _Pause(until, retry_after_s is not None, failures)
 
-    def _complain(self, kind: object, message: str, detail: object) -> None:
-        if kind not in self._complained:
-            self._complained.add(kind)
-            logger.warning(message, detail)
+    def _warn(self, kind: object, message: str, *details: object) -> None:
+        warn_once(("spans", self._config, kind), message, *details, log=logger)

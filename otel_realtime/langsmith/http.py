@@ -14,13 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
-from otel_realtime.langsmith.statuses import (
-    NO_ANSWER,
-    UNUSABLE,
-    Ruling,
-    judge,
-    parse_retry_after,
-)
+from otel_realtime.langsmith.statuses import NO_ANSWER, UNUSABLE, Ruling, judge, parse_retry_after
 
 if TYPE_CHECKING:
     import requests

@@ -6,83 +6,16 @@ must repeat id, trace id and dotted order exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from otel_realtime.attributes import ATTACHMENT_NAME
+from otel_realtime.delivery.model import Closing, Opening, Recording
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.http import Answer, Http
-from otel_realtime.langsmith.ids import iso_time
+from otel_realtime.langsmith.ids import dotted_order, iso_time, run_id
 from otel_realtime.langsmith.multipart import FilePart, MultipartBody, Part
 from otel_realtime.langsmith.payload import encode_json
-
-WAV: Final = "audio/wav"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOpening:
-    """A root run when its conversation opens.
-
-    Attributes:
-        run_id: UUID text; also the trace id.
-        dotted_order: the run's place, repeated by the patch.
-        name: the run's name.
-        start_ns: epoch nanoseconds.
-        project: LangSmith's project name.
-        metadata: what is known at the start.
-        tags: what is known at the start.
-    """
-
-    run_id: str
-    dotted_order: str
-    name: str
-    start_ns: int
-    project: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    tags: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunClosing:
-    """A root run when its conversation has ended.
-
-    Attributes:
-        end_ns: the true end, epoch nanoseconds.
-        inputs: the run's inputs, None to leave the empty ones of the start.
-        outputs: the run's outputs.
-        metadata: what came to be known; merged over the opening's.
-        tags: all of them, None to leave those of the start.
-        error: what went wrong, None when nothing did.
-    """
-
-    end_ns: int
-    inputs: Mapping[str, Any] | None = None
-    outputs: Mapping[str, Any] | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    tags: Sequence[str] | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
-    """A rendered recording, or why there is none.
-
-    Attributes:
-        path: the finished file, None when there is nothing to attach.
-        mime: exactly ``audio/wav`` for a WAV: LangSmith plays by it.
-        status: ``ls_audio_attach_status`` without an attachment (``none``, ``disabled``, ...);
-            with one it is replaced by what became of it.
-        smaller: makes a smaller file of the same recording when this one is too large.
-        metadata: what only rendering told, merged over the run's.
-    """
-
-    path: Path | None = None
-    mime: str = WAV
-    status: str = "none"
-    smaller: Callable[[], Recording | None] | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunsClient:
@@ -92,16 +25,14 @@ class RunsClient:
         self._config = config
         self._http = http or Http()
 
-    def post(self, opening: RunOpening) -> Answer:
+    def post(self, opening: Opening) -> Answer:
         """Create the root run; it has no end, so it shows as pending during the call."""
         run: dict[str, Any] = {
-            "id": opening.run_id,
-            "trace_id": opening.run_id,
-            "dotted_order": opening.dotted_order,
+            **_place(opening),
             "name": opening.name,
             "run_type": "chain",
             "start_time": iso_time(opening.start_ns),
-            "session_name": opening.project,
+            "session_name": self._config.project,
         }
         if opening.tags:
             run["tags"] = list(opening.tags)
@@ -114,8 +45,8 @@ class RunsClient:
 
     def patch(
         self,
-        opening: RunOpening,
-        closing: RunClosing,
+        opening: Opening,
+        closing: Closing,
         metadata: Mapping[str, Any],
         recording: Recording | None = None,
     ) -> Answer:
@@ -131,9 +62,7 @@ class RunsClient:
             RecordingError: the recording cannot be read.
         """
         run: dict[str, Any] = {
-            "id": opening.run_id,
-            "trace_id": opening.run_id,
-            "dotted_order": opening.dotted_order,
+            **_place(opening),
             "end_time": iso_time(closing.end_ns),
         }
         if closing.tags is not None:
@@ -169,13 +98,19 @@ class RunsClient:
         return self._http.post(url, headers, body.open)
 
 
-def _part(event: str, opening: RunOpening, value: Any, field_name: str | None = None) -> Part:
-    name = f"{event}.{opening.run_id}"
+def _place(opening: Opening) -> dict[str, str]:
+    """The run's ids and dotted order; the patch must repeat them exactly."""
+    own = run_id(opening.span_id)
+    return {"id": own, "trace_id": own, "dotted_order": dotted_order(opening.start_ns, own)}
+
+
+def _part(event: str, opening: Opening, value: Any, field_name: str | None = None) -> Part:
+    name = f"{event}.{run_id(opening.span_id)}"
     return Part(f"{name}.{field_name}" if field_name else name, encode_json(value))
 
 
-def _attachment(opening: RunOpening, recording: Recording | None) -> FilePart | None:
+def _attachment(opening: Opening, recording: Recording | None) -> FilePart | None:
     if recording is None or recording.path is None:
         return None
-    name = f"attachment.{opening.run_id}.{ATTACHMENT_NAME}"
+    name = f"attachment.{run_id(opening.span_id)}.{ATTACHMENT_NAME}"
     return FilePart(name, recording.path, recording.mime)

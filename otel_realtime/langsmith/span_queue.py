@@ -17,14 +17,9 @@ from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_realtime.langsmith.encoding import (
-    MAX_REQUEST_BYTES,
-    Batch,
-    Entry,
-    estimated_bytes,
-)
-from otel_realtime.langsmith.spool import read
+from otel_realtime.langsmith.encoding import MAX_REQUEST_BYTES, Batch, Entry, estimated_bytes
 from otel_realtime.langsmith.stamping import Stamp
+from otel_realtime.state.spool import read
 
 MAX_BYTES: Final = 64_000_000
 MAX_SPANS: Final = 200_000
@@ -91,12 +86,12 @@ class Request:
 
 
 class SpanQueue:
-    """Bounded, ordered, safe from any thread; ``changed`` is notified whenever it changes."""
+    """Bounded, ordered, thread-safe."""
 
     def __init__(self, max_bytes: int = MAX_BYTES, max_spans: int = MAX_SPANS) -> None:
         self._max_bytes = max_bytes
         self._max_spans = max_spans
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()
         self._waiting: deque[tuple[ReadableSpan, Stamp, int]] = deque()
         self._waiting_bytes = 0
         self._oldest_at = 0.0
@@ -111,7 +106,7 @@ class SpanQueue:
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
         """Queue a span; False (and counted) when the bound is reached."""
         size = estimated_bytes(span)
-        with self.changed:
+        with self.lock:
             held = self._waiting_bytes + self._held_bytes
             if held + size > self._max_bytes or len(self._waiting) >= self._max_spans:
                 self.lost += 1
@@ -120,9 +115,12 @@ class SpanQueue:
                 self._oldest_at = time.monotonic()
             self._waiting.append((span, stamp, size))
             self._waiting_bytes += size
-            if len(self._waiting) == 1 or self.is_full():
-                self.changed.notify_all()
             return True
+
+    def wants_attention(self) -> bool:
+        """Tell whether the last span is the first one that waits, or fills a request."""
+        waiting = len(self._waiting)
+        return waiting in (1, _BATCH_SPANS) or self._waiting_bytes >= MAX_REQUEST_BYTES
 
     def is_full(self) -> bool:
         """Tell whether the waiting spans make a whole request."""
@@ -137,7 +135,7 @@ class SpanQueue:
 
         The spans count as queued until ``encoded`` is called.
         """
-        with self.changed:
+        with self.lock:
             first, size, since = self._taken, 0, self._oldest_at
             entries: list[Entry] = []
             while self._waiting and len(entries) < _BATCH_SPANS and size < MAX_REQUEST_BYTES:
@@ -154,23 +152,21 @@ class SpanQueue:
 
     def encoded(self, stored: Sequence[Stored], lost: int) -> None:
         """Queue the batches that came of the spans taken out last."""
-        with self.changed:
+        with self.lock:
             self._encoding_from = None
             self.lost += lost
             for one in stored:
                 self._hold(one)
                 self._requests.append(Request([one]))
-            self.changed.notify_all()
 
     def adopt(self, batch: Batch, path: Path | None) -> None:
         """Queue a batch that another process encoded."""
-        with self.changed:
+        with self.lock:
             stored = Stored(batch, path, 0.0)
             stored.first = self._taken
             self._taken += batch.spans
             self._hold(stored)
             self._requests.append(Request([stored], tried=True))
-            self.changed.notify_all()
 
     def _hold(self, stored: Stored) -> None:
         """Keep the body in memory as long as there is room; half of it stays for spans."""
@@ -204,7 +200,7 @@ class SpanQueue:
 
         It stays queued until it is settled.
         """
-        with self.changed:
+        with self.lock:
             if not self._requests:
                 return None
             if self._requests[0].tried:
@@ -224,7 +220,7 @@ class SpanQueue:
 
     def settle(self, request: Request, *, lost: int = 0, instead: Sequence[Request] = ()) -> None:
         """Let go of a request that was accepted, given up, or is replaced by others."""
-        with self.changed:
+        with self.lock:
             self._requests.remove(request)
             self.lost += lost
             kept = {part for other in instead for part in other.parts}
@@ -233,11 +229,10 @@ class SpanQueue:
             for part in kept - set(request.parts):
                 self._hold(part)
             self._requests.extendleft(reversed(instead))
-            self.changed.notify_all()
 
     def postpone(self, request: Request) -> None:
         """Move a request behind the others, so that one that is never accepted blocks none."""
-        with self.changed:
+        with self.lock:
             self._requests.remove(request)
             self._requests.append(request)
 
@@ -253,11 +248,8 @@ class SpanQueue:
 
     def is_settled(self, number: int) -> bool:
         """Tell whether all spans before this number were accepted or given up."""
-        return self._oldest(request.first for request in self._requests) >= number
-
-    def is_encoded(self, number: int) -> bool:
-        """Tell whether all spans before this number were encoded (and put on disk) or lost."""
-        return self._oldest(()) >= number
+        with self.lock:
+            return self._oldest(request.first for request in self._requests) >= number
 
     def _oldest(self, held: Iterable[int]) -> int:
         found = list(held)

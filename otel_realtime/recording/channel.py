@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_realtime.core.codecs import Samples, decode
-from otel_realtime.core.formats import NS
-from otel_realtime.core.segments import LOST, Segment
+from otel_realtime.core.audio.codecs import Samples, decode
+from otel_realtime.core.audio.formats import NS
+from otel_realtime.core.audio.segments import LOST, Segment
 from otel_realtime.recording.resample import Resampler
 
 Block = npt.NDArray[np.int16]

@@ -14,11 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from otel_realtime.core.timeline import ItemAudio
+from otel_realtime.background import Worker
+from otel_realtime.core.audio.timeline import ItemAudio
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 BACKLOG_BYTES: Final = 64 << 20
 """Frames a process may hold back; beyond it audio becomes a counted hole."""
+#: Talk times of a recording up to this long (5 minutes: about 1 ms) may be measured anywhere.
+MEASURED_INLINE_NS: Final = 300_000_000_000
 NOTE_BYTES: Final = 1024
 """What a queued note counts as."""
 
@@ -59,6 +62,18 @@ class _Hole:
                 self._track.hole(self.t, sent, frames, self.sizes[sent])
 
 
+class _WriterOnly:
+    """An entry that may take long, or touches the disk: never worked off on the app's thread."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+
+    def __call__(self) -> None:
+        self._call()
+
+
 class Recorder:
     """Records one conversation.
 
@@ -72,18 +87,19 @@ class Recorder:
         clock: tells the time instead of the monotonic clock, where the app gives times itself.
     """
 
-    def __init__(
-        self, track: Track, backlog: Backlog, wake: Callable[[], None], mono_ns: int | None
-    ) -> None:
+    def __init__(self, track: Track, backlog: Backlog, worker: Worker, mono_ns: int | None) -> None:
         self._track = track
         self._backlog = backlog
         self._shared = backlog
-        self._wake = wake
+        self._worker = worker
+        self._wake = worker.hurry
+        #: Held by whoever works entries off: the writer, or the app's thread in ``drain``.
+        self._taking = threading.Lock()
         self._mono_ns = mono_ns
         self.on_tick: Callable[[int], None] | None = None
         self.clock: Callable[[], int] | None = None
         self._done = False
-        self._queue: deque[Entry] = deque([track.open])
+        self._queue: deque[Entry] = deque([_WriterOnly(track.open)])
         self._append = self._queue.append
 
     # --- the app's side -------------------------------------------------------------------------
@@ -144,7 +160,10 @@ class Recorder:
         """End the recording; later calls of this side change nothing."""
         if self._backlog is not _SHUT:
             self._backlog = _SHUT
-            self._append(partial(self._finish, t, by_client))
+            self._append(partial(self._track.close, t, by_client))
+            measure = self._track.measure
+            self._append(measure if t <= MEASURED_INLINE_NS else _WriterOnly(measure))
+            self._append(_WriterOnly(self._finish))
             self._wake()
 
     def settle(self, timeout_s: float) -> bool:
@@ -154,9 +173,24 @@ class Recorder:
             False if that took longer than ``timeout_s``.
         """
         reached = threading.Event()
-        self._append(partial(self._mark, reached))
+        self._append(_WriterOnly(partial(self._mark, reached)))
         self._wake()
-        return self._done or reached.wait(timeout_s)
+        return self._worker.wait_until(lambda: self._done or reached.is_set(), timeout_s)
+
+    def drain(self, budget_s: float) -> None:
+        """Work off what is queued on this thread, without waiting for anything or anybody.
+
+        For an event loop, which must not be blocked: nothing is written to disk here, and if the
+        writer is at it just now, or the budget is used up, the rest is left to the writer.
+        """
+        if not self._taking.acquire(blocking=False):
+            return
+        try:
+            end = time.perf_counter() + budget_s
+            self._take(lambda: time.perf_counter() >= end, inline=True)
+        finally:
+            self._taking.release()
+            self._wake()
 
     def now(self) -> int:
         """This moment on the recording's clock; the latest record's time if it has its own."""
@@ -195,7 +229,7 @@ class Recorder:
 
     def discard(self) -> None:
         """Delete the folder: it has been delivered, or nobody wants it."""
-        self._append(self._track.discard)
+        self._append(_WriterOnly(self._track.discard))
         self._wake()
         if self._done:  # nobody may be there to do it
             self._track.discard()
@@ -208,10 +242,18 @@ class Recorder:
         return self._done
 
     def take(self, due: Callable[[], bool]) -> bool:
-        """Work off entries until ``due()`` or none is left; True if some are left."""
+        """Work off entries until ``due()`` or none is left, and write; True if some are left."""
+        with self._taking:
+            self._take(due)
+            self._track.flush()
+            return bool(self._queue)
+
+    def _take(self, due: Callable[[], bool], *, inline: bool = False) -> None:
         queue, track, freed = self._queue, self._track, 0
         try:
             while queue:
+                if inline and isinstance(queue[0], _WriterOnly):
+                    break
                 entry = queue.popleft()
                 if not isinstance(entry, tuple):
                     entry()
@@ -227,8 +269,6 @@ class Recorder:
                     break
         finally:
             self._shared.queued -= freed
-        track.flush()
-        return bool(queue)
 
     @property
     def pending(self) -> bool:
@@ -240,15 +280,16 @@ class Recorder:
         self._track.fail(error)
 
     def abandon(self) -> None:
-        """Let go of everything without writing: nobody will (a fork's child, no thread)."""
+        """Let go of everything without writing: nobody will (a fork's child)."""
+        self._taking = threading.Lock()
         self._backlog = _SHUT
         self._done = True
         self._queue.clear()
         self._track.abandon()
 
-    def _finish(self, t: int, by_client: bool) -> None:
+    def _finish(self) -> None:
         try:
-            self._track.close(t, by_client)
+            self._track.finish()
         finally:
             self._done = True
 

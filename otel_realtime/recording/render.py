@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 
-from otel_realtime.core.timeline import Timeline
+from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.channel import Channel, common_rate, sample_at
-from otel_realtime.recording.journal import SOURCES, read
 from otel_realtime.recording.pacing import Pacer
+from otel_realtime.state.journal import MALFORMED, SOURCES, read
 
 WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _CHANNELS: Final = 2
@@ -44,7 +44,10 @@ def load(folder: Path) -> Timeline:
     """
     timeline, pacer = Timeline(), Pacer()
     for record in read(folder):
-        timeline.apply(record)
+        try:
+            timeline.apply(record)
+        except MALFORMED:  # damaged, or an app's nonsense: it costs this record
+            continue
         pacer.step()
     timeline.finish()
     return timeline

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_realtime.core.codecs import Samples
+from otel_realtime.core.audio.codecs import Samples
 
 _HIGHEST: Final = float(np.iinfo(np.int16).max)
 _LOWEST: Final = float(np.iinfo(np.int16).min)

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from otel_realtime.core.codecs import decode
-from otel_realtime.core.energy import FRAME_NS, FRAME_S, Meter, Sounds, Talk, talk
-from otel_realtime.core.evidence import Evidence
-from otel_realtime.core.formats import NS, PCM, PCM16, AudioFormat, parse_format
-from otel_realtime.core.segments import LOST
-from otel_realtime.core.timeline import ItemAudio, Timeline
-from otel_realtime.recording import owner
+from otel_realtime import diagnostics
+from otel_realtime.core.audio.codecs import decode
+from otel_realtime.core.audio.energy import FRAME_NS, FRAME_S, Meter, Sounds, Talk, talk
+from otel_realtime.core.audio.evidence import Evidence
+from otel_realtime.core.audio.formats import NS, PCM, PCM16, AudioFormat, parse_format
+from otel_realtime.core.audio.segments import LOST
+from otel_realtime.core.audio.timeline import ItemAudio, Timeline
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
-from otel_realtime.recording.journal import SOURCES, Folder, line, note_line
+from otel_realtime.state import owner
+from otel_realtime.state.journal import SOURCES, Folder, line, note_line
 
 logger = logging.getLogger(__name__)
 
-_said: set[str] = set()
 _SIDES: Final = ("user", "agent")
 
 
@@ -34,10 +34,11 @@ _SIDES: Final = ("user", "agent")
 class AudioSummary:
     """The recording in numbers.
 
-    Talk times are exact once the conversation is closed; before, they count what was sent and
-    received, and ``overlap_s`` and ``dead_air_s`` (nobody talks) are 0.
+    Talk times are exact once they were measured; before, they count what was sent and received,
+    and ``overlap_s`` and ``dead_air_s`` (nobody talks) are 0.
 
     Attributes:
+        measured: the recording is closed and its talk times are exact.
         holes: times at which audio could not be kept because the backlog was full.
         bad_frames: audio frames that could not be read.
         error: why there is no recording, or not all of it, on disk; None if nothing went wrong.
@@ -49,6 +50,7 @@ class AudioSummary:
     dead_air_s: float
     duration_s: float
     has_audio: bool
+    measured: bool
     holes: int
     bad_frames: int
     error: str | None
@@ -232,15 +234,18 @@ class Track:
             self._lines.append(note_line(kind, self._time(t), dict(data)))
 
     def close(self, t: int, by_client: bool) -> None:
-        """End the recording and measure it."""
+        """End the recording."""
         self._apply(["close", self._time(t), by_client])
+
+    def finish(self) -> None:
+        """Write what is left of it and close the files."""
         self.flush()
         if self._files is not None:
             self._files.close()
             self._files = None
-        self._measure()
 
-    def _measure(self) -> None:
+    def measure(self) -> None:
+        """Measure the talk times of the finished recording."""
         measured = talk(self._sounds("user"), self._sounds("agent"), self._timeline.length_ns)
         with self._lock:
             self._talk = measured
@@ -314,9 +319,13 @@ class Track:
     def _stop_writing(self, reason: str) -> None:
         self.drop_files()
         self.error = self.error or reason
-        if reason not in _said:
-            _said.add(reason)
-            logger.error("%s; the conversation goes on without its recording", reason)
+        diagnostics.warn_once(
+            ("recording", reason.partition(":")[0]),
+            "%s; the conversation goes on without its recording",
+            reason,
+            log=logger,
+            level=logging.ERROR,
+        )
 
     # --- facts ----------------------------------------------------------------------------------
 
@@ -365,6 +374,7 @@ class Track:
             dead_air_s=round(measured.dead_air_s, 3),
             duration_s=length / NS,
             has_audio=self._has_audio,
+            measured=self._talk is not None,
             holes=self.holes,
             bad_frames=self.bad_frames,
             error=self.error,

@@ -1,4 +1,4 @@
-"""The one background thread of a process that writes recordings.
+"""The one background worker of a process that writes recordings.
 
 It looks at its conversations every 40 ms, works in slices of about a millisecond (see
 :mod:`otel_realtime.recording.pacing`), and sleeps while there are none.
@@ -6,7 +6,6 @@ It looks at its conversations every 40 ms, works in slices of about a millisecon
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import weakref
@@ -14,13 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from otel_realtime import diagnostics
+from otel_realtime.background import Again, Worker
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.recorder import Backlog, Recorder
 from otel_realtime.recording.track import Track
 
 __all__ = ["Recorder", "Writer"]
-
-logger = logging.getLogger(__name__)
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
@@ -33,16 +32,15 @@ class Writer:
 
     def __init__(self) -> None:
         self._backlog = Backlog()
-        self._faults: set[str] = set()
+        self._worker = Worker(THREAD_NAME)
         self._reset()
         _writers.add(self)
 
     def _reset(self) -> None:
-        self._guard = threading.Lock()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._lock = threading.Lock()
         self._live: list[Recorder] = []
+        #: A round is going on or due.
+        self._scheduled = False
 
     def open(
         self,
@@ -68,12 +66,16 @@ class Writer:
         mono_ns = header.get("mono_ns")
         track = Track(header, folder, keeps_audio=audio)
         clock = mono_ns if isinstance(mono_ns, int) else None
-        recorder = Recorder(track, self._backlog, self._wake.set, clock)
+        recorder = Recorder(track, self._backlog, self._worker, clock)
         recorder.on_tick = on_tick
-        with self._guard:
+        with self._lock:
             self._live.append(recorder)
-            self._start()
-        self._wake.set()
+            idle, self._scheduled = not self._scheduled, True
+        self._worker.resume()
+        if idle:
+            self._worker.submit(self._round)
+        else:
+            self._worker.hurry()
         return recorder
 
     def shutdown(self, timeout_s: float) -> bool:
@@ -82,13 +84,11 @@ class Writer:
         Returns:
             False if that took longer than ``timeout_s``.
         """
-        with self._guard:
-            thread, self._stopping = self._thread, True
-        self._wake.set()
-        if thread is None or thread is threading.current_thread():
-            return thread is None
-        thread.join(timeout_s)
-        return not thread.is_alive()
+        settled = all(recorder.settle(timeout_s) for recorder in list(self._live))
+        stopped = self._worker.stop(timeout_s)
+        with self._lock:
+            self._scheduled = False
+        return settled and stopped
 
     def reset_after_fork(self) -> None:
         """In a fork's child: let go of every recording, write nothing; done by itself, too."""
@@ -100,60 +100,38 @@ class Writer:
 
     # --- the thread -----------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        self._stopping = False
-        if self._thread is not None:
-            return
-        thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # no more threads: the call goes on, nothing is written
-            for recorder in self._live:
-                recorder.abandon()
-                recorder.fail(error)
-        else:
-            self._thread = thread
-
-    def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            with self._guard:
-                live, stopping = list(self._live), self._stopping
-            pacer = Pacer()
-            for recorder in live:
+    def _round(self) -> Again | None:
+        """Look at every conversation once."""
+        with self._lock:
+            live = list(self._live)
+        pacer = Pacer()
+        for recorder in live:
+            try:
                 self._serve(recorder, pacer)
-            with self._guard:
-                self._live = [recorder for recorder in self._live if not recorder.done]
-                if stopping and self._stopping:
-                    self._thread = None
-                    return
-                idle = not self._live
-            self._wake.wait(None if idle else POLL_S)
+            except BaseException as error:  # noqa: BLE001 - must cost nobody else
+                diagnostics.report("writing", error)
+        with self._lock:
+            self._live = [recorder for recorder in self._live if not recorder.done]
+            if not self._live:
+                self._scheduled = False
+                return None
+        return Again(POLL_S)
 
     def _serve(self, recorder: Recorder, pacer: Pacer) -> None:
         now_t = recorder.now()  # before the drain: all that was queued until then is taken in after
         while self._write(recorder, pacer):
             pacer.rest()
         if recorder.on_tick is not None and not recorder.done:
-            try:
-                recorder.on_tick(now_t)
-            except Exception as error:  # noqa: BLE001 - must not end the thread
-                self._report(error)
+            recorder.on_tick(now_t)
         pacer.step()
 
     def _write(self, recorder: Recorder, pacer: Pacer) -> bool:
         try:
             return recorder.take(pacer.due)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the others
             recorder.fail(error)
-            self._report(error)
+            diagnostics.report("writing", error)
             return recorder.pending
-
-    def _report(self, error: Exception) -> None:
-        kind = type(error).__name__
-        if kind not in self._faults:
-            self._faults.add(kind)
-            logger.error("telemetry lost, the conversation is fine", exc_info=error)
 
 
 def _after_fork() -> None:

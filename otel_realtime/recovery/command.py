@@ -34,12 +34,13 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
     )
     if as_json:
         _say(json.dumps(report.as_json(), indent=2))
-    elif not (report.conversations or report.spans or report.spans_left):
+    elif not (report.conversations or report.spans or report.spans_left or report.unreadable):
         _say(f"nothing to recover in {settings.state_dir}")
     else:
         _say(
             f"{len(report.conversations) - report.left} conversations and {report.spans} spans "
             f"delivered, {report.left} and {report.spans_left} left"
+            + (f"; {len(report.unreadable)} unreadable" if report.unreadable else "")
         )
     return 0 if report.complete else 1
 

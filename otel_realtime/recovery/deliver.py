@@ -10,26 +10,28 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from otel_realtime.attributes import LEG_DIRECT
+from otel_realtime.delivery.keep import keep
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.recording.keep import keep
-from otel_realtime.recording.progress import KEPT, ROOT, Progress
+from otel_realtime.langsmith.route import api_url_of, other_exporter, project_of
 from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import Replayed
+from otel_realtime.state.progress import KEPT, ROOT, Progress
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from otel_realtime.langsmith.delivery import Deliveries
-    from otel_realtime.langsmith.exporter import DirectExporter
-    from otel_realtime.langsmith.runs import Recording
+    from otel_realtime.delivery.model import Recording
+    from otel_realtime.langsmith.backend import LangSmith
     from otel_realtime.langsmith.stamping import Stamp
+    from otel_realtime.settings import Settings
+    from otel_realtime.tracing.members import Member
 
 logger = logging.getLogger(__name__)
 
@@ -40,30 +42,23 @@ _EXPORT_SPANS: Final = 256
 _NO_OTLP: Final = "the OTLP endpoint did not take its spans"
 
 
-class Left(Exception):
+class NotDelivered(Exception):
     """Something could not be delivered now; it stays on disk. The text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    roots: Deliveries
-    spans: DirectExporter
 
 
 class Destinations:
     """Where this process may deliver to, and until when.
 
     Args:
+        settings: of this process.
         deadline: ``time.monotonic()`` after which nothing is waited for.
     """
 
-    def __init__(self, deadline: float) -> None:
-        from otel_realtime.setup import trace_exporter
-
+    def __init__(self, settings: Settings, deadline: float) -> None:
         self._deadline = deadline
         self._config = LangSmithConfig.from_env()
-        self._targets: dict[str, _Target] = {}
-        self._otlp = trace_exporter()
+        self._backends: dict[str, LangSmith] = {}
+        self._otlp = other_exporter(settings)
         self._otlp_failed = False
 
     @property
@@ -71,35 +66,33 @@ class Destinations:
         """Seconds until the deadline."""
         return max(self._deadline - time.monotonic(), 0.0)
 
-    def langsmith(self, api_url: str, project: str) -> _Target:
+    def langsmith(self, api_url: str, project: str) -> LangSmith:
         """The deliveries to a project.
 
         Raises:
-            Left: this process has no key, or one for another LangSmith.
+            NotDelivered: this process has no key, or one for another LangSmith.
         """
         if not self._config.api_key:
-            raise Left("set LANGSMITH_API_KEY")
+            raise NotDelivered("set LANGSMITH_API_KEY")
         if self._config.api_url != api_url:
-            raise Left(f"it belongs to {api_url}: set LANGSMITH_ENDPOINT to it")
-        found = self._targets.get(project)
-        if found is None:
-            from otel_realtime.langsmith.delivery import Deliveries
-            from otel_realtime.langsmith.exporter import DirectExporter
+            raise NotDelivered(f"it belongs to {api_url}: set LANGSMITH_ENDPOINT to it")
+        backend = self._backends.get(project)
+        if backend is None:
+            from otel_realtime.langsmith.backend import LangSmith
 
-            config = replace(self._config, project=project)
-            found = self._targets[project] = _Target(Deliveries(config), DirectExporter(config))
-        return found
+            backend = self._backends[project] = LangSmith(replace(self._config, project=project))
+        return backend
 
     def export(self, spans: Sequence[ReadableSpan]) -> None:
         """Give spans to the destination of ``OTEL_EXPORTER_OTLP_*``, if there is one.
 
         Raises:
-            Left: it did not take them.
+            NotDelivered: it did not take them.
         """
         if self._otlp is None:
             return
         if self._otlp_failed or not self.left_s:
-            raise Left(_NO_OTLP)
+            raise NotDelivered(_NO_OTLP)
         from opentelemetry.instrumentation.utils import suppress_instrumentation
         from opentelemetry.sdk.trace.export import SpanExportResult
 
@@ -108,13 +101,12 @@ class Destinations:
                 answer = self._otlp.export(spans[start : start + _EXPORT_SPANS])
                 if answer is not SpanExportResult.SUCCESS:
                     self._otlp_failed = True
-                    raise Left(_NO_OTLP)
+                    raise NotDelivered(_NO_OTLP)
 
     def close(self) -> None:
         """Stop what was started."""
-        for target in self._targets.values():
-            target.spans.shutdown(0)
-            target.roots.shutdown(0)
+        for backend in self._backends.values():
+            backend.stop(0)
         if self._otlp is not None:
             self._otlp.shutdown()
 
@@ -126,16 +118,16 @@ def is_claimed(found: Replayed, spooled: set[int]) -> bool:
     is left out there and the run is posted after all, with its recording.
     """
     header = found.header
-    if not header.by_runs_api or not found.by_otlp:
-        return header.by_runs_api
+    if not header.delivers_root or not found.by_otlp:
+        return header.delivers_root
 
     def claim() -> None:
         if header.root_span_id not in spooled:
-            raise Left(_WITHOUT_RECORDING)
+            raise NotDelivered(_WITHOUT_RECORDING)
 
     try:
         Progress(found.folder).once(_CLAIMED, claim)
-    except Left:
+    except NotDelivered:
         return False
     return True
 
@@ -152,13 +144,13 @@ def deliver(found: Replayed, to: Destinations, spooled: set[int]) -> str:
         What was delivered, in a few words.
 
     Raises:
-        Left: something was not; nothing may be deleted.
+        NotDelivered: something was not; nothing may be deleted.
     """
     header, progress = found.header, Progress(found.folder)
     rendered = _Rendered(found)
     by_runs_api = is_claimed(found, spooled)
     rebuilt = rebuild(found, marked=by_runs_api)
-    below = [(span, stamp) for span, stamp in rebuilt.below if _id(span) not in spooled]
+    below = [(span, member) for span, member in rebuilt.below if _id(span) not in spooled]
     steps: dict[str, Callable[[], None]] = {}
     if header.recordings_dir is not None:
         steps[KEPT] = rendered.keep
@@ -168,17 +160,21 @@ def deliver(found: Replayed, to: Destinations, spooled: set[int]) -> str:
             steps["spans"] = lambda: _send_spans(found, below, to)
     if by_runs_api:
         steps[ROOT] = lambda: _send_root(found, rebuilt, to, rendered)
-    elif header.by_runs_api and header.recorded and header.recordings_dir is None:
+    elif header.delivers_root and header.recorded and header.recordings_dir is None:
         steps[ROOT] = _too_late
     reasons = []
     for name, step in steps.items():
         try:
             progress.once(name, step)
-        except Left as reason:
+        except NotDelivered as reason:
             reasons.append(str(reason))
     if reasons:
-        raise Left("; ".join(dict.fromkeys(reasons)))
+        raise NotDelivered("; ".join(dict.fromkeys(reasons)))
     return rendered.status if by_runs_api else "delivered without LangSmith"
+
+
+def _address(found: Replayed) -> tuple[str, str]:
+    return api_url_of(found.header.backend), project_of(found.header.backend)
 
 
 def _id(span: ReadableSpan) -> int:
@@ -187,22 +183,22 @@ def _id(span: ReadableSpan) -> int:
 
 
 def _too_late() -> None:
-    raise Left(_WITHOUT_RECORDING)
+    raise NotDelivered(_WITHOUT_RECORDING)
 
 
 def _send_spans(
-    found: Replayed, below: Sequence[tuple[ReadableSpan, Stamp]], to: Destinations
+    found: Replayed, below: Sequence[tuple[ReadableSpan, Member]], to: Destinations
 ) -> None:
-    exporter = to.langsmith(found.header.api_url, found.header.project).spans
-    for span, stamp in below:
-        exporter.put(span, stamp)
+    exporter = to.langsmith(*_address(found)).spans
+    for span, member in below:
+        exporter.put(span, cast("Stamp", member))
     if below and not exporter.flush(to.left_s):
-        raise Left("LangSmith did not take its spans")
+        raise NotDelivered("LangSmith did not take its spans")
 
 
 def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _Rendered) -> None:
     header = found.header
-    roots = to.langsmith(header.api_url, header.project).roots
+    roots = to.langsmith(*_address(found)).roots
     outcome: list[bool] = []
 
     def done(delivered: bool, status: str) -> None:
@@ -219,7 +215,7 @@ def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _R
     roots.flush(to.left_s)
     if outcome != [True]:
         refused = "LangSmith refused its end" if outcome else "LangSmith is slow or away"
-        raise Left(root.refusal or refused)
+        raise NotDelivered(root.refusal or refused)
 
 
 class _Rendered:
@@ -236,7 +232,7 @@ class _Rendered:
 
     def attachment(self) -> Recording | None:
         """What goes along with the root run; None without a recording."""
-        from otel_realtime.recording.attachments import attachment
+        from otel_realtime.delivery.attachments import attachment
 
         path = self._render()
         return None if path is None else attachment(path, self._found.header.audio_format)
@@ -245,7 +241,7 @@ class _Rendered:
         """Copy it to the folder or bucket that the dead process's settings name.
 
         Raises:
-            Left: it cannot be written there.
+            NotDelivered: it cannot be written there.
         """
         header = self._found.header
         try:
@@ -257,7 +253,7 @@ class _Rendered:
             try:
                 keep(path, header.recordings_dir, header.name)
             except RecordingError as error:
-                raise Left(str(error)) from error
+                raise NotDelivered(str(error)) from error
 
     def _render(self) -> Path | None:
         found = self._found

@@ -29,21 +29,25 @@ from opentelemetry.trace import (
 )
 
 from otel_realtime import attributes as names
-from otel_realtime.langsmith.ids import dotted_order, run_id
-from otel_realtime.langsmith.runs import RunClosing, RunOpening
-from otel_realtime.langsmith.stamping import (
-    ConversationProcessor,
-    Stamp,
-    StampTable,
-    TraceStamp,
-    stamp_root,
-)
-from otel_realtime.recovery.replay import DIED, OpenSpan, Replayed
-from otel_realtime.tracing import describe
+from otel_realtime.core.protocol.outcome import Ending, tally
+from otel_realtime.delivery.model import Closing, Opening
+from otel_realtime.langsmith.route import project_of
+from otel_realtime.langsmith.stamping import TraceStamp
+from otel_realtime.recovery.replay import DIED, Replayed
+from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
-from otel_realtime.tracing.closing import Closing, run_opening
-from otel_realtime.tracing.root import Ending
-from otel_realtime.tracing.spans import ConversationSpans, fail
+from otel_realtime.tracing.closing import RootEnd, run_opening
+from otel_realtime.tracing.event import event_attributes
+from otel_realtime.tracing.failure import event_failure, fail
+from otel_realtime.tracing.inference import write_inference
+from otel_realtime.tracing.members import (
+    Member,
+    Membership,
+    MembershipProcessor,
+    MemberTable,
+    admit_root,
+)
+from otel_realtime.tracing.writer import SpanWriter
 from otel_realtime.version import VERSION
 
 _SCOPE: Final = "otel_realtime"
@@ -56,17 +60,15 @@ class Rebuilt:
 
     Attributes:
         root: the OTel root, marked as delivered by the runs API if it is.
-        below: the other spans with their places in LangSmith.
-        root_stamp: the root's place.
+        below: the other spans, as members of the conversation.
         opening: the root run as it was posted.
         closing: its end.
     """
 
     root: ReadableSpan
-    below: list[tuple[ReadableSpan, Stamp]]
-    root_stamp: Stamp
-    opening: RunOpening
-    closing: RunClosing
+    below: list[tuple[ReadableSpan, Member]]
+    opening: Opening
+    closing: Closing
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -109,52 +111,37 @@ class _Builder:
     def __init__(self, found: Replayed) -> None:
         header = found.header
         self._found = found
-        self._ids, self._table, self._collector = _Ids(found), StampTable(), _Collector()
+        self._ids, self._table, self._collector = _Ids(found), MemberTable(), _Collector()
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,
             resource=Resource(header.resource),
             id_generator=self._ids,
             shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(ConversationProcessor(table=self._table))
+        self._provider.add_span_processor(MembershipProcessor(table=self._table))
         self._provider.add_span_processor(self._collector)
-        self._stamp = TraceStamp(
-            root_span_id=header.root_span_id,
-            trace_id=header.trace_id,
-            root_run_id=header.run_id,
-            dotted_order=header.dotted_order,
-            start_ns=header.start_ns,
-            project=header.project,
-            thread_id=header.who.thread_id,
-            leg=header.leg,
-            explicit=header.by_runs_api,
-            ambient=header.ambient,
-        )
+        self._membership = _membership(found)
 
     def build(self, *, marked: bool) -> Rebuilt:
         found, header = self._found, self._found.header
         root = self._root()
-        root_stamp = self._table.get(header.root_span_id)
-        assert root_stamp is not None
         if found.ending is None:
             self._below(root)
         closing = self._closing()
-        closing.end(root, marked=marked)
+        closing.end(root, mark=self._membership.delivered_mark if marked else None)
         below = []
         for span in self._collector.ended:
             context = span.get_span_context()
-            stamp = self._table.get(context.span_id) if context is not None else None
-            if stamp is not None and stamp is not root_stamp:
-                below.append((span, stamp))
+            member = self._table.get(context.span_id) if context is not None else None
+            if member is not None and member.span_id != header.root_span_id:
+                below.append((span, member))
         opening = run_opening(
             header.who,
-            run_id=header.run_id,
-            dotted_order=header.dotted_order,
+            trace_id=header.trace_id,
+            span_id=header.root_span_id,
             start_ns=header.start_ns,
-            project=header.project,
-            trace_id=f"{header.trace_id:032x}",
         )
-        return Rebuilt(self._collector.ended[-1], below, root_stamp, opening, closing.run())
+        return Rebuilt(self._collector.ended[-1], below, opening, closing.run())
 
     def _root(self) -> Span:
         header, who = self._found.header, self._found.header.who
@@ -171,7 +158,7 @@ class _Builder:
             links=[Link(above)] if above is not None and not nested else (),
             start_time=header.start_ns,
         )
-        stamp_root(cast("SdkSpan", root), self._stamp, self._table)
+        admit_root(cast("SdkSpan", root), self._membership, self._table)
         return root
 
     def _above(self) -> SpanContext | None:
@@ -195,7 +182,7 @@ class _Builder:
         if found.event is not None:
             opened.append(self._event(root))
         for one in found.spans.values():
-            span = self._again(one)
+            span = self._reopen(one)
             fail(span, DIED, max(end_ns, one.start_ns))
             opened.append(span)
         for span in reversed(opened):
@@ -204,17 +191,17 @@ class _Builder:
     def _responses(self, root: Span) -> None:
         """Model calls that had not been written."""
         found, header = self._found, self._found.header
-        spans = ConversationSpans(
+        writer = SpanWriter(
             self._tracer(_SCOPE),
             root,
-            self._stamp,
+            self._membership,
             policy=header.policy,
             provider=header.who.provider,
             payload_limit=header.payload_limit,
             span_limit=_ROOM,
         )
         for response in found.state.remaining():
-            spans.inference(response, found.state, found.sound, found.end.at_ns)
+            write_inference(writer, response, found.state, found.sound, found.end.at_ns)
 
     def _event(self, root: Span) -> Span:
         event = self._found.event
@@ -224,64 +211,76 @@ class _Builder:
         span = self._tracer(_SCOPE).start_span(
             event.event["type"],
             context=set_span_in_context(root, Context()),
-            attributes=describe.event_attributes(
-                event.event, event.payload, event.moment.t, event.turn
-            ),
+            attributes=event_attributes(event.event, event.payload, event.moment.t, event.turn),
             start_time=event.moment.at_ns,
         )
-        failure = describe.event_failure(event.event, policy)
+        failure = event_failure(event.event, policy)
         if failure is not None:
             fail(span, failure, event.moment.at_ns)
         return span
 
-    def _again(self, one: OpenSpan) -> Span:
-        self._stamp_of(one.parent_id)
+    def _reopen(self, one: SpanBegan) -> Span:
+        self._member_of(one.parent_id)
         self._ids.next = one.span_id
         return self._tracer(one.scope).start_span(
             one.name,
-            context=_under(_context(self._stamp.trace_id, one.parent_id)),
+            context=_under(_context(self._membership.trace_id, one.parent_id)),
             kind=SpanKind.__members__.get(one.kind, SpanKind.INTERNAL),
             attributes=cast("dict[str, Any]", one.attributes),
             start_time=one.start_ns,
         )
 
-    def _stamp_of(self, span_id: int) -> Stamp | None:
-        """Know a span's place in LangSmith, and those of the spans above it."""
+    def _member_of(self, span_id: int) -> Member | None:
+        """Know a span as a member, and those above it."""
         known = self._table.get(span_id)
         place = self._found.places.get(span_id)
         if known is not None or place is None:
             return known
         parent_id, start_ns = place
-        above = self._stamp_of(self._stamp.root_span_id if parent_id is None else parent_id)
+        root_id = self._membership.root_span_id
+        above = self._member_of(root_id if parent_id is None else parent_id)
         if above is None:
             return None
-        own = run_id(span_id)
-        order = dotted_order(start_ns, own, above.dotted_order)
-        stamp = Stamp(self._stamp, own, above.run_id, order)
-        self._table.add(span_id, stamp)
-        return stamp
+        member = self._membership.member(span_id, start_ns, above)
+        self._table.add(span_id, member)
+        return member
 
     # -- the root's end --------------------------------------------------------------------------
 
-    def _closing(self) -> Closing:
+    def _closing(self) -> RootEnd:
         found, header = self._found, self._found.header
-        return Closing(
+        return RootEnd(
             who=header.who,
             trace_id=f"{header.trace_id:032x}",
             start_ns=header.start_ns,
             state=found.state,
             sound=found.sound,
-            tally=root_facts.tally(found.state, found.sound),
+            tally=tally(found.state, found.sound),
             ending=found.ending or Ending(by_client=False, failure=DIED),
             moment=found.end,
             policy=header.policy,
             dropped=found.dropped,
             records=header.records,
             leg=header.leg,
-            by_runs_api=header.by_runs_api,
+            delivers_root=header.delivers_root,
             refused=False,
             limit=header.payload_limit,
         )
+
+
+def _membership(found: Replayed) -> Membership:
+    header = found.header
+    shared: dict[str, Any] = {
+        "root_span_id": header.root_span_id,
+        "trace_id": header.trace_id,
+        "start_ns": header.start_ns,
+        "thread_id": header.who.thread_id,
+        "leg": header.leg,
+        "ambient": header.ambient,
+    }
+    if header.delivers_root:
+        return TraceStamp(project=project_of(header.backend), **shared)
+    return Membership(**shared)
 
 
 def _context(trace_id: int, span_id: int) -> SpanContext:

@@ -13,24 +13,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime import attributes as names
-from otel_realtime.core.conversation import ConversationState
-from otel_realtime.core.events import Event
-from otel_realtime.core.payload import dump
-from otel_realtime.core.responses import Moment
-from otel_realtime.core.session import table
+from otel_realtime.core.protocol.events import Event, skip_rule
+from otel_realtime.core.protocol.outcome import Ending, Failure
+from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.shown import payload_of, turn_of
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.errors import RecordingError
-from otel_realtime.recording.journal import read
 from otel_realtime.recording.pacing import Pacer
-from otel_realtime.recording.replay import Soundtrack
-from otel_realtime.recovery.header import Header, read_policy
-from otel_realtime.tracing.describe import Failure
-from otel_realtime.tracing.root import Ending
-from otel_realtime.tracing.trace import skip_rule
+from otel_realtime.recording.soundtrack import Soundtrack
+from otel_realtime.state import notes
+from otel_realtime.state.header import Header
+from otel_realtime.state.journal import MALFORMED, read
 
 logger = logging.getLogger(__name__)
 
 DIED: Final = Failure("process_died", "the process died while the conversation was open")
-_MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +39,6 @@ class OpenEvent:
     payload: str
     moment: Moment
     turn: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSpan:
-    """Another span that was open: a tool's, or the app's own."""
-
-    span_id: int
-    parent_id: int
-    name: str
-    start_ns: int
-    kind: str
-    scope: str
-    attributes: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -75,7 +59,7 @@ class Replayed:
     sound: Soundtrack
     state: ConversationState = field(default_factory=ConversationState)
     event: OpenEvent | None = None
-    spans: dict[int, OpenSpan] = field(default_factory=dict)
+    spans: dict[int, notes.SpanBegan] = field(default_factory=dict)
     places: dict[int, tuple[int | None, int]] = field(default_factory=dict)
     dropped: int = 0
     last_ns: int = 0
@@ -85,111 +69,88 @@ class Replayed:
 
     # -- notes -----------------------------------------------------------------------------------
 
-    def take_in(self, record: Sequence[Any]) -> None:
-        """Apply one record of the journal."""
-        rule = _NOTES.get(record[0])
-        if rule is None:
-            self.sound.take_in(record)
+    def apply(self, record: Sequence[Any]) -> None:
+        """Apply one record of the journal.
+
+        Raises:
+            TypeError, ValueError, KeyError, IndexError, AttributeError: it makes no sense.
+        """
+        note = notes.read_note(record[0], record[2] if len(record) > 2 else None)
+        if note is None:
+            self.sound.apply(record)
         if self.ending is not None:
             return
-        if rule is not None:
-            rule(self, record[2])
-        else:
+        if note is None:
             self._reach(self.header.start_ns + record[1], record[1])
+        else:
+            _RULES[type(note)](self, note)
 
     def _reach(self, at_ns: int, t: int = 0) -> None:
         self.last_ns = max(self.last_ns, at_ns)
         self.last_t = max(self.last_t, t)
 
-    def _event(self, note: Mapping[str, Any]) -> None:
-        event, moment = note["event"], Moment(note["t"], note["at"])
+    def _sent(self, note: notes.Sent) -> None:
+        self._reach(note.moment.at_ns, note.moment.t)
+        self.state.send(note.event, note.moment)
+
+    def _received(self, note: notes.Received) -> None:
+        event, moment, policy = note.event, note.moment, self.header.policy
         self._reach(moment.at_ns, moment.t)
-        if note["dir"] == "s":
-            self.state.send(event, moment)
-            return
-        self.state.counts.events = note["n"]
-        span_id = note["span"]
-        payload = self._payload(event) if span_id is not None else ""
+        self.state.counts.events = note.count
+        payload = ""
+        if note.span_id is not None:
+            payload = payload_of(event, self.state, policy, self.header.payload_limit)
         self.state.receive(event, moment)
         self.event = None
-        if span_id is None:
+        if note.span_id is None:
             self.dropped += not skip_rule(self.header.skip_events)(event["type"])
             return
-        own = int(span_id, 16)
-        self.places[own] = (None, moment.at_ns)
-        self.event = OpenEvent(own, event, payload, moment, self._turn_of(event))
+        self.places[note.span_id] = (None, moment.at_ns)
+        self.event = OpenEvent(note.span_id, event, payload, moment, turn_of(event, self.state))
 
-    def _payload(self, event: Event) -> str:
-        shown = event
-        if event["type"].endswith(("session.created", "session.updated")):
-            session = self.state.session.without_repeats(table(event.get("session")))
-            shown = {**event, "session": session}
-        return dump({"event": shown}, self.header.payload_limit)
-
-    def _turn_of(self, event: Event) -> int:
-        items = self.state.items
-        item = items.get(event.get("item_id") or table(event.get("item")).get("id"))
-        return item.turn if item is not None and item.turn else items.turns
-
-    def _asked(self, note: Mapping[str, Any]) -> None:
+    def _asked(self, note: notes.Asked) -> None:
         self.event = None
-        self._reach(note["at"])
+        self._reach(note.at_ns)
 
-    def _span(self, note: Mapping[str, Any]) -> None:
-        own, parent = int(note["span"], 16), int(note["parent"], 16)
-        found = OpenSpan(
-            own,
-            parent,
-            str(note["name"]),
-            int(note["at"]),
-            str(note["kind"]),
-            str(note["scope"]),
-            dict(note["attributes"]),
-        )
-        self.places[own] = (parent, found.start_ns)
-        self._replace(found.attributes.get(names.TOOL_CALL_ID))
-        self.spans[own] = found
-        self._reach(found.start_ns)
+    def _span_began(self, note: notes.SpanBegan) -> None:
+        self.places[note.span_id] = (note.parent_id, note.start_ns)
+        self._replace(note.attributes.get(names.TOOL_CALL_ID))
+        self.spans[note.span_id] = note
+        self._reach(note.start_ns)
 
     def _replace(self, call_id: object) -> None:
         """A second span of a tool call takes the place of the first, which is never exported."""
         if call_id is not None:
-            for one in list(self.spans.values()):
-                if one.attributes.get(names.TOOL_CALL_ID) == call_id:
-                    del self.spans[one.span_id]
+            for span in list(self.spans.values()):
+                if span.attributes.get(names.TOOL_CALL_ID) == call_id:
+                    del self.spans[span.span_id]
 
-    def _end(self, note: Mapping[str, Any]) -> None:
-        self.spans.pop(int(note["span"], 16), None)
-        self._reach(int(note["at"] or 0))
+    def _span_ended(self, note: notes.SpanEnded) -> None:
+        self.spans.pop(note.span_id, None)
+        self._reach(note.at_ns)
 
-    def _settled(self, note: Mapping[str, Any]) -> None:
-        for response_id in note["ids"]:
+    def _settled(self, note: notes.Settled) -> None:
+        for response_id in note.response_ids:
             self.state.unsettled.pop(response_id, None)
 
-    def _meta(self, note: Mapping[str, Any]) -> None:
-        self.header.who.metadata = dict(note["metadata"])
-        self.header.who.tags = [str(tag) for tag in note["tags"]]
+    def _about(self, note: notes.About) -> None:
+        self.header.who.metadata = note.metadata
+        self.header.who.tags = note.tags
 
-    def _start(self, note: Mapping[str, Any]) -> None:
-        self.header.start_ns = self.last_ns = int(note["start_ns"])
-        self.header.dotted_order = str(note["dotted_order"])
+    def _started(self, note: notes.Started) -> None:
+        self.header.start_ns = self.last_ns = note.start_ns
 
-    def _policy(self, note: Mapping[str, Any]) -> None:
-        self.header.policy = read_policy(note)
-        self.header.records = self.header.records and self.header.policy.audio
-        self.header.recorded = self.header.recorded and self.header.policy.audio
+    def _tightened(self, note: notes.Tightened) -> None:
+        header = self.header
+        header.policy = note.policy
+        header.records = header.records and note.policy.audio
+        header.recorded = header.recorded and note.policy.audio
 
-    def _ended(self, note: Mapping[str, Any]) -> None:
-        failure = note["failure"]
-        self.ending = Ending(
-            code=note["code"],
-            reason=note["reason"],
-            by_client=note["by_client"],
-            failure=None if failure is None else Failure(*failure),
-        )
-        self.state.counts.events, self.dropped = note["n"], note["dropped"]
-        self.by_otlp = bool(note["otlp"])
-        self.last_ns, self.last_t = note["at"], note["t"]
+    def _ended(self, note: notes.Ended) -> None:
+        self.ending = note.ending
+        self.state.counts.events, self.dropped = note.events, note.dropped
+        self.by_otlp = note.otlp
+        self.last_ns, self.last_t = note.moment.at_ns, note.moment.t
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -205,16 +166,17 @@ class Replayed:
         self.last_ns, self.last_t = end.at_ns, end.t
 
 
-_NOTES: Final[Mapping[str, Callable[[Replayed, Mapping[str, Any]], None]]] = {
-    "event": Replayed._event,
-    "asked": Replayed._asked,
-    "span": Replayed._span,
-    "end": Replayed._end,
-    "settled": Replayed._settled,
-    "meta": Replayed._meta,
-    "start": Replayed._start,
-    "policy": Replayed._policy,
-    "ended": Replayed._ended,
+_RULES: Final[Mapping[type, Callable[[Replayed, Any], None]]] = {
+    notes.Received: Replayed._received,
+    notes.Sent: Replayed._sent,
+    notes.Asked: Replayed._asked,
+    notes.SpanBegan: Replayed._span_began,
+    notes.SpanEnded: Replayed._span_ended,
+    notes.Settled: Replayed._settled,
+    notes.About: Replayed._about,
+    notes.Started: Replayed._started,
+    notes.Tightened: Replayed._tightened,
+    notes.Ended: Replayed._ended,
 }
 
 
@@ -230,17 +192,17 @@ def replay(folder: Path) -> Replayed:
     first = next(records, None)
     if first is None or first[0] != "open" or len(first) < 3:
         raise RecordingError(f"the journal of {folder.name} has no header")
-    header = Header.read(first[2])
+    header = Header.from_wire(first[2])
     with Soundtrack(folder) as sound:
         found = Replayed(folder, header, sound, last_ns=header.start_ns)
         bad = 0
         for record in records:
             try:
-                found.take_in(record)
-            except _MALFORMED:
+                found.apply(record)
+            except MALFORMED:
                 bad += 1
             pacer.step()
         if bad:
-            logger.warning("%d records in the journal of %s make no sense", bad, folder.name)
+            logger.warning("ignoring %d malformed records in the journal of %s", bad, folder.name)
         found.finish()
     return found

@@ -16,15 +16,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from otel_realtime.sandbox.contract import check_run
-from otel_realtime.sandbox.model import (
-    BY_OTLP,
-    BY_RUNS_API,
-    Attachment,
-    Batch,
-    Finding,
-    Patch,
-    Run,
-)
+from otel_realtime.sandbox.model import BY_OTLP, BY_RUNS_API, Attachment, Batch, Finding, Patch, Run
 from otel_realtime.sandbox.rows import INSERT_RUN, UPDATE_RUN, from_row, to_row
 from otel_realtime.sandbox.tree import release
 

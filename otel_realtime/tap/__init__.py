@@ -6,9 +6,10 @@ A transport is a module with `install`, `uninstall` and `attach`; each brings it
 
 from __future__ import annotations
 
+from otel_realtime.diagnostics import walled
 from otel_realtime.tap import agents, aiohttp, sdk, websockets
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
-from otel_realtime.tap.link import end_deserted, harmless, release_all, tap_of
+from otel_realtime.tap.link import end_deserted, release_all, stop_timers, tap_of
 
 __all__ = [
     "Close",
@@ -18,6 +19,7 @@ __all__ = [
     "attach",
     "end_deserted",
     "install",
+    "stop_timers",
     "uninstall",
 ]
 
@@ -47,7 +49,7 @@ def uninstall() -> None:
     release_all()
 
 
-@harmless
+@walled
 def attach(connection: object, observer: Observer) -> Sink | None:
     """Tap one connection, with or without `install`.
 

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Observer
-from otel_realtime.tap.link import Patches, harmless
+from otel_realtime.tap.link import Patches
 
 #: Where the tracker is defined; loaded by whoever uses the SDK's Realtime part.
 MODULE = "agents.realtime.model"
@@ -51,7 +52,7 @@ def _hear(original: Callable[..., Any]) -> Callable[..., Any]:
     return on_play_ms
 
 
-@harmless
+@walled
 def _tell(tracker: Any, item_id: str, content_index: int) -> None:
     """The tracker adds up; after an interruption it begins anew, and lower positions say nothing."""
     elapsed_ms = tracker.get_state()["elapsed_ms"]

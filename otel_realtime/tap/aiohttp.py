@@ -18,8 +18,9 @@ from urllib.parse import parse_qsl
 
 import wrapt
 
+from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Handshake, Observer
-from otel_realtime.tap.link import Link, Patches, Tap, harmless, joining, open_link, tap_of
+from otel_realtime.tap.link import Link, Patches, Tap, joining, open_link, tap_of
 from otel_realtime.tap.websockets import PATH_END, QUERY_KEYS
 
 #: What aiohttp says when no close frame came.
@@ -42,7 +43,7 @@ def install(observer: Observer) -> None:
         wrapt.register_post_import_hook(_patch, "aiohttp.client")
 
 
-@harmless
+@walled
 def _patch(module: Any) -> None:
     connect = getattr(module.ClientSession, "_ws_connect", None)
     if _observer is not None and not _patches and connect is not None:
@@ -108,7 +109,7 @@ class AiohttpTap(Tap):
             self._gone.remove_done_callback(self._lost)
         super().release()
 
-    @harmless
+    @walled
     def message(self, message: Any) -> str | bytes | None:
         """The frame in what `receive` returns; `None` when it speaks of the connection instead."""
         kind = message.type.name
@@ -201,7 +202,7 @@ def _watch(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     return connect
 
 
-@harmless
+@walled
 def _accepted(socket: Any, started_ns: int, mono_ns: int) -> None:
     url = socket._response.url
     if not url.path.endswith(PATH_END) or _observer is None or joining.get() or tap_of(socket):
@@ -211,7 +212,7 @@ def _accepted(socket: Any, started_ns: int, mono_ns: int) -> None:
         AiohttpTap(socket, link)
 
 
-@harmless
+@walled
 def _refused(session: Any, url: Any, started_ns: int, mono_ns: int, error: Exception) -> None:
     full = session._build_url(url)
     if full.path.endswith(PATH_END) and _observer is not None and not joining.get():

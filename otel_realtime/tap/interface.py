@@ -77,8 +77,8 @@ class Sink(Protocol):
         """The three calls above as the tap should make them; asked for again while undecided."""
         ...
 
-    def let_go(self) -> bool:
-        """Whether this socket is none of ours: the tap comes off and calls the sink no more."""
+    def released(self) -> bool:
+        """Return whether this socket is none of ours: the tap comes off and calls the sink no more."""
         ...
 
 

@@ -21,9 +21,10 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final
 
-from otel_realtime import guard
+from otel_realtime.background import Worker
+from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Close, Observer, Sink
 
 #: Set while an SDK connection makes the next socket of a conversation that is already open.
@@ -39,23 +40,6 @@ _MARK = "_otel_realtime_tap"
 _EXITS = frozenset({"__exit__", "__aexit__"})
 _LIBRARIES = frozenset({"websockets", "openai", "aiohttp"})
 _MISSING = object()
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Let no fault of the tap reach the app, whose call this is: count it and return `None`."""
-
-    @functools.wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
-            guard.fault(f"tap {function.__name__}", error)
-            return None
-
-    return guarded
 
 
 class Patches:
@@ -194,16 +178,16 @@ class Tap:
 
     # What the replaced methods call.
 
-    @harmless
+    @walled
     def decide(self) -> bool:
         """Ask the sink whether it keeps the socket; return whether to ask again."""
-        if self.link.sink.let_go():
+        if self.link.sink.released():
             self.release()
             return False
         self._asks -= 1
         return self._asks > 0
 
-    @harmless
+    @walled
     def close_begins(self) -> None:
         """The app calls the socket's `close`."""
         if self.link.replacing():
@@ -213,14 +197,14 @@ class Tap:
             self._error = self._error or exit_error()
         self._closing += 1
 
-    @harmless
+    @walled
     def close_ends(self) -> None:
         """The app's call of `close` is over, however it went."""
         if self._closing:
             self._closing -= 1
             self.end()
 
-    @harmless
+    @walled
     def recv_failed(self) -> None:
         """`recv` raises in the app that the connection is closed."""
         self._failed = True
@@ -233,7 +217,7 @@ class Tap:
             # does not, the exception went to the app or ended the iteration.
             self._watch(self.grace_s, self.unread())
 
-    @harmless
+    @walled
     def lost(self) -> None:
         """The transport is gone, seen by the library and perhaps by nobody else."""
         if self._closing or self._failed or self.link.ended:
@@ -262,7 +246,7 @@ class Tap:
         self._error = None  # its traceback holds the app's frames
         self.link.end(close)
 
-    @harmless
+    @walled
     def desert(self) -> None:
         """The app left without closing: that is its way to end it, and no error."""
         self._closed_by_client = True
@@ -279,7 +263,7 @@ class Tap:
         self._cancel_watch()
         self._cancel_watch = self.later(delay_s, functools.partial(self._look, unread))
 
-    @harmless
+    @walled
     def _look(self, unread_before: int) -> None:
         if self._closing or self.link.ended or self.link.socket is not self:
             return
@@ -347,8 +331,28 @@ def exit_error() -> Exception | None:
     return None
 
 
+def later(delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
+    """Call something later, off the app's threads; return what cancels it."""
+
+    def job() -> None:
+        call()
+
+    _timers.resume()
+    ticket = _timers.submit(job, after_s=delay_s)
+    return _nothing if ticket is None else ticket.cancel
+
+
+def stop_timers(timeout_s: float) -> bool:
+    """End the thread that waits for lost sockets; a later one starts it again."""
+    return _timers.stop(timeout_s)
+
+
 def _nothing() -> None:
     return None
+
+
+#: One thread for every socket that is read in threads.
+_timers: Final = Worker("otel-realtime-sockets")
 
 
 #: Links that have not ended; strong, so that none is lost with the last reference of the app's.

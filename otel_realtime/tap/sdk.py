@@ -11,8 +11,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Observer
-from otel_realtime.tap.link import Link, Patches, Tap, harmless, joining, tap_of
+from otel_realtime.tap.link import Link, Patches, Tap, joining, tap_of
 
 #: GA and beta; the beta module is still wired in every release.
 MODULES = (
@@ -80,7 +81,7 @@ def _recognise(owner: type) -> Patches:
     return patches
 
 
-@harmless
+@walled
 def _adopt_new(connection: Any) -> None:
     tap = tap_of(connection._connection)
     if tap is not None and _observer is not None:
@@ -115,7 +116,7 @@ def _make_sync(make_ws: Callable[..., object], link: Link) -> Callable[..., obje
     return make
 
 
-@harmless
+@walled
 def _join(socket: object, link: Link) -> None:
     if not link.ended and link.socket is not None and tap_of(socket) is None:
         type(link.socket)(socket, link)
@@ -151,7 +152,7 @@ def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., 
     return reconnect
 
 
-@harmless
+@walled
 def _give_up(link: Link) -> None:
     if link.socket is not None:
         link.socket.end()

@@ -10,24 +10,16 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
 from urllib.parse import parse_qsl
 
+from otel_realtime.diagnostics import walled
 from otel_realtime.tap import agents, sdk
 from otel_realtime.tap.interface import Handshake, Observer
-from otel_realtime.tap.link import (
-    Link,
-    Patches,
-    Tap,
-    harmless,
-    joining,
-    open_link,
-    tap_of,
-)
+from otel_realtime.tap.link import Link, Patches, Tap, joining, later, open_link, tap_of
 
 PATH_END = "/realtime"
 
@@ -203,14 +195,7 @@ class SyncTap(_WebSocketTap):
         return 0 if frames is None else int(frames.qsize())
 
     def later(self, delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
-        timer = threading.Timer(delay_s, call)
-        timer.daemon = True
-        timer.name = "otel-realtime-close"
-        try:
-            timer.start()
-        except RuntimeError:  # the interpreter is shutting down; there is no later
-            call()
-        return timer.cancel
+        return later(delay_s, call)
 
     def _wrap(self) -> None:
         from websockets.exceptions import ConnectionClosed
@@ -295,7 +280,7 @@ def _watch_sync(original: Callable[..., None]) -> Callable[..., None]:
     return handshake
 
 
-@harmless
+@walled
 def _accepted(socket: Any, started_ns: int, mono_ns: int, tap_class: type[_WebSocketTap]) -> None:
     if not _is_realtime(socket) or _observer is None or joining.get() or tap_of(socket):
         return
@@ -306,7 +291,7 @@ def _accepted(socket: Any, started_ns: int, mono_ns: int, tap_class: type[_WebSo
         tap_class(socket, link)
 
 
-@harmless
+@walled
 def _refused(socket: Any, started_ns: int, mono_ns: int, error: Exception) -> None:
     if _is_realtime(socket) and _observer is not None and not joining.get():
         _observer.refused(_handshake(socket, started_ns, mono_ns, error))

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_realtime import attributes as names
-from otel_realtime.core.conversation import ConversationState
-from otel_realtime.core.payload import ContentPolicy
-from otel_realtime.core.responses import AudioFacts, Moment
-from otel_realtime.langsmith.runs import RunClosing, RunOpening
+from otel_realtime.core.protocol.outcome import Ending, Identity, Tally, tally
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.responses import AudioFacts, Moment
+from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.tracing import root as root_facts
-from otel_realtime.tracing.describe import Attributes
-from otel_realtime.tracing.root import Ending, Identity, Tally
-from otel_realtime.tracing.spans import fail, finish
+from otel_realtime.tracing.facts import Attributes
+from otel_realtime.tracing.failure import fail
+from otel_realtime.tracing.writer import finish
 from otel_realtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Sound(AudioFacts, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class RootEnd:
     """Everything the root's end is made of.
 
     Attributes:
@@ -41,8 +42,8 @@ class Closing:
         moment: its end.
         dropped: events that found no room for a span.
         records: sound is wanted, as far as the policy and the settings go.
-        by_runs_api: this package delivers the root run, and can attach a recording.
-        refused: LangSmith refused the root run.
+        delivers_root: this process delivers the root run, and can attach a recording.
+        refused: the backend refused the root run.
         limit: characters of JSON per attribute.
     """
 
@@ -58,7 +59,7 @@ class Closing:
     dropped: int
     records: bool
     leg: str
-    by_runs_api: bool
+    delivers_root: bool
     refused: bool
     limit: int
 
@@ -67,15 +68,15 @@ class Closing:
         """The root's end, epoch ns: after its start, and after every span below it."""
         return max(self.moment.at_ns, self.start_ns) + 1
 
-    def counted_anew(self) -> Closing:
+    def counted_anew(self) -> RootEnd:
         """The same, with latencies and interruptions as they are when all sound was taken in."""
-        return replace(self, tally=root_facts.tally(self.state, self.sound))
+        return replace(self, tally=tally(self.state, self.sound))
 
-    def end(self, root: Span, *, marked: bool) -> None:
-        """End the OTel root; ``marked``: LangSmith gets its run by the runs API."""
-        root.set_attributes(self._attributes(langsmith=not marked))
-        if marked:
-            root.set_attribute(names.ROOT_MARKER, names.ROOT_BY_RUNS_API)
+    def end(self, root: Span, *, mark: tuple[str, str] | None) -> None:
+        """End the OTel root; ``mark``: the attribute that says a backend gets it another way."""
+        root.set_attributes(self._attributes(langsmith=mark is None))
+        if mark is not None:
+            root.set_attribute(*mark)
         if self.ending.failure is not None:
             fail(root, self.ending.failure, self.end_ns)
         finish(root, self.end_ns)
@@ -89,10 +90,10 @@ class Closing:
             langsmith=langsmith,
         )
 
-    def run(self) -> RunClosing:
+    def run(self) -> Closing:
         """The run's only patch."""
         failure = self.ending.failure
-        return RunClosing(
+        return Closing(
             end_ns=self.end_ns,
             inputs=root_facts.inputs(self.state, self.policy),
             outputs=root_facts.outputs(self.state, self.sound, self.policy),
@@ -105,7 +106,11 @@ class Closing:
         """The root's metadata without the app's own."""
         found = root_facts.opening_metadata(self.who, VERSION)
         summary = self.sound.summary()
-        talk = ("user_talk_s", "agent_talk_s", "overlap_s") if summary.has_audio else ()
+        talk = (
+            ("user_talk_s", "agent_talk_s", "overlap_s")
+            if summary.measured and summary.has_audio
+            else ()
+        )
         found.update(
             root_facts.closing_metadata(
                 self.who,
@@ -113,6 +118,7 @@ class Closing:
                 self.tally,
                 {key: getattr(summary, key) for key in talk},
                 self.ending,
+                sounds=summary.has_audio,
             )
         )
         found["duration_s"] = round((self.end_ns - self.start_ns) / 1e9, 3)
@@ -133,36 +139,32 @@ class Closing:
             return "disabled"
         if not summary.has_audio:
             return "none"
-        if not self.by_runs_api:
+        if not self.delivers_root:
             return "none" if self.leg == names.LEG_NONE else "no_credentials"
         return "failed" if summary.error or self.refused else "pending"
 
 
-def run_opening(
-    who: Identity, *, run_id: str, dotted_order: str, start_ns: int, project: str, trace_id: str
-) -> RunOpening:
+def run_opening(who: Identity, *, trace_id: int, span_id: int, start_ns: int) -> Opening:
     """The root run as it is posted."""
-    return RunOpening(
-        run_id=run_id,
-        dotted_order=dotted_order,
+    return Opening(
+        trace_id=trace_id,
+        span_id=span_id,
         name=names.ROOT_NAME,
         start_ns=start_ns,
-        project=project,
         metadata={
             **who.metadata,
             **root_facts.opening_metadata(who, VERSION),
-            "OTEL_TRACE_ID": trace_id,
+            "OTEL_TRACE_ID": f"{trace_id:032x}",
         },
         tags=list(who.tags),
     )
 
 
-def recording_info(who: Identity, trace_id: str, run_id: str, start_ns: int) -> dict[str, Any]:
+def recording_info(who: Identity, trace_id: str, start_ns: int) -> dict[str, Any]:
     """What ``on_recording`` is told of the conversation."""
     return {
         "thread_id": who.thread_id,
         "trace_id": trace_id,
-        "langsmith_run_id": run_id,
         "started_at_s": start_ns / 1e9,
         "metadata": dict(who.metadata),
     }

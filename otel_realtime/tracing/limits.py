@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from otel_realtime.langsmith.config import say_once
+from otel_realtime.diagnostics import warn_once
 
 #: Attributes of our own that a root may get; the rest of the limit is the app's metadata.
 OWN_ATTRIBUTES: Final = 72
@@ -33,11 +33,13 @@ def limits_of(provider: object, payload_limit: int) -> Limits:
         length = getattr(found, "max_attribute_length", None)
     count = getattr(found, "max_span_attributes", None)
     if isinstance(length, int) and length < _LONGEST_ID:
-        say_once(
-            f"the tracer provider cuts attributes at {length} characters "
+        warn_once(
+            ("attribute length", length),
+            "the tracer provider cuts attributes at %d characters "
             "(OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT or OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT): "
             "transcripts and payloads are shortened to that, and spans that a Collector forwards "
-            "to LangSmith may not find their parent"
+            "to LangSmith may not find their parent",
+            length,
         )
     return Limits(
         min(payload_limit, length) if isinstance(length, int) else payload_limit,

@@ -6,18 +6,19 @@ conversation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_realtime import attributes as names
-from otel_realtime import losses
-from otel_realtime.core.responses import Response
-from otel_realtime.core.usage import Usage
-from otel_realtime.recording.owner import bytes_on_disk
-from otel_realtime.tracing.describe import Attributes, Inference
+from otel_realtime import diagnostics
+from otel_realtime.core.protocol.responses import Response
+from otel_realtime.core.protocol.usage import Usage
+from otel_realtime.tracing.facts import Attributes
+from otel_realtime.tracing.inference import Inference
 from otel_realtime.version import VERSION
 
 #: Bucket boundaries that the GenAI convention advises (seconds; tokens).
@@ -33,9 +34,6 @@ _LATENCY_SECONDS: Final = (
 )  # fmt: skip
 #: A call can last an hour: the convention's buckets end far below.
 _CALL_SECONDS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-
-TOKEN_TYPE: Final = "gen_ai.token.type"
-TOKEN_MODALITY: Final = "gen_ai.token.modality"
 
 
 class Metrics(Protocol):
@@ -91,77 +89,71 @@ class NoMetrics:
 class Instruments:
     """The instruments of one meter provider."""
 
-    def __init__(self, provider: MeterProvider) -> None:
+    def __init__(self, provider: MeterProvider, pending: Callable[[], int]) -> None:
         meter = provider.get_meter("otel_realtime", VERSION)
         self.tokens = meter.create_histogram(
-            "gen_ai.client.token.usage",
+            names.METRIC_TOKENS,
             unit="{token}",
             description="Tokens of one model call, by type and modality.",
             explicit_bucket_boundaries_advisory=_TOKENS,
         )
         self.cached = meter.create_counter(
-            "otel_realtime.token.cached",
+            names.METRIC_CACHED,
             unit="{token}",
             description="Input tokens that came from the cache; a part of the input.",
         )
         self.operation = _seconds(
-            meter, "gen_ai.client.operation.duration", "From response.created to response.done."
+            meter, names.METRIC_OPERATION, "From response.created to response.done."
         )
         self.first_chunk = _seconds(
             meter,
-            "gen_ai.client.operation.time_to_first_chunk",
+            names.METRIC_FIRST_CHUNK,
             "From response.created to the first audio.",
         )
-        self.tool = _seconds(
-            meter, "gen_ai.execute_tool.duration", "From a call's arguments to its result."
-        )
+        self.tool = _seconds(meter, names.METRIC_TOOL, "From a call's arguments to its result.")
         self.voice = _seconds(
             meter,
-            "otel_realtime.voice_to_voice",
+            names.METRIC_VOICE_TO_VOICE,
             "From the end of the user's speech to the first sound of the answer.",
             _LATENCY_SECONDS,
         )
         self.conversation = _seconds(
-            meter, "otel_realtime.conversation.duration", "A whole conversation.", _CALL_SECONDS
+            meter, names.METRIC_CONVERSATION, "A whole conversation.", _CALL_SECONDS
         )
         self.active = meter.create_up_down_counter(
-            "otel_realtime.conversations.active",
+            names.METRIC_ACTIVE,
             unit="{conversation}",
             description="Open conversations.",
         )
         self.interruptions = meter.create_counter(
-            "otel_realtime.interruptions",
+            names.METRIC_INTERRUPTIONS,
             unit="{response}",
             description="Responses that were not heard to their end.",
         )
         self.errors = meter.create_counter(
-            "otel_realtime.errors", unit="{error}", description="Errors the server reported."
+            names.METRIC_ERRORS, unit="{error}", description="Errors the server reported."
         )
         self.uploads = meter.create_counter(
-            "otel_realtime.recording.uploads",
+            names.METRIC_UPLOADS,
             unit="{recording}",
             description="Recordings on their way to LangSmith, by what became of them.",
         )
         meter.create_observable_up_down_counter(
-            "otel_realtime.recording.pending",
-            callbacks=[_pending],
+            names.METRIC_PENDING,
+            callbacks=[lambda _options: [Observation(pending())]],
             unit="By",
             description="Conversations of this process on disk: going on, or undelivered.",
         )
         meter.create_observable_counter(
-            "otel_realtime.telemetry.lost",
+            names.METRIC_LOST,
             callbacks=[_lost],
             unit="{item}",
             description="Telemetry of conversations that this process gave up, by what it was.",
         )
 
 
-def _pending(_options: CallbackOptions) -> Iterable[Observation]:
-    yield Observation(bytes_on_disk())
-
-
 def _lost(_options: CallbackOptions) -> Iterable[Observation]:
-    for what, count in losses.so_far().items():
+    for what, count in diagnostics.lost().items():
         yield Observation(count, {"what": what})
 
 
@@ -210,7 +202,7 @@ class ConversationMetrics:
             ("output", usage.output, usage.output_by),
         ):
             for modality, count in partition(total, split).items():
-                labels = {**base, TOKEN_TYPE: kind, TOKEN_MODALITY: modality}
+                labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
                 self._to.tokens.record(count, labels)
         if usage.cached:
             self._to.cached.add(usage.cached, base)
@@ -229,7 +221,7 @@ class ConversationMetrics:
                 if (key := f"{names.USAGE}{modality}.{kind}_tokens") in attributes
             }
             for modality, count in partition(total, split).items():
-                labels = {**base, TOKEN_TYPE: kind, TOKEN_MODALITY: modality}
+                labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
                 self._to.tokens.record(count, labels)
 
     def tool(self, seconds: float, name: str) -> None:
@@ -258,15 +250,24 @@ def partition(total: int, split: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-_instruments: dict[int, tuple[MeterProvider, Instruments]] = {}
+_instruments: Final[WeakKeyDictionary[MeterProvider, Instruments]] = WeakKeyDictionary()
 
 
-def metrics_for(given: MeterProvider | None, provider_name: str, *, on: bool) -> Metrics:
-    """Metrics through the app's MeterProvider; instruments are made once per provider."""
+def metrics_for(
+    given: MeterProvider | None, provider_name: str, pending: Callable[[], int], *, on: bool
+) -> Metrics:
+    """Return metrics through the app's MeterProvider; its instruments are made once.
+
+    Args:
+        given: None: the global one.
+        provider_name: ``gen_ai.provider.name`` of the conversation.
+        pending: returns the bytes on disk for ``otel_realtime.recording.pending``.
+        on: False: nothing is measured.
+    """
     if not on:
         return NoMetrics()
     provider = given or metrics_api.get_meter_provider()
-    known = _instruments.get(id(provider))
-    if known is None or known[0] is not provider:
-        known = _instruments[id(provider)] = (provider, Instruments(provider))
-    return ConversationMetrics(known[1], provider_name)
+    instruments = _instruments.get(provider)
+    if instruments is None:
+        instruments = _instruments[provider] = Instruments(provider, pending)
+    return ConversationMetrics(instruments, provider_name)

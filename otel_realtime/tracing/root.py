@@ -6,145 +6,25 @@ inputs, outputs and metadata of the run that LangSmith's runs API gets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import attributes as names
-from otel_realtime.core.conversation import ConversationState
-from otel_realtime.core.events import clean
-from otel_realtime.core.messages import transcript
-from otel_realtime.core.payload import ContentPolicy, dump, scrub
-from otel_realtime.core.responses import AudioFacts
-from otel_realtime.core.sound import SoundFacts, sound_facts
-from otel_realtime.tracing.describe import Attributes, Failure, Provider, raised
+from otel_realtime.core.protocol.events import clean
+from otel_realtime.core.protocol.json_text import dump
+from otel_realtime.core.protocol.messages import transcript
+from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.responses import AudioFacts
+from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.tracing.facts import Attributes
 
 if TYPE_CHECKING:
-    from otel_realtime.tap import Close, Handshake
+    pass
 
 #: App metadata that also stands as attributes; LangSmith gets all of it.
 METADATA_ATTRIBUTES: Final = 32
-
-
-@dataclass(slots=True)
-class Identity:
-    """Who this conversation is."""
-
-    thread_id: str
-    given_thread_id: bool
-    provider: Provider
-    call_id: str | None = None
-    model: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    tags: list[str] = field(default_factory=list)
-    parent_trace_id: str | None = None
-    parent_span_id: str | None = None
-
-
-#: Close codes of a normal end (RFC 6455, 7.4.1).
-_NORMAL_CODES: Final = frozenset({1000, 1001})
-#: What libraries report for a close frame that has no code.
-NO_CODE: Final = 1005
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a conversation ended.
-
-    Attributes:
-        code: the received close code.
-        reason: its reason.
-        by_client: the app ended it.
-        failure: what went wrong; None when nothing did.
-    """
-
-    code: int | None = None
-    reason: str = ""
-    by_client: bool = True
-    failure: Failure | None = None
-
-    @classmethod
-    def of_error(cls, error: BaseException | None, policy: ContentPolicy) -> Ending:
-        """The app ended it, maybe because of an exception; cancellation is no error."""
-        return cls(failure=_app_failure(error, policy))
-
-    @classmethod
-    def of_close(cls, close: Close, policy: ContentPolicy) -> Ending:
-        """The connection ended: abnormal with another code than 1000/1001, or without any.
-
-        No code at all is normal only if the app closed.
-        """
-        code = None if close.received_code == NO_CODE else close.received_code
-        reason = _reason(close.received_reason, policy)
-        failure = _app_failure(close.error, policy) or _close_failure(code, reason, close)
-        return cls(
-            code=code,
-            reason=reason,
-            by_client=close.by_client,
-            failure=failure,
-        )
-
-    @classmethod
-    def of_refusal(cls, handshake: Handshake) -> Ending:
-        """The server refused the handshake."""
-        if handshake.status is not None:
-            what = Failure(
-                str(handshake.status),
-                f"the server refused the websocket handshake: HTTP {handshake.status}",
-            )
-        else:
-            kind = type(handshake.error).__name__ if handshake.error else "unknown"
-            what = Failure(kind, f"the websocket handshake failed: {kind}")
-        return cls(failure=what)
-
-
-def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure | None:
-    if error is None or not isinstance(error, Exception):
-        return None  # cancellation, an interrupt, a closed generator: not errors
-    return raised(error, policy)[0]
-
-
-def _reason(text: str, policy: ContentPolicy) -> str:
-    """A close frame's reason: with content hidden only if it is one word, not a sentence."""
-    stored, _ = policy.admit({"type": "close", "reason": clean(text)})
-    reason = (stored if policy.payloads else policy.hidden(stored)).get("reason")
-    return reason if isinstance(reason, str) else ""
-
-
-def _close_failure(code: int | None, reason: str, close: Close) -> Failure | None:
-    if code in _NORMAL_CODES or (code is None and close.by_client):
-        return None
-    if code is None:
-        return Failure("connection_lost", "the connection was lost without a close frame")
-    who = "connection was" if close.by_client else "server"
-    why = f": {reason}" if reason else ""
-    return Failure(f"websocket_{code}", f"the {who} closed with code {code}{why}")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What settled responses add up to."""
-
-    interruptions: int = 0
-    first_audio_ms: list[int] = field(default_factory=list)
-    voice_to_voice_ms: list[int] = field(default_factory=list)
-
-    def add(self, facts: SoundFacts) -> None:
-        """Count one settled response."""
-        self.interruptions += facts.interrupted
-        if facts.first_audio_ms is not None:
-            self.first_audio_ms.append(facts.first_audio_ms)
-        if facts.voice_to_voice_ms is not None:
-            self.voice_to_voice_ms.append(facts.voice_to_voice_ms)
-
-
-def tally(state: ConversationState, audio: AudioFacts) -> Tally:
-    """Count all responses anew, when the last of the sound has been taken in."""
-    found = Tally()
-    for response in state.responses.values():
-        found.add(sound_facts(response, state, audio))
-    return found
 
 
 def opening_attributes(who: Identity, version: str, *, room: int | None = None) -> Attributes:
@@ -186,10 +66,21 @@ def closing_metadata(
     tally: Tally,
     summary: Mapping[str, Any],
     ending: Ending,
+    *,
+    sounds: bool,
 ) -> dict[str, Any]:
-    """Metadata known when it has closed; the app's own comes last and loses against ours."""
+    """Metadata known when it has closed.
+
+    Args:
+        who: the conversation.
+        state: its last state.
+        tally: what its responses add up to.
+        summary: what is known of its sound.
+        ending: how it ended.
+        sounds: there was audio on the wire.
+    """
     session = state.session
-    sounds = bool(summary) or (who.call_id is not None and any(i.audio for i in state.items))
+    sounds = sounds or (who.call_id is not None and any(i.audio for i in state.items))
     voice = sounds and not session.transcription_only
     found: dict[str, Any] = {
         "model": session.model or who.model,
@@ -319,25 +210,3 @@ def _scalar(value: Any) -> str | bool | int | float:
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
     return dump(value)
-
-
-#: Metadata keys an app may not set: LangSmith would take them for something else, or they are ours.
-RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
-
-
-def clean_tags(tags: Iterable[object]) -> list[str]:
-    """The app's tags as text that encodes, each once."""
-    return list(dict.fromkeys(clean(str(tag)) for tag in tags))
-
-
-def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The app's metadata with text keys and without reserved ones; and the ones refused."""
-    kept: dict[str, Any] = {}
-    refused: list[str] = []
-    for key, value in metadata.items():
-        name = clean(str(key))
-        if name in RESERVED or not name:
-            refused.append(name)
-        elif value is not None:
-            kept[name] = scrub(value) if isinstance(value, str) else value
-    return kept, refused

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from otel_realtime.core.formats import MULAW, PCM16, AudioFormat
+from otel_realtime.core.audio.formats import MULAW, PCM16, AudioFormat
 from otel_realtime.recording.render import Rendered, render
 from otel_realtime.recording.track import Track
 
@@ -65,6 +65,8 @@ def converse(
             track.event((start + TURN_MS) * MS, True, {**event, "audio_end_ms": 5_000})
         track.flush()
     track.close(minutes * 60_000 * MS, True)
+    track.measure()
+    track.finish()
 
 
 def cpu_of_render(folder: Path) -> tuple[Rendered, float]:

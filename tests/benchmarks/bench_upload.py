@@ -10,14 +10,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from otel_realtime.delivery.model import Closing, Opening, Recording
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.delivery import Deliveries
-from otel_realtime.langsmith.runs import Recording, RunClosing, RunOpening
 
 MB = 1_000_000
 SIZE = 300 * MB
 ALLOWED_MB = 16.0
-_RUN = "00000000-0000-0000-0000-000000000001"
 
 
 class _Sink(BaseHTTPRequestHandler):
@@ -41,15 +40,14 @@ class _Sink(BaseHTTPRequestHandler):
 
 
 def _deliver(deliveries: Deliveries, recording: Recording | None) -> None:
-    opening = RunOpening(
-        run_id=_RUN,
-        dotted_order=f"20260101T000000000000Z{_RUN}",
+    opening = Opening(
+        trace_id=1,
+        span_id=1,
         name="realtime_session",
         start_ns=10**18,
-        project="bench",
     )
     root = deliveries.open(opening)
-    root.finish(RunClosing(end_ns=2 * 10**18), lambda: recording, max_attachment_mb=1000)
+    root.finish(Closing(end_ns=2 * 10**18), lambda: recording, max_attachment_mb=1000)
     assert deliveries.flush(300), "not delivered"
 
 

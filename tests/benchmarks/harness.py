@@ -19,7 +19,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import otel_realtime
-from otel_realtime.opening import OPENER, SocketSink
+from otel_realtime.conversation.services import SOCKETS
+from otel_realtime.conversation.sockets import SocketSink
 from otel_realtime.tap import Handshake
 from otel_realtime.tap.link import open_link
 from otel_realtime.tap.websockets import AsyncTap
@@ -98,7 +99,7 @@ def tap(socket: Socket) -> SocketSink:
         path="/v1/realtime", query={}, host="api.openai.com", port=443,
         started_ns=now, done_ns=now, mono_ns=mono,
     )  # fmt: skip
-    link = open_link(OPENER, handshake, sdk=True)
+    link = open_link(SOCKETS, handshake, sdk=True)
     assert link is not None
     AsyncTap(socket, link)
     assert isinstance(link.sink, SocketSink)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from otel_realtime.core.codecs import decode
-from otel_realtime.core.formats import AudioFormat
+from otel_realtime.core.audio.codecs import decode
+from otel_realtime.core.audio.formats import AudioFormat
 from otel_realtime.demo import g711
 from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.server import ScriptedServer

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 import otel_realtime
-from otel_realtime.core.codecs import decode
-from otel_realtime.core.formats import AudioFormat
+from otel_realtime.core.audio.codecs import decode
+from otel_realtime.core.audio.formats import AudioFormat
 from otel_realtime.demo import g711
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer

@@ -15,7 +15,7 @@ import pytest
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.sandbox import Sandbox
-from otel_realtime.setup import OpenAIRealtimeInstrumentor
+from otel_realtime.setup.instrumentor import OpenAIRealtimeInstrumentor
 from tests.support import talking
 from tests.support.isolation import langsmith_variables
 from tests.support.otlp_recorder import OtlpRecorder

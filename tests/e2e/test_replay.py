@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import otel_realtime
-from otel_realtime.core.events import GA_NAMES
+from otel_realtime.core.protocol.events import GA_NAMES
 from tests.support import talking
 from tests.support.attribute_table import against_table
 from tests.support.isolation import isolated, sandboxed

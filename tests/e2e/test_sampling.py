@@ -21,7 +21,7 @@ from opentelemetry.trace import NoOpTracerProvider
 import otel_realtime
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer
-from otel_realtime.runtime import RUNTIME
+from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
 from tests.support import talking
@@ -61,7 +61,7 @@ def assert_nothing_came_of_it(sandbox: Sandbox, traces: Traces, tmp_path: Path) 
     """No run, no span, no file, nobody live."""
     assert otel_realtime.flush(10)
     assert ([], [], []) == (sandbox.conversations(), traces.spans, on_disk(tmp_path))
-    assert set() == RUNTIME.live
+    assert set() == PROCESS.live
 
 
 def test_sampled_out(sandbox: Sandbox, server: ScriptedServer, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
 import otel_realtime
-from otel_realtime import guard
-from otel_realtime.core.evidence import _RULES as AUDIO_RULES
-from otel_realtime.langsmith.stamping import TABLE
-from otel_realtime.runtime import RUNTIME
+from otel_realtime import diagnostics
+from otel_realtime.core.audio.evidence import _RULES as AUDIO_RULES
+from otel_realtime.process.process import PROCESS
+from otel_realtime.tracing.members import TABLE
 from tests.support.planted import Script
 from tests.support.streams import all_streams, stream
 from tests.support.waiting import wait_for
@@ -124,7 +124,7 @@ STEPS = st.one_of(
 
 def play(steps: list[Step]) -> None:
     """Tell a conversation all of it, then look at what came of it."""
-    guard.RAISE = True
+    diagnostics.RAISE = True
     book = Book()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(book)
@@ -135,7 +135,7 @@ def play(steps: list[Step]) -> None:
                 message, at_ns = given_
                 getattr(call, what)(message, at_ns=at_ns)
             elif what == "tick":
-                call.tick(10**12)
+                call._engine.tick(10**12)
             elif what == "meta":
                 call.set_metadata(**given_)
             elif what == "leave":
@@ -149,7 +149,7 @@ def play(steps: list[Step]) -> None:
         while blocks:
             blocks.pop().__exit__(None, None, None)
     book.check()
-    assert not RUNTIME.live
+    assert not PROCESS.live
 
 
 BOUNDED = settings(

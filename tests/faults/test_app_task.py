@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
 import otel_realtime
-from otel_realtime.langsmith import stamping
-from otel_realtime.runtime import RUNTIME
+from otel_realtime.process.process import PROCESS
+from otel_realtime.tracing import members
 from tests.support.fault_server import HALF_A_TURN, HELLO, FaultServer, Peer, open_files
 from tests.support.isolation import langsmith_variables
 from tests.support.langsmith_server import LangSmithServer
@@ -86,7 +86,7 @@ def server() -> Iterator[FaultServer]:
 
 def check_whole(traces: Traces) -> None:
     """Every span of every conversation has ended, under a parent that is there."""
-    assert not RUNTIME.live
+    assert not PROCESS.live
     for root in traces.roots:
         assert root.context is not None
         spans = traces.of(f"{root.context.trace_id:032x}")
@@ -95,7 +95,7 @@ def check_whole(traces: Traces) -> None:
         assert all(span.parent is None or span.parent.span_id in ids for span in spans)
         assert max(span.end_time or 0 for span in spans) == root.end_time
     assert otel_realtime.flush(10)
-    assert 0 == len(stamping.TABLE)
+    assert 0 == len(members.TABLE)
 
 
 @coroutine
@@ -184,7 +184,7 @@ def test_generator_never_closed(server: FaultServer, traces: Traces) -> None:
 
     otel_realtime.instrument(tracer_provider=traces.provider)
     asyncio.run(main())
-    wait_for(lambda: not RUNTIME.live, "end of the conversation", timeout_s=5)
+    wait_for(lambda: not PROCESS.live, "end of the conversation", timeout_s=5)
     check_whole(traces)
 
 
@@ -200,7 +200,7 @@ def test_loop_closed_early(server: FaultServer, traces: Traces) -> None:
 
     otel_realtime.instrument(tracer_provider=traces.provider)
     asyncio.run(main())
-    wait_for(lambda: not RUNTIME.live, "end of the conversation", timeout_s=5)
+    wait_for(lambda: not PROCESS.live, "end of the conversation", timeout_s=5)
     gc.collect()
     assert StatusCode.UNSET is traces.root.status.status_code
     check_whole(traces)
@@ -326,8 +326,8 @@ def test_nothing_leaks(count: int, process: pytest.MonkeyPatch) -> None:
         finally:
             tracemalloc.stop()
         server.wait_until_quiet()
-        assert not RUNTIME.live
-        assert 0 == len(stamping.TABLE)
+        assert not PROCESS.live
+        assert 0 == len(members.TABLE)
         wait_for(lambda: threading.active_count() <= threads + 1, "end of threads", timeout_s=5)
         wait_for(lambda: open_files() <= files + 4, "end of descriptors", timeout_s=5)
     assert (second - first) / (count // 2) < 4000
@@ -335,7 +335,7 @@ def test_nothing_leaks(count: int, process: pytest.MonkeyPatch) -> None:
 
 def _settled_memory(langsmith: LangSmithServer) -> int:
     assert otel_realtime.flush(30)
-    wait_for(lambda: not len(stamping.TABLE), "end of the deliveries", timeout_s=5)
+    wait_for(lambda: not len(members.TABLE), "end of the deliveries", timeout_s=5)
     langsmith.requests.clear()
     re.purge()  # the server here parses headers with a pattern for each boundary
     gc.collect()

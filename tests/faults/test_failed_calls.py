@@ -11,7 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from opentelemetry.trace import StatusCode
 
 import otel_realtime
-from otel_realtime.runtime import RUNTIME
+from otel_realtime.process.process import PROCESS
 from tests.support.fault_server import (
     HALF_A_TURN,
     HELLO,
@@ -76,7 +76,7 @@ def failed_call(talk: Talk, script: Script, traces: Traces, **options: Any) -> N
     expected = told(failure(talk, script, **options))
     otel_realtime.instrument(tracer_provider=traces.provider)
     assert expected == told(failure(talk, script, **options))
-    assert not RUNTIME.live
+    assert not PROCESS.live
     assert StatusCode.ERROR is traces.root.status.status_code
 
 
@@ -163,7 +163,7 @@ def test_impatient_app(traces: Traces) -> None:
         with pytest.raises(asyncio.TimeoutError):
             asyncio.run(impatient(server.url))
     assert "TimeoutError" == facts(traces.root)["error.type"]
-    assert not RUNTIME.live
+    assert not PROCESS.live
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_refused_before_the_provider_exists(process: pytest.MonkeyPatch) -> None
     """Without any tracer provider a refused call is the app's own error and nothing else."""
     otel_realtime.instrument()
     assert "InvalidStatus" == type(failure(by_async, refusing(401))).__name__
-    assert not RUNTIME.live
+    assert not PROCESS.live

@@ -25,10 +25,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otel_realtime
 from otel_realtime import Settings
-from otel_realtime.langsmith import stamping
-from otel_realtime.recording import journal, volume
-from otel_realtime.recording.owner import claim_state, instance_id
-from otel_realtime.runtime import RUNTIME
+from otel_realtime.process.process import PROCESS
+from otel_realtime.state import journal, volume
+from otel_realtime.state.owner import claim_state, instance_id
+from otel_realtime.tracing import members
 from tests.support.fault_server import HALF_A_TURN, HELLO
 from tests.support.planted import Script
 from tests.support.traces import Traces, facts
@@ -42,14 +42,14 @@ APPEND = json.dumps({"type": "input_audio_buffer.append", "audio": CHUNK})
 def speak(call: otel_realtime.Conversation, chunks: int) -> None:
     """The user's microphone sends tenths of a second of sound."""
     for _ in range(chunks):
-        call.frame_sent(APPEND)
+        call._engine.frame_sent(APPEND)
 
 
 def settle() -> None:
     """Wait until the writer has taken in what is queued."""
-    for call in list(RUNTIME.live):
-        assert call._recorder is not None
-        call._recorder.settle(5)
+    for call in list(PROCESS.live):
+        assert call.recorder is not None
+        call.recorder.settle(5)
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def test_a_frame_of_50_mb(traces: Traces) -> None:
                 },
             }
         )
-        call.frame_received(f'{{"type":"response.output_audio.delta","delta":"{text}"}}')
+        call._engine.frame_received(f'{{"type":"response.output_audio.delta","delta":"{text}"}}')
         call.received({"type": "unheard.of", "many": {str(n): n for n in range(100_000)}})
     for span in traces.spans:
         assert max(len(v) for v in facts(span).values() if isinstance(v, str)) <= 32_768
@@ -242,8 +242,8 @@ def test_ten_thousand_events(traces: Traces) -> None:
         call.received(HELLO)
         began = time.process_time()
         for frame in frames:
-            call.before_receive()
-            call.frame_received(frame)
+            call._engine.before_receive()
+            call._engine.frame_received(frame)
         first = time.process_time() - began
         call.received({"type": "error", "error": {"type": "late", "message": "still told"}})
         for event in HALF_A_TURN[1:3]:
@@ -400,6 +400,6 @@ def test_the_apps_attribute_count_limit(traces: Traces) -> None:
 
 def test_nothing_is_left() -> None:
     """After all that nothing is live and nothing is remembered."""
-    assert not RUNTIME.live
-    wait_for(lambda: not len(stamping.TABLE), "empty table", timeout_s=5)
+    assert not PROCESS.live
+    wait_for(lambda: not len(members.TABLE), "empty table", timeout_s=5)
     assert os.getpid()

@@ -180,10 +180,10 @@ def test_sigterm_with_a_handler_of_the_apps(tmp_path: Path, server: FaultServer)
         tmp_path,
         server.url,
         """
-        from otel_realtime.runtime import RUNTIME
+        from otel_realtime.process.process import PROCESS
 
         def handler(number, frame):
-            say(f"handled {len(RUNTIME.live)}")
+            say(f"handled {len(PROCESS.live)}")
             sys.exit(7)
 
         signal.signal(signal.SIGTERM, handler)
@@ -207,13 +207,13 @@ def test_sigterm_in_the_middle_of_a_step(tmp_path: Path, server: FaultServer) ->
         tmp_path,
         server.url,
         """
-        from otel_realtime.runtime import RUNTIME
+        from otel_realtime.process.process import PROCESS
 
         otel_realtime.instrument(
             tracer_provider=new_provider(), settings=otel_realtime.Settings(end_on_sigterm=True)
         )
         connection = talk()
-        (conversation,) = RUNTIME.live
+        (conversation,) = PROCESS.live
         with conversation._lock:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.1)
@@ -231,17 +231,18 @@ def test_fork(tmp_path: Path, server: FaultServer, how: str) -> None:
             tmp_path,
             server.url,
             f"""
-            from otel_realtime.runtime import RUNTIME
-            from otel_realtime.langsmith import stamping
+            from otel_realtime.process.process import PROCESS
+            from otel_realtime.tracing import members
 
             otel_realtime.instrument(tracer_provider=new_provider())
             connection = talk()
-            (conversation,) = RUNTIME.live
+            (engine,) = PROCESS.live
+            conversation = otel_realtime.Conversation.of(engine)
             with conversation.tool(name="forks"):
-                with conversation._lock:  # as a thread might hold it just now
+                with engine._lock:  # as a thread might hold it just now
                     child = os.fork()
                 if child == 0:
-                    assert not RUNTIME.live and not len(stamping.TABLE)
+                    assert not PROCESS.live and not len(members.TABLE)
                     conversation.received({{"type": "session.updated", "session": {{}}}})
                     conversation.sent({{"type": "response.create"}})
                     conversation.set_metadata(late=True)
@@ -249,7 +250,7 @@ def test_fork(tmp_path: Path, server: FaultServer, how: str) -> None:
                     assert otel_realtime.flush(5)
                     {how}
             assert 0 == os.waitpid(child, 0)[1]
-            assert not conversation.closed
+            assert not engine.closed
             conversation.received({{"type": "session.updated", "session": {{}}}})
             connection.close()
             assert otel_realtime.flush(10)

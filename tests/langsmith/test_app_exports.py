@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
-from otel_realtime.runtime import RUNTIME
+from otel_realtime.process.process import PROCESS
 
 CLOUD = "https://api.smith.langchain.com/otel/v1/traces"
 EU = "https://eu.api.smith.langchain.com/otel/v1/traces"
@@ -71,7 +71,7 @@ def test_langsmiths_own_processor_counts(
 
 def test_what_this_package_adds_does_not_count(provider: TracerProvider) -> None:
     """Its processor leaves the root to the runs API."""
-    RUNTIME.attach_processor(provider)
+    PROCESS.attach_processor(provider)
     assert exporter_to_langsmith(provider) is None
 
 

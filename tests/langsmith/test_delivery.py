@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from otel_realtime.delivery.model import Closing, Opening, Recording
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.delivery import Deliveries
 from otel_realtime.langsmith.ids import run_id
-from otel_realtime.langsmith.runs import Recording, RunClosing, RunOpening
 from otel_realtime.langsmith.statuses import Backoff
-from tests.langsmith.conftest import QUICK
 from tests.langsmith.test_runs import CLOSING, OPENING, RUN, wav
 from tests.support.langsmith_server import PROJECT, TENANT, LangSmithServer, Reply, Request
+from tests.support.rig import QUICK
 
 
 @pytest.fixture
@@ -49,9 +49,8 @@ def metadata(request: Request) -> dict[str, Any]:
     return found
 
 
-def another(number: int) -> RunOpening:
-    own = run_id(number)
-    return replace(OPENING, run_id=own, dotted_order=f"20261030T103000123456Z{own}")
+def another(number: int) -> Opening:
+    return replace(OPENING, span_id=number)
 
 
 def test_a_run_is_visible_at_once_and_ends_once(
@@ -337,7 +336,7 @@ def test_a_forked_child_delivers_only_its_own(
     server.wait(lambda: len(server.posts()) == 1)
     deliveries.reset_after_fork()
     assert deliveries.flush(0) is True
-    deliveries.open(another(2)).finish(RunClosing(end_ns=OPENING.start_ns + 5))
+    deliveries.open(another(2)).finish(Closing(end_ns=OPENING.start_ns + 5))
     assert deliveries.flush(5) is True
     assert [RUN.encode() in r.body for r in server.posts()] == [True, False, False]
     deliveries.shutdown(0)

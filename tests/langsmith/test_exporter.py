@@ -15,14 +15,14 @@ from otel_realtime.langsmith.exporter import DirectExporter
 from otel_realtime.langsmith.http import Http
 from otel_realtime.langsmith.span_queue import SpanQueue
 from otel_realtime.langsmith.statuses import Backoff
-from tests.langsmith.conftest import KEY, QUICK, Rig
 from tests.support.langsmith_server import LangSmithServer, Reply, attributes
+from tests.support.rig import KEY, QUICK, Rig
 
 
 @pytest.fixture
 def exporter(config: LangSmithConfig, rig: Rig) -> Iterator[DirectExporter]:
     made = DirectExporter(config, backoff=QUICK, linger_s=0.02)
-    rig.processor.outlet = made
+    rig.outlet = made
     yield made
     made.shutdown(0)
 
@@ -233,7 +233,7 @@ def test_flush_is_false_while_the_server_is_down_and_true_when_it_is_back(
     """An outage loses nothing, and flush tells of it within its bound."""
     slow = Backoff(first_s=30, ceiling_s=30)
     exporter = DirectExporter(config, backoff=slow, linger_s=0.01)
-    rig.processor.outlet = exporter
+    rig.outlet = exporter
     server.judge = lambda _: Reply(503)
     rig.child(rig.ours, "a", rig.root()).end()
     assert exporter.flush(0.3) is False
@@ -247,7 +247,7 @@ def test_nobody_listening(rig: Rig) -> None:
     """With no server at all flush is False within its bound and the spans are kept."""
     config = LangSmithConfig(api_url="http://127.0.0.1:9", api_key=KEY)
     exporter = DirectExporter(config, backoff=QUICK, linger_s=0.01)
-    rig.processor.outlet = exporter
+    rig.outlet = exporter
     rig.child(rig.ours, "a", rig.root()).end()
     assert exporter.flush(0.2) is False
     assert exporter.lost == 0
@@ -275,14 +275,14 @@ def test_beyond_its_bound_the_queue_counts_losses(
     """What does not fit is refused, counted and said once; what is queued stays."""
     queue = SpanQueue(max_bytes=20_000)
     exporter = DirectExporter(config, queue=queue, backoff=QUICK, linger_s=60)
-    rig.processor.outlet = exporter
+    rig.outlet = exporter
     root = rig.root()
     for _ in range(3):
         rig.child(rig.ours, "a", root, attributes={"gen_ai.prompt": "x" * 9_000}).end()
     assert exporter.lost == 1
     assert exporter.flush(5) is False
     assert len(server.spans()) == 2
-    assert caplog.text.count("spans are lost") == 1
+    assert caplog.text.count("dropping spans") == 1
     exporter.shutdown(0)
 
 
@@ -302,7 +302,7 @@ def test_our_own_requests_are_not_traced(
 
     monkeypatch.setattr(Http, "post", spying)
     exporter = DirectExporter(config, backoff=QUICK, linger_s=0.01)
-    rig.processor.outlet = exporter
+    rig.outlet = exporter
     rig.child(rig.ours, "a", rig.root()).end()
     assert exporter.shutdown(5) is True
     assert seen == [True]
@@ -323,7 +323,7 @@ def test_a_forked_child_sends_nothing(
 ) -> None:
     """After the reset queued spans are gone and new ones are delivered by a new thread."""
     exporter = DirectExporter(config, backoff=QUICK, linger_s=60)
-    rig.processor.outlet = exporter
+    rig.outlet = exporter
     root = rig.root()
     rig.child(rig.ours, "parent's", root).end()
     exporter.reset_after_fork()

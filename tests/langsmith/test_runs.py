@@ -5,27 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from otel_realtime.delivery.model import Closing, Opening, Recording
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.http import Http
-from otel_realtime.langsmith.ids import dotted_order
-from otel_realtime.langsmith.runs import Recording, RunClosing, RunOpening, RunsClient
+from otel_realtime.langsmith.runs import RunsClient
 from otel_realtime.langsmith.statuses import Verdict
-from tests.langsmith.conftest import KEY
 from tests.support.langsmith_server import PROJECT, TENANT, LangSmithServer, Reply
+from tests.support.rig import KEY
 
 START = 1_793_356_200_123_456_789
+SPAN_ID = 0x00F067AA0BA902B7
 RUN = "00000000-0000-0000-00f0-67aa0ba902b7"
-OPENING = RunOpening(
-    run_id=RUN,
-    dotted_order=dotted_order(START, RUN),
+OPENING = Opening(
+    trace_id=7,
+    span_id=SPAN_ID,
     name="realtime_session",
     start_ns=START,
-    project="voice",
     metadata={"thread_id": "t-1", "ls_modality": "audio"},
     tags=("prod",),
 )
-CLOSING = RunClosing(
+CLOSING = Closing(
     end_ns=START + 61_000_000_000,
     inputs={"session": {"voice": "marin"}},
     outputs={"messages": [{"role": "user", "content": "hi"}]},
@@ -82,7 +82,7 @@ def test_the_patch_repeats_the_ids_and_carries_the_recording(
             {
                 "id": RUN,
                 "trace_id": RUN,
-                "dotted_order": OPENING.dotted_order,
+                "dotted_order": f"20261030T103000123456Z{RUN}",
                 "end_time": "2026-10-30T10:31:01.123456+00:00",
                 "tags": ["prod", "vip"],
             },
@@ -103,7 +103,7 @@ def test_the_patch_repeats_the_ids_and_carries_the_recording(
 
 def test_an_error_is_a_part_of_its_own(server: LangSmithServer, client: RunsClient) -> None:
     """A failed conversation says so; inputs that are not known are not overwritten."""
-    closing = RunClosing(end_ns=START + 1, error="closed with 1011")
+    closing = Closing(end_ns=START + 1, error="closed with 1011")
     client.patch(OPENING, closing, {})
     parts = {part.name: part.json for part in server.posts()[0].parts()}
     assert parts[f"patch.{RUN}.error"] == "closed with 1011"
@@ -112,12 +112,11 @@ def test_an_error_is_a_part_of_its_own(server: LangSmithServer, client: RunsClie
 
 def test_odd_values_never_break_a_post(server: LangSmithServer, client: RunsClient) -> None:
     """Half an emoji, NaN and an object in the app's metadata are sent as something readable."""
-    opening = RunOpening(
-        run_id=RUN,
-        dotted_order=OPENING.dotted_order,
+    opening = Opening(
+        trace_id=7,
+        span_id=SPAN_ID,
         name="a \ud83d",
         start_ns=START,
-        project="voice",
         metadata={"x": float("nan"), "y": 2**90, "z": {1, 2}},
     )
     client.post(opening)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from otel_realtime.delivery.model import Closing, Opening, Recording
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.delivery import Deliveries
-from otel_realtime.langsmith.runs import Recording, RunClosing, RunOpening
-from tests.langsmith.conftest import KEY, QUICK
 from tests.support.langsmith_server import LangSmithServer, Reply, Request
+from tests.support.rig import KEY, QUICK
 
 BYTES_PER_S = 1_000_000
 
@@ -53,15 +53,8 @@ def slow_line(server: LangSmithServer) -> Iterator[str]:
         listener.close()
 
 
-def opening(number: int = 1) -> RunOpening:
-    run_id = f"00000000-0000-0000-0000-{number:012d}"
-    return RunOpening(
-        run_id=run_id,
-        dotted_order=f"20260101T000000000000Z{run_id}",
-        name="realtime_session",
-        start_ns=10**18,
-        project="voice",
-    )
+def opening(number: int = 1) -> Opening:
+    return Opening(trace_id=number, span_id=number, name="realtime_session", start_ns=10**18)
 
 
 def wav(folder: Path, size: int, name: str = "a.wav") -> Path:
@@ -80,9 +73,7 @@ def test_a_recording_gets_through_a_slow_line(server: LangSmithServer, tmp_path:
     with slow_line(server) as url:
         deliveries = Deliveries(LangSmithConfig(api_url=url, api_key=KEY), backoff=QUICK)
         path = wav(tmp_path, 3_000_000)
-        deliveries.open(opening()).finish(
-            RunClosing(end_ns=2 * 10**18), lambda: Recording(path=path)
-        )
+        deliveries.open(opening()).finish(Closing(end_ns=2 * 10**18), lambda: Recording(path=path))
         assert deliveries.flush(20) is True
         [patch] = patches(server)
         assert len(patch.body) > 3_000_000
@@ -108,7 +99,7 @@ def test_uploads_are_few_at_a_time(
     path = wav(tmp_path, 1000)
     deliveries = Deliveries(config, backoff=QUICK)
     for number in range(10):
-        deliveries.open(opening(number)).finish(RunClosing(end_ns=2 * 10**18), render)
+        deliveries.open(opening(number)).finish(Closing(end_ns=2 * 10**18), render)
     assert deliveries.flush(20) is True
     assert (10, 2) == (len(patches(server)), most[0])
     deliveries.shutdown(0)
@@ -130,7 +121,7 @@ def test_the_caller_is_told_when_its_files_may_go(
     told: list[bool] = []
     path = wav(tmp_path, 1000)
     deliveries.open(opening()).finish(
-        RunClosing(end_ns=2 * 10**18),
+        Closing(end_ns=2 * 10**18),
         lambda: Recording(path=path),
         on_done=lambda ok, _: told.append(ok),
     )

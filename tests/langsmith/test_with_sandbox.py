@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from otel_realtime.delivery.model import Closing, Opening, Recording
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.delivery import Deliveries
 from otel_realtime.langsmith.exporter import DirectExporter
-from otel_realtime.langsmith.runs import Recording, RunClosing, RunOpening
 from otel_realtime.langsmith.statuses import Backoff
-from tests.langsmith.conftest import Rig
+from tests.support.rig import Rig
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -44,15 +44,14 @@ def test_a_conversation_arrives_whole_and_breaks_no_rule(
     quick = Backoff(first_s=0.01, ceiling_s=0.05)
     exporter = DirectExporter(config, backoff=quick, linger_s=0.01)
     deliveries = Deliveries(config, backoff=quick)
-    rig.processor.outlet = exporter
+    rig.outlet = exporter
     root = rig.root()
     trace = rig.trace
-    opening = RunOpening(
-        run_id=trace.root_run_id,
-        dotted_order=trace.dotted_order,
+    opening = Opening(
+        trace_id=trace.trace_id,
+        span_id=trace.root_span_id,
         name="realtime_session",
         start_ns=trace.start_ns,
-        project="voice",
         metadata={"thread_id": trace.thread_id},
     )
     run = deliveries.open(opening)
@@ -62,7 +61,7 @@ def test_a_conversation_arrives_whole_and_breaks_no_rule(
     event.end(trace.start_ns + 4_000_000)
     root.set_attribute("otel_realtime.langsmith.root", "runs_api")
     root.end(trace.start_ns + 10**9)
-    closing = RunClosing(
+    closing = Closing(
         end_ns=trace.start_ns + 10**9,
         inputs={"session": {}},
         outputs={"messages": [{"role": "user", "content": "hi"}]},
@@ -92,15 +91,14 @@ def test_a_wrong_key_is_refused_by_both_ways(rig: Rig, tmp_path: Path) -> None:
     with Sandbox(data_dir=tmp_path / "sandbox", port=0, keys={"right"}) as sandbox:
         config = LangSmithConfig(api_url=sandbox.url, api_key="wrong", project="voice")
         exporter, deliveries = DirectExporter(config, linger_s=0.01), Deliveries(config)
-        rig.processor.outlet = exporter
+        rig.outlet = exporter
         root = rig.root()
         rig.child(rig.ours, "session.created", root).end()
-        opening = RunOpening(
-            run_id=rig.trace.root_run_id,
-            dotted_order=rig.trace.dotted_order,
+        opening = Opening(
+            trace_id=rig.trace.trace_id,
+            span_id=rig.trace.root_span_id,
             name="realtime_session",
             start_ns=rig.trace.start_ns,
-            project="voice",
         )
         run = deliveries.open(opening)
         assert deliveries.shutdown(5) is False

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from otel_realtime.core.codecs import decode
-from otel_realtime.core.formats import ALAW, MULAW, PCM, AudioFormat
+from otel_realtime.core.audio.codecs import decode
+from otel_realtime.core.audio.formats import ALAW, MULAW, PCM, AudioFormat
 from otel_realtime.recording.render import Rendered, render
 from tests.support.calls import Call, channels, spans, tone
 
@@ -53,6 +53,8 @@ def noise_db(heard: npt.NDArray[np.int16], rate_hz: int = 24_000) -> float:
 def finish(call: Call, ms: int) -> tuple[Rendered, npt.NDArray[np.int16], npt.NDArray[np.int16]]:
     """Close and render."""
     call.track.close(ms * 1_000_000, True)
+    call.track.measure()
+    call.track.finish()
     rendered = render(call.folder, call.folder / "out.wav")
     return rendered, *channels(rendered)
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from otel_realtime.errors import RecordingError
-from otel_realtime.recording.journal import JOURNAL, line
 from otel_realtime.recording.render import WAV_HEADER, render, wav_header
+from otel_realtime.state.journal import JOURNAL, line
 from tests.support.calls import DATA, PER_MS, Call, channels, silence, spans, tone
 
 SHARED = pytest.mark.skipif(not DATA.exists(), reason="needs the shared sample data")
@@ -126,6 +126,8 @@ def test_g711_is_rendered_at_its_own_rate(call: Call) -> None:
     call.say(1_000, np.full(800, 0x80, np.uint8))
     call.hear(2_000, np.full(800, 0x00, np.uint8))
     call.track.close(3_000_000_000, True)
+    call.track.measure()
+    call.track.finish()
     rendered = render(call.folder, call.folder / "out.wav")
     left, right = channels(rendered)
     assert (rendered.rate_hz, rendered.frames, rendered.duration_s) == (8_000, 24_000, 3.0)

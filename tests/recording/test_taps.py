@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otel_realtime.recording.journal import read
-from otel_realtime.recording.replay import Soundtrack
+from otel_realtime.recording.soundtrack import Soundtrack
 from otel_realtime.recording.track import TapAudio
+from otel_realtime.state.journal import read
 from tests.support.calls import PER_MS, Call, silence, spans, tone
 
 MS = 1_000_000
@@ -208,6 +208,8 @@ def test_other_rates_are_resampled(call: Call) -> None:
     call.hear(1_000, tone(1_000))
     call.track.tap(1_200 * MS, "agent", TapAudio(bytes(np.repeat(tone(500), 2)), 48_000))
     call.track.close(3_000 * MS, True)
+    call.track.measure()
+    call.track.finish()
     assert ["tap_format", 1_200 * MS, "agent", {"type": "audio/pcm", "rate": 48_000}] in list(
         read(call.folder)
     )
@@ -237,7 +239,7 @@ def test_a_dead_processs_taps_are_read_again(call: Call) -> None:
     call.close(5_000)
     with Soundtrack(call.folder) as again:
         for record in read(call.folder):
-            again.take_in(record)
+            again.apply(record)
         again.finish()
         assert call.track.summary() == again.summary()
         assert call.track.item("item_a") == again.item("item_a")

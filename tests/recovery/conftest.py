@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import otel_realtime
-from otel_realtime.runtime import RUNTIME
+from otel_realtime.process.process import PROCESS
 from tests.recovery.victim import Caller
 from tests.support import isolation
 from tests.support.isolation import langsmith_variables
@@ -34,7 +34,7 @@ def snapshot(tmp_path: Path) -> Callable[[otel_realtime.Conversation], Path]:
     """Copies a conversation's folder, as a dead process would have left it."""
 
     def take(call: otel_realtime.Conversation) -> Path:
-        recorder = call._recorder
+        recorder = call._engine._recorder
         assert recorder is not None
         assert recorder.settle(5)
         assert recorder.folder is not None
@@ -61,4 +61,4 @@ def one_turn(traces: Traces, **given: object) -> otel_realtime.Conversation:
 def end(call: otel_realtime.Conversation) -> None:
     """Close it and wait until its end is known."""
     call.close()
-    assert RUNTIME.finisher.flush(10)
+    assert PROCESS.finisher.flush(10)

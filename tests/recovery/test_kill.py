@@ -32,6 +32,7 @@ def nothing() -> dict[str, Any]:
         "spans_delivered": 0,
         "spans_left": 0,
         "conversations": [],
+        "unreadable": [],
     }
 
 

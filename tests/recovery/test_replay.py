@@ -13,8 +13,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import otel_realtime
+from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.errors import RecordingError
-from otel_realtime.langsmith.runs import RunClosing, RunOpening
 from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import rebuild
 from otel_realtime.recovery.replay import replay
@@ -25,9 +25,9 @@ Snapshot = Callable[[otel_realtime.Conversation], Path]
 pytestmark = pytest.mark.usefixtures("away")
 
 
-def told(call: otel_realtime.Conversation) -> tuple[RunOpening, RunClosing]:
+def told(call: otel_realtime.Conversation) -> tuple[Opening, Closing]:
     """What the live process wants to tell LangSmith of a conversation that is over."""
-    delivery = call._trace.delivery
+    delivery = call._engine.trace.delivery
     assert delivery is not None
     assert delivery._end is not None
     return delivery.opening, delivery._end.closing
@@ -45,8 +45,12 @@ def test_the_root_ends_as_the_live_process_would_have_ended_it(
     opening, closing = told(call)
     rebuilt = rebuild(replay(snapshot(call)), marked=True)
     assert closing == rebuilt.closing
-    assert opening.run_id == rebuilt.opening.run_id
-    assert opening.dotted_order == rebuilt.opening.dotted_order
+    assert (opening.trace_id, opening.span_id, opening.start_ns, opening.name) == (
+        rebuilt.opening.trace_id,
+        rebuilt.opening.span_id,
+        rebuilt.opening.start_ns,
+        rebuilt.opening.name,
+    )
     assert [] == rebuilt.below
 
 
@@ -60,10 +64,7 @@ def test_the_apps_own_times_are_kept(traces: Traces, snapshot: Snapshot) -> None
     end(call)
     opening, closing = told(call)
     rebuilt = rebuild(replay(folder), marked=True)
-    assert (start_ns, opening.dotted_order) == (
-        rebuilt.opening.start_ns,
-        rebuilt.opening.dotted_order,
-    )
+    assert start_ns == opening.start_ns == rebuilt.opening.start_ns
     assert (start_ns + 10**9) // 1000 == rebuilt.closing.end_ns // 1000
     assert closing.end_ns // 1000 == rebuilt.closing.end_ns // 1000
     assert 2 == rebuilt.closing.metadata["event_count"]

@@ -15,15 +15,15 @@ from otel_realtime import cli
 from otel_realtime.attributes import ROOT_MARKER
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.exporter import DirectExporter
-from otel_realtime.langsmith.spool import SPOOL, Spool
-from otel_realtime.recording import owner
 from otel_realtime.recovery.sweep import recover
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
-from tests.langsmith.conftest import QUICK, make_rig
+from otel_realtime.state import owner
+from otel_realtime.state.spool import SPOOL, Spool
 from tests.recovery.conftest import DEAD, NOWHERE, end, one_turn
 from tests.support.isolation import langsmith_variables
 from tests.support.langsmith_server import LangSmithServer, Reply, attributes
+from tests.support.rig import QUICK, make_rig
 from tests.support.traces import Traces
 from tests.support.victims import files_below
 from tests.support.waiting import wait_for
@@ -130,8 +130,10 @@ def test_spans_in_the_spool_are_sent(process: pytest.MonkeyPatch, tmp_path: Path
     with LangSmithServer() as server:
         config = LangSmithConfig(api_url=NOWHERE, api_key="k", project="voice")
         rig = make_rig()
-        exporter = DirectExporter(config, spool=Spool(tmp_path, config), backoff=QUICK)
-        rig.processor.outlet = exporter
+        exporter = DirectExporter(
+            config, spool=Spool(tmp_path, config.api_url, config.project), backoff=QUICK
+        )
+        rig.outlet = exporter
         rig.child(rig.ours, "a", rig.root()).end()
         assert not exporter.shutdown(0.2)
         (tmp_path / SPOOL / owner.instance_id()).rename(tmp_path / SPOOL / DEAD)
@@ -139,13 +141,14 @@ def test_spans_in_the_spool_are_sent(process: pytest.MonkeyPatch, tmp_path: Path
         (tmp_path / SPOOL / DEAD / "1.spans").write_bytes(b"foreign")
         (tmp_path / SPOOL / DEAD / "2.spans").write_bytes(b'{"api_url":"x"}\nforeign')
         report = recover(at(server, tmp_path, process), timeout_s=10)
-        assert (True, 1) == (report.complete, report.spans)
+        assert (False, 1) == (report.complete, report.spans)
+        assert ["spool", "spool"] == [row["path"].split("/")[0] for row in report.unreadable]
         [request] = server.traces()
         assert ("voice", ["a"]) == (
             request.headers["langsmith-project"],
             [span.name for span in request.spans()],
         )
-    assert [] == files_below(tmp_path / SPOOL)
+    assert ["1.spans", "2.spans"] == sorted(path.name for path in files_below(tmp_path / SPOOL))
 
 
 def test_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,9 +184,9 @@ def test_the_next_start_recovers_in_the_background(
     move(left, sandbox.url)
     process.setenv("OTEL_REALTIME_STATE_DIR", str(left))
     process.setenv("OTEL_REALTIME_RECOVER_ON_START", "true")
-    from otel_realtime.runtime import RUNTIME
+    from otel_realtime.process.process import PROCESS
 
-    RUNTIME._recovers = False
+    PROCESS._recovers = False
     with otel_realtime.conversation(tracer_provider=traces.provider) as call:
         call.received({"type": "session.created", "session": {}})
         wait_for(lambda: len(sandbox.conversations()) == 2, "recovered conversation")
@@ -207,7 +210,7 @@ def test_a_call_made_with_the_wrong_key_is_whole_in_the_end(
             process.setenv(name, value)
         server.judge = lambda _: Reply(401)
         call = one_turn(traces)
-        wait_for(lambda: call._trace.refused, "refusal")
+        wait_for(lambda: call._engine.trace.refused, "refusal")
         end(call)
         assert not otel_realtime.flush(5)
         snapshot(call)

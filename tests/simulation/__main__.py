@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from otel_realtime.core.formats import ALAW, MULAW, PCM16, AudioFormat
+from otel_realtime.core.audio.formats import ALAW, MULAW, PCM16, AudioFormat
 from tests.simulation.judge import Verdict, judge
 from tests.simulation.styles import STYLES
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from otel_realtime.core.codecs import decode
-from otel_realtime.core.formats import AudioFormat
-from otel_realtime.core.segments import Segment
+from otel_realtime.core.audio.codecs import decode
+from otel_realtime.core.audio.formats import AudioFormat
+from otel_realtime.core.audio.segments import Segment
 from otel_realtime.recording.render import render
 from otel_realtime.recording.track import TapAudio, Track
 from tests.simulation.player import Chunk, Sounded
@@ -66,6 +66,8 @@ class Recorded:
         for seen in world.seen:
             getattr(self, f"_{seen.call}")(round(seen.at * MS_NS), *seen.args)
         self.track.close(round(world.truth.close * MS_NS), True)
+        self.track.measure()
+        self.track.finish()
         self.timeline = self.track._timeline
         self.left, self.right, self.rate_hz = _channels(render(folder, folder / "out.wav").path)
 

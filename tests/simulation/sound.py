@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from otel_realtime.core.codecs import decode
-from otel_realtime.core.formats import ALAW, MULAW, AudioFormat
+from otel_realtime.core.audio.codecs import decode
+from otel_realtime.core.audio.formats import ALAW, MULAW, AudioFormat
 
 QUIET = {MULAW: b"\xff", ALAW: b"\xd5"}
 _LAW_MASK = {MULAW: 0x00, ALAW: 0x55}

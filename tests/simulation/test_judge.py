@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otel_realtime.core.placement import UserPlacement
+from otel_realtime.core.audio.user_side import UserPlacement
 from tests.simulation.__main__ import FORMATS, table
 from tests.simulation.judge import Verdict, judge
 from tests.simulation.styles import STYLES, Moment, Style

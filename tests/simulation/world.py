@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from otel_realtime.core.formats import AudioFormat
+from otel_realtime.core.audio.formats import AudioFormat
 from tests.simulation.player import Chunk, Sounded, Stall, cut, merged, play
 from tests.simulation.sound import Source
 from tests.simulation.styles import Moment, Style, playing

@@ -97,6 +97,8 @@ class Call:
     def close(self, at_ms: float, out: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
         """End the call and return the recording's two channels."""
         self.track.close(_ns(at_ms), True)
+        self.track.measure()
+        self.track.finish()
         return channels(render(self.folder, out or self.folder / "out.wav"))
 
 

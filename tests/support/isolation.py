@@ -12,12 +12,10 @@ from langsmith import run_trees, utils
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from otel_realtime import guard, settings
-from otel_realtime.langsmith import config
-from otel_realtime.recording import track
-from otel_realtime.runtime import RUNTIME
+from otel_realtime import diagnostics
+from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
-from otel_realtime.setup import OpenAIRealtimeInstrumentor
+from otel_realtime.setup.instrumentor import OpenAIRealtimeInstrumentor
 
 KEY = "lsv2_pt_test"
 PROJECT = "calls"
@@ -36,7 +34,7 @@ def isolated(folder: Path) -> Iterator[pytest.MonkeyPatch]:
         for name in [name for name in os.environ if name.startswith(_PREFIXES)]:
             patch.delenv(name)
         patch.setenv("OTEL_REALTIME_STATE_DIR", str(folder / "state"))
-        patch.setattr(guard, "RAISE", True)
+        patch.setattr(diagnostics, "RAISE", True)
         _forget_what_was_said()
         try:
             yield patch
@@ -52,9 +50,9 @@ def leave_no_trace() -> None:
     instrumentor = OpenAIRealtimeInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
-    RUNTIME.shutdown(_LEFT_S)
-    RUNTIME.deactivate_processors()
-    RUNTIME.settings = RUNTIME.tracer_provider = RUNTIME.meter_provider = None
+    PROCESS.shutdown(_LEFT_S)
+    PROCESS.deactivate_processors()
+    PROCESS.settings = PROCESS.tracer_provider = PROCESS.meter_provider = None
 
 
 @contextmanager
@@ -89,5 +87,4 @@ def forget_langsmith_client() -> None:
 
 def _forget_what_was_said() -> None:
     """Log lines that come once per process come once per test."""
-    for said in (config._said, track._said, settings._warned):
-        said.clear()
+    diagnostics.REGISTER.clear()

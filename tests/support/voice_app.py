@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import otel_realtime
-from otel_realtime import guard
+from otel_realtime import diagnostics
 from tests.support import minute
 from tests.support.talking import weather_call
 
@@ -127,7 +127,7 @@ def main() -> None:
         "exported": provider.force_flush(),
         "measured": meters.force_flush() if hasattr(meters, "force_flush") else None,
         "said": said.lines,
-        "faults": dict(guard.faults),
+        "faults": diagnostics.faults(),
     }
     print(json.dumps(report), flush=True)
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from otel_realtime import guard, tap
+from otel_realtime import diagnostics, tap
 from tests.tap.recording import RecordingObserver
 
 
 @pytest.fixture(autouse=True)
 def _untapped() -> Iterator[None]:
     """Every test ends without the tap, and without a fault that the guard hid."""
-    before = guard.faults.copy()
+    before = diagnostics.faults()
     yield
     tap.uninstall()
-    assert guard.faults == before
+    assert diagnostics.faults() == before
 
 
 @pytest.fixture

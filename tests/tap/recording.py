@@ -12,15 +12,15 @@ from otel_realtime.tap.interface import Calls
 class RecordingSink:
     """Keeps the frames and the closes of one conversation, and who told them."""
 
-    def __init__(self, let_go_after: int | None = None) -> None:
+    def __init__(self, released_after: int | None = None) -> None:
         self.asked = 0
         self.received_frames: list[str | bytes] = []
         self.sent_frames: list[str | bytes] = []
         self.closes: list[Close] = []
         self.closed_in: list[object] = []
         self.teller: Callable[[], object] = threading.get_ident
-        self.calls_after_let_go = 0
-        self._let_go_after = let_go_after
+        self.calls_after_released = 0
+        self._released_after = released_after
         self._gone = False
 
     @property
@@ -28,48 +28,48 @@ class RecordingSink:
         return [text(frame) for frame in self.received_frames]
 
     def before_receive(self) -> None:
-        self.calls_after_let_go += self._gone
+        self.calls_after_released += self._gone
         self.asked += 1
 
     def received(self, frame: str | bytes) -> None:
-        self.calls_after_let_go += self._gone
+        self.calls_after_released += self._gone
         self.received_frames.append(frame)
 
     def sent(self, frame: str | bytes) -> None:
-        self.calls_after_let_go += self._gone
+        self.calls_after_released += self._gone
         self.sent_frames.append(frame)
 
     def closed(self, close: Close) -> None:
-        self.calls_after_let_go += self._gone
+        self.calls_after_released += self._gone
         self.closed_in.append(self.teller())
         self.closes.append(close)
 
     def calls(self) -> Calls:
         return self.before_receive, self.received, self.sent
 
-    def let_go(self) -> bool:
+    def released(self) -> bool:
         count = len(self.received_frames)
-        self._gone = self._let_go_after is not None and count >= self._let_go_after
+        self._gone = self._released_after is not None and count >= self._released_after
         return self._gone
 
 
 class RecordingObserver:
     """Opens a recording sink for each connection, unless it was made to decline."""
 
-    def __init__(self, *, declines: bool = False, let_go_after: int | None = None) -> None:
+    def __init__(self, *, declines: bool = False, released_after: int | None = None) -> None:
         self.handshakes: list[Handshake] = []
         self.refusals: list[Handshake] = []
         self.sinks: list[RecordingSink] = []
         self.sdk_sinks: list[object] = []
         self.played_positions: list[tuple[str, int, float]] = []
         self._declines = declines
-        self._let_go_after = let_go_after
+        self._released_after = released_after
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> RecordingSink | None:
         self.handshakes.append(handshake)
         if self._declines:
             return None
-        sink = RecordingSink(self._let_go_after)
+        sink = RecordingSink(self._released_after)
         self.sinks.append(sink)
         if sdk:
             self.sdk_sinks.append(sink)

@@ -163,9 +163,9 @@ def test_other_sockets_are_left_alone(observer: RecordingObserver) -> None:
     assert [] == observer.sinks
 
 
-def test_a_socket_that_is_let_go_is_as_it_was() -> None:
+def test_a_socket_that_is_released_is_as_it_was() -> None:
     """The library's own methods are back on it."""
-    observer = RecordingObserver(let_go_after=3)
+    observer = RecordingObserver(released_after=3)
     tap.install(observer)
 
     async def use(socket: Socket) -> int:
@@ -176,7 +176,7 @@ def test_a_socket_that_is_let_go_is_as_it_was() -> None:
     with ReplayServer(_script) as server:
         assert len(FRAMES) == _call(server, use)
     assert FRAMES[:3] == observer.sink.received_frames
-    assert observer.sink.calls_after_let_go == 0
+    assert observer.sink.calls_after_released == 0
 
 
 def test_an_open_socket_can_be_attached() -> None:

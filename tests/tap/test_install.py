@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.sync.client import ClientConnection as SyncClientConnection
 from websockets.sync.client import connect as sync_connect
 
-from otel_realtime import guard, tap
+from otel_realtime import diagnostics, tap
 from tests.support.realtime_server import Peer, ReplayServer
 from tests.tap.recording import RecordingObserver
 from tests.tap.versions import events
@@ -270,7 +270,9 @@ def test_a_fault_of_ours_never_reaches_the_app(monkeypatch: pytest.MonkeyPatch) 
             raise RuntimeError("ours")
 
     faults: list[str] = []
-    monkeypatch.setattr(guard, "fault", lambda where, error: faults.append(f"{where}: {error}"))
+    monkeypatch.setattr(
+        diagnostics, "fault", lambda where, error: faults.append(f"{where}: {error}")
+    )
     tap.install(Failing())
 
     async def main(url: str) -> list[Any]:
@@ -285,4 +287,8 @@ def test_a_fault_of_ours_never_reaches_the_app(monkeypatch: pytest.MonkeyPatch) 
             asyncio.run(main(server.url))
 
     assert got == FRAMES
-    assert faults == ["tap _accepted: ours", "tap attach: ours", "tap _refused: ours"]
+    assert faults == [
+        "tap.websockets._accepted: ours",
+        "tap.attach: ours",
+        "tap.websockets._refused: ours",
+    ]

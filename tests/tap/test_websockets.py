@@ -255,9 +255,9 @@ def test_a_declined_socket_is_left_untouched() -> None:
         assert asyncio.run(main(server.url)) == []
 
 
-def test_a_socket_that_is_let_go_is_as_the_library_made_it() -> None:
+def test_a_socket_that_is_released_is_as_the_library_made_it() -> None:
     """A GraphQL subscription under /realtime goes on untouched, and its sink hears no more."""
-    observer = RecordingObserver(let_go_after=3)
+    observer = RecordingObserver(released_after=3)
     tap.install(observer)
     frames = ['{"type":"connection_ack"}'] * 10
 
@@ -282,13 +282,13 @@ def test_a_socket_that_is_let_go_is_as_the_library_made_it() -> None:
     assert frames == got
     assert restored == ["_otel_realtime_tap", "close", "recv", "send"]
     assert frames[:3] == observer.sink.received_text
-    assert observer.sink.calls_after_let_go == 0
+    assert observer.sink.calls_after_released == 0
     assert observer.sink.closes == []
 
 
-def test_a_sync_socket_that_is_let_go_is_as_the_library_made_it() -> None:
+def test_a_sync_socket_that_is_released_is_as_the_library_made_it() -> None:
     """The threaded client is restored in the same way."""
-    observer = RecordingObserver(let_go_after=3)
+    observer = RecordingObserver(released_after=3)
     tap.install(observer)
     frames = ['{"type":"connection_ack"}'] * 10
 
@@ -300,7 +300,7 @@ def test_a_sync_socket_that_is_let_go_is_as_the_library_made_it() -> None:
 
     assert frames == got
     assert restored == ["_otel_realtime_tap", "close", "close_socket", "recv", "send"]
-    assert observer.sink.calls_after_let_go == 0
+    assert observer.sink.calls_after_released == 0
     assert observer.sink.closes == []
 
 

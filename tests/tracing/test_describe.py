@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from otel_realtime.core.conversation import ConversationState, Transcribed
-from otel_realtime.core.events import parse
-from otel_realtime.core.items import Item
-from otel_realtime.core.payload import HIDDEN, ContentPolicy
-from otel_realtime.core.responses import Response
-from otel_realtime.tracing import describe
-from otel_realtime.tracing.describe import Failure, Inference, Provider
+from otel_realtime.core.protocol.events import parse
+from otel_realtime.core.protocol.items import Item
+from otel_realtime.core.protocol.outcome import Failure, Provider
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
+from otel_realtime.core.protocol.responses import Response
+from otel_realtime.core.protocol.state import ConversationState, Transcribed
+from otel_realtime.tracing.event import event_attributes
+from otel_realtime.tracing.facts import place
+from otel_realtime.tracing.failure import event_failure
+from otel_realtime.tracing.inference import Inference, describe_inference
+from otel_realtime.tracing.tool import mcp_attributes, mcp_failure, tool_attributes, tool_result
+from otel_realtime.tracing.transcription import transcription_attributes
 from tests.support.streams import (
     CALL,
     MS,
@@ -153,7 +158,7 @@ def chat(
 ) -> Inference:
     """One response of these rows as an inference."""
     state, _ = feed(rows)
-    return describe.inference(state.responses[response_id], state, audio, policy, OPENAI, LIMIT)
+    return describe_inference(state.responses[response_id], state, audio, policy, OPENAI, LIMIT)
 
 
 def messages(found: dict[str, Any], name: str) -> Any:
@@ -187,7 +192,7 @@ def test_langsmith_has_provider_names_of_its_own() -> None:
     state, _ = feed(CALL)
     response = state.responses["resp_2"]
     azure = Provider("azure.ai.openai")
-    found = describe.inference(response, state, None, ALL, azure, LIMIT).attributes
+    found = describe_inference(response, state, None, ALL, azure, LIMIT).attributes
     assert ("azure.ai.openai", "azure.ai.openai", "azure") == (
         found["gen_ai.provider.name"],
         found["gen_ai.system"],
@@ -211,7 +216,7 @@ def test_a_spoken_answer() -> None:
     state, _ = feed([*CALL, VAD])
     response = state.responses["resp_2"]
     response.inputs.insert(0, "item_1")
-    found = describe.inference(response, state, HEARD, ALL, OPENAI, LIMIT)
+    found = describe_inference(response, state, HEARD, ALL, OPENAI, LIMIT)
     check(CHAT, found.attributes)
     facts = {
         "turn": 2,
@@ -392,7 +397,7 @@ def transcript(policy: ContentPolicy = ALL, **keys: Any) -> dict[str, Any]:
     item = Item("item_1", role="user", turn=1)
     event = {"type": "x.completed", "item_id": "item_1", "transcript": "Hello", **keys}
     change = Transcribed(item, "whisper-1", 40 * MS, at(40).at_ns, event, failed=False)
-    return describe.transcription(change, policy, OPENAI, LIMIT)
+    return transcription_attributes(change, policy, OPENAI, LIMIT)
 
 
 def test_a_transcription_billed_by_duration() -> None:
@@ -439,7 +444,7 @@ def test_an_event() -> None:
         "item": {"id": "item_1", "call_id": "call_1"},
         "response": {"id": "resp_1"},
     }
-    found = describe.event_attributes(event, '{"event":{}}', 1_234_567_890, 3)
+    found = event_attributes(event, '{"event":{}}', 1_234_567_890, 3)
     check(EVENT, found)
     assert ("event_1", "item_1", "resp_1", "call_1") == tuple(
         found[OURS + name] for name in ("event.id", "item.id", "response.id", "call.id")
@@ -451,11 +456,11 @@ def test_an_event() -> None:
 
 def test_an_event_that_names_nothing() -> None:
     """Absent, not None; the outermost name wins."""
-    found = describe.event_attributes({"type": "x"}, "{}", 0, 0)
+    found = event_attributes({"type": "x"}, "{}", 0, 0)
     ids = {"turn", "id"}
     check({k: v for k, v in EVENT.items() if k.rpartition(".")[2] not in ids}, found)
     event = {"type": "x", "item_id": "outer", "item": {"id": "inner"}}
-    assert "outer" == describe.event_attributes(event, "{}", 0, 0)[OURS + "item.id"]
+    assert "outer" == event_attributes(event, "{}", 0, 0)[OURS + "item.id"]
 
 
 @bounded
@@ -466,11 +471,11 @@ def test_any_event_gives_attributes_that_can_be_exported(one: Any, other: Any) -
     for key in keys:
         event = parse(json.dumps({"type": "error", key: one, "item": {"id": other}}))
         assert event is not None
-        found = describe.event_attributes(event, "{}", 0, 0)
+        found = event_attributes(event, "{}", 0, 0)
         assert {type(value) for value in found.values()} <= {str, int, float}
         "".join(value for value in found.values() if isinstance(value, str)).encode()
         for kind in ("error", "x.failed", "response.done"):
-            failure = describe.event_failure({**event, "type": kind}, ALL)
+            failure = event_failure({**event, "type": kind}, ALL)
             assert failure is None or isinstance(failure.type + failure.message, str)
 
 
@@ -499,7 +504,7 @@ def test_any_event_gives_attributes_that_can_be_exported(one: Any, other: Any) -
 )
 def test_what_an_event_reports_as_failed(event: dict[str, Any], expected: Failure | None) -> None:
     """The error's code, else its type, else the event's."""
-    assert expected == describe.event_failure(event, ALL)
+    assert expected == event_failure(event, ALL)
 
 
 @pytest.mark.parametrize("policy", [NO_INPUTS, NO_OUTPUTS, NOTHING])
@@ -510,8 +515,8 @@ def test_an_error_message_can_quote_either_side(policy: ContentPolicy) -> None:
     response = {"id": "r", "status": "failed", "status_details": details}
     hidden = Failure("c", HIDDEN)
     event = {"type": "response.done", "response": response}
-    assert hidden == describe.event_failure({"type": "error", "error": error}, policy)
-    assert hidden == describe.event_failure(event, policy)
+    assert hidden == event_failure({"type": "error", "error": error}, policy)
+    assert hidden == event_failure(event, policy)
     rows = created("r"), done("r", status="failed", status_details=details)
     assert hidden == chat(rows, "r", policy=policy).failure
 
@@ -521,8 +526,8 @@ def test_an_error_message_can_quote_either_side(policy: ContentPolicy) -> None:
 
 def tool(arguments: str | None, output: str | None, policy: ContentPolicy = ALL) -> dict[str, Any]:
     """All attributes of a tool that ran."""
-    found = describe.tool("call_1", "weather", arguments, policy, LIMIT)
-    return {**found, **describe.tool_result(output, policy, LIMIT)}
+    found = tool_attributes("call_1", "weather", arguments, policy, LIMIT)
+    return {**found, **tool_result(output, policy, LIMIT)}
 
 
 def test_a_tool() -> None:
@@ -552,10 +557,10 @@ def test_arguments_that_are_no_json_become_a_json_string(text: str) -> None:
 
 def test_a_tool_without_a_call() -> None:
     """One that the model did not ask for has no id; without arguments it has no input."""
-    found = describe.tool(None, "lookup", None, ALL, LIMIT)
+    found = tool_attributes(None, "lookup", None, ALL, LIMIT)
     names = ("langsmith.span.kind", "gen_ai.operation.name", "gen_ai.tool.name", "gen_ai.tool.type")
     assert set(names) == found.keys()
-    assert {} == describe.tool_result(None, ALL, LIMIT)
+    assert {} == tool_result(None, ALL, LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -587,21 +592,21 @@ def test_long_arguments_stay_json() -> None:
 def test_a_servers_own_tool() -> None:
     """It is an extension, and its error is content."""
     item = Item("item_1", kind="mcp_call", name="search", arguments="{}", output="hit", error="E")
-    found = describe.mcp_tool(item, ALL, LIMIT)
+    found = mcp_attributes(item, ALL, LIMIT)
     check(TOOL, found)
     assert ("extension", "item_1") == (found["gen_ai.tool.type"], found["gen_ai.tool.call.id"])
-    assert Failure("mcp_call_failed", "E") == describe.mcp_failure(item, ALL)
-    assert Failure("mcp_call_failed", HIDDEN) == describe.mcp_failure(item, NO_OUTPUTS)
+    assert Failure("mcp_call_failed", "E") == mcp_failure(item, ALL)
+    assert Failure("mcp_call_failed", HIDDEN) == mcp_failure(item, NO_OUTPUTS)
     item.error = None
-    assert "the MCP call failed" == describe.mcp_failure(item, NOTHING).message
+    assert "the MCP call failed" == mcp_failure(item, NOTHING).message
 
 
 def test_where_something_stands() -> None:
     """Its turn, if there is one, and its offset into the recording, in both forms."""
-    found = describe.place(at(1234), 2)
+    found = place(at(1234), 2)
     expected = {"turn": 2, "audio_offset_ms": 1234}
     assert {p + name: value for p in (OURS, META) for name, value in expected.items()} == found
-    assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == describe.place(at(0), 0).keys()
+    assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == place(at(0), 0).keys()
 
 
 # -- with nothing captured -------------------------------------------------------------------------
@@ -616,13 +621,13 @@ def test_nothing_of_a_hidden_call_shows_anywhere() -> None:
         step = state.send if is_sent else state.receive
         for change in step(stored, at(index)):
             if isinstance(change, Transcribed):
-                texts.append(describe.transcription(change, NOTHING, OPENAI, LIMIT))
+                texts.append(transcription_attributes(change, NOTHING, OPENAI, LIMIT))
     responses: list[Response] = list(state.responses.values())
     for response in responses:
-        texts.append(describe.inference(response, state, HEARD, NOTHING, OPENAI, LIMIT).attributes)
+        texts.append(describe_inference(response, state, HEARD, NOTHING, OPENAI, LIMIT).attributes)
     for call in state.calls.values():
-        texts.append(describe.tool(call.id, call.name, call.arguments, NOTHING, LIMIT))
-        texts.append(describe.tool_result(call.output, NOTHING, LIMIT))
+        texts.append(tool_attributes(call.id, call.name, call.arguments, NOTHING, LIMIT))
+        texts.append(tool_result(call.output, NOTHING, LIMIT))
     written = json.dumps(texts)
     words = ("Paris", "How is", "sunny", "noon", "brief")
     assert [] == [word for word in words if word in written]

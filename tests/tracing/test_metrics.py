@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_realtime.core.payload import ContentPolicy
-from otel_realtime.tracing import describe
-from otel_realtime.tracing.describe import Provider
+from otel_realtime.core.protocol.outcome import Provider
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.tracing.inference import describe_inference
 from otel_realtime.tracing.metrics import Metrics, metrics_for, partition
 from tests.support.streams import CALL, Row, Sounds, at, bounded, created, done, feed, sound
 
@@ -29,7 +29,7 @@ class Meter:
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
         self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
-        self.metrics: Metrics = metrics_for(self.provider, "openai", on=True)
+        self.metrics: Metrics = metrics_for(self.provider, "openai", int, on=True)
 
     def read(self) -> dict[str, tuple[str, list[Point]]]:
         """Name -> unit and points (attributes, sum or value); none without any."""
@@ -64,7 +64,7 @@ def settle(
     state, _ = feed(rows)
     response = state.responses[response_id]
     policy, provider = ContentPolicy(), Provider()
-    found = describe.inference(response, state, audio, policy, provider, 4096)
+    found = describe_inference(response, state, audio, policy, provider, 4096)
     meter.metrics.inference(response, found)
 
 
@@ -98,7 +98,7 @@ def test_how_long_the_caller_waited(meter: Meter) -> None:
     response = state.responses["resp_2"]
     response.inputs.insert(0, "item_1")
     audio = Sounds(sound("item_5", 1500, 500), loud_ms=600)
-    found = describe.inference(response, state, audio, ContentPolicy(), Provider(), 4096)
+    found = describe_inference(response, state, audio, ContentPolicy(), Provider(), 4096)
     meter.metrics.inference(response, found)
     unit, points = meter.read()["otel_realtime.voice_to_voice"]
     ((labels, seconds),) = points
@@ -183,10 +183,10 @@ def test_nothing_names_a_conversation(meter: Meter) -> None:
 def test_metrics_can_be_off() -> None:
     """Then nothing is made and nothing reported."""
     meter = Meter()
-    silent = metrics_for(meter.provider, "openai", on=False)
+    silent = metrics_for(meter.provider, "openai", int, on=False)
     state, _ = feed(CALL)
     response = state.responses["resp_2"]
-    found = describe.inference(response, state, None, ContentPolicy(), Provider(), 4096)
+    found = describe_inference(response, state, None, ContentPolicy(), Provider(), 4096)
     silent.opened()
     silent.inference(response, found)
     silent.transcription(found.attributes)
@@ -200,8 +200,8 @@ def test_metrics_can_be_off() -> None:
 def test_instruments_are_made_once_per_provider() -> None:
     """A second conversation adds to the first one's."""
     meter = Meter()
-    metrics_for(meter.provider, "openai", on=True).opened()
-    metrics_for(meter.provider, "x_ai", on=True).opened()
+    metrics_for(meter.provider, "openai", int, on=True).opened()
+    metrics_for(meter.provider, "x_ai", int, on=True).opened()
     _, points = meter.read()["otel_realtime.conversations.active"]
     assert ["openai", "x_ai"] == [labels["gen_ai.provider.name"] for labels, _ in points]
 
@@ -211,7 +211,7 @@ def test_time_that_ran_backwards_is_no_negative_duration(meter: Meter) -> None:
     state, _ = feed([created("r"), done("r")])
     response = state.responses["r"]
     response.created = at(500)
-    found = describe.inference(response, state, None, ContentPolicy(), Provider(), 4096)
+    found = describe_inference(response, state, None, ContentPolicy(), Provider(), 4096)
     meter.metrics.inference(response, found)
     _, ((_, seconds),) = meter.read()["gen_ai.client.operation.duration"]
     assert 0 == seconds

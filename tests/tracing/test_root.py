@@ -10,12 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.core.payload import HIDDEN, ContentPolicy
-from otel_realtime.core.sound import SoundFacts
+from otel_realtime.conversation.endings import ended_by_app, ended_by_close, ended_by_refusal
+from otel_realtime.core.protocol.latency import SoundFacts
+from otel_realtime.core.protocol.outcome import (
+    Ending,
+    Failure,
+    Identity,
+    Provider,
+    Tally,
+    admit_metadata,
+    tally,
+)
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.tap import Close, Handshake
 from otel_realtime.tracing import root
-from otel_realtime.tracing.describe import Failure, Provider
-from otel_realtime.tracing.root import Ending, Identity, Tally
 from tests.support.streams import (
     CALL,
     Sounds,
@@ -108,7 +116,7 @@ def test_product_facts_win_over_the_apps_metadata() -> None:
 def test_reserved_keys_are_refused() -> None:
     """LangSmith would take ``session_id`` for its project; None says nothing."""
     given = {"session_id": 1, "thread_id": 2, "conversation_id": 3, "": 4, "a": None, 5: "b"}
-    kept, refused = root.admit_metadata(given)  # type: ignore[arg-type]
+    kept, refused = admit_metadata(given)  # type: ignore[arg-type]
     assert {"5": "b"} == kept
     assert ["session_id", "thread_id", "conversation_id", ""] == refused
 
@@ -154,7 +162,7 @@ def test_a_number_too_long_to_be_written_is_no_fault() -> None:
 @given(st.dictionaries(st.text(st.characters(exclude_categories=())), json_values, max_size=4))
 def test_any_metadata_can_be_exported(metadata: dict[str, Any]) -> None:
     """Names and texts encode, ints fit 64 bits."""
-    kept, _ = root.admit_metadata(metadata)
+    kept, _ = admit_metadata(metadata)
     for name, value in root.opening_attributes(who(metadata=kept), "9").items():
         name.encode()
         assert isinstance(value, str | bool | int | float)
@@ -170,7 +178,7 @@ def test_any_metadata_can_be_exported(metadata: dict[str, Any]) -> None:
 def closed(code: int | None, *, by_client: bool = False, **keys: Any) -> Ending:
     """How it ended when the connection closed like this."""
     given = {"received_reason": "", "sent_code": None, **keys}
-    return Ending.of_close(Close(received_code=code, by_client=by_client, **given), ALL)
+    return ended_by_close(Close(received_code=code, by_client=by_client, **given), ALL)
 
 
 @pytest.mark.parametrize(
@@ -219,14 +227,14 @@ def test_the_apps_exception_is_a_failure(
     error: BaseException | None, expected: Failure | None
 ) -> None:
     """Cancellation and interrupts are none."""
-    assert expected == Ending.of_error(error, ALL).failure
+    assert expected == ended_by_app(error, ALL).failure
     assert expected == closed(1000, error=error).failure
 
 
 def test_an_exceptions_message_is_hidden_with_the_content() -> None:
     """It can quote anything."""
     for policy in (NO_INPUTS, NO_OUTPUTS, NOTHING):
-        ending = Ending.of_error(ValueError("PLANTED"), policy)
+        ending = ended_by_app(ValueError("PLANTED"), policy)
         assert Failure("ValueError", HIDDEN) == ending.failure
 
 
@@ -237,12 +245,12 @@ class _Speechless(Exception):
 
 def test_an_exception_that_cannot_be_put_into_words_is_named() -> None:
     """Its own fault does not reach the app."""
-    assert Failure("_Speechless", "_Speechless") == Ending.of_error(_Speechless(), ALL).failure
+    assert Failure("_Speechless", "_Speechless") == ended_by_app(_Speechless(), ALL).failure
 
 
 def test_a_long_message_is_cut() -> None:
     """Some exceptions quote whole bodies."""
-    failure = Ending.of_error(ValueError("x" * 10**6), ALL).failure
+    failure = ended_by_app(ValueError("x" * 10**6), ALL).failure
     assert failure is not None
     assert len(failure.message) < 10_000
 
@@ -264,7 +272,7 @@ def test_a_refused_handshake(status: int | None, error: BaseException | None, ki
         status=status,
         error=error,
     )
-    failure = Ending.of_refusal(handshake).failure
+    failure = ended_by_refusal(handshake).failure
     assert failure is not None
     assert kind == failure.type
 
@@ -278,7 +286,9 @@ def metadata(rows: Any, summary: dict[str, float] | None = None, **keys: Any) ->
     """The closing metadata of a conversation of these rows."""
     state, _ = feed(rows)
     state.counts.events = len(rows)
-    return root.closing_metadata(who(**keys), state, Tally(), summary or {}, Ending())
+    return root.closing_metadata(
+        who(**keys), state, Tally(), summary or {}, Ending(), sounds=bool(summary)
+    )
 
 
 def test_what_a_call_comes_to() -> None:
@@ -287,7 +297,7 @@ def test_what_a_call_comes_to() -> None:
     state.counts.events = 40
     tally = Tally(interruptions=1, first_audio_ms=[200, 300, 900], voice_to_voice_ms=[700, 801])
     ending = Ending(code=1000, reason="bye")
-    found = root.closing_metadata(who(model="from-url"), state, tally, SUMMARY, ending)
+    found = root.closing_metadata(who(model="from-url"), state, tally, SUMMARY, ending, sounds=True)
     expected = {
         "model": "gpt-realtime",
         "event_count": 40,
@@ -369,8 +379,8 @@ def test_responses_can_be_counted_anew() -> None:
     """When all sound was taken in."""
     state, _ = feed(CALL)
     audio = Sounds(sound("item_5", 1500, 100, generated_ms=900, interrupted=True))
-    assert Tally(interruptions=1, first_audio_ms=[1330]) == root.tally(state, audio)
-    assert Tally() == root.tally(state, Sounds())
+    assert Tally(interruptions=1, first_audio_ms=[1330]) == tally(state, audio)
+    assert Tally() == tally(state, Sounds())
 
 
 # -- inputs and outputs ----------------------------------------------------------------------------

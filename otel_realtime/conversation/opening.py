@@ -1,0 +1,131 @@
+"""Opens a conversation: its identity, its trace, its recorder, put together from the process's services."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import NoOpTracerProvider
+
+from otel_realtime.clock import Clock
+from otel_realtime.conversation.engine import Engine
+from otel_realtime.core.protocol import events as wire
+from otel_realtime.core.protocol.outcome import Identity, Provider, admit_metadata, clean_tags
+from otel_realtime.langsmith import parent_run
+from otel_realtime.langsmith.ids import run_id
+from otel_realtime.state.header import Header
+from otel_realtime.state.owner import bytes_on_disk, new_folder
+from otel_realtime.tracing.metrics import metrics_for
+from otel_realtime.tracing.trace import Trace, warn_reserved
+
+if TYPE_CHECKING:
+    from otel_realtime.conversation.options import Options
+    from otel_realtime.process.process import Process
+    from otel_realtime.tap.interface import Handshake
+
+
+def open_conversation(
+    options: Options,
+    process: Process,
+    *,
+    handshake: Handshake | None,
+    caller: Context,
+    post: bool = True,
+) -> Engine:
+    """Open a conversation now, started at its handshake if there was one.
+
+    Args:
+        options: what the app asked for.
+        process: the services of this process.
+        handshake: of its socket.
+        caller: the context the app was in.
+        post: make it visible at the backend already.
+    """
+    settings = options.effective_settings(process.effective_settings)
+    provider = process.tracer_provider_for(options.tracer_provider)
+    process.attach_processor(provider)
+    identity = _identity(options, handshake)
+    trace = Trace(
+        identity,
+        settings,
+        Clock(handshake.started_ns, handshake.mono_ns) if handshake else Clock.now(),
+        route=process.route(settings, provider),
+        provider=provider,
+        caller=caller,
+        metrics=lambda sampled: metrics_for(
+            process.meter_provider,
+            identity.provider.name,
+            bytes_on_disk,
+            on=sampled and settings.metrics,
+        ),
+        native=parent_run,
+    )
+    trace.info["langsmith_run_id"] = run_id(trace.span_id)
+    engine = Engine(trace, process)
+    if not trace.sampled:
+        return engine
+    engine.begin(
+        process.writer.open(
+            _header(trace).to_wire(),
+            folder=new_folder(settings.state_dir) if trace.journaled else None,
+            on_tick=engine.tick,
+            audio=trace.recorded,
+        )
+    )
+    process.opened(engine, settings)
+    if post:
+        trace.post()
+    return engine
+
+
+def open_untraced(options: Options, process: Process) -> Engine:
+    """Open a conversation of which nothing is traced (``suppress_instrumentation``)."""
+    silent = replace(options, tracer_provider=NoOpTracerProvider())
+    return open_conversation(silent, process, handshake=None, caller=Context(), post=False)
+
+
+def _identity(options: Options, handshake: Handshake | None) -> Identity:
+    query: Mapping[str, str] = handshake.query if handshake else {}
+    metadata, refused = admit_metadata(options.metadata)
+    warn_reserved(refused)
+    return Identity(
+        thread_id=wire.clean(str(options.thread_id or query.get("call_id") or uuid.uuid4())),
+        given_thread_id=options.thread_id is not None,
+        provider=Provider.of(
+            handshake.host if handshake else None, handshake.port if handshake else None
+        ),
+        call_id=query.get("call_id"),
+        model=query.get("model"),
+        metadata=metadata,
+        tags=clean_tags(options.tags),
+    )
+
+
+def _header(trace: Trace) -> Header:
+    """What another process needs to know of it; see ``state.header``."""
+    settings, membership = trace.settings, trace.membership
+    resource: Any = getattr(trace.root, "resource", None)
+    return Header(
+        trace_id=membership.trace_id,
+        root_span_id=membership.root_span_id,
+        start_ns=trace.clock.start_ns,
+        mono_ns=trace.clock.mono_ns,
+        who=trace.identity,
+        ambient=trace.ambient,
+        leg=membership.leg,
+        delivers_root=trace.route.delivers_root,
+        backend=dict(trace.route.note(membership)),
+        policy=trace.writer.policy,
+        records=trace.records,
+        recorded=trace.recorded,
+        name=trace.name,
+        recordings_dir=settings.recordings_dir,
+        audio_format=settings.audio_format,
+        max_attachment_mb=settings.max_attachment_mb,
+        payload_limit=settings.payload_limit,
+        skip_events=settings.skip_events,
+        resource=dict(resource.attributes) if resource is not None else {},
+    )

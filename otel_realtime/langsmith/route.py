@@ -1,0 +1,135 @@
+"""Where one conversation goes: decided when it opens, from the settings and LangSmith's variables.
+
+| topology | leg | root run | spans below it |
+| --- | --- | --- | --- |
+| key in the process | direct | runs API | our exporter |
+| key in the process, ``langsmith="collector"`` | collector | runs API | the app's exporters |
+| no key in the process | collector | OTLP | the app's exporters |
+| off, not sampled | none | - | - |
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.delivery.otlp import endpoint, trace_exporter
+from otel_realtime.diagnostics import warn_once
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith
+from otel_realtime.langsmith.config import (
+    DEFAULT_API_URL,
+    LangSmithConfig,
+    LegChoice,
+    choose_leg,
+    is_langsmith_host,
+)
+from otel_realtime.langsmith.ids import dotted_order, run_id
+from otel_realtime.langsmith.stamping import TraceStamp
+from otel_realtime.tracing.members import Membership
+from otel_realtime.tracing.route import Route
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from otel_realtime.delivery.model import Backend
+    from otel_realtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_TWO_ROOTS: Final = (
+    "this app's TracerProvider already exports to LangSmith (%s); conversations go there "
+    "with it, without their recording. For the recording remove that exporter and set "
+    "LANGSMITH_TRACING=true and LANGSMITH_API_KEY: otel-realtime then delivers conversations itself"
+)
+
+
+def choose_route(
+    settings: Settings, provider: object, backend_for: Callable[[LangSmithConfig], Backend]
+) -> Route:
+    """Decide where a conversation goes that opens now.
+
+    Args:
+        settings: of the conversation.
+        provider: the app's TracerProvider, which may export to LangSmith itself.
+        backend_for: returns the process's backend for a LangSmith.
+    """
+    config = LangSmithConfig.from_env()
+    choice = _choose(settings, config, provider)
+
+    def join(**given: Any) -> Membership:
+        if choice.root_by_runs_api:
+            return TraceStamp(project=config.project, **given)
+        return Membership(**given)
+
+    return Route(
+        leg=choice.leg,
+        policy=content_policy(settings, config),
+        connect=(lambda: backend_for(config)) if choice.root_by_runs_api else None,
+        join=join,
+        note=lambda membership: journal_note(config, membership),
+    )
+
+
+def journal_note(config: LangSmithConfig, membership: Membership) -> dict[str, Any]:
+    """What a journal keeps of its LangSmith; read back by ``api_url_of`` and ``project_of``."""
+    own = run_id(membership.root_span_id)
+    return {
+        "api_url": config.api_url,
+        "project": config.project,
+        "root_run_id": own,
+        "dotted_order": dotted_order(membership.start_ns, own),
+    }
+
+
+def api_url_of(note: Mapping[str, Any]) -> str:
+    """Return the API that a journal's conversation was meant for."""
+    url = note.get("api_url")
+    return url if isinstance(url, str) else DEFAULT_API_URL
+
+
+def project_of(note: Mapping[str, Any]) -> str:
+    """Return the project that a journal's conversation was meant for."""
+    project = note.get("project")
+    return project if isinstance(project, str) and project else "default"
+
+
+def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy:
+    """What may be stored: our switch, and LangSmith's ``HIDE`` variables on top of it."""
+    capture = settings.capture_content
+    return ContentPolicy(
+        inputs=capture and not config.hide_inputs,
+        outputs=capture and not config.hide_outputs,
+        audio=capture and not (config.hide_inputs or config.hide_outputs),
+        redact=settings.redact,
+    )
+
+
+def _choose(settings: Settings, config: LangSmithConfig, provider: object) -> LegChoice:
+    choice = choose_leg(settings.langsmith, config, draw=random.random())
+    if choice.problem:
+        warn_once(("leg", choice.problem), "%s", choice.problem)
+    where = exporter_to_langsmith(provider) if choice.leg != LEG_NONE else None
+    if where is not None:
+        warn_once(("two roots", where), _TWO_ROOTS, where)
+        return LegChoice(LEG_COLLECTOR, False, "the app itself exports to LangSmith")
+    return choice
+
+
+def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
+    """Return whether conversations go to LangSmith from this process, not sampling them."""
+    return choose_leg(settings.langsmith, config).leg == LEG_DIRECT
+
+
+def other_exporter(settings: Settings) -> SpanExporter | None:
+    """Return the exporter to what ``OTEL_EXPORTER_OTLP_*`` names, unless that is served already."""
+    where = endpoint("TRACES")
+    if not where:
+        return None
+    if is_langsmith_host(where) and delivers_directly(settings, LangSmithConfig.from_env()):
+        logger.info("%s is LangSmith itself, which is served directly already", where)
+        return None
+    return trace_exporter()

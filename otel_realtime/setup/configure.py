@@ -1,0 +1,70 @@
+"""``configure()``: a whole OpenTelemetry set-up from the environment, for an app that has none."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics as metrics_api
+from opentelemetry import trace as trace_api
+
+from otel_realtime.conversation.services import PROCESS
+from otel_realtime.delivery.otlp import endpoint, exporter_of, is_wanted
+from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.langsmith.route import delivers_directly, other_exporter
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+    from opentelemetry.trace import TracerProvider
+
+logger = logging.getLogger(__name__)
+
+
+def configure() -> TracerProvider:
+    """Set up OpenTelemetry from the environment, for an app that has none yet.
+
+    LangSmith by ``LANGSMITH_*``, any other destination by ``OTEL_EXPORTER_OTLP_*``, both, or
+    neither. A provider that is set already is left as it is. Returns the global provider.
+    """
+    from opentelemetry.sdk.trace import TracerProvider as Sdk
+
+    existing = trace_api.get_tracer_provider()
+    if isinstance(existing, Sdk):
+        logger.info("OpenTelemetry is set up already; configure() leaves it as it is")
+        return existing
+    provider = Sdk()
+    destinations = _add_destinations(provider)
+    if is_wanted("METRICS"):
+        _set_meter_provider()
+    trace_api.set_tracer_provider(provider)
+    if destinations:
+        logger.info("Realtime conversations go to %s", " and to ".join(destinations))
+    else:
+        logger.warning(
+            "Realtime conversations go nowhere: set LANGSMITH_TRACING=true and "
+            "LANGSMITH_API_KEY for LangSmith, or OTEL_EXPORTER_OTLP_ENDPOINT for an OTLP backend"
+        )
+    return provider
+
+
+def _add_destinations(provider: SdkTracerProvider) -> list[str]:
+    settings, config = PROCESS.effective_settings, LangSmithConfig.from_env()
+    found = []
+    if delivers_directly(settings, config):
+        found.append(f"LangSmith ({config.api_url}, project {config.project})")
+    exporter = other_exporter(settings)
+    if exporter is not None:
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        found.append(str(endpoint("TRACES")))
+    return found
+
+
+def _set_meter_provider() -> None:
+    from opentelemetry.sdk.metrics import MeterProvider as Sdk
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    if not isinstance(metrics_api.get_meter_provider(), Sdk):
+        reader = PeriodicExportingMetricReader(exporter_of("METRICS"))
+        metrics_api.set_meter_provider(Sdk(metric_readers=[reader]))

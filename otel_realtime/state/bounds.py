@@ -1,0 +1,169 @@
+"""Bounds of the state directory: what is undelivered for too long, or too much of it, goes.
+
+The oldest go first, conversations and batches of spans alike. What belongs to a conversation
+that goes on, or to another process that lives, is never touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from otel_realtime import diagnostics
+from otel_realtime.state import owner, spool
+
+if TYPE_CHECKING:
+    from otel_realtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_DAY_S: Final = 86_400.0
+_EVERY_S: Final = 60.0
+#: Within a process record locks keep nobody out: whoever takes over dead processes holds this.
+_busy = threading.Lock()
+_last: dict[Path, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Something that goes as a whole: a conversation's folder, or a batch of spans."""
+
+    path: Path
+    instance: str
+    changed: float
+    size: int
+
+    def remove(self) -> None:
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            spool.remove(self.path)
+
+
+@contextmanager
+def alone(*, wait: bool = True) -> Iterator[bool]:
+    """Be the only one in this process who takes over dead processes; False if there is another."""
+    lock = _busy
+    mine = lock.acquire(blocking=wait)
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.release()
+
+
+def _after_fork() -> None:
+    """The child has none of the threads that may hold the lock."""
+    global _busy
+    _busy = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def tidy_sometimes(settings: Settings, live: Collection[Path]) -> None:
+    """``tidy``, but not more than once a minute, and not while a recovery is at work."""
+    now, state_dir = time.monotonic(), settings.state_dir
+    if now - _last.get(state_dir, -_EVERY_S) < _EVERY_S:
+        return
+    with alone(wait=False) as mine:
+        if mine:
+            _last[state_dir] = now
+            tidy(settings, live)
+
+
+def tidy(settings: Settings, live: Collection[Path]) -> int:
+    """Hold the state directory within ``state_max_mb`` and ``state_max_age_days``.
+
+    To be called ``alone``.
+
+    Args:
+        settings: the bounds and the directory.
+        live: folders of this process's conversations that go on.
+
+    Returns:
+        How many conversations and batches were deleted.
+    """
+    units = sorted(_units(settings.state_dir), key=lambda unit: unit.changed)
+    too_much = sum(unit.size for unit in units) - settings.state_max_mb * 1_000_000
+    oldest = time.time() - settings.state_max_age_days * _DAY_S
+    if too_much <= 0 and not (units and units[0].changed < oldest):
+        return 0
+    gone: list[_Unit] = []
+    with ExitStack() as stack:
+        ours: dict[str, bool] = {owner.instance_id(): True}
+        for unit in units:
+            if unit.changed >= oldest and too_much <= 0:
+                break
+            if unit.path in live:
+                continue
+            if unit.instance not in ours:
+                lock = owner.taken_over(settings.state_dir, unit.instance)
+                try:
+                    ours[unit.instance] = stack.enter_context(lock)
+                except OSError:  # a name too long, a folder in the lock's place: not ours to touch
+                    ours[unit.instance] = False
+            if ours[unit.instance]:
+                unit.remove()
+                gone.append(unit)
+                too_much -= unit.size
+    if gone:
+        _tell(gone, settings)
+    return len(gone)
+
+
+def _tell(gone: list[_Unit], settings: Settings) -> None:
+    batches = sum(unit.path.suffix == spool.SUFFIX for unit in gone)
+    diagnostics.lose(diagnostics.BATCH, batches)
+    diagnostics.lose(diagnostics.CONVERSATION, len(gone) - batches)
+    logger.warning(
+        "%d undelivered conversations and %d batches of spans (%.1f MB), the oldest, were deleted "
+        "from %s to stay within state_max_mb=%g and state_max_age_days=%g",
+        len(gone) - batches,
+        batches,
+        sum(unit.size for unit in gone) / 1_000_000,
+        settings.state_dir,
+        settings.state_max_mb,
+        settings.state_max_age_days,
+    )
+
+
+def _units(state_dir: Path) -> Iterator[_Unit]:
+    """All there is; what vanishes meanwhile was delivered, and counts as nothing."""
+    for folder in _in(state_dir / owner.CONVERSATIONS):
+        own = _look(folder)
+        if own is None:
+            continue
+        parts = [part for part in map(_look, _in(folder)) if part is not None]
+        changed = max((when for when, _ in parts), default=own[0])
+        yield _Unit(folder, owner.owner_of(folder), changed, sum(size for _, size in parts))
+    for instance in _in(state_dir / owner.SPOOL):
+        for path in spool.files(instance):
+            found = _look(path)
+            if found is not None:
+                yield _Unit(path, instance.name, *found)
+
+
+def _in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _look(path: Path) -> tuple[float, int] | None:
+    """When it was changed and its bytes; None if it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime, found.st_size

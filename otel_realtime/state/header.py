@@ -1,0 +1,255 @@
+"""A journal's first record: who the conversation is, and where it was meant to go.
+
+It holds no key: whoever finishes the conversation brings one for the same backend. See ``state`` for
+the format as a whole and how it may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
+from otel_realtime.core.protocol.outcome import Identity, Provider
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.errors import NewerFormatError, RecordingError
+from otel_realtime.state import FORMAT
+from otel_realtime.version import VERSION
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Header:
+    """What another process needs to know of a conversation to finish it.
+
+    Attributes:
+        trace_id: OTel trace id.
+        root_span_id: OTel span id of the root.
+        start_ns: the root's start, epoch ns; moved by a ``start`` note.
+        who: who it is.
+        mono_ns: ``time.monotonic_ns()`` at its start, of the process that wrote it.
+        ambient: the root is a child of the caller's span.
+        leg: value of ``otel_realtime.langsmith.leg``.
+        delivers_root: its process delivers the root run to a backend.
+        backend: the backend's own note, which addresses it.
+        policy: what of the content may be stored.
+        records: sound was wanted.
+        recorded: sound was kept, and had somewhere to go.
+        name: file name of a kept recording, without extension.
+        recordings_dir: ``Settings.recordings_dir``; so are the next four of their names.
+        resource: attributes of the OTel resource.
+    """
+
+    trace_id: int
+    root_span_id: int
+    start_ns: int
+    who: Identity
+    mono_ns: int | None = None
+    ambient: bool = False
+    leg: str = LEG_NONE
+    delivers_root: bool = False
+    backend: dict[str, Any] = field(default_factory=dict)
+    policy: ContentPolicy = field(default_factory=lambda: policy_from_wire(None))
+    records: bool = True
+    recorded: bool = True
+    name: str = ""
+    recordings_dir: str | None = None
+    audio_format: str = "auto"
+    max_attachment_mb: float | None = None
+    payload_limit: int = 32_768
+    skip_events: tuple[str, ...] = ()
+    resource: dict[str, Any] = field(default_factory=dict)
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as the JSON object of the record."""
+        who = self.who
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "trace_id": f"{self.trace_id:032x}",
+            "root_span_id": f"{self.root_span_id:016x}",
+            "start_ns": self.start_ns,
+            "mono_ns": self.mono_ns,
+            "thread_id": who.thread_id,
+            "given_thread_id": who.given_thread_id,
+            "provider": [who.provider.name, who.provider.host, who.provider.port],
+            "call_id": who.call_id,
+            "model": who.model,
+            "metadata": dict(who.metadata),
+            "tags": list(who.tags),
+            "parent": [who.parent_trace_id, who.parent_span_id],
+            "ambient": self.ambient,
+            "leg": self.leg,
+            "by_runs_api": self.delivers_root,
+            "policy": policy_to_wire(self.policy),
+            "records": self.records,
+            "recorded": self.recorded,
+            "name": self.name,
+            "recordings_dir": self.recordings_dir,
+            "audio_format": self.audio_format,
+            "max_attachment_mb": self.max_attachment_mb,
+            "payload_limit": self.payload_limit,
+            "skip_events": list(self.skip_events),
+            "resource": self.resource,
+            **self.backend,
+        }
+
+    @classmethod
+    def from_wire(cls, source: object) -> Header:
+        """Read the record's JSON object; what it lacks, or has in another type, is the default.
+
+        Raises:
+            NewerFormatError: a later version wrote it in a format that this one does not know.
+            RecordingError: it does not even say which trace it is.
+        """
+        if not isinstance(source, Mapping):
+            raise RecordingError("the journal's header is not an object")
+        check_format(source)
+        leg = _one_of(source.get("leg"), (LEG_DIRECT, LEG_COLLECTOR, LEG_NONE), LEG_NONE)
+        span_id = _id(source, "root_span_id")
+        found = cls(
+            trace_id=_id(source, "trace_id"),
+            root_span_id=span_id,
+            start_ns=_start_ns(source),
+            who=_identity(source),
+            ambient=_flag(source, "ambient", False),
+            leg=leg,
+            delivers_root=_flag(source, "by_runs_api", leg == LEG_DIRECT),
+            backend={key: value for key, value in source.items() if key not in _OWN},
+            policy=policy_from_wire(source.get("policy")),
+            name=_text(source, "name") or f"call-{span_id:016x}",
+            recordings_dir=_text(source, "recordings_dir"),
+            max_attachment_mb=_number(source, "max_attachment_mb", float, None),
+            skip_events=tuple(_texts(source.get("skip_events"))),
+            resource=_object(source.get("resource")),
+        )
+        found.records = _flag(source, "records", found.policy.audio)
+        found.recorded = _flag(source, "recorded", found.policy.audio)
+        formats = ("auto", "wav", "flac", "opus")
+        found.audio_format = _one_of(source.get("audio_format"), formats, found.audio_format)
+        found.payload_limit = _number(source, "payload_limit", int, None) or found.payload_limit
+        return found
+
+
+_OWN: Final = frozenset(
+    {
+        "format", "version", "trace_id", "root_span_id", "start_ns", "mono_ns", "thread_id",
+        "given_thread_id", "provider", "call_id", "model", "metadata", "tags", "parent", "ambient",
+        "leg", "by_runs_api", "policy", "records", "recorded", "name", "recordings_dir",
+        "audio_format", "max_attachment_mb", "payload_limit", "skip_events", "resource",
+    }
+)  # fmt: skip
+
+
+def check_format(source: Mapping[str, Any]) -> None:
+    """Refuse what a later version wrote in a format that this one does not know.
+
+    Raises:
+        NewerFormatError: so it is.
+    """
+    written = source.get("format", 1)
+    if isinstance(written, int) and written > FORMAT:
+        version = source.get("version")
+        by = f"otel-realtime {version}" if isinstance(version, str) else "a later version"
+        raise NewerFormatError(
+            f"{by} wrote it in format {written}; this version reads up to {FORMAT}: "
+            "recover it with the later version"
+        )
+
+
+def policy_to_wire(policy: ContentPolicy) -> dict[str, bool]:
+    """What of the content may be stored, as the journal says it."""
+    return {"inputs": policy.inputs, "outputs": policy.outputs, "audio": policy.audio}
+
+
+def policy_from_wire(source: object) -> ContentPolicy:
+    """Read a policy; what is not said plainly is hidden."""
+    said = source if isinstance(source, Mapping) else {}
+    inputs, outputs, audio = (said.get(key) is True for key in ("inputs", "outputs", "audio"))
+    return ContentPolicy(inputs=inputs, outputs=outputs, audio=audio)
+
+
+def _id(source: Mapping[str, Any], key: str) -> int:
+    try:
+        found = int(source[key], 16)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordingError(f"the journal's header has no usable {key}") from error
+    if not 0 < found < 2**128:
+        raise RecordingError(f"the journal's header has no usable {key}")
+    return found
+
+
+def _start_ns(source: Mapping[str, Any]) -> int:
+    found = _number(source, "start_ns", int, None)
+    if found is None or not 0 <= found < 2**63:
+        raise RecordingError("the journal's header has no usable start_ns")
+    return found
+
+
+def _identity(source: Mapping[str, Any]) -> Identity:
+    name, host, port = _padded(source.get("provider"), 3)
+    parent_trace_id, parent_span_id = _padded(source.get("parent"), 2)
+    thread_id = _text(source, "thread_id")
+    return Identity(
+        thread_id=thread_id or "unknown",
+        given_thread_id=_flag(source, "given_thread_id", False) and thread_id is not None,
+        provider=Provider(
+            name if isinstance(name, str) and name else "openai",
+            host if isinstance(host, str) else None,
+            port if type(port) is int else None,
+        ),
+        call_id=_text(source, "call_id"),
+        model=_text(source, "model"),
+        metadata=_object(source.get("metadata")),
+        tags=_texts(source.get("tags")),
+        parent_trace_id=_hex(parent_trace_id),
+        parent_span_id=_hex(parent_span_id),
+    )
+
+
+def _hex(value: object) -> str | None:
+    try:
+        return value if isinstance(value, str) and int(value, 16) else None
+    except ValueError:
+        return None
+
+
+def _padded(value: object, length: int) -> list[Any]:
+    found = value if isinstance(value, list) else []
+    return [*found, *[None] * length][:length]
+
+
+def _text(source: Mapping[str, Any], key: str) -> str | None:
+    value = source.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _flag(source: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = source.get(key)
+    return value if isinstance(value, bool) else default
+
+
+def _number(
+    source: Mapping[str, Any], key: str, kind: Callable[[Any], T], default: T | None
+) -> T | None:
+    value = source.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return default
+    try:
+        return kind(value)
+    except (ValueError, OverflowError):  # NaN, Infinity
+        return default
+
+
+def _object(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _one_of(value: object, allowed: tuple[str, ...], default: str) -> str:
+    return value if isinstance(value, str) and value in allowed else default

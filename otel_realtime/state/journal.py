@@ -1,0 +1,155 @@
+"""The folder of one conversation: a journal and the audio of each side as received.
+
+``journal.jsonl`` holds one JSON array ``[kind, t, ...]`` a line, the first one
+``["open", 0, {header}]``. ``user.raw``, ``agent.raw`` and, where the app gives what it hears or
+plays, ``user-tap.raw`` and ``agent-tap.raw`` are append-only; formats stand in the journal. A line is written only after the audio it speaks of, so whatever a crash leaves behind is
+a valid prefix; a torn last line is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from otel_realtime.core.protocol.json_text import dump
+from otel_realtime.errors import RecordingError
+
+JOURNAL: Final = "journal.jsonl"
+SOURCES: Final = {
+    "user": "user.raw",
+    "agent": "agent.raw",
+    "user-tap": "user-tap.raw",
+    "agent-tap": "agent-tap.raw",
+}
+"""Files of sound: each side as it was on the wire, and as the app itself gave it."""
+_BLOCK: Final = 1 << 13  # some 200 records at once: too few to start a garbage collection
+#: The longest note; a frame of megabytes is not worth its place.
+NOTE_BYTES: Final = 1_000_000
+#: What a record of the wrong shape raises in a timeline or a state machine.
+MALFORMED: Final = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+
+def line(record: Sequence[Any]) -> bytes:
+    """One record as a line of the journal; what is no JSON value is written as its text."""
+    return _encode(record).encode() + b"\n"
+
+
+def note_line(kind: str, t: int, data: Mapping[str, Any]) -> bytes:
+    """A record of the trace's own as a line; what is huge is shortened from within."""
+    try:
+        text = line([kind, t, data])
+    except (ValueError, RecursionError):
+        text = b""
+    if text and len(text) <= NOTE_BYTES:
+        return text
+    return b"[%s,%d,%s]\n" % (_encode(kind).encode(), t, dump(data, NOTE_BYTES).encode())
+
+
+class Folder:
+    """Writes one conversation to disk; used by one thread.
+
+    Raises:
+        OSError: from every method, when the disk says no.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        self.path = path
+        self._files: dict[str, int] = {}
+        self._names = {"journal": JOURNAL, **SOURCES}
+        self._open("journal")
+
+    def write(self, audio: dict[str, list[bytes]], lines: list[bytes]) -> None:
+        """Append audio by side, then the lines that speak of it."""
+        for side, pieces in audio.items():
+            if pieces:
+                self._append(side, b"".join(pieces))
+        if lines:
+            self._append("journal", b"".join(lines))
+
+    def close(self) -> None:
+        """Close what is open; the files stay."""
+        files, self._files = self._files, {}
+        for descriptor in files.values():
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass
+
+    def _open(self, name: str) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self.path / self._names[name], flags, 0o600)
+        self._files[name] = descriptor
+        return descriptor
+
+    def _append(self, name: str, data: bytes) -> None:
+        descriptor = self._files.get(name)
+        if descriptor is None:
+            descriptor = self._open(name)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+def read(folder: Path) -> Iterator[list[Any]]:
+    """The records of a journal in order; torn or foreign lines are left out.
+
+    Raises:
+        RecordingError: there is no journal that can be read.
+    """
+    try:
+        with open(folder / JOURNAL, "rb") as journal:
+            rest = b""
+            while block := journal.read(_BLOCK):
+                *lines, rest = (rest + block).split(b"\n")
+                yield from _parse(lines)
+            yield from _parse([rest])
+    except OSError as error:
+        raise RecordingError(f"the journal of {folder} cannot be read: {error}") from error
+
+
+def _parse(lines: list[bytes]) -> Iterator[list[Any]]:
+    try:  # one call for a whole block is several times faster
+        values = _decode(b"[" + b",".join(filter(None, lines)) + b"]")
+    except (ValueError, RecursionError):
+        values = [_parse_line(text) for text in lines]
+    for value in values:
+        if _is_record(value):
+            yield value
+
+
+def _parse_line(text: bytes) -> object:
+    try:
+        return _decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _decode(text: bytes) -> Any:
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _is_record(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) >= 2
+        and isinstance(value[0], str)
+        and type(value[1]) is int
+    )

@@ -1,0 +1,303 @@
+"""What the journal says of the trace, both ways: written by a live call, read by recovery.
+
+Besides the sound the journal holds every event that moved the conversation's state, as it may
+be stored, and which spans were open. Notes are taken on the app's task: each one is a queue
+append; the writer thread turns them into text. ``span``, ``parent``: 16 hex digits; ``at``: epoch
+ns; ``t``: ns since the start::
+
+    ["event", t, {"at", "t", "dir": "r" | "s", "event", "span", "n"}]   span null: none was made
+    ["asked", t, {"at"}]                     the app asked for the next frame: the event's span ended
+    ["span", t, {"span", "parent", "name", "at", "kind", "scope", "attributes"}]   another one began
+    ["end", t, {"span", "at"}]               and has ended
+    ["settled", t, {"ids"}]                  the inference spans of these responses were written
+    ["meta", t, {"metadata", "tags"}]        what the app says of the conversation
+    ["start", t, {"start_ns"}]               the app's first time moved the start
+    ["policy", t, {"inputs", "outputs", "audio"}]   stricter privacy from now on
+    ["ended", t, {"at", "t", "n", "dropped", "code", "reason", "by_client", "failure", "otlp"}]
+                                             all spans have ended; what is left is delivery
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_realtime.core.protocol.events import Event
+from otel_realtime.core.protocol.outcome import Ending, Failure
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.responses import Moment, Response
+from otel_realtime.state.header import policy_from_wire, policy_to_wire
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from otel_realtime.core.protocol.outcome import Identity
+
+Note = Callable[[str, Mapping[str, Any]], None]
+
+
+class Notes:
+    """Writes the notes of one conversation.
+
+    Args:
+        note: takes a note's kind and data; None: nothing of the conversation is on disk.
+    """
+
+    __slots__ = ("_note",)
+
+    def __init__(self, note: Note | None = None) -> None:
+        self._note = note
+
+    def received(
+        self, event: Event, moment: Moment, span: Span | None, policy: ContentPolicy, count: int
+    ) -> None:
+        """A server event was handled; ``count``: events so far, those without a note included."""
+        if self._note is None:
+            return
+        self._note(
+            "event",
+            {
+                "at": moment.at_ns,
+                "t": moment.t,
+                "dir": "r",
+                "event": event if policy.payloads else policy.hidden(event),
+                "span": None if span is None else f"{span.get_span_context().span_id:016x}",
+                "n": count,
+            },
+        )
+
+    def sent(self, event: Event, moment: Moment, policy: ContentPolicy) -> None:
+        """A client event was handled."""
+        if self._note is not None:
+            event = event if policy.payloads else policy.hidden(event)
+            self._note("event", {"at": moment.at_ns, "t": moment.t, "dir": "s", "event": event})
+
+    def asked(self, at_ns: int) -> None:
+        """The current event's span has ended."""
+        if self._note is not None:
+            self._note("asked", {"at": at_ns})
+
+    def settled(self, responses: Iterable[Response]) -> None:
+        """These responses were written as spans."""
+        ids = [response.id for response in responses]
+        if ids and self._note is not None:
+            self._note("settled", {"ids": ids})
+
+    def about(self, who: Identity) -> None:
+        """The app said something of the conversation."""
+        if self._note is not None:
+            self._note("meta", {"metadata": dict(who.metadata), "tags": list(who.tags)})
+
+    def started(self, start_ns: int) -> None:
+        """The conversation starts at another time than its journal."""
+        if self._note is not None:
+            self._note("start", {"start_ns": start_ns})
+
+    def tightened(self, policy: ContentPolicy) -> None:
+        """Stricter privacy holds from now on."""
+        if self._note is not None:
+            self._note("policy", policy_to_wire(policy))
+
+    def ended(
+        self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
+    ) -> None:
+        """The conversation is over; ``otlp``: its root goes by OTLP, the backend refused it."""
+        if self._note is None:
+            return
+        failure = ending.failure
+        self._note(
+            "ended",
+            {
+                "at": moment.at_ns,
+                "t": moment.t,
+                "n": events,
+                "dropped": dropped,
+                "code": ending.code,
+                "reason": ending.reason,
+                "by_client": ending.by_client,
+                "failure": None if failure is None else [failure.type, failure.message],
+                "otlp": otlp,
+            },
+        )
+
+
+# -- read back -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A server event; ``span_id`` None: no span was made of it."""
+
+    event: Event
+    moment: Moment
+    span_id: int | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A client event."""
+
+    event: Event
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The span of the event before has ended."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpanBegan:
+    """A tool's span, or the app's own, began below the root."""
+
+    span_id: int
+    parent_id: int
+    name: str
+    start_ns: int
+    kind: str
+    scope: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEnded:
+    """It has ended."""
+
+    span_id: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The inference spans of these responses were written."""
+
+    response_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the app says of the conversation."""
+
+    metadata: dict[str, Any]
+    tags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The start moved."""
+
+    start_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tightened:
+    """Stricter privacy holds from now on."""
+
+    policy: ContentPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The conversation is over."""
+
+    ending: Ending
+    moment: Moment
+    events: int
+    dropped: int
+    otlp: bool
+
+
+AnyNote = (
+    Received | Sent | Asked | SpanBegan | SpanEnded | Settled | About | Started | Tightened | Ended
+)
+
+
+def read_note(kind: str, data: object) -> AnyNote | None:
+    """Read one record of the trace; None when it is one of the sound.
+
+    Raises:
+        ValueError: it makes no sense.
+    """
+    rule = _RULES.get(kind)
+    if rule is None:
+        return None
+    try:
+        return rule(_object(data))
+    except (KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"a note {kind!r} makes no sense: {error!r}") from error
+
+
+def _event(data: Mapping[str, Any]) -> Received | Sent:
+    event, moment = _object(data["event"]), _moment(data)
+    if not isinstance(event.get("type"), str):
+        raise ValueError("an event without a type")
+    if data.get("dir") == "s":
+        return Sent(event, moment)
+    span = data.get("span")
+    return Received(event, moment, None if span is None else int(span, 16), _int(data.get("n", 0)))
+
+
+def _span(data: Mapping[str, Any]) -> SpanBegan:
+    attributes = data.get("attributes")
+    return SpanBegan(
+        int(data["span"], 16),
+        int(data["parent"], 16),
+        str(data.get("name") or "unnamed"),
+        _int(data["at"]),
+        str(data.get("kind", "INTERNAL")),
+        str(data.get("scope", "")),
+        attributes if isinstance(attributes, dict) else {},
+    )
+
+
+def _about(data: Mapping[str, Any]) -> About:
+    tags = data.get("tags")
+    return About(
+        dict(_object(data.get("metadata") or {})),
+        [str(tag) for tag in tags] if isinstance(tags, list) else [],
+    )
+
+
+def _ended(data: Mapping[str, Any]) -> Ended:
+    failure, code, reason = data.get("failure"), data.get("code"), data.get("reason")
+    ending = Ending(
+        code=code if type(code) is int else None,
+        reason=reason if isinstance(reason, str) else "",
+        by_client=data.get("by_client") is not False,
+        failure=Failure(str(failure[0]), str(failure[1])) if failure else None,
+    )
+    events, dropped = _int(data.get("n", 0)), _int(data.get("dropped", 0))
+    return Ended(ending, _moment(data), events, dropped, data.get("otlp") is True)
+
+
+def _moment(data: Mapping[str, Any]) -> Moment:
+    return Moment(_int(data["t"]), _int(data["at"]))
+
+
+def _int(value: object) -> int:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value!r} is not a 64-bit integer")
+    return value
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+_RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
+    "event": _event,
+    "asked": lambda data: Asked(_int(data["at"])),
+    "span": _span,
+    "end": lambda data: SpanEnded(int(data["span"], 16), _int(data.get("at") or 0)),
+    "settled": lambda data: Settled(tuple(str(name) for name in data["ids"])),
+    "meta": _about,
+    "start": lambda data: Started(_int(data["start_ns"])),
+    "policy": lambda data: Tightened(policy_from_wire(data)),
+    "ended": _ended,
+}

@@ -1,0 +1,172 @@
+"""Encoded spans on disk, until LangSmith has them.
+
+Each file under ``<state_dir>/spool/<instance id>/`` is one batch: a line of JSON that says whose
+it is, then the gzipped protobuf. A file appears under its name when it is whole, and goes when
+LangSmith accepted it; what a dead process leaves is sent by ``otel-realtime recover``. The key is
+never written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from otel_realtime.diagnostics import warn_once
+from otel_realtime.state import FORMAT, owner
+from otel_realtime.state.header import check_format
+from otel_realtime.state.owner import SPOOL
+from otel_realtime.version import VERSION
+
+SUFFIX: Final = ".spans"
+#: The bounds are looked at each time so much was written.
+TIDY_BYTES: Final = 16_000_000
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Whose spans a file holds, and how many.
+
+    Attributes:
+        api_url: the LangSmith they are meant for.
+        project: the project there.
+        spans: how many there are.
+        size: bytes before compression.
+    """
+
+    api_url: str
+    project: str
+    spans: int
+    size: int
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as the JSON object of the file's first line."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "api_url": self.api_url,
+            "project": self.project,
+            "spans": self.spans,
+            "size": self.size,
+        }
+
+    @classmethod
+    def from_wire(cls, source: object) -> Label:
+        """Read it back.
+
+        Raises:
+            NewerFormatError: a later version wrote it in a format that this one does not know.
+            ValueError: it does not say whose the spans are.
+        """
+        if not isinstance(source, dict):
+            raise ValueError("the label is not an object")
+        check_format(source)
+        api_url, project = source.get("api_url"), source.get("project")
+        if not (isinstance(api_url, str) and isinstance(project, str)):
+            raise ValueError("the label does not say where the spans go")
+        counts = [source.get(key) for key in ("spans", "size")]
+        spans, size = (n if type(n) is int and 0 <= n < 2**53 else 0 for n in counts)
+        return cls(api_url, project, spans, size)
+
+
+class Spool:
+    """Writes one process's batches for one LangSmith; safe from any thread.
+
+    Args:
+        state_dir: ``Settings.state_dir``.
+        api_url: the server they are meant for.
+        project: the project there.
+        tidy: called now and then, so that the directory stays within its bounds.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        api_url: str,
+        project: str,
+        tidy: Callable[[], None] | None = None,
+    ) -> None:
+        self.state_dir = state_dir
+        self._tidy = tidy
+        self._untidy_bytes = 0
+        self._api_url = api_url
+        self._project = project
+
+    def write(self, body: bytes, spans: int, size: int) -> Path | None:
+        """Put a batch on disk; None, said once, when the disk does not take it."""
+        label = json.dumps(Label(self._api_url, self._project, spans, size).to_wire())
+        name = f"{time.time_ns():020d}-{next(_numbers):06d}{SUFFIX}"
+        folder = self.state_dir / SPOOL / owner.instance_id()
+        try:
+            owner.claim_state(self.state_dir)
+            owner.make_folder(folder.parent)
+            owner.make_folder(folder)
+            _write(folder / name, label.encode() + b"\n" + body)
+        except OSError as error:
+            warn_once(
+                ("spool", str(self.state_dir)),
+                "spans cannot be kept on disk (%s): they wait for LangSmith in memory",
+                error,
+            )
+            return None
+        self._untidy_bytes += len(body)
+        if self._tidy is not None and self._untidy_bytes >= TIDY_BYTES:
+            self._untidy_bytes = 0
+            self._tidy()
+        return folder / name
+
+    def close(self) -> None:
+        """Remove the folder if nothing is left in it."""
+        try:
+            (self.state_dir / SPOOL / owner.instance_id()).rmdir()
+        except OSError:
+            pass
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(".part")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(partial, path)
+    except OSError:
+        remove(partial)
+        raise
+
+
+def read(path: Path) -> tuple[Label, bytes]:
+    """Read a file: its label and the body to send.
+
+    Raises:
+        OSError: it cannot be read.
+        NewerFormatError: a later version wrote it in a format that this one does not know.
+        ValueError: it is none of ours.
+    """
+    line, _, body = path.read_bytes().partition(b"\n")
+    try:
+        return Label.from_wire(json.loads(line)), body
+    except RecursionError as error:
+        raise ValueError("the label is nested too deep") from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file that is there."""
+    try:
+        path.unlink()
+    except OSError:
+        pass
+
+
+def files(folder: Path) -> list[Path]:
+    """The batches one process left, oldest first."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+    except OSError:
+        return []

@@ -1,0 +1,94 @@
+"""The span of one received event: from its receipt until the app asks for the next frame.
+
+Its name is the event's type and its input the event as it may be stored. Event types and fields:
+https://platform.openai.com/docs/api-reference/realtime-server-events
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentelemetry.trace import Span
+
+from otel_realtime import attributes as names
+from otel_realtime.core.protocol.events import Event
+from otel_realtime.core.protocol.messages import MS
+from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.tracing.facts import Attributes
+from otel_realtime.tracing.failure import event_failure, fail
+from otel_realtime.tracing.writer import SpanWriter, finish
+
+#: Where an event may name what it belongs to: attribute <- keys, outermost first.
+_NAMED: Final[tuple[tuple[str, str, str, str], ...]] = (
+    (names.EVENT_ID, "event_id", "", ""),
+    (names.ITEM_ID, "item_id", "item", "id"),
+    (names.OUR_RESPONSE_ID, "response_id", "response", "id"),
+    (names.CALL_ID, "call_id", "item", "call_id"),
+)
+
+
+def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attributes:
+    """Attributes of an event's span; ``payload`` is the JSON of the scrubbed event."""
+    seconds = round(t / 1e9, 6)
+    offset = t // MS
+    found: Attributes = {
+        names.LS_KIND: names.KIND_CHAIN,
+        names.PROMPT: payload,
+        names.EVENT_TYPE: event["type"],
+        names.EVENT_RECEIVED_AT: seconds,
+        names.LS_METADATA + "received_at_s": seconds,
+        names.AUDIO_OFFSET: offset,
+        names.LS_METADATA + "audio_offset_ms": offset,
+    }
+    if turn:
+        found[names.TURN] = found[names.LS_METADATA + "turn"] = turn
+    for name, key, inner, inner_key in _NAMED:
+        value = event.get(key)
+        if value is None and inner:
+            source = event.get(inner)
+            value = source.get(inner_key) if isinstance(source, dict) else None
+        if value and isinstance(value, str):
+            found[name] = value
+    return found
+
+
+class EventSpans:
+    """Opens and ends the spans of one conversation's events, one at a time."""
+
+    def __init__(self, writer: SpanWriter) -> None:
+        self._writer = writer
+        #: Events that found the trace full.
+        self.dropped = 0
+
+    def open(self, event: Event, payload: str, moment: Moment, turn: int) -> Span | None:
+        """Open the span of a received event; None when the trace has no room for it.
+
+        Args:
+            event: the event as it may be stored.
+            payload: JSON text of it, for the span's input.
+            moment: its receipt.
+            turn: the turn it belongs to, 0 before the first.
+        """
+        writer, kind, failure = self._writer, event["type"], None
+        writer.turn = turn
+        if kind in _CAN_FAIL or kind.endswith(".failed"):
+            failure = event_failure(event, writer.policy)
+        if writer.room <= 0 and failure is None:
+            self.dropped += 1
+            return None
+        attributes = event_attributes(event, payload, moment.t, turn)
+        span = writer.start(kind, writer.root, attributes, moment.at_ns)
+        if failure is not None:
+            fail(span, failure, moment.at_ns)
+        writer.event = span
+        return span
+
+    def end(self, at_ns: int) -> None:
+        """End the current event's span: the app asked for the next frame, or it is over."""
+        span, self._writer.event = self._writer.event, None
+        if span is not None:
+            finish(span, at_ns)
+
+
+#: Types that can report a failure without being named ``*.failed``.
+_CAN_FAIL: Final = frozenset({"error", "response.done"})

@@ -1,0 +1,65 @@
+"""A call of the input transcription model, as one ``transcribe`` span with usage of its own."""
+
+from __future__ import annotations
+
+from opentelemetry.trace import SpanKind
+
+from otel_realtime import attributes as names
+from otel_realtime.core.protocol.json_text import dump
+from otel_realtime.core.protocol.messages import MS, shown
+from otel_realtime.core.protocol.outcome import Failure, Provider
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.state import Transcribed
+from otel_realtime.core.protocol.usage import audio_seconds, read_usage
+from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
+from otel_realtime.tracing.failure import event_failure, fail
+from otel_realtime.tracing.writer import SpanWriter, finish
+
+
+def transcription_attributes(
+    change: Transcribed, policy: ContentPolicy, provider: Provider, limit: int
+) -> Attributes:
+    """An input transcription as one ``transcribe`` span, with usage of its own."""
+    usage = read_usage(change.event.get("usage"))
+    text = change.event.get("transcript")
+    spoken = shown(text if isinstance(text, str) else "", "user", policy)
+    asked, answered = {"role": "user"}, {"role": "assistant"}
+    part = {"type": "text", "content": "[audio]"}
+    return {
+        names.LS_KIND: names.KIND_LLM,
+        names.OPERATION: "chat",
+        names.PROVIDER: provider.name,
+        names.SYSTEM: provider.name,
+        names.REQUEST_MODEL: change.model,
+        names.RESPONSE_MODEL: change.model,
+        names.OUTPUT_TYPE: "text",
+        names.ITEM_ID: change.item.id,
+        names.LS_METADATA + "ls_provider": LS_PROVIDERS.get(provider.name, provider.name),
+        names.LS_METADATA + "ls_model_name": change.model,
+        names.PROMPT: dump({"messages": [{**asked, "content": "[audio]"}]}, limit),
+        names.COMPLETION: dump({"messages": [{**answered, "content": spoken}]}, limit),
+        names.INPUT_MESSAGES: dump([{**asked, "parts": [part]}], limit),
+        names.OUTPUT_MESSAGES: dump([{**answered, "parts": [{**part, "content": spoken}]}], limit),
+        **usage_facts(usage, limit),
+        **product_facts(
+            {
+                "turn": change.item.turn or None,
+                "audio_offset_ms": change.started_t // MS,
+                "transcription.seconds": audio_seconds(change.event.get("usage")),
+            }
+        ),
+    }
+
+
+def write_transcription(writer: SpanWriter, change: Transcribed, moment: Moment) -> Attributes:
+    """Write one call of the transcription model; returns its attributes."""
+    attributes = transcription_attributes(change, writer.policy, writer.provider, writer.limit)
+    name = f"transcribe {change.model}"
+    span = writer.start(name, writer.root, attributes, change.started_ns, SpanKind.CLIENT)
+    end_ns = max(moment.at_ns, change.started_ns)
+    if change.failed:
+        failure = event_failure(change.event, writer.policy)
+        fail(span, failure or Failure("transcription_failed", "no transcript"), end_ns)
+    finish(span, end_ns)
+    return attributes

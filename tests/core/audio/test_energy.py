@@ -1,0 +1,86 @@
+"""Energy: who talked when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from otel_realtime.core.audio.energy import Meter, talk
+from otel_realtime.core.audio.formats import PCM16
+from otel_realtime.core.audio.segments import Segment
+from tests.support.calls import silence, tone
+
+MS = 1_000_000
+
+
+def meter(*pieces: np.ndarray) -> Meter:
+    """A meter that has heard the pieces."""
+    found = Meter()
+    for piece in pieces:
+        found.feed(piece, 24_000)
+    return found
+
+
+def segment(start_ms: int, position_ms: int, length_ms: int) -> Segment:
+    """A stretch of a side's audio at its place in the recording."""
+    return Segment(start_ms * MS, position_ms * 48, length_ms * 48, PCM16, position_ms * MS)
+
+
+def test_frames_above_the_threshold_are_voice() -> None:
+    """-45 dBFS, whatever the size of the pieces."""
+    audio = np.concatenate((tone(100), silence(60), tone(40, level=300), tone(40, level=220)))
+    expected = [1] * 5 + [0] * 3 + [1] * 2 + [0] * 2
+    for size in (1, 7, 480, 1_000, audio.size):
+        pieces = [audio[at : at + size] for at in range(0, audio.size, size)]
+        assert expected == list(meter(*pieces).voiced)
+
+
+def test_a_change_of_rate_loses_no_time() -> None:
+    """What did not fill a frame counts as silence, so later frames stay where they belong."""
+    found = Meter()
+    for _ in range(4):
+        found.feed(tone(30), 24_000)
+        found.feed(tone(10)[::3], 8_000)
+
+    assert [1, 0, 1, 0, 1, 0, 1] == list(found.voiced)  # the last ten wait for more
+
+
+def test_feed_tells_whether_there_was_voice() -> None:
+    """Also in a last frame that is not full yet, and in what it completes."""
+    found = Meter()
+    assert not found.feed(silence(25), 24_000)
+    assert found.feed(tone(5), 24_000)
+    assert found.feed(silence(10), 24_000)
+    assert not found.feed(silence(20), 24_000)
+    assert not found.feed(silence(0), 24_000)
+
+
+def test_lost_audio_counts_as_silence() -> None:
+    """Later frames keep their position."""
+    found = meter(tone(20))
+    found.skip(50 * MS)
+    found.skip(10 * MS)
+    found.feed(tone(20), 24_000)
+    assert list(found.voiced) == [1, 0, 0, 0, 1]
+
+
+def test_talk_times_follow_the_timeline() -> None:
+    """Only what was heard counts, where it was heard."""
+    user = meter(tone(1_000), silence(1_000), tone(1_000))
+    agent = meter(tone(2_000))
+    measured = talk(
+        [(user, [segment(0, 0, 2_000), segment(5_000, 2_000, 1_000)])],
+        [(agent, [segment(500, 0, 1_000)])],
+        7_000 * MS,
+    )
+    assert measured.user_s == pytest.approx(2.0)
+    assert measured.agent_s == pytest.approx(1.0)
+    assert measured.overlap_s == pytest.approx(0.5)
+    assert measured.dead_air_s == pytest.approx(7.0 - 2.5)
+
+
+def test_nobody_talks() -> None:
+    """A call without audio is dead air."""
+    measured = talk([(Meter(), [])], [(Meter(), [])], 3_000 * MS)
+    assert (measured.user_s, measured.agent_s, measured.overlap_s) == (0, 0, 0)
+    assert measured.dead_air_s == 3.0
