@@ -66,8 +66,6 @@ ERROR_TYPE: Final = "error.type"
 # --- our own -----------------------------------------------------------------------------------
 OURS: Final = "otel_realtime."
 APP_METADATA: Final = "otel_realtime.metadata."
-TURN: Final = "otel_realtime.turn"
-AUDIO_OFFSET: Final = "otel_realtime.audio_offset_ms"
 EVENT_TYPE: Final = "otel_realtime.event.type"
 EVENT_ID: Final = "otel_realtime.event.id"
 EVENT_RECEIVED_AT: Final = "otel_realtime.event.received_at_s"
@@ -76,21 +74,76 @@ OUR_RESPONSE_ID: Final = "otel_realtime.response.id"
 CALL_ID: Final = "otel_realtime.call.id"
 RESPONSE_STATUS: Final = "otel_realtime.response.status"
 RESPONSE_STATUS_REASON: Final = "otel_realtime.response.status_reason"
-TIME_TO_FIRST_AUDIO: Final = "otel_realtime.time_to_first_audio_ms"
-VOICE_TO_VOICE: Final = "otel_realtime.voice_to_voice_ms"
-GENERATED: Final = "otel_realtime.generated_ms"
-HEARD: Final = "otel_realtime.heard_ms"
-HEARD_SOURCE: Final = "otel_realtime.heard_source"
-INTERRUPTED: Final = "otel_realtime.interrupted"
-CONTEXT_ITEMS: Final = "otel_realtime.context_items"
-OUT_OF_BAND: Final = "otel_realtime.out_of_band"
-TRANSCRIPTION_SECONDS: Final = "otel_realtime.transcription.seconds"
 
-# --- metadata keys LangSmith's own voice code uses ---------------------------------------------
-ATTACH_STATUS: Final = "ls_audio_attach_status"
-RECORDING_STARTED_AT: Final = "ls_audio_recording_started_at"
-RECORDING_START_OFFSET: Final = "ls_audio_recording_start_offset_ms"
-ATTACHMENT_NAME: Final = "conversation"  # LangSmith's clients skip names with a "."
+
+class Fact:
+    """Product facts of a span: ``otel_realtime.<key>``, and LangSmith metadata ``<key>``."""
+
+    TURN: Final = "turn"
+    AUDIO_OFFSET: Final = "audio_offset_ms"
+    TIME_TO_FIRST_AUDIO: Final = "time_to_first_audio_ms"
+    VOICE_TO_VOICE: Final = "voice_to_voice_ms"
+    GENERATED: Final = "generated_ms"
+    HEARD: Final = "heard_ms"
+    HEARD_SOURCE: Final = "heard_source"
+    INTERRUPTED: Final = "interrupted"
+    CONTEXT_ITEMS: Final = "context_items"
+    OUT_OF_BAND: Final = "out_of_band"
+    TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
+
+
+class RootFact:
+    """Product facts of a conversation, on its root; in both forms as well."""
+
+    THREAD_ID: Final = "thread_id"
+    MODEL: Final = "model"
+    CALL_ID: Final = "call_id"
+    PARENT_TRACE_ID: Final = "parent_trace_id"
+    PARENT_SPAN_ID: Final = "parent_span_id"
+    EVENT_COUNT: Final = "event_count"
+    DURATION: Final = "duration_s"
+    SESSION_ID: Final = "openai_session_id"
+    VOICE: Final = "voice"
+    INPUT_FORMAT: Final = "input_format"
+    OUTPUT_FORMAT: Final = "output_format"
+    TURNS: Final = "turns"
+    RESPONSES: Final = "responses"
+    INTERRUPTIONS: Final = "interruptions"
+    TOOL_CALLS: Final = "tool_calls"
+    SERVER_ERRORS: Final = "server_errors"
+    DROPPED_EVENTS: Final = "dropped_events"
+    USER_TALK: Final = "user_talk_s"
+    AGENT_TALK: Final = "agent_talk_s"
+    OVERLAP: Final = "overlap_s"
+    FIRST_AUDIO_P50: Final = "first_audio_ms_p50"
+    VOICE_TO_VOICE_P50: Final = "voice_to_voice_ms_p50"
+    VOICE_TO_VOICE_MAX: Final = "voice_to_voice_ms_max"
+    CLOSE_CODE: Final = "close_code"
+    CLOSE_REASON: Final = "close_reason"
+    RECORDING_ERROR: Final = "recording_error"
+
+
+class Meta:
+    """LangSmith metadata only: keys that its own code or its pages read."""
+
+    STATUS: Final = "status"
+    STATUS_REASON: Final = "status_reason"
+    RECEIVED_AT: Final = "received_at_s"
+    PROVIDER: Final = "ls_provider"
+    MODEL_NAME: Final = "ls_model_name"
+    MODALITY: Final = "ls_modality"
+    INTEGRATION: Final = "ls_integration"
+    INTEGRATION_VERSION: Final = "ls_integration_version"
+    OTEL_TRACE_ID: Final = "OTEL_TRACE_ID"
+    ATTACH_STATUS: Final = "ls_audio_attach_status"
+    RECORDING_STARTED_AT: Final = "ls_audio_recording_started_at"
+    RECORDING_START_OFFSET: Final = "ls_audio_recording_start_offset_ms"
+
+
+#: Beginnings of the keys above that only LangSmith reads.
+LANGSMITH_ONLY: Final = ("ls_", Meta.OTEL_TRACE_ID)
+#: Of the recording; LangSmith's clients skip names with a ".".
+ATTACHMENT_NAME: Final = "conversation"
 
 # --- metrics -------------------------------------------------------------------------------------
 TOKEN_TYPE: Final = "gen_ai.token.type"

@@ -12,7 +12,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.engine import Engine
-from otel_realtime.core.protocol import events as wire
+from otel_realtime.core.protocol.json_values import text_of
 from otel_realtime.core.protocol.outcome import Identity, Provider, admit_metadata, clean_tags
 from otel_realtime.langsmith import parent_run
 from otel_realtime.langsmith.ids import run_id
@@ -89,11 +89,12 @@ def open_untraced(options: Options, process: Process) -> Engine:
 
 def _identity(options: Options, handshake: Handshake | None) -> Identity:
     query: Mapping[str, str] = handshake.query if handshake else {}
+    given = None if options.thread_id is None else text_of(options.thread_id)
     metadata, refused = admit_metadata(options.metadata)
     warn_reserved(refused)
     return Identity(
-        thread_id=wire.clean(str(options.thread_id or query.get("call_id") or uuid.uuid4())),
-        given_thread_id=options.thread_id is not None,
+        thread_id=given or query.get("call_id") or str(uuid.uuid4()),
+        given_thread_id=bool(given),
         provider=Provider.of(
             handshake.host if handshake else None, handshake.port if handshake else None
         ),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import diagnostics
-from otel_realtime.attributes import ATTACH_STATUS
+from otel_realtime.attributes import Meta
 from otel_realtime.background import Worker
 from otel_realtime.delivery.keep import is_remote, keep
 from otel_realtime.delivery.model import Closing, Recording, Root
@@ -231,7 +231,7 @@ def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Rec
         from otel_realtime.delivery.attachments import attachment
 
         return attachment(rendered.path, job.settings.audio_format)
-    status = closing.metadata[ATTACH_STATUS]
+    status = closing.metadata[Meta.ATTACH_STATUS]
     return Recording(status="failed" if status == "pending" else status)
 
 

@@ -69,10 +69,10 @@ def check_interruption(spans: Iterable[ReadableSpan], received: Iterable[Json]) 
     if len(cuts) != 1:
         return [f"expected the app to truncate once, it did {len(cuts)} times"]
     facts = [dict(span.attributes or {}) for span in spans]
-    marked = [fact for fact in facts if fact.get(attributes.INTERRUPTED)]
+    marked = [fact for fact in facts if fact.get(attributes.OURS + attributes.Fact.INTERRUPTED)]
     if len(marked) != 1:
         return [f"expected one interrupted inference span, found {len(marked)}"]
-    heard, kept = marked[0].get(attributes.HEARD), cuts[0]["audio_end_ms"]
+    heard, kept = marked[0].get(attributes.OURS + attributes.Fact.HEARD), cuts[0]["audio_end_ms"]
     if heard != kept:
         return [f"the interrupted answer was heard for {kept} ms, its span says {heard}"]
     return []

@@ -64,8 +64,11 @@ def _note(span: ReadableSpan, facts: Mapping[str, Any]) -> str:
     tokens = [facts.get(f"{attributes.USAGE}{side}_tokens") for side in ("input", "output")]
     if None not in tokens:
         words.append(f"{tokens[0]} -> {tokens[1]} tokens")
-    if facts.get(attributes.INTERRUPTED):
-        heard, made = facts.get(attributes.HEARD, 0), facts.get(attributes.GENERATED, 0)
+    if facts.get(attributes.OURS + attributes.Fact.INTERRUPTED):
+        heard, made = (
+            facts.get(attributes.OURS + attributes.Fact.HEARD, 0),
+            facts.get(attributes.OURS + attributes.Fact.GENERATED, 0),
+        )
         words.append(f"interrupted: {heard / 1000:.1f} s heard of {made / 1000:.1f} s")
     return ", ".join(words)
 

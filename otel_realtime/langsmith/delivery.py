@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from otel_realtime.attributes import ATTACH_STATUS
+from otel_realtime.attributes import Meta
 from otel_realtime.background import Again, Job, Worker
 from otel_realtime.delivery.model import Closing, OnDone, Opening, PostStatus, Render
 from otel_realtime.diagnostics import warn_again, warn_once
@@ -309,7 +309,7 @@ class _Patch:
         """Send once; None when the recording could not be read and is left out from now on."""
         end, opening = self._end, self._root.opening
         metadata: dict[str, Any] = {**opening.metadata, **end.metadata}
-        metadata[ATTACH_STATUS] = end.status
+        metadata[Meta.ATTACH_STATUS] = end.status
         try:
             answer = self._owner.client().patch(opening, end.closing, metadata, end.attached)
         except RecordingError as error:

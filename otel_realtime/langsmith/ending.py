@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from otel_realtime.attributes import ATTACH_STATUS
+from otel_realtime.attributes import Meta
 from otel_realtime.delivery.model import Closing, OnDone, Recording, Render
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class End:
         render, self._render = self._render, None
         if render is not None:
             # The conversation knows why there is none; one that was to come and did not, failed.
-            why = self.closing.metadata.get(ATTACH_STATUS, "none")
+            why = self.closing.metadata.get(Meta.ATTACH_STATUS, "none")
             self._choose(_rendered(render), otherwise="failed" if why == "pending" else why)
 
     def shrink(self) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
@@ -29,8 +30,9 @@ from otel_realtime.langsmith.config import (
 )
 from otel_realtime.langsmith.ids import dotted_order, run_id
 from otel_realtime.langsmith.stamping import TraceStamp
+from otel_realtime.state.spool import Spool
 from otel_realtime.tracing.members import Membership
-from otel_realtime.tracing.route import Route
+from otel_realtime.tracing.route import Route, Services
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -47,15 +49,13 @@ _TWO_ROOTS: Final = (
 )
 
 
-def choose_route(
-    settings: Settings, provider: object, backend_for: Callable[[LangSmithConfig], Backend]
-) -> Route:
-    """Decide where a conversation goes that opens now.
+def choose_route(settings: Settings, provider: object, services: Services) -> Route:
+    """Decide where a conversation goes that opens now; implements ``tracing.route.ChooseRoute``.
 
     Args:
         settings: of the conversation.
         provider: the app's TracerProvider, which may export to LangSmith itself.
-        backend_for: returns the process's backend for a LangSmith.
+        services: of the process, which keeps one backend per LangSmith and state directory.
     """
     config = LangSmithConfig.from_env()
     choice = _choose(settings, config, provider)
@@ -68,10 +68,20 @@ def choose_route(
     return Route(
         leg=choice.leg,
         policy=content_policy(settings, config),
-        connect=(lambda: backend_for(config)) if choice.root_by_runs_api else None,
+        connect=partial(_connect, config, settings, services) if choice.root_by_runs_api else None,
         join=join,
         note=lambda membership: journal_note(config, membership),
     )
+
+
+def _connect(config: LangSmithConfig, settings: Settings, services: Services) -> Backend:
+    def make() -> Backend:
+        from otel_realtime.langsmith.backend import LangSmith  # brings requests
+
+        tidy = partial(services.tidy, settings)
+        return LangSmith(config, Spool(settings.state_dir, config.api_url, config.project, tidy))
+
+    return services.backend(("langsmith", config, settings.state_dir), make)
 
 
 def journal_note(config: LangSmithConfig, membership: Membership) -> dict[str, Any]:

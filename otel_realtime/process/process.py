@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -31,10 +32,9 @@ from otel_realtime.tracing.members import TABLE, Membership, MembershipProcessor
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-    from otel_realtime.langsmith.backend import LangSmith
-    from otel_realtime.langsmith.config import LangSmithConfig
+    from otel_realtime.delivery.model import Backend
     from otel_realtime.recording.writer import Writer
-    from otel_realtime.tracing.route import Route
+    from otel_realtime.tracing.route import ChooseRoute, Route
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,9 @@ class LiveConversation(Protocol):
 class Process:
     """The services of this process; one instance, ``PROCESS``.
 
+    Args:
+        choose_route: decides where conversations go; LangSmith's, unless another backend is used.
+
     Attributes:
         live: conversations that go on.
         settings: what ``instrument()`` was given, for conversations that open afterwards; so are
@@ -75,7 +78,8 @@ class Process:
         finisher: renders and hands over closed conversations.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, choose_route: ChooseRoute = choose_route) -> None:
+        self.choose_route = choose_route
         self.sigterm = SigtermWatch(self.close_all, self._deliver_all)
         self.settings: Settings | None = None
         self.tracer_provider: TracerProvider | None = None
@@ -86,7 +90,7 @@ class Process:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._writer: Writer | None = None
-        self._backends: dict[tuple[LangSmithConfig, Path], LangSmith] = {}
+        self._backends: dict[Hashable, Backend] = {}
         self._processors: weakref.WeakKeyDictionary[Any, MembershipProcessor] = (
             weakref.WeakKeyDictionary()
         )
@@ -115,20 +119,14 @@ class Process:
 
     def route(self, settings: Settings, provider: object) -> Route:
         """Decide where a conversation goes that opens now."""
-        return choose_route(settings, provider, partial(self._backend, settings))
+        return self.choose_route(settings, provider, self)
 
-    def _backend(self, settings: Settings, config: LangSmithConfig) -> LangSmith:
-        """The deliveries to one LangSmith; their spool is in the state directory."""
-        key = (config, settings.state_dir)
+    def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
+        """Return the backend of that key; it is made once, and flushed and stopped from here."""
         with self._lock:
             backend = self._backends.get(key)
             if backend is None:
-                from otel_realtime.langsmith.backend import LangSmith
-                from otel_realtime.state.spool import Spool
-
-                tidy = partial(self.tidy, settings)
-                spool = Spool(settings.state_dir, config.api_url, config.project, tidy)
-                backend = self._backends[key] = LangSmith(config, spool)
+                backend = self._backends[key] = make()
             return backend
 
     def tidy(self, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_realtime import attributes as names
+from otel_realtime.attributes import Meta, RootFact
 from otel_realtime.core.protocol.outcome import Ending, Identity, Tally, tally
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts, Moment
@@ -106,31 +107,26 @@ class RootEnd:
         """The root's metadata without the app's own."""
         found = root_facts.opening_metadata(self.who, VERSION)
         summary = self.sound.summary()
-        talk = (
-            ("user_talk_s", "agent_talk_s", "overlap_s")
-            if summary.measured and summary.has_audio
-            else ()
-        )
         found.update(
             root_facts.closing_metadata(
                 self.who,
                 self.state,
                 self.tally,
-                {key: getattr(summary, key) for key in talk},
+                _talk(summary),
                 self.ending,
                 sounds=summary.has_audio,
             )
         )
-        found["duration_s"] = round((self.end_ns - self.start_ns) / 1e9, 3)
-        found["dropped_events"] = self.dropped
-        found["OTEL_TRACE_ID"] = self.trace_id
+        found[RootFact.DURATION] = round((self.end_ns - self.start_ns) / 1e9, 3)
+        found[RootFact.DROPPED_EVENTS] = self.dropped
+        found[Meta.OTEL_TRACE_ID] = self.trace_id
         status = self._attach_status(summary)
-        found[names.ATTACH_STATUS] = status
+        found[Meta.ATTACH_STATUS] = status
         if summary.error:
-            found["recording_error"] = summary.error
+            found[RootFact.RECORDING_ERROR] = summary.error
         if status == "pending":
-            found[names.RECORDING_STARTED_AT] = self.start_ns / 1e9
-            found[names.RECORDING_START_OFFSET] = 0
+            found[Meta.RECORDING_STARTED_AT] = self.start_ns / 1e9
+            found[Meta.RECORDING_START_OFFSET] = 0
         return found
 
     def _attach_status(self, summary: AudioSummary) -> str:
@@ -144,6 +140,17 @@ class RootEnd:
         return "failed" if summary.error or self.refused else "pending"
 
 
+def _talk(summary: AudioSummary) -> dict[str, float]:
+    """Talk times, as soon as they are exact."""
+    if not (summary.measured and summary.has_audio):
+        return {}
+    return {
+        RootFact.USER_TALK: summary.user_talk_s,
+        RootFact.AGENT_TALK: summary.agent_talk_s,
+        RootFact.OVERLAP: summary.overlap_s,
+    }
+
+
 def run_opening(who: Identity, *, trace_id: int, span_id: int, start_ns: int) -> Opening:
     """The root run as it is posted."""
     return Opening(
@@ -154,7 +161,7 @@ def run_opening(who: Identity, *, trace_id: int, span_id: int, start_ns: int) ->
         metadata={
             **who.metadata,
             **root_facts.opening_metadata(who, VERSION),
-            "OTEL_TRACE_ID": f"{trace_id:032x}",
+            Meta.OTEL_TRACE_ID: f"{trace_id:032x}",
         },
         tags=list(who.tags),
     )

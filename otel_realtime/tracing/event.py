@@ -11,6 +11,7 @@ from typing import Final
 from opentelemetry.trace import Span
 
 from otel_realtime import attributes as names
+from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.messages import MS
 from otel_realtime.core.protocol.responses import Moment
@@ -27,6 +28,14 @@ _NAMED: Final[tuple[tuple[str, str, str, str], ...]] = (
 )
 
 
+# Put together once: they are written for every event.
+_META_RECEIVED_AT: Final = names.LS_METADATA + names.Meta.RECEIVED_AT
+_AUDIO_OFFSET: Final = names.OURS + Fact.AUDIO_OFFSET
+_META_AUDIO_OFFSET: Final = names.LS_METADATA + Fact.AUDIO_OFFSET
+_TURN: Final = names.OURS + Fact.TURN
+_META_TURN: Final = names.LS_METADATA + Fact.TURN
+
+
 def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attributes:
     """Attributes of an event's span; ``payload`` is the JSON of the scrubbed event."""
     seconds = round(t / 1e9, 6)
@@ -36,12 +45,12 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
         names.PROMPT: payload,
         names.EVENT_TYPE: event["type"],
         names.EVENT_RECEIVED_AT: seconds,
-        names.LS_METADATA + "received_at_s": seconds,
-        names.AUDIO_OFFSET: offset,
-        names.LS_METADATA + "audio_offset_ms": offset,
+        _META_RECEIVED_AT: seconds,
+        _AUDIO_OFFSET: offset,
+        _META_AUDIO_OFFSET: offset,
     }
     if turn:
-        found[names.TURN] = found[names.LS_METADATA + "turn"] = turn
+        found[_TURN] = found[_META_TURN] = turn
     for name, key, inner, inner_key in _NAMED:
         value = event.get(key)
         if value is None and inner:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_realtime import attributes as names
+from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import MS
 from otel_realtime.core.protocol.responses import Moment
@@ -40,4 +41,4 @@ def usage_facts(usage: Any, limit: int) -> Attributes:
 
 def place(started: Moment, turn: int) -> Attributes:
     """Where in the conversation, and in its recording, something stands."""
-    return product_facts({"turn": turn or None, "audio_offset_ms": started.t // MS})
+    return product_facts({Fact.TURN: turn or None, Fact.AUDIO_OFFSET: started.t // MS})

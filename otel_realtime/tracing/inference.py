@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from opentelemetry.trace import SpanKind
 
 from otel_realtime import attributes as names
+from otel_realtime.attributes import Fact, Meta
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import text_or_none
@@ -64,32 +65,32 @@ def describe_inference(
         names.OUR_RESPONSE_ID: response.id,
         names.FINISH_REASONS: response.finish_reasons(state.items),
         names.OUTPUT_TYPE: "speech" if any(item.audio for item in outputs) else "text",
-        names.LS_METADATA + "ls_provider": LS_PROVIDERS.get(provider.name, provider.name),
-        names.LS_METADATA + "ls_model_name": model,
+        names.LS_METADATA + Meta.PROVIDER: LS_PROVIDERS.get(provider.name, provider.name),
+        names.LS_METADATA + Meta.MODEL_NAME: model,
         names.RESPONSE_STATUS: response.status,
-        names.LS_METADATA + "status": response.status,
+        names.LS_METADATA + Meta.STATUS: response.status,
         **_messages(response, state, outputs, policy, limit),
         **_request(response, state),
         **usage_facts(usage, limit),
         **product_facts(
             {
-                "turn": turn or None,
-                "audio_offset_ms": response.created.t // MS,
-                "time_to_first_audio_ms": sound.first_audio_ms,
-                "voice_to_voice_ms": sound.voice_to_voice_ms,
-                "context_items": response.context_items,
-                "generated_ms": sound.generated_ms,
-                "heard_ms": sound.heard_ms,
-                "heard_source": sound.heard_source,
-                "interrupted": sound.interrupted if sound.heard_source else None,
+                Fact.TURN: turn or None,
+                Fact.AUDIO_OFFSET: response.created.t // MS,
+                Fact.TIME_TO_FIRST_AUDIO: sound.first_audio_ms,
+                Fact.VOICE_TO_VOICE: sound.voice_to_voice_ms,
+                Fact.CONTEXT_ITEMS: response.context_items,
+                Fact.GENERATED: sound.generated_ms,
+                Fact.HEARD: sound.heard_ms,
+                Fact.HEARD_SOURCE: sound.heard_source,
+                Fact.INTERRUPTED: sound.interrupted if sound.heard_source else None,
             }
         ),
     }
     if response.status_reason:
         found[names.RESPONSE_STATUS_REASON] = response.status_reason
-        found[names.LS_METADATA + "status_reason"] = response.status_reason
+        found[names.LS_METADATA + Meta.STATUS_REASON] = response.status_reason
     if response.out_of_band:
-        found.update(product_facts({"out_of_band": True}))
+        found.update(product_facts({Fact.OUT_OF_BAND: True}))
     return Inference(
         name=f"chat {model}",
         attributes=found,

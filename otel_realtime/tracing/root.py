@@ -11,6 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import attributes as names
+from otel_realtime.attributes import Meta, RootFact
 from otel_realtime.core.protocol.events import clean
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import transcript
@@ -49,13 +50,13 @@ def opening_attributes(who: Identity, version: str, *, room: int | None = None) 
 def opening_metadata(who: Identity, version: str) -> dict[str, Any]:
     """Metadata known when the conversation opens."""
     found = {
-        "thread_id": who.thread_id,
-        "model": who.model,
-        "call_id": who.call_id,
-        "ls_integration": names.INTEGRATION,
-        "ls_integration_version": version,
-        "parent_trace_id": who.parent_trace_id,
-        "parent_span_id": who.parent_span_id,
+        RootFact.THREAD_ID: who.thread_id,
+        RootFact.MODEL: who.model,
+        RootFact.CALL_ID: who.call_id,
+        Meta.INTEGRATION: names.INTEGRATION,
+        Meta.INTEGRATION_VERSION: version,
+        RootFact.PARENT_TRACE_ID: who.parent_trace_id,
+        RootFact.PARENT_SPAN_ID: who.parent_span_id,
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -83,23 +84,23 @@ def closing_metadata(
     sounds = sounds or (who.call_id is not None and any(i.audio for i in state.items))
     voice = sounds and not session.transcription_only
     found: dict[str, Any] = {
-        "model": session.model or who.model,
-        "event_count": state.counts.events,
-        "ls_modality": "audio" if voice else None,
-        "openai_session_id": session.id,
-        "voice": session.voice,
-        "input_format": session.format("input"),
-        "output_format": session.format("output"),
-        "turns": len(transcript(state.items, None, _aside(state))),
-        "responses": state.counts.responses,
-        "interruptions": tally.interruptions,
-        "tool_calls": state.counts.tool_calls,
-        "server_errors": state.counts.server_errors,
-        "first_audio_ms_p50": _middle(tally.first_audio_ms),
-        "voice_to_voice_ms_p50": _middle(tally.voice_to_voice_ms),
-        "voice_to_voice_ms_max": max(tally.voice_to_voice_ms, default=None),
-        "close_code": ending.code,
-        "close_reason": ending.reason or None,
+        RootFact.MODEL: session.model or who.model,
+        RootFact.EVENT_COUNT: state.counts.events,
+        Meta.MODALITY: "audio" if voice else None,
+        RootFact.SESSION_ID: session.id,
+        RootFact.VOICE: session.voice,
+        RootFact.INPUT_FORMAT: session.format("input"),
+        RootFact.OUTPUT_FORMAT: session.format("output"),
+        RootFact.TURNS: len(transcript(state.items, None, _aside(state))),
+        RootFact.RESPONSES: state.counts.responses,
+        RootFact.INTERRUPTIONS: tally.interruptions,
+        RootFact.TOOL_CALLS: state.counts.tool_calls,
+        RootFact.SERVER_ERRORS: state.counts.server_errors,
+        RootFact.FIRST_AUDIO_P50: _middle(tally.first_audio_ms),
+        RootFact.VOICE_TO_VOICE_P50: _middle(tally.voice_to_voice_ms),
+        RootFact.VOICE_TO_VOICE_MAX: max(tally.voice_to_voice_ms, default=None),
+        RootFact.CLOSE_CODE: ending.code,
+        RootFact.CLOSE_REASON: ending.reason or None,
         **summary,
     }
     return {key: value for key, value in found.items() if value is not None}
@@ -156,14 +157,10 @@ def closing_attributes(
         names.PROMPT: dump(root_inputs, limit),
         names.COMPLETION: dump(root_outputs, limit),
     }
-    session_id = metadata.get("openai_session_id")
+    session_id = metadata.get(RootFact.SESSION_ID)
     if session_id:
         found[names.REALTIME_SESSION_ID] = session_id
     return found
-
-
-#: Keys that only LangSmith reads.
-_LANGSMITH_ONLY: Final = ("ls_", "OTEL_TRACE_ID")
 
 
 def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes:
@@ -171,7 +168,7 @@ def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes
     for key, value in metadata.items():
         if isinstance(value, str):
             value = clean(value)
-        only = key.startswith(_LANGSMITH_ONLY)
+        only = key.startswith(names.LANGSMITH_ONLY)
         if langsmith or only:
             found[names.LS_METADATA + key] = value
         if not only:

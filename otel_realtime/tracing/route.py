@@ -5,16 +5,37 @@ A backend's package makes it (``langsmith.route``); without one, ``Route()`` sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.delivery.model import Backend
+from otel_realtime.settings import Settings
 from otel_realtime.tracing.members import Membership, Outlet
 
 Join = Callable[..., Membership]
+
+
+class Services(Protocol):
+    """What a backend's package may ask of the process."""
+
+    def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
+        """Return the process's backend of that key; it is made once."""
+        ...
+
+    def tidy(self, settings: Settings) -> None:
+        """Hold the state directory within its bounds."""
+        ...
+
+
+class ChooseRoute(Protocol):
+    """Decides where a conversation goes that opens now."""
+
+    def __call__(self, settings: Settings, provider: object, services: Services, /) -> Route:
+        """Return its route; ``provider`` is the app's TracerProvider."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -313,7 +313,7 @@ class Trace:
         """The bare end of the root run, if a fault kept everything else from being told."""
         return Closing(
             end_ns=max(at_ns, self.clock.start_ns) + 1,
-            metadata={**self.identity.metadata, names.ATTACH_STATUS: "failed"},
+            metadata={**self.identity.metadata, names.Meta.ATTACH_STATUS: "failed"},
             error="the end of this conversation could not be described",
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from opentelemetry.trace import SpanKind
 
 from otel_realtime import attributes as names
+from otel_realtime.attributes import Fact, Meta
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import MS, shown
 from otel_realtime.core.protocol.outcome import Failure, Provider
@@ -35,8 +36,8 @@ def transcription_attributes(
         names.RESPONSE_MODEL: change.model,
         names.OUTPUT_TYPE: "text",
         names.ITEM_ID: change.item.id,
-        names.LS_METADATA + "ls_provider": LS_PROVIDERS.get(provider.name, provider.name),
-        names.LS_METADATA + "ls_model_name": change.model,
+        names.LS_METADATA + Meta.PROVIDER: LS_PROVIDERS.get(provider.name, provider.name),
+        names.LS_METADATA + Meta.MODEL_NAME: change.model,
         names.PROMPT: dump({"messages": [{**asked, "content": "[audio]"}]}, limit),
         names.COMPLETION: dump({"messages": [{**answered, "content": spoken}]}, limit),
         names.INPUT_MESSAGES: dump([{**asked, "parts": [part]}], limit),
@@ -44,9 +45,9 @@ def transcription_attributes(
         **usage_facts(usage, limit),
         **product_facts(
             {
-                "turn": change.item.turn or None,
-                "audio_offset_ms": change.started_t // MS,
-                "transcription.seconds": audio_seconds(change.event.get("usage")),
+                Fact.TURN: change.item.turn or None,
+                Fact.AUDIO_OFFSET: change.started_t // MS,
+                Fact.TRANSCRIPTION_SECONDS: audio_seconds(change.event.get("usage")),
             }
         ),
     }

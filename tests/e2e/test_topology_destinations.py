@@ -32,7 +32,7 @@ def one_call(app: VoiceProcess) -> tuple[Traced, dict[str, Any]]:
 
 def attach_status(run: dict[str, Any]) -> object:
     """What the root run says of the recording."""
-    return run["root"]["metadata"][names.ATTACH_STATUS]
+    return run["root"]["metadata"][names.Meta.ATTACH_STATUS]
 
 
 def test_direct(places: Places, start_app: StartApp) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from otel_realtime.core.protocol.events import clean
+
 _NO_TABLE: Final[Mapping[str, Any]] = {}
 
 
@@ -23,3 +25,11 @@ def milliseconds(value: object) -> int | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
         return int(value)
     return None
+
+
+def text_of(value: object) -> str | None:
+    """Return a value of the app's as text that encodes; None if it cannot be put into words."""
+    try:
+        return clean(str(value))
+    except Exception:  # noqa: BLE001 - an app's own ``__str__``
+        return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from otel_realtime.core.protocol.events import clean
+from otel_realtime.core.protocol.json_values import text_of
 from otel_realtime.core.protocol.latency import SoundFacts, sound_facts
 from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.core.protocol.responses import AudioFacts
@@ -106,8 +106,8 @@ RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
 
 
 def clean_tags(tags: Iterable[object]) -> list[str]:
-    """The app's tags as text that encodes, each once."""
-    return list(dict.fromkeys(clean(str(tag)) for tag in tags))
+    """The app's tags as text that encodes, each once; what is none is left out."""
+    return list(dict.fromkeys(text for text in map(text_of, tags) if text is not None))
 
 
 def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -115,9 +115,9 @@ def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     kept: dict[str, Any] = {}
     refused: list[str] = []
     for key, value in metadata.items():
-        name = clean(str(key))
+        name = text_of(key)
         if name in RESERVED or not name:
-            refused.append(name)
+            refused.append("?" if name is None else name)
         elif value is not None:
             kept[name] = scrub(value) if isinstance(value, str) else value
     return kept, refused
