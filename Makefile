@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test soak test-collector collector-binaries lint format bench clean
+.PHONY: demo test coverage soak test-collector collector-binaries lint format bench clean
 
 # pip 25.1 is the first that reads dependency groups.
 $(VENV)/ready: pyproject.toml
@@ -22,6 +22,10 @@ demo: $(VENV)/ready
 test: $(VENV)/ready-dev
 	$(RUN) -m pytest $(ARGS)
 
+# The whole suite once more, with the branches of each module that it reaches.
+coverage: $(VENV)/ready-dev
+	$(RUN) -m pytest --cov --cov-report=term $(ARGS)
+
 soak: $(VENV)/ready-dev
 	$(RUN) -m pytest -m soak $(ARGS)
 
@@ -35,6 +39,8 @@ lint: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy tests/typing/api.py
+	$(VENV)/bin/pyright --pythonpath $(RUN)
 
 bench: $(VENV)/ready-dev
 	$(RUN) -m tests.benchmarks $(ARGS)

@@ -134,6 +134,43 @@ def walled(function: Callable[P, R]) -> Callable[P, R | None]:
     return call
 
 
+class Steps:
+    """Lets each step of something that must be finished fail by itself::
+
+    steps = Steps("closing")
+    with steps:
+        ...
+    with steps:
+        ...
+    steps.report()
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._failed: list[Exception] = []
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
+    ) -> bool:
+        if isinstance(error, Exception):
+            self._failed.append(error)
+            return True
+        return False
+
+    def report(self) -> None:
+        """Report what failed.
+
+        Raises:
+            Exception: the first fault, when ``RAISE`` is set (tests).
+        """
+        failed, self._failed = self._failed, []
+        for error in failed:
+            fault(self._where, error)
+
+
 def faults() -> dict[str, int]:
     """Return the faults since the process started, by kind; any fault is a defect of ours."""
     return dict(REGISTER.faults)

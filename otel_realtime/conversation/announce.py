@@ -12,10 +12,12 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics
-from otel_realtime.conversation.engine import Engine, current
+from otel_realtime.conversation.engine import Engine
+from otel_realtime.conversation.frames import current
+from otel_realtime.conversation.null import NullConversation
 from otel_realtime.conversation.opening import open_conversation, open_untraced
 from otel_realtime.conversation.options import Options, current_options, options_of
-from otel_realtime.conversation.public import Conversation, NullConversation
+from otel_realtime.conversation.public import Conversation
 from otel_realtime.conversation.services import PROCESS, SOCKETS
 
 if TYPE_CHECKING:

@@ -65,20 +65,27 @@ def open_conversation(
     )
     trace.info["langsmith_run_id"] = run_id(trace.span_id)
     engine = Engine(trace, process)
-    if not trace.sampled:
-        return engine
-    engine.begin(
-        process.writer.open(
-            _header(trace).to_wire(),
-            folder=new_folder(settings.state_dir) if trace.journaled else None,
-            on_tick=engine.tick,
-            audio=trace.recorded,
-        )
-    )
-    process.opened(engine, settings)
-    if post:
-        trace.post()
+    if trace.sampled:
+        try:
+            _begin(engine, process)
+        except BaseException:  # what was begun must not stay behind
+            trace.ensure_ended(trace.clock.start_ns)
+            process.finished(trace.membership)
+            raise
+        if post:
+            trace.post()
     return engine
+
+
+def _begin(engine: Engine, process: Process) -> None:
+    """Let a sampled conversation take frames."""
+    trace, settings = engine.trace, engine.trace.settings
+    folder = new_folder(settings.state_dir) if trace.journaled else None
+    recorder = process.writer.open(
+        _header(trace).to_wire(), folder=folder, on_tick=engine.tick, audio=trace.recorded
+    )
+    engine.begin(recorder)
+    process.opened(engine, settings)
 
 
 def open_untraced(options: Options, process: Process) -> Engine:

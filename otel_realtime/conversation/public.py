@@ -8,15 +8,14 @@ own methods reaches the app.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import context as otel_context
-from opentelemetry.trace import INVALID_SPAN, Span
+from opentelemetry.trace import Span
 
-from otel_realtime.conversation.engine import current
+from otel_realtime.conversation.frames import current
 from otel_realtime.conversation.services import SOCKETS
 from otel_realtime.core.audio.formats import MULAW, PCM
 from otel_realtime.core.protocol import events as wire
@@ -26,9 +25,13 @@ from otel_realtime.langsmith.ids import run_id
 from otel_realtime.tracing.activation import child_context
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from typing_extensions import Buffer
 
     from otel_realtime.conversation.engine import Engine
+
+    #: Arrays declare the buffer protocol to type checkers from Python 3.12 on only.
+    Audio = Buffer | npt.NDArray[Any]
 
 #: No item plays longer than this, in ms.
 LONGEST_MS: Final = 1e9
@@ -95,10 +98,10 @@ class Conversation:
         engine = self._engine
         if not engine.closed:
             at_ns = _wall_time(at_ns)
-            engine.start_by_hand(at_ns)
-        engine.before_receive()
+            engine.frames.start_by_hand(at_ns)
+        engine.frames.before_receive()
         if not engine.closed:
-            engine.receive(_frame(message), engine.clock.moment(at_ns))
+            engine.frames.receive(_frame(message), engine.clock.moment(at_ns))
 
     @walled
     def sent(self, message: object, *, at_ns: int | None = None) -> None:
@@ -106,15 +109,14 @@ class Conversation:
         engine = self._engine
         if not engine.closed:
             at_ns = _wall_time(at_ns)
-            engine.start_by_hand(at_ns)
-            engine.send(_frame(message), engine.clock.moment(at_ns))
+            engine.frames.start_by_hand(at_ns)
+            engine.frames.send(_frame(message), engine.clock.moment(at_ns))
 
     # -- what is heard and said ------------------------------------------------------------------------
 
-    @walled
     def record_agent_audio(
         self,
-        pcm: Buffer,
+        pcm: Audio,
         *,
         item_id: str | None = None,
         rate: int | None = None,
@@ -133,11 +135,10 @@ class Conversation:
             rate: samples per second; None: the session's own output rate.
             at_ns: when, as in ``received``; None: now.
         """
-        _record(self._engine, "agent", pcm, rate, PCM, item_id, at_ns)
+        self._record("agent", pcm, rate, PCM, item_id, at_ns)
 
-    @walled
     def record_user_audio(
-        self, pcm: Buffer, *, rate: int | None = None, at_ns: int | None = None
+        self, pcm: Audio, *, rate: int | None = None, at_ns: int | None = None
     ) -> None:
         """Report what the microphone has just heard: call it where the buffer comes from the device.
 
@@ -149,7 +150,7 @@ class Conversation:
             rate: samples per second; None: the session's own input rate.
             at_ns: when, as in ``received``; None: now.
         """
-        _record(self._engine, "user", pcm, rate, PCM, None, at_ns)
+        self._record("user", pcm, rate, PCM, None, at_ns)
 
     @walled
     def played(
@@ -170,6 +171,24 @@ class Conversation:
         if recorder is not None and 0 < position <= LONGEST_MS:  # neither NaN nor nonsense
             t = _tap_t(self._engine, at_ns)
             recorder.played(t, str(item_id), int(content_index), position)
+
+    @walled
+    def _record(
+        self,
+        side: str,
+        audio: Audio,
+        rate: int | None,
+        encoding: str,
+        item_id: str | None,
+        at_ns: int | None,
+    ) -> None:
+        recorder = self._engine.recorder
+        if recorder is not None:
+            from otel_realtime.recording.track import TapAudio  # brings numpy
+
+            raw = bytes(memoryview(cast("Buffer", audio)))
+            given = TapAudio(raw, rate, encoding, item_id)
+            recorder.tap(_tap_t(self._engine, at_ns), side, given)
 
     # -- tools ---------------------------------------------------------------------------------------
 
@@ -251,87 +270,6 @@ class Conversation:
         self._engine.close(error)
 
 
-class NullConversation(Conversation):
-    """Where nothing can be opened: the same face, and nothing behind it."""
-
-    def __init__(self) -> None:
-        self._thread_id = str(uuid.uuid4())
-
-    @property
-    def thread_id(self) -> str:
-        """A new UUID."""
-        return self._thread_id
-
-    @property
-    def trace_id(self) -> str:
-        """OpenTelemetry's invalid trace id."""
-        return "0" * 32
-
-    @property
-    def langsmith_run_id(self) -> str:
-        """The nil UUID."""
-        return run_id(0)
-
-    @property
-    def langsmith_url(self) -> str | None:
-        """None."""
-        return None
-
-    def received(self, message: object, *, at_ns: int | None = None) -> None:
-        """Do nothing."""
-
-    def sent(self, message: object, *, at_ns: int | None = None) -> None:
-        """Do nothing."""
-
-    def record_agent_audio(
-        self,
-        pcm: Buffer,
-        *,
-        item_id: str | None = None,
-        rate: int | None = None,
-        at_ns: int | None = None,
-    ) -> None:
-        """Do nothing."""
-
-    def record_user_audio(
-        self, pcm: Buffer, *, rate: int | None = None, at_ns: int | None = None
-    ) -> None:
-        """Do nothing."""
-
-    def played(
-        self, item_id: str, content_index: int, audio_ms: float, *, at_ns: int | None = None
-    ) -> None:
-        """Do nothing."""
-
-    @contextmanager
-    def tool(
-        self,
-        call_id: str | None = None,
-        *,
-        name: str | None = None,
-        arguments: str | None = None,
-    ) -> Iterator[Span]:
-        """Run the block under no span."""
-        yield INVALID_SPAN
-
-    @contextmanager
-    def pause_recording(self) -> Iterator[None]:
-        """Run the block."""
-        yield
-
-    def set_metadata(self, **metadata: Any) -> None:
-        """Do nothing."""
-
-    def add_tags(self, *tags: str) -> None:
-        """Do nothing."""
-
-    def attach(self, connection: object) -> None:
-        """Do nothing."""
-
-    def close(self, error: BaseException | None = None) -> None:
-        """Do nothing."""
-
-
 class _ToolBlock:
     """One ``call.tool()`` block; each half is walled off by itself."""
 
@@ -365,30 +303,12 @@ class _ToolBlock:
             call, entered = self._entered
             engine.leave_tool(call, entered, error)
         if engine.closed:  # in the block: the detach brought back what the close put away
-            engine.before_receive()
+            engine.frames.before_receive()
 
 
-def record_user_mulaw(call: Conversation, audio: Buffer, *, at_ns: int | None = None) -> None:
+def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = None) -> None:
     """``record_user_audio`` for telephony: G.711 mu-law at 8 kHz, kept as it is."""
-    if not isinstance(call, NullConversation):
-        walled(_record)(call._engine, "user", audio, 8_000, MULAW, None, at_ns)
-
-
-def _record(
-    engine: Engine,
-    side: str,
-    audio: Buffer,
-    rate: int | None,
-    encoding: str,
-    item_id: str | None,
-    at_ns: int | None,
-) -> None:
-    recorder = engine.recorder
-    if recorder is not None:
-        from otel_realtime.recording.track import TapAudio  # brings numpy
-
-        given = TapAudio(bytes(memoryview(audio)), rate, encoding, item_id)
-        recorder.tap(_tap_t(engine, at_ns), side, given)
+    call._record("user", audio, 8_000, MULAW, None, at_ns)
 
 
 def _text(value: object) -> str | None:

@@ -59,7 +59,7 @@ class SocketSink:
     def before_receive(self) -> None:
         """The app asks for the next frame."""
         if self.engine is not None:
-            self.engine.before_receive()
+            self.engine.frames.before_receive()
 
     def received(self, frame: wire.Frame) -> None:
         """A frame is about to be handed to the app."""
@@ -68,13 +68,13 @@ class SocketSink:
             engine = self._decide(frame)
             if engine is None:
                 return
-        engine.frame_received(frame)
+        engine.frames.frame_received(frame)
 
     def sent(self, frame: wire.Frame) -> None:
         """The app hands a frame to the socket."""
         engine = self.engine
         if engine is not None:
-            engine.frame_sent(frame)
+            engine.frames.frame_sent(frame)
             return
         with self._lock:
             age_s = (time.monotonic_ns() - self.handshake.mono_ns) / 1e9
@@ -95,7 +95,8 @@ class SocketSink:
         engine = self.engine
         if engine is None:
             return self.before_receive, self.received, self.sent
-        return engine.before_receive, engine.frame_received, engine.frame_sent
+        frames = engine.frames
+        return frames.before_receive, frames.frame_received, frames.frame_sent
 
     def released(self) -> bool:
         """True once this socket is known to be none of ours, or is not sampled."""
@@ -148,7 +149,7 @@ class SocketSink:
         """What was sent before belongs to the conversation, at the times it was sent."""
         for frame, at_ns, mono_ns in self._held:
             t = max(mono_ns - self.handshake.mono_ns, 0)
-            engine.send(frame, Moment(t, at_ns))
+            engine.frames.send(frame, Moment(t, at_ns))
         self._held.clear()
 
 

@@ -6,6 +6,7 @@ no exception, whatever the disk does.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
@@ -177,6 +178,17 @@ class Recorder:
         self._wake()
         return self._worker.wait_until(lambda: self._done or reached.is_set(), timeout_s)
 
+    def catch_up(self, budget_s: float) -> None:
+        """Let the facts of what is queued be known, as far as that takes no time of the app's.
+
+        On a plain thread that is a short wait for the writer. On an event loop nothing may wait
+        (BlockBuster, which ``langgraph dev`` runs under, raises then), so it is worked off here.
+        """
+        if _on_event_loop():
+            self.drain(budget_s / 2)
+        else:
+            self.settle(budget_s)
+
     def drain(self, budget_s: float) -> None:
         """Work off what is queued on this thread, without waiting for anything or anybody.
 
@@ -312,3 +324,11 @@ class Recorder:
             last = _Hole(self._track, t)
             self._append(last)
         last.add(sent, size)
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -42,7 +42,7 @@ APPEND = json.dumps({"type": "input_audio_buffer.append", "audio": CHUNK})
 def speak(call: otel_realtime.Conversation, chunks: int) -> None:
     """The user's microphone sends tenths of a second of sound."""
     for _ in range(chunks):
-        call._engine.frame_sent(APPEND)
+        call._engine.frames.frame_sent(APPEND)
 
 
 def settle() -> None:
@@ -224,7 +224,9 @@ def test_a_frame_of_50_mb(traces: Traces) -> None:
                 },
             }
         )
-        call._engine.frame_received(f'{{"type":"response.output_audio.delta","delta":"{text}"}}')
+        call._engine.frames.frame_received(
+            f'{{"type":"response.output_audio.delta","delta":"{text}"}}'
+        )
         call.received({"type": "unheard.of", "many": {str(n): n for n in range(100_000)}})
     for span in traces.spans:
         assert max(len(v) for v in facts(span).values() if isinstance(v, str)) <= 32_768
@@ -242,8 +244,8 @@ def test_ten_thousand_events(traces: Traces) -> None:
         call.received(HELLO)
         began = time.process_time()
         for frame in frames:
-            call._engine.before_receive()
-            call._engine.frame_received(frame)
+            call._engine.frames.before_receive()
+            call._engine.frames.frame_received(frame)
         first = time.process_time() - began
         call.received({"type": "error", "error": {"type": "late", "message": "still told"}})
         for event in HALF_A_TURN[1:3]:

@@ -214,7 +214,7 @@ def test_sigterm_in_the_middle_of_a_step(tmp_path: Path, server: FaultServer) ->
         )
         connection = talk()
         (conversation,) = PROCESS.live
-        with conversation._lock:
+        with conversation.frames.lock:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.1)
         time.sleep(30)
@@ -239,7 +239,7 @@ def test_fork(tmp_path: Path, server: FaultServer, how: str) -> None:
             (engine,) = PROCESS.live
             conversation = otel_realtime.Conversation.of(engine)
             with conversation.tool(name="forks"):
-                with engine._lock:  # as a thread might hold it just now
+                with engine.frames.lock:  # as a thread might hold it just now
                     child = os.fork()
                 if child == 0:
                     assert not PROCESS.live and not len(members.TABLE)

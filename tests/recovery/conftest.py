@@ -34,7 +34,7 @@ def snapshot(tmp_path: Path) -> Callable[[otel_realtime.Conversation], Path]:
     """Copies a conversation's folder, as a dead process would have left it."""
 
     def take(call: otel_realtime.Conversation) -> Path:
-        recorder = call._engine._recorder
+        recorder = call._engine.frames.recorder
         assert recorder is not None
         assert recorder.settle(5)
         assert recorder.folder is not None

@@ -43,6 +43,9 @@ def isolated(folder: Path) -> Iterator[pytest.MonkeyPatch]:
             left = dict(otel_context.get_current())
             otel_context.attach(Context())
             assert {} == left, "something is still current in the test's own task"
+            assert {} == diagnostics.faults(), (
+                "a defect of ours; a test that provokes one clears it"
+            )
 
 
 def leave_no_trace() -> None:

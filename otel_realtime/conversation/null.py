@@ -1,0 +1,82 @@
+"""Where nothing can be opened: the face of a conversation with nothing behind it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from otel_realtime.conversation.public import Conversation
+from otel_realtime.langsmith.ids import run_id
+
+
+class NullConversation(Conversation):
+    """A conversation of which nothing is traced, recorded or delivered."""
+
+    def __init__(self) -> None:
+        self._thread_id = str(uuid.uuid4())
+
+    @property
+    def thread_id(self) -> str:
+        """A new UUID."""
+        return self._thread_id
+
+    @property
+    def trace_id(self) -> str:
+        """OpenTelemetry's invalid trace id."""
+        return "0" * 32
+
+    @property
+    def langsmith_run_id(self) -> str:
+        """The nil UUID."""
+        return run_id(0)
+
+    @property
+    def langsmith_url(self) -> str | None:
+        """None."""
+        return None
+
+    def received(self, message: object, *, at_ns: int | None = None) -> None:
+        """Do nothing."""
+
+    def sent(self, message: object, *, at_ns: int | None = None) -> None:
+        """Do nothing."""
+
+    def _record(self, *given: object) -> None:
+        """Do nothing."""
+
+    def played(
+        self, item_id: str, content_index: int, audio_ms: float, *, at_ns: int | None = None
+    ) -> None:
+        """Do nothing."""
+
+    @contextmanager
+    def tool(
+        self,
+        call_id: str | None = None,
+        *,
+        name: str | None = None,
+        arguments: str | None = None,
+    ) -> Iterator[Span]:
+        """Run the block under no span."""
+        yield INVALID_SPAN
+
+    @contextmanager
+    def pause_recording(self) -> Iterator[None]:
+        """Run the block."""
+        yield
+
+    def set_metadata(self, **metadata: Any) -> None:
+        """Do nothing."""
+
+    def add_tags(self, *tags: str) -> None:
+        """Do nothing."""
+
+    def attach(self, connection: object) -> None:
+        """Do nothing."""
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Do nothing."""
