@@ -59,7 +59,10 @@ def spans(*, heard_ms: int = CUT_MS) -> list[ReadableSpan]:
     names += ["chat gpt-realtime", "transcribe whisper-1"]
     for at, name in enumerate(names, start=2):
         tracer.start_span(name, inside, start_time=at).end(at + 1)
-    cut = {attributes.INTERRUPTED: True, attributes.HEARD: heard_ms}
+    cut = {
+        attributes.OURS + attributes.Fact.INTERRUPTED: True,
+        attributes.OURS + attributes.Fact.HEARD: heard_ms,
+    }
     tracer.start_span("chat gpt-realtime", inside, attributes=cut).end()
     tracer.start_span("execute_tool lookup_weather", inside).end()
     root.end()
