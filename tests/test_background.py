@@ -230,9 +230,14 @@ def test_stop_leaves_no_thread(worker: Worker) -> None:
 
 def test_stop_is_bounded(worker: Worker) -> None:
     """A job that does not end is not waited for, and that is said."""
-    go_on = threading.Event()
-    worker.submit(lambda: bool(go_on.wait(5)) and None)
-    wait_for(lambda: len(threads()) == 1, "a thread")
+    running, go_on = threading.Event(), threading.Event()
+
+    def job() -> None:
+        running.set()
+        go_on.wait(5)
+
+    worker.submit(job)
+    assert running.wait(5)
     started = time.monotonic()
     assert not worker.stop(0.05)
     assert time.monotonic() - started < 2
