@@ -200,6 +200,8 @@ class Settings:
 
     Raises:
         ConfigError: a value given by the program is out of its range.
+
+    Added in 0.1.0.
     """
 
     langsmith: LangSmithMode = _env("LANGSMITH", "auto")  # noqa: RUF009

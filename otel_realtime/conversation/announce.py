@@ -43,6 +43,8 @@ class conversation:
         settings: instead of ``instrument()``'s or the environment's; fields that hold for the
             process are refused with one warning.
         tracer_provider: instead of ``instrument()``'s or the global one.
+
+    Added in 0.1.0.
     """
 
     def __init__(

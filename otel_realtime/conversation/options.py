@@ -102,6 +102,8 @@ def using(
         tags: go on the root.
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
+
+    Added in 0.1.0.
     """
     options = options_of(
         thread_id=thread_id,

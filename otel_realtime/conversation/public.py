@@ -38,7 +38,10 @@ LONGEST_MS: Final = 1e9
 
 
 def current_conversation() -> Conversation | None:
-    """Return the conversation of this task: announced here, or received from here; else None."""
+    """Return the conversation of this task: announced here, or received from here; else None.
+
+    Added in 0.1.0.
+    """
     reference = current.get()
     engine = reference() if reference is not None else None
     return Conversation.of(engine) if engine is not None and not engine.closed else None
@@ -49,6 +52,8 @@ class Conversation:
 
     Made by ``otel_realtime.conversation(...)``, or by itself on an instrumented connection
     (``otel_realtime.current_conversation()``).
+
+    Added in 0.1.0.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -25,6 +25,8 @@ def configure() -> TracerProvider:
 
     LangSmith by ``LANGSMITH_*``, any other destination by ``OTEL_EXPORTER_OTLP_*``, both, or
     neither. A provider that is set already is left as it is. Returns the global provider.
+
+    Added in 0.1.0.
     """
     from opentelemetry.sdk.trace import TracerProvider as Sdk
 

@@ -29,6 +29,8 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     Entry point ``openai_realtime`` of group ``opentelemetry_instrumentor``. It sets no global
     provider, and it does not need ``openai``: apps on bare websockets count too.
+
+    Added in 0.1.0.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -89,6 +91,8 @@ def instrument(
             opens, so one that is set later is found.
         meter_provider: the same for metrics.
         settings: None: from the environment.
+
+    Added in 0.1.0.
     """
     OpenAIRealtimeInstrumentor().instrument(
         tracer_provider=tracer_provider, meter_provider=meter_provider, settings=settings
@@ -96,7 +100,10 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Take every tap off; open conversations end."""
+    """Take every tap off; open conversations end.
+
+    Added in 0.1.0.
+    """
     OpenAIRealtimeInstrumentor().uninstrument()
 
 
@@ -105,17 +112,25 @@ def flush(timeout_s: float = 30.0) -> bool:
 
     True only if the root runs, recordings and spans of our own LangSmith leg got there. Spans on
     the app's exporters are theirs: ``tracer_provider.force_flush()``.
+
+    Added in 0.1.0.
     """
     return PROCESS.flush(timeout_s)
 
 
 async def aflush(timeout_s: float = 30.0) -> bool:
-    """``flush`` without blocking the event loop."""
+    """``flush`` without blocking the event loop.
+
+    Added in 0.1.0.
+    """
     import asyncio
 
     return await asyncio.get_running_loop().run_in_executor(None, flush, timeout_s)
 
 
 def shutdown(timeout_s: float = 30.0) -> bool:
-    """End open conversations, deliver them, and stop; same answer as ``flush``."""
+    """End open conversations, deliver them, and stop; same answer as ``flush``.
+
+    Added in 0.1.0.
+    """
     return PROCESS.shutdown(timeout_s)
