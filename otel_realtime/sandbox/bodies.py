@@ -44,6 +44,7 @@ async def read_chunks(request: Request, limit: int | None) -> AsyncIterator[byte
             data = decompressor.decompress(chunk) if decompressor is not None else chunk
         except zlib.error as error:
             raise RequestError(400, f"invalid gzip: {error}") from error
+        # Counted after decompression, so that a small gzip body cannot expand without bound.
         received += len(data)
         if limit is not None and received > limit:
             raise RequestError(413, f"the body is larger than {limit} bytes")

@@ -88,6 +88,7 @@ def conversation(db: sqlite3.Connection, run_id: str, *, payloads: bool) -> Json
     row = db.execute(_ROOTS + " AND id = ?", (run_id,)).fetchone()
     if row is None:
         return None
+    # One query for the whole trace, which may have thousands of runs.
     attachments_by_run = attachments(db, run_id)
     rows = db.execute(
         "SELECT * FROM runs WHERE held = 0 AND (trace_id = ? OR id = ?) ORDER BY start_ns, id",
