@@ -129,7 +129,9 @@ def test_every_example_is_run_here_and_linked_from_the_readme() -> None:
 def test_openai_sdk(sandbox: Sandbox, tmp_path: Path) -> None:
     """A spoken question, a tool call and a spoken answer are one trace with a recording."""
     question = write_wav(tmp_path / "question.wav", tone(600, 330))
-    with serving(talking.scenario(WEATHER, SUNNY, heard=("Weather in Paris?",))) as server:
+    with serving(
+        talking.scenario(WEATHER, SUNNY, user_transcripts=("Weather in Paris?",))
+    ) as server:
         env = variables(server, sandbox, tmp_path)
         said = run(
             "openai_sdk.py", question, tmp_path / "answer.wav", env=env, folder=tmp_path
@@ -254,7 +256,9 @@ async def phone_call(url: str) -> Phone:
 def test_twilio(sandbox: Sandbox, tmp_path: Path) -> None:
     """Twilio's marks come back, and say how much of the interrupted answer was heard."""
     (port,) = free_ports(1)
-    scenario = talking.scenario(GREETING, LONG, SHORT, heard=("What do you have?", "One rye."))
+    scenario = talking.scenario(
+        GREETING, LONG, SHORT, user_transcripts=("What do you have?", "One rye.")
+    )
     with serving(scenario) as server:
         env = variables(server, sandbox, tmp_path, PORT=str(port))
         with app("twilio_fastapi.py", env, port, tmp_path) as log:
