@@ -141,8 +141,8 @@ async def through_ours(frames: list[bytes]) -> Cost:
     socket = Socket(frames)
     sink = tap(socket)
     cost = await play(lambda: socket.recv(decode=False), kinds(frames))
-    if sink.conversation is not None:
-        sink.conversation.close()
+    if sink.engine is not None:
+        sink.engine.close()
     return cost
 
 
