@@ -182,7 +182,7 @@ class Process:
             looks, self._looks = not self._looks, True
         if looks:
             self._chores.resume()
-            self._chores.submit(self._end_deserted, after_s=_LOOK_S)
+            self._chores.submit(self._end_abandoned, after_s=_LOOK_S)
         if recover:
             self._chores.submit(partial(self._recover, settings), after_s=_RECOVERY_DELAY_S)
         if first:
@@ -200,13 +200,13 @@ class Process:
         """Nothing of the conversation is left to do."""
         TABLE.forget(membership)
 
-    def _end_deserted(self) -> Again | None:
+    def _end_abandoned(self) -> Again | None:
         """End conversations whose event loop was closed under them."""
         with self._lock:
             if not self.live:
                 self._looks = False
                 return None
-        tap.end_deserted()
+        tap.end_abandoned()
         return Again(_LOOK_S)
 
     def _recover(self, settings: Settings) -> None:
