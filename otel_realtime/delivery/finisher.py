@@ -117,9 +117,11 @@ class Finisher:
     def _finish(self, job: Finish) -> None:
         job.recorder.settle(DRAIN_S)
         diagnostics.lose(diagnostics.AUDIO, job.recorder.summary().holes)
-        rendered = _render(job)
+        rendered, failed = _render(job)
+        if failed:
+            self._failed.set()
         keeps = rendered is not None and _wants_copy(job.settings)
-        folder = _FolderUse(job.recorder, 1 + keeps)
+        folder = _FolderUse(job.recorder, 1 + keeps, failed=failed)
         if rendered is not None and keeps:
             self._keeping.resume()
             self._keeping.submit(
@@ -185,11 +187,11 @@ def _give_up(job: Finish) -> None:
 class _FolderUse:
     """Deletes a conversation's folder when all steps have ended well; else notes those that have."""
 
-    def __init__(self, recorder: Recorder, steps: int) -> None:
+    def __init__(self, recorder: Recorder, steps: int, *, failed: bool) -> None:
         self._recorder = recorder
         self._lock = threading.Lock()
         self._left = steps
-        self._failed = False
+        self._failed = failed
         self._done: list[str] = []
 
     def step_ended(self, step: str, ok: bool) -> None:
@@ -213,17 +215,23 @@ def _wants_copy(settings: Settings) -> bool:
     return bool(settings.recordings_dir) or settings.on_recording is not None
 
 
-def _render(job: Finish) -> Rendered | None:
+def _render(job: Finish) -> tuple[Rendered | None, bool]:
+    """The recording, if there is one to be made, and whether that failed."""
     from otel_realtime.recording.render import render  # brings numpy
 
     folder, summary = job.recorder.folder, job.recorder.summary()
     if folder is None or not job.recorded or not summary.has_audio:
-        return None  # what was written before an error is still there
+        return None, False  # what was written before an error is still there
     try:
-        return render(folder, folder / "conversation.wav")
+        return render(folder, folder / "conversation.wav"), False
     except (OSError, RecordingError) as error:
-        logger.warning("cannot render the recording of conversation %s: %s", job.name, error)
-        return None
+        logger.warning(
+            "cannot render the recording of conversation %s: %s; it stays in %s",
+            job.name,
+            error,
+            folder,
+        )
+        return None, True
 
 
 def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Recording:
