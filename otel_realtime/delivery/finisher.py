@@ -98,8 +98,8 @@ class Finisher:
         """Wait until every closed conversation was rendered, kept and handed over.
 
         Returns:
-            False if that took longer, a recording could not be kept, or a step failed, since the
-            last call.
+            False if that took longer, a recording could not be rendered or kept, or a step failed,
+            ``on_recording`` included, since the last call.
         """
         deadline = time.monotonic() + timeout_s
         done = self._finishing.flush(timeout_s)
@@ -137,14 +137,20 @@ class Finisher:
         if job.settings.recordings_dir:
             info["kept_as"] = where = _kept(rendered.path, job.settings.recordings_dir, job.name)
             kept = where is not None
+        told = True
         if job.settings.on_recording is not None:
             try:
                 job.settings.on_recording(rendered.path, info)
             except BaseException:
-                logger.exception("Settings.on_recording failed for conversation %s", job.name)
-        if not kept:
+                told = False
+                logger.exception(
+                    "Settings.on_recording failed for conversation %s; the recording stays in %s",
+                    job.name,
+                    rendered.path.parent,
+                )
+        if not (kept and told):
             self._failed.set()
-        folder.step_ended(KEPT, kept)
+        folder.step_ended(KEPT, kept, stays=not told)
 
     def _hand_over(self, job: Finish, rendered: Rendered | None, folder: _FolderUse) -> None:
         """Deliver the root run's end, the recording with it."""
@@ -194,11 +200,11 @@ class _FolderUse:
         self._failed = failed
         self._done: list[str] = []
 
-    def step_ended(self, step: str, ok: bool) -> None:
-        """A step has ended, on any thread."""
+    def step_ended(self, step: str, ok: bool, *, stays: bool = False) -> None:
+        """A step has ended, on any thread; ``stays``: nobody repeats it, but its folder is wanted."""
         with self._lock:
             self._left -= 1
-            self._failed |= not ok
+            self._failed |= stays or not ok
             if ok:
                 self._done.append(step)
             if self._left:
