@@ -135,7 +135,7 @@ def test_an_untraced_conversation_is_closed_from_the_start(own: Process, traces:
         engine.trace.trace_id,
         engine.closed,
     )
-    engine.frame_received('{"type": "session.created"}')
+    engine.frames.frame_received('{"type": "session.created"}')
     engine.close()
     assert ([], set()) == (traces.spans, own.live)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_realtime import diagnostics
 from otel_realtime.conversation.options import Options, current_options, options_of, using
 from otel_realtime.settings import Settings
+from tests.support.provoked import provoked
 
 FIELDS = ("thread_id", "settings", "record_audio", "capture_content", "tracer_provider")
-
-
-@pytest.fixture
-def _in_production(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Faults are counted, not raised."""
-    monkeypatch.setattr(diagnostics, "RAISE", False)
-    yield
-    diagnostics.REGISTER.clear()
 
 
 def test_what_an_inner_block_says_wins() -> None:
@@ -129,20 +121,22 @@ class _Broken:
     keys = __len__ = __iter__
 
 
-@pytest.mark.usefixtures("_in_production")
 @pytest.mark.parametrize(
-    ("metadata", "tags", "expected"),
+    ("metadata", "tags", "expected", "faults"),
     [
-        (_Broken(), ["x"], Options(thread_id="t", tags=("x",))),
-        ({"a": 1}, _Broken(), Options(thread_id="t", metadata={"a": 1})),
-        (_Broken(), _Broken(), Options(thread_id="t")),
+        (_Broken(), ["x"], Options(thread_id="t", tags=("x",)), ["metadata"]),
+        ({"a": 1}, _Broken(), Options(thread_id="t", metadata={"a": 1}), ["tags"]),
+        (_Broken(), _Broken(), Options(thread_id="t"), ["metadata", "tags"]),
     ],
     ids=["metadata", "tags", "both"],
 )
-def test_what_cannot_be_read_costs_nothing_else(metadata: Any, tags: Any, expected: Any) -> None:
+def test_what_cannot_be_read_costs_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, metadata: Any, tags: Any, expected: Options, faults: list[str]
+) -> None:
     """It is left out and reported."""
+    monkeypatch.setattr(diagnostics, "RAISE", False)
     assert expected == options_of(metadata=metadata, tags=tags, thread_id="t")
-    assert diagnostics.faults()
+    provoked(*(f"{what}: RuntimeError" for what in faults))
 
 
 def test_the_process_settings_hold_where_nothing_is_said() -> None:

@@ -22,6 +22,7 @@ from otel_realtime.process.process import Process
 from otel_realtime.tap import Close
 from tests.support.calls import append_frame, delta_frame, tone
 from tests.support.own_process import own_process, shaken
+from tests.support.provoked import provoked
 from tests.support.traces import Traces, facts, outline
 
 CREATED = json.dumps({"type": "session.created", "session": {"id": "sess_1"}})
@@ -138,7 +139,7 @@ def test_what_cannot_be_opened_is_tried_once(own: Process, monkeypatch: pytest.M
     for _ in range(3):
         sink.received(CREATED)
     assert (1, True, None) == (sampler.asked, sink.released(), sink.engine)
-    diagnostics.REGISTER.clear()
+    provoked("opening: RuntimeError")
 
 
 # -- what was sent before --------------------------------------------------------------------------
@@ -230,7 +231,8 @@ def test_the_calls_go_straight_to_the_conversation(own: Process) -> None:
     sink.received(CREATED)
     engine = sink.engine
     assert engine is not None
-    assert (engine.before_receive, engine.frame_received, engine.frame_sent) == sink.calls()
+    frames = engine.frames
+    assert (frames.before_receive, frames.frame_received, frames.frame_sent) == sink.calls()
     assert not sink.released()
     engine.close()
     assert sink.released()

@@ -21,6 +21,7 @@ from otel_realtime.state.owner import new_folder
 from otel_realtime.state.progress import PROGRESS
 from tests.support.calls import append_frame, tone
 from tests.support.folder_backend import FolderBackend
+from tests.support.provoked import provoked
 
 MS = 1_000_000
 WHOLE = Closing(end_ns=2, outputs={"whole": True}, metadata={Meta.ATTACH_STATUS: "pending"})
@@ -259,14 +260,27 @@ def test_any_fault_of_rendering(
         patch.setattr("otel_realtime.recording.render.render", fails)
         assert not finish(finisher, call)
     assert ([BARE], ["failed"]) == (root.ends, call.done)
+    provoked(f"otel-realtime-finisher: {type(error).__name__}")
     assert {JOURNAL, "user.raw"} <= {path.name for path in call.folder.iterdir()}
     assert finish(finisher, closed(writer, tmp_path, after))
     assert [WHOLE] == after.ends
 
 
-@pytest.mark.parametrize("error", [None, ValueError("no"), SystemExit(3)])
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (None, None),
+        (ValueError("no"), "describing the end of a conversation"),
+        (SystemExit(3), "otel-realtime-finisher"),
+    ],
+    ids=["failed before", "fails", "ends the process"],
+)
 def test_an_end_that_cannot_be_described(
-    finisher: Finisher, writer: Writer, tmp_path: Path, error: BaseException | None
+    finisher: Finisher,
+    writer: Writer,
+    tmp_path: Path,
+    error: BaseException | None,
+    where: str | None,
 ) -> None:
     """The root gets a bare one; ``flush`` says so."""
 
@@ -280,6 +294,7 @@ def test_an_end_that_cannot_be_described(
     assert not finish(finisher, call)
     assert [BARE] == root.ends
     assert 1 == len(call.done)
+    provoked(*([] if where is None else [f"{where}: {type(error).__name__}"]))
 
 
 def test_a_delivery_that_fails_costs_no_other(
@@ -293,6 +308,8 @@ def test_a_delivery_that_fails_costs_no_other(
 
     call, after = closed(writer, tmp_path, Broken(tmp_path / "b")), Root(tmp_path / "after")
     assert not finish(finisher, call)
+    who = "otel-realtime-finisher"
+    provoked(f"{who}: RuntimeError", f"{who}: on_fault: RuntimeError")
     assert call.folder.exists()
     assert finish(finisher, closed(writer, tmp_path, after))
     assert [WHOLE] == after.ends
@@ -310,5 +327,6 @@ def test_a_fault_after_the_delivery_changes_nothing_of_it(
     call = closed(writer, tmp_path, root)
     call.job.tidy = fails
     assert not finish(finisher, call)
+    provoked("otel-realtime-finisher: RuntimeError")
     assert ([WHOLE], ["attached"]) == (root.ends, call.done)
     assert not call.folder.exists()

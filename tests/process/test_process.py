@@ -25,6 +25,7 @@ from otel_realtime.tracing.members import MembershipProcessor
 from tests.support.calls import append_frame, tone
 from tests.support.folder_backend import FolderBackend, FolderRoot, routes_to
 from tests.support.own_process import own_process
+from tests.support.provoked import provoked
 from tests.support.traces import Traces
 from tests.support.waiting import wait_for
 
@@ -51,7 +52,7 @@ class Provider(TracerProvider):
 def opened(own: Process, **options: Any) -> Engine:
     """A conversation with a little sound."""
     engine = open_conversation(Options(**options), own, handshake=None, caller=Context())
-    engine.frame_sent(append_frame(tone(200).tobytes()))
+    engine.frames.frame_sent(append_frame(tone(200).tobytes()))
     return engine
 
 
@@ -229,19 +230,18 @@ class Broken(FolderBackend):
         raise RuntimeError("no end")
 
 
-def test_a_finishing_job_that_failed_is_told_once(
-    own: Process, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_finishing_job_that_failed_is_told_once(own: Process, tmp_path: Path) -> None:
     """``flush`` says False; the folder stays for a recovery, and the next call is about the rest."""
     own.backend(tmp_path / "backend", lambda: Broken(tmp_path / "backend"))
     engine = opened(own)
     folder = engine.folder
     engine.close()
     assert not own.flush(10)
+    who = "otel-realtime-finisher"
+    provoked(f"{who}: RuntimeError", f"{who}: on_fault: RuntimeError")
     assert folder is not None
     assert folder.exists()
     assert own.flush(10)
-    assert "otel-realtime-finisher" in caplog.text
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
