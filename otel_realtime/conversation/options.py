@@ -67,9 +67,12 @@ def options_of(
     options = Options(**given)
     try:
         options = replace(options, metadata=dict(metadata or {}))
+    except Exception as error:  # noqa: BLE001 - a mapping of the app's
+        diagnostics.fault("metadata", error)
+    try:
         options = replace(options, tags=(tags,) if isinstance(tags, str) else tuple(tags))
-    except Exception as error:  # noqa: BLE001 - a mapping or an iterator of the app's
-        diagnostics.fault("metadata and tags", error)
+    except Exception as error:  # noqa: BLE001 - an iterator of the app's
+        diagnostics.fault("tags", error)
     return options
 
 
@@ -116,4 +119,7 @@ def using(
     try:
         yield
     finally:
-        _using.reset(token)
+        try:
+            _using.reset(token)
+        except ValueError:  # the block is left in another context than it was entered in
+            pass

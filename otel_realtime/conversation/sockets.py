@@ -73,14 +73,10 @@ class SocketSink:
     def sent(self, frame: wire.Frame) -> None:
         """The app hands a frame to the socket."""
         engine = self.engine
+        if engine is None:
+            engine = self._hold(frame)
         if engine is not None:
             engine.frames.frame_sent(frame)
-            return
-        with self._lock:
-            age_s = (time.monotonic_ns() - self.handshake.mono_ns) / 1e9
-            if age_s <= HELD_S and self._held_bytes + len(frame) <= HELD_BYTES:
-                self._held.append((frame, time.time_ns(), time.monotonic_ns()))
-                self._held_bytes += len(frame)
 
     def closed(self, close: Close) -> None:
         """The connection ended for good. One that never spoke leaves a root if it is the SDK's."""
@@ -126,6 +122,18 @@ class SocketSink:
     def _release(self) -> None:
         self._released = True
         self._held.clear()
+
+    def _hold(self, frame: wire.Frame) -> Engine | None:
+        """Keep a frame for the conversation to come; returns the one that was opened meanwhile."""
+        with self._lock:
+            if self.engine is not None:
+                return self.engine
+            age_s = (time.monotonic_ns() - self.handshake.mono_ns) / 1e9
+            fits = age_s <= HELD_S and self._held_bytes + len(frame) <= HELD_BYTES
+            if fits and not self._released:
+                self._held.append((frame, time.time_ns(), time.monotonic_ns()))
+                self._held_bytes += len(frame)
+        return None
 
     def begin(self, options: Options | None = None) -> Engine:
         """Open the conversation, and give it what was sent before."""

@@ -98,8 +98,8 @@ class Finisher:
         """Wait until every closed conversation was rendered, kept and handed over.
 
         Returns:
-            False if that took longer, a recording could not be kept, or a step failed, since the
-            last call.
+            False if that took longer, a recording could not be rendered or kept, or a step failed,
+            ``on_recording`` included, since the last call.
         """
         deadline = time.monotonic() + timeout_s
         done = self._finishing.flush(timeout_s)
@@ -117,9 +117,11 @@ class Finisher:
     def _finish(self, job: Finish) -> None:
         job.recorder.settle(DRAIN_S)
         diagnostics.lose(diagnostics.AUDIO, job.recorder.summary().holes)
-        rendered = _render(job)
+        rendered, failed = _render(job)
+        if failed:
+            self._failed.set()
         keeps = rendered is not None and _wants_copy(job.settings)
-        folder = _FolderUse(job.recorder, 1 + keeps)
+        folder = _FolderUse(job.recorder, 1 + keeps, failed=failed)
         if rendered is not None and keeps:
             self._keeping.resume()
             self._keeping.submit(
@@ -135,14 +137,20 @@ class Finisher:
         if job.settings.recordings_dir:
             info["kept_as"] = where = _kept(rendered.path, job.settings.recordings_dir, job.name)
             kept = where is not None
+        told = True
         if job.settings.on_recording is not None:
             try:
                 job.settings.on_recording(rendered.path, info)
             except BaseException:
-                logger.exception("Settings.on_recording failed for conversation %s", job.name)
-        if not kept:
+                told = False
+                logger.exception(
+                    "Settings.on_recording failed for conversation %s; the recording stays in %s",
+                    job.name,
+                    rendered.path.parent,
+                )
+        if not (kept and told):
             self._failed.set()
-        folder.step_ended(KEPT, kept)
+        folder.step_ended(KEPT, kept, stays=not told)
 
     def _hand_over(self, job: Finish, rendered: Rendered | None, folder: _FolderUse) -> None:
         """Deliver the root run's end, the recording with it."""
@@ -185,18 +193,18 @@ def _give_up(job: Finish) -> None:
 class _FolderUse:
     """Deletes a conversation's folder when all steps have ended well; else notes those that have."""
 
-    def __init__(self, recorder: Recorder, steps: int) -> None:
+    def __init__(self, recorder: Recorder, steps: int, *, failed: bool) -> None:
         self._recorder = recorder
         self._lock = threading.Lock()
         self._left = steps
-        self._failed = False
+        self._failed = failed
         self._done: list[str] = []
 
-    def step_ended(self, step: str, ok: bool) -> None:
-        """A step has ended, on any thread."""
+    def step_ended(self, step: str, ok: bool, *, stays: bool = False) -> None:
+        """A step has ended, on any thread; ``stays``: nobody repeats it, but its folder is wanted."""
         with self._lock:
             self._left -= 1
-            self._failed |= not ok
+            self._failed |= stays or not ok
             if ok:
                 self._done.append(step)
             if self._left:
@@ -213,17 +221,23 @@ def _wants_copy(settings: Settings) -> bool:
     return bool(settings.recordings_dir) or settings.on_recording is not None
 
 
-def _render(job: Finish) -> Rendered | None:
+def _render(job: Finish) -> tuple[Rendered | None, bool]:
+    """The recording, if there is one to be made, and whether that failed."""
     from otel_realtime.recording.render import render  # brings numpy
 
     folder, summary = job.recorder.folder, job.recorder.summary()
     if folder is None or not job.recorded or not summary.has_audio:
-        return None  # what was written before an error is still there
+        return None, False  # what was written before an error is still there
     try:
-        return render(folder, folder / "conversation.wav")
+        return render(folder, folder / "conversation.wav"), False
     except (OSError, RecordingError) as error:
-        logger.warning("cannot render the recording of conversation %s: %s", job.name, error)
-        return None
+        logger.warning(
+            "cannot render the recording of conversation %s: %s; it stays in %s",
+            job.name,
+            error,
+            folder,
+        )
+        return None, True
 
 
 def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Recording:

@@ -14,7 +14,7 @@ _OTLP: Final = "OTEL_EXPORTER_OTLP_"
 
 def trace_exporter() -> SpanExporter | None:
     """The exporter to the destination that the environment names besides LangSmith, if any."""
-    if not endpoint("TRACES"):
+    if not is_wanted("TRACES"):
         return None
     exporter: SpanExporter = exporter_of("TRACES")
     return exporter

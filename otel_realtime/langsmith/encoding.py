@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, Status
 
 from otel_realtime.attributes import (
     COMPLETION,
@@ -62,10 +62,20 @@ class Batch:
 
 def estimated_bytes(span: ReadableSpan) -> int:
     """Return roughly what a span holds in memory; cheap enough for the app's task."""
-    attributes = span.attributes
-    if not attributes:
-        return _SPAN_BYTES
-    return _SPAN_BYTES + sum(len(v) for v in attributes.values() if isinstance(v, str))
+    size = _SPAN_BYTES + _text_bytes(span.attributes)
+    for event in span.events:
+        size += _text_bytes(event.attributes)
+    return size
+
+
+def _text_bytes(attributes: Mapping[str, Any] | None) -> int:
+    size = 0
+    for value in attributes.values() if attributes else ():
+        if isinstance(value, str):
+            size += len(value)
+        elif isinstance(value, tuple | list):
+            size += sum(len(item) for item in value if isinstance(item, str))
+    return size
 
 
 def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
@@ -84,7 +94,7 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         resource=span.resource,
         attributes=attributes,
         events=[_clean_event(event) for event in span.events],
-        links=span.links,
+        links=[_clean_link(link) for link in span.links],
         kind=span.kind,
         status=_clean_status(span.status),
         start_time=int(span.start_time or 0),
@@ -125,6 +135,10 @@ def _clean_value(value: Any) -> Any:
 
 def _clean_event(event: Event) -> Event:
     return Event(clean_text(event.name), _clean_attributes(event.attributes), event.timestamp)
+
+
+def _clean_link(link: Link) -> Link:
+    return Link(link.context, _clean_attributes(link.attributes)) if link.attributes else link
 
 
 def _clean_status(status: Status) -> Status:
@@ -200,6 +214,8 @@ def span_ids(body: bytes) -> set[int]:
     """
     from google.protobuf.message import DecodeError
 
+    if not body:  # nothing at all would be an empty request
+        raise ValueError("no spans: it is empty")
     try:
         request = _unpacked(body)
     except (DecodeError, OSError, EOFError, zlib.error) as error:

@@ -24,6 +24,8 @@ from otel_realtime.state.spool import read
 MAX_BYTES: Final = 64_000_000
 MAX_SPANS: Final = 200_000
 _BATCH_SPANS: Final = 512
+#: Number of what another process encoded: before all others, so whoever waits, waits for it too.
+_ADOPTED: Final = -1
 
 
 class Stored:
@@ -163,8 +165,7 @@ class SpanQueue:
         """Queue a batch that another process encoded."""
         with self.lock:
             stored = Stored(batch, path, 0.0)
-            stored.first = self._taken
-            self._taken += batch.spans
+            stored.first = _ADOPTED
             self._hold(stored)
             self._requests.append(Request([stored], tried=True))
 

@@ -108,9 +108,9 @@ class Header:
             raise RecordingError("the journal's header is not an object")
         check_format(source)
         leg = _one_of(source.get("leg"), (LEG_DIRECT, LEG_COLLECTOR, LEG_NONE), LEG_NONE)
-        span_id = _id(source, "root_span_id")
+        span_id = _id(source, "root_span_id", 64)
         found = cls(
-            trace_id=_id(source, "trace_id"),
+            trace_id=_id(source, "trace_id", 128),
             root_span_id=span_id,
             start_ns=_start_ns(source),
             who=_identity(source),
@@ -171,12 +171,12 @@ def policy_from_wire(source: object) -> ContentPolicy:
     return ContentPolicy(inputs=inputs, outputs=outputs, audio=audio)
 
 
-def _id(source: Mapping[str, Any], key: str) -> int:
+def _id(source: Mapping[str, Any], key: str, bits: int) -> int:
     try:
         found = int(source[key], 16)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordingError(f"the journal's header has no usable {key}") from error
-    if not 0 < found < 2**128:
+    if not 0 < found < 2**bits:
         raise RecordingError(f"the journal's header has no usable {key}")
     return found
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
+from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP
 from otel_realtime.core.protocol.json_text import dump
+from otel_realtime.core.protocol.json_values import text_of
 from otel_realtime.errors import RecordingError
 
 JOURNAL: Final = "journal.jsonl"
@@ -38,21 +41,38 @@ MALFORMED: Final = (
     OverflowError,
     RecursionError,
 )
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_encode = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False).encode
 
 
 def line(record: Sequence[Any]) -> bytes:
     """One record as a line of the journal; what is no JSON value is written as its text."""
-    return _encode(record).encode() + b"\n"
+    try:
+        text = _encode(record)
+    except Exception:  # noqa: BLE001 - an app's object, or a number that JSON does not hold
+        text = _encode(_mended(record))
+    return text.encode() + b"\n"
+
+
+def _mended(value: object, room: int = MAX_DEPTH) -> object:
+    """A copy that JSON can hold: what cannot be said of it is null, what is too deep is cut."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping | list | tuple) and not room:
+        return TOO_DEEP
+    if isinstance(value, Mapping):
+        return {text_of(key): _mended(item, room - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(item, room - 1) for item in value]
+    text = text_of(value)
+    return value if isinstance(value, int) and text is not None else text
 
 
 def note_line(kind: str, t: int, data: Mapping[str, Any]) -> bytes:
     """A record of the trace's own as a line; what is huge is shortened from within."""
-    try:
-        text = line([kind, t, data])
-    except (ValueError, RecursionError):
-        text = b""
-    if text and len(text) <= NOTE_BYTES:
+    text = line([kind, t, data])
+    if len(text) <= NOTE_BYTES:
         return text
     return b"[%s,%d,%s]\n" % (_encode(kind).encode(), t, dump(data, NOTE_BYTES).encode())
 

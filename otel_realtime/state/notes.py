@@ -227,7 +227,7 @@ def read_note(kind: str, data: object) -> AnyNote | None:
         return None
     try:
         return rule(_object(data))
-    except (KeyError, TypeError, OverflowError) as error:
+    except (LookupError, TypeError, OverflowError) as error:
         raise ValueError(f"a note {kind!r} makes no sense: {error!r}") from error
 
 

@@ -19,11 +19,6 @@ from tests.support.calls import DATA, PER_MS, Call, channels, silence, spans, to
 SHARED = pytest.mark.skipif(not DATA.exists(), reason="needs the shared sample data")
 
 
-@pytest.fixture
-def call(tmp_path: Path) -> Call:
-    return Call(tmp_path / "call")
-
-
 def test_both_sides_are_where_they_were_heard(call: Call) -> None:
     """User left, agent right, each at its exact sample, silence elsewhere, bit for bit."""
     question, answer = tone(1_000), tone(2_000, 700)
