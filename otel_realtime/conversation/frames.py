@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.timeline import EVENTS
 from otel_realtime.core.protocol import events as wire
-from otel_realtime.core.protocol.json_values import table
-from otel_realtime.core.protocol.pause import Pause
-from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.shown import admit, turn_of
-from otel_realtime.core.protocol.state import (
-    ConversationState,
+from otel_realtime.core.protocol.changes import (
     ToolAnnounced,
     ToolAnswered,
     ToolPending,
     Transcribed,
 )
+from otel_realtime.core.protocol.json_values import object_or_empty
+from otel_realtime.core.protocol.pause import Pause
+from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.shown import event_turn, prepare_event
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.failure import error_kind
@@ -169,11 +169,11 @@ class Frames:
             stored, payload = self._admit(event, text)
             changes = self.state.receive(stored, moment)
             if kind == "response.created":
-                response_id = table(event.get("response")).get("id")
+                response_id = object_or_empty(event.get("response")).get("id")
                 if isinstance(response_id, str):
                     trace.membership.responses.add(response_id)
             if not self._skip(kind):
-                active = trace.events.open(stored, payload, moment, turn_of(stored, self.state))
+                active = trace.events.open(stored, payload, moment, event_turn(stored, self.state))
             policy = trace.writer.policy
             self.notes.received(stored, moment, active, policy, self._counts.events)
             if kind == "error":
@@ -190,7 +190,7 @@ class Frames:
 
     def _admit(self, event: wire.Event, text: str) -> tuple[wire.Event, str]:
         """The event as it may be stored, and its span's payload as JSON text."""
-        stored, payload, failure = admit(
+        stored, payload, failure = prepare_event(
             event,
             text,
             state=self.state,
@@ -232,7 +232,7 @@ class Frames:
             return
         if kind in _SENT_RULES:
             policy = self._trace.writer.policy
-            stored, _ = policy.admit(event)
+            stored, _ = policy.apply(event)
             with self.lock:
                 if self.closed:
                     return

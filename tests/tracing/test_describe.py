@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from otel_realtime.core.protocol.changes import Transcribed
 from otel_realtime.core.protocol.events import parse
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.outcome import Failure, Provider
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import Response
-from otel_realtime.core.protocol.state import ConversationState, Transcribed
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.tracing.event import event_attributes
 from otel_realtime.tracing.facts import place
 from otel_realtime.tracing.failure import event_failure
@@ -184,7 +185,7 @@ def messages(found: dict[str, Any], name: str) -> Any:
 )
 def test_a_provider_is_known_by_its_host(host: str | None, name: str) -> None:
     """What speaks the protocol elsewhere counts as OpenAI's."""
-    assert Provider(name, host, 443) == Provider.of(host, 443)
+    assert Provider(name, host, 443) == Provider.from_host(host, 443)
 
 
 def test_langsmith_has_provider_names_of_its_own() -> None:
@@ -617,7 +618,7 @@ def test_nothing_of_a_hidden_call_shows_anywhere() -> None:
     state = ConversationState()
     texts = []
     for index, (is_sent, event) in enumerate(CALL):
-        stored, _ = NOTHING.admit(event)
+        stored, _ = NOTHING.apply(event)
         step = state.send if is_sent else state.receive
         for change in step(stored, at(index)):
             if isinstance(change, Transcribed):

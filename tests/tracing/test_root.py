@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_realtime.conversation.endings import ended_by_app, ended_by_close, ended_by_refusal
-from otel_realtime.core.protocol.latency import SoundFacts
+from otel_realtime.core.protocol.latency import ResponseAudio
 from otel_realtime.core.protocol.outcome import (
     Ending,
     Failure,
     Identity,
     Provider,
     Tally,
-    admit_metadata,
+    sanitize_metadata,
     tally,
 )
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
@@ -116,7 +116,7 @@ def test_product_facts_win_over_the_apps_metadata() -> None:
 def test_reserved_keys_are_refused() -> None:
     """LangSmith would take ``session_id`` for its project; None says nothing."""
     given = {"session_id": 1, "thread_id": 2, "conversation_id": 3, "": 4, "a": None, 5: "b"}
-    kept, refused = admit_metadata(given)  # type: ignore[arg-type]
+    kept, refused = sanitize_metadata(given)  # type: ignore[arg-type]
     assert {"5": "b"} == kept
     assert ["session_id", "thread_id", "conversation_id", ""] == refused
 
@@ -162,7 +162,7 @@ def test_a_number_too_long_to_be_written_is_no_fault() -> None:
 @given(st.dictionaries(st.text(st.characters(exclude_categories=())), json_values, max_size=4))
 def test_any_metadata_can_be_exported(metadata: dict[str, Any]) -> None:
     """Names and texts encode, ints fit 64 bits."""
-    kept, _ = admit_metadata(metadata)
+    kept, _ = sanitize_metadata(metadata)
     for name, value in root.opening_attributes(who(metadata=kept), "9").items():
         name.encode()
         assert isinstance(value, str | bool | int | float)
@@ -369,8 +369,8 @@ def test_a_recorded_sideband() -> None:
 def test_settled_responses_add_up() -> None:
     """Silent ones add nothing."""
     tally = Tally()
-    spoken = SoundFacts(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
-    for facts in (SoundFacts(), spoken, SoundFacts(first_audio_ms=100)):
+    spoken = ResponseAudio(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
+    for facts in (ResponseAudio(), spoken, ResponseAudio(first_audio_ms=100)):
         tally.add(facts)
     assert Tally(interruptions=1, first_audio_ms=[300, 100], voice_to_voice_ms=[900]) == tally
 
