@@ -130,7 +130,7 @@ class Frames:
         """The first frame by hand says when the conversation starts, and makes it visible."""
         if at_ns is not None and self.recorder is not None:
             self.recorder.clock = self._clock.t
-        if at_ns is not None and not self._clock.given:
+        if at_ns is not None and not self._clock.uses_app_times:
             fresh = not (self.state.counts.events or self._trace.writer.begun)
             self._trace.start_at(at_ns, fresh=fresh)
             self.notes.started(self._clock.start_ns)

@@ -234,7 +234,7 @@ class Trace:
         was traced or posted below it.
         """
         if not fresh or self.delivery is not None:
-            self.clock.given = True
+            self.clock.uses_app_times = True
             return
         self.clock.rebase(start_ns)
         self.membership.start_at(start_ns)
