@@ -43,7 +43,8 @@ class Transcribed:
     Attributes:
         item: The user's item.
         model: The transcription model.
-        started_t: When the audio was committed, in ns since the start of the conversation.
+        started_t: When the audio was committed, in ns since the start of the conversation; if that
+            was not seen, when the transcription ended.
         started_ns: The same in epoch ns.
         event: The event that reported it.
         failed: Whether the transcription failed.

@@ -20,6 +20,7 @@ from otel_realtime.core.protocol.json_values import object_or_empty, text_or_non
 _PART_TEXT: Final = ("transcript", "text", "image_url")
 
 
+# Compared by identity: ``list.index`` and ``list.remove`` would compare twenty fields otherwise.
 @dataclass(slots=True, eq=False)
 class Item:
     """One conversation item.
@@ -93,7 +94,7 @@ class Item:
             value = source.get(key)
             if isinstance(value, str) and value:
                 setattr(self, key, value)
-        error = source.get("error")
+        error = source.get("error")  # an object, whose fields depend on its type (MCP)
         if error:
             self.error = str(object_or_empty(error).get("message") or error)
         content = source.get("content")
@@ -151,6 +152,7 @@ class Items:
             item = Item(item_id, at_t=t)
             self._insert(item, previous_id)
             self._by_id[item_id] = item
+        # ``speech_started`` and ``committed`` concern the user; the item itself comes later.
         if role and not item.role:
             item.role = role
             self.assign_turn(item)
@@ -169,6 +171,7 @@ class Items:
         self._order.insert(self._order.index(previous) + 1, item)
 
     def _insert(self, item: Item, previous_id: object) -> None:
+        # Nearly every item follows the last one; only then there is no search through the list.
         previous = self.get(previous_id)
         if previous is None or self._order[-1] is previous:
             self._order.append(item)

@@ -28,7 +28,7 @@ from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import AudioFacts, Response
 
 if TYPE_CHECKING:
-    from otel_realtime.core.audio.timeline import ItemAudio
+    from otel_realtime.core.audio.parts import ItemAudio
     from otel_realtime.core.protocol.state import ConversationState
 
 #: ``heard_source`` by strength of evidence, weakest first.

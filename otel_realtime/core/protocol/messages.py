@@ -97,6 +97,7 @@ def chat_messages(items: Iterable[Item], policy: ContentPolicy) -> list[ChatMess
 
 
 def _append_call(messages: list[ChatMessage], item: Item, policy: ContentPolicy) -> None:
+    # The chat shape has no message for a bare call: it belongs to an assistant message.
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": "", "tool_calls": []})
     calls = messages[-1].setdefault("tool_calls", [])
@@ -120,6 +121,7 @@ def convention_messages(items: Iterable[Item], policy: ContentPolicy) -> list[Co
         role, part = _part(item, policy)
         if not role:
             continue
+        # What the model said and called is one message; each tool's response is its own.
         if messages and role == "assistant" == messages[-1]["role"]:
             messages[-1]["parts"].append(part)
         else:
@@ -159,6 +161,7 @@ def request_messages(response: Response) -> list[ChatMessage]:
             item = Item(f"input_{index}")
             item.merge(element)
             items.append(item)
+    # The policy was applied to the event, and the caller decides whether inputs are shown at all.
     return chat_messages(items, ContentPolicy())
 
 
@@ -235,6 +238,7 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
         placement = _placement(item, audio)
         if item.id in audible_only and not placement.audible:
             continue
+        # Numbered anew: ``Item.turn`` counts in order of arrival, before items were moved.
         if not turns or turns[-1].role != item.role:
             turns.append(Turn(len(turns) + 1, item.role))
         turn = turns[-1]
@@ -278,7 +282,7 @@ def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
     if end_t is None:
         end_t = item.stopped_t if item.stopped_t is not None else item.at_t
     if start_t is None:
-        start_t = min(item.at_t, end_t)
+        start_t = min(item.at_t, end_t)  # without a VAD the item is first seen at its commit
     return start_t // NS_PER_MS, max(start_t, end_t) // NS_PER_MS
 
 

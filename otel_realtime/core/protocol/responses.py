@@ -21,7 +21,7 @@ from otel_realtime.core.protocol.items import Item, Items
 from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 
 if TYPE_CHECKING:
-    from otel_realtime.core.audio.timeline import ItemAudio
+    from otel_realtime.core.audio.parts import ItemAudio
 
 #: A client's ``conversation.item.truncate`` may arrive this long after the modelled play-out end.
 LATE_TRUNCATE_NS: Final = 1_000_000_000
@@ -153,7 +153,7 @@ class Response:
         """Update the response from a ``response`` object on the wire."""
         self.status = text_or_none(source.get("status")) or self.status
         self.details = object_or_empty(source.get("status_details")) or self.details
-        # Only an explicit null means out of band; beta servers do not send the key at all.
+        # Only an explicit null means out of band; a missing key says nothing.
         if "conversation_id" in source:
             self.out_of_band = source["conversation_id"] is None
         for key in ("output_modalities", "modalities", "max_output_tokens", "temperature", "model"):

@@ -50,6 +50,7 @@ class SessionFacts:
 
     def merge(self, session: JsonMapping) -> None:
         """Update the configuration from a ``session`` object of the server."""
+        # Top-level keys are replaced as a whole: the server sends complete objects, not differences.
         self.config.update(session)
         self.id = text_or_none(session.get("id")) or self.id
 

@@ -247,7 +247,7 @@ class ConversationState:
             self._announce(item, moment, changes)
 
     def _announce(self, item: Item, moment: Moment, changes: list[Change]) -> None:
-        # An incomplete call was cut off by an interruption: the client will not run it.
+        # An incomplete call was cut off (an interruption, a token limit): nobody will run it.
         if item.call_id is None or item.status == "incomplete":
             return
         call = self.calls.get(item.call_id)
@@ -314,7 +314,7 @@ class ConversationState:
         if isinstance(text, str):
             item.parts[index] = text
         if index in item.transcribed:
-            return  # xAI sends corrected transcripts; the model call has been counted already
+            return  # xAI sends several per part; the model call has been counted already
         item.transcribed.add(index)
         start = self._commit_moments.get(item.id, moment)
         changes.append(

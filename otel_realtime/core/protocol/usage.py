@@ -67,8 +67,8 @@ def read_usage(usage: object) -> Usage | None:
     """Read the ``usage`` of a response, or the token usage of a transcription.
 
     Returns:
-        The counts, or None if there are none: no usage at all (a response that was cancelled
-        before any output has null), or usage billed by duration.
+        The counts, or None if there are none: null (a response that was cancelled before any
+        output), or usage that is billed by duration.
     """
     if not isinstance(usage, dict) or usage.get("type") == "duration":
         return None
