@@ -15,7 +15,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import diagnostics
-from otel_realtime.core.audio.timeline import EVENTS
+from otel_realtime.core.audio.evidence import AUDIO_EVENTS
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.changes import (
     ToolAnnounced,
@@ -157,7 +157,7 @@ class Frames:
             return
         current.set(self._owner)
         self._handle(event, text, moment)
-        if self.recorder is not None and kind in EVENTS:
+        if self.recorder is not None and kind in AUDIO_EVENTS:
             self.recorder.event(moment.t, False, event)
 
     def _handle(self, event: wire.Event, text: str, moment: Moment) -> None:
@@ -243,5 +243,5 @@ class Frames:
                     self._apply(change, moment, None)
             if self._activation.attached:
                 self._activation.step_out(self._trace.writer.event)
-        if self.recorder is not None and kind in EVENTS:
+        if self.recorder is not None and kind in AUDIO_EVENTS:
             self.recorder.event(moment.t, True, event)

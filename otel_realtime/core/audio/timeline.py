@@ -30,14 +30,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from otel_realtime.core.audio.agent_side import Playback
-from otel_realtime.core.audio.evidence import EVENTS
 from otel_realtime.core.audio.formats import NS, parse_format
 from otel_realtime.core.audio.parts import BY_SERVER, ESTIMATED, ItemAudio
 from otel_realtime.core.audio.player import Player
 from otel_realtime.core.audio.segments import Segment, in_order, within, without
 from otel_realtime.core.audio.user_side import UserPlacement
 
-__all__ = ["EVENTS", "ItemAudio", "Timeline"]
+__all__ = ["ItemAudio", "Timeline"]
 
 HANG_UP_NS: Final = 2 * NS
 """A microphone that sent within this time before the close belongs to a live caller."""
