@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from otel_realtime.core.audio.timeline import ItemAudio
+from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.protocol.changes import Change
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
