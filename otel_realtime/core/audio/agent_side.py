@@ -1,6 +1,6 @@
 """What was heard of the agent, by the best evidence: a tap's, else the player model's.
 
-Theory of operation. Three sources can say what was heard, and this module decides between them:
+Theory of operation. There are three sources of evidence, and this module decides between them:
 
 - :mod:`otel_realtime.core.audio.player` models the client's player from what is on the wire. It
   always has an answer.
@@ -14,8 +14,8 @@ The rules, in order:
    the audio that the app gave.
 3. A tap that runs more than one second ahead of the clock reports what is queued, not what is
    played. It is rejected for the rest of the call, and the model rules.
-4. A tap that says nothing for two seconds while audio is due has ended there. The model stands in,
-   and ``heard_source`` says ``estimated``, until the tap resumes.
+4. A tap that is silent for two seconds while audio is due has ended there. The model stands in, and
+   ``heard_source`` is ``estimated``, until the tap resumes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Playback:
     # --- queries --------------------------------------------------------------------------------
 
     def segments(self, now: int) -> list[Segment]:
-        """Return what was heard by all that is known at ``now``, in order and without overlap."""
+        """Return what was heard given what is known at ``now``, in order and without overlap."""
         segments = self.player.segments()
         # Parts are placed one by one here; where the reports leave them overlapping, they queue.
         if self.reports.trusted:

@@ -1,6 +1,6 @@
-"""Derive journal records from events: which events concern audio, and what each says.
+"""Derive journal records from the events that concern audio.
 
-In comes every event of ``AUDIO_EVENTS``, sent or received, in order; out come records, lists
+Input: every event of ``AUDIO_EVENTS``, sent or received, in order. Output: records, lists
 ``[kind, t, ...]`` of JSON values with ``t`` in ns since the start of the conversation. Their meaning
 is documented in :mod:`otel_realtime.core.audio.timeline`. Events are read defensively: what does not
 have the expected shape yields no record. The rules that need memory:
@@ -9,8 +9,8 @@ have the expected shape yields no record. The rules that need memory:
    if the server refuses it. The output format changes when the server confirms it. A response may
    have an output format of its own.
 2. A truncate or a delete is open until the server answers it or refuses it by an ``error``. An error
-   names the ``event_id`` of the client's event. If that one had none, the error's text must speak of
-   truncating or name the item.
+   names the ``event_id`` of the client's event. If that one had none, the error's text must mention
+   truncating or the item.
 3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
 4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
 
@@ -57,7 +57,7 @@ class _Update:
 
 
 def _concerns(message: str, request: _Request) -> bool:
-    """Return whether an error's text speaks of truncating or names the request's item."""
+    """Return whether an error's text mentions truncating or the request's item."""
     # ``item_1`` must not be found in ``item_12``.
     item = rf"(?<!\w){re.escape(request.item_id)}(?!\w)"
     return bool(_ABOUT_TRUNCATING.search(message) or re.search(item, message))
@@ -203,7 +203,7 @@ class Evidence:
         event_id = _text(error.get("event_id"))
         if event_id is not None:
             return self._refuse_update(t, event_id) + self._refuse(t, event_id)
-        # The client gave its event no id, so the error must be attributed by what it says.
+        # The client gave its event no id, so the error is attributed by its content.
         if (_text(error.get("param")) or "").partition(".")[0] == "session":
             return self._refuse_update(t, None)
         message = _text(error.get("message")) or ""

@@ -167,7 +167,7 @@ class HeardPart:
         heard_ns: How much of it was heard, in ns.
         source: ``heard_source``: the evidence.
         from_t: When it was first heard, in ns since the start; None if never.
-        until_t: When it ended, or will end as far as can be told.
+        until_t: When it ended, or will end as far as is known.
     """
 
     segments: list[Segment]

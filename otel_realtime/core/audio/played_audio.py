@@ -1,7 +1,7 @@
 """What was heard by the audio that the app gives (``record_agent_audio``): what its speaker plays.
 
-In come buffers with the time at which they were given, and the parts that have arrived by then; out
-come segments in the tap's own source, and how far the speaker got in each part. The rules:
+Input: buffers with the time at which they were given, and the parts that have arrived by then.
+Output: segments in the tap's own source, and how far the speaker got in each part. The rules:
 
 1. A buffer begins when it is given, or where the one before it ends: a difference below 20 ms is
    jitter of the audio thread.

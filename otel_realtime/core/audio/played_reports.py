@@ -7,7 +7,7 @@ its origin is no later than ``t - p``. The rules:
    pause or an underrun opens as the gap that it was.
 2. Reports may be coarse (a telephone provider's marks, one per chunk). After the last one before a
    cut, the play-out is taken to have gone on at 1x until the cut, by at most one step of the reports.
-3. A truncate says exactly how much was kept, within one step of the last report.
+3. A truncate states exactly how much was kept, within one step of the last report.
 4. Positions more than one second ahead of the clock report what is queued, not what is played: they
    are rejected for the rest of the call, and the player model is used.
 5. If nothing is reported for two seconds while audio is due, the reports have ended: the model takes
@@ -15,7 +15,7 @@ its origin is no later than ``t - p``. The rules:
 6. A part without any report was not played if an earlier one is still queued; else at most one step
    of it was.
 
-In come reports and cuts; out comes a :class:`HeardPart` for each part. Parts that arrived before the
+Input: reports and cuts. Output: a :class:`HeardPart` for each part. Parts that arrived before the
 first one that was reported are left to the model: the tap did not exist yet.
 """
 
@@ -146,7 +146,7 @@ class PlayedReports:
         self._step_ns = max(self._step_ns, reports.step_ns)
 
     def heard(self, part: Part, now: int) -> HeardPart:
-        """Return what was heard of a part by ``now``; what reports leave open, other evidence says."""
+        """Return what was heard of a part by ``now``; other evidence fills gaps in the reports."""
         if self.first_t is None or self.rejected:
             return modelled_part(part)
         reports = self._reports.get(part.key)
@@ -218,7 +218,7 @@ def _kept(part: Part, reports: PartReports, end_t: int | None, now: int) -> tupl
 def _place(
     part: Part, arrivals: Sequence[tuple[int, int, int, int]], reports: PartReports, kept: int
 ) -> list[Segment]:
-    """Place the first ``kept`` ns of a part where the reports say.
+    """Place the first ``kept`` ns of a part according to the reports.
 
     A step can begin within a chunk and span several, so both are walked in parallel.
     """

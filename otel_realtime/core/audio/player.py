@@ -373,7 +373,7 @@ class Player:
         """Play the log again from the last empty queue at or before ``entry``."""
         index = bisect_right(self._idle, entry, key=lambda idle: idle[0])
         first, placed = self._idle[index - 1] if index else (0, 0)
-        del self._idle[max(index - 1, 0) :]  # playing its entry notes it again
+        del self._idle[max(index - 1, 0) :]  # replaying its entry adds it again
         for part, segment in self._placed[placed:]:
             part.kept -= segment.size
             part.segments.remove(segment)

@@ -1,4 +1,4 @@
-"""The recording's timeline: journal records in, who was heard when out.
+"""The recording's timeline: who was heard when, derived from journal records.
 
 The same records drive it while the call goes on and when the recording is rendered, so both agree,
 and a correction (a late truncate, a refusal) costs nothing. It combines
@@ -29,7 +29,7 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
 
 Rules of its own:
 
-1. Once the app gives what the user says, that replaces the wire from then on.
+1. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
 2. Both sides are silent while the recording is paused.
 3. At the close, hearing ends for a live caller: queued agent audio is cut if the client sent audio
    in the two seconds before. Without a microphone it plays on: a script waits for the answer.

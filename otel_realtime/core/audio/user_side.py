@@ -9,7 +9,7 @@ seconds is taken:
     origin(i) = min(t(j) - A(j))   over sends j >= i with t(j) <= t(i) + 5 s
     start(i)  = origin(i) + A(i - 1), not before the end of the frame before, nor before 0
 
-In come appended frames with the time of their send; out come segments. The rules, in order:
+Input: appended frames with the time of their send. Output: segments. The rules, in order:
 
 1. Audio that would start more than five seconds before its own send is a file, not speech: it starts
    at its send and continues from there.

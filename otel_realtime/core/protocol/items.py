@@ -179,7 +179,7 @@ class Items:
             self._order.insert(self._order.index(previous) + 1, item)
 
     def assign_turn(self, item: Item) -> None:
-        """Number the turn of a message item: a new one if the role differs from the last.
+        """Assign its turn number to a message item: a new one if the role differs from the last.
 
         A system message comes from the developer and is not a turn of either speaker.
         """

@@ -79,7 +79,7 @@ def shorten(value: object, limit: int) -> str:
         limit: Maximum length in characters, at least 18 (the length of the last resort).
     """
     # The encoded length cannot be predicted, so tighter limits are tried until the text fits.
-    # Strings shrink faster than containers: which keys exist tells a reader more than long values.
+    # Strings shrink faster than containers: the keys are of more use to a reader than long values.
     characters, members = 4096, 200
     while characters >= 8:
         text = _dump_or_unreadable(_truncate(value, characters, members))

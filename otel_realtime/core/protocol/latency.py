@@ -1,6 +1,6 @@
 """Measure the audio of a response: what was generated and heard, and how long the caller waited.
 
-In come a response, the conversation's items and the recording's timeline; out comes one
+Input: a response, the conversation's items and the recording's timeline. Output: a
 :class:`ResponseAudio`. The rules:
 
 1. Generated and heard durations are sums over the response's items. The source of the sum is the

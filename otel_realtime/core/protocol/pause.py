@@ -8,8 +8,8 @@ that began in it. The rules:
 2. What is in progress when a pause begins is private: unfinished responses, and user speech that
    has not been committed.
 3. A later event that names a private id is hidden, and all ids that it names become private too.
-4. Without a VAD nothing says when the audio of the next ``input_audio_buffer.committed`` began, so
-   the first commit after a pause is hidden if its item is new.
+4. Without a VAD no event marks where the audio of an ``input_audio_buffer.committed`` began, so the
+   first commit after a pause is hidden if its item is new.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Remove from events what must not be stored: secrets and audio always, content by policy.
 
-In comes a JSON value from the wire or from the app; out comes a new JSON value; the argument is
-never changed. There are three classes of fields:
+Input: a JSON value from the wire or from the app. Output: a new JSON value; the argument is never
+changed. There are three classes of fields:
 
-- *Never recorded*: secrets, whatever any switch says, and bulk that tells a reader nothing. Audio
-  and images become their size, base64 its decoded length.
+- *Never recorded*: secrets, regardless of any switch, and bulk that is of no use to a reader. Audio
+  and images are replaced by their size, other base64 by its decoded length.
 - *Behind the switch*: everything that can hold what was said, asked, answered or instructed.
 - *Kept once*: instructions and tools, on the root and on the event that changed them (see
   ``session.SessionFacts.without_repeats``).
@@ -195,7 +195,7 @@ def _restore(answer: JsonObject, shape: JsonMapping) -> JsonObject:
 def _restore_list(given: JsonValue, shape: list[JsonValue]) -> list[JsonValue]:
     if not isinstance(given, list):
         return shape
-    # A hook that added or removed elements: which belongs to which can no longer be told.
+    # The hook added or removed elements, so they cannot be matched to the original ones.
     if len(given) != len(shape):
         return given
     return [

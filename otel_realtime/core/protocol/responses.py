@@ -184,7 +184,7 @@ class Response:
     def finish_reasons(self, items: Items) -> list[str]:
         """Return the convention's finish reasons, one for the whole response."""
         kinds = {item.kind for item in self.output_items(items)}
-        # The wire has one status for both; the convention tells tool calls and filters apart.
+        # The wire has no status for these two; the convention has a finish reason for each.
         if self.status == "completed" and "function_call" in kinds:
             return ["tool_call"]
         if self.status == "incomplete" and self.status_reason == "content_filter":

@@ -59,7 +59,7 @@ def prepare_event(
     if not untouched or needs_scrub(text):
         stored, failure = policy.apply(event)
     elif len(text) + _ENVELOPE <= limit:
-        # Most events: nothing to remove and short enough, so encoding it again can be saved.
+        # Most events: nothing to remove and short enough, so the text need not be encoded again.
         return stored, f'{{"event":{text}}}', None
     return stored, event_payload(stored, state, policy, limit), failure
 

@@ -1,7 +1,7 @@
 """The state machine of one conversation: events in, changes out.
 
 Theory of operation. It observes a conversation between a client and a server and controls neither,
-so there is no illegal transition: events may come in any order, twice, or not at all, nothing
+so there is no illegal transition: events may come in any order, twice, or not at all. Nothing
 raises, and what cannot be understood is ignored. It holds no span, no audio and no clock: the
 caller passes the time of each event (``responses.Moment``).
 

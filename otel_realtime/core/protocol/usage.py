@@ -1,7 +1,7 @@
 """Read token usage from the wire and write it in LangSmith's and the GenAI convention's terms.
 
-In comes the ``usage`` object of ``response.done`` or of a completed input transcription; out come
-totals and details by modality. The rules:
+Input: the ``usage`` object of ``response.done`` or of a completed input transcription. Output: totals
+and details by modality. The rules:
 
 1. As the server counts, ``text + audio + image`` of one direction is its total. Nothing is ever
    added to anything else.
