@@ -61,7 +61,9 @@ LAZY = frozenset(
     }
 )
 #: Modules that are tested under another name; everything else has a test file of its own name.
-TESTED_BY: dict[str, str] = {}
+TESTED_BY: dict[str, str] = {
+    "core.protocol.changes": "core/protocol/test_state.py",  # what its steps report
+}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_realtime.core.protocol.events import clean
+from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tap.interface import Close, Handshake
@@ -49,7 +49,7 @@ def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure 
 
 def _reason(text: str, policy: ContentPolicy) -> str:
     """A close frame's reason: with content hidden only if it is one word, not a sentence."""
-    stored, _ = policy.admit({"type": "close", "reason": clean(text)})
+    stored, _ = policy.apply({"type": "close", "reason": replace_surrogates(text)})
     reason = (stored if policy.payloads else policy.hidden(stored)).get("reason")
     return reason if isinstance(reason, str) else ""
 

@@ -170,7 +170,7 @@ class Engine:
         try:
             with self.frames.lock:
                 if not self.frames.closed:  # what comes at this very moment may not be taken in yet
-                    self._settle(self.frames.state.settled(now_t - 1, self.frames.recorder))
+                    self._settle(self.frames.state.take_settled(now_t - 1, self.frames.recorder))
         except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations
             diagnostics.report("settling", error)
 
@@ -244,7 +244,7 @@ class Engine:
         trace, closing = self.trace, None
         try:
             with steps:
-                self._settle(self.frames.state.remaining(), moment.at_ns)
+                self._settle(self.frames.state.take_remaining(), moment.at_ns)
             with steps:
                 trace.events.end(moment.at_ns)
             with steps:

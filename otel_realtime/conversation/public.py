@@ -317,7 +317,7 @@ def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = N
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else wire.clean(str(value))
+    return None if value is None else wire.replace_surrogates(str(value))
 
 
 def _tap_t(engine: Engine, at_ns: int | None) -> int:

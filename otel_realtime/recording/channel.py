@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_realtime.core.audio.codecs import Samples, decode
-from otel_realtime.core.audio.formats import NS
+from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.segments import LOST, Segment
 from otel_realtime.recording.resample import Resampler
 
@@ -23,13 +23,13 @@ Block = npt.NDArray[np.int16]
 Piece = tuple[int, Samples]
 """Where it begins, as a sample of the recording, and what sounds."""
 
-PAUSE_NS: Final = NS // 10
+PAUSE_NS: Final = NS_PER_S // 10
 """Silence after which a resampled stretch ends: far longer than the resampler's filter."""
 
 
 def sample_at(t: int, rate_hz: int) -> int:
     """The sample nearest to a time."""
-    return (t * rate_hz + NS // 2) // NS
+    return (t * rate_hz + NS_PER_S // 2) // NS_PER_S
 
 
 def common_rate(segments: Sequence[Segment]) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime.background import Worker
-from otel_realtime.core.audio.timeline import ItemAudio
+from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 BACKLOG_BYTES: Final = 64 << 20
@@ -120,7 +120,7 @@ class Recorder:
         self._append((t, sent, frame))
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
-        """Queue a parsed event whose type is in ``EVENTS``."""
+        """Queue a parsed event whose type is in ``AUDIO_EVENTS``."""
         if self._backlog is not _SHUT:
             self._append((t, sent, event))
 

@@ -200,7 +200,7 @@ class _Builder:
             payload_limit=header.payload_limit,
             span_limit=_ROOM,
         )
-        for response in found.state.remaining():
+        for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
 
     def _event(self, root: Span) -> Span:

@@ -16,7 +16,7 @@ from otel_realtime import attributes as names
 from otel_realtime.core.protocol.events import Event, skip_rule
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.shown import payload_of, turn_of
+from otel_realtime.core.protocol.shown import event_payload, event_turn
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.pacing import Pacer
@@ -99,14 +99,14 @@ class Replayed:
         self.state.counts.events = note.count
         payload = ""
         if note.span_id is not None:
-            payload = payload_of(event, self.state, policy, self.header.payload_limit)
+            payload = event_payload(event, self.state, policy, self.header.payload_limit)
         self.state.receive(event, moment)
         self.event = None
         if note.span_id is None:
             self.dropped += not skip_rule(self.header.skip_events)(event["type"])
             return
         self.places[note.span_id] = (None, moment.at_ns)
-        self.event = OpenEvent(note.span_id, event, payload, moment, turn_of(event, self.state))
+        self.event = OpenEvent(note.span_id, event, payload, moment, event_turn(event, self.state))
 
     def _asked(self, note: notes.Asked) -> None:
         self.event = None

@@ -8,7 +8,7 @@ from typing import Any, Final
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.messages import MS
+from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.usage import usage_attributes, usage_metadata
 
@@ -41,4 +41,4 @@ def usage_facts(usage: Any, limit: int) -> Attributes:
 
 def place(started: Moment, turn: int) -> Attributes:
     """Where in the conversation, and in its recording, something stands."""
-    return product_facts({Fact.TURN: turn or None, Fact.AUDIO_OFFSET: started.t // MS})
+    return product_facts({Fact.TURN: turn or None, Fact.AUDIO_OFFSET: started.t // NS_PER_MS})

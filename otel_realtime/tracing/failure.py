@@ -8,8 +8,8 @@ from typing import Final
 from opentelemetry.trace import Span, Status, StatusCode
 
 from otel_realtime import attributes as names
-from otel_realtime.core.protocol.events import Event, clean
-from otel_realtime.core.protocol.json_values import table, text_or_none
+from otel_realtime.core.protocol.events import Event, replace_surrogates
+from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 
@@ -19,7 +19,7 @@ MESSAGE_LIMIT: Final = 2048
 
 def error_kind(event: Event) -> str:
     """The code of the error an event reports, else its type, else the event's own."""
-    error = table(event.get("error"))
+    error = object_or_empty(event.get("error"))
     return text_or_none(error.get("code")) or text_or_none(error.get("type")) or str(event["type"])
 
 
@@ -28,11 +28,13 @@ def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
     kind = event["type"]
     if kind == "error" or kind.endswith(".failed"):
         what = error_kind(event)
-        return Failure(what, told(table(event.get("error")).get("message"), policy) or what)
+        return Failure(
+            what, told(object_or_empty(event.get("error")).get("message"), policy) or what
+        )
     if kind == "response.done":
-        response = table(event.get("response"))
+        response = object_or_empty(event.get("response"))
         if response.get("status") == "failed":
-            error = table(table(response.get("status_details")).get("error"))
+            error = object_or_empty(object_or_empty(response.get("status_details")).get("error"))
             what = text_or_none(error.get("code")) or text_or_none(error.get("type")) or "failed"
             return Failure(what, told(error.get("message"), policy) or what)
     return None
@@ -51,11 +53,13 @@ def raised(error: BaseException, policy: ContentPolicy) -> tuple[Failure, str | 
         told = {"type": kind, "message": str(error), "stacktrace": "".join(lines)}
     except Exception:  # noqa: BLE001 - an app's exception that cannot be put into words
         return Failure(kind, kind), None
-    stored, _ = policy.admit({"type": "error", "error": told})
-    shown_error = table(stored.get("error"))
+    stored, _ = policy.apply({"type": "error", "error": told})
+    shown_error = object_or_empty(stored.get("error"))
     message = text_or_none(shown_error.get("message")) or kind
     trace = text_or_none(shown_error.get("stacktrace"))
-    return Failure(kind, clean(message)[:MESSAGE_LIMIT]), None if trace is None else clean(trace)
+    return Failure(
+        kind, replace_surrogates(message)[:MESSAGE_LIMIT]
+    ), None if trace is None else replace_surrogates(trace)
 
 
 def told(value: object, policy: ContentPolicy) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
-from otel_realtime.core.protocol.events import clean
+from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import transcript
 from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
@@ -41,9 +41,9 @@ def opening_attributes(who: Identity, version: str, *, room: int | None = None) 
     if who.provider.port:
         found[names.SERVER_PORT] = who.provider.port
     if who.given_thread_id:
-        found[names.CONVERSATION_ID] = clean(who.thread_id)
+        found[names.CONVERSATION_ID] = replace_surrogates(who.thread_id)
     if who.tags:
-        found[names.LS_TAGS] = clean(",".join(who.tags))
+        found[names.LS_TAGS] = replace_surrogates(",".join(who.tags))
     return found
 
 
@@ -167,7 +167,7 @@ def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes
     found: Attributes = {}
     for key, value in metadata.items():
         if isinstance(value, str):
-            value = clean(value)
+            value = replace_surrogates(value)
         only = key.startswith(names.LANGSMITH_ONLY)
         if langsmith or only:
             found[names.LS_METADATA + key] = value
@@ -199,7 +199,7 @@ def app_attributes(metadata: Mapping[str, Any], *, room: int | None = None) -> A
 
 def _scalar(value: Any) -> str | bool | int | float:
     if isinstance(value, str):
-        return clean(value)
+        return replace_surrogates(value)
     if isinstance(value, bool):
         return value
     if isinstance(value, int):

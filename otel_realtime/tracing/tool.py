@@ -13,7 +13,7 @@ from otel_realtime import attributes as names
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import text_or_none
-from otel_realtime.core.protocol.messages import shown
+from otel_realtime.core.protocol.messages import visible_text
 from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import McpCall, Moment, ToolCall
@@ -28,7 +28,7 @@ def admitted_arguments(
 ) -> str:
     """Arguments that the app itself gives of a tool, as they may be stored."""
     item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-    stored, _ = policy.admit(item)
+    stored, _ = policy.apply(item)
     return text_or_none(stored.get("arguments")) or ""
 
 
@@ -45,7 +45,7 @@ def tool_attributes(
     if call_id:
         found[names.TOOL_CALL_ID] = found[names.CALL_ID] = call_id
     if arguments is not None:
-        text = _raw(shown(arguments, "assistant", policy), limit)
+        text = _raw(visible_text(arguments, "assistant", policy), limit)
         found[names.PROMPT] = found[names.TOOL_ARGUMENTS] = text
     return found
 
@@ -54,7 +54,7 @@ def tool_result(output: str | None, policy: ContentPolicy, limit: int) -> Attrib
     """The attributes a tool span gets with its result."""
     if output is None:
         return {}
-    text = _raw(shown(output, "tool", policy), limit)
+    text = _raw(visible_text(output, "tool", policy), limit)
     return {names.COMPLETION: text, names.TOOL_RESULT: text}
 
 

@@ -21,8 +21,8 @@ from otel_realtime.core.protocol.outcome import (
     Ending,
     Identity,
     Tally,
-    admit_metadata,
-    clean_tags,
+    sanitize_metadata,
+    sanitize_tags,
 )
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
@@ -234,7 +234,7 @@ class Trace:
         was traced or posted below it.
         """
         if not fresh or self.delivery is not None:
-            self.clock.given = True
+            self.clock.uses_app_times = True
             return
         self.clock.rebase(start_ns)
         self.membership.start_at(start_ns)
@@ -246,7 +246,7 @@ class Trace:
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Lay the app's metadata over what it gave before; reserved keys are refused."""
-        kept, refused = admit_metadata(metadata)
+        kept, refused = sanitize_metadata(metadata)
         warn_reserved(refused)
         self.identity.metadata.update(kept)
         if self.sampled:
@@ -256,7 +256,7 @@ class Trace:
     def add_tags(self, tags: Iterable[str]) -> None:
         """Add tags, each once."""
         known = self.identity.tags
-        known.extend(tag for tag in clean_tags(tags) if tag not in known)
+        known.extend(tag for tag in sanitize_tags(tags) if tag not in known)
         if self.sampled and known:
             self.root.set_attribute(names.LS_TAGS, ",".join(known))
 

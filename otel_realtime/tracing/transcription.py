@@ -6,12 +6,12 @@ from opentelemetry.trace import SpanKind
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact, Meta
+from otel_realtime.core.protocol.changes import Transcribed
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.messages import MS, shown
+from otel_realtime.core.protocol.messages import NS_PER_MS, visible_text
 from otel_realtime.core.protocol.outcome import Failure, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.state import Transcribed
 from otel_realtime.core.protocol.usage import audio_seconds, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import event_failure, fail
@@ -24,7 +24,7 @@ def transcription_attributes(
     """An input transcription as one ``transcribe`` span, with usage of its own."""
     usage = read_usage(change.event.get("usage"))
     text = change.event.get("transcript")
-    spoken = shown(text if isinstance(text, str) else "", "user", policy)
+    spoken = visible_text(text if isinstance(text, str) else "", "user", policy)
     asked, answered = {"role": "user"}, {"role": "assistant"}
     part = {"type": "text", "content": "[audio]"}
     return {
@@ -46,7 +46,7 @@ def transcription_attributes(
         **product_facts(
             {
                 Fact.TURN: change.item.turn or None,
-                Fact.AUDIO_OFFSET: change.started_t // MS,
+                Fact.AUDIO_OFFSET: change.started_t // NS_PER_MS,
                 Fact.TRANSCRIPTION_SECONDS: audio_seconds(change.event.get("usage")),
             }
         ),

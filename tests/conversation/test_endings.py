@@ -106,7 +106,6 @@ def test_a_refused_handshake(status: int | None, error: BaseException | None, ki
         host="api.openai.com",
         port=443,
         started_ns=0,
-        done_ns=1,
         mono_ns=0,
         status=status,
         error=error,

@@ -35,7 +35,6 @@ def shaken(ago_s: float = 0.0, **given: Any) -> Handshake:
         "host": "api.openai.com",
         "port": 443,
         "started_ns": time.time_ns() - ago_ns,
-        "done_ns": time.time_ns(),
         "mono_ns": time.monotonic_ns() - ago_ns,
     }
     return Handshake(**{**told, **given})

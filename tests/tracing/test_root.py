@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.core.protocol.outcome import Ending, Provider, Tally, admit_metadata
+from otel_realtime.core.protocol.outcome import Ending, Provider, Tally
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.tracing import root
 from tests.support.span_tables import ALL, META, NO_INPUTS, NO_OUTPUTS, NOTHING, OURS, who
@@ -129,7 +129,7 @@ def test_a_number_too_long_to_be_written_is_no_fault() -> None:
 @given(st.dictionaries(st.text(st.characters(exclude_categories=())), json_values, max_size=4))
 def test_any_metadata_can_be_exported(metadata: dict[str, Any]) -> None:
     """Names and texts encode, ints fit 64 bits."""
-    kept, _ = admit_metadata(metadata)
+    kept, _ = sanitize_metadata(metadata)
     for name, value in root.opening_attributes(who(metadata=kept), "9").items():
         name.encode()
         assert isinstance(value, str | bool | int | float)

@@ -266,12 +266,12 @@ EVENT: dict[str, Any] = {
 
 def test_an_event_is_admitted_as_it_is() -> None:
     """Without switch and hook only scrubbing changes anything."""
-    assert (EVENT, None) == ContentPolicy().admit(EVENT)
+    assert (EVENT, None) == ContentPolicy().apply(EVENT)
 
 
 def test_with_everything_hidden_nothing_is_admitted_but_shape() -> None:
     """Whatever is made of it later can hold no content."""
-    stored, failure = HIDE_ALL.admit(EVENT)
+    stored, failure = HIDE_ALL.apply(EVENT)
     assert HIDDEN == stored["item"]["content"][0]["text"]
     assert EVENT["item"]["id"] == stored["item"]["id"]
     assert failure is None
@@ -310,7 +310,7 @@ def test_the_hook_sees_no_secret_and_cannot_reach_the_event() -> None:
         return event
 
     event = {**EVENT, "api_key": KEY}
-    stored, failure = ContentPolicy(redact=redact).admit(event)
+    stored, failure = ContentPolicy(redact=redact).apply(event)
     assert [{**EVENT, "api_key": SECRET}] == seen
     assert "***" == stored["item"]["content"][0]["text"]
     assert "PLANTED" == event["item"]["content"][0]["text"]
@@ -337,7 +337,7 @@ def _unreadable(event: dict[str, Any]) -> dict[str, Any]:
 )
 def test_a_failing_hook_hides_the_payload(redact: Any, why: str) -> None:
     """And says why without quoting it."""
-    stored, failure = ContentPolicy(redact=redact).admit(EVENT)
+    stored, failure = ContentPolicy(redact=redact).apply(EVENT)
     assert hide(EVENT) == stored
     assert why == failure
 
@@ -354,7 +354,7 @@ DROPPING: tuple[Any, ...] = (
 @pytest.mark.parametrize("redact", DROPPING)
 def test_a_hook_that_drops_ids_does_not_break_the_trace(redact: Any) -> None:
     """What the trace stands on comes back; what was said does not."""
-    stored, failure = ContentPolicy(redact=redact).admit(EVENT)
+    stored, failure = ContentPolicy(redact=redact).apply(EVENT)
     item = stored["item"]
     assert failure is None
     assert "conversation.item.added" == stored["type"]
@@ -374,7 +374,7 @@ def test_a_hook_may_remove_a_text_and_a_part() -> None:
         "transcript": "PLANTED",
         "response": {"id": "r", "output": [{"id": "i"}], "usage": {"input_tokens": 3}},
     }
-    stored, _ = ContentPolicy(redact=redact).admit(event)
+    stored, _ = ContentPolicy(redact=redact).apply(event)
     expected = {"id": "r", "output": [], "usage": {"input_tokens": 3}}
     assert {"type": "response.done", "response": expected} == stored
 
@@ -384,6 +384,6 @@ def test_a_hook_may_remove_a_text_and_a_part() -> None:
 def test_any_answer_of_a_hook_is_stored_with_its_identity(answer: Any, value: Any) -> None:
     """Whatever a hook makes of an event, nothing raises and the ids are the event's."""
     policy = ContentPolicy(redact=lambda event: answer)
-    stored, _ = policy.admit({**EVENT, "value": value})
+    stored, _ = policy.apply({**EVENT, "value": value})
     assert "item_1" == stored["item"]["id"]
     json.dumps(stored)
