@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.json_values import text_of
+from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.errors import RecordingError
 
 JOURNAL: Final = "journal.jsonl"
@@ -62,10 +62,10 @@ def _mended(value: object, room: int = MAX_DEPTH) -> object:
     if isinstance(value, Mapping | list | tuple) and not room:
         return TOO_DEEP
     if isinstance(value, Mapping):
-        return {text_of(key): _mended(item, room - 1) for key, item in value.items()}
+        return {safe_str(key): _mended(item, room - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_mended(item, room - 1) for item in value]
-    text = text_of(value)
+    text = safe_str(value)
     return value if isinstance(value, int) and text is not None else text
 
 

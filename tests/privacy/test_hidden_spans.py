@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from otel_realtime.core.protocol.changes import Transcribed
 from otel_realtime.core.protocol.responses import Response
-from otel_realtime.core.protocol.state import ConversationState, Transcribed
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.tracing.inference import describe_inference
 from otel_realtime.tracing.tool import tool_attributes, tool_result
 from otel_realtime.tracing.transcription import transcription_attributes
@@ -18,7 +19,7 @@ def test_nothing_of_a_hidden_call_shows_anywhere() -> None:
     state = ConversationState()
     texts = []
     for index, (is_sent, event) in enumerate(CALL):
-        stored, _ = NOTHING.admit(event)
+        stored, _ = NOTHING.apply(event)
         step = state.send if is_sent else state.receive
         for change in step(stored, at(index)):
             if isinstance(change, Transcribed):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.core.protocol.outcome import Ending, Provider, Tally
+from otel_realtime.core.protocol.outcome import Ending, Provider, Tally, sanitize_metadata
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.tracing import root
 from tests.support.span_tables import ALL, META, NO_INPUTS, NO_OUTPUTS, NOTHING, OURS, who

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from otel_realtime.core.protocol.changes import Transcribed
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
-from otel_realtime.core.protocol.state import Transcribed
 from otel_realtime.tracing.transcription import transcription_attributes
 from tests.support.span_tables import (
     ALL,

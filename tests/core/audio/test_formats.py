@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from otel_realtime.core.audio.formats import NS, PCM16, AudioFormat, parse_format
+from otel_realtime.core.audio.formats import NS_PER_S, PCM16, AudioFormat, parse_format
 
 
 def test_sizes_are_whole_samples() -> None:
     """A duration holds as many bytes as samples fit."""
-    assert PCM16.size(NS // 1_000) == 48
-    assert PCM16.size(NS // 24_000) == 0  # 41666 ns, a third of a ns short of a sample
-    assert PCM16.size(NS // 24_000 + 1) == 2
-    assert PCM16.duration_ns(48_000) == NS
-    assert AudioFormat("audio/pcmu", 8_000).duration_ns(8_000) == NS
+    assert PCM16.size(NS_PER_S // 1_000) == 48
+    assert PCM16.size(NS_PER_S // 24_000) == 0  # 41666 ns, a third of a ns short of a sample
+    assert PCM16.size(NS_PER_S // 24_000 + 1) == 2
+    assert PCM16.duration_ns(48_000) == NS_PER_S
+    assert AudioFormat("audio/pcmu", 8_000).duration_ns(8_000) == NS_PER_S
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,15 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.core.audio.formats import MULAW, NS, PCM, PCM16, AudioFormat
-from otel_realtime.core.audio.segments import LOST, Odometer, Segment, in_order, within, without
+from otel_realtime.core.audio.formats import MULAW, NS_PER_S, PCM, PCM16, AudioFormat
+from otel_realtime.core.audio.segments import (
+    LOST,
+    DurationCounter,
+    Segment,
+    clip_to_intervals,
+    exclude_intervals,
+    order_without_overlap,
+)
 from tests.support.streams import bounded
 
 MS = 1_000_000
@@ -16,7 +23,7 @@ G711 = AudioFormat(MULAW, 8_000)
 ODD = AudioFormat(PCM, 22_050)
 
 formats = st.sampled_from([PCM16, G711, ODD])
-times = st.integers(0, 3 * NS)
+times = st.integers(0, 3 * NS_PER_S)
 
 
 def segment(start_ns: int, samples: int, audio_format: AudioFormat = PCM16, at: int = 0) -> Segment:
@@ -55,7 +62,10 @@ def test_what_is_within_and_what_is_without(
     given_segments: list[Segment], spans: list[tuple[int, int]]
 ) -> None:
     """Nothing of the one sounds in a span, nothing of the other outside; little is lost between."""
-    inner, outer = within(given_segments, spans), without(given_segments, spans)
+    inner, outer = (
+        clip_to_intervals(given_segments, spans),
+        exclude_intervals(given_segments, spans),
+    )
     for part in inner:
         assert any(start <= part.start_ns and part.end_ns <= end for start, end in spans)
     for part in outer:
@@ -69,7 +79,7 @@ def test_what_is_within_and_what_is_without(
 @given(st.lists(segments, max_size=6))
 def test_in_order_nothing_sounds_at_once(given_segments: list[Segment]) -> None:
     """All of it is there; what would begin too early begins later, nothing earlier."""
-    ordered = in_order(given_segments)
+    ordered = order_without_overlap(given_segments)
     assert all(one.end_ns <= other.start_ns for one, other in pairwise(ordered))
     starts = sorted(one.start_ns for one in given_segments)
     assert all(one <= other.start_ns for one, other in zip(starts, ordered, strict=True))
@@ -102,7 +112,7 @@ def test_what_was_lost_has_no_place_in_the_source() -> None:
 @given(st.lists(st.integers(0, 1_000), max_size=20))
 def test_rounding_does_not_add_up(samples: list[int]) -> None:
     """However small the pieces are, their sum is that of the whole."""
-    counter = Odometer()
+    counter = DurationCounter()
     counter.set_format(ODD)
     at = [counter.add(2 * one) for one in samples]
     assert ODD.duration_ns(2 * sum(samples)) == counter.total_ns
@@ -111,7 +121,7 @@ def test_rounding_does_not_add_up(samples: list[int]) -> None:
 
 def test_a_change_of_format_counts_on() -> None:
     """From where the audio before it ended."""
-    counter = Odometer()
+    counter = DurationCounter()
     counter.add(48_000)
     counter.set_format(G711)
-    assert (NS, 3 * NS // 2) == (counter.add(4_000), counter.total_ns)
+    assert (NS_PER_S, 3 * NS_PER_S // 2) == (counter.add(4_000), counter.total_ns)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from otel_realtime.core.protocol.latency import SoundFacts
-from otel_realtime.core.protocol.outcome import Provider, Tally, admit_metadata, tally
+from otel_realtime.core.protocol.latency import ResponseAudio
+from otel_realtime.core.protocol.outcome import Provider, Tally, sanitize_metadata, tally
 from tests.support.streams import CALL, Sounds, feed, sound
 
 
@@ -24,13 +24,13 @@ from tests.support.streams import CALL, Sounds, feed, sound
 )
 def test_a_provider_is_known_by_its_host(host: str | None, name: str) -> None:
     """What speaks the protocol elsewhere counts as OpenAI's."""
-    assert Provider(name, host, 443) == Provider.of(host, 443)
+    assert Provider(name, host, 443) == Provider.from_host(host, 443)
 
 
 def test_reserved_keys_are_refused() -> None:
     """LangSmith would take ``session_id`` for its project; None says nothing."""
     given = {"session_id": 1, "thread_id": 2, "conversation_id": 3, "": 4, "a": None, 5: "b"}
-    kept, refused = admit_metadata(given)  # type: ignore[arg-type]
+    kept, refused = sanitize_metadata(given)  # type: ignore[arg-type]
     assert {"5": "b"} == kept
     assert ["session_id", "thread_id", "conversation_id", ""] == refused
 
@@ -38,8 +38,8 @@ def test_reserved_keys_are_refused() -> None:
 def test_settled_responses_add_up() -> None:
     """Silent ones add nothing."""
     tally = Tally()
-    spoken = SoundFacts(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
-    for facts in (SoundFacts(), spoken, SoundFacts(first_audio_ms=100)):
+    spoken = ResponseAudio(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
+    for facts in (ResponseAudio(), spoken, ResponseAudio(first_audio_ms=100)):
         tally.add(facts)
     assert Tally(interruptions=1, first_audio_ms=[300, 100], voice_to_voice_ms=[900]) == tally
 

@@ -10,7 +10,7 @@ import pytest
 from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.session import UNCHANGED
-from otel_realtime.core.protocol.shown import admit, payload_of, turn_of
+from otel_realtime.core.protocol.shown import event_payload, event_turn, prepare_event
 from otel_realtime.core.protocol.state import ConversationState
 from tests.support.streams import CALL, at, feed, received
 
@@ -32,7 +32,7 @@ def admitted(
     limit: int = LIMIT,
 ) -> tuple[Any, str, str | None]:
     """An event as it may be stored and shown."""
-    return admit(
+    return prepare_event(
         event,
         json.dumps(event) if text is None else text,
         state=state or ConversationState(),
@@ -104,9 +104,9 @@ def test_what_a_session_repeats_is_left_out() -> None:
     """On the span of a later event; the first one shows it all."""
     state, event = ConversationState(), {"type": "session.updated", "session": {}}
     event["session"] = {"instructions": "Be brief.", "voice": "marin"}
-    first = json.loads(payload_of(event, state, ContentPolicy(), LIMIT))
+    first = json.loads(event_payload(event, state, ContentPolicy(), LIMIT))
     state.receive(event, at(0))
-    later = json.loads(payload_of(event, state, ContentPolicy(), LIMIT))
+    later = json.loads(event_payload(event, state, ContentPolicy(), LIMIT))
     assert event == first["event"]
     assert {"instructions": UNCHANGED, "voice": "marin"} == later["event"]["session"]
     assert "Be brief." == event["session"]["instructions"]  # type: ignore[index]
@@ -126,5 +126,5 @@ def test_what_a_session_repeats_is_left_out() -> None:
 def test_an_event_belongs_to_a_turn(event: dict[str, Any], turn: int) -> None:
     """Its item's, else the present one; before the first there is none."""
     state, _ = feed(CALL)
-    assert turn == turn_of(event, state)
-    assert 0 == turn_of(event, ConversationState())
+    assert turn == event_turn(event, state)
+    assert 0 == event_turn(event, ConversationState())
