@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypedDict
+from typing import Final, TypedDict
 
 from otel_realtime.core.protocol.items import Item, Items
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
@@ -210,14 +210,9 @@ class Turn:
         }
 
 
-class _Placement(NamedTuple):
-    """Where an item stands in the recording (ms), and what was heard of it."""
-
-    start_ms: int
-    end_ms: int
-    heard_text: str
-    interrupted: bool
-    audible: bool
+#: Start and end of an item in the recording (ms), the text that was heard of it, whether it was
+#: interrupted, and whether it was audible at all. A plain tuple, because a long call has many.
+_Placement = tuple[int, int, str, bool, bool]
 
 
 def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[str]) -> list[Turn]:
@@ -235,37 +230,35 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
         # Uncommitted: the VAD heard speech begin, but the server has not made an item of it.
         if not item.committed and item.id not in audible_only:
             continue
-        placement = _placement(item, audio)
-        if item.id in audible_only and not placement.audible:
+        start_ms, end_ms, heard, interrupted, audible = _placement(item, audio)
+        if item.id in audible_only and not audible:
             continue
         # Numbered anew: ``Item.turn`` counts in order of arrival, before items were moved.
         if not turns or turns[-1].role != item.role:
             turns.append(Turn(len(turns) + 1, item.role))
         turn = turns[-1]
-        turn.extend(placement.start_ms, placement.end_ms)
+        turn.extend(start_ms, end_ms)
         if item.text:
             turn.texts.append(item.text)
-            turn.heard.append(placement.heard_text)
-        turn.interrupted = turn.interrupted or placement.interrupted
+            turn.heard.append(heard)
+        turn.interrupted = turn.interrupted or interrupted
     return turns
 
 
 def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
     if item.role != "assistant":
-        return _Placement(*user_span(item, audio), item.text, interrupted=False, audible=True)
+        start_ms, end_ms = user_span(item, audio)
+        return start_ms, end_ms, item.text, False, True
     facts = audio.item(item.id) if audio is not None else None
     if facts is None or facts.audible_from_t is None:
         cut = facts is not None and facts.interrupted
         at_ms = item.at_t // NS_PER_MS
         # Without audio (a text answer) the text was read, unless a cut says that it was silenced.
-        return _Placement(at_ms, at_ms, "" if cut else item.text, interrupted=cut, audible=False)
-    return _Placement(
-        facts.audible_from_t // NS_PER_MS,
-        facts.audible_until_t // NS_PER_MS,
-        heard_text(item.text, facts.generated_ms, facts.heard_ms, facts.interrupted),
-        interrupted=facts.interrupted,
-        audible=facts.heard_ms > 0,
-    )
+        return at_ms, at_ms, "" if cut else item.text, cut, False
+    heard = heard_text(item.text, facts.generated_ms, facts.heard_ms, facts.interrupted)
+    start_ms = facts.audible_from_t // NS_PER_MS
+    end_ms = facts.audible_until_t // NS_PER_MS
+    return start_ms, end_ms, heard, facts.interrupted, facts.heard_ms > 0
 
 
 def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
