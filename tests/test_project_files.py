@@ -14,7 +14,7 @@ import yaml
 import otel_realtime
 from otel_realtime.core.protocol import redaction
 from otel_realtime.settings import Settings
-from otel_realtime.tap import websockets
+from otel_realtime.tap import handshakes
 from tests.benchmarks import __main__ as benchmarks
 from tests.support.processes import ROOT
 
@@ -89,7 +89,7 @@ def test_every_command_of_the_page_is_one(command: str) -> None:
 def test_security_names_what_the_code_removes() -> None:
     """The keys whose values are secrets, and what is kept of a query."""
     assert redaction._SECRET_KEYS == _between("keys")
-    assert websockets.QUERY_KEYS == _between("query")
+    assert handshakes.QUERY_KEYS == _between("query")
 
 
 def _between(mark: str) -> set[str]:

@@ -312,7 +312,7 @@ def test_a_start_that_was_told_stays(begin: Begin, backend: FolderBackend, poste
     if posted:
         trace.post()
     trace.start_at(START - 10**9, fresh=posted)
-    assert (START, True) == (trace.clock.start_ns, trace.clock.given)
+    assert (START, True) == (trace.clock.start_ns, trace.clock.uses_app_times)
 
 
 def test_a_delivered_root_is_marked(

@@ -90,12 +90,12 @@ def test_what_goes_on() -> None:
     """The next bytes of the source in the same format, or more that was lost."""
     kept, lost = segment(0, 10), Segment(0, LOST, 20, PCM16, 0)
     assert [True, False, False, False] == [
-        kept.goes_on(20, PCM16),
-        kept.goes_on(21, PCM16),
-        kept.goes_on(20, G711),
-        kept.goes_on(LOST, PCM16),
+        kept.is_continued_by(20, PCM16),
+        kept.is_continued_by(21, PCM16),
+        kept.is_continued_by(20, G711),
+        kept.is_continued_by(LOST, PCM16),
     ]
-    assert [True, False] == [lost.goes_on(LOST, PCM16), lost.goes_on(20, PCM16)]
+    assert [True, False] == [lost.is_continued_by(LOST, PCM16), lost.is_continued_by(20, PCM16)]
 
 
 def test_what_was_lost_has_no_place_in_the_source() -> None:
