@@ -7,6 +7,7 @@ out of the copies only.
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: LangSmith's own servers may take more; a self-hosted one takes 25 MB, a proxy perhaps less.
 MAX_REQUEST_BYTES: Final = 4_000_000
+#: No request is larger unpacked: a single span may be beyond ``MAX_REQUEST_BYTES``, not beyond this.
+_UNPACKED_BYTES: Final = 128_000_000
 _SPAN_BYTES: Final = 600  # ids, times and stamps
 _DUPLICATES: Final = ((INPUT_MESSAGES, PROMPT), (OUTPUT_MESSAGES, COMPLETION))
 _USAGE_PREFIXES: Final = (USAGE, LS_USAGE, "llm.token_count.", "llm.usage.")
@@ -206,8 +209,8 @@ def join(bodies: Sequence[bytes]) -> bytes:
     return _pack(b"".join(map(gzip.decompress, bodies)))
 
 
-def span_ids(body: bytes) -> set[int]:
-    """Return the ids of the spans in a body.
+def span_parents(body: bytes) -> dict[int, int]:
+    """Return the parent of each span in a body, by the span's id; 0 for none.
 
     Raises:
         ValueError: the body is none.
@@ -220,11 +223,14 @@ def span_ids(body: bytes) -> set[int]:
         request = _unpacked(body)
     except (DecodeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"no spans: {error}") from error
-    return {
-        int.from_bytes(span.span_id, "big")
+    found = {
+        int.from_bytes(span.span_id, "big"): int.from_bytes(span.parent_span_id, "big")
         for _, _, spans in _numbered(request)
         for _, span in spans
     }
+    if not found:
+        raise ValueError("no spans: it is empty")
+    return found
 
 
 def without(body: bytes, unwanted: Collection[int]) -> Batch | None:
@@ -248,8 +254,12 @@ def _request() -> ExportTraceServiceRequest:
 
 
 def _unpacked(body: bytes) -> ExportTraceServiceRequest:
+    with gzip.open(io.BytesIO(body)) as packed:
+        raw = packed.read(_UNPACKED_BYTES + 1)
+    if len(raw) > _UNPACKED_BYTES:
+        raise OSError(f"more than {_UNPACKED_BYTES} bytes when unpacked")
     request = _request()
-    request.ParseFromString(gzip.decompress(body))
+    request.ParseFromString(raw)
     return request
 
 

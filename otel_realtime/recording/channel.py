@@ -18,6 +18,7 @@ from otel_realtime.core.audio.codecs import Samples, decode
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.segments import LOST, Segment
 from otel_realtime.recording.resample import Resampler
+from otel_realtime.state.files import descriptor_of
 
 Block = npt.NDArray[np.int16]
 Piece = tuple[int, Samples]
@@ -53,8 +54,7 @@ class Channel:
     def __enter__(self) -> Channel:
         for tap in {segment.tap for segment in self._segments}:
             try:
-                source = self._sources[tap]
-                self._descriptors[tap] = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                self._descriptors[tap] = descriptor_of(self._sources[tap])
             except FileNotFoundError:
                 self._segments = [one for one in self._segments if one.tap is not tap]
         self._piece = next(self._pieces, None)

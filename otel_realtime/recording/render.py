@@ -6,7 +6,9 @@ whose process died renders as far as its journal goes.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,9 @@ from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.channel import Channel, common_rate, sample_at
 from otel_realtime.recording.pacing import Pacer
+from otel_realtime.recording.soundtrack import end
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
+from otel_realtime.state.sounds import read_sound
 
 WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _CHANNELS: Final = 2
@@ -42,14 +46,17 @@ def load(folder: Path) -> Timeline:
     Raises:
         RecordingError: there is no readable journal.
     """
-    timeline, pacer = Timeline(), Pacer()
+    timeline, pacer, last_t = Timeline(), Pacer(), 0
     for record in read(folder):
         try:
-            timeline.apply(record)
+            known = read_sound(record)
+            if known is not None:
+                timeline.apply(known)
         except MALFORMED:  # damaged, or an app's nonsense: it costs this record
             continue
+        last_t = max(last_t, record[1])
         pacer.step()
-    timeline.finish()
+    end(timeline, last_t)
     return timeline
 
 
@@ -68,6 +75,7 @@ def render(folder: Path, out: Path) -> Rendered:
     frames = sample_at(timeline.length_ns, rate_hz)
     partial = out.with_name(out.name + ".part")
     try:
+        _make_sure_it_fits(frames, out.parent)
         with (
             Channel(_sources(folder, "user"), user, rate_hz) as left,
             Channel(_sources(folder, "agent"), agent, rate_hz) as right,
@@ -86,6 +94,16 @@ def render(folder: Path, out: Path) -> Rendered:
         partial.unlink(missing_ok=True)
         raise RecordingError(f"the recording of {folder} cannot be rendered: {error}") from error
     return Rendered(out, frames, rate_hz, frames / rate_hz)
+
+
+def _make_sure_it_fits(frames: int, folder: Path) -> None:
+    """Fill no disk for nothing: a spoiled journal may speak of months.
+
+    Raises:
+        OSError: there is no room for so many frames.
+    """
+    if frames * _FRAME_BYTES > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _sources(folder: Path, side: str) -> tuple[Path, Path]:

@@ -10,8 +10,11 @@ from typing import Any
 from otel_realtime.core.audio.codecs import decode
 from otel_realtime.core.audio.formats import PCM16, AudioFormat, parse_format
 from otel_realtime.core.audio.segments import LOST
+from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.recording.track import Track
+from otel_realtime.state.files import descriptor_of
 from otel_realtime.state.journal import SOURCES
+from otel_realtime.state.sounds import read_sound
 
 
 class Soundtrack(Track):
@@ -36,31 +39,38 @@ class Soundtrack(Track):
         self._sources.clear()
 
     def apply(self, record: Sequence[Any]) -> None:
-        """Apply one record.
+        """Apply one record; what this version does not know is ignored.
 
         Raises:
-            TypeError, ValueError, KeyError, IndexError: the record is malformed.
+            ValueError: it makes no sense, and changes nothing.
         """
-        kind = record[0]
+        known = read_sound(list(record))
+        if known is None:
+            return
+        kind = known[0]
         if kind in SOURCES:
             self._has_audio = True
-            self._hear(kind, self._formats[kind], record[2], record[3])
+            self._hear(kind, self._formats[kind], known[2], known[3])
         elif kind == "tap":
             self._has_audio = True
-            side = record[2]
-            self._hear(f"{side}-tap", self._tap_formats[side], record[3], record[4])
+            side = known[2]
+            self._hear(f"{side}-tap", self._tap_formats[side], known[3], known[4])
         elif kind == "tap_format":
-            self._tap_formats[record[2]] = parse_format(record[3]) or PCM16
+            self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
         elif kind == "hole":
-            self._meters[record[2]].skip(self._formats[record[2]].duration_ns(record[3]))
+            self._meters[known[2]].skip(self._formats[known[2]].duration_ns(known[3]))
         elif kind == "format":
-            self._formats[record[2]] = parse_format(record[3]) or PCM16
-        self._apply(list(record))
+            self._formats[known[2]] = parse_format(known[3]) or PCM16
+        self._apply(known)
 
-    def finish(self) -> None:
-        """End it where its journal ends, and measure it."""
+    def finish(self, last_t: int = 0) -> None:
+        """End it, if its journal does not, at the last moment known, and measure it.
+
+        Args:
+            last_t: the latest time of any record, the trace's own included.
+        """
         with self._lock:
-            self._timeline.finish()
+            end(self._timeline, last_t)
         self.measure()
 
     def _hear(self, source: str, audio_format: AudioFormat, offset: int, size: int) -> None:
@@ -71,10 +81,24 @@ class Soundtrack(Track):
     def _read(self, source: str, offset: int, size: int) -> bytes:
         """What the source holds of a stretch; nothing where sound was not kept."""
         if source not in self._sources:
-            flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
             try:
-                self._sources[source] = os.open(self._from / SOURCES[source], flags)
+                self._sources[source] = descriptor_of(self._from / SOURCES[source])
             except OSError:
                 self._sources[source] = None
         descriptor = self._sources[source]
-        return b"" if descriptor is None else os.pread(descriptor, size, offset)
+        if descriptor is None:
+            return b""
+        try:
+            held = os.fstat(descriptor).st_size - offset
+            return os.pread(descriptor, min(size, held), offset) if held > 0 else b""
+        except OSError:  # a damaged disk
+            return b""
+
+
+def end(timeline: Timeline, last_t: int) -> None:
+    """End the timeline of a journal that has no ``close``, at the last moment known.
+
+    The agent's audio has played on until then, whether or not another record of the sound came.
+    """
+    timeline.last_t = max(timeline.last_t, last_t)
+    timeline.finish()
