@@ -82,7 +82,7 @@ def tool_call(call: otel_realtime.Conversation) -> None:
     item = {"id": "item_9", "type": "function_call", "call_id": "call_9", "name": "look"}
     body = {"id": "resp_9", "status": "completed", "output": [{**item, "arguments": "{}"}]}
     call.received({"type": "response.done", "event_id": "event_9", "response": body})
-    call._engine.before_receive()
+    call._engine.frames.before_receive()
 
 
 def end(call: otel_realtime.Conversation) -> None:

@@ -139,7 +139,7 @@ def test_no_event_is_made_again_that_was_sent_or_that_nothing_needs(
     call = one_turn(traces)
     tool_call(call)
     call.received({"type": "rate_limits.updated", "rate_limits": []})
-    call._engine.before_receive()
+    call._engine.frames.before_receive()
     with call.tool("call_9"):
         folder = snapshot(call)
     end(call)
