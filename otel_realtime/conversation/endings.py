@@ -8,7 +8,7 @@ from otel_realtime.core.protocol.events import clean
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tap.interface import Close, Handshake
-from otel_realtime.tracing.failure import raised
+from otel_realtime.tracing.failure import exception_failure
 
 #: Close codes of a normal end (RFC 6455, 7.4.1).
 _NORMAL_CODES: Final = frozenset({1000, 1001})
@@ -44,7 +44,7 @@ def ended_by_refusal(handshake: Handshake) -> Ending:
 def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure | None:
     if error is None or not isinstance(error, Exception):
         return None  # cancellation, an interrupt, a closed generator: not errors
-    return raised(error, policy)[0]
+    return exception_failure(error, policy)[0]
 
 
 def _reason(text: str, policy: ContentPolicy) -> str:

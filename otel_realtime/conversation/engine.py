@@ -156,7 +156,7 @@ class Engine:
             self.trace.add_tags(tags)
             self.frames.notes.about(self.trace.identity)
             if settings is not None:
-                self.trace.tighten(settings)
+                self.trace.restrict_policy(settings)
                 self.frames.notes.tightened(self.trace.writer.policy)
                 if self.frames.recorder is not None and not self.trace.recorded:
                     self.frames.recorder.keep_no_audio()
@@ -270,7 +270,9 @@ class Engine:
                 name=trace.name,
                 info=trace.recording_info(),
                 delivery=trace.delivery,
-                closing=None if closing is None else lambda: closing.counted_anew().run(),
+                closing=None
+                if closing is None
+                else lambda: closing.with_final_tally().run_closing(),
                 last_resort=lambda: trace.last_resort(moment.at_ns),
                 done=partial(_done, trace, process),
                 tidy=partial(process.tidy, trace.settings),

@@ -141,7 +141,7 @@ class _Builder:
             span_id=header.root_span_id,
             start_ns=header.start_ns,
         )
-        return Rebuilt(self._collector.ended[-1], below, opening, closing.run())
+        return Rebuilt(self._collector.ended[-1], below, opening, closing.run_closing())
 
     def _root(self) -> Span:
         header, who = self._found.header, self._found.header.who
@@ -250,11 +250,11 @@ class _Builder:
     def _closing(self) -> RootEnd:
         found, header = self._found, self._found.header
         return RootEnd(
-            who=header.who,
+            identity=header.who,
             trace_id=f"{header.trace_id:032x}",
             start_ns=header.start_ns,
             state=found.state,
-            sound=found.sound,
+            audio=found.sound,
             tally=tally(found.state, found.sound),
             ending=found.ending or Ending(by_client=False, failure=DIED),
             moment=found.end,

@@ -15,7 +15,7 @@ from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import Response
 from otel_realtime.core.protocol.state import ConversationState, Transcribed
 from otel_realtime.tracing.event import event_attributes
-from otel_realtime.tracing.facts import place
+from otel_realtime.tracing.facts import position_facts
 from otel_realtime.tracing.failure import event_failure
 from otel_realtime.tracing.inference import Inference, describe_inference
 from otel_realtime.tracing.tool import mcp_attributes, mcp_failure, tool_attributes, tool_result
@@ -603,10 +603,10 @@ def test_a_servers_own_tool() -> None:
 
 def test_where_something_stands() -> None:
     """Its turn, if there is one, and its offset into the recording, in both forms."""
-    found = place(at(1234), 2)
+    found = position_facts(at(1234), 2)
     expected = {"turn": 2, "audio_offset_ms": 1234}
     assert {p + name: value for p in (OURS, META) for name, value in expected.items()} == found
-    assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == place(at(0), 0).keys()
+    assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == position_facts(at(0), 0).keys()
 
 
 # -- with nothing captured -------------------------------------------------------------------------
