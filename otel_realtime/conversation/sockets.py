@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
@@ -216,7 +216,7 @@ class Sockets:
 
         The conversation is found by the item's id, which the server made unique.
         """
-        for engine in list(self._process.live):
+        for engine in cast("list[Engine]", list(self._process.live)):
             recorder = engine.recorder
             if recorder is not None and engine.knows_item(item_id):
                 recorder.played(engine.clock.t(), item_id, content_index, audio_ms)
