@@ -1,163 +1,293 @@
-"""Every attribute, metadata key and metric name the package writes, once.
+"""Every attribute, metadata key and metric name the package writes, each defined once.
 
-The GenAI names follow the (development) GenAI semantic conventions; the published
-``opentelemetry-semantic-conventions`` package marks its copies as moved, so they are kept here.
-``langsmith.*`` and ``ls_*`` names are those of LangSmith's OpenTelemetry page and its own client.
+The ``opentelemetry-semantic-conventions`` package marks its ``gen_ai.*`` constants as moved and the
+repository they moved to has no release yet, so they are defined here. Each group names its source.
+Where a type is not stated, the value is a string.
+
+- GenAI semantic conventions (status: development):
+  https://github.com/open-telemetry/semantic-conventions-genai/tree/main/docs/gen-ai
+- LangSmith's mapping of OpenTelemetry attributes to run fields:
+  https://docs.langchain.com/langsmith/trace-with-opentelemetry
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+#: Value of ``ls_integration``.
 INTEGRATION: Final = "otel-realtime"
+#: Name of the root span and root run; LangSmith's own Realtime wrapper uses the same name.
 ROOT_NAME: Final = "realtime_session"
 
-# --- LangSmith: run fields -------------------------------------------------------------------
+# --- LangSmith run fields ------------------------------------------------------------------------
+# https://docs.langchain.com/langsmith/trace-with-opentelemetry ("Supported OpenTelemetry attributes")
+
+#: UUID of the root run, which is also LangSmith's trace id; not the OTel trace id.
 LS_TRACE_ID: Final = "langsmith.trace.id"
+#: UUID of the run this span becomes.
 LS_SPAN_ID: Final = "langsmith.span.id"
+#: UUID of the parent run.
 LS_PARENT_ID: Final = "langsmith.span.parent_id"
+#: Path of start times and run ids from the root down to this run; see ``langsmith.ids``.
 LS_DOTTED_ORDER: Final = "langsmith.span.dotted_order"
+#: Name (not id) of the project; LangSmith's API still calls a project a "session".
 LS_PROJECT: Final = "langsmith.trace.session_name"
+#: Run type: one of the ``KIND_*`` values.
 LS_KIND: Final = "langsmith.span.kind"
+#: One string of comma-separated tags.
 LS_TAGS: Final = "langsmith.span.tags"
+#: JSON object of token counts and their details; the only way to state token details over OTLP.
 LS_USAGE: Final = "langsmith.usage_metadata"
+#: Prefix: the rest of the key is a metadata key of the run.
 LS_METADATA: Final = "langsmith.metadata."
+#: Required on every span, or LangSmith leaves the run out of the thread's filters and token sums:
+#: https://docs.langchain.com/langsmith/threads
 LS_THREAD_ID: Final = LS_METADATA + "thread_id"
 
+#: Values of ``LS_KIND``.
 KIND_CHAIN: Final = "chain"
 KIND_LLM: Final = "llm"
 KIND_TOOL: Final = "tool"
 
-# --- who may deliver a span to LangSmith ---------------------------------------------------------
+# --- Routing to LangSmith (our own; read by our exporter and by the bundled Collector) -------------
+
+#: Which process may deliver the span to LangSmith: one of the ``LEG_*`` values.
 LEG: Final = "otel_realtime.langsmith.leg"
+#: This process delivers the span itself.
 LEG_DIRECT: Final = "direct"
+#: Whoever forwards the span may deliver it.
 LEG_COLLECTOR: Final = "collector"
+#: Nobody delivers it: LangSmith is off, or did not sample the conversation.
 LEG_NONE: Final = "none"
+#: On a root that LangSmith receives another way, so that nobody delivers it a second time.
 ROOT_MARKER: Final = "otel_realtime.langsmith.root"
+#: Value of ``ROOT_MARKER``: the runs API delivers the root run.
 ROOT_BY_RUNS_API: Final = "runs_api"
 
-# --- GenAI conventions ---------------------------------------------------------------------------
+# --- Run inputs and outputs ------------------------------------------------------------------------
+# ``gen_ai.prompt`` and ``gen_ai.completion`` are deprecated in the GenAI registry, but LangSmith maps
+# them to a run's inputs and outputs, tool calls included:
+# https://docs.langchain.com/langsmith/trace-with-opentelemetry
+
+#: JSON object: the run's inputs.
 PROMPT: Final = "gen_ai.prompt"
+#: JSON object: the run's outputs. LangSmith drops the usage of an llm run that has none.
 COMPLETION: Final = "gen_ai.completion"
+
+# --- GenAI semantic conventions: model calls -------------------------------------------------------
+# https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-spans.md
+
+#: JSON array of messages with ``parts``, in the convention's own schema.
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+#: ``chat`` or ``execute_tool``.
 OPERATION: Final = "gen_ai.operation.name"
+#: ``openai``, ``azure.ai.openai``, ``x_ai``.
 PROVIDER: Final = "gen_ai.provider.name"
+#: Older name of ``PROVIDER``, which LangSmith's documented mapping still reads.
 SYSTEM: Final = "gen_ai.system"
+#: Only an id the app gave: the convention forbids inventing one.
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
+#: The server's ``session.id``; proposed in
+#: https://github.com/open-telemetry/semantic-conventions-genai/pull/394
 REALTIME_SESSION_ID: Final = "gen_ai.realtime_session.id"
 REQUEST_MODEL: Final = "gen_ai.request.model"
+#: float
 REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+#: int
 REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 RESPONSE_ID: Final = "gen_ai.response.id"
+#: str[]: ``stop``, ``length``, ``content_filter``, ``tool_call`` or ``error``.
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+#: ``text`` or ``speech``.
 OUTPUT_TYPE: Final = "gen_ai.output.type"
+#: Prefix of token counts (int): ``input_tokens``, ``output_tokens``, and their parts by modality.
 USAGE: Final = "gen_ai.usage."
+
+# --- GenAI semantic conventions: tool calls --------------------------------------------------------
+# https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/execute-tool.md
+
+#: Tool spans only: LangSmith turns any span that carries it into a tool run.
 TOOL_NAME: Final = "gen_ai.tool.name"
+#: ``function`` (run by the app) or ``extension`` (run by the server, MCP).
 TOOL_TYPE: Final = "gen_ai.tool.type"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+#: JSON text of the arguments.
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+#: JSON text of the result.
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
+
+# --- General semantic conventions ------------------------------------------------------------------
+# https://opentelemetry.io/docs/specs/semconv/registry/attributes/server/
+# https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
+
+#: Host of the server as the app named it.
 SERVER_ADDRESS: Final = "server.address"
+#: int
 SERVER_PORT: Final = "server.port"
+#: The server's error code, or the type of the app's exception.
 ERROR_TYPE: Final = "error.type"
 
-# --- our own -----------------------------------------------------------------------------------
+# --- Our own: events and responses -----------------------------------------------------------------
+# Fields of the server's events: https://platform.openai.com/docs/api-reference/realtime-server-events
+
+#: Prefix of the product facts (``Fact``, ``RootFact``) for any backend.
 OURS: Final = "otel_realtime."
+#: Prefix: the rest of the key is a metadata key of the app.
 APP_METADATA: Final = "otel_realtime.metadata."
+#: The event's ``type``, which is also the span's name.
 EVENT_TYPE: Final = "otel_realtime.event.type"
 EVENT_ID: Final = "otel_realtime.event.id"
+#: float: seconds from the root's start to the event's receipt.
 EVENT_RECEIVED_AT: Final = "otel_realtime.event.received_at_s"
 ITEM_ID: Final = "otel_realtime.item.id"
 OUR_RESPONSE_ID: Final = "otel_realtime.response.id"
+#: ``call_id`` of a function call.
 CALL_ID: Final = "otel_realtime.call.id"
+#: ``response.status``: ``completed``, ``cancelled``, ``incomplete``, ``failed``, ``in_progress``.
 RESPONSE_STATUS: Final = "otel_realtime.response.status"
+#: Reason or error code of ``response.status_details``.
 RESPONSE_STATUS_REASON: Final = "otel_realtime.response.status_reason"
 
 
 class Fact:
     """Product facts of a span: ``otel_realtime.<key>``, and LangSmith metadata ``<key>``."""
 
+    #: int: number of the turn, from 1; a turn is a maximal run of items of one role.
     TURN: Final = "turn"
+    #: int, ms: offset into the recording.
     AUDIO_OFFSET: Final = "audio_offset_ms"
+    #: int, ms: from ``response.created`` to the first audio delta.
     TIME_TO_FIRST_AUDIO: Final = "time_to_first_audio_ms"
+    #: int, ms: from the end of the user's speech to the first audible sample of the answer.
     VOICE_TO_VOICE: Final = "voice_to_voice_ms"
+    #: int, ms: audio the model generated.
     GENERATED: Final = "generated_ms"
+    #: int, ms: audio of it that was played, which is what the recording holds.
     HEARD: Final = "heard_ms"
+    #: Evidence for ``HEARD``: ``tap``, ``client_truncate``, ``server`` or ``estimated``.
     HEARD_SOURCE: Final = "heard_source"
+    #: bool: part of the generated audio was not played.
     INTERRUPTED: Final = "interrupted"
+    #: int: items of the conversation before the response's new ones.
     CONTEXT_ITEMS: Final = "context_items"
+    #: bool: the response is not part of the conversation (``"conversation": "none"``).
     OUT_OF_BAND: Final = "out_of_band"
+    #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
 
 
 class RootFact:
-    """Product facts of a conversation, on its root; in both forms as well."""
+    """Product facts of a conversation, on its root; in both forms of ``Fact``."""
 
     THREAD_ID: Final = "thread_id"
+    #: The session's model, which may differ from the one in the URL.
     MODEL: Final = "model"
+    #: ``call_id`` of a SIP or WebRTC call that this connection controls.
     CALL_ID: Final = "call_id"
+    #: 32 and 16 hex digits: the span that was current at the handshake.
     PARENT_TRACE_ID: Final = "parent_trace_id"
     PARENT_SPAN_ID: Final = "parent_span_id"
+    #: int: server events received, audio deltas included.
     EVENT_COUNT: Final = "event_count"
+    #: float, s
     DURATION: Final = "duration_s"
+    #: ``session.id``. Never ``session_id``: LangSmith would take that for the thread.
     SESSION_ID: Final = "openai_session_id"
     VOICE: Final = "voice"
+    #: Audio format of each direction, as in ``session.audio``.
     INPUT_FORMAT: Final = "input_format"
     OUTPUT_FORMAT: Final = "output_format"
+    #: int counts
     TURNS: Final = "turns"
     RESPONSES: Final = "responses"
     INTERRUPTIONS: Final = "interruptions"
     TOOL_CALLS: Final = "tool_calls"
     SERVER_ERRORS: Final = "server_errors"
+    #: int: events that became no span because of ``Settings.span_limit``.
     DROPPED_EVENTS: Final = "dropped_events"
+    #: float, s: time each side talked, and time both did.
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"
     OVERLAP: Final = "overlap_s"
+    #: int, ms: median and maximum over the responses.
     FIRST_AUDIO_P50: Final = "first_audio_ms_p50"
     VOICE_TO_VOICE_P50: Final = "voice_to_voice_ms_p50"
     VOICE_TO_VOICE_MAX: Final = "voice_to_voice_ms_max"
+    #: int and str of the received close frame:
+    #: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
     CLOSE_CODE: Final = "close_code"
     CLOSE_REASON: Final = "close_reason"
+    #: Why the recording is missing or incomplete.
     RECORDING_ERROR: Final = "recording_error"
 
 
 class Meta:
-    """LangSmith metadata only: keys that its own code or its pages read."""
+    """LangSmith metadata only: keys that its pages or its client read.
+
+    ``ls_*`` keys: https://docs.langchain.com/langsmith/ls-metadata-parameters and, for voice,
+    https://docs.langchain.com/langsmith/trace-voice-fundamentals
+    """
 
     STATUS: Final = "status"
     STATUS_REASON: Final = "status_reason"
+    #: float, s since the root's start.
     RECEIVED_AT: Final = "received_at_s"
+    #: Provider and model as LangSmith's price map spells them:
+    #: https://docs.langchain.com/langsmith/cost-tracking
     PROVIDER: Final = "ls_provider"
     MODEL_NAME: Final = "ls_model_name"
+    #: ``audio`` marks a voice conversation.
     MODALITY: Final = "ls_modality"
     INTEGRATION: Final = "ls_integration"
     INTEGRATION_VERSION: Final = "ls_integration_version"
+    #: 32 hex digits: finds the same conversation in another backend.
     OTEL_TRACE_ID: Final = "OTEL_TRACE_ID"
+    #: ``attached``, ``none``, ``no_credentials``, ``disabled``, ``too_large``, ``failed``, ``pending``.
     ATTACH_STATUS: Final = "ls_audio_attach_status"
+    #: float: epoch seconds of the recording's first sample.
     RECORDING_STARTED_AT: Final = "ls_audio_recording_started_at"
+    #: int, ms: start of the recording minus start of the root; aligns player and waterfall.
     RECORDING_START_OFFSET: Final = "ls_audio_recording_start_offset_ms"
 
 
-#: Beginnings of the keys above that only LangSmith reads.
+#: Prefixes of metadata keys that only LangSmith reads; other backends do not get them.
 LANGSMITH_ONLY: Final = ("ls_", Meta.OTEL_TRACE_ID)
-#: Of the recording; LangSmith's clients skip names with a ".".
+#: Name of the recording among the run's attachments; LangSmith's clients skip names with a ".".
+#: https://docs.langchain.com/langsmith/upload-files-with-traces
 ATTACHMENT_NAME: Final = "conversation"
 
-# --- metrics -------------------------------------------------------------------------------------
+# --- Metrics ---------------------------------------------------------------------------------------
+# https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-metrics.md
+
+#: Attribute: ``input`` or ``output``.
 TOKEN_TYPE: Final = "gen_ai.token.type"
+#: Attribute: ``text``, ``audio`` or ``image``; the modalities partition the total.
 TOKEN_MODALITY: Final = "gen_ai.token.modality"
+#: Histogram, {token}
 METRIC_TOKENS: Final = "gen_ai.client.token.usage"
+#: Counter, {token}: input tokens read from the cache.
 METRIC_CACHED: Final = "otel_realtime.token.cached"
+#: Histogram, s: from ``response.created`` to ``response.done``.
 METRIC_OPERATION: Final = "gen_ai.client.operation.duration"
+#: Histogram, s: from ``response.created`` to the first audio delta.
 METRIC_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+#: Histogram, s
 METRIC_TOOL: Final = "gen_ai.execute_tool.duration"
+#: Histogram, s
 METRIC_VOICE_TO_VOICE: Final = "otel_realtime.voice_to_voice"
+#: Histogram, s
 METRIC_CONVERSATION: Final = "otel_realtime.conversation.duration"
+#: Up-down counter, {conversation}
 METRIC_ACTIVE: Final = "otel_realtime.conversations.active"
+#: Counter, {response}
 METRIC_INTERRUPTIONS: Final = "otel_realtime.interruptions"
+#: Counter, {error}: ``error`` events of the server.
 METRIC_ERRORS: Final = "otel_realtime.errors"
+#: Counter, {recording}, by ``outcome`` (a value of ``Meta.ATTACH_STATUS``).
 METRIC_UPLOADS: Final = "otel_realtime.recording.uploads"
+#: Up-down counter, By: this process's conversations on disk.
 METRIC_PENDING: Final = "otel_realtime.recording.pending"
+#: Counter, {item}, by ``what`` (see ``diagnostics``).
 METRIC_LOST: Final = "otel_realtime.telemetry.lost"

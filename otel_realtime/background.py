@@ -1,19 +1,19 @@
-"""One kind of background worker for everything this package does off the app's task.
+"""The background worker that runs everything this package does off the app's task.
 
-A job is a callable. It returns None when it is finished, or ``Again`` to be run once more later, so
-a delivery that keeps failing occupies no thread while it waits::
+A job is a callable. It returns ``None`` when it is finished, or ``Again`` to run again later, so a
+delivery that keeps failing occupies no thread while it waits::
 
     submit -> waiting (due now or later) -> running -> finished
                  ^                             |  |
                  +------- Again(after_s) ------+  +--> failed: it raised; counted, logged once
 
-A worker keeps three promises:
+A worker guarantees three things:
 
-- *No thread is no excuse.* A thread that cannot be started (a container's pid limit, an interpreter
-  that is exiting: Python 3.12 starts none then) is tried again at the next call, and a caller that
-  waits (``wait_until``) meanwhile runs the jobs itself.
-- *No job ends the thread.* Whatever a job raises, ``SystemExit`` included, costs that job only.
-- *A thread that died is replaced.* Liveness is asked of the thread, never remembered.
+- *Jobs run without a thread, too.* If a thread cannot be started (a container's pid limit; from
+  Python 3.12 an exiting interpreter starts none), the next call tries again, and a caller blocked
+  in ``wait_until`` runs the jobs itself.
+- *No job ends the thread.* An exception costs the job that raised it, ``SystemExit`` included.
+- *A dead thread is replaced.* Liveness is read from the thread, never remembered.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import threading
 import weakref
 from collections.abc import Callable
 
-# Bound here: an app's test that replaces ``time.sleep`` or ``time.monotonic`` means its own calls.
+# Bound at import: a test of the app that patches ``time.sleep`` must not reach our threads.
 from time import monotonic, sleep
 from typing import Final
 
@@ -34,19 +34,19 @@ from otel_realtime import diagnostics
 
 logger = logging.getLogger(__name__)
 
-#: Longest sleep of a caller in ``wait_until`` between two looks at what it waits for.
-_LOOK_S: Final = 0.05
-#: A thread that cannot wait for its next job rests this long, and gives up after so many times.
+#: Polling interval of ``wait_until``: a thread that dies notifies nobody.
+_POLL_S: Final = 0.05
+#: Pause after waiting for the next job failed, and how many failures in a row end the thread.
 _REST_S: Final = 0.05
 _MAX_BROKEN_WAITS: Final = 100
 
 
 class Again:
-    """What a job returns to be run again.
+    """Return value of a job that is to run again.
 
     Attributes:
-        after_s: seconds from now.
-        firm: a server asked for this wait, so ``hurry`` leaves it alone.
+        after_s: delay in seconds.
+        firm: a server asked for this delay (``Retry-After``), so ``hurry`` does not shorten it.
     """
 
     __slots__ = ("after_s", "firm")
@@ -61,7 +61,7 @@ OnFault = Callable[[BaseException], object]
 
 
 class Ticket:
-    """One submitted job."""
+    """A submitted job and the time (``monotonic``) it is due."""
 
     __slots__ = ("_number", "cancelled", "due", "firm", "job", "on_fault")
 
@@ -74,19 +74,22 @@ class Ticket:
         self.cancelled = False
 
     def __lt__(self, other: Ticket) -> bool:
+        # Order of the heap: jobs due at the same time run in the order of submission.
         return (self.due, self._number) < (other.due, other._number)
 
     def cancel(self) -> None:
-        """Do not run the job, unless it is running already."""
+        """Cancel the job; one that is already running completes."""
         self.cancelled = True
 
 
 class Worker:
-    """Runs jobs on a few daemon threads; they start with the first job or ``start``.
+    """Runs jobs on a bounded number of daemon threads, started by the first job or by ``start``.
+
+    All methods are thread-safe.
 
     Args:
-        name: of the threads.
-        threads: how many there are at most.
+        name: name of the threads.
+        threads: most threads at a time.
     """
 
     def __init__(self, name: str, threads: int = 1) -> None:
@@ -97,7 +100,8 @@ class Worker:
         _workers.add(self)
 
     def reset_after_fork(self) -> None:
-        """In a fork's child: forget all jobs; the threads do not exist there."""
+        """Forget all jobs in a forked child, which has none of the parent's threads."""
+        # A new condition: a thread of the parent may have held the old one during the fork.
         self._changed = threading.Condition()
         self._waiting: list[Ticket] = []
         self._threads: list[threading.Thread] = []
@@ -112,15 +116,15 @@ class Worker:
     def submit(
         self, job: Job, *, after_s: float = 0.0, on_fault: OnFault | None = None
     ) -> Ticket | None:
-        """Have a job run.
+        """Schedule a job.
 
         Args:
-            job: what to run.
-            after_s: seconds from now.
-            on_fault: called, on the job's thread, with what the job raised.
+            job: callable to run.
+            after_s: delay in seconds.
+            on_fault: called on the job's thread with the exception if the job raises.
 
         Returns:
-            Its ticket; None when the worker is stopped.
+            The job's ticket; ``None`` when the worker is stopped.
         """
         ticket = Ticket(next(self._numbers), job, monotonic() + after_s, on_fault)
         with self._changed:
@@ -133,15 +137,18 @@ class Worker:
         return ticket
 
     def start(self) -> None:
-        """Start a thread now: later may be too late, an exiting interpreter starts none."""
+        """Start a thread in advance: an exiting interpreter can no longer start one."""
         with self._changed:
             if not self._stopped and not self._alive():
                 self._start_thread()
 
     def hurry(self) -> None:
-        """Run everything that waits for our own backoff now; what runs, once more if it wants to."""
+        """Run all waiting jobs now, except those whose delay a server asked for.
+
+        A job that is running at this moment and returns ``Again`` runs again at once.
+        """
         with self._changed:
-            self._hurries += 1
+            self._hurries += 1  # ``_execute`` compares it to see a hurry during its job
             for ticket in self._waiting:
                 if not ticket.firm:
                     ticket.due = 0.0
@@ -152,12 +159,16 @@ class Worker:
     # -- waiting ---------------------------------------------------------------------------------
 
     def wait_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until ``done()``, which is asked again after each job.
+        """Wait until ``done()`` is true; it is evaluated under the worker's lock after each job.
 
-        Without a living thread the jobs run here, on the caller's.
+        Without a live worker thread the jobs run on the calling thread.
+
+        Args:
+            done: condition to wait for.
+            timeout_s: longest wait in seconds.
 
         Returns:
-            False if that took longer than ``timeout_s`` seconds.
+            ``False`` on timeout.
         """
         deadline = monotonic() + timeout_s
         while True:
@@ -169,20 +180,22 @@ class Worker:
                     return False
                 self._ensure_threads()
                 if self._alive():
-                    self._changed.wait(min(left_s, _LOOK_S))
+                    self._changed.wait(min(left_s, _POLL_S))
                     continue
                 ticket = self._pop_due()
             if ticket is None:
-                sleep(min(left_s, _LOOK_S))
-            else:
+                sleep(min(left_s, _POLL_S))
+            else:  # outside the lock: a job may submit others
                 self._execute(ticket)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until every job is finished.
+        """Run all jobs now and wait until they are finished.
+
+        Args:
+            timeout_s: longest wait in seconds.
 
         Returns:
-            False if that took longer than ``timeout_s`` seconds, or a job failed since the last
-            call.
+            ``False`` on timeout, or if a job failed since the previous call.
         """
         self.hurry()
         finished = self.wait_until(lambda: self._unfinished == 0, timeout_s)
@@ -191,10 +204,13 @@ class Worker:
         return finished and not failed
 
     def stop(self, timeout_s: float) -> bool:
-        """Forget the jobs that wait, and end the threads after the ones they run.
+        """Discard the waiting jobs and end the threads after the jobs they are running.
+
+        Args:
+            timeout_s: longest wait in seconds.
 
         Returns:
-            False if a thread still runs after ``timeout_s`` seconds.
+            ``False`` if a thread is still running after that time.
         """
         with self._changed:
             self._stopped = True
@@ -204,27 +220,29 @@ class Worker:
             threads = list(self._threads)
         deadline = monotonic() + timeout_s
         for thread in threads:
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread():  # a job may stop its own worker
                 thread.join(max(deadline - monotonic(), 0.0))
         return not any(thread.is_alive() for thread in threads)
 
     def resume(self) -> None:
-        """Take jobs again after ``stop``."""
+        """Accept jobs again after ``stop``."""
         with self._changed:
             self._stopped = False
 
     # -- threads ---------------------------------------------------------------------------------
+
+    # Methods up to ``_start_thread`` are called with the lock held.
 
     def _alive(self) -> bool:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return bool(self._threads)
 
     def _ensure_threads(self) -> None:
-        """Start a thread if jobs wait that no idle one will take."""
+        """Start a thread if more jobs are waiting than threads are idle."""
         if not self._waiting or self._stopped:
             return
         if not self._alive():
-            self._idle = 0
+            self._idle = 0  # a thread that died while it waited did not count itself out
         if self._idle < len(self._waiting) and len(self._threads) < self._limit:
             self._start_thread()
 
@@ -233,15 +251,19 @@ class Worker:
         thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # out of threads, or exiting: the next call tries again
+        except RuntimeError as error:  # no thread left, or interpreter exiting: tried at next call
             diagnostics.warn_once(
-                ("thread", self._name), "%s: no thread can be started (%s)", self._name, error
+                ("thread", self._name),
+                "cannot start thread %s (%s): recording and delivery are delayed until a thread can "
+                "be started; check the thread limit of the process",
+                self._name,
+                error,
             )
             return
         self._threads.append(thread)
 
     def _run(self) -> None:
-        # What a delivery does must not be traced by the app's other instrumentations.
+        # The app's HTTP instrumentation must not trace our own deliveries.
         from opentelemetry.instrumentation.utils import suppress_instrumentation
 
         broken_waits = 0
@@ -249,7 +271,7 @@ class Worker:
             while broken_waits < _MAX_BROKEN_WAITS:
                 try:
                     ticket = self._next()
-                except BaseException as error:  # noqa: BLE001 - a patched wait() must not end us
+                except BaseException as error:  # noqa: BLE001 - e.g. a patched wait()
                     diagnostics.report(f"{self._name}: waiting", error)
                     broken_waits += 1
                     sleep(_REST_S)
@@ -260,7 +282,7 @@ class Worker:
                 self._execute(ticket)
 
     def _next(self) -> Ticket | None:
-        """Wait for a job that is due; None when the worker is stopped, or was reset."""
+        """Wait for a job that is due; return ``None`` when the worker is stopped, or was reset."""
         changed = self._changed
         with changed:
             while not self._stopped and changed is self._changed:
@@ -288,10 +310,10 @@ class Worker:
         failed, hurries, changed = False, self._hurries, self._changed
         try:
             again = ticket.job()
-        except BaseException as error:  # noqa: BLE001 - costs this job, not the thread
+        except BaseException as error:  # noqa: BLE001 - ends this job, not the thread
             failed = True
             diagnostics.report(self._name, error)
-            self._tell(ticket, error)
+            self._call_on_fault(ticket, error)
         with changed:
             if changed is not self._changed:
                 return  # reset meanwhile: not a job of this process any more
@@ -299,13 +321,14 @@ class Worker:
             if again is None or self._stopped:
                 self._unfinished -= 1
             else:
+                # A hurry that came while the job ran could not see it among the waiting ones.
                 hurried = hurries != self._hurries and not again.firm
                 ticket.due = 0.0 if hurried else monotonic() + again.after_s
                 ticket.firm = again.firm
                 heapq.heappush(self._waiting, ticket)
             self._changed.notify_all()
 
-    def _tell(self, ticket: Ticket, error: BaseException) -> None:
+    def _call_on_fault(self, ticket: Ticket, error: BaseException) -> None:
         if ticket.on_fault is None:
             return
         try:
@@ -314,6 +337,7 @@ class Worker:
             diagnostics.report(f"{self._name}: on_fault", fault)
 
 
+#: All workers, to be reset in a forked child.
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 

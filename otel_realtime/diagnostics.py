@@ -1,9 +1,12 @@
-"""The one register of what went wrong in this process: faults, losses, and warnings already logged.
+"""The process-wide register of faults, lost telemetry and warnings that were already logged.
 
-``fault`` is the wall between our defects and the app: counted, logged once per kind, never raised.
-``lose`` counts telemetry that is gone for good, reported as the metric
-``otel_realtime.telemetry.lost`` whose attribute ``what`` is the kind; what waits on disk for another
-try is not lost. ``warn_once`` logs a warning once per key.
+``fault`` keeps our defects away from the app: they are counted and logged once per kind, never
+raised. OpenTelemetry asks this of every library:
+https://opentelemetry.io/docs/specs/otel/error-handling/
+
+``lose`` counts telemetry that is lost for good. It is reported as the metric
+``otel_realtime.telemetry.lost`` with the kind as attribute ``what``. Data that waits on disk for a
+retry is not lost. ``warn_once`` logs a warning once per key.
 """
 
 from __future__ import annotations
@@ -21,23 +24,23 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-# What can be lost.
-#: A span of our own LangSmith leg: refused, not encodable, or beyond every bound.
+# Kinds of lost telemetry: values of the metric's attribute ``what``.
+#: A span of our own LangSmith leg that was refused, could not be encoded, or exceeded the queue.
 SPAN: Final = "span"
 #: An undelivered conversation, or batch of spans, deleted to keep the state directory in bounds.
 CONVERSATION: Final = "conversation"
 BATCH: Final = "batch"
-#: A stretch of sound that found the writer's backlog full.
+#: A gap in a recording: the writer's backlog was full.
 AUDIO: Final = "audio"
-#: An event that became no span because its trace was full (``Settings.span_limit``).
+#: An event that got no span because its trace was full (``Settings.span_limit``).
 EVENT: Final = "event"
-#: Telemetry that a fault of ours cost; the log has the fault.
+#: Telemetry lost to one of our own defects; the log has the traceback.
 FAULT: Final = "fault"
 
-#: Keys of warnings remembered at most; the oldest is logged again once it has dropped out.
+#: Most warning keys kept. Memory stays bounded even if a key varies; an evicted key logs again.
 MAX_KEYS: Final = 1024
 
-#: Faults are raised instead of counted. Only tests set it.
+#: Raise faults instead of swallowing them. Only tests set it.
 RAISE = False
 
 
@@ -48,14 +51,19 @@ class Register:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything (a fork's child, a test)."""
+        """Forget everything: in a forked child, or between tests."""
+        # A new lock: in a forked child another thread of the parent may hold the old one for ever.
         self._lock = threading.Lock()
         self.faults: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
         self._warned: dict[Hashable, None] = {}
 
     def fault(self, where: str, error: BaseException) -> bool:
-        """Count a fault; True for the first of its kind."""
+        """Count a fault.
+
+        Returns:
+            ``True`` for the first fault of its kind (operation and exception type).
+        """
         kind = f"{where}: {type(error).__name__}"
         with self._lock:
             self.faults[kind] += 1
@@ -63,27 +71,27 @@ class Register:
             return self.faults[kind] == 1
 
     def lose(self, what: str, count: int) -> None:
-        """Count something that is lost."""
+        """Count lost telemetry of one kind."""
         with self._lock:
             self._lost[what] += count
 
     def lost(self) -> dict[str, int]:
-        """Return the losses so far, by kind."""
+        """Return the number of losses by kind."""
         with self._lock:
             return dict(self._lost)
 
     def first(self, key: Hashable) -> bool:
-        """Remember a key; True if it was not known."""
+        """Register a warning's key; return ``True`` if it is new."""
         with self._lock:
             if key in self._warned:
                 return False
-            if len(self._warned) >= MAX_KEYS:
+            if len(self._warned) >= MAX_KEYS:  # dicts keep insertion order: the first is the oldest
                 del self._warned[next(iter(self._warned))]
             self._warned[key] = None
             return True
 
     def forget(self, key: Hashable) -> None:
-        """Forget a key."""
+        """Remove a warning's key, so that it is new again."""
         with self._lock:
             self._warned.pop(key, None)
 
@@ -92,14 +100,14 @@ REGISTER: Final = Register()
 
 
 def fault(where: str, error: BaseException) -> None:
-    """Report a defect of ours on the app's task; the app goes on.
+    """Report one of our own defects on the app's task, without disturbing the app.
 
     Args:
         where: the operation that failed, for the log.
-        error: what it raised.
+        error: the exception it raised.
 
     Raises:
-        BaseException: the fault itself, when ``RAISE`` is set (tests).
+        BaseException: ``error`` itself, when ``RAISE`` is set (tests).
     """
     report(where, error)
     if RAISE:
@@ -107,11 +115,11 @@ def fault(where: str, error: BaseException) -> None:
 
 
 def report(where: str, error: BaseException) -> None:
-    """Count a defect of ours and log it once per kind; never raises."""
+    """Count one of our own defects and log it once per kind; never raises."""
     if REGISTER.fault(where, error):
         logger.error(
             "telemetry of a conversation is incomplete (%s: %s); the conversation itself is not "
-            "affected. Please report this.",
+            "affected. This is a bug in otel-realtime: please report it with this traceback.",
             where,
             type(error).__name__,
             exc_info=error,
@@ -119,7 +127,10 @@ def report(where: str, error: BaseException) -> None:
 
 
 def walled(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Wall a call of the app off from our faults: report them and return None."""
+    """Decorate a function the app calls: report our faults and return ``None`` instead of raising.
+
+    Only ``Exception`` is caught: cancellation and interrupts belong to the app.
+    """
 
     where = f"{function.__module__.removeprefix('otel_realtime.')}.{function.__qualname__}"
 
@@ -135,14 +146,19 @@ def walled(function: Callable[P, R]) -> Callable[P, R | None]:
 
 
 class Steps:
-    """Lets each step of something that must be finished fail by itself::
+    """Lets the steps of an operation that must be completed fail independently.
 
-    steps = Steps("closing")
-    with steps:
-        ...
-    with steps:
-        ...
-    steps.report()
+    A failed step is noted, and the next one runs all the same::
+
+        steps = Steps("closing")
+        with steps:
+            ...
+        with steps:
+            ...
+        steps.report()
+
+    Args:
+        where: the operation, for the log.
     """
 
     def __init__(self, where: str) -> None:
@@ -161,10 +177,10 @@ class Steps:
         return False
 
     def report(self) -> None:
-        """Report what failed.
+        """Report the steps that failed.
 
         Raises:
-            Exception: the first fault, when ``RAISE`` is set (tests).
+            Exception: the first failure, when ``RAISE`` is set (tests).
         """
         failed, self._failed = self._failed, []
         for error in failed:
@@ -172,23 +188,23 @@ class Steps:
 
 
 def faults() -> dict[str, int]:
-    """Return the faults since the process started, by kind; any fault is a defect of ours."""
+    """Return the number of faults since the process started, by kind; each is one of our defects."""
     return dict(REGISTER.faults)
 
 
 def lose(what: str, count: int = 1) -> None:
-    """Count something that is lost for good.
+    """Count telemetry that is lost for good.
 
     Args:
         what: ``SPAN``, ``CONVERSATION``, ``BATCH``, ``AUDIO``, ``EVENT`` or ``FAULT``.
-        count: how many; nothing is counted for 0.
+        count: number of items; 0 counts nothing.
     """
     if count > 0:
         REGISTER.lose(what, count)
 
 
 def lost() -> dict[str, int]:
-    """Return what was lost since the process started, by kind."""
+    """Return the losses since the process started, by kind."""
     return REGISTER.lost()
 
 
@@ -202,18 +218,18 @@ def warn_once(
     """Log a message once per key.
 
     Args:
-        key: what the message is about. Never put an id of a conversation into it.
-        message: in the style of ``logging``.
-        *arguments: of the message.
-        log: the logger of the module that reports it.
-        level: of the record.
+        key: the condition the message reports. Never a conversation's id: each would log anew.
+        message: format string in ``logging`` style.
+        *arguments: arguments of the format string.
+        log: logger of the module that reports it.
+        level: level of the log record.
     """
     if REGISTER.first(key):
         log.log(level, message, *arguments)
 
 
 def warn_again(key: Hashable) -> None:
-    """Let ``warn_once`` log this key the next time: the condition it reported is over."""
+    """Let ``warn_once`` log this key again: the condition it reported is over."""
     REGISTER.forget(key)
 
 

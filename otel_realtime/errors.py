@@ -1,38 +1,42 @@
-"""What can go wrong when the package is called, as opposed to when it watches.
+"""The package's exceptions.
 
-Watching a conversation never raises; these come from set-up, commands and files::
+Tracing a conversation never raises into the app. These errors come from set-up, the command line,
+and reading or delivering files::
 
     OtelRealtimeError
-    ├── ConfigError        a setting or an environment variable cannot be used
-    ├── RecordingError     a recording on disk cannot be read or rendered
+    ├── ConfigError        a setting, an argument or an environment variable is invalid
+    ├── RecordingError     a recording on disk cannot be read, rendered or written
     │   └── NewerFormatError   a later version of this package wrote it
-    └── DeliveryError      LangSmith refused or could not be reached
+    └── DeliveryError      a request to LangSmith was refused or got no answer
 """
 
 from __future__ import annotations
 
 
 class OtelRealtimeError(Exception):
-    """Base of every error this package raises."""
+    """Base class of every error this package raises."""
 
 
 class ConfigError(OtelRealtimeError):
-    """A setting, an argument or an environment variable that cannot be used."""
+    """A setting, an argument or an environment variable is invalid."""
 
 
 class RecordingError(OtelRealtimeError):
-    """A recording on disk that cannot be read or rendered."""
+    """A recording on disk cannot be read, rendered or written."""
 
 
 class NewerFormatError(RecordingError):
-    """A later version wrote this in a format that this version does not know; it is left alone."""
+    """A later version of this package wrote the files in a format this version does not know.
+
+    The files are left untouched, so that the later version can still read them.
+    """
 
 
 class DeliveryError(OtelRealtimeError):
-    """A request to LangSmith that was refused or did not get through.
+    """A request to LangSmith was refused or got no answer.
 
     Attributes:
-        status: the HTTP status, or None when there was no answer.
+        status: HTTP status; ``None`` without an answer.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:

@@ -1,8 +1,9 @@
-"""Settings: one frozen value, read once when a conversation opens.
+"""Settings: one frozen value, read when a conversation opens.
 
-Every field that is not a callable can also be set in the environment as
-``OTEL_REALTIME_<FIELD>``. What the program says wins over the environment; a value of the
-environment that does not parse is named in one log line and the default holds.
+Every field that is not a callable can also be set in the environment as ``OTEL_REALTIME_<FIELD>``.
+A value given in code takes precedence. An environment variable that does not parse is reported in
+one log line and the default applies, as OpenTelemetry's own variables do:
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ Redact = Callable[[dict[str, Any]], dict[str, Any]]
 OnRecording = Callable[[Path, dict[str, Any]], None]
 
 PREFIX: Final = "OTEL_REALTIME_"
+#: OpenTelemetry's switch for all GenAI instrumentations:
+#: https://github.com/open-telemetry/opentelemetry-python-genai
 GENAI_CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -32,10 +35,10 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 
 def parse_bool(text: str) -> bool:
-    """Read ``true``/``false`` (also 1/0, yes/no, on/off; any case).
+    """Parse ``true``/``false`` (also 1/0, yes/no, on/off; case-insensitive).
 
     Raises:
-        ValueError: the text is none of them.
+        ValueError: ``text`` is none of these.
     """
     word = text.strip().lower()
     if word in _TRUE:
@@ -46,9 +49,13 @@ def parse_bool(text: str) -> bool:
 
 
 def _parse_capture(text: str) -> bool:
-    """The GenAI convention's switch; ``true`` is its older spelling.
+    """Parse the GenAI content switch; return whether spans may carry content.
 
-    ``EVENT_ONLY`` hides: this package writes spans, not events.
+    ``EVENT_ONLY`` allows content in log events only, and this package writes spans. ``true`` and
+    ``false`` are the values of earlier instrumentations.
+
+    Raises:
+        ValueError: ``text`` is not a value of the switch.
     """
     word = text.strip().upper()
     if word in {"SPAN_ONLY", "SPAN_AND_EVENT"}:
@@ -63,7 +70,12 @@ def _parse_globs(text: str) -> tuple[str, ...]:
 
 
 def read_env(name: str, parse: Callable[[str], T], default: T) -> T:
-    """Parse one environment variable; on a bad value say so once and keep the default."""
+    """Parse one environment variable.
+
+    Returns:
+        The parsed value; ``default`` if the variable is unset or empty, or, with one warning, if
+        its value does not parse.
+    """
     text = os.environ.get(name)
     if text is None or not text.strip():
         return default
@@ -72,7 +84,7 @@ def read_env(name: str, parse: Callable[[str], T], default: T) -> T:
     except ValueError as error:
         warn_once(
             ("env", name, text),
-            "%s=%r is ignored: %s; using %r",
+            "ignoring %s=%r: %s; using the default, %r",
             name,
             text,
             error,
@@ -84,18 +96,25 @@ def read_env(name: str, parse: Callable[[str], T], default: T) -> T:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What a field may be: one row of the bounds below."""
+    """The values a field accepts.
+
+    Attributes:
+        kind: type of the value.
+        choices: accepted strings; empty: any.
+        minimum: lower bound of a number, inclusive.
+        optional: ``None`` is accepted, too.
+    """
 
     kind: type = str
     choices: tuple[str, ...] = ()
-    least: float | None = None
+    minimum: float | None = None
     optional: bool = False
 
     def parse(self, text: str) -> Any:
-        """Read the environment's text.
+        """Parse the text of an environment variable.
 
         Raises:
-            ValueError: it is out of bounds.
+            ValueError: the value is not accepted.
         """
         word = text.strip()
         value: Any
@@ -111,17 +130,17 @@ class _Rule:
         return value
 
     def problem(self, value: object) -> str | None:
-        """Say what is wrong with a value; None if nothing is."""
+        """Return why a value is not accepted; ``None`` if it is."""
         if value is None and self.optional:
             return None
         if self.choices:
             return None if value in self.choices else "expected one of " + ", ".join(self.choices)
         if self.kind is bool:
             return None if isinstance(value, bool) else "expected True or False"
-        if self.least is not None:
+        if self.minimum is not None:
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not value >= self.least:  # type: ignore[operator]
-                return f"expected a number from {self.least:g} up"
+            if not number or not value >= self.minimum:  # type: ignore[operator]  # also false for NaN
+                return f"expected a number of at least {self.minimum:g}"
         return None
 
 
@@ -129,7 +148,7 @@ LangSmithMode = Literal["auto", "direct", "collector", "off"]
 ParentMode = Literal["new", "ambient"]
 AudioFormatName = Literal["auto", "wav", "flac", "opus"]
 
-#: The bounds of every field that has any, whoever sets it.
+#: Accepted values, whether they come from code or from the environment; other fields take any.
 RULES: Final[Mapping[str, _Rule]] = {
     "langsmith": _Rule(choices=get_args(LangSmithMode)),
     "parent": _Rule(choices=get_args(ParentMode)),
@@ -140,14 +159,14 @@ RULES: Final[Mapping[str, _Rule]] = {
     "metrics": _Rule(bool),
     "recover_on_start": _Rule(bool),
     "end_on_sigterm": _Rule(bool),
-    "span_limit": _Rule(int, least=1),
-    "payload_limit": _Rule(int, least=256),
-    "max_attachment_mb": _Rule(float, least=0, optional=True),
-    "state_max_mb": _Rule(float, least=1),
-    "state_max_age_days": _Rule(float, least=0),
-    "exit_timeout_s": _Rule(float, least=0),
+    "span_limit": _Rule(int, minimum=1),
+    "payload_limit": _Rule(int, minimum=256),
+    "max_attachment_mb": _Rule(float, minimum=0, optional=True),
+    "state_max_mb": _Rule(float, minimum=1),
+    "state_max_age_days": _Rule(float, minimum=0),
+    "exit_timeout_s": _Rule(float, minimum=0),
 }
-#: Fields that hold for the process; a conversation cannot have its own.
+#: Fields that apply to the whole process; ``conversation(settings=...)`` cannot override them.
 PROCESS_FIELDS: Final = (
     "recover_on_start",
     "state_max_mb",
@@ -157,7 +176,9 @@ PROCESS_FIELDS: Final = (
 )
 
 
+# ``Any`` as the type of ``default`` and of the result: ``field()`` stands for a value of any type.
 def _env(name: str, default: Any, parse: Callable[[str], Any] | None = None) -> Any:
+    """Return a dataclass field whose default is read from ``OTEL_REALTIME_<name>``."""
     rule = RULES.get(name.lower())
     parse = parse or (rule.parse if rule is not None else str)
     return field(default_factory=lambda: read_env(PREFIX + name, parse, default))
@@ -169,6 +190,7 @@ def _capture_content() -> bool:
 
 
 def _default_state_dir() -> Path:
+    # https://specifications.freedesktop.org/basedir-spec/latest/
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else _home() / ".local" / "state") / "otel-realtime"
 
@@ -176,7 +198,7 @@ def _default_state_dir() -> Path:
 def _home() -> Path:
     try:
         return Path.home()
-    except RuntimeError:  # a user id without an entry in the password file, and no HOME
+    except RuntimeError:  # no HOME and no passwd entry, as for an arbitrary uid in a container
         return Path(gettempdir()) / f"home-{os.getuid()}"
 
 
@@ -187,7 +209,7 @@ def _state_dir() -> Path:
 def _parse_path(text: str) -> Path:
     try:
         return Path(text.strip()).expanduser()
-    except RuntimeError as error:
+    except RuntimeError as error:  # ``~user`` without such a user
         raise ValueError(str(error)) from error
 
 
@@ -196,10 +218,10 @@ _SKIPPED: Final[tuple[str, ...]] = ("ping",)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How conversations are traced and recorded; see the README's table.
+    """How conversations are traced and recorded; the README has a table of the fields.
 
     Raises:
-        ConfigError: a value given by the program is out of its range.
+        ConfigError: a value given in code is not accepted.
 
     Added in 0.1.0.
     """
@@ -207,52 +229,56 @@ class Settings:
     langsmith: LangSmithMode = _env("LANGSMITH", "auto")  # noqa: RUF009
     """Who delivers to LangSmith: ``auto``, ``direct``, ``collector`` or ``off``."""
     capture_content: bool = field(default_factory=_capture_content)
-    """False hides payloads, names, metadata, transcript, instructions and audio."""
+    """``False`` hides payloads, names, metadata, transcript, instructions and audio."""
     record_audio: bool = _env("RECORD_AUDIO", True)
-    """False keeps the trace and drops the recording."""
+    """``False`` traces without recording audio."""
     redact: Redact | None = None
-    """Sees each payload (a dict) before anything is stored and returns what may be stored."""
+    """Called with each payload (a dict) before it is stored; returns the payload to store."""
     parent: ParentMode = _env("PARENT", "new")  # noqa: RUF009
-    """``new``: a trace per conversation, linked to the caller; ``ambient``: child of the caller."""
+    """``new``: one trace per conversation, linked to the caller; ``ambient``: child of the caller."""
     activate_spans: bool = _env("ACTIVATE_SPANS", True)
-    """Event spans are the current span while the app handles them."""
+    """Make an event's span the current span while the app handles the event."""
     skip_events: tuple[str, ...] = _env("SKIP_EVENTS", _SKIPPED, _parse_globs)
     """Globs of event types that never become spans."""
     span_limit: int = _env("SPAN_LIMIT", 24_000)
-    """Structural events beyond this many spans are counted only (LangSmith: 25,000 a trace)."""
+    """Most spans of a trace; further events are only counted. LangSmith accepts 25,000 runs.
+
+    https://docs.langchain.com/langsmith/observability-concepts
+    """
     payload_limit: int = _env("PAYLOAD_LIMIT", 32_768)
     """Characters of JSON per attribute; longer payloads are shortened and stay valid JSON."""
     metrics: bool = _env("METRICS", True)
-    """OpenTelemetry metrics through the app's MeterProvider."""
+    """Report OpenTelemetry metrics through the app's ``MeterProvider``."""
     state_dir: Path = field(default_factory=_state_dir)
-    """Where live and undelivered conversations stand on disk."""
+    """Directory of live and undelivered conversations."""
     recover_on_start: bool = _env("RECOVER_ON_START", True)
-    """Deliver in the background what dead processes left in ``state_dir``."""
+    """Deliver in the background what processes that died left in ``state_dir``."""
     recordings_dir: str | None = _env("RECORDINGS_DIR", None)
-    """Keep each recording as a WAV here too: a folder, or an fsspec URL (``s3://bucket/prefix``)."""
+    """Also keep each recording as a WAV here: a folder, or an fsspec URL (``s3://bucket/prefix``)."""
     on_recording: OnRecording | None = None
     """Called with ``(path, info)`` on a background thread when a recording is rendered.
 
-    The file goes afterwards.
+    The file is deleted afterwards.
     """
     audio_format: AudioFormatName = _env("AUDIO_FORMAT", "auto")  # noqa: RUF009
-    """Of the attachment: ``wav``, ``flac``, ``opus``, or ``auto``, the first that fits."""
+    """Format of the attachment: ``wav``, ``flac``, ``opus``, or ``auto``, the first that fits."""
     max_attachment_mb: float | None = _env("MAX_ATTACHMENT_MB", None)
-    """Largest attachment; None: 180 on LangSmith's own hosts, 24 elsewhere."""
+    """Largest attachment in MB; ``None``: 180 on LangSmith's own hosts, 24 elsewhere."""
     state_max_mb: float = _env("STATE_MAX_MB", 4096.0)
-    """Disk the undelivered conversations may take."""
+    """Most disk space undelivered conversations may take, in MB."""
     state_max_age_days: float = _env("STATE_MAX_AGE_DAYS", 14.0)
-    """How long an undelivered conversation is kept."""
+    """Days an undelivered conversation is kept."""
     exit_timeout_s: float = _env("EXIT_TIMEOUT_S", 10.0)
-    """Longest wait for delivery when the process exits."""
+    """Longest wait for delivery when the process exits, in seconds."""
     end_on_sigterm: bool = _env("END_ON_SIGTERM", False)
-    """End conversations on SIGTERM, then run the previous handler."""
+    """End conversations on SIGTERM, then call the previous handler."""
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
             problem = rule.problem(getattr(self, name))
             if problem is not None:
                 raise ConfigError(f"Settings.{name}={getattr(self, name)!r}: {problem}")
+        # ``object.__setattr__`` because the dataclass is frozen.
         object.__setattr__(self, "state_dir", Path(self.state_dir).expanduser())
         if self.recordings_dir is not None:
             object.__setattr__(self, "recordings_dir", os.fspath(self.recordings_dir))
@@ -261,9 +287,9 @@ class Settings:
         object.__setattr__(self, "skip_events", globs)
 
     def within(self, process: Settings) -> Settings:
-        """Return these settings of a conversation with what holds for the process taken from there.
+        """Return these settings of a conversation with ``PROCESS_FIELDS`` taken from the process.
 
-        What differs is refused with one warning for each set of fields.
+        Values that differ are ignored, with one warning per set of fields.
 
         Args:
             process: ``instrument()``'s settings, else the environment's.
@@ -274,12 +300,13 @@ class Settings:
             return self
         warn_once(
             ("scope", *refused),
-            "conversation(settings=...): %s holds for the whole process and is ignored here; "
-            "give it to instrument()",
+            "ignoring %s in conversation(settings=...): it applies to the whole process; pass it to "
+            "instrument(settings=...)",
             ", ".join(refused),
             log=logger,
         )
         return replace(self, **theirs)
 
 
+#: Names of all fields.
 FIELDS: Final = tuple(item.name for item in fields(Settings))

@@ -114,7 +114,7 @@ def test_a_value_that_does_not_parse_is_named_once(
         Settings()
         found = Settings()
     (record,) = caplog.records
-    assert f"{module.PREFIX}{name}={text!r} is ignored" in record.getMessage()
+    assert f"ignoring {module.PREFIX}{name}={text!r}:" in record.getMessage()
     assert DEFAULTS[name.lower()] == getattr(found, name.lower())
 
 

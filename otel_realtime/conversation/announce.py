@@ -1,4 +1,4 @@
-"""``conversation(...)``: one conversation, announced by the app."""
+"""``conversation(...)``: a conversation that the app announces before its first frame."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 
 class conversation:
-    """Announce one conversation: ``with`` or ``async with``.
+    """Announce one conversation; use it with ``with`` or ``async with``.
 
-    It opens on entry, so its ids are there on the first line of the block, and ends with the
-    block. On a connection that ``instrument()`` taps it is the same conversation. Exceptions of
-    the block mark the root and pass through. Where nothing can be opened, the block gets a
-    conversation that does nothing.
+    The conversation opens on entry, so its ids are known on the first line of the block, and it ends
+    with the block. On a connection that ``instrument()`` already tracks it is the same conversation.
+    An exception of the block marks the root as failed and passes through. If no conversation can be
+    opened, the block gets one whose methods do nothing.
 
     Args:
-        connection: an ``openai`` Realtime connection (async or sync), a websocket, or None for
+        connection: an ``openai`` Realtime connection (async or sync), a websocket, or ``None`` for
             an app that reports its frames itself.
-        thread_id: the app's id of the thread; also ``gen_ai.conversation.id``.
-        metadata: goes on the root.
-        tags: go on the root.
-        settings: instead of ``instrument()``'s or the environment's; fields that hold for the
-            process are refused with one warning.
-        tracer_provider: instead of ``instrument()``'s or the global one.
+        thread_id: the app's id of the thread; also written as ``gen_ai.conversation.id``.
+        metadata: metadata of the root.
+        tags: tags of the root.
+        settings: settings of this conversation, instead of ``instrument()``'s or the
+            environment's. Fields that apply to the whole process are ignored with one warning.
+        tracer_provider: provider of its spans, instead of ``instrument()``'s or the global one.
 
     Added in 0.1.0.
     """
@@ -71,7 +71,7 @@ class conversation:
     def __enter__(self) -> Conversation:
         try:
             engine = self._open()
-        except Exception as error:  # noqa: BLE001 - a sampler's, a processor's, or ours
+        except Exception as error:  # noqa: BLE001 - a sampler, a span processor, or our own code
             diagnostics.fault("conversation", error)
             self._conversation = NullConversation()
             return self._conversation
@@ -91,8 +91,8 @@ class conversation:
         if token is not None:
             try:
                 current.reset(token)
-            except ValueError:  # the block is left in another context than it was entered in
-                pass
+            except ValueError:  # the block is left in another context than it was entered in, as
+                pass  # frameworks do that run the two halves of a generator in different tasks
 
     async def __aenter__(self) -> Conversation:
         return self.__enter__()
@@ -112,7 +112,7 @@ class conversation:
         if sink is not None and sink.engine is None:
             return sink.begin(self._options)
         if sink is not None and sink.engine is not None and not sink.engine.closed:
-            _join(sink.engine, self._options)
+            _update(sink.engine, self._options)
             return sink.engine
         engine = open_conversation(
             self._options.over(current_options()),
@@ -121,13 +121,16 @@ class conversation:
             caller=otel_context.get_current(),
             post=sink is not None,
         )
-        if sink is not None:  # an earlier block's conversation ended on this socket
+        if sink is not None:  # the conversation of an earlier block on this socket has ended
             sink.carry(engine)
         return engine
 
 
-def _join(engine: Engine, options: Options) -> None:
-    """Announced when it is open already: what can still be said of it applies."""
+def _update(engine: Engine, options: Options) -> None:
+    """Apply options to a conversation that is already open, as far as they can still change.
+
+    Its root has started, so its thread, settings and provider are fixed.
+    """
     engine.describe(options.metadata, options.tags, options.settings)
     given = {
         "thread_id": options.thread_id,
@@ -138,6 +141,7 @@ def _join(engine: Engine, options: Options) -> None:
     if refused:
         diagnostics.warn_once(
             ("announced", *refused),
-            "conversation(...) came after the first event: %s cannot be changed any more",
+            "ignoring %s in conversation(...): the conversation is already open; enter "
+            "conversation(...) before the first event is received",
             ", ".join(refused),
         )

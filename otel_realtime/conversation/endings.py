@@ -1,4 +1,7 @@
-"""How a conversation ended: from its socket's close, the app's exception, or a refused handshake."""
+"""How a conversation ended: by the app, by its connection's close, or by a refused handshake.
+
+Close codes: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,34 @@ from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tap.interface import Close, Handshake
-from otel_realtime.tracing.failure import raised
+from otel_realtime.tracing.failure import exception_failure
 
-#: Close codes of a normal end (RFC 6455, 7.4.1).
+#: Close codes of a normal end: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 _NORMAL_CODES: Final = frozenset({1000, 1001})
-#: What libraries report for a close frame without a code (RFC 6455, 7.1.5).
+#: Reported by libraries for a close frame without a code, never sent:
+#: https://www.rfc-editor.org/rfc/rfc6455#section-7.1.5
 _NO_CODE: Final = 1005
 
 
 def ended_by_app(error: BaseException | None, policy: ContentPolicy) -> Ending:
-    """The app ended it, perhaps because of an exception; cancellation is not an error."""
+    """Return the ending of a conversation that the app ended.
+
+    Args:
+        error: the app's exception; cancellation is not an error.
+        policy: which content may be stored.
+    """
     return Ending(failure=_app_failure(error, policy))
 
 
 def ended_by_close(close: Close, policy: ContentPolicy) -> Ending:
-    """The connection ended: abnormal with a code other than 1000/1001, or without any.
+    """Return the ending of a conversation whose connection ended.
 
-    No code at all is normal only if the app closed.
+    It failed if the server sent a code other than 1000 and 1001, or if there was no close frame and
+    the app had not closed the connection.
+
+    Args:
+        close: how the connection ended.
+        policy: which content may be stored.
     """
     code = None if close.received_code == _NO_CODE else close.received_code
     reason = _reason(close.received_reason, policy)
@@ -33,7 +47,10 @@ def ended_by_close(close: Close, policy: ContentPolicy) -> Ending:
 
 
 def ended_by_refusal(handshake: Handshake) -> Ending:
-    """The server refused the handshake; the HTTP status tells why, never a header."""
+    """Return the ending of a conversation whose handshake the server refused.
+
+    It states the HTTP status, never a header: request headers hold the API key.
+    """
     if handshake.status is not None:
         text = f"the server refused the websocket handshake: HTTP {handshake.status}"
         return Ending(failure=Failure(str(handshake.status), text))
@@ -43,12 +60,16 @@ def ended_by_refusal(handshake: Handshake) -> Ending:
 
 def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure | None:
     if error is None or not isinstance(error, Exception):
-        return None  # cancellation, an interrupt, a closed generator: not errors
-    return raised(error, policy)[0]
+        return None  # CancelledError, KeyboardInterrupt and GeneratorExit are not failures
+    return exception_failure(error, policy)[0]
 
 
 def _reason(text: str, policy: ContentPolicy) -> str:
-    """A close frame's reason: with content hidden only if it is one word, not a sentence."""
+    """Return a close frame's reason as it may be stored.
+
+    It passes the policy as an event does, because a server may quote content in it. If content is
+    hidden, only a reason of a single word remains.
+    """
     stored, _ = policy.apply({"type": "close", "reason": replace_surrogates(text)})
     reason = (stored if policy.payloads else policy.hidden(stored)).get("reason")
     return reason if isinstance(reason, str) else ""
@@ -59,6 +80,6 @@ def _close_failure(code: int | None, reason: str, close: Close) -> Failure | Non
         return None
     if code is None:
         return Failure("connection_lost", "the connection was lost without a close frame")
-    who = "connection was" if close.by_client else "server"
-    why = f": {reason}" if reason else ""
-    return Failure(f"websocket_{code}", f"the {who} closed with code {code}{why}")
+    subject = "connection was" if close.by_client else "server"
+    detail = f": {reason}" if reason else ""
+    return Failure(f"websocket_{code}", f"the {subject} closed with code {code}{detail}")

@@ -1,13 +1,17 @@
-"""The engine of a live conversation: it opens, handles frames, and ends.
+"""The engine of one conversation: it opens, handles frames, and ends.
 
-What a frame does is in ``frames``. The writer thread calls back to write the responses that were
-waiting for sound. Every entry is walled off, so no fault of ours reaches the app.
+Frames are handled in ``frames``. Responses are written as spans later, on the writer thread
+(``tick``), when it is known how much of their audio was played. Every entry point catches our own
+faults.
 
-The life of a conversation::
+Life of a conversation::
 
     created --begin--> open --frames--> open --end--> closed --finisher--> delivered
        |                                                ^
        +-- not sampled, or suppressed: closed from the start
+
+Threads: frames and the end run on the app's tasks and threads; ``tick`` on the writer thread; posting
+and delivery on threads of their own. ``frames.lock`` serialises whatever changes state or spans.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from otel_realtime.conversation.frames import Frames
 from otel_realtime.core.protocol.outcome import Ending, Tally
 from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.redaction import HIDDEN
-from otel_realtime.core.protocol.responses import Moment, ToolCall
+from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.inference import write_inference
@@ -39,89 +43,99 @@ if TYPE_CHECKING:
     from otel_realtime.tracing.tool import OpenTool
     from otel_realtime.tracing.trace import Trace
 
-#: Longest time spent, at the close, on letting the sound's last facts be known.
+#: Longest time the close spends on processing the last audio, so that the root's facts are complete.
 CLOSE_BUDGET_S: Final = 0.005
-#: The same for a conversation of the past, fed by hand faster than it was spoken: no call waits.
+#: The same for a recorded conversation that the app replays faster than it was spoken: nobody waits.
 REPLAY_WAIT_S: Final = 10.0
-#: Longest wait of the posting thread for the journal's first line.
+#: Longest wait of the posting thread until the journal's first line is on disk.
 POST_WAIT_S: Final = 1.0
 
 
 class Engine:
-    """One conversation, from its first frame to the hand-over of what is left to deliver.
+    """One conversation, from its first frame until its delivery is handed to the finisher.
 
     Args:
         trace: its trace.
-        process: the services of this process.
+        process: services of this process.
 
     Attributes:
         trace: its trace.
-        clock: tells its times.
+        clock: its clock.
         frames: handles its frames.
-        face: the app's ``Conversation``, once it asked for it.
+        public: the app's ``Conversation``; ``None`` until the app asks for it.
     """
 
     def __init__(self, trace: Trace, process: Process) -> None:
         self.trace = trace
         self.clock: Clock = trace.clock
         self.frames = Frames(trace, self)
-        self.face: object = None
+        self.public: object = None
         self._process = process
         self._activation = trace.activation
         self._tally = Tally()
 
     def begin(self, recorder: Recorder) -> None:
-        """Take frames from now on."""
+        """Accept frames from now on.
+
+        Args:
+            recorder: records the audio and writes the journal.
+        """
         journaled = self.trace.journaled
         if journaled:
             self.trace.membership.note = recorder.note
-            # A run that nobody could end must not be posted: first its journal stands on disk.
+            # First the journal, then the post: without a journal nobody could end the run if this
+            # process died, and it would stay pending for ever.
             self.trace.before_post = partial(recorder.settle, POST_WAIT_S)
         self.frames.begin(recorder, Notes(recorder.note if journaled else None))
 
     @property
     def ends_on_sigterm(self) -> bool:
-        """``Settings.end_on_sigterm`` as it is for this conversation."""
+        """``Settings.end_on_sigterm`` of this conversation."""
         return self.trace.settings.end_on_sigterm
 
     @property
     def closed(self) -> bool:
-        """True once it has ended."""
+        """Whether the conversation has ended, or is not traced at all."""
         return self.frames.closed
 
     @property
     def folder(self) -> Path | None:
-        """Where it stands on disk until it is delivered; None if it does not."""
+        """Folder of its journal and audio; ``None`` if nothing of it is on disk."""
         return self.frames.recorder.folder if self.frames.recorder is not None else None
 
     def knows_item(self, item_id: str) -> bool:
-        """Return whether an item of that id belongs to it."""
+        """Return whether an item belongs to this conversation."""
         return self.frames.state.items.get(item_id) is not None
 
-    # -- what the app itself knows -----------------------------------------------------------------------
+    # -- calls of the app --------------------------------------------------------------------------------
 
     @property
     def recorder(self) -> Recorder | None:
-        """What the app's own audio goes to; None once the conversation is closed."""
+        """Recorder for audio of the app; ``None`` once the conversation is closed."""
         return None if self.frames.closed else self.frames.recorder
 
     def enter_tool(
         self, call_id: str | None, name: str | None, arguments: str | None
     ) -> tuple[ToolCall | None, OpenTool]:
-        """Open the exact span of a tool; see ``Conversation.tool``."""
+        """Open the exact span of a tool; see ``Conversation.tool``.
+
+        Returns:
+            The model's call, if there is one, and the open tool, for ``leave_tool``.
+        """
         moment = self.clock.moment()
         with self.frames.lock:
             call = None
             if call_id is not None:
+                # The app may start a tool before the event that announces its call was handled.
                 call = self.frames.state.calls.setdefault(call_id, ToolCall(call_id))
             if arguments is not None and self._is_private(call_id):
                 arguments = HIDDEN
             return call, self.trace.tools.enter(call, name, arguments, moment)
 
     def leave_tool(self, call: ToolCall | None, entered: OpenTool, error: object) -> None:
-        """The tool has returned, or raised an exception."""
+        """Leave the block of a tool that has returned, or raised ``error``."""
         moment = self.clock.moment()
-        if isinstance(error, Exception):
+        if isinstance(error, Exception):  # cancellation is not a failure of the tool
             private = self._is_private(None if call is None else call.id)
             self.trace.tool_raised(entered.span, error, moment.at_ns, private=private)
         with self.frames.lock:
@@ -131,17 +145,17 @@ class Engine:
         return self.frames.pause is not None and self.frames.pause.is_private(call_id)
 
     def pause(self) -> bool:
-        """Begin a pause of the recording; False if there is nothing to pause."""
+        """Pause the recording; return ``False`` if there is none."""
         with self.frames.lock:
             if self.frames.closed or self.frames.recorder is None:
                 return False
             self.frames.pause = self.frames.pause or Pause()
-            if self.frames.pause.enter(self.frames.state):
+            if self.frames.pause.enter(self.frames.state):  # not within an outer pause
                 self.frames.recorder.pause(self.clock.moment().t)
             return True
 
     def resume(self) -> None:
-        """End a pause."""
+        """End a pause of the recording; an outer one goes on."""
         with self.frames.lock:
             ended = self.frames.pause is not None and self.frames.pause.leave()
             if ended and self.frames.recorder is not None:
@@ -150,67 +164,98 @@ class Engine:
     def describe(
         self, metadata: Mapping[str, Any], tags: tuple[str, ...], settings: Settings | None = None
     ) -> None:
-        """Add metadata and tags to the root; stricter privacy of ``settings`` applies from now on."""
+        """Add metadata and tags to the root.
+
+        Args:
+            metadata: metadata of the app.
+            tags: tags of the app.
+            settings: settings whose stricter privacy applies from now on.
+        """
         with self.frames.lock:
             self.trace.add_metadata(metadata)
             self.trace.add_tags(tags)
             self.frames.notes.about(self.trace.identity)
             if settings is not None:
-                self.trace.tighten(settings)
+                self.trace.restrict_policy(settings)
                 self.frames.notes.tightened(self.trace.writer.policy)
                 if self.frames.recorder is not None and not self.trace.recorded:
                     self.frames.recorder.keep_no_audio()
 
-    # -- background ------------------------------------------------------------------------------------
+    # -- the writer thread -------------------------------------------------------------------------------
 
     def tick(self, now_t: int) -> None:
-        """On the writer thread: write the responses whose last fact has come."""
+        """Write the responses whose audio facts are final; called on the writer thread.
+
+        Args:
+            now_t: time up to which all audio has been processed, ns since the start.
+        """
+        # Without the lock at first: most ticks have nothing to do.
         if self.frames.closed or not self.frames.state.unsettled:
             return
         try:
             with self.frames.lock:
-                if not self.frames.closed:  # what comes at this very moment may not be taken in yet
+                if (
+                    not self.frames.closed
+                ):  # - 1: events of this very nanosecond may still be queued
                     self._settle(self.frames.state.take_settled(now_t - 1, self.frames.recorder))
-        except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations
+        except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations, too
             diagnostics.report("settling", error)
 
-    def _settle(self, ready: list[Any], now_ns: int | None = None) -> None:
+    def _settle(self, responses: list[Response], now_ns: int | None = None) -> None:
+        """Write responses as spans; called with the lock held.
+
+        Args:
+            responses: settled responses.
+            now_ns: end of those without ``response.done``, epoch ns; ``None``: now.
+        """
         if now_ns is None:
             now_ns = self.clock.start_ns + self.clock.t()
-        for response in ready:
-            found = write_inference(
+        for response in responses:
+            inference = write_inference(
                 self.trace.writer, response, self.frames.state, self.frames.recorder, now_ns
             )
-            self._tally.add(found.sound)
-            self.trace.metrics.inference(response, found)
-        self.frames.notes.settled(ready)
+            self._tally.add(inference.sound)
+            self.trace.metrics.inference(response, inference)
+        # Afterwards: a recovery writes those that have no note.
+        self.frames.notes.settled(responses)
 
-    # -- the end ---------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------
 
     def close(self, error: BaseException | None = None) -> None:
-        """The app ends the conversation; cancellation is not an error."""
+        """End the conversation because the app says so.
+
+        Args:
+            error: the app's exception; cancellation is not an error.
+        """
         self.end(lambda: ended_by_app(error, self.trace.writer.policy))
 
     def closed_by(self, close: Close) -> None:
-        """The connection ended for good."""
+        """End the conversation because its connection has ended for good."""
         self.end(lambda: ended_by_close(close, self.trace.writer.policy))
 
-    def end(self, how: Callable[[], Ending]) -> None:
-        """End the conversation; all its spans end before this returns, once. Never blocks a loop."""
+    def end(self, make_ending: Callable[[], Ending]) -> None:
+        """End the conversation, once. All its spans have ended when this returns.
+
+        Never blocks an event loop: BlockBuster, which ``langgraph dev`` runs under, raises there.
+
+        Args:
+            make_ending: returns how the conversation ended.
+        """
         try:
-            ending = how()
-        except Exception as error:  # noqa: BLE001 - it ends anyway
+            ending = make_ending()
+        except Exception as error:  # noqa: BLE001 - the conversation ends all the same
             diagnostics.report("closing", error)
             ending = Ending()
         try:
             self._end(ending)
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
             diagnostics.fault("closing", error)
 
     def _end(self, ending: Ending) -> None:
         recorder, steps = self.frames.recorder, diagnostics.Steps("closing")
         if recorder is None:
             return
+        # 1. Journal the end, so that a recovery does not take the conversation for one that died.
         with self.frames.lock:
             if self.frames.closed:
                 return
@@ -222,16 +267,19 @@ class Engine:
                 )
             with steps:
                 recorder.close(moment.t, by_client=ending.by_client)
+        # 2. Process the last audio, without the lock: the writer thread may need it for ``tick``.
         with steps:
             if self.clock.is_replay:
                 recorder.settle(REPLAY_WAIT_S)
             else:
                 recorder.catch_up(CLOSE_BUDGET_S)
+        # 3. End all spans. Another thread may have got here first.
         with self.frames.lock:
             if self.frames.closed:
                 return
             self.frames.closed = True
             self._finish(recorder, ending, moment, steps)
+        # 4. Give this task the app's own context back.
         with steps:
             if self._activation.attached:
                 self._activation.leave()
@@ -240,7 +288,10 @@ class Engine:
     def _finish(
         self, recorder: Recorder, ending: Ending, moment: Moment, steps: diagnostics.Steps
     ) -> None:
-        """End all spans and hand over to the finisher; no step depends on the one before."""
+        """End all spans, the root last, and hand the rest to the finisher.
+
+        No step depends on the success of an earlier one; called with the lock held.
+        """
         trace, closing = self.trace, None
         try:
             with steps:
@@ -251,7 +302,7 @@ class Engine:
                 trace.tools.close(moment.at_ns)
             with steps:
                 closing = trace.end(self.frames.state, self._tally, recorder, ending, moment)
-        finally:  # also when the app is interrupted just now
+        finally:  # also after a KeyboardInterrupt, which ``steps`` lets pass
             trace.ensure_ended(moment.at_ns)
             self._process.closed(self)
         with steps:
@@ -261,6 +312,7 @@ class Engine:
             self._hand_over(recorder, closing, moment)
 
     def _hand_over(self, recorder: Recorder, closing: RootEnd | None, moment: Moment) -> None:
+        """Submit what is left to do to the finisher, which works in the background."""
         trace, process = self.trace, self._process
         process.finisher.submit(
             Finish(
@@ -270,23 +322,26 @@ class Engine:
                 name=trace.name,
                 info=trace.recording_info(),
                 delivery=trace.delivery,
-                closing=None if closing is None else lambda: closing.counted_anew().run(),
+                # Evaluated later, when all audio has been processed.
+                closing=(
+                    None if closing is None else lambda: closing.with_final_tally().run_closing()
+                ),
                 last_resort=lambda: trace.last_resort(moment.at_ns),
-                done=partial(_done, trace, process),
+                done=partial(_delivered, trace, process),
                 tidy=partial(process.tidy, trace.settings),
             )
         )
 
     def drop(self) -> None:
-        """In a fork's child: not ours any more; nothing is ended, nothing is sent."""
+        """Forget the conversation in a forked child: it belongs to the parent process."""
         self.frames.closed = True
         self.frames.lock = threading.Lock()  # a thread of the parent may have held it
         self.trace.writer.event = None
         self.trace.tools.drop()
 
 
-def _done(trace: Trace, process: Process, recording: str | None) -> None:
-    """Everything of a conversation was delivered or given up."""
+def _delivered(trace: Trace, process: Process, recording: str | None) -> None:
+    """Count the recording's outcome, and forget the members: everything is delivered or given up."""
     if recording is not None:
         trace.metrics.upload(recording)
     process.finished(trace.membership)

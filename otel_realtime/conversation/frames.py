@@ -1,8 +1,14 @@
-"""What each frame of a conversation does: audio is queued, anything else takes the state a step.
+"""Handles each frame of a conversation: audio is enqueued, everything else advances the state.
 
-The tap and the app call this on the app's own task or thread. Audio frames are recognised by their
-exact prefix and only queued; any other frame is parsed once, the state machine takes a step, and
-spans open and close. One lock per conversation; every entry is walled off.
+Called by the tap, or by the app itself, on the app's own task or thread:
+
+1. An audio frame (nearly all of a call's bytes) is recognised by its exact prefix and enqueued,
+   unparsed, for the writer thread.
+2. Any other frame is parsed once; the state machine makes a step; spans open and end accordingly.
+
+Receives come from one task; sends may come from other tasks and threads at the same time. One lock
+per conversation protects the state machine and the spans. Audio frames do not take it. Every entry
+point catches our own faults.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from otel_realtime import diagnostics
 from otel_realtime.core.audio.evidence import AUDIO_EVENTS
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.changes import (
+    Change,
     ToolAnnounced,
     ToolAnswered,
     ToolPending,
@@ -39,16 +46,18 @@ if TYPE_CHECKING:
     from otel_realtime.recording.recorder import Recorder
     from otel_realtime.tracing.trace import Trace
 
-# Module names: paid for every frame.
+# Bound as module names: two attribute look-ups less for every frame.
 _AGENT_TEXT, _AGENT_BYTES = wire.AGENT_AUDIO_TEXT, wire.AGENT_AUDIO_BYTES
 _USER_TEXT, _USER_BYTES = wire.USER_AUDIO_TEXT, wire.USER_AUDIO_BYTES
-#: Client events that say something about spans; the others are requests nobody needs here.
-_SENT_RULES: Final = frozenset({"response.create", "conversation.item.create"})
+#: Client events that change the state. All others are requests whose effect the server reports:
+#: https://platform.openai.com/docs/api-reference/realtime-client-events
+_CLIENT_EVENTS: Final = frozenset({"response.create", "conversation.item.create"})
 
+# A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
 current: ContextVar[weakref.ref[Any] | None] = ContextVar(
     "otel_realtime_conversation", default=None
 )
-"""The engine of the conversation that this task received from last, or that was announced."""
+"""The engine of the conversation that this task announced, or last received a frame of."""
 
 
 class Frames:
@@ -56,15 +65,15 @@ class Frames:
 
     Args:
         trace: its trace.
-        owner: the engine, for ``current``.
+        owner: its engine, which ``current`` refers to.
 
     Attributes:
-        state: what the frames say of the conversation.
-        notes: its journal.
-        pause: what must not be told of it; None until the first pause.
-        lock: held while a frame moves the state; whoever else moves it holds it too.
-        recorder: takes its audio; None before ``begin``.
-        closed: nothing is taken in: not sampled, not begun yet, or over.
+        state: the conversation as its frames describe it.
+        notes: writes to its journal.
+        pause: which events a pause of the recording hides; ``None`` before the first pause.
+        lock: held by whoever changes the state or the spans.
+        recorder: its recorder; ``None`` before ``begin``.
+        closed: frames are ignored: before ``begin``, when not sampled, and after the end.
     """
 
     def __init__(self, trace: Trace, owner: object) -> None:
@@ -79,20 +88,26 @@ class Frames:
         self._clock = trace.clock
         self._activation = trace.activation
         self._skip = wire.skip_rule(trace.settings.skip_events)
-        # Looked up once: they are used for every audio frame.
+        # Looked up once: both are used for every audio frame.
         self._mono_ns = trace.clock.mono_ns
         self._counts = self.state.counts
 
     def begin(self, recorder: Recorder, notes: Notes) -> None:
-        """Take frames from now on."""
+        """Accept frames from now on.
+
+        Args:
+            recorder: records the audio.
+            notes: writes to the journal.
+        """
         self.recorder = recorder
         self.notes = notes
-        self._audio = recorder.frame
+        self._enqueue_audio = recorder.frame
         self.closed = False
 
     def before_receive(self) -> None:
-        """The app asks for the next frame: it is done with the current event."""
+        """End the current event's span: the app asks for the next frame, so it is done with it."""
         try:
+            # Not under the lock at first: this runs before every receive, mostly without a span.
             if self._trace.writer.event is not None:
                 with self.lock:
                     at_ns = self._clock.moment().at_ns
@@ -100,63 +115,77 @@ class Frames:
                     self.notes.asked(at_ns)
             if self._activation.attached:
                 self._activation.leave()
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
             diagnostics.fault("before_receive", error)
 
     def frame_received(self, frame: wire.Frame) -> None:
-        """Handle one frame of the server, on the app's task."""
+        """Handle a frame of the server, on the app's task, before the app sees it."""
         try:
             prefixes = _AGENT_BYTES if frame.__class__ is bytes else _AGENT_TEXT
             if frame.startswith(prefixes) and not self.closed:  # type: ignore[arg-type]
                 self._counts.events += 1
-                self._audio(monotonic_ns() - self._mono_ns, False, frame)
+                self._enqueue_audio(monotonic_ns() - self._mono_ns, False, frame)
                 return
             self.receive(frame, self._clock.moment())
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
             diagnostics.fault("received", error)
 
     def frame_sent(self, frame: wire.Frame) -> None:
-        """Handle one frame of the client, on the app's task or thread."""
+        """Handle a frame of the client, on the sending task or thread, just before it is sent."""
         try:
             prefixes = _USER_BYTES if frame.__class__ is bytes else _USER_TEXT
             if frame.startswith(prefixes) and not self.closed:  # type: ignore[arg-type]
-                self._audio(monotonic_ns() - self._mono_ns, True, frame)
+                self._enqueue_audio(monotonic_ns() - self._mono_ns, True, frame)
                 return
             self.send(frame, self._clock.moment())
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
             diagnostics.fault("sent", error)
 
-    def start_by_hand(self, at_ns: int | None) -> None:
-        """The first frame by hand says when the conversation starts, and makes it visible."""
+    def start_reported(self, at_ns: int | None) -> None:
+        """Prepare for a frame that the app reports with ``received()`` or ``sent()``.
+
+        The first one determines the start of the conversation, and makes it visible at the backend.
+        From the first given time on, the app's times are the recording's clock.
+
+        Args:
+            at_ns: time the app gave, epoch ns; ``None``: now.
+        """
         if at_ns is not None and self.recorder is not None:
             self.recorder.clock = self._clock.t
         if at_ns is not None and not self._clock.uses_app_times:
             fresh = not (self.state.counts.events or self._trace.writer.begun)
             self._trace.start_at(at_ns, fresh=fresh)
             self.notes.started(self._clock.start_ns)
+        # Not posted when it opened: its start was not known yet, and cannot be corrected later.
         if self._trace.delivery is None:
             self._trace.post()
 
     def receive(self, frame: wire.Frame, moment: Moment) -> None:
-        """Handle one frame of the server that was received at a moment."""
+        """Handle a frame of the server.
+
+        Args:
+            frame: text or bytes of the frame.
+            moment: its receipt.
+        """
         if self.closed:
             return
         self._counts.events += 1
-        if wire.is_delta(frame):
+        if wire.is_delta(frame):  # deltas never become spans; most need no parsing either
             if frame.startswith(_AGENT_BYTES if isinstance(frame, bytes) else _AGENT_TEXT):  # type: ignore[arg-type]
-                self._audio(moment.t, False, frame)
+                self._enqueue_audio(moment.t, False, frame)
             return
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
         event = wire.parse(text)
         if event is None:
             return
         kind = event["type"]
-        if kind.endswith(".delta"):
+        if kind.endswith(".delta"):  # a server that does not put ``type`` first
             if kind in wire.AGENT_AUDIO and self.recorder is not None:
                 self.recorder.frame(moment.t, False, frame)
             return
         current.set(self._owner)
         self._handle(event, text, moment)
+        # The recording's timeline needs only the events that say something about audio.
         if self.recorder is not None and kind in AUDIO_EVENTS:
             self.recorder.event(moment.t, False, event)
 
@@ -166,6 +195,7 @@ class Frames:
         with self.lock:
             if self.closed:
                 return
+            # Redact first: what may not be stored must not get into the state either.
             stored, payload = self._admit(event, text)
             changes = self.state.receive(stored, moment)
             if kind == "response.created":
@@ -178,18 +208,21 @@ class Frames:
             self.notes.received(stored, moment, active, policy, self._counts.events)
             if kind == "error":
                 trace.metrics.error(error_kind(stored))
+            # Changes come after the event's span, which is the parent of their spans.
             bears_tools = False
             for change in changes:
                 bears_tools = bears_tools or not isinstance(change, Transcribed)
                 active = self._apply(change, moment, active)
+        # Outside the lock: contexts belong to this task alone.
         if active is not None and trace.settings.activate_spans:
             run = None
+            # Only for events that make the app run tools: a LangSmith ``RunTree`` is expensive.
             if bears_tools and "langsmith" in sys.modules:
                 run = parent_run.parent_run(active, kind)
             self._activation.enter(active, run)
 
     def _admit(self, event: wire.Event, text: str) -> tuple[wire.Event, str]:
-        """The event as it may be stored, and its span's payload as JSON text."""
+        """Return an event as it may be stored, and the JSON text of its span's payload."""
         stored, payload, failure = prepare_event(
             event,
             text,
@@ -200,12 +233,24 @@ class Frames:
         )
         if failure is not None:
             diagnostics.warn_once(
-                ("redact", failure), "Settings.redact failed (%s); the payload is hidden", failure
+                ("redact", failure),
+                "hiding a payload: Settings.redact failed with %s; correct the function to see "
+                "payloads again",
+                failure,
             )
         return stored, payload
 
-    def _apply(self, change: Any, moment: Moment, active: Span | None) -> Span | None:
-        """Trace one change; returns the span to be current."""
+    def _apply(self, change: Change, moment: Moment, active: Span | None) -> Span | None:
+        """Trace one change of the state.
+
+        Args:
+            change: the change.
+            moment: when its event was received or sent.
+            active: the span that is to become current.
+
+        Returns:
+            The span that is to become current: the tool's, if the event calls exactly one.
+        """
         tools, metrics = self._trace.tools, self._trace.metrics
         if isinstance(change, ToolAnnounced):
             tools.announce(change.call)
@@ -219,18 +264,23 @@ class Frames:
         return active
 
     def send(self, frame: wire.Frame, moment: Moment) -> None:
-        """Handle one frame of the client that was sent at a moment."""
+        """Handle a frame of the client.
+
+        Args:
+            frame: text or bytes of the frame.
+            moment: when it was sent.
+        """
         if self.closed:
             return
         event = wire.parse(frame)
         if event is None:
             return
         kind = event["type"]
-        if kind in wire.USER_AUDIO:
+        if kind in wire.USER_AUDIO:  # a client that does not put ``type`` first
             if self.recorder is not None:
                 self.recorder.frame(moment.t, True, frame)
             return
-        if kind in _SENT_RULES:
+        if kind in _CLIENT_EVENTS:
             policy = self._trace.writer.policy
             stored, _ = policy.apply(event)
             with self.lock:
@@ -241,6 +291,7 @@ class Frames:
                 self.notes.sent(stored, moment, policy)
                 for change in self.state.send(stored, moment):
                     self._apply(change, moment, None)
+            # A tool's result ends its span; what the app does next belongs to the event again.
             if self._activation.attached:
                 self._activation.step_out(self._trace.writer.event)
         if self.recorder is not None and kind in AUDIO_EVENTS:

@@ -1,4 +1,4 @@
-"""Where nothing can be opened: the face of a conversation with nothing behind it."""
+"""The conversation that an app gets when none can be opened."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from otel_realtime.langsmith.ids import run_id
 
 
 class NullConversation(Conversation):
-    """A conversation of which nothing is traced, recorded or delivered."""
+    """A conversation whose methods do nothing; nothing is traced, recorded or delivered.
+
+    It exists so that ``with conversation(...) as call`` works whatever happens on our side.
+    """
 
     def __init__(self) -> None:
         self._thread_id = str(uuid.uuid4())
 
     @property
     def thread_id(self) -> str:
-        """A new UUID."""
+        """New UUID."""
         return self._thread_id
 
     @property
     def trace_id(self) -> str:
-        """OpenTelemetry's invalid trace id."""
+        """OpenTelemetry's invalid trace id: 32 zeros."""
         return "0" * 32
 
     @property
     def langsmith_run_id(self) -> str:
-        """The nil UUID."""
+        """Nil UUID."""
         return run_id(0)
 
     @property
     def langsmith_url(self) -> str | None:
-        """None."""
+        """Always ``None``."""
         return None
 
     def received(self, message: object, *, at_ns: int | None = None) -> None:
@@ -45,8 +48,8 @@ class NullConversation(Conversation):
     def sent(self, message: object, *, at_ns: int | None = None) -> None:
         """Do nothing."""
 
-    def _record(self, *given: object) -> None:
-        """Do nothing."""
+    def _record(self, *arguments: object) -> None:
+        """Do nothing; called by the ``record_*`` methods."""
 
     def played(
         self, item_id: str, content_index: int, audio_ms: float, *, at_ns: int | None = None
@@ -61,7 +64,7 @@ class NullConversation(Conversation):
         name: str | None = None,
         arguments: str | None = None,
     ) -> Iterator[Span]:
-        """Run the block under no span."""
+        """Run the block with the invalid span."""
         yield INVALID_SPAN
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Opens a conversation: its identity, its trace, its recorder, put together from the process's services."""
+"""Opens a conversation: composes its trace, recorder and engine from the services of the process."""
 
 from __future__ import annotations
 
@@ -35,18 +35,21 @@ def open_conversation(
     caller: Context,
     post: bool = True,
 ) -> Engine:
-    """Open a conversation now, started at its handshake if there was one.
+    """Open a conversation, on the app's task or thread.
 
     Args:
-        options: what the app asked for.
-        process: the services of this process.
-        handshake: of its socket.
-        caller: the context the app was in.
-        post: make it visible at the backend already.
+        options: options of the app.
+        process: services of this process.
+        handshake: handshake of its socket, where it starts; ``None``: it starts now.
+        caller: context of the app at the handshake, whose current span the root is linked to.
+        post: send the root run to the backend at once.
+
+    Returns:
+        The engine; closed from the start if the conversation is not sampled.
     """
     settings = options.effective_settings(process.effective_settings)
     provider = process.tracer_provider_for(options.tracer_provider)
-    process.attach_processor(provider)
+    process.attach_processor(provider)  # before the root: it must see every span below it
     identity = _identity(options, handshake)
     trace = Trace(
         identity,
@@ -68,7 +71,7 @@ def open_conversation(
     if trace.sampled:
         try:
             _begin(engine, process)
-        except BaseException:  # what was begun must not stay behind
+        except BaseException:  # leave no open root and no members behind
             trace.ensure_ended(trace.clock.start_ns)
             process.finished(trace.membership)
             raise
@@ -78,7 +81,7 @@ def open_conversation(
 
 
 def _begin(engine: Engine, process: Process) -> None:
-    """Let a sampled conversation take frames."""
+    """Let a sampled conversation accept frames."""
     trace, settings = engine.trace, engine.trace.settings
     folder = new_folder(settings.state_dir) if trace.journaled else None
     recorder = process.writer.open(
@@ -89,13 +92,14 @@ def _begin(engine: Engine, process: Process) -> None:
 
 
 def open_untraced(options: Options, process: Process) -> Engine:
-    """Open a conversation of which nothing is traced (``suppress_instrumentation``)."""
-    silent = replace(options, tracer_provider=NoOpTracerProvider())
-    return open_conversation(silent, process, handshake=None, caller=Context(), post=False)
+    """Open a conversation of which nothing is traced, inside ``suppress_instrumentation()``."""
+    untraced = replace(options, tracer_provider=NoOpTracerProvider())
+    return open_conversation(untraced, process, handshake=None, caller=Context(), post=False)
 
 
 def _identity(options: Options, handshake: Handshake | None) -> Identity:
     query: Mapping[str, str] = handshake.query if handshake else {}
+    # On a sideband connection ``call_id`` in the URL names the SIP or WebRTC call it controls.
     given = None if options.thread_id is None else safe_str(options.thread_id)
     metadata, refused = sanitize_metadata(options.metadata)
     warn_reserved(refused)
@@ -113,7 +117,7 @@ def _identity(options: Options, handshake: Handshake | None) -> Identity:
 
 
 def _header(trace: Trace) -> Header:
-    """What another process needs to know of it; see ``state.header``."""
+    """Return the journal's header: what another process needs to finish this conversation."""
     settings, membership = trace.settings, trace.membership
     resource: Any = getattr(trace.root, "resource", None)
     return Header(

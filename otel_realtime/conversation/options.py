@@ -1,4 +1,4 @@
-"""What the app says of the conversations it opens: ``using(...)``, ``conversation(...)``."""
+"""Options of ``using(...)`` and ``conversation(...)``, and how they combine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_realtime import diagnostics
 from otel_realtime.settings import Settings
@@ -15,9 +15,22 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the app asked for; None: what holds for the whole process."""
+    """Options of conversations that the app opens; ``None``: those of the process apply.
+
+    Attributes:
+        thread_id: the app's id of the thread.
+        metadata: metadata of the root.
+        tags: tags of the root.
+        settings: settings instead of the process's.
+        record_audio: overrides ``Settings.record_audio``.
+        capture_content: overrides ``Settings.capture_content``.
+        tracer_provider: provider of the spans.
+    """
 
     thread_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -28,7 +41,10 @@ class Options:
     tracer_provider: TracerProvider | None = None
 
     def over(self, outer: Options) -> Options:
-        """Return these options on top of an outer block's."""
+        """Return these options combined with those of an outer block.
+
+        Values of the inner block win; metadata and tags of both are merged.
+        """
         return Options(
             thread_id=_first(self.thread_id, outer.thread_id),
             metadata={**outer.metadata, **self.metadata},
@@ -43,7 +59,7 @@ class Options:
         """Return the settings of a conversation that opens now.
 
         Args:
-            process: the settings of the process.
+            process: settings of the process.
         """
         settings = process if self.settings is None else self.settings.within(process)
         if self.record_audio is not None:
@@ -53,7 +69,7 @@ class Options:
         return settings
 
 
-def _first(value: Any, otherwise: Any) -> Any:
+def _first(value: T | None, otherwise: T | None) -> T | None:
     return otherwise if value is None else value
 
 
@@ -61,10 +77,16 @@ def options_of(
     *,
     metadata: Mapping[str, Any] | None,
     tags: Iterable[str],
-    **given: Any,
+    **others: Any,
 ) -> Options:
-    """Take the app's arguments as they are; what cannot be read is left out and reported."""
-    options = Options(**given)
+    """Return the app's arguments as options; metadata and tags that raise are left out.
+
+    Args:
+        metadata: metadata of the root.
+        tags: tags of the root; a string is one tag.
+        **others: the other fields of ``Options``.
+    """
+    options = Options(**others)
     try:
         options = replace(options, metadata=dict(metadata or {}))
     except Exception as error:  # noqa: BLE001 - a mapping of the app's
@@ -77,11 +99,12 @@ def options_of(
 
 
 _NO_OPTIONS: Final = Options()
+# A context variable: tasks and, through ``asyncio.to_thread``, threads of the block inherit it.
 _using: ContextVar[Options] = ContextVar("otel_realtime_using", default=_NO_OPTIONS)
 
 
 def current_options() -> Options:
-    """Return what ``using(...)`` blocks around this code say."""
+    """Return the combined options of the ``using(...)`` blocks around this code."""
     return _using.get()
 
 
@@ -94,15 +117,15 @@ def using(
     record_audio: bool | None = None,
     capture_content: bool | None = None,
 ) -> Iterator[None]:
-    """Apply to every conversation whose connection is opened inside the block.
+    """Apply options to every conversation whose connection is opened inside the block.
 
-    For apps that never hold the connection themselves. Blocks nest: inner values win, metadata
-    and tags add up.
+    For apps whose framework opens the connection. Blocks nest: inner values win, metadata and tags
+    are merged.
 
     Args:
         thread_id: the app's id of the thread.
-        metadata: goes on the root.
-        tags: go on the root.
+        metadata: metadata of the root.
+        tags: tags of the root.
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
 

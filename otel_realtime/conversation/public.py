@@ -1,8 +1,8 @@
-"""One live conversation, as the app sees it: its ids, frames by hand, audio, tools, pauses, metadata.
+"""``Conversation``: a live conversation as the app sees it.
 
-Every method is safe from any task or thread, does nothing once the conversation is closed, and never
-raises because of telemetry: no fault of ours, of a sampler, of a span processor or of an argument's
-own methods reaches the app.
+Every method may be called from any task or thread, and does nothing once the conversation is closed.
+None of them raises because of telemetry: faults of our own, of a sampler, of a span processor, or of
+an argument's own methods are reported in the log instead.
 """
 
 from __future__ import annotations
@@ -25,20 +25,25 @@ from otel_realtime.langsmith.ids import run_id
 from otel_realtime.tracing.activation import child_context
 
 if TYPE_CHECKING:
+    from contextvars import Token
+
     import numpy.typing as npt
+    from opentelemetry.context import Context
     from typing_extensions import Buffer
 
     from otel_realtime.conversation.engine import Engine
+    from otel_realtime.core.protocol.responses import ToolCall
+    from otel_realtime.tracing.tool import OpenTool
 
-    #: Arrays declare the buffer protocol to type checkers from Python 3.12 on only.
+    #: NumPy arrays are listed because they declare the buffer protocol only from Python 3.12 on.
     Audio = Buffer | npt.NDArray[Any]
 
-#: No item plays longer than this, in ms.
-LONGEST_MS: Final = 1e9
+#: Highest position that ``played()`` accepts, in ms (11 days).
+MAX_PLAYED_MS: Final = 1e9
 
 
 def current_conversation() -> Conversation | None:
-    """Return the conversation of this task: announced here, or received from here; else None.
+    """Return the live conversation that this task announced or last received from, else ``None``.
 
     Added in 0.1.0.
     """
@@ -50,8 +55,8 @@ def current_conversation() -> Conversation | None:
 class Conversation:
     """One Realtime conversation.
 
-    Made by ``otel_realtime.conversation(...)``, or by itself on an instrumented connection
-    (``otel_realtime.current_conversation()``).
+    Returned by ``otel_realtime.conversation(...)``, or, for a conversation that was opened
+    automatically on an instrumented connection, by ``otel_realtime.current_conversation()``.
 
     Added in 0.1.0.
     """
@@ -61,21 +66,21 @@ class Conversation:
 
     @classmethod
     def of(cls, engine: Engine) -> Conversation:
-        """Return the one face of an engine."""
-        if engine.face is None:
-            engine.face = cls(engine)
-        return cast("Conversation", engine.face)
+        """Return the ``Conversation`` of an engine, always the same one."""
+        if engine.public is None:
+            engine.public = cls(engine)
+        return cast("Conversation", engine.public)
 
-    # -- who it is -----------------------------------------------------------------------------------
+    # -- ids -----------------------------------------------------------------------------------------
 
     @property
     def thread_id(self) -> str:
-        """The thread it belongs to in LangSmith: the app's id, the ``call_id``, or a new UUID."""
+        """LangSmith thread of the conversation: the app's id, the ``call_id``, or a new UUID."""
         return self._engine.trace.identity.thread_id
 
     @property
     def trace_id(self) -> str:
-        """The OpenTelemetry trace id, 32 hex digits."""
+        """OpenTelemetry trace id, 32 hex digits."""
         return self._engine.trace.trace_id
 
     @property
@@ -85,39 +90,40 @@ class Conversation:
 
     @property
     def langsmith_url(self) -> str | None:
-        """The root run's page; None until LangSmith has told the project's id, or without it."""
+        """Page of the root run; ``None`` without LangSmith, and until the project's id is known."""
         delivery = self._engine.trace.delivery
         return delivery.url if delivery is not None else None
 
-    # -- frames by hand ------------------------------------------------------------------------------
+    # -- frames that the app reports -----------------------------------------------------------------
 
     @walled
     def received(self, message: object, *, at_ns: int | None = None) -> None:
-        """Report one message from the server, for an app on a transport that is not instrumented.
+        """Report a message from the server, for an app on a transport that is not instrumented.
 
         Args:
             message: text or bytes of a frame, a mapping, or an SDK event.
-            at_ns: wall time in epoch ns; once given it is the recording's clock too, and the
-                conversation starts at the first one.
+            at_ns: time of receipt, epoch ns; ``None``: now. Once given, these times are the
+                recording's clock, too, and the conversation starts at the first one.
         """
         engine = self._engine
         if not engine.closed:
             at_ns = _wall_time(at_ns)
-            engine.frames.start_by_hand(at_ns)
+            engine.frames.start_reported(at_ns)
+        # Also when closed: this task may still have the context of the last event.
         engine.frames.before_receive()
         if not engine.closed:
             engine.frames.receive(_frame(message), engine.clock.moment(at_ns))
 
     @walled
     def sent(self, message: object, *, at_ns: int | None = None) -> None:
-        """Report one message to the server; arguments as in ``received``."""
+        """Report a message to the server; arguments as for ``received``."""
         engine = self._engine
         if not engine.closed:
             at_ns = _wall_time(at_ns)
-            engine.frames.start_by_hand(at_ns)
+            engine.frames.start_reported(at_ns)
             engine.frames.send(_frame(message), engine.clock.moment(at_ns))
 
-    # -- what is heard and said ------------------------------------------------------------------------
+    # -- audio that the app plays and hears ------------------------------------------------------------
 
     def record_agent_audio(
         self,
@@ -127,33 +133,35 @@ class Conversation:
         rate: int | None = None,
         at_ns: int | None = None,
     ) -> None:
-        """Report what the speaker plays now: call it where the buffer goes to the device.
+        """Report the samples that the speaker plays now; call it where they go to the device.
 
-        Callable from an audio thread: it copies the buffer and never waits. From the first call on
-        this, and not a model of a player, is the agent's side of the recording. If calls run more
-        than a second ahead of the clock they are not playback: one warning, and the model again. If
-        none comes for two seconds while audio is due, the model stands in until the next.
+        May be called from an audio callback thread: it copies the buffer and never blocks. From the
+        first call on, these samples are the agent's side of the recording, instead of our model of a
+        player. If calls run more than a second ahead of the clock they report what is queued, not
+        what is played: then there is one warning, and the model is used again. If no call comes for
+        two seconds while audio is due, the model is used until the next call.
 
         Args:
-            pcm: 16-bit mono samples in any buffer; it is copied. Zeros are silence.
-            item_id: the conversation item that it belongs to, if known.
-            rate: samples per second; None: the session's own output rate.
-            at_ns: when, as in ``received``; None: now.
+            pcm: 16-bit mono samples in any buffer; zeros are silence.
+            item_id: conversation item that the samples belong to, if known.
+            rate: samples per second; ``None``: the session's output rate.
+            at_ns: time of the first sample, as for ``received``; ``None``: now.
         """
         self._record("agent", pcm, rate, PCM, item_id, at_ns)
 
     def record_user_audio(
         self, pcm: Audio, *, rate: int | None = None, at_ns: int | None = None
     ) -> None:
-        """Report what the microphone has just heard: call it where the buffer comes from the device.
+        """Report samples of the microphone; call it where they come from the device.
 
-        Callable from an audio thread: it copies the buffer and never waits. From the first call on
-        this, and not what is sent, is the user's side of the recording.
+        May be called from an audio callback thread: it copies the buffer and never blocks. From the
+        first call on, these samples are the user's side of the recording, instead of the audio that
+        is sent to the server.
 
         Args:
-            pcm: 16-bit mono samples in any buffer; it is copied.
-            rate: samples per second; None: the session's own input rate.
-            at_ns: when, as in ``received``; None: now.
+            pcm: 16-bit mono samples in any buffer.
+            rate: samples per second; ``None``: the session's input rate.
+            at_ns: time of the last sample, as for ``received``; ``None``: now.
         """
         self._record("user", pcm, rate, PCM, None, at_ns)
 
@@ -161,20 +169,22 @@ class Conversation:
     def played(
         self, item_id: str, content_index: int, audio_ms: float, *, at_ns: int | None = None
     ) -> None:
-        """Report how much of an item has been played, from its beginning, as in ``audio_end_ms``.
+        """Report how much of an item has been played, from its beginning.
 
-        Positions only rise: a lower one than before says nothing. The same limits hold as for
-        ``record_agent_audio``.
+        The position is that of ``conversation.item.truncate`` (``audio_end_ms``):
+        https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
+        A position lower than an earlier one is ignored. Positions that run ahead of the clock are
+        treated as by ``record_agent_audio``.
 
         Args:
-            item_id: the item that plays.
-            content_index: its content part.
-            audio_ms: position in it, milliseconds.
-            at_ns: when, as in ``received``; None: now.
+            item_id: item that is playing.
+            content_index: index of its content part.
+            audio_ms: position in the part, ms.
+            at_ns: time of the position, as for ``received``; ``None``: now.
         """
         recorder, position = self._engine.recorder, float(audio_ms)
-        if recorder is not None and 0 < position <= LONGEST_MS:  # neither NaN nor nonsense
-            t = _tap_t(self._engine, at_ns)
+        if recorder is not None and 0 < position <= MAX_PLAYED_MS:  # false for NaN, too
+            t = _recording_time(self._engine, at_ns)
             recorder.played(t, str(item_id), int(content_index), position)
 
     @walled
@@ -189,11 +199,12 @@ class Conversation:
     ) -> None:
         recorder = self._engine.recorder
         if recorder is not None:
-            from otel_realtime.recording.track import TapAudio  # brings numpy
+            from otel_realtime.recording.track import TapAudio  # imports numpy
 
+            # Copied now: an audio callback reuses its buffer as soon as it returns.
             raw = bytes(memoryview(cast("Buffer", audio)))
-            given = TapAudio(raw, rate, encoding, item_id)
-            recorder.tap(_tap_t(self._engine, at_ns), side, given)
+            tapped = TapAudio(raw, rate, encoding, item_id)
+            recorder.tap(_recording_time(self._engine, at_ns), side, tapped)
 
     # -- tools ---------------------------------------------------------------------------------------
 
@@ -205,15 +216,16 @@ class Conversation:
         name: str | None = None,
         arguments: str | None = None,
     ) -> Iterator[Span]:
-        """Run a tool under its exact span: current inside the block, from entry to exit.
+        """Run a tool in its own span, which is current inside the block and lasts as long as it.
 
         Args:
-            call_id: the model's call; its name, arguments and parent are then known.
-            name: the tool's name, for a tool the model did not ask for.
+            call_id: ``call_id`` of the model's function call, which gives the span its name,
+                arguments and parent.
+            name: name of the tool, if the model did not call it.
             arguments: JSON text of its arguments.
 
         Yields:
-            The tool's span. An exception of the block marks it and passes through.
+            The tool's span. An exception of the block marks it as failed and passes through.
         """
         block = _ToolBlock(self._engine)
         error: BaseException | None = None
@@ -225,17 +237,16 @@ class Conversation:
         finally:
             block.leave(error)
 
-    # -- what must not be told -------------------------------------------------------------------------
+    # -- privacy ---------------------------------------------------------------------------------------
 
     @contextmanager
     def pause_recording(self) -> Iterator[None]:
-        """Record and tell nothing of what happens in the block: the caller reads out a card number.
+        """Neither record nor trace what is said in the block, such as a card number.
 
-        Both channels of the recording are silent for as long as the block lasts, and the payloads
-        of its events are hidden, as are those that come later and belong to it (the transcript of
-        what was said in it). Audio that arrives in the block is not kept at all, so what the agent
-        says of it stays silent even if it is played later. Timing, usage and statuses remain.
-        Blocks may nest and overlap.
+        Both channels of the recording are silent while the block lasts. Payloads of its events are
+        hidden, and so are those of later events that refer to it, such as the transcript of what
+        was said. Audio that arrives in the block is discarded, so it stays silent even if it is
+        played later. Times, usage and statuses remain. Blocks may nest and overlap.
         """
         paused = walled(self._engine.pause)()
         try:
@@ -244,11 +255,11 @@ class Conversation:
             if paused:
                 walled(self._engine.resume)()
 
-    # -- what the app adds -----------------------------------------------------------------------------
+    # -- metadata, reconnects, end ---------------------------------------------------------------------
 
     @walled
     def set_metadata(self, **metadata: Any) -> None:
-        """Add metadata to the root; later values win."""
+        """Add metadata to the root; later values of a key win."""
         self._engine.describe(metadata, ())
 
     @walled
@@ -258,35 +269,38 @@ class Conversation:
 
     @walled
     def attach(self, connection: object) -> None:
-        """Go on with this conversation on another connection: apps that reconnect by themselves."""
+        """Continue this conversation on another connection, for an app that reconnects by itself."""
         sink = SOCKETS.attach(connection)
         if sink is not None:
             sink.carry(self._engine)
 
-    # -- the end ---------------------------------------------------------------------------------------
-
     @walled
     def close(self, error: BaseException | None = None) -> None:
-        """End the conversation; all its spans end before this returns, once.
+        """End the conversation; all its spans have ended when this returns.
+
+        Further calls do nothing.
 
         Args:
-            error: the app's exception that ended it; cancellation is not an error.
+            error: exception of the app that ended it; cancellation is not an error.
         """
         self._engine.close(error)
 
 
 class _ToolBlock:
-    """One ``call.tool()`` block; each half is walled off by itself."""
+    """One ``call.tool()`` block.
+
+    Entry and exit catch our faults separately, so that a fault on entry cannot skip the tool itself.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._entered: Any = None
-        self._token: Any = None
-        self._native: Any = None
+        self._entered: tuple[ToolCall | None, OpenTool] | None = None
+        self._token: Token[Context] | None = None
+        self._native: dict[str, object] | None = None
 
     @walled
     def enter(self, call_id: str | None, name: str | None, arguments: str | None) -> Span | None:
-        """Open the span and make it current; None when there is none."""
+        """Open the span and make it current; return ``None`` if the conversation is closed."""
         engine = self._engine
         if engine.closed:
             return None
@@ -299,20 +313,27 @@ class _ToolBlock:
 
     @walled
     def leave(self, error: BaseException | None) -> None:
-        """Put back what was current, and end the span."""
+        """Make the previous span current again, and end this one."""
         engine = self._engine
         parent_run.leave(self._native)
+        # Detach first: the span must not be current any more when it ends.
         if self._token is not None:
             otel_context.detach(self._token)
         if self._entered is not None:
             call, entered = self._entered
             engine.leave_tool(call, entered, error)
-        if engine.closed:  # in the block: the detach brought back what the close put away
+        if engine.closed:  # closed inside the block: the detach restored an event's context
             engine.frames.before_receive()
 
 
 def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = None) -> None:
-    """``record_user_audio`` for telephony: G.711 mu-law at 8 kHz, kept as it is."""
+    """Report audio of the user in G.711 mu-law at 8 kHz, the format of telephony; kept unchanged.
+
+    Args:
+        call: the conversation.
+        audio: mu-law samples in any buffer (ITU-T G.711: https://www.itu.int/rec/T-REC-G.711).
+        at_ns: as for ``record_user_audio``.
+    """
     call._record("user", audio, 8_000, MULAW, None, at_ns)
 
 
@@ -320,29 +341,34 @@ def _text(value: object) -> str | None:
     return None if value is None else wire.replace_surrogates(str(value))
 
 
-def _tap_t(engine: Engine, at_ns: int | None) -> int:
+def _recording_time(engine: Engine, at_ns: int | None) -> int:
+    """Return a time of the app on the recording's clock, ns since the start."""
     return engine.clock.t() if at_ns is None else engine.clock.moment(at_ns).t
 
 
-#: Wall times that spans can have: epoch ns of a signed 64-bit number.
+#: Latest time a span can have, epoch ns.
 _LATEST_NS: Final = 2**63 - 1
 
 
 def _wall_time(at_ns: object) -> int | None:
-    """The app's time as OpenTelemetry can hold it; a clock may say anything."""
-    if not isinstance(at_ns, int | float) or at_ns != at_ns:
+    """Return a time of the app, clamped to what a span can hold; ``None`` for anything else.
+
+    A float would fail the export of a whole batch of spans.
+    """
+    if not isinstance(at_ns, int | float) or at_ns != at_ns:  # NaN
         return None
     return int(min(max(at_ns, 0), _LATEST_NS))
 
 
 def _frame(message: object) -> wire.Frame:
-    """Any shape of a message as the text or bytes of its frame."""
+    """Return the text or bytes of a message in any form that ``received`` accepts."""
     if isinstance(message, str | bytes):
         return message
     if isinstance(message, bytearray | memoryview):
         return bytes(message)
     if isinstance(message, Mapping):
         return json.dumps(message, default=str)
+    # SDK events are pydantic models, v2 or v1.
     for method in ("model_dump_json", "to_json", "json"):
         dumper = getattr(message, method, None)
         if callable(dumper):

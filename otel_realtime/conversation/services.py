@@ -1,4 +1,4 @@
-"""The one process, and its observer of sockets, for what the app calls."""
+"""The process and its observer of sockets, as used by the functions that the app calls."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ from otel_realtime.process.process import PROCESS
 
 __all__ = ["PROCESS", "SOCKETS"]
 
+#: Opens conversations on tapped sockets.
 SOCKETS: Final = Sockets(PROCESS)

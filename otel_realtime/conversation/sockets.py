@@ -1,8 +1,9 @@
-"""Conversations on tapped sockets: undecided at first, then one conversation.
+"""Conversations on tapped sockets.
 
-Without an announcement a socket is undecided until its first received frame of a known family;
-what was sent meanwhile is held by reference and belongs to the conversation. A socket that
-speaks something else is released::
+The tap reports every websocket whose path looks like the Realtime API's. Unless it was announced, a
+socket is undecided until a frame with an event type of a known family is received. Frames sent until
+then are held by reference and belong to the conversation. A socket that speaks another protocol is
+released, and the tap is removed::
 
     undecided --frame of a known family, or announced--> carries a conversation
         |
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
@@ -30,22 +31,32 @@ if TYPE_CHECKING:
     from otel_realtime.process.process import Process
     from otel_realtime.tap.interface import Calls, Close, Handshake, Sink
 
-#: A socket is released after this many received frames of no known family.
+#: Number of received frames of no known family after which a socket is released.
 UNDECIDED_FRAMES: Final = 8
-#: What is sent on an undecided socket is held this long and up to this size.
+#: Bounds of what is held on an undecided socket: time since the handshake, and size.
 HELD_S: Final = 10.0
 HELD_BYTES: Final = 4 * 1024 * 1024
 
 
 class SocketSink:
-    """What a tapped socket reports to."""
+    """Receives the frames of one tapped socket; implements ``tap.interface.Sink``.
+
+    Args:
+        handshake: handshake of the socket.
+        process: services of this process.
+        sdk: the socket belongs to a Realtime connection of the ``openai`` SDK.
+
+    Attributes:
+        handshake: handshake of the socket.
+        engine: the conversation it carries; ``None`` while it is undecided.
+    """
 
     def __init__(self, handshake: Handshake, process: Process, *, sdk: bool) -> None:
         self.handshake = handshake
-        #: The conversation it carries; None as long as it is undecided.
         self.engine: Engine | None = None
         self._process = process
         self._sdk = sdk
+        # Of the task that opens the socket: the first frame may be received in another one.
         self._options = current_options()
         self._caller = otel_context.get_current()
         self._lock = threading.Lock()
@@ -54,15 +65,15 @@ class SocketSink:
         self._frames = 0
         self._released = False
 
-    # -- the tap's side --------------------------------------------------------------------------------
+    # -- called by the tap -----------------------------------------------------------------------------
 
     def before_receive(self) -> None:
-        """The app asks for the next frame."""
+        """Handle that the app asks for the next frame."""
         if self.engine is not None:
             self.engine.frames.before_receive()
 
     def received(self, frame: wire.Frame) -> None:
-        """A frame is about to be handed to the app."""
+        """Handle a frame that the app is about to get."""
         engine = self.engine
         if engine is None:
             engine = self._decide(frame)
@@ -71,7 +82,7 @@ class SocketSink:
         engine.frames.frame_received(frame)
 
     def sent(self, frame: wire.Frame) -> None:
-        """The app hands a frame to the socket."""
+        """Handle a frame that the app sends; on the sending task or thread."""
         engine = self.engine
         if engine is None:
             engine = self._hold(frame)
@@ -79,7 +90,11 @@ class SocketSink:
             engine.frames.frame_sent(frame)
 
     def closed(self, close: Close) -> None:
-        """The connection ended for good. One that never spoke leaves a root if it is the SDK's."""
+        """End the conversation, because the connection has ended for good.
+
+        A connection of the SDK that never received a frame still gets a root, with the close code:
+        it was certainly meant to be a Realtime conversation.
+        """
         engine = self.engine
         if engine is None and self._sdk and not self._released:
             engine = self.begin()
@@ -87,7 +102,10 @@ class SocketSink:
             engine.closed_by(close)
 
     def calls(self) -> Calls:
-        """Straight to the conversation once there is one: this is paid for every frame."""
+        """Return the functions the tap calls for each frame.
+
+        Once there is a conversation they are its own, which saves two calls per frame.
+        """
         engine = self.engine
         if engine is None:
             return self.before_receive, self.received, self.sent
@@ -95,11 +113,11 @@ class SocketSink:
         return frames.before_receive, frames.frame_received, frames.frame_sent
 
     def released(self) -> bool:
-        """True once this socket is known to be none of ours, or is not sampled."""
+        """Return whether the tap may be removed: another protocol, not sampled, or ended."""
         return self._released or (self.engine is not None and self.engine.closed)
 
     def is_sdk(self) -> None:
-        """The socket belongs to an SDK connection object."""
+        """Note that the socket belongs to a connection object of the SDK."""
         self._sdk = True
 
     # -- deciding ----------------------------------------------------------------------------------------
@@ -114,8 +132,8 @@ class SocketSink:
                 return self.begin()
             if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._release()
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
-            self._release()  # what cannot be opened now is not tried again with each frame
+        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
+            self._release()  # else the next frame would try, and fail, again
             diagnostics.fault("opening", error)
         return None
 
@@ -136,25 +154,29 @@ class SocketSink:
         return None
 
     def begin(self, options: Options | None = None) -> Engine:
-        """Open the conversation, and give it what was sent before."""
-        with self._lock:
+        """Open the conversation, unless it is open, and pass it the frames that were sent before.
+
+        Args:
+            options: options of ``conversation(...)``, which take precedence.
+        """
+        with self._lock:  # sends may come from another thread meanwhile
             if self.engine is None:
                 merged = options.over(self._options) if options is not None else self._options
                 engine = open_conversation(
                     merged, self._process, handshake=self.handshake, caller=self._caller
                 )
-                self._hand_over(engine)
+                self._pass_held(engine)
                 self.engine = engine
             return self.engine
 
     def carry(self, engine: Engine) -> None:
-        """This socket goes on with a conversation that is open already."""
+        """Continue a conversation that is already open on this socket."""
         with self._lock:
-            self._hand_over(engine)
+            self._pass_held(engine)
             self.engine = engine
 
-    def _hand_over(self, engine: Engine) -> None:
-        """What was sent before belongs to the conversation, at the times it was sent."""
+    def _pass_held(self, engine: Engine) -> None:
+        """Pass the held frames to the conversation, with the times at which they were sent."""
         for frame, at_ns, mono_ns in self._held:
             t = max(mono_ns - self.handshake.mono_ns, 0)
             engine.frames.send(frame, Moment(t, at_ns))
@@ -162,19 +184,23 @@ class SocketSink:
 
 
 class Sockets:
-    """The process's observer of tapped sockets."""
+    """Opens conversations on tapped sockets; implements ``tap.interface.Observer``.
+
+    Args:
+        process: services of this process.
+    """
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
-        """A Realtime websocket is open."""
+        """Return the sink of a websocket that was opened; ``None``: do not tap it."""
         if not is_instrumentation_enabled():
             return None
         return SocketSink(handshake, self._process, sdk=sdk)
 
     def refused(self, handshake: Handshake) -> None:
-        """A handshake was refused: a root with the status, nothing else."""
+        """Trace a refused handshake as a conversation that consists of a failed root."""
         if not is_instrumentation_enabled():
             return
         try:
@@ -185,31 +211,39 @@ class Sockets:
                 caller=otel_context.get_current(),
             )
             engine.end(lambda: ended_by_refusal(handshake))
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
             diagnostics.fault("refused handshake", error)
 
     def is_sdk(self, sink: Sink) -> None:
-        """The socket belongs to an SDK connection object."""
+        """Note that a sink's socket belongs to a connection object of the SDK."""
         if isinstance(sink, SocketSink):
             sink.is_sdk()
 
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
-        """The app told its SDK what was played: the conversation that has the item hears it."""
-        for engine in list(self._process.live):
+        """Record a playback position that the app reported to its SDK, not to a conversation.
+
+        The conversation is found by the item's id, which the server made unique.
+        """
+        for engine in cast("list[Engine]", list(self._process.live)):
             recorder = engine.recorder
             if recorder is not None and engine.knows_item(item_id):
                 recorder.played(engine.clock.t(), item_id, content_index, audio_ms)
                 return
 
     def attach(self, connection: object) -> SocketSink | None:
-        """Tap one connection; None, with one warning, when it cannot be."""
+        """Tap one connection.
+
+        Returns:
+            Its sink; ``None``, with one warning, if its type is not supported.
+        """
         sink = tap.attach(connection, self)
         if isinstance(sink, SocketSink):
             return sink
         kind = type(connection).__qualname__
         diagnostics.warn_once(
             ("attach", kind),
-            "cannot instrument %s: report its frames with received() and sent()",
+            "cannot instrument %s: its frames are not traced; report them with the conversation's "
+            "received() and sent()",
             kind,
         )
         return None

@@ -1,8 +1,8 @@
-"""The file that goes along with a root run: the WAV, or a smaller one of the same sound.
+"""The file that is attached to a root run: the WAV, or a smaller encoding of the same recording.
 
-FLAC and Ogg Opus are written by libsndfile (``soundfile``), block by block from the WAV. There is
-no MP3: its joint stereo lets one side be heard on the other's channel; Opus does not at the
-bit rate used here.
+libsndfile (package ``soundfile``) encodes FLAC (https://www.rfc-editor.org/rfc/rfc9639) and Ogg Opus
+(https://www.rfc-editor.org/rfc/rfc7845) block by block from the WAV. MP3 is not offered: its joint
+stereo leaks each side into the other's channel. Opus does not, at the bit rate used here.
 """
 
 from __future__ import annotations
@@ -13,29 +13,45 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.delivery.model import Recording
 from otel_realtime.errors import RecordingError
 
+if TYPE_CHECKING:
+    import soundfile
+
+    from otel_realtime.core.audio.codecs import Samples
+
 logger = logging.getLogger(__name__)
 
+#: Command that installs the encoders.
 EXTRA: Final = 'pip install "otel-realtime[audio-formats]"'
 _CHANNELS: Final = 2
+#: Sample rates in Hz that Opus encodes: https://www.rfc-editor.org/rfc/rfc6716#section-2.1.3
 _OPUS_RATES: Final = frozenset({8_000, 12_000, 16_000, 24_000, 48_000})
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
+    """A format of the attachment.
+
+    Attributes:
+        suffix: extension of the file name.
+        mime: MIME type that LangSmith's player selects by.
+        options: keyword arguments for ``soundfile.SoundFile``.
+        rates: sample rates in Hz that the format takes; ``None``: any.
+    """
+
     suffix: str
     mime: str
     options: Mapping[str, Any]
-    rates: frozenset[int] | None = field(default=None)  # None: any
+    rates: frozenset[int] | None = field(default=None)
 
 
 _FORMATS: Final[Mapping[str, _Format]] = {
     "flac": _Format(".flac", "audio/flac", {"format": "FLAC", "subtype": "PCM_16"}),
-    # About 40 kbit/s while somebody speaks: an hour is less than 20 MB.
+    # ``compression_level`` 0.94 gives about 40 kbit/s of speech: an hour is less than 20 MB.
     "opus": _Format(
         ".ogg",
         "audio/ogg",
@@ -43,6 +59,7 @@ _FORMATS: Final[Mapping[str, _Format]] = {
         _OPUS_RATES,
     ),
 }
+#: Formats to try for each ``Settings.audio_format``, largest file first.
 _CHAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "auto": ("wav", "flac", "opus"),
     "wav": ("wav",),
@@ -52,77 +69,86 @@ _CHAINS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def attachment(wav: Path, audio_format: str) -> Recording:
-    """What to attach of a finished recording.
+    """Return the attachment for a rendered recording.
 
     Args:
         wav: the recording.
-        audio_format: ``Settings.audio_format``. ``auto`` begins with the WAV and has smaller files
-            behind it; another one is the only one, or the WAV if it cannot be made.
+        audio_format: ``Settings.audio_format``. ``auto`` starts with the WAV, and falls back to
+            smaller formats if it is refused as too large. Any other format is used alone; if it
+            cannot be encoded, the WAV is.
     """
     first, *rest = _CHAINS[audio_format]
     if first == "wav":
-        return Recording(path=wav, smaller=_smaller(wav, rest))
+        return Recording(path=wav, smaller=_fallback(wav, rest))
     try:
         return _encoded(wav, first)
     except RecordingError as error:
-        logger.warning("%s; the recording goes as WAV", error)
+        logger.warning("%s; attaching the recording as WAV", error)
         return Recording(path=wav)
 
 
-def _smaller(wav: Path, names: list[str]) -> Callable[[], Recording] | None:
-    return partial(_next, wav, names) if names else None
+def _fallback(wav: Path, names: list[str]) -> Callable[[], Recording] | None:
+    # Lazy: most recordings fit as WAV, and encoding an hour takes seconds.
+    return partial(_encode_next, wav, names) if names else None
 
 
-def _next(wav: Path, names: list[str]) -> Recording:
-    """The first of these formats that can be made."""
+def _encode_next(wav: Path, names: list[str]) -> Recording:
+    """Return the recording in the first of some formats, with the others as its fallback."""
     try:
-        made = _encoded(wav, names[0])
+        encoded = _encoded(wav, names[0])
     except RecordingError as error:
-        logger.warning("%s; it is too large as WAV and is not attached", error)
+        logger.warning("%s; the recording is too large as WAV and is not attached", error)
         return Recording(status="too_large")
-    return Recording(path=made.path, mime=made.mime, smaller=_smaller(wav, names[1:]))
+    return Recording(path=encoded.path, mime=encoded.mime, smaller=_fallback(wav, names[1:]))
 
 
 def _encoded(wav: Path, name: str) -> Recording:
-    found = _FORMATS[name]
-    return Recording(path=encode(wav, name), mime=found.mime)
+    return Recording(path=encode(wav, name), mime=_FORMATS[name].mime)
 
 
 def encode(wav: Path, name: str) -> Path:
-    """Write ``flac`` or ``opus`` beside the WAV; the file appears when it is whole.
+    """Encode a recording as ``flac`` or ``opus``, next to the WAV.
+
+    The file appears under its name when it is complete.
+
+    Args:
+        wav: the recording.
+        name: the format.
+
+    Returns:
+        Path of the encoded file.
 
     Raises:
-        RecordingError: the library is missing, or the file cannot be made.
+        RecordingError: ``soundfile`` is missing, or the file cannot be written.
     """
     try:
         import soundfile
-    except (ImportError, OSError) as error:  # OSError: the package is there, libsndfile is not
+    except (ImportError, OSError) as error:  # OSError: the package is installed, libsndfile is not
         raise RecordingError(f"{name.upper()} needs soundfile ({error}): {EXTRA}") from error
-    found = _FORMATS[name]
-    out = wav.with_suffix(found.suffix)
-    partial_file = wav.with_suffix(found.suffix + ".part")
+    target_format = _FORMATS[name]
+    out = wav.with_suffix(target_format.suffix)
+    partial_file = wav.with_suffix(target_format.suffix + ".part")
     try:
+        # Created first, because libsndfile would create it readable for everybody.
         os.close(os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         with soundfile.SoundFile(wav) as source:
             rate_hz = source.samplerate
-            allowed = found.rates is None or rate_hz in found.rates
+            allowed = target_format.rates is None or rate_hz in target_format.rates
             to_hz = rate_hz if allowed else max(_OPUS_RATES)
             with soundfile.SoundFile(
-                partial_file, "w", to_hz, _CHANNELS, **found.options
+                partial_file, "w", to_hz, _CHANNELS, **target_format.options
             ) as target:
                 for block in _blocks(source, to_hz):
                     target.write(block)
         os.replace(partial_file, out)
     except (OSError, soundfile.SoundFileError) as error:
         partial_file.unlink(missing_ok=True)
-        raise RecordingError(
-            f"the recording cannot be written as {name.upper()}: {error}"
-        ) from error
+        raise RecordingError(f"cannot encode the recording as {name.upper()}: {error}") from error
     return out
 
 
-def _blocks(source: Any, to_hz: int) -> Iterator[Any]:
-    """A second at a time, at the rate the format takes."""
+def _blocks(source: soundfile.SoundFile, to_hz: int) -> Iterator[Samples]:
+    """Yield the samples second by second, shape ``(n, 2)``, resampled to ``to_hz`` if needed."""
     blocks = source.blocks(source.samplerate, dtype="int16", always_2d=True)
     if to_hz == source.samplerate:
         yield from blocks

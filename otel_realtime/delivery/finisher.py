@@ -1,12 +1,12 @@
-"""After the close: render the recording, give it to whoever wants it, hand the root over.
+"""Finishes closed conversations: renders the recording, keeps a copy, delivers the root's end.
 
-One background worker per process renders closed conversations in order; a second one brings the
-recordings to where the app wants them, which may be a bucket that is slow or away. The folder of a
-conversation goes when everybody who wanted it has it; until then it stays on disk, where the next
-start or ``otel-realtime recover`` tries again::
+One background thread renders closed conversations in order. A second one keeps copies for the app,
+because a bucket may be slow or unreachable, and delivery must not wait for it. A conversation's
+folder is deleted when all steps have succeeded. Otherwise it stays on disk, where the next start or
+``otel-realtime recover`` tries again::
 
-    submit -> settle the writer -> render -> keep (recordings_dir, on_recording) -+-> delete folder
-                                        +--> root's end, recording attached ------+
+    submit -> settle the writer -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
+                                           +-> root's end, recording attached ------+
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otel_realtime import diagnostics
 from otel_realtime.attributes import Meta
@@ -29,16 +29,38 @@ from otel_realtime.settings import Settings
 from otel_realtime.state.progress import KEPT, ROOT, Progress
 
 if TYPE_CHECKING:
-    from otel_realtime.recording.recorder import Recorder
     from otel_realtime.recording.render import Rendered
+    from otel_realtime.recording.track import AudioSummary
 
 logger = logging.getLogger(__name__)
 
-#: Longest wait for the writer to take in what a closed conversation queued.
+#: Longest wait for the writer to process what a closed conversation enqueued.
 DRAIN_S: Final = 30.0
-#: Waits between tries to reach a bucket.
+#: Delays before each further attempt to reach a bucket.
 KEEP_WAITS_S: Final = (1.0, 5.0)
+#: Values of ``ls_audio_attach_status`` that count as no upload.
 _NOT_SENT: Final = frozenset({"none", "disabled"})
+
+
+class ClosedRecorder(Protocol):
+    """The recorder of a closed conversation; see ``recording.recorder.Recorder``."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the journal and the audio; ``None`` if nothing is on disk."""
+        ...
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until everything enqueued is on disk; return ``False`` on timeout."""
+        ...
+
+    def summary(self) -> AudioSummary:
+        """Return the recording's totals."""
+        ...
+
+    def discard(self) -> None:
+        """Delete the folder."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,20 +68,20 @@ class Finish:
     """What is left to do for one closed conversation.
 
     Attributes:
-        recorder: holds its audio.
-        settings: of the conversation.
-        recorded: there is a recording to be made; a folder alone may be only the journal.
-        name: file name for kept recordings, without extension.
-        info: what ``on_recording`` is told besides the path.
-        delivery: its root run at the backend; None without one.
-        closing: makes the run's end, with the final audio facts; None if that failed already.
-        last_resort: makes the bare end, where ``closing`` fails.
-        tidy: called afterwards: what waits on disk has become more.
-        done: told when the root was delivered or given up, and what became of the recording on its
-            way to the backend: its ``ls_audio_attach_status``, None if there was none to send.
+        recorder: its recorder.
+        settings: settings of the conversation.
+        recorded: audio was recorded; otherwise the folder holds only the journal.
+        name: file name of a kept recording, without extension.
+        info: what ``Settings.on_recording`` receives, besides the path.
+        delivery: its root run at the backend; ``None`` without one.
+        closing: returns the run's end with the final audio facts; ``None`` if that already failed.
+        last_resort: returns a minimal end, for when ``closing`` fails.
+        done: called when the root was delivered or given up, with the ``ls_audio_attach_status``
+            of the recording; ``None`` if there was no recording to deliver.
+        tidy: called at the end, because more may be waiting on disk than before.
     """
 
-    recorder: Recorder
+    recorder: ClosedRecorder
     settings: Settings
     recorded: bool
     name: str
@@ -72,7 +94,7 @@ class Finish:
 
 
 class Finisher:
-    """The background work of closed conversations."""
+    """Finishes closed conversations in the background."""
 
     def __init__(self) -> None:
         self._finishing = Worker("otel-realtime-finisher")
@@ -80,7 +102,10 @@ class Finisher:
         self._failed = threading.Event()
 
     def start(self, settings: Settings) -> None:
-        """Start what a conversation with these settings will need at its end."""
+        """Start the threads that a conversation with these settings needs at its end.
+
+        Called when it opens: an exiting interpreter can no longer start a thread.
+        """
         for worker, wanted in (
             (self._finishing, True),
             (self._keeping, _wants_copy(settings)),
@@ -90,18 +115,22 @@ class Finisher:
                 worker.start()
 
     def submit(self, job: Finish) -> None:
-        """Queue a closed conversation."""
+        """Enqueue a closed conversation."""
         self._finishing.resume()
         self._finishing.submit(lambda: self._finish(job), on_fault=lambda _: _give_up(job))
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until every closed conversation was rendered, kept and handed over.
+        """Wait until every closed conversation is rendered, kept, and enqueued at its backend.
+
+        Args:
+            timeout_s: longest wait in seconds.
 
         Returns:
-            False if that took longer, a recording could not be rendered or kept, or a step failed,
-            ``on_recording`` included, since the last call.
+            ``False`` on timeout, or if since the previous call a step failed, ``on_recording``
+            included, or a recording could not be rendered or kept.
         """
         deadline = time.monotonic() + timeout_s
+        # In this order: finishing submits the jobs that keep.
         done = self._finishing.flush(timeout_s)
         done = self._keeping.flush(max(deadline - time.monotonic(), 0.0)) and done
         failed = self._failed.is_set()
@@ -109,12 +138,20 @@ class Finisher:
         return done and not failed
 
     def stop(self, timeout_s: float) -> bool:
-        """End the threads after what they are doing; False if they are at it for longer."""
+        """End the threads after the jobs they are running.
+
+        Args:
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            ``False`` if a thread is still running after that time.
+        """
         deadline = time.monotonic() + timeout_s
         done = self._finishing.stop(timeout_s)
         return self._keeping.stop(max(deadline - time.monotonic(), 0.0)) and done
 
     def _finish(self, job: Finish) -> None:
+        """Render one conversation and start both deliveries; on the finisher's thread."""
         job.recorder.settle(DRAIN_S)
         diagnostics.lose(diagnostics.AUDIO, job.recorder.summary().holes)
         rendered, failed = _render(job)
@@ -132,28 +169,30 @@ class Finisher:
         job.tidy()
 
     def _keep(self, job: Finish, rendered: Rendered, folder: _FolderUse) -> None:
+        """Keep a copy and call the app's hook; on the keeper's thread."""
         info = {**job.info, "duration_s": rendered.duration_s, "rate_hz": rendered.rate_hz}
         kept = True
         if job.settings.recordings_dir:
-            info["kept_as"] = where = _kept(rendered.path, job.settings.recordings_dir, job.name)
-            kept = where is not None
-        told = True
+            target = _keep_with_retries(rendered.path, job.settings.recordings_dir, job.name)
+            info["kept_as"] = target
+            kept = target is not None
+        accepted = True
         if job.settings.on_recording is not None:
             try:
                 job.settings.on_recording(rendered.path, info)
-            except BaseException:
-                told = False
+            except BaseException:  # the hook runs on our thread: even SystemExit must not end it
+                accepted = False
                 logger.exception(
-                    "Settings.on_recording failed for conversation %s; the recording stays in %s",
+                    "Settings.on_recording raised for conversation %s; the recording stays in %s",
                     job.name,
                     rendered.path.parent,
                 )
-        if not (kept and told):
+        if not (kept and accepted):
             self._failed.set()
-        folder.step_ended(KEPT, kept, stays=not told)
+        folder.step_ended(KEPT, kept, stays=not accepted)
 
     def _hand_over(self, job: Finish, rendered: Rendered | None, folder: _FolderUse) -> None:
-        """Deliver the root run's end, the recording with it."""
+        """Enqueue the root run's end at the backend, with the recording."""
         if job.delivery is None:
             folder.step_ended(ROOT, True)
             job.done(None)
@@ -172,7 +211,7 @@ class Finisher:
         )
 
     def _closing(self, job: Finish) -> Closing:
-        """The run's end; a bare one rather than none."""
+        """Return the run's end, at least a minimal one: a run without an end stays pending."""
         if job.closing is not None:
             try:
                 return job.closing()
@@ -183,7 +222,7 @@ class Finisher:
 
 
 def _give_up(job: Finish) -> None:
-    """Finishing failed: the root ends all the same, and the folder stays for a recovery."""
+    """End the root of a conversation whose finishing raised; its folder stays for a recovery."""
     if job.delivery is not None:
         job.delivery.finish(job.last_resort(), on_done=lambda ok, status: job.done("failed"))
     else:
@@ -191,9 +230,17 @@ def _give_up(job: Finish) -> None:
 
 
 class _FolderUse:
-    """Deletes a conversation's folder when all steps have ended well; else notes those that have."""
+    """Deletes a conversation's folder when all steps have succeeded.
 
-    def __init__(self, recorder: Recorder, steps: int, *, failed: bool) -> None:
+    Otherwise notes in the folder which ones have, so that a recovery does not repeat them.
+
+    Args:
+        recorder: recorder of the conversation.
+        steps: number of steps.
+        failed: something failed already, so the folder stays.
+    """
+
+    def __init__(self, recorder: ClosedRecorder, steps: int, *, failed: bool) -> None:
         self._recorder = recorder
         self._lock = threading.Lock()
         self._left = steps
@@ -201,7 +248,13 @@ class _FolderUse:
         self._done: list[str] = []
 
     def step_ended(self, step: str, ok: bool, *, stays: bool = False) -> None:
-        """A step has ended, on any thread; ``stays``: nobody repeats it, but its folder is wanted."""
+        """Note the end of a step; called on any thread.
+
+        Args:
+            step: name of the step (see ``state.progress``).
+            ok: it succeeded.
+            stays: keep the folder, although nobody repeats the step.
+        """
         with self._lock:
             self._left -= 1
             self._failed |= stays or not ok
@@ -222,17 +275,18 @@ def _wants_copy(settings: Settings) -> bool:
 
 
 def _render(job: Finish) -> tuple[Rendered | None, bool]:
-    """The recording, if there is one to be made, and whether that failed."""
-    from otel_realtime.recording.render import render  # brings numpy
+    """Return the rendered recording, if there is one, and whether rendering failed."""
+    from otel_realtime.recording.render import render  # imports numpy
 
     folder, summary = job.recorder.folder, job.recorder.summary()
+    # Also after a write error (``summary.error``): what was written before it can be rendered.
     if folder is None or not job.recorded or not summary.has_audio:
-        return None, False  # what was written before an error is still there
+        return None, False
     try:
         return render(folder, folder / "conversation.wav"), False
     except (OSError, RecordingError) as error:
         logger.warning(
-            "cannot render the recording of conversation %s: %s; it stays in %s",
+            "conversation %s has no recording: it cannot be rendered: %s; its audio stays in %s",
             job.name,
             error,
             folder,
@@ -241,6 +295,7 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
 
 
 def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Recording:
+    """Return what to attach to the root run, or why there is nothing; on a delivery thread."""
     if rendered is not None:
         from otel_realtime.delivery.attachments import attachment
 
@@ -249,14 +304,22 @@ def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Rec
     return Recording(status="failed" if status == "pending" else status)
 
 
-def _kept(recording: Path, directory: str, name: str) -> str | None:
-    """Keep a recording; where it is now, None if it could not be."""
+def _keep_with_retries(recording: Path, directory: str, name: str) -> str | None:
+    """Keep a copy of a recording, with further attempts if the target is remote.
+
+    Returns:
+        Path or URL of the copy; ``None`` if all attempts failed.
+    """
     for wait_s in (*KEEP_WAITS_S, None) if is_remote(directory) else (None,):
         try:
             return keep(recording, directory, name)
         except RecordingError as error:
             if wait_s is None:
-                logger.error("%s; it stays in %s until it can be", error, recording.parent)
+                logger.error(
+                    "%s; it stays in %s, and the next start or `otel-realtime recover` tries again",
+                    error,
+                    recording.parent,
+                )
             else:
                 time.sleep(wait_s)
     return None

@@ -1,8 +1,11 @@
-"""Recordings for the team's own folder or bucket: ``Settings.recordings_dir``.
+"""Copies of recordings in a folder or bucket of the app's: ``Settings.recordings_dir``.
 
-A folder, or any URL that fsspec knows (``s3://bucket/prefix``, ``gs://...``, ``sftp://...``) with
-its own credentials and settings. A file appears under its name when it is whole, and memory stays
-flat: what is sent is read block by block.
+The target is a folder, or a URL of any file system that fsspec supports (``s3://bucket/prefix``,
+``gs://...``, ``sftp://...``), with fsspec's own credentials and settings:
+https://filesystem-spec.readthedocs.io/en/latest/features.html
+
+A copy appears under its name when it is complete. It is transferred block by block, so memory does
+not depend on its size.
 """
 
 from __future__ import annotations
@@ -11,37 +14,43 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from otel_realtime.errors import RecordingError
 
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+    from fsspec.spec import AbstractBufferedFile
+
+#: Command that installs fsspec and its S3 file system.
 EXTRA: Final = 'pip install "otel-realtime[buckets]"'
+#: Bytes per part of an upload; S3 accepts parts of 5 MiB and more:
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _BLOCK: Final = 8 << 20
-"""Bytes of one part of an upload; S3 takes parts from 5 MB up."""
-_STORES: Final = frozenset(
+#: Protocols of object stores: a path there is only a name, so there are no folders to create.
+_OBJECT_STORES: Final = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 )
-"""Where a path is only a name: there are no folders to be made."""
 
 
 def is_remote(directory: str) -> bool:
-    """Whether a ``recordings_dir`` is a URL, which may be slow or away."""
+    """Return whether a ``recordings_dir`` is a URL, whose target may be slow or unreachable."""
     return "://" in directory
 
 
 def keep(recording: Path, directory: str, name: str) -> str:
-    """Copy a finished recording to where the app wants it.
+    """Copy a rendered recording to a folder or bucket.
 
     Args:
         recording: the WAV.
-        directory: a folder, which is made, or an fsspec URL.
-        name: the copy's name without extension.
+        directory: a folder, which is created if needed, or an fsspec URL.
+        name: name of the copy, without extension.
 
     Returns:
-        Where it is now.
+        Path or URL of the copy.
 
     Raises:
-        RecordingError: it cannot be written there; the text says why.
+        RecordingError: the copy cannot be written; the message says why.
     """
     target = f"{_without_password(directory).rstrip('/')}/{name}.wav"
     try:
@@ -50,18 +59,20 @@ def keep(recording: Path, directory: str, name: str) -> str:
         with recording.open("rb") as source:
             _upload(source, directory, f"{name}.wav")
     except Exception as error:
-        # Each file system has exceptions of its own.
-        raise RecordingError(f"the recording cannot be kept as {target}: {_said(error)}") from error
+        # Each fsspec file system has exceptions of its own.
+        reason = _reason(error)
+        raise RecordingError(f"cannot keep the recording as {target}: {reason}") from error
     return target
 
 
 def _without_password(directory: str) -> str:
+    """Return a URL without credentials, for the log: ``sftp://user:password@host/path`` has some."""
     scheme, separator, rest = directory.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else directory
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"{error}; for S3: {EXTRA}"
     return f"{type(error).__name__}: {error}"
@@ -80,9 +91,9 @@ def _upload(source: IO[bytes], directory: str, name: str) -> None:
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
     with suppress_instrumentation():
-        # Not the app's instance of the file system: state and settings stay apart.
+        # fsspec caches instances, and the app may use, and close, the same one.
         system, root = url_to_fs(directory, skip_instance_cache=True)
-        if not _STORES.intersection(_protocols(system)):
+        if not _OBJECT_STORES.intersection(_protocols(system)):
             system.makedirs(root, exist_ok=True)
         target = system.open(
             f"{root.rstrip('/')}/{name}", "wb", block_size=_BLOCK, autocommit=False
@@ -96,14 +107,14 @@ def _upload(source: IO[bytes], directory: str, name: str) -> None:
             raise
 
 
-def _protocols(system: Any) -> tuple[str, ...]:
-    found = system.protocol
-    return (found,) if isinstance(found, str) else tuple(found)
+def _protocols(system: AbstractFileSystem) -> tuple[str, ...]:
+    protocols = system.protocol
+    return (protocols,) if isinstance(protocols, str) else tuple(protocols)
 
 
-def _discard(target: Any) -> None:
-    """Leave no half of an upload behind, as far as the other end lets us."""
-    with suppress(Exception):  # the error that led here is the one to tell
+def _discard(target: AbstractBufferedFile) -> None:
+    """Abort an upload, as far as the file system supports it."""
+    with suppress(Exception):  # the caller raises the error that led here
         target.discard()
-    with suppress(Exception):  # not every kind of file lets itself be told so
-        target.closed = True  # else it would upload the rest when it is forgotten
+    with suppress(Exception):  # not every file class allows it
+        target.closed = True  # else the destructor would upload what is still buffered

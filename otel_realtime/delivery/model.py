@@ -1,13 +1,14 @@
-"""What is delivered of one conversation, and to whom: the seam between a call and a backend.
+"""The interface between conversations and a backend, and the values that pass through it.
 
-A backend takes the root run of a conversation when it opens, and its end with the recording. It is
-one package that implements ``Backend``; nothing else in this project needs to know which one it is::
+A backend receives the root run of a conversation when it opens, and its end together with the
+recording. It is one package that implements ``Backend``; no other part of the project depends on
+which one it is::
 
     root = backend.open(Opening(...))           # the call becomes visible
     ...                                         # the conversation goes on
-    root.finish(Closing(...), render)           # its end; the recording goes along
+    root.finish(Closing(...), render)           # its end, with the recording
 
-Both return at once; the work is done in the background. ``flush`` waits for it.
+Both return at once and do their work in the background. ``flush`` waits for it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+#: MIME type of a WAV, as LangSmith's player expects it (not ``audio/x-wav``).
 WAV: Final = "audio/wav"
 
+#: Status of a root's opening: still being tried, accepted, or refused for good.
 PostStatus = Literal["pending", "accepted", "refused"]
-"""Of a root's opening: being tried, taken, or refused for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +30,12 @@ class Opening:
     """A root run when its conversation opens.
 
     Attributes:
-        trace_id: the OTel trace id.
-        span_id: the OTel span id of the root.
-        name: the run's name.
-        start_ns: epoch nanoseconds.
-        metadata: what is known at the start.
-        tags: what is known at the start.
+        trace_id: OTel trace id.
+        span_id: OTel span id of the root.
+        name: name of the run.
+        start_ns: start, epoch ns.
+        metadata: metadata known at the start, JSON values.
+        tags: tags known at the start.
     """
 
     trace_id: int
@@ -49,12 +51,13 @@ class Closing:
     """A root run when its conversation has ended.
 
     Attributes:
-        end_ns: the true end, epoch nanoseconds.
-        inputs: the run's inputs, None to leave the empty ones of the start.
-        outputs: the run's outputs.
-        metadata: what came to be known; merged over the opening's.
-        tags: all of them, None to leave those of the start.
-        error: what went wrong, None when nothing did.
+        end_ns: end, epoch ns.
+        inputs: inputs of the run, JSON values; ``None``: leave those of the opening, which are
+            empty.
+        outputs: outputs of the run, JSON values.
+        metadata: further metadata, merged over the opening's.
+        tags: all tags; ``None``: leave those of the opening.
+        error: error message; ``None`` if nothing went wrong.
     """
 
     end_ns: int
@@ -67,15 +70,15 @@ class Closing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A rendered recording, or why there is none.
+    """A rendered recording, or the reason why there is none.
 
     Attributes:
-        path: the finished file, None when there is nothing to attach.
-        mime: exactly ``audio/wav`` for a WAV: LangSmith plays by it.
-        status: ``ls_audio_attach_status`` without an attachment (``none``, ``disabled``, ...);
-            with one it is replaced by what became of it.
-        smaller: makes a smaller file of the same recording when this one is too large.
-        metadata: what only rendering told, merged over the run's.
+        path: the file; ``None`` if there is nothing to attach.
+        mime: MIME type of the file.
+        status: ``ls_audio_attach_status`` without a file (``none``, ``disabled``, ...); with one it
+            is replaced by the outcome of the upload.
+        smaller: encodes the same recording in a smaller file, if this one is too large.
+        metadata: further metadata of the run, known only after rendering.
     """
 
     path: Path | None = None
@@ -85,23 +88,23 @@ class Recording:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: Renders the recording of a conversation; called once, in the background.
 Render = Callable[[], "Recording | None"]
-"""Renders the recording of a conversation; called once, in the background."""
+#: Receives whether the end was accepted, and its ``ls_audio_attach_status``.
 OnDone = Callable[[bool, str], None]
-"""Told whether the end was accepted, and the ``ls_audio_attach_status`` that it got."""
 
 
 class Root(Protocol):
-    """One conversation's root run on its way to a backend."""
+    """The root run of one conversation at a backend."""
 
     @property
     def status(self) -> PostStatus:
-        """What became of the opening so far."""
+        """Status of the opening."""
         ...
 
     @property
     def url(self) -> str | None:
-        """The run's page, None as long as it is not known."""
+        """Page of the run; ``None`` until it is known."""
         ...
 
     def finish(
@@ -112,36 +115,44 @@ class Root(Protocol):
         on_done: OnDone | None = None,
         max_attachment_mb: float | None = None,
     ) -> None:
-        """Send the end of the run; returns at once, and does nothing the second time.
+        """Send the end of the run in the background; a second call does nothing.
 
         Args:
-            closing: the run's end.
-            recording: renders the recording.
+            closing: end of the run.
+            recording: renders the recording; ``None``: there is none.
             on_done: called in the background when the end was accepted or given up.
-            max_attachment_mb: a larger file is not attached; None: what the backend takes.
+            max_attachment_mb: largest file to attach, in MB; ``None``: the backend's own limit.
         """
         ...
 
 
 class Backend(Protocol):
-    """Takes root runs and recordings of this process's conversations."""
+    """Receives the root runs and recordings of this process."""
 
     def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> Root:
-        """Send a root run, after ``ready()`` was called in the background; returns at once."""
+        """Send a root run in the background.
+
+        Args:
+            opening: the run.
+            ready: called in the background before the run is sent.
+        """
         ...
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver what is on its way, now.
+        """Deliver now everything that is pending.
+
+        Args:
+            timeout_s: longest wait in seconds.
 
         Returns:
-            True only if everything taken before the call was accepted within ``timeout_s`` seconds.
+            ``True`` only if everything passed before the call was accepted.
         """
         ...
 
     def stop(self, timeout_s: float) -> bool:
-        """Deliver for a bounded time, then stop; same answer as ``flush``."""
+        """Deliver for a bounded time, then stop; arguments and result as for ``flush``."""
         ...
 
     def reset_after_fork(self) -> None:
-        """In a fork's child: drop what the parent process delivers, without sending it."""
+        """Drop everything in a forked child without sending it: the parent delivers it."""
         ...

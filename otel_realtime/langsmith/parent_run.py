@@ -53,6 +53,6 @@ def leave(kept: dict[str, Any] | None) -> None:
         set_context({"parent": kept["parent"], "metadata": kept["metadata"]})
 
 
-def pass_on(kept: dict[str, Any], later: dict[str, Any]) -> None:
+def transfer(kept: dict[str, Any], later: dict[str, Any]) -> None:
     """What ``enter`` found before the one is what must be put back after the later other."""
     later.update({"parent": kept["parent"], "metadata": kept["metadata"]})

@@ -1,8 +1,8 @@
-"""What the conversations of one process share; this is where its services are put together.
+"""The services that the conversations of one process share; the composition root of the package.
 
-Nothing here is made before it is needed. Services are handed down: a conversation gets the process,
-a trace its route, the route its backend. A fork's child starts over with nothing: conversations
-belong to the process that opened them.
+Services are created on first use and passed down: a conversation gets the process, a trace its route,
+the route its backend. A forked child starts with none of them: conversations belong to the process
+that opened them, and a child would send everything a second time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from opentelemetry import trace
 
@@ -30,6 +30,8 @@ from otel_realtime.state.bounds import tidy_sometimes
 from otel_realtime.tracing.members import TABLE, Membership, MembershipProcessor
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.trace import TracerProvider as _SdkProvider
     from opentelemetry.trace import TracerProvider
 
     from otel_realtime.delivery.model import Backend
@@ -38,44 +40,48 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How often sockets are looked at that nobody may ever close.
-_LOOK_S: Final = 1.0
-#: The first conversation of the process comes before what others left.
+#: Interval at which sockets are checked for a closed event loop: nobody can close them any more.
+_POLL_S: Final = 1.0
+#: Delay of the recovery after the first conversation opens, so that it does not slow it down.
 _RECOVERY_DELAY_S: Final = 1.0
+#: Longest duration of the recovery; what is left stays for the next start.
 _RECOVERY_TIMEOUT_S: Final = 600.0
 
 
 class LiveConversation(Protocol):
-    """A conversation as the process sees it."""
+    """A conversation as the process sees it; implemented by ``conversation.engine.Engine``."""
 
     @property
     def folder(self) -> Path | None:
-        """Where it stands on disk."""
+        """Folder of its journal and audio; ``None`` if nothing of it is on disk."""
         ...
 
     @property
     def ends_on_sigterm(self) -> bool:
-        """``Settings.end_on_sigterm`` as it is for this conversation."""
+        """``Settings.end_on_sigterm`` of this conversation."""
         ...
 
     def close(self) -> None:
-        """End it."""
+        """End the conversation."""
 
     def drop(self) -> None:
-        """In a fork's child: let go of it without ending it."""
+        """Forget the conversation in a forked child, without ending it."""
 
 
 class Process:
-    """The services of this process; one instance, ``PROCESS``.
+    """The services of this process; there is one instance, ``PROCESS``. Thread-safe.
 
     Args:
-        choose_route: decides where conversations go; LangSmith's, unless another backend is used.
+        choose_route: decides where conversations are delivered; by default to LangSmith.
 
     Attributes:
-        live: conversations that go on.
-        settings: what ``instrument()`` was given, for conversations that open afterwards; so are
-            ``tracer_provider`` and ``meter_provider``.
-        finisher: renders and hands over closed conversations.
+        choose_route: as given; tests replace it.
+        sigterm: handler of SIGTERM, for ``Settings.end_on_sigterm``.
+        settings: settings passed to ``instrument()``; ``None``: the environment's apply.
+        tracer_provider: provider passed to ``instrument()``; ``None``: the global one.
+        meter_provider: provider passed to ``instrument()``; ``None``: the global one.
+        finisher: renders and delivers closed conversations.
+        live: conversations that are open.
     """
 
     def __init__(self, choose_route: ChooseRoute = choose_route) -> None:
@@ -83,7 +89,7 @@ class Process:
         self.sigterm = SigtermWatch(self.close_all, self._deliver_all)
         self.settings: Settings | None = None
         self.tracer_provider: TracerProvider | None = None
-        self.meter_provider: Any = None
+        self.meter_provider: MeterProvider | None = None
         self._exit_registered = False
         self._reset()
 
@@ -91,25 +97,27 @@ class Process:
         self._lock = threading.Lock()
         self._writer: Writer | None = None
         self._backends: dict[Hashable, Backend] = {}
-        self._processors: weakref.WeakKeyDictionary[Any, MembershipProcessor] = (
+        # Weak keys: a provider that the app replaces can be collected.
+        self._processors: weakref.WeakKeyDictionary[_SdkProvider, MembershipProcessor] = (
             weakref.WeakKeyDictionary()
         )
+        # Two threads: a recovery may take minutes, and abandoned sockets are checked every second.
         self._chores = Worker("otel-realtime-chores", 2)
-        self._looks = False
+        self._polls = False
         self._recovers = False
         self.finisher = Finisher()
-        self.live: set[Any] = set()
+        self.live: set[LiveConversation] = set()
 
     @property
     def effective_settings(self) -> Settings:
-        """The settings of the process: ``instrument()``'s, else the environment's."""
+        """Settings of the process: ``instrument()``'s, else the environment's."""
         return self.settings or Settings()
 
-    # -- made on first use -------------------------------------------------------------------------
+    # -- services, created on first use ------------------------------------------------------------
 
     @property
     def writer(self) -> Writer:
-        """The background writer of recordings."""
+        """Background writer of recordings."""
         with self._lock:
             if self._writer is None:
                 from otel_realtime.recording.writer import Writer
@@ -118,11 +126,21 @@ class Process:
             return self._writer
 
     def route(self, settings: Settings, provider: object) -> Route:
-        """Decide where a conversation goes that opens now."""
+        """Decide where a conversation that opens now is delivered.
+
+        Args:
+            settings: settings of the conversation.
+            provider: the app's ``TracerProvider``.
+        """
         return self.choose_route(settings, provider, self)
 
     def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
-        """Return the backend of that key; it is made once, and flushed and stopped from here."""
+        """Return the backend for a key, created once; the process flushes and stops it.
+
+        Args:
+            key: identifies the backend and its address.
+            make: creates it.
+        """
         with self._lock:
             backend = self._backends.get(key)
             if backend is None:
@@ -130,37 +148,40 @@ class Process:
             return backend
 
     def tidy(self, settings: Settings) -> None:
-        """Hold the state directory within its bounds."""
+        """Delete the oldest undelivered data if the state directory exceeds its bounds."""
         tidy_sometimes(settings, self.live_folders())
 
     def live_folders(self) -> set[Path]:
-        """Folders of this process's conversations that are not over."""
+        """Return the folders of this process's open conversations."""
         folders = (conversation.folder for conversation in list(self.live))
         return {folder for folder in folders if folder is not None}
 
     def tracer_provider_for(self, given: TracerProvider | None) -> TracerProvider:
-        """The provider of a conversation: the given one, ``instrument()``'s, or the global one.
+        """Return the provider of a conversation: the given one, ``instrument()``'s, or the global one.
 
-        Asked when a conversation opens, so a provider that is set later is found.
+        Called when a conversation opens, so that a provider set after ``instrument()`` is found.
         """
         return given or self.tracer_provider or trace.get_tracer_provider()
 
     def attach_processor(self, provider: object) -> None:
-        """Let our processor see the provider's spans; once per provider."""
+        """Add our span processor to a provider, once; a provider of another SDK is left alone."""
         add = getattr(provider, "add_span_processor", None)
         if add is None:
             return
+        sdk_provider = cast("_SdkProvider", provider)
         with self._lock:
-            if provider in self._processors:
+            if sdk_provider in self._processors:
                 return
             processor = MembershipProcessor(self.flush_backends)
-            self._processors[provider] = processor
-            # The provider may shut itself down at exit; what is registered later ends first.
+            self._processors[sdk_provider] = processor
+            # The provider may shut itself down at exit. ``atexit`` calls in reverse order, so we
+            # have to register anew to end our conversations before that:
+            # https://docs.python.org/3/library/atexit.html
             self._exit_registered = False
         add(processor)
 
     def deactivate_processors(self) -> None:
-        """OpenTelemetry cannot remove a processor; ours do nothing from now on."""
+        """Make our processors ignore all spans; OpenTelemetry cannot remove a processor."""
         with self._lock:
             processors = list(self._processors.values())
             self._processors.clear()
@@ -170,19 +191,24 @@ class Process:
     # -- conversations -------------------------------------------------------------------------------
 
     def opened(self, conversation: LiveConversation, settings: Settings) -> None:
-        """Remember a live conversation; from now on the exit waits for it.
+        """Register an open conversation, so that it is ended and delivered at exit.
 
-        The first one of the process also starts the recovery of what dead processes left.
+        The first one of the process also schedules the recovery of what dead processes left.
+
+        Args:
+            conversation: the conversation.
+            settings: its settings.
         """
+        # Threads that delivery needs are started now: an exiting interpreter cannot start any.
         self.finisher.start(settings)
         with self._lock:
             self.live.add(conversation)
             first, self._exit_registered = not self._exit_registered, True
             recover, self._recovers = not self._recovers and settings.recover_on_start, True
-            looks, self._looks = not self._looks, True
-        if looks:
+            polls, self._polls = not self._polls, True
+        if polls:
             self._chores.resume()
-            self._chores.submit(self._end_abandoned, after_s=_LOOK_S)
+            self._chores.submit(self._end_abandoned, after_s=_POLL_S)
         if recover:
             self._chores.submit(partial(self._recover, settings), after_s=_RECOVERY_DELAY_S)
         if first:
@@ -192,25 +218,25 @@ class Process:
             self.sigterm.install()
 
     def closed(self, conversation: LiveConversation) -> None:
-        """The conversation's spans have ended; its delivery may go on."""
+        """Remove a conversation whose spans have ended; its delivery may still be going on."""
         with self._lock:
             self.live.discard(conversation)
 
     def finished(self, membership: Membership) -> None:
-        """Nothing of the conversation is left to do."""
+        """Forget the members of a conversation that is delivered or given up."""
         TABLE.forget(membership)
 
     def _end_abandoned(self) -> Again | None:
-        """End conversations whose event loop was closed under them."""
+        """End conversations whose event loop was closed, as ``asyncio.run`` does at its end."""
         with self._lock:
             if not self.live:
-                self._looks = False
+                self._polls = False
                 return None
         tap.end_abandoned()
-        return Again(_LOOK_S)
+        return Again(_POLL_S)
 
     def _recover(self, settings: Settings) -> None:
-        """Deliver what dead processes left."""
+        """Deliver what dead processes left in the state directory."""
         from otel_realtime.recovery.sweep import has_work, recover
 
         if not has_work(settings.state_dir):
@@ -223,24 +249,32 @@ class Process:
         )
         if report.conversations or report.spans or report.spans_left:
             logger.info(
-                "delivered %d conversations and %d spans of processes that died; "
-                "%d and %d are left for `otel-realtime recover`",
+                "delivered %d conversations and %d spans of processes that died; %d conversations "
+                "and %d spans could not be delivered and are kept for `otel-realtime recover`",
                 len(report.conversations) - report.left,
                 report.spans,
                 report.left,
                 report.spans_left,
             )
 
-    # -- the way out ---------------------------------------------------------------------------------
+    # -- flush, shutdown, exit and fork --------------------------------------------------------------
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver everything that is on its way; see ``otel_realtime.flush``."""
+        """Deliver everything that is pending; see ``otel_realtime.flush``."""
         deadline = time.monotonic() + timeout_s
+        # The finisher first: it enqueues the ends of root runs at the backends.
         done = self.finisher.flush(timeout_s)
         return self.flush_backends(max(deadline - time.monotonic(), 0.0)) and done
 
     def flush_backends(self, timeout_s: float) -> bool:
-        """Deliver what the backends took."""
+        """Deliver what the backends have enqueued.
+
+        Args:
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            ``True`` only if all of it was accepted.
+        """
         deadline = time.monotonic() + timeout_s
         done = True
         for backend in list(self._backends.values()):
@@ -248,7 +282,16 @@ class Process:
         return done
 
     def shutdown(self, timeout_s: float) -> bool:
-        """End live conversations, deliver, and stop every thread."""
+        """End open conversations, deliver them, and stop all threads.
+
+        A conversation that opens later starts them again.
+
+        Args:
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            ``True`` only if everything was accepted.
+        """
         deadline = time.monotonic() + timeout_s
 
         def left_s() -> float:
@@ -259,7 +302,7 @@ class Process:
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
             writer, self._writer = self._writer, None
-            self._looks = False
+            self._polls = False
         for backend in backends:
             done = backend.stop(left_s()) and done
         self.finisher.stop(left_s())
@@ -270,12 +313,15 @@ class Process:
         return done
 
     def close_all(self) -> None:
-        """End every live conversation."""
+        """End all open conversations."""
         for conversation in list(self.live):
             conversation.close()
 
     def _deliver_all(self) -> None:
-        """Everything on its way goes out, what the app's exporters hold included."""
+        """Deliver everything that is pending, including what the app's own exporters hold.
+
+        Called on SIGTERM if nothing else will run: then no ``atexit`` flushes them.
+        """
         deadline = time.monotonic() + self.effective_settings.exit_timeout_s
         for provider in list(self._processors):
             provider.force_flush(int(max(deadline - time.monotonic(), 0.0) * 1000))
@@ -286,15 +332,16 @@ class Process:
         self.close_all()
         if not self.flush(settings.exit_timeout_s) and self._backends:
             logger.warning(
-                "not everything was delivered to LangSmith within exit_timeout_s=%g; "
-                "undelivered recordings stay in %s",
+                "not everything was delivered to LangSmith within exit_timeout_s=%g: the rest stays "
+                "in %s, where the next start or `otel-realtime recover` delivers it",
                 settings.exit_timeout_s,
                 settings.state_dir,
             )
-        self.deactivate_processors()  # the provider's own end must not wait a second time
+        # Else the provider's own shutdown would flush the backends, and wait, once more.
+        self.deactivate_processors()
 
     def after_fork(self) -> None:
-        """In a fork's child: forget everything, close and send nothing."""
+        """Forget everything in a forked child, without closing or sending anything."""
         for conversation in self.live:
             conversation.drop()
         for backend in self._backends.values():
@@ -305,6 +352,7 @@ class Process:
         self._reset()
 
 
+#: The one instance.
 PROCESS: Final = Process()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=PROCESS.after_fork)

@@ -1,8 +1,10 @@
-"""``Settings.end_on_sigterm``: end conversations on SIGTERM, then do what would have happened.
+"""``Settings.end_on_sigterm``: end conversations on SIGTERM, then call the previous handler.
 
-By default SIGTERM kills a Python process without any ``atexit``. Python runs a signal's handler
-between two steps of the main thread, perhaps in the middle of one of ours, so conversations are
-ended by a thread of its own: it waits for that step, the handler does not wait for ever.
+By default SIGTERM kills a Python process without running ``atexit``, so a rolling deployment would
+lose the end of each call. Python runs signal handlers on the main thread between two bytecode
+instructions (https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers),
+possibly while that thread holds one of our locks. A handler that took the lock would deadlock.
+Conversations are therefore ended on a separate thread, for which the handler waits a bounded time.
 """
 
 from __future__ import annotations
@@ -13,52 +15,58 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 from otel_realtime import diagnostics
 
 logger = logging.getLogger(__name__)
 
-#: Longest wait for the end of conversations before the app's own handler runs.
+#: Longest wait for the end of conversations before the app's own handler is called.
 END_S: Final = 1.0
 _THREAD: Final = "otel-realtime-sigterm"
 
+# What ``signal.getsignal`` returns.
+_Handler = Callable[[int, FrameType | None], object] | int | None
+
 
 class SigtermWatch:
-    """The handler of one process; installed once, and never over a handler that came later.
+    """The SIGTERM handler of a process.
+
+    It is installed once, and does not replace a handler that the app installs afterwards.
 
     Args:
         end: ends all conversations.
-        deliver: gets out what is left, in bounded time; only if nothing else of the app will run.
+        deliver: delivers what is pending, in bounded time; called only if the process would
+            otherwise die at once.
     """
 
     def __init__(self, end: Callable[[], None], deliver: Callable[[], None]) -> None:
         self._end = end
         self._deliver = deliver
-        self._previous: Any = None
+        self._previous: _Handler = None
         self._installed = False
 
     def install(self) -> None:
-        """Take SIGTERM over; on another thread than the main one only a warning is logged."""
+        """Install the handler; on any thread but the main one, only log a warning."""
         if self._installed:
             return
         if threading.current_thread() is not threading.main_thread():
             diagnostics.warn_once(
                 "sigterm",
-                "end_on_sigterm: a signal handler can only be set in the main thread; "
+                "ignoring end_on_sigterm: Python installs signal handlers on the main thread only; "
                 "call otel_realtime.instrument() there",
                 log=logger,
             )
             return
         previous = signal.getsignal(signal.SIGTERM)
         if previous is signal.SIG_IGN or previous is None:
-            return  # the process lives on, or the handler is not Python's to call
+            return  # SIGTERM is ignored, or handled by C code that Python cannot call
         self._previous = previous
         self._installed = True
         signal.signal(signal.SIGTERM, self._handle)
 
     def uninstall(self) -> None:
-        """Put the previous handler back, unless somebody set another one since."""
+        """Restore the previous handler, unless another one was installed since."""
         if not self._installed or threading.current_thread() is not threading.main_thread():
             return
         if signal.getsignal(signal.SIGTERM) == self._handle:
@@ -73,7 +81,7 @@ class SigtermWatch:
                 thread.join(END_S)
             previous(number, frame)
             return
-        # Whoever sends a second signal means it.
+        # No handler of the app: the process is to die. A second SIGTERM kills it at once.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if self._start(self._end_and_die) is None:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -82,11 +90,12 @@ class SigtermWatch:
         thread = threading.Thread(target=work, name=_THREAD, daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the interpreter is shutting down: atexit does the rest
+        except RuntimeError:  # the interpreter is shutting down: ``atexit`` ends the conversations
             return None
         return thread
 
     def _end_and_die(self) -> None:
+        """End and deliver, then kill the process as the default action would have."""
         try:
             self._end()
             self._deliver()

@@ -143,7 +143,7 @@ class _Builder:
             span_id=header.root_span_id,
             start_ns=header.start_ns,
         )
-        return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run())
+        return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run_closing())
 
     def _members(self) -> list[tuple[ReadableSpan, Member]]:
         """The spans below the root that were made so far."""
@@ -260,11 +260,11 @@ class _Builder:
     def _closing(self) -> RootEnd:
         found, header = self._found, self._found.header
         return RootEnd(
-            who=header.who,
+            identity=header.who,
             trace_id=f"{header.trace_id:032x}",
             start_ns=header.start_ns,
             state=found.state,
-            sound=found.sound,
+            audio=found.sound,
             tally=tally(found.state, found.sound),
             ending=found.ending or Ending(by_client=False, failure=DIED),
             moment=found.end,

@@ -1,4 +1,4 @@
-"""Set-up: the instrumentor (the entry point ``openai_realtime``) and ``configure()``."""
+"""Set-up: the instrumentor (entry point ``openai_realtime``) and ``configure()``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``configure()``: a whole OpenTelemetry set-up from the environment, for an app that has none."""
+"""``configure()``: sets up OpenTelemetry from the environment, for an app that does not use it yet."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ logger = logging.getLogger(__name__)
 
 
 def configure() -> TracerProvider:
-    """Set up OpenTelemetry from the environment, for an app that has none yet.
+    """Set up OpenTelemetry from the environment, for an app that does not use it yet.
 
-    LangSmith by ``LANGSMITH_*``, any other destination by ``OTEL_EXPORTER_OTLP_*``, both, or
-    neither. A provider that is set already is left as it is. Returns the global provider.
+    ``LANGSMITH_*`` configures delivery to LangSmith, ``OTEL_EXPORTER_OTLP_*`` any other destination
+    (https://opentelemetry.io/docs/specs/otel/protocol/exporter/); both may be set. Providers that
+    are already set are left unchanged.
+
+    Returns:
+        The global tracer provider.
 
     Added in 0.1.0.
     """
@@ -32,7 +36,7 @@ def configure() -> TracerProvider:
 
     existing = trace_api.get_tracer_provider()
     if isinstance(existing, Sdk):
-        logger.info("OpenTelemetry is set up already; configure() leaves it as it is")
+        logger.info("configure() changes nothing: a global TracerProvider is already set")
         return existing
     provider = Sdk()
     destinations = _add_destinations(provider)
@@ -40,27 +44,29 @@ def configure() -> TracerProvider:
         _set_meter_provider()
     trace_api.set_tracer_provider(provider)
     if destinations:
-        logger.info("Realtime conversations go to %s", " and to ".join(destinations))
+        logger.info("Realtime conversations are sent to %s", " and to ".join(destinations))
     else:
         logger.warning(
-            "Realtime conversations go nowhere: set LANGSMITH_TRACING=true and "
+            "Realtime conversations are sent nowhere: set LANGSMITH_TRACING=true and "
             "LANGSMITH_API_KEY for LangSmith, or OTEL_EXPORTER_OTLP_ENDPOINT for an OTLP backend"
         )
     return provider
 
 
 def _add_destinations(provider: SdkTracerProvider) -> list[str]:
+    """Add exporters for what the environment configures; return the destinations, for the log."""
     settings, config = PROCESS.effective_settings, LangSmithConfig.from_env()
-    found = []
+    destinations = []
     if delivers_directly(settings, config):
-        found.append(f"LangSmith ({config.api_url}, project {config.project})")
+        # Needs no exporter: our span processor is added when the first conversation opens.
+        destinations.append(f"LangSmith ({config.api_url}, project {config.project})")
     exporter = other_exporter(settings)
     if exporter is not None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        found.append(str(endpoint("TRACES")))
-    return found
+        destinations.append(str(endpoint("TRACES")))
+    return destinations
 
 
 def _set_meter_provider() -> None:

@@ -1,4 +1,4 @@
-"""The instrumentor, and the functions that wait for deliveries."""
+"""The instrumentor, and the functions that flush and shut down."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+# Modules that ``_warm_up`` imports ahead: they bring NumPy and ``requests``.
 _RECORDING: Final = ("otel_realtime.recording.writer", "otel_realtime.recording.render")
 _DELIVERY: Final = ("requests", "otel_realtime.langsmith.backend")
 
@@ -27,22 +28,26 @@ _DELIVERY: Final = ("requests", "otel_realtime.langsmith.backend")
 class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Traces every OpenAI Realtime conversation of the process.
 
-    Entry point ``openai_realtime`` of group ``opentelemetry_instrumentor``. It sets no global
-    provider, and it does not need ``openai``: apps on bare websockets count too.
+    Entry point ``openai_realtime`` of the group ``opentelemetry_instrumentor``, so that
+    ``opentelemetry-instrument`` finds it
+    (https://opentelemetry.io/docs/zero-code/python/). It sets no global provider.
 
     Added in 0.1.0.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """No library is required."""
+        """Return no dependencies: apps on bare websockets do not have ``openai``."""
         return ()
 
     def instrument(self, **kwargs: Any) -> None:
-        """Tap new connections. Called again it only changes what new conversations use.
+        """Instrument connections that are opened from now on.
+
+        A further call only changes what conversations that open later use; the base class would
+        ignore it with a warning.
 
         Args:
-            **kwargs: ``tracer_provider``, ``meter_provider``, ``settings``, and what
-                ``BaseInstrumentor`` knows (``skip_dep_check``, ...).
+            **kwargs: ``tracer_provider``, ``meter_provider``, ``settings``, and options of
+                ``BaseInstrumentor`` (``skip_dep_check``, ...).
         """
         if self.is_instrumented_by_opentelemetry:
             _remember(kwargs)
@@ -72,7 +77,7 @@ def _remember(kwargs: dict[str, Any]) -> None:
 
 
 def _warm_up(settings: Settings) -> None:
-    """Import now what a conversation needs, so that the first call's event loop does not wait."""
+    """Import now what a conversation needs: later it would block the first call's event loop."""
     direct = delivers_directly(settings, LangSmithConfig.from_env())
     for name in _RECORDING + (_DELIVERY if direct else ()):
         import_module(name)
@@ -87,10 +92,10 @@ def instrument(
     """Trace and record every Realtime conversation that opens from now on.
 
     Args:
-        tracer_provider: where spans go; None: the global provider of the moment a conversation
-            opens, so one that is set later is found.
-        meter_provider: the same for metrics.
-        settings: None: from the environment.
+        tracer_provider: provider of the spans; ``None``: the global one at the time a conversation
+            opens, so that it may be set later.
+        meter_provider: provider of the metrics; ``None``: likewise.
+        settings: settings of the process; ``None``: from the environment.
 
     Added in 0.1.0.
     """
@@ -100,7 +105,7 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Take every tap off; open conversations end.
+    """End open conversations and restore every patched function.
 
     Added in 0.1.0.
     """
@@ -108,10 +113,16 @@ def uninstrument() -> None:
 
 
 def flush(timeout_s: float = 30.0) -> bool:
-    """Wait until everything this package delivers was accepted; at most ``timeout_s`` seconds.
+    """Deliver now whatever this package delivers itself, and wait until it was accepted.
 
-    True only if the root runs, recordings and spans of our own LangSmith leg got there. Spans on
-    the app's exporters are theirs: ``tracer_provider.force_flush()``.
+    That is root runs, recordings, and the spans of our own LangSmith leg. For spans on the app's
+    exporters call ``tracer_provider.force_flush()``.
+
+    Args:
+        timeout_s: longest wait in seconds.
+
+    Returns:
+        ``True`` only if everything was accepted.
 
     Added in 0.1.0.
     """
@@ -119,7 +130,13 @@ def flush(timeout_s: float = 30.0) -> bool:
 
 
 async def aflush(timeout_s: float = 30.0) -> bool:
-    """``flush`` without blocking the event loop.
+    """Flush like ``flush`` without blocking the event loop.
+
+    Args:
+        timeout_s: longest wait in seconds.
+
+    Returns:
+        ``True`` only if everything was accepted.
 
     Added in 0.1.0.
     """
@@ -129,7 +146,13 @@ async def aflush(timeout_s: float = 30.0) -> bool:
 
 
 def shutdown(timeout_s: float = 30.0) -> bool:
-    """End open conversations, deliver them, and stop; same answer as ``flush``.
+    """End open conversations, deliver them, and stop all threads.
+
+    Args:
+        timeout_s: longest wait in seconds.
+
+    Returns:
+        ``True`` only if everything was accepted.
 
     Added in 0.1.0.
     """

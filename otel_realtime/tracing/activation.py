@@ -1,18 +1,25 @@
-"""What is current on the app's task while it handles an event.
+"""Makes an event's span current on the app's task while the app handles the event.
 
-An event's span is attached *by value*: no token is kept, so nothing can be detached in the
-wrong task. The context the app had before stands inside ours and is put back when the same
-task asks for the next frame, or closes. Whatever the app itself attached meanwhile (baggage,
-an open span) survives: only our own keys are taken out.
+OpenTelemetry pairs ``attach`` with ``detach(token)``
+(https://opentelemetry.io/docs/specs/otel/context/#attach-context). We cannot: the app may ask for
+the next frame from another task than before, and ``contextvars`` raises for a token of another
+context. So spans are attached *by value* and no token is kept. Our context remembers the one the app
+had before, and it is attached again when the same task asks for the next frame, or closes::
 
-Another task's context cannot be changed from outside: a task that never receives again may
-keep an ended event span as its current one.
+    app's context --enter(span)--> ours (span current, base = app's) --leave--> app's context
+                                     |
+                                     +-- app attaches baggage or a span --> derived context
+                                           leave: same, minus our three keys; as long as a
+                                           span of the app is open in it, nothing is changed
+
+Another task's context cannot be changed from outside. A task that never receives again may keep an
+event span that has ended as its current span.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -21,117 +28,169 @@ from opentelemetry.trace import Span
 
 from otel_realtime.tracing.members import CONVERSATION_KEY
 
-_FRAME: Final = otel_context.create_key("otel_realtime.frame")
-#: The key the API keeps the current span under; found by value, it has no public name.
+#: Context key of the ``_Layer`` that a context of ours carries.
+_LAYER: Final = otel_context.create_key("otel_realtime.frame")
+#: Context key of the current span. It has no public name, so it is read from a context that has one.
 _SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
-_OURS: Final = (_FRAME, _SPAN, CONVERSATION_KEY)
+_OUR_KEYS: Final = (_LAYER, _SPAN, CONVERSATION_KEY)
 
 
 class NativeParents(Protocol):
-    """Another library's own idea of the current parent, kept in step with ours."""
+    """Another library's own context of the current parent, kept in step with OpenTelemetry's.
 
-    def enter(self, run: Any) -> dict[str, Any] | None:
-        """Make a run the parent in this context; returns what was."""
+    LangSmith's ``@traceable`` functions read their parent from such a context; see
+    ``langsmith.parent_run``. Runs and saved states are opaque here.
+    """
+
+    def enter(self, run: object) -> dict[str, object] | None:
+        """Make a run the current parent; return the state to restore, ``None`` if none changed."""
         ...
 
-    def leave(self, kept: dict[str, Any] | None) -> None:
-        """Put back what ``enter`` found."""
+    def leave(self, saved: dict[str, object] | None) -> None:
+        """Restore the state that ``enter`` returned."""
         ...
 
-    def pass_on(self, kept: dict[str, Any], later: dict[str, Any]) -> None:
-        """What ``enter`` found before the one must be put back after the later other."""
+    def transfer(self, saved: dict[str, object], later: dict[str, object]) -> None:
+        """Make a later ``enter`` restore what an earlier one would have restored."""
         ...
 
 
 @dataclass(slots=True, eq=False)
-class _Frame:
+class _Layer:
+    """One span made current on top of the app's context.
+
+    Attributes:
+        owner: the ``Activation`` that attached it.
+        span: the span.
+        base: the app's context below it.
+        attached: our context with the span.
+        native: the state of ``NativeParents`` to restore; ``None`` if there is none.
+        left: it no longer counts as attached.
+    """
+
     owner: object
     span: Span
     base: Context
     attached: Context | None = None
-    parent_run: Any = None
+    native: dict[str, object] | None = None
     left: bool = False
 
 
 def child_context(span: Span, conversation: object, base: Context | None = None) -> Context:
-    """``base`` with the span as current span and the conversation named."""
+    """Return ``base`` with a span as current span, and its conversation.
+
+    Args:
+        span: the span.
+        conversation: the ``Membership`` of the conversation.
+        base: context to derive from; ``None``: an empty one.
+    """
     return Context({**(base or {}), _SPAN: span, CONVERSATION_KEY: conversation})
 
 
 class Activation:
-    """Makes the spans of one conversation current, one at a time, per task."""
+    """Makes the spans of one conversation current, one at a time, per task.
+
+    Contexts are local to a task or thread, so no lock is needed.
+
+    Args:
+        conversation: the ``Membership`` of the conversation.
+        native: another library's context that follows ours.
+
+    Attributes:
+        attached: number of contexts that are attached and not yet replaced; 0 lets the next receive
+            skip the look at the context.
+    """
 
     def __init__(self, conversation: object, native: NativeParents | None = None) -> None:
         self._conversation = conversation
         self._native = native
-        #: Contexts attached and not put back; 0 lets the next receive skip the look.
         self.attached = 0
 
-    def enter(self, span: Span, run: Any = None) -> None:
-        """Make a span current in this task, unless the app keeps a span of its own open."""
+    def enter(self, span: Span, run: object = None) -> None:
+        """Make a span current in this task, unless the app has a span of its own open on top.
+
+        Args:
+            span: the span.
+            run: the same span for ``NativeParents``; ``None``: leave that context alone.
+        """
         current = otel_context.get_current()
-        frame = current.get(_FRAME)
-        if isinstance(frame, _Frame) and frame.owner is self:
-            base = self._without(current, frame)
+        layer = current.get(_LAYER)
+        if isinstance(layer, _Layer) and layer.owner is self:
+            base = self._without(current, layer)
             if base is None:
                 return
             current = base
-        new = _Frame(self, span, current)
+        new = _Layer(self, span, current)
         new.attached = Context(
-            {**current, _SPAN: span, CONVERSATION_KEY: self._conversation, _FRAME: new}
+            {**current, _SPAN: span, CONVERSATION_KEY: self._conversation, _LAYER: new}
         )
         if run is not None and self._native is not None:
-            new.parent_run = self._native.enter(run)
+            new.native = self._native.enter(run)
         otel_context.attach(new.attached)
         self.attached += 1
 
     def leave(self) -> None:
-        """Put the app's own context back, if this task still has ours."""
+        """Attach the app's own context again, if this task still has ours."""
+        # Two conversations may alternate in one task: find our layer below the other's.
         current, above = otel_context.get_current(), None
-        frame = current.get(_FRAME)
-        while isinstance(frame, _Frame) and frame.owner is not self:
-            above, frame = frame, frame.base.get(_FRAME)
-        if not isinstance(frame, _Frame):
+        layer = current.get(_LAYER)
+        while isinstance(layer, _Layer) and layer.owner is not self:
+            above, layer = layer, layer.base.get(_LAYER)
+        if not isinstance(layer, _Layer):
             return
-        base = self._without(current if above is None else above.base, frame, above)
+        base = self._without(current if above is None else above.base, layer, above)
         if base is None:
             return
         if above is None:
             otel_context.attach(base)
-        else:  # another conversation of this task is current: it puts back what we would have
+        else:  # the other conversation's span stays current; its ``leave`` attaches our base
             above.base = base
 
     def step_out(self, span: Span | None) -> None:
-        """If the span that is current here has ended, make the event's span current again."""
+        """Make the event's span current again if the span that is current in this task has ended.
+
+        A tool's span is current until the app has sent its result.
+
+        Args:
+            span: span of the current event.
+        """
         current = otel_context.get_current()
-        frame = current.get(_FRAME)
-        if not isinstance(frame, _Frame) or frame.owner is not self or span is frame.span:
+        layer = current.get(_LAYER)
+        if not isinstance(layer, _Layer) or layer.owner is not self or span is layer.span:
             return
-        if current is frame.attached and not frame.span.is_recording():
+        if current is layer.attached and not layer.span.is_recording():
             self.leave()
             if span is not None:
                 self.enter(span)
 
     def _without(
-        self, current: Context, frame: _Frame, above: _Frame | None = None
+        self, current: Context, layer: _Layer, above: _Layer | None = None
     ) -> Context | None:
-        """The context without our keys; None while a span of the app's is open in it."""
-        if current is frame.attached:
-            base = frame.base
-            if not frame.left:
-                frame.left = True
+        """Return a context without our keys; ``None`` while a span of the app is open in it.
+
+        Args:
+            current: the context, which carries ``layer``.
+            layer: our layer.
+            above: the other conversation's layer on top of it.
+        """
+        if current is layer.attached:
+            base = layer.base
+            if not layer.left:
+                layer.left = True
                 self.attached -= 1
-        else:  # what the app attached since can bring ours back when it detaches: it still counts
+        else:
+            # The app attached something since. Its detach can bring our context back, so the layer
+            # still counts as attached.
             span = trace.get_current_span(current)
-            if span is not frame.span and span.is_recording():
+            if span is not layer.span and span.is_recording():
                 return None
-            kept = {key: value for key, value in current.items() if key not in _OURS}
-            kept.update({key: frame.base[key] for key in _OURS if key in frame.base})
+            kept = {key: value for key, value in current.items() if key not in _OUR_KEYS}
+            kept.update({key: layer.base[key] for key in _OUR_KEYS if key in layer.base})
             base = Context(kept)
-        if frame.parent_run is not None and self._native is not None:
-            if above is not None and above.parent_run is not None:
-                self._native.pass_on(frame.parent_run, above.parent_run)
+        if layer.native is not None and self._native is not None:
+            if above is not None and above.native is not None:
+                self._native.transfer(layer.native, above.native)
             else:
-                self._native.leave(frame.parent_run)
-            frame.parent_run = None
+                self._native.leave(layer.native)
+            layer.native = None
         return base

@@ -1,6 +1,6 @@
-"""How a conversation's root ends: the same facts for the OTel span and for LangSmith's run.
+"""The end of a conversation's root: the same facts for the OTel span and for LangSmith's run.
 
-The live conversation makes them from what it saw, recovery from what the journal says it saw.
+A live conversation collects the facts from its own state, recovery from the journal's.
 """
 
 from __future__ import annotations
@@ -27,32 +27,40 @@ if TYPE_CHECKING:
     from otel_realtime.recording.track import AudioSummary
 
 
-class Sound(AudioFacts, Protocol):
-    """What is known of the sound when it is over."""
+class RecordedAudio(AudioFacts, Protocol):
+    """Facts about a conversation's audio, and totals: a ``Recorder``, or a replayed journal."""
 
     def summary(self) -> AudioSummary:
-        """The recording in numbers."""
+        """Return the recording's totals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootEnd:
-    """Everything the root's end is made of.
+    """Everything the end of the root is made of.
 
     Attributes:
-        start_ns: the root's start, epoch ns.
-        moment: its end.
-        dropped: events that found no room for a span.
-        records: sound is wanted, as far as the policy and the settings go.
-        delivers_root: this process delivers the root run, and can attach a recording.
-        refused: the backend refused the root run.
-        limit: characters of JSON per attribute.
+        identity: the conversation.
+        trace_id: OTel trace id, 32 hex digits.
+        start_ns: start of the root, epoch ns.
+        state: the conversation's final state.
+        audio: facts about its audio; they may become more exact until the writer is done.
+        tally: totals over its responses.
+        ending: how it ended.
+        moment: when it ended.
+        policy: which content may be stored.
+        dropped: number of events that got no span because the trace was full.
+        records: audio is recorded as far as policy and settings allow it.
+        leg: value of ``otel_realtime.langsmith.leg``.
+        delivers_root: this process delivers the root run, and with it the recording.
+        refused: the backend refused the root run for good.
+        limit: most characters of JSON per attribute.
     """
 
-    who: Identity
+    identity: Identity
     trace_id: str
     start_ns: int
     state: ConversationState
-    sound: Sound
+    audio: RecordedAudio
     tally: Tally
     ending: Ending
     moment: Moment
@@ -66,15 +74,23 @@ class RootEnd:
 
     @property
     def end_ns(self) -> int:
-        """The root's end, epoch ns: after its start, and after every span below it."""
+        """End of the root, epoch ns: 1 ns after the latest span below it may end."""
         return max(self.moment.at_ns, self.start_ns) + 1
 
-    def counted_anew(self) -> RootEnd:
-        """The same, with latencies and interruptions as they are when all sound was taken in."""
-        return replace(self, tally=tally(self.state, self.sound))
+    def with_final_tally(self) -> RootEnd:
+        """Return a copy with the tally of all responses, now that all audio has been processed.
+
+        The OTel root cannot wait for that; LangSmith's run can.
+        """
+        return replace(self, tally=tally(self.state, self.audio))
 
     def end(self, root: Span, *, mark: tuple[str, str] | None) -> None:
-        """End the OTel root; ``mark``: the attribute that says a backend gets it another way."""
+        """End the OTel root.
+
+        Args:
+            root: the root.
+            mark: attribute (key, value) that says a backend receives the root another way.
+        """
         root.set_attributes(self._attributes(langsmith=mark is None))
         if mark is not None:
             root.set_attribute(*mark)
@@ -86,51 +102,51 @@ class RootEnd:
         return root_facts.closing_attributes(
             self.metadata(),
             root_facts.inputs(self.state, self.policy),
-            root_facts.outputs(self.state, self.sound, self.policy),
+            root_facts.outputs(self.state, self.audio, self.policy),
             self.limit,
             langsmith=langsmith,
         )
 
-    def run(self) -> Closing:
-        """The run's only patch."""
+    def run_closing(self) -> Closing:
+        """Return the end of the root run, for its one patch."""
         failure = self.ending.failure
         return Closing(
             end_ns=self.end_ns,
             inputs=root_facts.inputs(self.state, self.policy),
-            outputs=root_facts.outputs(self.state, self.sound, self.policy),
-            metadata={**self.who.metadata, **self.metadata()},
-            tags=list(self.who.tags),
+            outputs=root_facts.outputs(self.state, self.audio, self.policy),
+            metadata={**self.identity.metadata, **self.metadata()},
+            tags=list(self.identity.tags),
             error=failure.message if failure is not None else None,
         )
 
     def metadata(self) -> dict[str, Any]:
-        """The root's metadata without the app's own."""
-        found = root_facts.opening_metadata(self.who, VERSION)
-        summary = self.sound.summary()
-        found.update(
+        """Return the root's metadata without the app's own."""
+        metadata = root_facts.opening_metadata(self.identity, VERSION)
+        summary = self.audio.summary()
+        metadata.update(
             root_facts.closing_metadata(
-                self.who,
+                self.identity,
                 self.state,
                 self.tally,
-                _talk(summary),
+                _talk_times(summary),
                 self.ending,
-                sounds=summary.has_audio,
+                has_audio=summary.has_audio,
             )
         )
-        found[RootFact.DURATION] = round((self.end_ns - self.start_ns) / 1e9, 3)
-        found[RootFact.DROPPED_EVENTS] = self.dropped
-        found[Meta.OTEL_TRACE_ID] = self.trace_id
+        metadata[RootFact.DURATION] = round((self.end_ns - self.start_ns) / 1e9, 3)
+        metadata[RootFact.DROPPED_EVENTS] = self.dropped
+        metadata[Meta.OTEL_TRACE_ID] = self.trace_id
         status = self._attach_status(summary)
-        found[Meta.ATTACH_STATUS] = status
+        metadata[Meta.ATTACH_STATUS] = status
         if summary.error:
-            found[RootFact.RECORDING_ERROR] = summary.error
-        if status == "pending":
-            found[Meta.RECORDING_STARTED_AT] = self.start_ns / 1e9
-            found[Meta.RECORDING_START_OFFSET] = 0
-        return found
+            metadata[RootFact.RECORDING_ERROR] = summary.error
+        if status == "pending":  # LangSmith's player aligns the recording with the spans by these
+            metadata[Meta.RECORDING_STARTED_AT] = self.start_ns / 1e9
+            metadata[Meta.RECORDING_START_OFFSET] = 0
+        return metadata
 
     def _attach_status(self, summary: AudioSummary) -> str:
-        """``ls_audio_attach_status`` as far as it is known when the conversation closes."""
+        """Return ``ls_audio_attach_status`` as far as it is known when the conversation closes."""
         if not self.records:
             return "disabled"
         if not summary.has_audio:
@@ -140,8 +156,8 @@ class RootEnd:
         return "failed" if summary.error or self.refused else "pending"
 
 
-def _talk(summary: AudioSummary) -> dict[str, float]:
-    """Talk times, as soon as they are exact."""
+def _talk_times(summary: AudioSummary) -> dict[str, float]:
+    """Return the talk times by key; nothing as long as they are not exact."""
     if not (summary.measured and summary.has_audio):
         return {}
     return {
@@ -151,27 +167,40 @@ def _talk(summary: AudioSummary) -> dict[str, float]:
     }
 
 
-def run_opening(who: Identity, *, trace_id: int, span_id: int, start_ns: int) -> Opening:
-    """The root run as it is posted."""
+def run_opening(identity: Identity, *, trace_id: int, span_id: int, start_ns: int) -> Opening:
+    """Return the root run as it is posted.
+
+    Args:
+        identity: the conversation.
+        trace_id: OTel trace id.
+        span_id: OTel span id of the root.
+        start_ns: start of the root, epoch ns.
+    """
     return Opening(
         trace_id=trace_id,
         span_id=span_id,
         name=names.ROOT_NAME,
         start_ns=start_ns,
         metadata={
-            **who.metadata,
-            **root_facts.opening_metadata(who, VERSION),
+            **identity.metadata,
+            **root_facts.opening_metadata(identity, VERSION),
             Meta.OTEL_TRACE_ID: f"{trace_id:032x}",
         },
-        tags=list(who.tags),
+        tags=list(identity.tags),
     )
 
 
-def recording_info(who: Identity, trace_id: str, start_ns: int) -> dict[str, Any]:
-    """What ``on_recording`` is told of the conversation."""
+def recording_info(identity: Identity, trace_id: str, start_ns: int) -> dict[str, Any]:
+    """Return what ``Settings.on_recording`` receives about the conversation.
+
+    Args:
+        identity: the conversation.
+        trace_id: OTel trace id, 32 hex digits.
+        start_ns: start of the conversation, epoch ns.
+    """
     return {
-        "thread_id": who.thread_id,
+        "thread_id": identity.thread_id,
         "trace_id": trace_id,
         "started_at_s": start_ns / 1e9,
-        "metadata": dict(who.metadata),
+        "metadata": dict(identity.metadata),
     }

@@ -1,6 +1,6 @@
-"""The span of one received event: from its receipt until the app asks for the next frame.
+"""The span of a received event, from its receipt until the app asks for the next frame.
 
-Its name is the event's type and its input the event as it may be stored. Event types and fields:
+The span is named by the event's type; its input is the event as it may be stored. Types and fields:
 https://platform.openai.com/docs/api-reference/realtime-server-events
 """
 
@@ -19,16 +19,16 @@ from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.writer import SpanWriter, finish
 
-#: Where an event may name what it belongs to: attribute <- keys, outermost first.
-_NAMED: Final[tuple[tuple[str, str, str, str], ...]] = (
+#: Ids an event may carry: attribute, top-level key, and, as fallback, object and key in it.
+#: ``response.created`` has ``response.id``, ``response.output_item.added`` has ``response_id``.
+_ID_FIELDS: Final[tuple[tuple[str, str, str, str], ...]] = (
     (names.EVENT_ID, "event_id", "", ""),
     (names.ITEM_ID, "item_id", "item", "id"),
     (names.OUR_RESPONSE_ID, "response_id", "response", "id"),
     (names.CALL_ID, "call_id", "item", "call_id"),
 )
 
-
-# Put together once: they are written for every event.
+# Built once: they are written for every event.
 _META_RECEIVED_AT: Final = names.LS_METADATA + names.Meta.RECEIVED_AT
 _AUDIO_OFFSET: Final = names.OURS + Fact.AUDIO_OFFSET
 _META_AUDIO_OFFSET: Final = names.LS_METADATA + Fact.AUDIO_OFFSET
@@ -37,10 +37,17 @@ _META_TURN: Final = names.LS_METADATA + Fact.TURN
 
 
 def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attributes:
-    """Attributes of an event's span; ``payload`` is the JSON of the scrubbed event."""
+    """Return the attributes of an event's span.
+
+    Args:
+        event: the event as it may be stored.
+        payload: JSON text of the event.
+        t: its receipt, ns since the start of the conversation.
+        turn: the turn it belongs to; 0 before the first.
+    """
     seconds = round(t / 1e9, 6)
     offset = t // NS_PER_MS
-    found: Attributes = {
+    attributes: Attributes = {
         names.LS_KIND: names.KIND_CHAIN,
         names.PROMPT: payload,
         names.EVENT_TYPE: event["type"],
@@ -50,38 +57,47 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
         _META_AUDIO_OFFSET: offset,
     }
     if turn:
-        found[_TURN] = found[_META_TURN] = turn
-    for name, key, inner, inner_key in _NAMED:
+        attributes[_TURN] = attributes[_META_TURN] = turn
+    for name, key, inner, inner_key in _ID_FIELDS:
         value = event.get(key)
         if value is None and inner:
             source = event.get(inner)
             value = source.get(inner_key) if isinstance(source, dict) else None
         if value and isinstance(value, str):
-            found[name] = value
-    return found
+            attributes[name] = value
+    return attributes
 
 
 class EventSpans:
-    """Opens and ends the spans of one conversation's events, one at a time."""
+    """Opens and ends the spans of one conversation's events, one at a time.
+
+    Called with the conversation's lock held.
+
+    Attributes:
+        dropped: number of events that got no span because the trace was full.
+    """
 
     def __init__(self, writer: SpanWriter) -> None:
         self._writer = writer
-        #: Events that found the trace full.
         self.dropped = 0
 
     def open(self, event: Event, payload: str, moment: Moment, turn: int) -> Span | None:
-        """Open the span of a received event; None when the trace has no room for it.
+        """Open the span of a received event.
 
         Args:
             event: the event as it may be stored.
-            payload: JSON text of it, for the span's input.
+            payload: JSON text of the event, for the span's input.
             moment: its receipt.
-            turn: the turn it belongs to, 0 before the first.
+            turn: the turn it belongs to; 0 before the first.
+
+        Returns:
+            The span; ``None`` if the trace is full (``Settings.span_limit``).
         """
         writer, kind, failure = self._writer, event["type"], None
         writer.turn = turn
         if kind in _CAN_FAIL or kind.endswith(".failed"):
             failure = event_failure(event, writer.policy)
+        # An error is traced even in a full trace: it is what somebody will look for.
         if writer.room <= 0 and failure is None:
             self.dropped += 1
             return None
@@ -89,15 +105,19 @@ class EventSpans:
         span = writer.start(kind, writer.root, attributes, moment.at_ns)
         if failure is not None:
             fail(span, failure, moment.at_ns)
-        writer.event = span
+        writer.event = span  # the parent of the tool calls that this event starts
         return span
 
     def end(self, at_ns: int) -> None:
-        """End the current event's span: the app asked for the next frame, or it is over."""
+        """End the current event's span, if there is one.
+
+        Args:
+            at_ns: when the app asked for the next frame, or the conversation ended; epoch ns.
+        """
         span, self._writer.event = self._writer.event, None
         if span is not None:
             finish(span, at_ns)
 
 
-#: Types that can report a failure without being named ``*.failed``.
+#: Event types that can report a failure without being named ``*.failed``.
 _CAN_FAIL: Final = frozenset({"error", "response.done"})

@@ -1,44 +1,61 @@
-"""Attributes that several kinds of span share: pure functions, no span is touched here."""
+"""Attributes that several kinds of span share; pure functions that touch no span."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from opentelemetry.util.types import AttributeValue
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.usage import usage_attributes, usage_metadata
+from otel_realtime.core.protocol.usage import Usage, usage_attributes, usage_metadata
 
-Attributes = dict[str, Any]
+#: Attributes of a span, of the types OpenTelemetry allows:
+#: https://opentelemetry.io/docs/specs/otel/common/#attribute
+Attributes = dict[str, AttributeValue]
 
 
-#: LangSmith prices by these provider names.
+#: ``gen_ai.provider.name`` -> ``ls_provider``, where they differ: LangSmith's price map has its own
+#: names. https://docs.langchain.com/langsmith/cost-tracking
 LS_PROVIDERS: Final[Mapping[str, str]] = {"azure.ai.openai": "azure", "x_ai": "xai"}
 
 
-def product_facts(facts: Mapping[str, Any]) -> Attributes:
-    """Product facts stand twice: for any backend and as LangSmith metadata; None is left out."""
-    found: Attributes = {}
+def product_facts(facts: Mapping[str, AttributeValue | None]) -> Attributes:
+    """Return product facts in both forms: for any backend, and as LangSmith metadata.
+
+    Args:
+        facts: values by key (see ``attributes.Fact``); ``None`` values are left out.
+    """
+    attributes: Attributes = {}
     for key, value in facts.items():
         if value is not None:
-            found[names.OURS + key] = value
-            found[names.LS_METADATA + key] = value
-    return found
+            attributes[names.OURS + key] = value
+            attributes[names.LS_METADATA + key] = value
+    return attributes
 
 
-def usage_facts(usage: Any, limit: int) -> Attributes:
+def usage_facts(usage: Usage | None, limit: int) -> Attributes:
+    """Return token counts as ``gen_ai.usage.*`` and as LangSmith's usage metadata.
+
+    Args:
+        usage: usage of a model call; ``None`` if the server did not report any.
+        limit: most characters of JSON per attribute.
+    """
     if usage is None:
         return {}
-    found: Attributes = {names.USAGE + key: count for key, count in usage_attributes(usage).items()}
+    attributes: Attributes = {
+        names.USAGE + key: count for key, count in usage_attributes(usage).items()
+    }
     text = dump(usage_metadata(usage))
-    if len(text) <= limit:  # half of it would be worse than none
-        found[names.LS_USAGE] = text
-    return found
+    if len(text) <= limit:  # shortened JSON would state wrong sums, and LangSmith a wrong cost
+        attributes[names.LS_USAGE] = text
+    return attributes
 
 
-def place(started: Moment, turn: int) -> Attributes:
-    """Where in the conversation, and in its recording, something stands."""
+def position_facts(started: Moment, turn: int) -> Attributes:
+    """Return the turn a span belongs to, if any, and its offset into the recording."""
     return product_facts({Fact.TURN: turn or None, Fact.AUDIO_OFFSET: started.t // NS_PER_MS})

@@ -1,4 +1,10 @@
-"""A model response as one ``chat`` span: messages, usage, latencies, what was heard of it."""
+"""A model response as one ``chat`` span: messages, usage, latencies, and how much was heard.
+
+The span lasts from ``response.created`` to ``response.done``
+(https://platform.openai.com/docs/api-reference/realtime-server-events/response) and follows the
+convention for model calls:
+https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-spans.md
+"""
 
 from __future__ import annotations
 
@@ -24,14 +30,22 @@ from otel_realtime.core.protocol.responses import AudioFacts, Response
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import Usage, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
-from otel_realtime.tracing.failure import fail, told
+from otel_realtime.tracing.failure import fail, stored_message
 from otel_realtime.tracing.tool import write_mcp_call
 from otel_realtime.tracing.writer import SpanWriter, finish
 
 
 @dataclass(slots=True)
 class Inference:
-    """One settled model call, ready to become a span."""
+    """A settled response, ready to become a span.
+
+    Attributes:
+        name: name of the span.
+        attributes: its attributes.
+        failure: what went wrong; ``None`` if nothing did.
+        sound: generated and heard audio, and latencies.
+        tokens: usage; ``None`` if the server did not report any.
+    """
 
     name: str
     attributes: Attributes
@@ -48,14 +62,25 @@ def describe_inference(
     provider: Provider,
     limit: int,
 ) -> Inference:
-    """A response as one ``chat`` span: messages, usage, latencies, what was heard."""
+    """Return a response as the contents of a ``chat`` span.
+
+    Args:
+        response: the response.
+        state: the conversation it belongs to.
+        audio: facts about its audio; ``None`` without audio.
+        policy: which content may be stored.
+        provider: who serves the model.
+        limit: most characters of JSON per attribute.
+    """
     model = text_or_none(response.config.get("model")) or state.session.model or "unknown"
     outputs = response.output_items(state.items)
     usage = read_usage(response.usage)
     sound = response_audio(response, state, audio)
     turn = max((item.turn for item in outputs), default=0) or response.turn
-    found: Attributes = {
+    attributes: Attributes = {
         names.LS_KIND: names.KIND_LLM,
+        # Backends recognise a model call by this name; the convention's own for realtime calls is
+        # not merged: https://github.com/open-telemetry/semantic-conventions-genai/pull/394
         names.OPERATION: "chat",
         names.PROVIDER: provider.name,
         names.SYSTEM: provider.name,
@@ -82,18 +107,19 @@ def describe_inference(
                 Fact.GENERATED: sound.generated_ms,
                 Fact.HEARD: sound.heard_ms,
                 Fact.HEARD_SOURCE: sound.heard_source,
+                # Without any audio nothing is known: absent, not false.
                 Fact.INTERRUPTED: sound.interrupted if sound.heard_source else None,
             }
         ),
     }
     if response.status_reason:
-        found[names.RESPONSE_STATUS_REASON] = response.status_reason
-        found[names.LS_METADATA + Meta.STATUS_REASON] = response.status_reason
+        attributes[names.RESPONSE_STATUS_REASON] = response.status_reason
+        attributes[names.LS_METADATA + Meta.STATUS_REASON] = response.status_reason
     if response.out_of_band:
-        found.update(product_facts({Fact.OUT_OF_BAND: True}))
+        attributes.update(product_facts({Fact.OUT_OF_BAND: True}))
     return Inference(
         name=f"chat {model}",
-        attributes=found,
+        attributes=attributes,
         failure=_response_failure(response, policy),
         sound=sound,
         tokens=usage,
@@ -108,32 +134,35 @@ def _messages(
     limit: int,
 ) -> Attributes:
     inputs = [item for item in map(state.items.get, response.inputs) if item is not None]
-    asked = chat_messages(inputs, policy)
+    prompt = chat_messages(inputs, policy)
     if response.out_of_band and policy.inputs:
-        asked += request_messages(response)
-    answered = chat_messages(outputs, policy)
+        # Its input is not in the conversation but in its own ``response.create``.
+        prompt += request_messages(response)
+    completion = chat_messages(outputs, policy)
+    # Both forms: LangSmith reads the first two, other backends the convention's own.
     return {
-        names.PROMPT: dump({"messages": asked}, limit),
-        names.COMPLETION: dump({"messages": answered}, limit),
+        names.PROMPT: dump({"messages": prompt}, limit),
+        names.COMPLETION: dump({"messages": completion}, limit),
         names.INPUT_MESSAGES: dump(convention_messages(inputs, policy), limit),
         names.OUTPUT_MESSAGES: dump(convention_messages(outputs, policy), limit),
     }
 
 
 def _request(response: Response, state: ConversationState) -> Attributes:
-    found: Attributes = {}
+    attributes: Attributes = {}
     config = {**state.session.config, **response.config}
-    temperature = _amount(config.get("temperature"))
+    temperature = _number(config.get("temperature"))
     if temperature is not None:
-        found[names.REQUEST_TEMPERATURE] = float(temperature)
-    for key in ("max_output_tokens", "max_response_output_tokens"):
-        value = _amount(config.get(key))
+        attributes[names.REQUEST_TEMPERATURE] = float(temperature)
+    for key in ("max_output_tokens", "max_response_output_tokens"):  # the second is the beta's name
+        value = _number(config.get(key))
         if value is not None:
-            found[names.REQUEST_MAX_TOKENS] = int(value)
-    return found
+            attributes[names.REQUEST_MAX_TOKENS] = int(value)
+    return attributes
 
 
-def _amount(value: object) -> int | float | None:
+def _number(value: object) -> int | float | None:
+    """Return a number that an attribute can hold; ``"inf"``, a legal limit, is not one."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
         return value
     return None
@@ -141,8 +170,8 @@ def _amount(value: object) -> int | float | None:
 
 def _response_failure(response: Response, policy: ContentPolicy) -> Failure | None:
     if response.status == "failed":
-        what = response.status_reason or "failed"
-        return Failure(what, told(response.error_message, policy) or what)
+        code = response.status_reason or "failed"
+        return Failure(code, stored_message(response.error_message, policy) or code)
     if response.done is None:
         return Failure("conversation_closed", "the conversation ended before response.done")
     return None
@@ -155,24 +184,33 @@ def write_inference(
     audio: AudioFacts | None,
     now_ns: int,
 ) -> Inference:
-    """Write a settled response as one span, with its server-side tool calls below it.
+    """Write a settled response as one span, with its server-side tool calls as children.
+
+    Called with the conversation's lock held, on the writer thread or, at the close, on the app's.
 
     Args:
-        writer: of the conversation.
+        writer: the conversation's span writer.
         response: the response.
-        state: the conversation it stands in.
-        audio: what is known of its sound.
-        now_ns: its end if ``response.done`` never came, epoch ns.
+        state: the conversation it belongs to.
+        audio: facts about its audio.
+        now_ns: end of the span if ``response.done`` never came, epoch ns.
+
+    Returns:
+        What was written.
     """
-    found = describe_inference(response, state, audio, writer.policy, writer.provider, writer.limit)
+    inference = describe_inference(
+        response, state, audio, writer.policy, writer.provider, writer.limit
+    )
     start_ns = response.created.at_ns
     end_ns = max(response.done.at_ns if response.done else now_ns, start_ns)
-    span = writer.start(found.name, writer.root, found.attributes, start_ns, SpanKind.CLIENT)
-    if found.failure is not None:
-        fail(span, found.failure, end_ns)
+    span = writer.start(
+        inference.name, writer.root, inference.attributes, start_ns, SpanKind.CLIENT
+    )
+    if inference.failure is not None:
+        fail(span, inference.failure, end_ns)
     for call in response.mcp.values():
         item = state.items.get(call.item_id)
         if item is not None:
             write_mcp_call(writer, call, item, span, end_ns, response.turn)
     finish(span, end_ns)
-    return found
+    return inference

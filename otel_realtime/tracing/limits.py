@@ -1,7 +1,8 @@
-"""The limits that the app's own TracerProvider sets on attributes, as far as they can be seen.
+"""The attribute limits of the app's ``TracerProvider``, as far as they can be read.
 
-OpenTelemetry cuts a long value at its limit, which would leave half a JSON document, and drops
-the oldest attributes of a span that has too many. Both are avoided by asking for less.
+The SDK truncates a value at the length limit, which would leave half a JSON document, and drops the
+oldest attributes of a span that exceeds the count limit
+(https://opentelemetry.io/docs/specs/otel/common/#attribute-limits). We avoid both by writing less.
 """
 
 from __future__ import annotations
@@ -11,34 +12,46 @@ from typing import Final
 
 from otel_realtime.diagnostics import warn_once
 
-#: Attributes of our own that a root may get; the rest of the limit is the app's metadata.
+#: Attributes of our own that a root can have; the app's metadata gets the rest of the limit.
 OWN_ATTRIBUTES: Final = 72
-#: Ids of LangSmith's get this long when spans nest deeply.
+#: Length of LangSmith's longest id, the dotted order of a deeply nested span: some 60 characters
+#: per level.
 _LONGEST_ID: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What fits on a span: characters of JSON per attribute, attributes of the app's metadata."""
+    """What fits on a span.
+
+    Attributes:
+        payload: characters of JSON per attribute.
+        metadata: number of attributes for the app's metadata; ``None``: not limited.
+    """
 
     payload: int
     metadata: int | None
 
 
 def limits_of(provider: object, payload_limit: int) -> Limits:
-    """Read a provider's limits; what cannot be read does not limit."""
-    found = getattr(provider, "_span_limits", None)
-    length = getattr(found, "max_span_attribute_length", None)
-    if not isinstance(length, int):
-        length = getattr(found, "max_attribute_length", None)
-    count = getattr(found, "max_span_attributes", None)
+    """Return the limits of a provider; one that cannot be read does not apply.
+
+    Args:
+        provider: the app's ``TracerProvider``.
+        payload_limit: ``Settings.payload_limit``.
+    """
+    # The SDK has no public access to a provider's limits.
+    limits = getattr(provider, "_span_limits", None)
+    length = getattr(limits, "max_span_attribute_length", None)
+    if not isinstance(length, int):  # the limit for spans takes precedence over the general one
+        length = getattr(limits, "max_attribute_length", None)
+    count = getattr(limits, "max_span_attributes", None)
     if isinstance(length, int) and length < _LONGEST_ID:
         warn_once(
             ("attribute length", length),
-            "the tracer provider cuts attributes at %d characters "
-            "(OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT or OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT): "
-            "transcripts and payloads are shortened to that, and spans that a Collector forwards "
-            "to LangSmith may not find their parent",
+            "the tracer provider truncates attributes at %d characters: transcripts and payloads "
+            "are shortened to that length, and spans that a Collector forwards to LangSmith may "
+            "lose their parent; raise OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT or "
+            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
             length,
         )
     return Limits(

@@ -1,19 +1,21 @@
-"""Which spans belong to a conversation, whoever started them.
+"""Which spans belong to a conversation, whichever instrumentation started them.
 
-A span is a member when its parent is (other instrumentations' spans included), when it stands in the
-trace the conversation started, or when the conversation stands in the context it was started from.
-In ambient mode the trace is the app's own, so only descendants of the root count::
+A span is a member if its parent is one (spans of other instrumentations included), if it is in the
+trace the conversation started, or if it has no parent and was started in a context that names the
+conversation. In ambient mode the trace is the app's own, so only descendants of the root count::
 
     parent is a member ----------------------------> member
-    parent unknown, in a trace of ours ------------> member, below the root
-    no parent, conversation in the context --------> member, below the root
-    anything else ---------------------------------> not ours
+    parent unknown, in a trace we started ---------> member, child of the root
+    no parent, conversation in the context --------> member, child of the root
+    anything else ---------------------------------> not a member
 
-One table remembers every member, because a span with more than 128 attributes loses those that were
-set first; an exporter of ours puts them back. What a backend writes on members is its own affair
-(``Membership.member``); a conversation without a backend's ids writes its thread and its leg.
+Members are kept in a table and not only as attributes: a span with more than 128 attributes drops
+those that were set first (https://opentelemetry.io/docs/specs/otel/common/#attribute-limits), and
+our exporter restores them from the table. A backend decides itself which attributes it writes on
+members (``Membership.member``); without one, members carry their thread and their leg.
 
-The processor is on the app's task for every span of the process: without a live conversation it
+The processor runs synchronously on the app's task or thread for every span of the process
+(https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-processor). Without a live conversation it
 costs one look at an empty table.
 """
 
@@ -36,36 +38,42 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Context key whose value is the Membership of the conversation the code runs for.
+#: Context key of the ``Membership`` of the conversation that the code runs for. ``create_key`` makes
+#: it unique: https://opentelemetry.io/docs/specs/otel/context/#create-a-key
 CONVERSATION_KEY: Final = context_api.create_key("otel_realtime.conversation")
+#: Prefix of the names of our instrumentation scopes.
 OUR_SCOPE: Final = "otel_realtime"
+#: Writes a journal record: its kind, and its data as JSON values.
 Note = Callable[[str, Mapping[str, Any]], None]
 
 
 class Outlet(Protocol):
-    """Takes the ended spans that this process delivers itself."""
+    """Accepts the ended spans that this process delivers itself."""
 
-    def put(self, span: ReadableSpan, member: Any, /) -> bool:
-        """Queue a span; never blocks; False when it is lost."""
+    def put(self, span: ReadableSpan, member: Member, /) -> bool:
+        """Enqueue a span without blocking; return ``False`` if it is lost."""
         ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Membership:
-    """What all spans of one conversation share.
+    """What all spans of one conversation have in common.
 
     Attributes:
-        root_span_id: the OTel root's span id.
-        trace_id: the OTel trace id.
-        start_ns: the root's start, epoch ns.
+        root_span_id: OTel span id of the root.
+        trace_id: OTel trace id.
+        start_ns: start of the root, epoch ns.
         thread_id: the conversation's thread.
         leg: value of ``otel_realtime.langsmith.leg``.
-        ambient: the root is a child of the app's span, so the trace has other spans too.
-        outlet: takes the ended spans; None when this process delivers none of them itself.
-        delivered_mark: attribute of a root that a backend got on another way; such a root does not
-            go to the outlet.
-        note: writes to the conversation's journal; None without one.
-        responses: ids of the Realtime responses, to recognise other instrumentations' spans of them.
+        ambient: the root is a child of a span of the app, so the trace has other spans, too.
+        outlet: accepts the ended spans; ``None`` if this process delivers none of them itself.
+        delivered_mark: attribute (key, value) of a root that the backend receives another way; a
+            root that carries it does not go to the outlet.
+        note: writes to the conversation's journal; ``None`` without a journal.
+        responses: ids of the Realtime responses, to recognise spans that other instrumentations
+            make of the same responses.
+        span_ids: members in the order they were started.
+        forgotten: the conversation is closed and delivered; only open spans are still kept.
     """
 
     root_span_id: int
@@ -82,16 +90,34 @@ class Membership:
     forgotten: bool = False
 
     def member(self, span_id: int, start_ns: int, parent: Member | None) -> Member:
-        """Make the member for a span that starts now; ``parent`` is None for the root."""
+        """Return a new member for a span.
+
+        Args:
+            span_id: OTel span id.
+            start_ns: start of the span, epoch ns.
+            parent: member of the parent span; ``None`` for the root.
+        """
         return Member(self, span_id, parent)
 
     def start_at(self, start_ns: int) -> None:
-        """Move the start, before any span below the root was started."""
+        """Move the start of the conversation; only before a span was started below the root.
+
+        Args:
+            start_ns: new start, epoch ns.
+        """
         self.start_ns = start_ns
 
 
 class Member:
-    """One span of a conversation."""
+    """One span of a conversation.
+
+    Attributes:
+        membership: the conversation.
+        span_id: OTel span id.
+        parent: member of the parent span; ``None`` for the root.
+        ended: the span has ended.
+        noted: the journal has a record of the span's start.
+    """
 
     __slots__ = ("ended", "membership", "noted", "parent", "span_id")
 
@@ -100,16 +126,19 @@ class Member:
         self.span_id = span_id
         self.parent = parent
         self.ended = False
-        #: The journal knows of it.
         self.noted = False
 
     def attributes(self) -> dict[str, str]:
-        """Return what the span must carry, whatever else it has lost."""
+        """Return the attributes that the span must have when it is delivered."""
         return {LS_THREAD_ID: self.membership.thread_id, LEG: self.membership.leg}
 
 
 class MemberTable:
-    """Members by span id, of the conversations that are not forgotten; thread-safe."""
+    """Members of the process's conversations by span id; thread-safe.
+
+    Writers hold a lock. Readers do not: a look-up in a ``dict`` is atomic in CPython, and it is paid
+    for every span of the process.
+    """
 
     def __init__(self) -> None:
         self.reset_after_fork()
@@ -117,7 +146,8 @@ class MemberTable:
     def reset_after_fork(self) -> None:
         """Forget everything: a conversation belongs to the process that opened it."""
         self._lock = threading.Lock()
-        #: A span that is recorded but never exported stands for the member above it.
+        # A span that is recorded but not sampled is never exported. It maps to the nearest member
+        # above it, so that its children get a parent that exists.
         self._members: dict[int, Member] = {}
         self._traces: dict[int, Membership] = {}
 
@@ -125,15 +155,15 @@ class MemberTable:
         return len(self._members)
 
     def get(self, span_id: int) -> Member | None:
-        """Return the member for a span, None when it belongs to no conversation."""
+        """Return the member of a span; ``None`` if it belongs to no conversation."""
         return self._members.get(span_id)
 
-    def started(self, trace_id: int) -> Membership | None:
-        """Return the conversation that started this OTel trace, never an ambient one."""
+    def by_trace(self, trace_id: int) -> Membership | None:
+        """Return the conversation that started this OTel trace; never an ambient one."""
         return self._traces.get(trace_id)
 
     def add(self, span_id: int, member: Member) -> None:
-        """Remember a span until its conversation is forgotten and the span has ended."""
+        """Keep a member until its conversation is forgotten and its span has ended."""
         membership = member.membership
         with self._lock:
             self._members[span_id] = member
@@ -142,23 +172,27 @@ class MemberTable:
                 self._traces[membership.trace_id] = membership
 
     def ended(self, span_id: int, member: Member) -> None:
-        """Note a span's end; it is dropped now if its conversation is forgotten."""
+        """Note the end of a span; drop it if its conversation is already forgotten."""
         with self._lock:
-            if member.span_id == span_id:
+            if member.span_id == span_id:  # not for an unsampled span, which maps to its parent
                 member.ended = True
             if member.membership.forgotten:
                 self._members.pop(span_id, None)
 
     def discard(self, span_id: int) -> None:
-        """Drop a span that will not end, and that nobody gets."""
+        """Drop a span that is never ended and therefore never exported."""
         with self._lock:
             member = self._members.pop(span_id, None)
         if member is not None and member.noted and member.membership.note is not None:
+            # Else a recovery would take the span for one that was open at a crash, and export it.
             at_ns = member.membership.start_ns
             member.membership.note("end", {"span": f"{span_id:016x}", "at": at_ns})
 
     def forget(self, membership: Membership) -> None:
-        """Drop a closed conversation; spans that are still open are kept until they end."""
+        """Drop a closed conversation; keep spans that are still open until they end.
+
+        A span of the app may outlive the call, and its end must still find its member.
+        """
         with self._lock:
             membership.forgotten = True
             membership.note = None
@@ -173,21 +207,26 @@ class MemberTable:
             membership.span_ids.clear()
 
 
+#: The members of this process.
 TABLE: Final = MemberTable()
 
 
 def admit_root(span: Span, membership: Membership, table: MemberTable = TABLE) -> None:
-    """Make a root the first member: its descendants are known from now on."""
+    """Add a root as the first member, so that its descendants are recognised from now on.
+
+    The processor cannot do it: when the root starts, its ``Membership`` does not exist yet.
+    """
     root = membership.member(membership.root_span_id, membership.start_ns, None)
     table.add(membership.root_span_id, root)
     span.set_attributes({**root.attributes(), LS_KIND: KIND_CHAIN})
 
 
 def has_children(span_id: int, table: MemberTable = TABLE) -> bool:
-    """Return whether a span was started below this one; True when nothing is known of it."""
+    """Return whether a span has children; ``True`` if the span is unknown."""
     own = table.get(span_id)
     if own is None:
         return True
+    # Children start after their parent, so only the spans behind it can be its children.
     for later_id in reversed(own.membership.span_ids):
         if later_id == span_id:
             return False
@@ -198,12 +237,13 @@ def has_children(span_id: int, table: MemberTable = TABLE) -> bool:
 
 
 class MembershipProcessor(SpanProcessor):
-    """Finds the members among the spans of one TracerProvider, and hands ended ones to their outlet.
+    """Finds the members among a provider's spans, and enqueues the ended ones for delivery.
 
     Args:
-        flush: delivers what the outlets hold, in seconds at most; returns whether all was accepted.
-        table: where members are kept.
-        exit_timeout_s: longest wait for delivery when the provider is shut down.
+        flush: delivers what the outlets hold within the given seconds; returns whether all of it
+            was accepted.
+        table: table of members.
+        exit_timeout_s: longest wait for delivery when the provider shuts down.
     """
 
     def __init__(
@@ -219,67 +259,76 @@ class MembershipProcessor(SpanProcessor):
         self._inert = False
 
     def deactivate(self) -> None:
-        """Do nothing from now on; OpenTelemetry has no way to remove a processor."""
+        """Ignore all spans from now on; OpenTelemetry cannot remove a processor."""
         self._inert = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Admit a span that belongs to a conversation."""
+        """Add a span that belongs to a conversation; called on the thread that starts it."""
         if self._inert or not self._table:
             return
         try:
             self._started(span, parent_context)
         except Exception:
-            logger.debug("cannot tell whether a span belongs to a conversation", exc_info=True)
+            logger.debug("cannot assign a span to its conversation; it is left out", exc_info=True)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Hand a member to its outlet."""
+        """Enqueue a member for delivery; called on the thread that ends it."""
         if self._inert or not self._table:
             return
         try:
             self._ended(span)
         except Exception:
-            logger.debug("cannot queue a span for delivery", exc_info=True)
+            logger.debug("cannot enqueue a span for delivery to LangSmith", exc_info=True)
 
     def shutdown(self) -> None:
-        """Deliver what is queued, for a bounded time, and become inert."""
+        """Deliver what is enqueued, for a bounded time, and ignore all spans from then on."""
         if not self._inert:
             self._inert = True
             if self._flush is not None:
                 self._flush(self._exit_timeout_s)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Return True only if everything queued before was accepted."""
+        """Deliver what is enqueued.
+
+        Args:
+            timeout_millis: longest wait in ms.
+
+        Returns:
+            ``True`` only if everything enqueued before the call was accepted.
+        """
         if self._inert or self._flush is None:
             return True
         return self._flush(timeout_millis / 1000)
 
     def _started(self, span: Span, parent_context: Context | None) -> None:
-        above = self._above(span.parent, parent_context)
-        if above is None:
+        parent = self._nearest_member(span.parent, parent_context)
+        if parent is None:
             return
-        membership, context = above.membership, span.get_span_context()
-        if not context.trace_flags.sampled:
-            self._table.add(context.span_id, above)
+        membership, context = parent.membership, span.get_span_context()
+        if not context.trace_flags.sampled:  # RECORD_ONLY: processors see it, exporters do not
+            self._table.add(context.span_id, parent)
             return
-        member = membership.member(context.span_id, int(span.start_time or 0), above)
+        member = membership.member(context.span_id, int(span.start_time or 0), parent)
         self._table.add(context.span_id, member)
         attributes = member.attributes()
+        # On other instrumentations' spans LangSmith derives the run type from their own attributes.
         if LS_KIND not in (span.attributes or ()) and _is_ours(span):
             attributes[LS_KIND] = KIND_CHAIN
         span.set_attributes(attributes)
         if membership.note is not None:
             member.noted = _note_start(membership.note, span, membership)
 
-    def _above(self, parent: SpanContext | None, context: Context | None) -> Member | None:
-        """Return the nearest member above."""
+    def _nearest_member(self, parent: SpanContext | None, context: Context | None) -> Member | None:
+        """Return the nearest member above a span that starts; ``None`` if it is not one of ours."""
         if parent is not None:
             member = self._table.get(parent.span_id)
             if member is not None:
                 return member
-            membership = self._table.started(parent.trace_id)
+            # A parent in our trace that this processor never saw: unsampled, or of another process.
+            membership = self._table.by_trace(parent.trace_id)
             if membership is not None:
                 return self._table.get(membership.root_span_id)
-            return None  # a child of something else, in a trace of its own
+            return None  # the child of a span outside the conversation
         current = context_api.get_value(CONVERSATION_KEY, context)
         return self._table.get(current.root_span_id) if isinstance(current, Membership) else None
 
@@ -300,16 +349,21 @@ class MembershipProcessor(SpanProcessor):
 
 
 def _note_start(note: Note, span: Span, membership: Membership) -> bool:
-    """Tell the journal of a span that stays open for long: a tool's, or the app's own.
+    """Journal the start of a span that may be open for long: a tool's, or one of the app's own.
 
-    Spans of events are in the journal with their event, those of model calls are written only
-    when they are over. What another instrumentation writes on its spans is its own affair.
+    Recovery recreates such a span with the same id if the process dies before it ends. Our other
+    spans need no record: the journal has the events themselves, and spans of model calls are
+    written complete. Attributes of other instrumentations' spans are not stored, because nobody
+    has checked whether they may be.
+
+    Returns:
+        Whether a record was written.
     """
     ours, attributes = _is_ours(span), span.attributes or {}
     if ours and attributes.get(LS_KIND) != KIND_TOOL:
         return False
     context, parent = span.get_span_context(), span.parent
-    if parent is None or context.trace_id != membership.trace_id:
+    if parent is None or context.trace_id != membership.trace_id:  # a trace of its own
         return False
     note(
         "span",

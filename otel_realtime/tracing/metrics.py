@@ -1,17 +1,21 @@
-"""OpenTelemetry metrics of conversations; names and buckets of the GenAI convention where it has any.
+"""OpenTelemetry metrics of conversations.
 
-Attributes stay low in cardinality: model, provider, outcome, kind of token. Nothing here names a
-conversation.
+Names, units and bucket boundaries are those of the GenAI convention where it defines them:
+https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-metrics.md
+
+Attributes have low cardinality (model, provider, outcome, type of token) and never identify a
+conversation: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#cardinality-limits
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics as metrics_api
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
+from opentelemetry.util.types import AttributeValue
 
 from otel_realtime import attributes as names
 from otel_realtime import diagnostics
@@ -21,73 +25,85 @@ from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.inference import Inference
 from otel_realtime.version import VERSION
 
-#: Bucket boundaries that the GenAI convention advises (seconds; tokens).
+#: Bucket boundaries that the GenAI convention specifies, in seconds and in tokens.
 _SECONDS: Final = (
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 )  # fmt: skip
 _TOKENS: Final = (
     1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
 )  # fmt: skip
-#: What callers notice lies between half a second and two; the convention's buckets are coarse there.
+#: Voice-to-voice latency matters between 0.5 and 2 s, where the convention's buckets are coarse.
 _LATENCY_SECONDS: Final = (
     0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 20,
 )  # fmt: skip
-#: A call can last an hour: the convention's buckets end far below.
+#: A call can last an hour, but the convention's buckets end at 82 s.
 _CALL_SECONDS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+
+#: Attributes of a measurement.
+_Labels = dict[str, AttributeValue]
 
 
 class Metrics(Protocol):
-    """What a conversation reports."""
+    """Measurements of one conversation."""
 
     def opened(self) -> None:
-        """A conversation opened."""
+        """Count a conversation that opened."""
 
     def closed(self, seconds: float, outcome: str) -> None:
-        """It ended, ``ok`` or ``error``."""
+        """Record the duration of a conversation that ended, ``ok`` or ``error``."""
 
-    def inference(self, response: Response, found: Inference) -> None:
-        """A response settled."""
+    def inference(self, response: Response, inference: Inference) -> None:
+        """Record duration, latencies and tokens of a settled response."""
 
     def transcription(self, attributes: Attributes) -> None:
-        """A transcription ended."""
+        """Record the tokens of a transcription.
+
+        Args:
+            attributes: attributes of its span.
+        """
 
     def tool(self, seconds: float, name: str) -> None:
-        """A tool call was answered."""
+        """Record the duration of a tool call that was answered."""
 
     def error(self, kind: str) -> None:
-        """The server reported an error."""
+        """Count an error that the server reported."""
 
     def upload(self, outcome: str) -> None:
-        """What became of a recording on its way to LangSmith: ``attached``, ``too_large``, ..."""
+        """Count a recording by its ``ls_audio_attach_status``: ``attached``, ``too_large``, ..."""
 
 
 class NoMetrics:
-    """Metrics are off."""
+    """Implementation of ``Metrics`` that measures nothing."""
 
     def opened(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def closed(self, seconds: float, outcome: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def inference(self, response: Response, found: Inference) -> None:
-        """Nothing."""
+    def inference(self, response: Response, inference: Inference) -> None:
+        """Do nothing."""
 
     def transcription(self, attributes: Attributes) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def tool(self, seconds: float, name: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def error(self, kind: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def upload(self, outcome: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Instruments:
-    """The instruments of one meter provider."""
+    """The instruments of one meter provider.
+
+    Args:
+        provider: the meter provider.
+        pending: returns the bytes of this process's conversations on disk.
+    """
 
     def __init__(self, provider: MeterProvider, pending: Callable[[], int]) -> None:
         meter = provider.get_meter("otel_realtime", VERSION)
@@ -100,7 +116,7 @@ class Instruments:
         self.cached = meter.create_counter(
             names.METRIC_CACHED,
             unit="{token}",
-            description="Input tokens that came from the cache; a part of the input.",
+            description="Input tokens read from the cache; included in the input tokens.",
         )
         self.operation = _seconds(
             meter, names.METRIC_OPERATION, "From response.created to response.done."
@@ -128,141 +144,155 @@ class Instruments:
         self.interruptions = meter.create_counter(
             names.METRIC_INTERRUPTIONS,
             unit="{response}",
-            description="Responses that were not heard to their end.",
+            description="Responses that were not played to their end.",
         )
         self.errors = meter.create_counter(
-            names.METRIC_ERRORS, unit="{error}", description="Errors the server reported."
+            names.METRIC_ERRORS, unit="{error}", description="Errors reported by the server."
         )
         self.uploads = meter.create_counter(
             names.METRIC_UPLOADS,
             unit="{recording}",
-            description="Recordings on their way to LangSmith, by what became of them.",
+            description="Recordings to be delivered to LangSmith, by outcome.",
         )
+        # Observable: values are read when metrics are collected, so the app's task pays nothing.
         meter.create_observable_up_down_counter(
             names.METRIC_PENDING,
             callbacks=[lambda _options: [Observation(pending())]],
             unit="By",
-            description="Conversations of this process on disk: going on, or undelivered.",
+            description="Size of this process's live and undelivered conversations on disk.",
         )
         meter.create_observable_counter(
             names.METRIC_LOST,
-            callbacks=[_lost],
+            callbacks=[_observe_lost],
             unit="{item}",
-            description="Telemetry of conversations that this process gave up, by what it was.",
+            description="Telemetry of conversations that this process lost, by kind.",
         )
 
 
-def _lost(_options: CallbackOptions) -> Iterable[Observation]:
+def _observe_lost(_options: CallbackOptions) -> Iterable[Observation]:
     for what, count in diagnostics.lost().items():
         yield Observation(count, {"what": what})
 
 
-def _seconds(meter: Any, name: str, description: str, buckets: Any = _SECONDS) -> Any:
+def _seconds(
+    meter: Meter, name: str, description: str, buckets: Sequence[float] = _SECONDS
+) -> Histogram:
     return meter.create_histogram(
         name, unit="s", description=description, explicit_bucket_boundaries_advisory=buckets
     )
 
 
 class ConversationMetrics:
-    """Reports one conversation to the instruments."""
+    """Records the measurements of one conversation.
+
+    Args:
+        instruments: instruments of the app's meter provider.
+        provider_name: ``gen_ai.provider.name`` of the conversation.
+    """
 
     def __init__(self, instruments: Instruments, provider_name: str) -> None:
-        self._to = instruments
-        self._base = {names.PROVIDER: provider_name}
+        self._instruments = instruments
+        self._base: _Labels = {names.PROVIDER: provider_name}
 
     def opened(self) -> None:
-        """A conversation opened."""
-        self._to.active.add(1, self._base)
+        """Count a conversation that opened."""
+        self._instruments.active.add(1, self._base)
 
     def closed(self, seconds: float, outcome: str) -> None:
-        """It ended, ``ok`` or ``error``."""
-        self._to.active.add(-1, self._base)
-        self._to.conversation.record(seconds, {**self._base, "outcome": outcome})
+        """Record the duration of a conversation that ended, ``ok`` or ``error``."""
+        self._instruments.active.add(-1, self._base)
+        self._instruments.conversation.record(seconds, {**self._base, "outcome": outcome})
 
-    def inference(self, response: Response, found: Inference) -> None:
-        """A response settled."""
-        model = found.attributes[names.REQUEST_MODEL]
-        base = {**self._base, names.OPERATION: "chat", names.REQUEST_MODEL: model}
+    def inference(self, response: Response, inference: Inference) -> None:
+        """Record duration, latencies and tokens of a settled response."""
+        model = inference.attributes[names.REQUEST_MODEL]
+        base: _Labels = {**self._base, names.OPERATION: "chat", names.REQUEST_MODEL: model}
+        sound, to = inference.sound, self._instruments
         if response.done is not None:
             seconds = (response.done.at_ns - response.created.at_ns) / 1e9
-            failed = {names.ERROR_TYPE: found.failure.type} if found.failure else {}
-            self._to.operation.record(max(seconds, 0.0), {**base, **failed})
-        if found.sound.first_audio_ms is not None:
-            self._to.first_chunk.record(found.sound.first_audio_ms / 1000, base)
-        if found.sound.voice_to_voice_ms is not None:
-            self._to.voice.record(found.sound.voice_to_voice_ms / 1000, base)
-        if found.sound.interrupted:
-            self._to.interruptions.add(1, base)
-        if found.tokens is not None:
-            self._usage(found.tokens, base)
+            failed = {names.ERROR_TYPE: inference.failure.type} if inference.failure else {}
+            to.operation.record(max(seconds, 0.0), {**base, **failed})
+        if sound.first_audio_ms is not None:
+            to.first_chunk.record(sound.first_audio_ms / 1000, base)
+        if sound.voice_to_voice_ms is not None:
+            to.voice.record(sound.voice_to_voice_ms / 1000, base)
+        if sound.interrupted:
+            to.interruptions.add(1, base)
+        if inference.tokens is not None:
+            self._usage(inference.tokens, base)
 
-    def _usage(self, usage: Usage, base: Mapping[str, Any]) -> None:
+    def _usage(self, usage: Usage, base: _Labels) -> None:
         for kind, total, split in (
             ("input", usage.input, usage.input_by_modality),
             ("output", usage.output, usage.output_by_modality),
         ):
             for modality, count in partition(total, split).items():
                 labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
-                self._to.tokens.record(count, labels)
+                self._instruments.tokens.record(count, labels)
         if usage.cached:
-            self._to.cached.add(usage.cached, base)
+            self._instruments.cached.add(usage.cached, base)
 
     def transcription(self, attributes: Attributes) -> None:
-        """A transcription ended."""
+        """Record the tokens of a transcription; see ``Metrics``."""
         model = attributes[names.REQUEST_MODEL]
-        base = {**self._base, names.OPERATION: "chat", names.REQUEST_MODEL: model}
+        base: _Labels = {**self._base, names.OPERATION: "chat", names.REQUEST_MODEL: model}
         for kind in ("input", "output"):
-            total = attributes.get(f"{names.USAGE}{kind}_tokens")
+            total = cast("int | None", attributes.get(f"{names.USAGE}{kind}_tokens"))
             if total is None:
                 continue
             split = {
-                modality: attributes[key]
+                modality: cast("int", attributes[key])
                 for modality in ("text", "audio", "image")
                 if (key := f"{names.USAGE}{modality}.{kind}_tokens") in attributes
             }
             for modality, count in partition(total, split).items():
                 labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
-                self._to.tokens.record(count, labels)
+                self._instruments.tokens.record(count, labels)
 
     def tool(self, seconds: float, name: str) -> None:
-        """A tool call was answered."""
-        self._to.tool.record(seconds, {names.OPERATION: "execute_tool", names.TOOL_NAME: name})
+        """Record the duration of a tool call that was answered."""
+        labels: _Labels = {names.OPERATION: "execute_tool", names.TOOL_NAME: name}
+        self._instruments.tool.record(seconds, labels)
 
     def error(self, kind: str) -> None:
-        """The server reported an error."""
-        self._to.errors.add(1, {**self._base, names.ERROR_TYPE: kind})
+        """Count an error that the server reported."""
+        self._instruments.errors.add(1, {**self._base, names.ERROR_TYPE: kind})
 
     def upload(self, outcome: str) -> None:
-        """What became of a recording on its way to LangSmith."""
-        self._to.uploads.add(1, {"outcome": outcome})
+        """Count a recording by its ``ls_audio_attach_status``."""
+        self._instruments.uploads.add(1, {"outcome": outcome})
 
 
 def partition(total: int, split: Mapping[str, int]) -> dict[str, int]:
-    """The split by modality, made to add up to the total; what no modality claims is text.
+    """Return a split by modality that adds up to the total, without zeros.
 
-    A split that claims more than the total is cut, text first: its share is what is left over.
+    Tokens that no modality claims are text. If the modalities claim more than the total, text is
+    reduced first, then images. Without this the sum over the attribute would not be the total.
     """
-    found, rest = {}, total
+    counts, rest = {}, total
     for name in ("audio", "image", "text"):
-        found[name] = min(split.get(name, 0), rest)
-        rest -= found[name]
-    found["text"] += rest
-    return {name: count for name, count in found.items() if count}
+        counts[name] = min(split.get(name, 0), rest)
+        rest -= counts[name]
+    counts["text"] += rest
+    return {name: count for name, count in counts.items() if count}
 
 
+# Weak keys: a provider that the app replaces can be collected.
 _instruments: Final[WeakKeyDictionary[MeterProvider, Instruments]] = WeakKeyDictionary()
 
 
 def metrics_for(
     given: MeterProvider | None, provider_name: str, pending: Callable[[], int], *, on: bool
 ) -> Metrics:
-    """Return metrics through the app's MeterProvider; its instruments are made once.
+    """Return the metrics of a conversation.
+
+    Instruments are created once per provider: creating one again makes the SDK warn.
 
     Args:
-        given: None: the global one.
+        given: the app's meter provider; ``None``: the global one.
         provider_name: ``gen_ai.provider.name`` of the conversation.
-        pending: returns the bytes on disk for ``otel_realtime.recording.pending``.
-        on: False: nothing is measured.
+        pending: returns the bytes of this process's conversations on disk.
+        on: ``False``: measure nothing.
     """
     if not on:
         return NoMetrics()

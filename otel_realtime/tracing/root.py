@@ -1,14 +1,14 @@
-"""The conversation's root: what stands on it when it opens and when it closes.
+"""What is written on a conversation's root when it opens and when it closes; pure functions.
 
-The facts are the same whoever delivers the root: as attributes of the OTel span, and as
-inputs, outputs and metadata of the run that LangSmith's runs API gets.
+The facts do not depend on who delivers the root: they are attributes of the OTel span, and the
+inputs, outputs and metadata of the run that LangSmith's runs API receives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
@@ -21,99 +21,115 @@ from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.tracing.facts import Attributes
 
-if TYPE_CHECKING:
-    pass
-
-#: App metadata that also stands as attributes; LangSmith gets all of it.
+#: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
 METADATA_ATTRIBUTES: Final = 32
 
 
-def opening_attributes(who: Identity, version: str, *, room: int | None = None) -> Attributes:
-    """What a sampler may want, and what must not be lost if the root never ends."""
-    found: Attributes = {
+def opening_attributes(identity: Identity, version: str, *, room: int | None = None) -> Attributes:
+    """Return the attributes the root starts with.
+
+    A sampler sees only these (https://opentelemetry.io/docs/specs/otel/trace/sdk/#shouldsample), and
+    they are all there is if the process dies before the root ends.
+
+    Args:
+        identity: the conversation.
+        version: version of this package.
+        room: number of attributes for the app's metadata; ``None``: not limited.
+    """
+    attributes: Attributes = {
         names.LS_KIND: names.KIND_CHAIN,
-        names.PROVIDER: who.provider.name,
-        **app_attributes(who.metadata, room=room),
-        **_facts(opening_metadata(who, version)),
+        names.PROVIDER: identity.provider.name,
+        # The app's metadata first: where keys collide, our facts win.
+        **app_attributes(identity.metadata, room=room),
+        **_facts(opening_metadata(identity, version)),
     }
-    if who.provider.host:
-        found[names.SERVER_ADDRESS] = who.provider.host
-    if who.provider.port:
-        found[names.SERVER_PORT] = who.provider.port
-    if who.given_thread_id:
-        found[names.CONVERSATION_ID] = replace_surrogates(who.thread_id)
-    if who.tags:
-        found[names.LS_TAGS] = replace_surrogates(",".join(who.tags))
-    return found
+    if identity.provider.host:
+        attributes[names.SERVER_ADDRESS] = identity.provider.host
+    if identity.provider.port:
+        attributes[names.SERVER_PORT] = identity.provider.port
+    if identity.given_thread_id:
+        attributes[names.CONVERSATION_ID] = replace_surrogates(identity.thread_id)
+    if identity.tags:
+        attributes[names.LS_TAGS] = replace_surrogates(",".join(identity.tags))
+    return attributes
 
 
-def opening_metadata(who: Identity, version: str) -> dict[str, Any]:
-    """Metadata known when the conversation opens."""
-    found = {
-        RootFact.THREAD_ID: who.thread_id,
-        RootFact.MODEL: who.model,
-        RootFact.CALL_ID: who.call_id,
+def opening_metadata(identity: Identity, version: str) -> dict[str, Any]:
+    """Return the metadata that is known when the conversation opens.
+
+    Args:
+        identity: the conversation.
+        version: version of this package.
+    """
+    metadata = {
+        RootFact.THREAD_ID: identity.thread_id,
+        RootFact.MODEL: identity.model,
+        RootFact.CALL_ID: identity.call_id,
         Meta.INTEGRATION: names.INTEGRATION,
         Meta.INTEGRATION_VERSION: version,
-        RootFact.PARENT_TRACE_ID: who.parent_trace_id,
-        RootFact.PARENT_SPAN_ID: who.parent_span_id,
+        RootFact.PARENT_TRACE_ID: identity.parent_trace_id,
+        RootFact.PARENT_SPAN_ID: identity.parent_span_id,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
 def closing_metadata(
-    who: Identity,
+    identity: Identity,
     state: ConversationState,
     tally: Tally,
     summary: Mapping[str, Any],
     ending: Ending,
     *,
-    sounds: bool,
+    has_audio: bool,
 ) -> dict[str, Any]:
-    """Metadata known when it has closed.
+    """Return the metadata that is known when the conversation has closed.
 
     Args:
-        who: the conversation.
-        state: its last state.
-        tally: what its responses add up to.
-        summary: what is known of its sound.
+        identity: the conversation.
+        state: its final state.
+        tally: totals over its responses.
+        summary: facts about its audio, by key.
         ending: how it ended.
-        sounds: there was audio on the wire.
+        has_audio: audio went over this connection.
     """
     session = state.session
-    sounds = sounds or (who.call_id is not None and any(i.audio for i in state.items))
-    voice = sounds and not session.transcription_only
-    found: dict[str, Any] = {
-        RootFact.MODEL: session.model or who.model,
+    # On a sideband connection the audio goes over SIP or WebRTC; items show that there was some:
+    # https://platform.openai.com/docs/guides/realtime-server-controls
+    has_audio = has_audio or (
+        identity.call_id is not None and any(item.audio for item in state.items)
+    )
+    voice = has_audio and not session.transcription_only
+    metadata: dict[str, Any] = {
+        RootFact.MODEL: session.model or identity.model,
         RootFact.EVENT_COUNT: state.counts.events,
         Meta.MODALITY: "audio" if voice else None,
         RootFact.SESSION_ID: session.id,
         RootFact.VOICE: session.voice,
         RootFact.INPUT_FORMAT: session.format("input"),
         RootFact.OUTPUT_FORMAT: session.format("output"),
-        RootFact.TURNS: len(transcript(state.items, None, _aside(state))),
+        RootFact.TURNS: len(transcript(state.items, None, _out_of_band_items(state))),
         RootFact.RESPONSES: state.counts.responses,
         RootFact.INTERRUPTIONS: tally.interruptions,
         RootFact.TOOL_CALLS: state.counts.tool_calls,
         RootFact.SERVER_ERRORS: state.counts.server_errors,
-        RootFact.FIRST_AUDIO_P50: _middle(tally.first_audio_ms),
-        RootFact.VOICE_TO_VOICE_P50: _middle(tally.voice_to_voice_ms),
+        RootFact.FIRST_AUDIO_P50: _median(tally.first_audio_ms),
+        RootFact.VOICE_TO_VOICE_P50: _median(tally.voice_to_voice_ms),
         RootFact.VOICE_TO_VOICE_MAX: max(tally.voice_to_voice_ms, default=None),
         RootFact.CLOSE_CODE: ending.code,
         RootFact.CLOSE_REASON: ending.reason or None,
         **summary,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
-def _middle(values: Sequence[int]) -> int | None:
+def _median(values: Sequence[int]) -> int | None:
     return round(median(values)) if values else None
 
 
 def inputs(state: ConversationState, policy: ContentPolicy) -> dict[str, Any]:
-    """The root's input: the last session configuration, secrets out."""
+    """Return the root's inputs: the last session configuration, without secrets."""
     config = state.session.config
-    if not policy.inputs:
+    if not policy.inputs:  # instructions and tools are content
         config = {key: value for key, value in config.items() if key in {"id", "model", "type"}}
     return {"session": config}
 
@@ -121,12 +137,16 @@ def inputs(state: ConversationState, policy: ContentPolicy) -> dict[str, Any]:
 def outputs(
     state: ConversationState, audio: AudioFacts | None, policy: ContentPolicy
 ) -> dict[str, Any]:
-    """The root's output: the transcript as turns, rendered as messages."""
-    turns = transcript(state.items, audio, _aside(state))
+    """Return the root's outputs: the transcript as turns, in the form of chat messages."""
+    turns = transcript(state.items, audio, _out_of_band_items(state))
     return {"messages": [turn.message(policy) for turn in turns]}
 
 
-def _aside(state: ConversationState) -> frozenset[str]:
+def _out_of_band_items(state: ConversationState) -> frozenset[str]:
+    """Return the ids of items that are not part of the conversation, and so of no turn.
+
+    https://platform.openai.com/docs/guides/realtime-conversations#create-responses-outside-the-default-conversation
+    """
     return frozenset(
         item_id
         for response in state.responses.values()
@@ -143,61 +163,66 @@ def closing_attributes(
     *,
     langsmith: bool,
 ) -> Attributes:
-    """The closing facts as attributes of the OTel root.
+    """Return the attributes that are set on the OTel root when it ends.
 
     Args:
         metadata: the root's metadata.
-        root_inputs: its input.
-        root_outputs: its output.
-        limit: characters of JSON per attribute.
-        langsmith: also write the facts as LangSmith's metadata (the runs API does not).
+        root_inputs: its inputs.
+        root_outputs: its outputs.
+        limit: most characters of JSON per attribute.
+        langsmith: also write the facts as LangSmith metadata; not needed if the runs API has them.
     """
-    found: Attributes = {
+    attributes: Attributes = {
         **_facts(metadata, langsmith=langsmith),
         names.PROMPT: dump(root_inputs, limit),
         names.COMPLETION: dump(root_outputs, limit),
     }
     session_id = metadata.get(RootFact.SESSION_ID)
     if session_id:
-        found[names.REALTIME_SESSION_ID] = session_id
-    return found
+        attributes[names.REALTIME_SESSION_ID] = session_id
+    return attributes
 
 
 def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes:
-    found: Attributes = {}
+    """Return metadata as attributes, in one form or in both (see ``attributes.Fact``)."""
+    attributes: Attributes = {}
     for key, value in metadata.items():
         if isinstance(value, str):
             value = replace_surrogates(value)
-        only = key.startswith(names.LANGSMITH_ONLY)
-        if langsmith or only:
-            found[names.LS_METADATA + key] = value
-        if not only:
-            found[names.OURS + key] = value
-    return found
+        only_langsmith = key.startswith(names.LANGSMITH_ONLY)
+        if langsmith or only_langsmith:
+            attributes[names.LS_METADATA + key] = value
+        if not only_langsmith:
+            attributes[names.OURS + key] = value
+    return attributes
 
 
 def app_attributes(metadata: Mapping[str, Any], *, room: int | None = None) -> Attributes:
-    """The app's metadata as attributes: the first scalars for any backend, all for LangSmith.
+    """Return the app's metadata as attributes: all for LangSmith, the first scalars for any backend.
 
     Args:
-        metadata: what the app gave.
-        room: attributes that fit on the span; None: as many as there are.
+        metadata: the app's metadata.
+        room: most attributes to return; ``None``: not limited.
     """
-    found: Attributes = {}
-    plain = 0
+    attributes: Attributes = {}
+    scalars = 0
     for key, value in metadata.items():
-        is_scalar = isinstance(value, str | bool | int | float) and plain < METADATA_ATTRIBUTES
-        if room is not None and len(found) + 1 + is_scalar > room:
+        is_scalar = isinstance(value, str | bool | int | float) and scalars < METADATA_ATTRIBUTES
+        if room is not None and len(attributes) + 1 + is_scalar > room:
             break
         scalar = _scalar(value)
-        found[names.LS_METADATA + key] = scalar
+        attributes[names.LS_METADATA + key] = scalar
         if is_scalar:
-            plain += 1
-            found[names.APP_METADATA + key] = scalar
-    return found
+            scalars += 1
+            attributes[names.APP_METADATA + key] = scalar
+    return attributes
 
 
-def _scalar(value: Any) -> str | bool | int | float:
+def _scalar(value: object) -> str | bool | int | float:
+    """Return a value as one that encodes: OTLP integers have 64 bits, JSON has no NaN.
+
+    https://opentelemetry.io/docs/specs/otel/common/#attribute
+    """
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, bool):
@@ -205,5 +230,5 @@ def _scalar(value: Any) -> str | bool | int | float:
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else dump(value)
     if isinstance(value, float):
-        return value if value - value == 0 else str(value)
+        return value if value - value == 0 else str(value)  # not 0 for NaN and infinity
     return dump(value)

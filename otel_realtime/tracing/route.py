@@ -1,6 +1,6 @@
-"""Where one conversation goes besides the app's own exporters; decided when it opens.
+"""Where a conversation is delivered besides the app's own exporters; decided when it opens.
 
-A backend's package makes it (``langsmith.route``); without one, ``Route()`` sends nothing anywhere.
+A backend's package makes the route (``langsmith.route``); the default, ``Route()``, delivers nothing.
 """
 
 from __future__ import annotations
@@ -15,40 +15,48 @@ from otel_realtime.delivery.model import Backend
 from otel_realtime.settings import Settings
 from otel_realtime.tracing.members import Membership, Outlet
 
+#: Makes a ``Membership`` from that class's keyword arguments.
 Join = Callable[..., Membership]
 
 
 class Services(Protocol):
-    """What a backend's package may ask of the process."""
+    """Services of the process that a backend's package may use."""
 
     def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
-        """Return the process's backend of that key; it is made once."""
+        """Return the process's backend for a key; ``make`` is called for the first time only."""
         ...
 
     def tidy(self, settings: Settings) -> None:
-        """Hold the state directory within its bounds."""
+        """Delete the oldest undelivered data if the state directory exceeds its bounds."""
         ...
 
 
 class ChooseRoute(Protocol):
-    """Decides where a conversation goes that opens now."""
+    """Decides where a conversation that opens now is delivered."""
 
     def __call__(self, settings: Settings, provider: object, services: Services, /) -> Route:
-        """Return its route; ``provider`` is the app's TracerProvider."""
+        """Return the route.
+
+        Args:
+            settings: settings of the conversation.
+            provider: the app's ``TracerProvider``.
+            services: services of the process.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """What is decided of a conversation before its root starts.
+    """Decisions about a conversation that are made before its root starts.
 
     Attributes:
         leg: value of ``otel_realtime.langsmith.leg``.
-        policy: what of its content may be stored.
-        connect: returns the backend that takes its root run and recording; None: this process
-            delivers neither.
-        join: makes its ``Membership``, of that class's arguments.
-        note: what its journal keeps, so that another process can deliver to the same backend.
+        policy: which content may be stored.
+        connect: returns the backend of its root run and recording; ``None``: this process delivers
+            neither.
+        join: makes its ``Membership``.
+        note: returns the backend's address as JSON values, for the journal: another process may
+            have to deliver to the same backend.
     """
 
     leg: str = LEG_NONE
@@ -59,10 +67,11 @@ class Route:
 
     @property
     def delivers_root(self) -> bool:
-        """Whether this process delivers the root run, and can attach a recording."""
+        """Whether this process delivers the root run, and with it the recording."""
         return self.connect is not None
 
     def outlet(self, backend: Backend | None) -> Outlet | None:
-        """Return where the ended spans go: to the backend itself, on leg ``direct``."""
+        """Return where ended spans are enqueued: the backend itself, on leg ``direct`` only."""
+        # Not every backend takes spans: ``put`` is not part of the ``Backend`` protocol.
         put = getattr(backend, "put", None)
         return backend if self.leg == LEG_DIRECT and put is not None else None  # type: ignore[return-value]

@@ -1,7 +1,9 @@
-"""The trace of one conversation: its root, who it is, where it goes, and how it ends.
+"""The trace of one conversation: its root span, and everything that is written below it.
 
-Sampling is decided when the root starts. A conversation that is not sampled costs next to
-nothing: its root ends at once, and no run, no recording and no journal is made.
+The root starts a new trace with a sampling decision of its own, linked to the caller's span; in
+ambient mode it is a child of the caller's span. Sampling is decided when the root starts
+(https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling). A conversation that is not sampled
+costs next to nothing: its root ends at once, and there is no run, no recording and no journal.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.activation import Activation, NativeParents
 from otel_realtime.tracing.closing import RootEnd, recording_info, run_opening
 from otel_realtime.tracing.event import EventSpans
-from otel_realtime.tracing.failure import fail, raised
+from otel_realtime.tracing.failure import exception_failure, fail
 from otel_realtime.tracing.limits import limits_of
 from otel_realtime.tracing.members import admit_root
 from otel_realtime.tracing.metrics import Metrics
@@ -46,43 +48,51 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span as SdkSpan
     from opentelemetry.trace import TracerProvider
 
-    from otel_realtime.tracing.closing import Sound
+    from otel_realtime.tracing.closing import RecordedAudio
 
-_UNFIT_FOR_FILES: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_UNSAFE_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NO_PROVIDER: Final = (
-    "no OpenTelemetry TracerProvider is set, so Realtime conversations are not traced: set one, "
-    "or call otel_realtime.configure() where the app starts"
+    "Realtime conversations are not traced: no OpenTelemetry TracerProvider is set; set one, or call "
+    "otel_realtime.configure() when the app starts"
 )
 _AMBIENT_REFUSED: Final = (
-    'Settings.parent="ambient" is refused: without a LangSmith key in this process the '
-    "conversation's root would hang under a span that LangSmith never gets, and be dropped; "
-    "set Settings.langsmith='off' if nothing is forwarded to LangSmith"
+    'ignoring Settings.parent="ambient": without a LangSmith key in this process LangSmith would '
+    "drop the conversation, because it never receives the parent of its root; set "
+    "LANGSMITH_TRACING=true and LANGSMITH_API_KEY, or Settings.langsmith='off' if nothing is "
+    "forwarded to LangSmith"
 )
 
 
 class Trace:
-    """One conversation's root span and what hangs on it.
+    """One conversation's root span, the spans below it, and its delivery to a backend.
+
+    The constructor starts the root. Methods that change the trace are called with the
+    conversation's lock held, unless the conversation is not open yet.
 
     Args:
-        identity: who the conversation is.
-        settings: of the conversation.
-        clock: tells its times.
-        route: where it goes.
-        provider: traces it.
-        caller: the context of the handshake.
-        metrics: makes its metrics, if it is sampled.
-        native: other libraries' own parents, for ``Activation``.
+        identity: the conversation.
+        settings: settings of the conversation.
+        clock: its clock.
+        route: where it is delivered.
+        provider: tracer provider of its spans.
+        caller: context that was current at the handshake.
+        metrics: returns its metrics, given whether it is sampled.
+        native: another library's context of parents, for ``Activation``.
 
     Attributes:
         root: the OTel root span.
-        sampled: False: nothing is traced, recorded or delivered.
-        membership: what its spans share.
-        events: the spans of its events.
-        tools: the spans of its tools.
-        writer: starts them, and those of model calls.
-        delivery: its root run on its way to the backend; None before ``post``, or without one.
-        before_post: called in the background before the backend hears of the conversation.
-        info: what ``on_recording`` is told besides the usual.
+        trace_id: OTel trace id, 32 hex digits.
+        sampled: ``False``: nothing is traced, recorded or delivered.
+        membership: what all its spans have in common.
+        activation: makes its spans current.
+        events: spans of its events.
+        tools: spans of its tools.
+        writer: starts these spans, and those of model calls.
+        metrics: its metrics.
+        ambient: the root is a child of the caller's span.
+        delivery: its root run at the backend; ``None`` before ``post``, or without a backend.
+        before_post: called in the background just before the root run is sent.
+        info: further values for ``Settings.on_recording``.
     """
 
     def __init__(
@@ -145,14 +155,14 @@ class Trace:
             self.root.end()
 
     def _start_root(self, tracer: trace_api.Tracer, caller: Context) -> Span:
-        who, above = self.identity, trace_api.get_current_span(caller)
-        parent = above.get_span_context()
+        identity, calling_span = self.identity, trace_api.get_current_span(caller)
+        parent = calling_span.get_span_context()
         self.ambient = self.settings.parent == "ambient" and self._may_nest(parent)
         if parent.is_valid:
-            who.parent_trace_id = f"{parent.trace_id:032x}"
-            who.parent_span_id = f"{parent.span_id:016x}"
-        attributes = root_facts.opening_attributes(who, VERSION, room=self._limits.metadata)
-        attributes[names.LS_THREAD_ID] = who.thread_id
+            identity.parent_trace_id = f"{parent.trace_id:032x}"
+            identity.parent_span_id = f"{parent.span_id:016x}"
+        attributes = root_facts.opening_attributes(identity, VERSION, room=self._limits.metadata)
+        attributes[names.LS_THREAD_ID] = identity.thread_id
         attributes[names.LEG] = self.route.leg
         linked = parent.is_valid and not self.ambient
         span = tracer.start_span(
@@ -162,57 +172,63 @@ class Trace:
             links=[Link(parent)] if linked else (),
             start_time=self.clock.start_ns,
         )
-        if linked and above.is_recording():
-            above.add_link(span.get_span_context())
+        if linked and calling_span.is_recording():
+            # The other direction: from the request that made the call to the call.
+            calling_span.add_link(span.get_span_context())
         return span
 
     def _may_nest(self, parent: SpanContext) -> bool:
-        """LangSmith drops a root that came by OTLP under a parent it never gets."""
+        """Return whether the root may be a child of the caller's span.
+
+        LangSmith silently drops a run that arrives by OTLP if its parent never does:
+        https://docs.langchain.com/langsmith/trace-with-opentelemetry
+        """
         route = self.route
         if parent.is_valid and route.leg == names.LEG_COLLECTOR and not route.delivers_root:
             warn_once("ambient", _AMBIENT_REFUSED)
             return False
         return parent.is_valid
 
-    # -- what is wanted ------------------------------------------------------------------------------
+    # -- properties ----------------------------------------------------------------------------------
 
     @property
     def span_id(self) -> int:
-        """The OTel span id of the root."""
+        """OTel span id of the root."""
         return self.membership.root_span_id
 
     @property
     def payload_limit(self) -> int:
-        """Characters of JSON per attribute."""
+        """Most characters of JSON per attribute."""
         return self._limits.payload
 
     @property
     def journaled(self) -> bool:
-        """True if something of it stands on disk, so that another process can finish it."""
+        """Whether the conversation has a journal on disk, so that another process can finish it."""
         return self.sampled and (self.recorded or self.route.delivers_root)
 
     @property
     def records(self) -> bool:
-        """True if sound is wanted."""
+        """Whether policy and settings allow recording audio."""
         return self.writer.policy.audio and self.settings.record_audio
 
     @property
     def recorded(self) -> bool:
-        """True if sound is wanted and has somewhere to go."""
+        """Whether audio is really recorded: allowed, and with a destination."""
         settings = self.settings
         kept = settings.recordings_dir is not None or settings.on_recording is not None
         return self.records and self.sampled and (kept or self.route.delivers_root)
 
     @property
     def name(self) -> str:
-        """File name of a kept recording, without extension."""
-        thread = _UNFIT_FOR_FILES.sub("_", self.identity.thread_id)[:80].lstrip(".-")
+        """File name of a kept recording, without extension: the thread id, and a unique part."""
+        # A thread id may be a path or start with a dot; it is the app's, or even the caller's, text.
+        thread = _UNSAFE_IN_FILE_NAMES.sub("_", self.identity.thread_id)[:80].lstrip(".-")
         return f"{thread or 'call'}-{self.span_id:016x}"
 
-    # -- its root run --------------------------------------------------------------------------------
+    # -- the root run --------------------------------------------------------------------------------
 
     def post(self) -> None:
-        """Make the conversation visible at the backend while it goes on, once."""
+        """Send the root run to the backend, once, so that the call is visible while it is going on."""
         if self.delivery is None and self._backend is not None:
             opening = run_opening(
                 self.identity,
@@ -224,14 +240,18 @@ class Trace:
 
     @property
     def refused(self) -> bool:
-        """True if the backend refused the root run, for good."""
+        """Whether the backend refused the root run for good."""
         return self.delivery is not None and self.delivery.status == "refused"
 
     def start_at(self, start_ns: int, *, fresh: bool) -> None:
-        """The app names the time of the first event: the conversation starts there.
+        """Move the start of the conversation to the time the app gave for its first event.
 
-        A started span has no public way to move; the SDK's field is set as long as nothing
-        was traced or posted below it.
+        OpenTelemetry has no way to move the start of a span, so the SDK's private field is set. That
+        is safe only while nothing was written below the root or posted with the old start.
+
+        Args:
+            start_ns: new start, epoch ns.
+            fresh: nothing was received or written yet.
         """
         if not fresh or self.delivery is not None:
             self.clock.uses_app_times = True
@@ -240,40 +260,47 @@ class Trace:
         self.membership.start_at(start_ns)
         if self.sampled and hasattr(self.root, "_start_time"):
             self.root._start_time = start_ns
-            admit_root(_sdk(self.root), self.membership)
+            admit_root(_sdk(self.root), self.membership)  # its dotted order has the start in it
 
-    # -- what the app adds ---------------------------------------------------------------------------
+    # -- metadata, tags and privacy ------------------------------------------------------------------
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Lay the app's metadata over what it gave before; reserved keys are refused."""
+        """Add metadata of the app; later values win, and reserved keys are left out."""
         kept, refused = sanitize_metadata(metadata)
         warn_reserved(refused)
         self.identity.metadata.update(kept)
         if self.sampled:
-            known, room = self.identity.metadata, self._limits.metadata
-            self.root.set_attributes(root_facts.app_attributes(known, room=room))
+            merged, room = self.identity.metadata, self._limits.metadata
+            self.root.set_attributes(root_facts.app_attributes(merged, room=room))
 
     def add_tags(self, tags: Iterable[str]) -> None:
-        """Add tags, each once."""
+        """Add tags of the app, each of them once."""
         known = self.identity.tags
         known.extend(tag for tag in sanitize_tags(tags) if tag not in known)
         if self.sampled and known:
             self.root.set_attribute(names.LS_TAGS, ",".join(known))
 
-    def tighten(self, settings: Settings) -> None:
-        """Stricter privacy of later settings holds from now on; nothing is loosened."""
+    def restrict_policy(self, settings: Settings) -> None:
+        """Apply the stricter privacy of later settings from now on; never loosen it."""
         self.writer.policy = self.writer.policy.stricter(
             capture=settings.capture_content, audio=settings.record_audio
         )
 
     def tool_raised(self, span: Span, error: Exception, at_ns: int, *, private: bool) -> None:
-        """An app's tool raised; ``private``: nothing of its words may be told."""
+        """Mark the span of a tool that raised as failed.
+
+        Args:
+            span: the tool's span.
+            error: the exception.
+            at_ns: when it was raised, epoch ns.
+            private: the recording was paused: hide the exception's text.
+        """
         if not span.is_recording():
             return
         policy = self.writer.policy
         if private:
             policy = replace(policy, inputs=False, outputs=False)
-        failure, stacktrace = raised(error, policy)
+        failure, stacktrace = exception_failure(error, policy)
         fail(span, failure, at_ns, stacktrace)
 
     # -- the end -------------------------------------------------------------------------------------
@@ -282,18 +309,29 @@ class Trace:
         self,
         state: ConversationState,
         tally: Tally,
-        sound: Sound,
+        audio: RecordedAudio,
         ending: Ending,
         moment: Moment,
     ) -> RootEnd:
-        """End the root now; returns what its run is finished with."""
-        self.post()
+        """End the root span.
+
+        Args:
+            state: final state of the conversation.
+            tally: totals over its responses.
+            audio: facts about its audio.
+            ending: how it ended.
+            moment: when it ended.
+
+        Returns:
+            What the end of the root run is made of.
+        """
+        self.post()  # a conversation without frames was not posted before
         closing = RootEnd(
-            who=self.identity,
+            identity=self.identity,
             trace_id=self.trace_id,
             start_ns=self.clock.start_ns,
             state=state,
-            sound=sound,
+            audio=audio,
             tally=tally,
             ending=ending,
             moment=moment,
@@ -305,12 +343,17 @@ class Trace:
             refused=self.refused,
             limit=self.payload_limit,
         )
+        # A root that the runs API refused keeps no mark: then it is delivered by OTLP after all.
         delivered = self.delivery is not None and not self.refused
         closing.end(self.root, mark=self.membership.delivered_mark if delivered else None)
         return closing
 
     def last_resort(self, at_ns: int) -> Closing:
-        """The bare end of the root run, if a fault kept everything else from being told."""
+        """Return a minimal end of the root run, for when a fault prevents describing the real one.
+
+        Args:
+            at_ns: end of the conversation, epoch ns.
+        """
         return Closing(
             end_ns=max(at_ns, self.clock.start_ns) + 1,
             metadata={**self.identity.metadata, names.Meta.ATTACH_STATUS: "failed"},
@@ -318,12 +361,16 @@ class Trace:
         )
 
     def ensure_ended(self, at_ns: int) -> None:
-        """End the root if a fault or an interrupt kept ``end`` from doing it."""
+        """End the root if a fault or an interrupt prevented ``end`` from doing so.
+
+        Args:
+            at_ns: end of the conversation, epoch ns.
+        """
         if self.root.is_recording():
             finish(self.root, at_ns)
 
     def recording_info(self) -> dict[str, Any]:
-        """What ``on_recording`` is told of the conversation."""
+        """Return what ``Settings.on_recording`` receives about the conversation."""
         return {
             **recording_info(self.identity, self.trace_id, self.clock.start_ns),
             **self.info,
@@ -331,12 +378,17 @@ class Trace:
 
 
 def warn_reserved(refused: list[str]) -> None:
-    """Say which metadata keys were left out."""
+    """Log which metadata keys of the app are left out, once per set of keys."""
     if refused:
         key = ("reserved", *sorted(refused))
-        warn_once(key, "metadata keys %s are reserved and left out", ", ".join(refused))
+        warn_once(
+            key,
+            "ignoring metadata keys %s: they are not text, or LangSmith would take them for the "
+            "thread (give that as thread_id=)",
+            ", ".join(refused),
+        )
 
 
 def _sdk(span: Span) -> SdkSpan:
-    """A recording span of the SDK; other tracers' spans take the same calls."""
+    """Return a recording span as the SDK's type; those of other SDKs have the methods we call."""
     return cast("SdkSpan", span)

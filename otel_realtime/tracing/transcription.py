@@ -1,4 +1,9 @@
-"""A call of the input transcription model, as one ``transcribe`` span with usage of its own."""
+"""A call of the input transcription model as one ``transcribe`` span, with usage of its own.
+
+The server transcribes each item of user audio with a separate model and reports it by
+``conversation.item.input_audio_transcription.completed`` or ``.failed``:
+https://platform.openai.com/docs/api-reference/realtime-server-events/conversation/item/input_audio_transcription/completed
+"""
 
 from __future__ import annotations
 
@@ -21,11 +26,19 @@ from otel_realtime.tracing.writer import SpanWriter, finish
 def transcription_attributes(
     change: Transcribed, policy: ContentPolicy, provider: Provider, limit: int
 ) -> Attributes:
-    """An input transcription as one ``transcribe`` span, with usage of its own."""
+    """Return the attributes of a ``transcribe`` span.
+
+    Args:
+        change: the transcription.
+        policy: which content may be stored; the text is the user's.
+        provider: who serves the model.
+        limit: most characters of JSON per attribute.
+    """
     usage = read_usage(change.event.get("usage"))
     text = change.event.get("transcript")
-    spoken = visible_text(text if isinstance(text, str) else "", "user", policy)
-    asked, answered = {"role": "user"}, {"role": "assistant"}
+    transcript = visible_text(text if isinstance(text, str) else "", "user", policy)
+    # The transcript is this model's output, so its role is ``assistant`` although the user spoke it.
+    prompt, completion = {"role": "user"}, {"role": "assistant"}
     part = {"type": "text", "content": "[audio]"}
     return {
         names.LS_KIND: names.KIND_LLM,
@@ -38,10 +51,12 @@ def transcription_attributes(
         names.ITEM_ID: change.item.id,
         names.LS_METADATA + Meta.PROVIDER: LS_PROVIDERS.get(provider.name, provider.name),
         names.LS_METADATA + Meta.MODEL_NAME: change.model,
-        names.PROMPT: dump({"messages": [{**asked, "content": "[audio]"}]}, limit),
-        names.COMPLETION: dump({"messages": [{**answered, "content": spoken}]}, limit),
-        names.INPUT_MESSAGES: dump([{**asked, "parts": [part]}], limit),
-        names.OUTPUT_MESSAGES: dump([{**answered, "parts": [{**part, "content": spoken}]}], limit),
+        names.PROMPT: dump({"messages": [{**prompt, "content": "[audio]"}]}, limit),
+        names.COMPLETION: dump({"messages": [{**completion, "content": transcript}]}, limit),
+        names.INPUT_MESSAGES: dump([{**prompt, "parts": [part]}], limit),
+        names.OUTPUT_MESSAGES: dump(
+            [{**completion, "parts": [{**part, "content": transcript}]}], limit
+        ),
         **usage_facts(usage, limit),
         **product_facts(
             {
@@ -54,7 +69,16 @@ def transcription_attributes(
 
 
 def write_transcription(writer: SpanWriter, change: Transcribed, moment: Moment) -> Attributes:
-    """Write one call of the transcription model; returns its attributes."""
+    """Write one call of the transcription model as a span.
+
+    Args:
+        writer: the conversation's span writer.
+        change: the transcription.
+        moment: its end.
+
+    Returns:
+        The span's attributes.
+    """
     attributes = transcription_attributes(change, writer.policy, writer.provider, writer.limit)
     name = f"transcribe {change.model}"
     span = writer.start(name, writer.root, attributes, change.started_ns, SpanKind.CLIENT)

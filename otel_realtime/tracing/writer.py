@@ -1,7 +1,8 @@
-"""Starts the spans below one root, within its limit, and knows the event that the app handles now.
+"""Starts the spans below a root, counts them, and knows the event that the app is handling.
 
-Spans carry explicit int times. What is written once, when it is complete (model calls,
-transcriptions), cannot be left open and has its true start and end.
+All times are explicit integers, epoch ns: one float start time fails the export of its whole batch.
+Spans of model calls and transcriptions are written when they are complete, with their true start and
+end, so a crash cannot leave them open.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from otel_realtime.tracing.members import Membership
 
 
 class SpanWriter:
-    """Starts spans below one root.
+    """Starts the spans below one root; called with the conversation's lock held.
 
     Attributes:
-        policy: what of the content may be stored; may become stricter.
+        policy: which content may be stored; may become stricter.
         provider: who serves the model.
-        limit: characters of JSON per attribute.
-        room: spans that the trace can still take.
+        limit: most characters of JSON per attribute.
+        room: number of spans that still fit into the trace (``Settings.span_limit``).
         begun: a span below the root was started.
-        root: the root's context, for its children.
-        event: the span of the event that the app handles now.
-        turn: the turn of that event.
+        root: context for children of the root.
+        event: span of the event that the app is handling; ``None`` in between.
+        turn: turn of that event; 0 before the first.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class SpanWriter:
         self.policy = policy
         self.provider = provider
         self.limit = payload_limit
-        self.room = span_limit - 1
+        self.room = span_limit - 1  # the root counts, too
         self.begun = False
         self.root = child_context(root, membership)
         self.event: Span | None = None
@@ -60,22 +61,35 @@ class SpanWriter:
         start_ns: int,
         kind: SpanKind = SpanKind.INTERNAL,
     ) -> Span:
-        """Start a span; ``start_ns`` is epoch ns."""
+        """Start a span.
+
+        Args:
+            name: name of the span.
+            parent: context of the parent: ``root``, ``context_below`` or ``current_context``.
+            attributes: attributes at the start.
+            start_ns: start, epoch ns.
+            kind: kind of the span.
+        """
         self.room -= 1
         self.begun = True
         return self._tracer.start_span(
             name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
         )
 
-    def below(self, span: Span) -> Context:
-        """Return the context of a span's children."""
+    def context_below(self, span: Span) -> Context:
+        """Return the context for children of a span."""
         return child_context(span, self._membership)
 
-    def here(self) -> Context:
-        """Return the context of what the current event causes."""
-        return self.root if self.event is None else self.below(self.event)
+    def current_context(self) -> Context:
+        """Return the context for children of the current event's span, else of the root."""
+        return self.root if self.event is None else self.context_below(self.event)
 
 
 def finish(span: Span, at_ns: int) -> None:
-    """End a span, at the earliest 1 ns after its start: Jaeger warns of a span without length."""
+    """End a span, at least 1 ns after its start: Jaeger warns about spans of zero duration.
+
+    Args:
+        span: the span.
+        at_ns: end, epoch ns.
+    """
     span.end(max(at_ns, (getattr(span, "start_time", None) or 0) + 1))

@@ -124,9 +124,9 @@ def test_a_program_that_never_closes(
     """LangSmith's variables alone: what is live at the end is delivered there, the recording too."""
     variables |= langsmith_variables(sandbox.url)
     lines = run(SET_UP + PLAIN_APP, variables, folder=tmp_path)
-    assert [f"LOG INFO Realtime conversations go to LangSmith ({sandbox.url}, project calls)"] == [
-        line for line in lines if "conversations go" in line
-    ]
+    assert [
+        f"LOG INFO Realtime conversations are sent to LangSmith ({sandbox.url}, project calls)"
+    ] == [line for line in lines if "conversations are sent" in line]
     found = whole(sandbox)
     assert {"chat gpt-realtime", "response.done"} <= {one["name"] for one in found["runs"]}
     user, _ = samples(sandbox.recording(found["id"]))
@@ -194,8 +194,8 @@ def test_configure_for_an_otlp_backend(variables: dict[str, str], tmp_path: Path
         assert {root.trace_id} == {span.trace_id for span in backend.spans()}
         assert "otel_realtime.langsmith.root" not in root.attributes
         assert "chat gpt-realtime" in {span.name for span in backend.spans()}
-        assert [f"LOG INFO Realtime conversations go to {backend.endpoint}/v1/traces"] == [
-            line for line in lines if "conversations go" in line
+        assert [f"LOG INFO Realtime conversations are sent to {backend.endpoint}/v1/traces"] == [
+            line for line in lines if "conversations are sent" in line
         ]
     assert [] == list(tmp_path.rglob("*.raw"))
 

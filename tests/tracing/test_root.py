@@ -149,7 +149,7 @@ def metadata(rows: Any, summary: dict[str, float] | None = None, **keys: Any) ->
     state, _ = feed(rows)
     state.counts.events = len(rows)
     return root.closing_metadata(
-        who(**keys), state, Tally(), summary or {}, Ending(), sounds=bool(summary)
+        who(**keys), state, Tally(), summary or {}, Ending(), has_audio=bool(summary)
     )
 
 
@@ -159,7 +159,9 @@ def test_what_a_call_comes_to() -> None:
     state.counts.events = 40
     tally = Tally(interruptions=1, first_audio_ms=[200, 300, 900], voice_to_voice_ms=[700, 801])
     ending = Ending(code=1000, reason="bye")
-    found = root.closing_metadata(who(model="from-url"), state, tally, SUMMARY, ending, sounds=True)
+    found = root.closing_metadata(
+        who(model="from-url"), state, tally, SUMMARY, ending, has_audio=True
+    )
     expected = {
         "model": "gpt-realtime",
         "event_count": 40,
