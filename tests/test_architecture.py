@@ -57,7 +57,8 @@ LAZY = frozenset(
         ("process.process", "recording.writer"),
         ("process.process", "recovery.sweep"),
         ("recovery.deliver", "delivery.attachments"),
-        ("recovery.deliver", "langsmith.backend"),
+        ("recovery.deliver", "langsmith.delivery"),
+        ("recovery.deliver", "langsmith.exporter"),
     }
 )
 #: Modules that are tested under another name; everything else has a test file of its own name.

@@ -220,4 +220,6 @@ def test_reserved_metadata_is_left_out_and_named(
     """The rest of it stands on the root."""
     opened(own, metadata={"session_id": "x", "good": 1}).close()
     assert 1 == facts(traces.root)["otel_realtime.metadata.good"]
-    assert ["metadata keys session_id are reserved and left out"] == caplog.messages
+    assert [
+        "ignoring metadata keys session_id: they are not text, or LangSmith would take them for the thread (give that as thread_id=)"
+    ] == caplog.messages

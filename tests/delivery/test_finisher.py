@@ -221,7 +221,7 @@ def test_a_function_of_the_apps_that_fails(
     assert ([WHOLE], ["attached"]) == (root.ends, call.done)
     assert ["kept", "root"] == call.progress
     assert (call.folder / "conversation.wav").exists()
-    assert "Settings.on_recording failed for conversation call-1" in caplog.text
+    assert "Settings.on_recording raised for conversation call-1" in caplog.text
     assert finish(finisher, closed(writer, tmp_path, None))
 
 
@@ -238,7 +238,7 @@ def test_a_recording_that_cannot_be_rendered_stays_on_disk(
         if root is not None:
             assert [Recording(status="failed")] == root.recordings
     assert not (tmp_path / "kept").exists()
-    assert "cannot render the recording of conversation call-1" in caplog.text
+    assert "conversation call-1 has no recording: it cannot be rendered" in caplog.text
 
 
 @pytest.mark.parametrize("error", [MemoryError(), SystemExit(3)])

@@ -21,7 +21,7 @@ from otel_realtime.langsmith.encoding import (
     estimated_bytes,
     join,
     prepare,
-    span_ids,
+    span_parents,
     split,
     without,
 )
@@ -199,7 +199,12 @@ def test_what_a_span_holds_is_known_roughly() -> None:
 def test_a_batch_knows_its_spans() -> None:
     """How many, which number the first one has, and their ids."""
     (batch,), lost = encode(entries(span(2), span(3)), 40)
-    assert (0, 2, 40, {2, 3}) == (lost, batch.spans, batch.first, span_ids(batch.body))
+    assert (0, 2, 40, {2, 3}) == (
+        lost,
+        batch.spans,
+        batch.first,
+        set(span_parents(batch.body)),
+    )
     assert [] == encode([], 0)[0]
 
 
@@ -267,7 +272,7 @@ def test_spans_can_be_taken_out() -> None:
 def test_what_is_no_body_is_told(body: bytes) -> None:
     """As one kind of error."""
     with pytest.raises(ValueError, match="no spans"):
-        span_ids(body)
+        span_parents(body)
 
 
 def test_a_torn_body_is_told() -> None:
@@ -275,4 +280,4 @@ def test_a_torn_body_is_told() -> None:
     (batch,), _ = encode(entries(span(2)), 0)
     for size in range(len(batch.body)):
         with pytest.raises(ValueError, match="no spans"):
-            span_ids(batch.body[:size])
+            span_parents(batch.body[:size])

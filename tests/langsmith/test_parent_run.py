@@ -10,7 +10,7 @@ from langsmith import get_current_run_tree, run_trees
 from langsmith.run_helpers import get_tracing_context
 from opentelemetry.sdk.trace import Span
 
-from otel_realtime.langsmith.parent_run import enter, leave, parent_run, pass_on
+from otel_realtime.langsmith.parent_run import enter, leave, parent_run, transfer
 from otel_realtime.tracing.members import TABLE
 from tests.support.rig import Rig
 
@@ -83,7 +83,7 @@ def test_one_that_leaves_first_passes_on_what_was(root: Span) -> None:
     other = enter(second)
     assert one is not None
     assert other is not None
-    pass_on(one, other)
+    transfer(one, other)
     assert second is get_current_run_tree()
     leave(other)
     assert get_current_run_tree() is None

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.langsmith.backend import LangSmith
-from otel_realtime.langsmith.config import DEFAULT_API_URL, LangSmithConfig
+from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.ids import dotted_order, run_id
 from otel_realtime.langsmith.route import (
     api_url_of,
@@ -159,7 +159,7 @@ def test_what_may_be_stored(capture: bool, hide_inputs: bool, hide_outputs: bool
 
 
 def test_a_journal_knows_its_langsmith() -> None:
-    """What is noted reads back; what is missing or no text is LangSmith's own default."""
+    """What is noted reads back; a project that is missing is LangSmith's own default."""
     config = LangSmithConfig(api_url="https://ls.example/api", project="voice", api_key="secret")
     note = journal_note(config, Membership(**ROOT))  # type: ignore[arg-type]
     own = run_id(7)
@@ -171,7 +171,7 @@ def test_a_journal_knows_its_langsmith() -> None:
     } == note
     assert ("https://ls.example/api", "voice") == (api_url_of(note), project_of(note))
     for odd in ({}, {"api_url": 5, "project": None}, {"project": ""}):
-        assert (DEFAULT_API_URL, "default") == (api_url_of(odd), project_of(odd))
+        assert (None, "default") == (api_url_of(odd), project_of(odd))
 
 
 def test_sampling_does_not_hide_where_conversations_go() -> None:

@@ -37,11 +37,11 @@ def closed(call: Call, *, measured: bool = True, **given: Any) -> RootEnd:
         call.track.measure()
     state, _ = feed(CALL)
     told: dict[str, Any] = {
-        "who": who(metadata={"a": 1}, tags=["x"]),
+        "identity": who(metadata={"a": 1}, tags=["x"]),
         "trace_id": "0" * 31 + "1",
         "start_ns": START_NS,
         "state": state,
-        "sound": call.track,
+        "audio": call.track,
         "tally": Tally(),
         "ending": Ending(),
         "moment": Moment(3 * S, START_NS + 3 * S),
@@ -59,7 +59,7 @@ def closed(call: Call, *, measured: bool = True, **given: Any) -> RootEnd:
 def test_span_and_run_say_the_same(call: Call, rig: Rig) -> None:
     """Every fact of the run stands on the span, and both end together."""
     end, root = closed(call), rig.root()
-    run = end.run()
+    run = end.run_closing()
     end.end(root, mark=None)
     assert isinstance(root, ReadableSpan)
     found = root.attributes or {}
@@ -108,7 +108,7 @@ def test_talk_times_are_told_once_they_are_exact(call: Call) -> None:
     before = closed(call, measured=False)
     assert "user_talk_s" not in before.metadata()
     call.track.measure()
-    after = before.counted_anew()
+    after = before.with_final_tally()
     assert 1.0 == after.metadata()["user_talk_s"]
     assert ([], [830]) == (before.tally.first_audio_ms, after.tally.first_audio_ms)
 
@@ -154,7 +154,7 @@ def test_a_failure_stands_on_both(call: Call, rig: Rig) -> None:
     assert isinstance(root, ReadableSpan)
     (event,) = root.events
     assert ("why", "why", "exception", end.end_ns) == (
-        end.run().error,
+        end.run_closing().error,
         root.status.description,
         event.name,
         event.timestamp,

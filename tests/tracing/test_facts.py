@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from otel_realtime.core.protocol.outcome import Provider
-from otel_realtime.tracing.facts import place
+from otel_realtime.tracing.facts import position_facts
 from otel_realtime.tracing.inference import describe_inference
 from tests.support.span_tables import ALL, LIMIT, META, OURS, chat, messages
 from tests.support.streams import CALL, at, created, done, feed
@@ -49,7 +49,7 @@ def test_a_response_without_usage_has_none() -> None:
 
 def test_where_something_stands() -> None:
     """Its turn, if there is one, and its offset into the recording, in both forms."""
-    found = place(at(1234), 2)
+    found = position_facts(at(1234), 2)
     expected = {"turn": 2, "audio_offset_ms": 1234}
     assert {p + name: value for p in (OURS, META) for name, value in expected.items()} == found
-    assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == place(at(0), 0).keys()
+    assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == position_facts(at(0), 0).keys()

@@ -226,11 +226,11 @@ def test_what_is_recorded_and_what_stands_on_disk(
 def test_privacy_becomes_stricter_only(begin: Begin) -> None:
     """Later settings hide more, never less."""
     trace = begin()
-    trace.tighten(Settings(record_audio=False))
+    trace.restrict_policy(Settings(record_audio=False))
     assert ContentPolicy(audio=False) == trace.writer.policy
-    trace.tighten(Settings())
+    trace.restrict_policy(Settings())
     assert ContentPolicy(audio=False) == trace.writer.policy
-    trace.tighten(Settings(capture_content=False))
+    trace.restrict_policy(Settings(capture_content=False))
     assert ContentPolicy(inputs=False, outputs=False, audio=False) == trace.writer.policy
 
 
@@ -257,7 +257,9 @@ def test_what_the_app_adds_stands_on_the_root(
             META + "thread_id",
         )
     )
-    assert ["metadata keys thread_id are reserved and left out"] == caplog.messages
+    assert [
+        "ignoring metadata keys thread_id: they are not text, or LangSmith would take them for the thread (give that as thread_id=)"
+    ] == caplog.messages
 
 
 @pytest.mark.parametrize("private", [True, False])

@@ -65,7 +65,7 @@ def test_a_context_names_span_and_conversation(rig: Rig) -> None:
     """So another instrumentation's spans find both."""
     found = writer(rig)
     span = found.start("a", found.root, {}, START)
-    for context, above in ((found.root, rig.trace.root_span_id), (found.below(span), None)):
+    for context, above in ((found.root, rig.trace.root_span_id), (found.context_below(span), None)):
         current = trace.get_current_span(context).get_span_context().span_id
         assert (above or span.get_span_context().span_id) == current
         assert rig.trace is context[CONVERSATION_KEY]
@@ -75,11 +75,11 @@ def test_what_an_event_causes_stands_below_it(rig: Rig) -> None:
     """And below the root where there is none."""
     found = writer(rig)
     events = EventSpans(found)
-    assert found.root is found.here()
+    assert found.root is found.current_context()
     span = open_event(events, "response.done")
-    assert span is trace.get_current_span(found.here())
+    assert span is trace.get_current_span(found.current_context())
     events.end(START + 1)
-    assert found.root is found.here()
+    assert found.root is found.current_context()
 
 
 def test_an_event_without_room_is_counted(rig: Rig) -> None:
