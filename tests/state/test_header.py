@@ -24,7 +24,8 @@ from otel_realtime.version import VERSION
 from tests.support.streams import bounded, json_values
 
 texts = st.text(min_size=1, max_size=8)
-hex_ids = st.none() | st.integers(1, 2**128 - 1).map("{:032x}".format)
+trace_ids = st.none() | st.integers(1, 2**128 - 1).map("{:032x}".format)
+span_ids = st.none() | st.integers(1, 2**64 - 1).map("{:016x}".format)
 policies = st.builds(
     ContentPolicy, inputs=st.booleans(), outputs=st.booleans(), audio=st.booleans()
 )
@@ -39,8 +40,8 @@ identities = st.builds(
     model=st.none() | texts,
     metadata=st.dictionaries(texts, json_values, max_size=3),
     tags=st.lists(texts, max_size=3),
-    parent_trace_id=hex_ids,
-    parent_span_id=hex_ids,
+    parent_trace_id=trace_ids,
+    parent_span_id=span_ids,
 )
 
 
