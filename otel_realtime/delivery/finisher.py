@@ -279,9 +279,7 @@ def _render(job: Finish) -> Rendered | None:
     try:
         return render(folder, folder / "conversation.wav")
     except (OSError, RecordingError) as error:
-        logger.warning(
-            "conversation %s has no recording: it cannot be rendered: %s", job.name, error
-        )
+        logger.warning("conversation %s is delivered without its recording: %s", job.name, error)
         return None
 
 
