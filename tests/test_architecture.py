@@ -102,8 +102,6 @@ TESTED_BY: dict[str, str] = {
     "sandbox.tree": "sandbox/test_contract.py",
     "setup.configure": "e2e/test_processes.py",
     "setup.instrumentor": "e2e/test_ways_in.py",
-    "state.files": "recovery/test_poison.py",
-    "state.sounds": "recovery/test_tolerance.py",
     "tap.callers": "tap/test_wrappers.py",
     "tap.interface": "tap/test_closing.py",  # types only: what the recording observer is told
     "tap.link": "tap/test_closing.py",

@@ -234,7 +234,7 @@ class Frames:
         if failure is not None:
             diagnostics.warn_once(
                 ("redact", failure),
-                "hiding a payload: Settings.redact failed with %s; correct the function to see "
+                "Settings.redact failed (%s); the payload is hidden: correct the function to see "
                 "payloads again",
                 failure,
             )

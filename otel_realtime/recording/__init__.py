@@ -1,6 +1,7 @@
-"""Recording: one background writer per process, a journal on disk, a WAV in the end.
+"""Recording: one background writer per process, a journal on disk, and a WAV at the end.
 
-The app's task only queues references to frames (:mod:`.recorder`); the writer (:mod:`.writer`)
-decodes, journals and keeps the timeline; :mod:`.render` turns a folder into the recording, and
-:mod:`.finish` gives it to whoever wants it. Importing this package imports none of them.
+The app's task only enqueues references to frames (``recorder``). The writer thread (``writer``)
+decodes them, updates the timeline and writes journal and audio (``track``). ``render`` turns a folder
+into the recording, and ``delivery.finisher`` delivers it. Importing this package imports none of
+them, because some import NumPy.
 """

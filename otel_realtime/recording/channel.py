@@ -1,7 +1,7 @@
-"""One side of a recording: its segments become samples, in order, at the recording's rate.
+"""One channel of a recording: turns its segments into samples at the recording's rate.
 
-Audio of that rate comes through bit-exact. Other audio is resampled in stretches without a real
-pause, each one stream, so that there is nothing to hear where chunks meet.
+Audio of that rate is copied bit-exactly. Other audio is resampled in runs without a real pause, each
+as one stream, so that nothing is audible where chunks meet.
 """
 
 from __future__ import annotations
@@ -20,31 +20,45 @@ from otel_realtime.core.audio.segments import LOST, Segment
 from otel_realtime.recording.resample import Resampler
 from otel_realtime.state.files import descriptor_of
 
+#: One channel of a block of the recording, shape ``(n,)``.
 Block = npt.NDArray[np.int16]
+#: Index of the first sample in the recording, and the samples.
 Piece = tuple[int, Samples]
-"""Where it begins, as a sample of the recording, and what sounds."""
 
+#: Silence that ends a run: far longer than the resampler's filter, so nothing is cut off.
 PAUSE_NS: Final = NS_PER_S // 10
-"""Silence after which a resampled stretch ends: far longer than the resampler's filter."""
 
 
 def sample_at(t: int, rate_hz: int) -> int:
-    """The sample nearest to a time."""
+    """Return the index of the sample nearest to a time.
+
+    Args:
+        t: time in ns since the start of the recording.
+        rate_hz: sample rate.
+    """
     return (t * rate_hz + NS_PER_S // 2) // NS_PER_S
 
 
 def common_rate(segments: Sequence[Segment]) -> int:
-    """The rate of a recording of all these: the highest, 24 kHz if there are none."""
+    """Return the highest sample rate of some segments in Hz; 24 kHz if there are none."""
     return max((segment.format.rate_hz for segment in segments), default=24_000)
 
 
 class Channel:
-    """Fills blocks of the recording with one side's samples, from the first block to the last."""
+    """Fills blocks of the recording with the samples of one side, in ascending order.
+
+    As a context manager it keeps the source files open.
+
+    Args:
+        sources: files of the audio as on the wire, and as the app reported it.
+        segments: segments of the side, ascending and without overlap.
+        rate_hz: sample rate of the recording.
+    """
 
     def __init__(
         self, sources: tuple[Path, Path], segments: Sequence[Segment], rate_hz: int
     ) -> None:
-        self._sources = sources  # the wire's and the tap's
+        self._sources = sources
         self._segments = [segment for segment in segments if segment.offset != LOST]
         self._rate_hz = rate_hz
         self._descriptors: dict[bool, int] = {}
@@ -55,8 +69,8 @@ class Channel:
         for tap in {segment.tap for segment in self._segments}:
             try:
                 self._descriptors[tap] = descriptor_of(self._sources[tap])
-            except FileNotFoundError:
-                self._segments = [one for one in self._segments if one.tap is not tap]
+            except FileNotFoundError:  # a crash before the first write: silence
+                self._segments = [segment for segment in self._segments if segment.tap is not tap]
         self._piece = next(self._pieces, None)
         return self
 
@@ -66,7 +80,12 @@ class Channel:
             os.close(descriptor)
 
     def fill(self, block: Block, start: int) -> None:
-        """Write what lies in ``block``, which begins at sample ``start`` of the recording."""
+        """Write the samples that fall into a block; blocks come in ascending order.
+
+        Args:
+            block: samples to fill in, all zero.
+            start: index of its first sample in the recording.
+        """
         end = start + len(block)
         while self._piece is not None:
             first, samples = self._piece
@@ -74,13 +93,13 @@ class Channel:
             low, high = max(first, start), min(last, end)
             if low < high:
                 block[low - start : high - start] = samples[low - first : high - first]
-            if last > end:
+            if last > end:  # its rest belongs to the next block
                 return
             self._piece = next(self._pieces, None)
 
     def _render(self) -> Generator[Piece, None, None]:
-        """All pieces in order and without overlap."""
-        end = 0  # sample after the last one: rounding must not overlap
+        """Yield all pieces in ascending order and without overlap."""
+        end = 0  # index after the last sample; rounding of times must not make pieces overlap
         for run in _runs(self._segments, self._rate_hz):
             exact = run[0].format.rate_hz == self._rate_hz
             for piece in self._exact(run, 0, end) if exact else self._resampled(run, end):
@@ -88,7 +107,13 @@ class Channel:
                 end = piece[0] + piece[1].size
 
     def _exact(self, run: Sequence[Segment], origin: int, end: int) -> Iterator[Piece]:
-        """Samples at the run's own rate; ``origin`` is what counts as sample 0."""
+        """Yield the samples of a run at its own rate, a second at a time.
+
+        Args:
+            run: segments of one rate.
+            origin: index at this rate that counts as 0.
+            end: lowest index to yield.
+        """
         for segment in run:
             rate_hz, width = segment.format.rate_hz, segment.format.width
             first = max(sample_at(segment.start_ns, rate_hz) - origin, end)
@@ -103,22 +128,22 @@ class Channel:
         at = max(sample_at(run[0].start_ns, self._rate_hz), end)
         fed = 0
         for first, samples in self._exact(run, sample_at(run[0].start_ns, rate_hz), 0):
-            if first > fed:
+            if first > fed:  # a short gap inside the run is part of the stream, as zeros
                 samples = np.concatenate((np.zeros(first - fed, np.int16), samples))
                 first = fed
-            found = stream.feed(samples)
-            yield at, found
-            at += found.size
+            resampled = stream.feed(samples)
+            yield at, resampled
+            at += resampled.size
             fed = first + samples.size
         yield at, stream.finish()
 
     def _read(self, segment: Segment, at: int, size: int) -> bytes:
-        """What the source holds of a stretch; a crash may have left less."""
+        """Return bytes of a segment from its source; fewer if a crash left the file shorter."""
         return os.pread(self._descriptors[segment.tap], size, segment.offset + at)
 
 
 def _runs(segments: Sequence[Segment], rate_hz: int) -> Iterator[list[Segment]]:
-    """Stretches of one rate; those to be resampled end where the sound pauses."""
+    """Yield runs of segments of one rate; a run that has to be resampled ends at a pause."""
     run: list[Segment] = []
     for segment in segments:
         if run and not _continues(run[-1], segment, rate_hz):

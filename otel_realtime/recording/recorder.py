@@ -1,7 +1,14 @@
-"""The app's side of one recording: it only puts references into a queue.
+"""The recorder of one conversation: the app's side enqueues references, the writer processes them.
 
-The numbers to hold are a fraction of a microsecond per audio frame on the app's task, no wait and
-no exception, whatever the disk does.
+The app's side costs a fraction of a microsecond per audio frame: one comparison, one addition and one
+``deque.append``, which is atomic in CPython, so no lock is taken. It never blocks and never raises,
+whatever the disk does. Frames are decoded, measured and written on the writer thread::
+
+    app's tasks and threads              writer thread (or the app's, in ``drain``)
+    frame, event, tap, note, ...  -->  queue  -->  process  -->  Track  -->  files
+
+Memory is bounded over all conversations of the process: beyond ``BACKLOG_BYTES`` audio is dropped and
+becomes a gap of the right length.
 """
 
 from __future__ import annotations
@@ -19,18 +26,28 @@ from otel_realtime.background import Worker
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
+#: Most bytes of frames enqueued in a process.
 BACKLOG_BYTES: Final = 64 << 20
-"""Frames a process may hold back; beyond it audio becomes a counted hole."""
-#: Talk times of a recording up to this long (5 minutes: about 1 ms) may be measured anywhere.
+#: Talk times of a recording up to 5 minutes are measured on any thread: it takes about 1 ms.
 MEASURED_INLINE_NS: Final = 300_000_000_000
+#: Bytes that an enqueued note counts as; its real size is not known before it is encoded.
 NOTE_BYTES: Final = 1024
-"""What a queued note counts as."""
 
-Entry = tuple[int, "bool | None", Any] | Callable[[], object]
+#: An entry of the queue. Times are ns since the start; the flag says that the client sent it.
+Entry = (
+    tuple[int, bool, "str | bytes"]  # an audio frame
+    | tuple[int, bool, Mapping[str, Any]]  # an event that says something about audio
+    | tuple[int, None, tuple[str, Mapping[str, Any]]]  # a note: its kind and data
+    | Callable[[], object]  # anything else
+)
 
 
 class Backlog:
-    """Bytes queued in one process, over all its conversations."""
+    """Number of bytes enqueued in a process, over all its conversations.
+
+    It is changed without a lock. A lost update makes the bound slightly inexact; a lock would be
+    paid for every frame.
+    """
 
     __slots__ = ("queued",)
 
@@ -38,12 +55,14 @@ class Backlog:
         self.queued: float = 0
 
 
-_SHUT: Final = Backlog()
-_SHUT.queued = float("inf")  # what a closed recorder counts against: it takes nothing any more
+# Backlog of a closed recorder. It is always full, so that closed recorders drop frames without a
+# check of their own on the hot path.
+_CLOSED: Final = Backlog()
+_CLOSED.queued = float("inf")
 
 
 class _Hole:
-    """Consecutive frames that found the backlog full: how many of each direction, and their size."""
+    """An entry for consecutive audio frames that were dropped: their number and size by direction."""
 
     __slots__ = ("_track", "frames", "sizes", "t")
 
@@ -64,7 +83,7 @@ class _Hole:
 
 
 class _WriterOnly:
-    """An entry that may take long, or touches the disk: never worked off on the app's thread."""
+    """An entry that may take long or touches the disk; ``drain`` leaves it to the writer thread."""
 
     __slots__ = ("_call",)
 
@@ -78,24 +97,31 @@ class _WriterOnly:
 class Recorder:
     """Records one conversation.
 
-    ``frame``, ``event``, ``note`` and ``close`` may be called from any thread; they are O(1), never
-    block and never raise. Times ``t`` are ns since the conversation's start on the recording's
-    clock. Queued objects are kept by reference and must not be changed afterwards.
+    Methods of the app's side may be called from any thread. They take constant time, never block and
+    never raise. Times ``t`` are ns since the conversation's start on the recording's clock. Enqueued
+    objects are kept by reference and must not be changed afterwards.
+
+    Args:
+        track: the recording; used only by whoever holds ``_processing``.
+        backlog: bytes enqueued in the process.
+        worker: runs the writer.
+        mono_ns: ``time.monotonic_ns()`` at the conversation's start; ``None``: time passes only with
+            what is recorded.
 
     Attributes:
-        on_tick: called on the writer's thread, about every 40 ms until the close, with a time up to
-            which everything has been taken in.
-        clock: tells the time instead of the monotonic clock, where the app gives times itself.
+        on_tick: called on the writer thread about every 40 ms until the close, with a time up to
+            which everything has been processed.
+        clock: returns the time instead of the monotonic clock, if the app gives times itself.
     """
 
     def __init__(self, track: Track, backlog: Backlog, worker: Worker, mono_ns: int | None) -> None:
         self._track = track
-        self._backlog = backlog
+        self._backlog = backlog  # becomes ``_CLOSED`` at the close
         self._shared = backlog
         self._worker = worker
         self._wake = worker.hurry
-        #: Held by whoever works entries off: the writer, or the app's thread in ``drain``.
-        self._taking = threading.Lock()
+        # Held while entries are processed: by the writer thread, or by the app's in ``drain``.
+        self._processing = threading.Lock()
         self._mono_ns = mono_ns
         self.on_tick: Callable[[int], None] | None = None
         self.clock: Callable[[], int] | None = None
@@ -106,47 +132,57 @@ class Recorder:
     # --- the app's side -------------------------------------------------------------------------
 
     def frame(self, t: int, sent: bool, frame: str | bytes) -> None:
-        """Queue an audio frame, unparsed.
+        """Enqueue an audio frame, unparsed.
 
         That is a client's ``input_audio_buffer.append`` or a server's
         ``response.output_audio.delta`` (beta: ``response.audio.delta``).
+
+        Args:
+            t: when it was sent or received.
+            sent: the client sent it.
+            frame: text or bytes of the frame.
         """
         backlog = self._backlog
         size = len(frame)
         if backlog.queued > BACKLOG_BYTES:
-            self._lose(t, sent, size)
+            self._record_hole(t, sent, size)
             return
         backlog.queued += size
         self._append((t, sent, frame))
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
-        """Queue a parsed event whose type is in ``AUDIO_EVENTS``."""
-        if self._backlog is not _SHUT:
+        """Enqueue a parsed event whose type is in ``AUDIO_EVENTS``."""
+        if self._backlog is not _CLOSED:
             self._append((t, sent, event))
 
-    def tap(self, t: int, side: str, given: TapAudio) -> None:
-        """Queue what the app itself hears (``user``) or plays (``agent``)."""
+    def tap(self, t: int, side: str, audio: TapAudio) -> None:
+        """Enqueue audio that the app hears (side ``user``) or plays (side ``agent``)."""
         backlog = self._backlog
         if backlog.queued <= BACKLOG_BYTES:
-            backlog.queued += len(given.raw)
-            self._append(partial(self._take_tap, t, side, given))
-        elif backlog is not _SHUT:
-            self._append(self._track.lose_tap)
+            backlog.queued += len(audio.raw)
+            self._append(partial(self._process_tap, t, side, audio))
+        elif backlog is not _CLOSED:
+            self._append(self._track.tap_hole)
 
     def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
-        """Queue how far the app has played an item."""
-        if self._backlog is not _SHUT:
+        """Enqueue how much of an item the app has played, in ms."""
+        if self._backlog is not _CLOSED:
             self._append(partial(self._track.played, t, item_id, content_index, audio_ms))
 
     def note(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Queue a journal record ``[kind, t, data]`` of the trace's own, of JSON values."""
+        """Enqueue a journal record ``[kind, t, data]`` about the trace; see ``state.notes``.
+
+        Args:
+            kind: kind of the record.
+            data: JSON values.
+        """
         backlog = self._backlog
         if backlog.queued <= BACKLOG_BYTES:
             backlog.queued += NOTE_BYTES
             self._append((self.now(), None, (kind, data)))
 
     def pause(self, t: int) -> None:
-        """Keep no audio that is queued from here on, until ``resume``."""
+        """Discard audio that is enqueued from here on, until ``resume``."""
         self._append(partial(self._track.pause, t))
 
     def resume(self, t: int) -> None:
@@ -154,13 +190,18 @@ class Recorder:
         self._append(partial(self._track.resume, t))
 
     def keep_no_audio(self) -> None:
-        """Write no more sound to disk; facts about it are still kept."""
+        """Write no more audio to disk; facts about it are still collected."""
         self._append(self._track.keep_no_audio)
 
     def close(self, t: int, *, by_client: bool) -> None:
-        """End the recording; later calls of this side change nothing."""
-        if self._backlog is not _SHUT:
-            self._backlog = _SHUT
+        """End the recording; later calls of this side have no effect.
+
+        Args:
+            t: when the conversation ended.
+            by_client: the app ended it.
+        """
+        if self._backlog is not _CLOSED:
+            self._backlog = _CLOSED
             self._append(partial(self._track.close, t, by_client))
             measure = self._track.measure
             self._append(measure if t <= MEASURED_INLINE_NS else _WriterOnly(measure))
@@ -168,10 +209,13 @@ class Recorder:
             self._wake()
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until everything queued so far is in the timeline and on disk.
+        """Wait until everything enqueued so far is in the timeline and on disk.
+
+        Args:
+            timeout_s: longest wait in seconds.
 
         Returns:
-            False if that took longer than ``timeout_s``.
+            ``False`` on timeout.
         """
         reached = threading.Event()
         self._append(_WriterOnly(partial(self._mark, reached)))
@@ -179,10 +223,10 @@ class Recorder:
         return self._worker.wait_until(lambda: self._done or reached.is_set(), timeout_s)
 
     def catch_up(self, budget_s: float) -> None:
-        """Let the facts of what is queued be known, as far as that takes no time of the app's.
+        """Process what is enqueued, within a budget in seconds, so that its facts are known.
 
-        On a plain thread that is a short wait for the writer. On an event loop nothing may wait
-        (BlockBuster, which ``langgraph dev`` runs under, raises then), so it is worked off here.
+        A plain thread waits for the writer. On an event loop nothing may block (BlockBuster, which
+        ``langgraph dev`` runs under, raises there), so the entries are processed on this thread.
         """
         if _on_event_loop():
             self.drain(budget_s / 2)
@@ -190,77 +234,101 @@ class Recorder:
             self.settle(budget_s)
 
     def drain(self, budget_s: float) -> None:
-        """Work off what is queued on this thread, without waiting for anything or anybody.
+        """Process entries on this thread without blocking: no wait for a lock, no disk access.
 
-        For an event loop, which must not be blocked: nothing is written to disk here, and if the
-        writer is at it just now, or the budget is used up, the rest is left to the writer.
+        If the writer is processing at this moment, or the budget (in seconds) is used up, the rest
+        is left to the writer.
         """
-        if not self._taking.acquire(blocking=False):
+        if not self._processing.acquire(blocking=False):
             return
         try:
             end = time.perf_counter() + budget_s
-            self._take(lambda: time.perf_counter() >= end, inline=True)
+            self._process_entries(lambda: time.perf_counter() >= end, inline=True)
         finally:
-            self._taking.release()
+            self._processing.release()
             self._wake()
 
     def now(self) -> int:
-        """This moment on the recording's clock; the latest record's time if it has its own."""
+        """Return the current time on the recording's clock, never before the latest record."""
         if self.clock is not None:
             return max(self.clock(), self._track.last_t)
         if self._mono_ns is None:
             return self._track.last_t
         return max(time.monotonic_ns() - self._mono_ns, self._track.last_t)
 
-    # --- facts ----------------------------------------------------------------------------------
+    # --- facts, thread-safe ---------------------------------------------------------------------
 
     @property
     def folder(self) -> Path | None:
-        """Where the recording stands; None if nothing of it is on disk."""
+        """Folder of the journal and the audio; ``None`` if nothing is on disk."""
         return self._track.folder
 
     def item(self, item_id: str) -> ItemAudio | None:
-        """What is known of an item's audio by now; None if it has none."""
+        """Return what is known so far about an item's audio; ``None`` if it has none."""
         return self._track.item(item_id)
 
     def user_time(self, audio_ms: int) -> int | None:
-        """When the user's audio at the server's ``audio_start_ms``/``audio_end_ms`` was spoken.
+        """Return when the user spoke a position of the input audio buffer (``audio_start_ms``).
+
+        https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started
 
         Returns:
-            ns since the conversation's start; None before any audio was appended.
+            Time in ns since the conversation's start; ``None`` before any audio was appended.
         """
         return self._track.user_time(audio_ms)
 
     def last_voice(self, before_t: int) -> int | None:
-        """End of the user's last 20 ms above -45 dBFS that end by ``before_t``; None if silent."""
+        """Return the end of the user's last 20 ms above -45 dBFS that end by ``before_t``.
+
+        Returns:
+            Time in ns since the conversation's start; ``None`` if the user was silent.
+        """
         return self._track.last_voice(before_t)
 
     def summary(self) -> AudioSummary:
-        """The recording in numbers, as far as it has been written."""
+        """Return totals of the recording as far as it has been processed."""
         return self._track.summary()
 
     def discard(self) -> None:
-        """Delete the folder: it has been delivered, or nobody wants it."""
+        """Delete the folder: everything was delivered, or nobody wants it."""
         self._append(_WriterOnly(self._track.discard))
         self._wake()
-        if self._done:  # nobody may be there to do it
+        if self._done:  # the writer no longer looks at this recorder
             self._track.discard()
 
     # --- the writer's side ----------------------------------------------------------------------
 
     @property
     def done(self) -> bool:
-        """Whether the recording has been closed and written to its end."""
+        """Whether the recording is closed and completely written."""
         return self._done
 
-    def take(self, due: Callable[[], bool]) -> bool:
-        """Work off entries until ``due()`` or none is left, and write; True if some are left."""
-        with self._taking:
-            self._take(due)
+    @property
+    def pending(self) -> bool:
+        """Whether entries are waiting."""
+        return bool(self._queue)
+
+    def process(self, due: Callable[[], bool]) -> bool:
+        """Process entries and write to disk; on the writer thread.
+
+        Args:
+            due: returns whether to stop after the current entry.
+
+        Returns:
+            Whether entries are left.
+        """
+        with self._processing:
+            self._process_entries(due)
             self._track.flush()
             return bool(self._queue)
 
-    def _take(self, due: Callable[[], bool], *, inline: bool = False) -> None:
+    def _process_entries(self, due: Callable[[], bool], *, inline: bool = False) -> None:
+        """Process entries until ``due()``; called with ``_processing`` held.
+
+        Args:
+            due: as for ``process``.
+            inline: on the app's thread: stop before a ``_WriterOnly`` entry.
+        """
         queue, track, freed = self._queue, self._track, 0
         try:
             while queue:
@@ -279,22 +347,17 @@ class Recorder:
                     track.event(entry[0], entry[1], entry[2])
                 if due():
                     break
-        finally:
+        finally:  # also for an entry that raised: it has left the queue
             self._shared.queued -= freed
 
-    @property
-    def pending(self) -> bool:
-        """Whether entries wait for the writer."""
-        return bool(self._queue)
-
     def fail(self, error: BaseException) -> None:
-        """Go on without writing after a fault of our own."""
+        """Stop writing after a fault of our own; facts are still collected."""
         self._track.fail(error)
 
     def abandon(self) -> None:
-        """Let go of everything without writing: nobody will (a fork's child)."""
-        self._taking = threading.Lock()
-        self._backlog = _SHUT
+        """Forget everything without writing, in a forked child: the files are the parent's."""
+        self._processing = threading.Lock()  # a thread of the parent may have held it
+        self._backlog = _CLOSED
         self._done = True
         self._queue.clear()
         self._track.abandon()
@@ -305,17 +368,19 @@ class Recorder:
         finally:
             self._done = True
 
-    def _take_tap(self, t: int, side: str, given: TapAudio) -> None:
-        self._shared.queued -= len(given.raw)
-        self._track.tap(t, side, given)
+    def _process_tap(self, t: int, side: str, audio: TapAudio) -> None:
+        self._shared.queued -= len(audio.raw)
+        self._track.tap(t, side, audio)
 
     def _mark(self, reached: threading.Event) -> None:
         self._track.flush()
         reached.set()
 
-    def _lose(self, t: int, sent: bool, size: int) -> None:
-        if self._backlog is _SHUT:
+    def _record_hole(self, t: int, sent: bool, size: int) -> None:
+        """Enqueue a gap for a dropped frame, or extend the one that is last in the queue."""
+        if self._backlog is _CLOSED:
             return
+        # Not ``if self._queue``: the writer thread may empty the queue in between.
         try:
             last: Entry | None = self._queue[-1]
         except IndexError:

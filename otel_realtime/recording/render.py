@@ -1,7 +1,8 @@
-"""Journal and sources become one stereo WAV: left the user, right the agent.
+"""Renders a conversation's folder as one stereo WAV: left the user, right the agent.
 
-One streaming pass, a second of sound at a time, so memory stays flat whatever the length. A folder
-whose process died renders as far as its journal goes.
+It is one streaming pass over journal and audio, a second at a time, so memory does not depend on the
+length. The folder of a process that died is rendered as far as its journal goes. Layout of the file:
+https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html
 """
 
 from __future__ import annotations
@@ -26,13 +27,21 @@ from otel_realtime.state.sounds import read_sound
 
 WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _CHANNELS: Final = 2
+#: Bytes of one frame: a 16-bit sample of each channel.
 _FRAME_BYTES: Final = 4
-_MOST: Final = 0xFFFF_FFFF
+_MAX_UINT32: Final = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A finished recording: ``frames`` stereo samples at ``rate_hz``."""
+    """A rendered recording.
+
+    Attributes:
+        path: the WAV.
+        frames: number of frames (pairs of samples).
+        rate_hz: sample rate.
+        duration_s: length in seconds.
+    """
 
     path: Path
     frames: int
@@ -41,7 +50,7 @@ class Rendered:
 
 
 def load(folder: Path) -> Timeline:
-    """Read a folder's journal into a finished timeline, with or without its end.
+    """Return the timeline of a folder's journal, whether or not the journal is complete.
 
     Raises:
         RecordingError: there is no readable journal.
@@ -52,7 +61,7 @@ def load(folder: Path) -> Timeline:
             known = read_sound(record)
             if known is not None:
                 timeline.apply(known)
-        except MALFORMED:  # damaged, or an app's nonsense: it costs this record
+        except MALFORMED:  # a damaged record, or nonsense from the app: skip this record only
             continue
         last_t = max(last_t, record[1])
         pacer.step()
@@ -61,10 +70,17 @@ def load(folder: Path) -> Timeline:
 
 
 def render(folder: Path, out: Path) -> Rendered:
-    """Write the recording of a conversation's folder to ``out`` (WAV, 16 bit, stereo).
+    """Render the recording of a conversation's folder as a WAV (16-bit stereo).
 
-    Its rate is the highest there is: 8 kHz if both sides are G.711. The file appears under its
-    name when it is whole.
+    Its sample rate is the highest of both sides: 8 kHz if both are G.711. The file appears under its
+    name when it is complete.
+
+    Args:
+        folder: the conversation's folder.
+        out: path of the WAV.
+
+    Returns:
+        The rendered recording.
 
     Raises:
         RecordingError: the folder cannot be read, or ``out`` cannot be written.
@@ -92,7 +108,7 @@ def render(folder: Path, out: Path) -> Rendered:
         os.replace(partial, out)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise RecordingError(f"the recording of {folder} cannot be rendered: {error}") from error
+        raise RecordingError(f"cannot render the recording of {folder}: {error}") from error
     return Rendered(out, frames, rate_hz, frames / rate_hz)
 
 
@@ -107,33 +123,38 @@ def _make_sure_it_fits(frames: int, folder: Path) -> None:
 
 
 def _sources(folder: Path, side: str) -> tuple[Path, Path]:
-    """What was on the wire, and what the app itself gave."""
+    """Return the files of a side's audio: as on the wire, and as the app reported it."""
     return folder / SOURCES[side], folder / SOURCES[f"{side}-tap"]
 
 
 def wav_header(frames: int, rate_hz: int) -> bytes:
-    """The 44 bytes before ``frames`` stereo samples of 16 bits.
+    """Return the 44 bytes of a WAV's header for 16-bit stereo.
 
-    Sizes that do not fit into 32 bits (past 12 hours) are written as the largest that does, which
+    Sizes beyond 32 bits (after 12 hours at 24 kHz) are written as the largest 32-bit value, which
     players read as "until the end of the file".
+
+    Args:
+        frames: number of frames.
+        rate_hz: sample rate.
     """
     size = frames * _FRAME_BYTES
     return WAV_HEADER.pack(
         b"RIFF",
-        min(size + WAV_HEADER.size - 8, _MOST),
+        min(size + WAV_HEADER.size - 8, _MAX_UINT32),
         b"WAVE",
         b"fmt ",
-        16,
-        1,
+        16,  # size of this chunk
+        1,  # WAVE_FORMAT_PCM
         _CHANNELS,
         rate_hz,
         rate_hz * _FRAME_BYTES,
         _FRAME_BYTES,
-        16,
+        16,  # bits per sample
         b"data",
-        min(size, _MOST),
+        min(size, _MAX_UINT32),
     )
 
 
 def _private(path: str, flags: int) -> int:
+    # Readable only by the owner: a recording is personal data.
     return os.open(path, flags, 0o600)

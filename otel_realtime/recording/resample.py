@@ -1,7 +1,7 @@
-"""Sound of one rate at another, block by block, by libsoxr.
+"""Resamples audio block by block with libsoxr: https://github.com/dofuuz/python-soxr
 
-A stream keeps what its filter needs of the blocks before, so blocks have no borders in the result;
-and it begins at its first sample, with no delay.
+A stream keeps the filter's state between blocks, so their borders are not audible, and it compensates
+the filter's delay.
 """
 
 from __future__ import annotations
@@ -18,24 +18,31 @@ _LOWEST: Final = float(np.iinfo(np.int16).min)
 
 
 class Resampler:
-    """A stream of 16-bit samples from one rate to another; ``channels`` are columns."""
+    """A stream of 16-bit samples that is converted from one rate to another.
+
+    Args:
+        from_hz: sample rate of the input.
+        to_hz: sample rate of the output.
+        channels: number of channels; with more than one, samples have the shape ``(n, channels)``.
+    """
 
     def __init__(self, from_hz: int, to_hz: int, channels: int = 1) -> None:
         import soxr  # few recordings need it
 
-        # In floating point: the library dithers integers, and silence must stay silent.
+        # Floating point, because libsoxr dithers integers, and silence must stay silent.
         self._stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
         self._nothing = np.zeros((0, channels) if channels > 1 else 0, np.float32)
 
     def feed(self, samples: Samples) -> Samples:
-        """The next samples in; out comes what is ready by now."""
+        """Convert the next samples; return the output that is ready by now."""
         return self._rounded(samples.astype(np.float32), last=False)
 
     def finish(self) -> Samples:
-        """What was still to come."""
+        """Return the rest of the output."""
         return self._rounded(self._nothing, last=True)
 
     def _rounded(self, samples: npt.NDArray[np.float32], *, last: bool) -> Samples:
-        found: npt.NDArray[np.float32] = self._stream.resample_chunk(samples, last=last)
-        np.rint(found, out=found)
-        return np.clip(found, _LOWEST, _HIGHEST, out=found).astype(np.int16)
+        output: npt.NDArray[np.float32] = self._stream.resample_chunk(samples, last=last)
+        np.rint(output, out=output)
+        # The filter overshoots at full scale; without the clip that would wrap around.
+        return np.clip(output, _LOWEST, _HIGHEST, out=output).astype(np.int16)

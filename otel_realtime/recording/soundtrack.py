@@ -1,4 +1,4 @@
-"""The facts of a recording that was made by a process that is gone, from its journal and sources."""
+"""Facts about a recording whose process has died, from its journal and audio files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from otel_realtime.state.sounds import read_sound
 
 
 class Soundtrack(Track):
-    """Takes a journal's records where a :class:`Track` takes frames; writes nothing.
+    """A ``Track`` that is fed the records of a journal instead of frames, and writes nothing.
+
+    As a context manager it keeps the audio files open.
 
     Args:
-        folder: where journal and sources stand; used as a context manager, it keeps them open.
+        folder: folder of the journal and the audio.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__({}, None)
-        self._from = folder
+        self._source_folder = folder
         self._sources: dict[str, int | None] = {}
 
     def __enter__(self) -> Soundtrack:
@@ -39,7 +41,10 @@ class Soundtrack(Track):
         self._sources.clear()
 
     def apply(self, record: Sequence[Any]) -> None:
-        """Apply one record; what this version does not know is ignored.
+        """Apply one record of the journal; what this version does not know is ignored.
+
+        Args:
+            record: ``[kind, t, ...]``; see ``state.journal``.
 
         Raises:
             ValueError: it makes no sense, and changes nothing.
@@ -50,11 +55,11 @@ class Soundtrack(Track):
         kind = known[0]
         if kind in SOURCES:
             self._has_audio = True
-            self._hear(kind, self._formats[kind], known[2], known[3])
+            self._measure_audio(kind, self._formats[kind], known[2], known[3])
         elif kind == "tap":
             self._has_audio = True
             side = known[2]
-            self._hear(f"{side}-tap", self._tap_formats[side], known[3], known[4])
+            self._measure_audio(f"{side}-tap", self._tap_formats[side], known[3], known[4])
         elif kind == "tap_format":
             self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
         elif kind == "hole":
@@ -73,16 +78,19 @@ class Soundtrack(Track):
             end(self._timeline, last_t)
         self.measure()
 
-    def _hear(self, source: str, audio_format: AudioFormat, offset: int, size: int) -> None:
+    def _measure_audio(
+        self, source: str, audio_format: AudioFormat, offset: int, size: int
+    ) -> None:
+        """Feed audio to the source's energy meter; what is missing on disk counts as silence."""
         raw = b"" if offset == LOST else self._read(source, offset, size)
         self._meters[source].feed(decode(raw, audio_format), audio_format.rate_hz)
         self._meters[source].skip(audio_format.duration_ns(size - len(raw)))
 
     def _read(self, source: str, offset: int, size: int) -> bytes:
-        """What the source holds of a stretch; nothing where sound was not kept."""
+        """Return bytes of a source; none if its audio was not kept."""
         if source not in self._sources:
             try:
-                self._sources[source] = descriptor_of(self._from / SOURCES[source])
+                self._sources[source] = descriptor_of(self._source_folder / SOURCES[source])
             except OSError:
                 self._sources[source] = None
         descriptor = self._sources[source]

@@ -1,7 +1,7 @@
 """The writer's side of one recording: frames in; timeline, energy and files out.
 
-Everything here but the facts is called by the writer thread only. Facts may be asked for from any
-thread; a short lock keeps them whole.
+One thread at a time records: the writer's, or the app's while it drains the queue. Queries are
+thread-safe: a lock is held while a record changes the timeline.
 """
 
 from __future__ import annotations
@@ -40,16 +40,15 @@ _SIDES: Final = ("user", "agent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioSummary:
-    """The recording in numbers.
-
-    Talk times are exact once they were measured; before, they count what was sent and received,
-    and ``overlap_s`` and ``dead_air_s`` (nobody talks) are 0.
+    """Totals of a recording.
 
     Attributes:
-        measured: the recording is closed and its talk times are exact.
-        holes: times at which audio could not be kept because the backlog was full.
-        bad_frames: audio frames that could not be read.
-        error: why there is no recording, or not all of it, on disk; None if nothing went wrong.
+        user_talk_s, agent_talk_s: seconds in which each side was heard (at first: received).
+        overlap_s, dead_air_s: seconds in which both, or neither, were heard; 0 until ``measured``.
+        measured: the recording is closed, and its talk times are exact.
+        holes: number of gaps, where the backlog was full.
+        bad_frames: number of audio frames that could not be decoded.
+        error: why the recording on disk is missing or incomplete; ``None`` if it is not.
     """
 
     user_talk_s: float
@@ -66,11 +65,12 @@ class AudioSummary:
 
 @dataclass(frozen=True, slots=True)
 class TapAudio:
-    """Audio that the app itself gives.
+    """Audio that the app itself reports.
 
     Attributes:
-        rate_hz: None: the rate of the session's own audio of that side.
-        item_id: whose it is, if the app knows.
+        raw: samples, one channel.
+        rate_hz: sample rate; ``None``: that of the session's audio of the same side.
+        item_id: conversation item that it belongs to, if known.
     """
 
     raw: bytes
@@ -80,7 +80,13 @@ class TapAudio:
 
 
 class Track:
-    """One conversation's recording while it is written."""
+    """One conversation's recording while it is written.
+
+    Args:
+        header: JSON values for the journal's first record.
+        folder: folder of the journal and the audio; ``None``: write nothing.
+        keeps_audio: write audio to disk; ``False``: only the journal.
+    """
 
     def __init__(
         self, header: Mapping[str, object], folder: Path | None, *, keeps_audio: bool = True
@@ -97,11 +103,13 @@ class Track:
         self._evidence = Evidence()
         self._meters = {source: VoiceMeter() for source in SOURCES}
         self._formats = dict.fromkeys(_SIDES, PCM16)
-        self._parts: dict[object, AudioFormat] = {}  # of the agent: a part keeps its format
+        # A part keeps the format it began with, also if ``session.update`` changes the session's.
+        self._parts: dict[object, AudioFormat] = {}
         self._tap_formats = dict.fromkeys(_SIDES, PCM16)
-        self._sizes = dict.fromkeys(SOURCES, 0)
+        self._sizes = dict.fromkeys(SOURCES, 0)  # bytes so far: the offset of the next ones
         self._envelopes = dict.fromkeys(_SIDES, 0)  # characters of a frame that are not audio
-        self._carried: dict[str, tuple[object, bytes]] = {}
+        self._carried: dict[str, tuple[object, bytes]] = {}  # part, and half a sample of it
+        # Collected until ``flush``: one write per file and slice, not per frame.
         self._audio: dict[str, list[bytes]] = {source: [] for source in SOURCES}
         self._lines: list[bytes] = []
         self._has_audio = False
@@ -109,10 +117,10 @@ class Track:
         self._tap_rejected = False
         self._talk: TalkTimes | None = None
 
-    # --- writer thread --------------------------------------------------------------------------
+    # --- recording ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make the folder, owned by this process, and begin the journal."""
+        """Create the folder, owned by this process, and begin the journal; on the writer thread."""
         if self.folder is None:
             return
         try:
@@ -120,12 +128,12 @@ class Track:
             self._files = Folder(self.folder)
         except OSError as error:
             self.folder = None
-            self._stop_writing(f"the state directory cannot be written: {error}")
+            self._stop_writing(f"cannot write to the state directory: {error}")
             return
         self._lines.append(line(["open", 0, dict(self._header)]))
 
     def frame(self, t: int, sent: bool, frame: str | bytes) -> None:
-        """Take in an audio frame as it was on the wire."""
+        """Record an audio frame as it was sent or received at ``t``, ns since the start."""
         side = "user" if sent else "agent"
         audio = parse_append(frame) if sent else parse_delta(frame)
         if audio is None:
@@ -139,7 +147,7 @@ class Track:
             return
         if self._paused:
             self._meters[side].skip(audio_format.duration_ns(len(raw)))
-            self._pass_over(t, side, len(raw), audio)
+            self._skip_paused(t, side, len(raw), audio)
             return
         t, offset, size = self._time(t), self._sizes[side], len(raw)
         self._sizes[side] += size
@@ -149,23 +157,23 @@ class Track:
         if sent:
             self._apply(["user", t, offset, size] if voiced else ["user", t, offset, size, 1])
         else:
-            whose = [audio.item_id, audio.content_index, audio.response_id]
-            self._apply(["agent", t, offset, size, *whose])
+            origin = [audio.item_id, audio.content_index, audio.response_id]
+            self._apply(["agent", t, offset, size, *origin])
 
-    def _pass_over(self, t: int, side: str, size: int, audio: AudioFrame) -> None:
-        """Audio of a pause takes its time, and is kept nowhere."""
+    def _skip_paused(self, t: int, side: str, size: int, audio: AudioFrame) -> None:
+        """Record audio of a pause: its duration, not its samples."""
         t = self._time(t)
         if side == "user":
             self._apply(["hole", t, side, size])
         else:
-            whose = [audio.item_id, audio.content_index, audio.response_id]
-            self._apply(["agent", t, LOST, size, *whose])
+            origin = [audio.item_id, audio.content_index, audio.response_id]
+            self._apply(["agent", t, LOST, size, *origin])
 
-    def tap(self, t: int, side: str, given: TapAudio) -> None:
-        """Take in what the app says it hears or plays."""
+    def tap(self, t: int, side: str, audio: TapAudio) -> None:
+        """Record audio that the app hears (side ``user``) or plays (side ``agent``)."""
         source, t = f"{side}-tap", self._time(t)
-        audio_format = AudioFormat(given.encoding, given.rate_hz or self._formats[side].rate_hz)
-        raw = given.raw[: len(given.raw) // audio_format.width * audio_format.width]
+        audio_format = AudioFormat(audio.encoding, audio.rate_hz or self._formats[side].rate_hz)
+        raw = audio.raw[: len(audio.raw) // audio_format.width * audio_format.width]
         if not raw:
             return
         if audio_format != self._tap_formats[side]:
@@ -179,20 +187,21 @@ class Track:
             samples = decode(raw, audio_format)
             voiced = meter.feed(samples, audio_format.rate_hz)
             quiet = not (voiced if side == "user" else samples.any())
+            # A player that idles reports zeros all the time; they need not be on disk.
             if side == "user" or not quiet:
                 offset = self._sizes[source]
                 self._sizes[source] += len(raw)
                 if self._files is not None and self._keeps_audio:
                     self._audio[source].append(raw)
-        self._apply(["tap", t, side, offset, len(raw), given.item_id, int(quiet)])
+        self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(quiet)])
         self._check_tap()
 
-    def lose_tap(self) -> None:
-        """A buffer of the app's was not kept: the writer is too far behind."""
+    def tap_hole(self) -> None:
+        """Count a buffer of the app that was dropped because the backlog was full."""
         self.holes += 1
 
     def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
-        """Take in how far the app has played an item."""
+        """Record how much of an item the app has played, in ms."""
         self._apply(["played", self._time(t), item_id, content_index, audio_ms])
         self._check_tap()
 
@@ -200,12 +209,12 @@ class Track:
         if self._timeline.tap_rejected and not self._tap_rejected:
             self._tap_rejected = True
             logger.warning(
-                "record_agent_audio() or played() runs more than a second ahead of the clock: "
-                "that is what is queued, not what is played, so heard times are estimated"
+                "ignoring record_agent_audio() and played(), which run more than a second ahead of "
+                "the clock: heard times are estimated; call them when samples go to the device"
             )
 
     def pause(self, t: int) -> None:
-        """Keep no audio until ``resume``; what sounds meanwhile is silent in the recording."""
+        """Discard audio until ``resume``; the recording is silent meanwhile."""
         self._paused = True
         self._apply(["pause", self._time(t)])
 
@@ -215,29 +224,31 @@ class Track:
         self._apply(["resume", self._time(t)])
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
-        """Take in an event that may say something about audio."""
+        """Record an event that may say something about audio."""
         for record in self._evidence.records(self._time(t), sent, event):
             if record[0] == "format":
                 self._formats[record[2]] = parse_format(record[3]) or PCM16
                 if record[2] == "user":
-                    self._carried.pop("user", None)
+                    self._carried.pop("user", None)  # half a sample of the old format
             self._apply(record)
 
     def hole(self, t: int, sent: bool, frames: int, characters: int) -> None:
-        """Audio frames of so many ``characters`` were not kept; they are taken for alike."""
+        """Record a gap for audio frames, ``characters`` long in all, that were dropped unparsed."""
         side = "user" if sent else "agent"
         self.holes += 1
+        # Four characters of base64 are three bytes; the rest of a frame is taken to be as long as in
+        # the last frame that was parsed. https://www.rfc-editor.org/rfc/rfc4648#section-4
         size = max(characters - frames * self._envelopes[side], 0) * 3 // 4
         size -= size % self._formats[side].width
         self._meters[side].skip(self._formats[side].duration_ns(size))
         self._apply(["hole", self._time(t), side, size])
 
     def keep_no_audio(self) -> None:
-        """Write no more sound to disk."""
+        """Write no more audio to disk."""
         self._keeps_audio = False
 
     def note(self, t: int, kind: str, data: Mapping[str, Any]) -> None:
-        """Write a record of the trace's own."""
+        """Write a journal record about the trace; it does not concern the timeline."""
         if self._files is not None:
             self._lines.append(note_line(kind, self._time(t), dict(data)))
 
@@ -246,7 +257,7 @@ class Track:
         self._apply(["close", self._time(t), by_client])
 
     def finish(self) -> None:
-        """Write what is left of it and close the files."""
+        """Write what is left and close the files."""
         self.flush()
         if self._files is not None:
             self._files.close()
@@ -262,51 +273,55 @@ class Track:
 
     def _sounds(self, side: str) -> SideSources:
         segments = self._timeline.segments(side)
-        sent = (self._meters[side], [segment for segment in segments if not segment.tap])
-        return [sent, (self._meters[f"{side}-tap"], [one for one in segments if one.tap])]
+        wire = [segment for segment in segments if not segment.tap]
+        tapped = [segment for segment in segments if segment.tap]
+        return [(self._meters[side], wire), (self._meters[f"{side}-tap"], tapped)]
 
     def flush(self) -> None:
-        """Hand what has been collected to the operating system."""
+        """Write what has been collected to the files."""
         if self._files is not None and (self._lines or any(self._audio.values())):
             try:
                 self._files.write(self._audio, self._lines)
             except OSError as error:
-                self._stop_writing(f"the recording could not be written on: {error}")
+                self._stop_writing(f"cannot write the recording: {error}")
         self._lines.clear()
         for pieces in self._audio.values():
             pieces.clear()
 
     def fail(self, error: BaseException) -> None:
-        """Give the recording up because of a fault of our own."""
+        """Stop writing because of a fault of our own."""
         self._stop_writing(f"internal error: {error!r}")
 
     def discard(self) -> None:
-        """Delete the folder and write no more."""
+        """Stop writing and delete the folder."""
         self.drop_files()
         folder, self.folder = self.folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
     def drop_files(self) -> None:
-        """Close descriptors without writing."""
+        """Close the files without writing."""
         files, self._files = self._files, None
         if files is not None:
             files.close()
 
     def abandon(self) -> None:
-        """Let go in a fork's child: the files are the parent's, the lock's holder is not here."""
+        """Forget the files in a forked child: the parent writes them."""
         self.drop_files()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # a thread of the parent may have held it
 
     def _time(self, t: int) -> int:
-        """Times of the journal never go back; sends and receipts come from several threads."""
+        # The timeline needs ascending times, but several threads enqueue sends and receipts.
         return max(t, self._timeline.last_t)
 
     def _format_of(self, audio: AudioFrame) -> AudioFormat:
         return self._parts.setdefault((audio.item_id, audio.content_index), self._formats["agent"])
 
     def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> bytes:
-        """Chunks may end within a sample: the rest waits for the next chunk of the same part."""
+        """Return the complete samples of a chunk; carry a rest over to the part's next chunk.
+
+        The server may split anywhere, and one byte too many turns all that follows into noise.
+        """
         raw = audio.raw
         if width == 1:
             return raw
@@ -331,36 +346,37 @@ class Track:
         self.error = self.error or reason
         diagnostics.warn_once(
             ("recording", reason.partition(":")[0]),
-            "%s; the conversation goes on without its recording",
+            "%s; the conversation is traced, but its recording ends here",
             reason,
             log=logger,
             level=logging.ERROR,
         )
 
-    # --- facts ----------------------------------------------------------------------------------
+    # --- queries, thread-safe -------------------------------------------------------------------
 
     @property
     def last_t(self) -> int:
-        """Time of the latest record."""
+        """Time of the latest record, ns since the start."""
         return self._timeline.last_t
 
     def item(self, item_id: str) -> ItemAudio | None:
-        """See :meth:`otel_realtime.recording.recorder.Recorder.item`."""
+        """Return what ``Recorder.item`` does."""
         with self._lock:
             return self._timeline.item(item_id)
 
     def user_time(self, audio_ms: int) -> int | None:
-        """See :meth:`otel_realtime.recording.recorder.Recorder.user_time`."""
+        """Return what ``Recorder.user_time`` does."""
         with self._lock:
             return self._timeline.user_time(audio_ms)
 
     def last_voice(self, before_t: int) -> int | None:
-        """See :meth:`otel_realtime.recording.recorder.Recorder.last_voice`."""
+        """Return what ``Recorder.last_voice`` does."""
         with self._lock:
             tapped = self._timeline.user_is_tapped
             voiced = self._meters["user-tap" if tapped else "user"].voiced
             low, high = 0, len(voiced)
-            while low < high:  # how many frames end by then; ends rise with the position
+            # Binary search for the number of frames that end by then: ends ascend.
+            while low < high:
                 middle = (low + high + 1) // 2
                 end = self._timeline.user_time_at(middle * FRAME_NS, tap=tapped)
                 if end is not None and end <= before_t:
@@ -373,7 +389,7 @@ class Track:
             return self._timeline.user_time_at((last + 1) * FRAME_NS, tap=tapped)
 
     def summary(self) -> AudioSummary:
-        """See :meth:`otel_realtime.recording.recorder.Recorder.summary`."""
+        """Return what ``Recorder.summary`` does."""
         with self._lock:
             measured = self._talk or TalkTimes(*(self._running(side) for side in _SIDES))
             length = self._timeline.length_ns

@@ -1,7 +1,7 @@
-"""The one background worker of a process that writes recordings.
+"""The background thread of a process that writes its recordings.
 
-It looks at its conversations every 40 ms, works in slices of about a millisecond (see
-:mod:`otel_realtime.recording.pacing`), and sleeps while there are none.
+It visits its conversations every 40 ms, works in slices of about a millisecond (see
+``recording.pacing``), and sleeps while there are none.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from otel_realtime.recording.track import Track
 
 __all__ = ["Recorder", "Writer"]
 
+#: All writers, to be reset in a forked child.
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
+#: Interval between two rounds: short for the latency of facts, long for the cost of waking up.
 POLL_S: Final = 0.04
 THREAD_NAME: Final = "otel-realtime-writer"
 
@@ -32,6 +34,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._backlog = Backlog()
+        # One thread for all conversations: files are then written in order without a lock.
         self._worker = Worker(THREAD_NAME)
         self._reset()
         _writers.add(self)
@@ -39,8 +42,7 @@ class Writer:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._live: list[Recorder] = []
-        #: A round is going on or due.
-        self._scheduled = False
+        self._scheduled = False  # a round is running or due
 
     def open(
         self,
@@ -53,15 +55,15 @@ class Writer:
         """Begin a recording.
 
         Args:
-            header: JSON values for the journal's first record. ``mono_ns``, if given, is
-                ``time.monotonic_ns()`` at the conversation's start and makes ticks follow it;
-                without it they follow the times of what is recorded.
-            folder: where journal and sources go; it is created by the writer. None: nothing goes
-                to disk, only facts are kept.
-            on_tick: called with the time (ns since the conversation's start) on the writer's
-                thread, about every 40 ms until the recording is closed; may also be set later as
-                ``Recorder.on_tick``.
-            audio: keep the sound on disk, too; without it the journal says only what there was.
+            header: JSON values for the journal's first record. ``mono_ns``, if present, is
+                ``time.monotonic_ns()`` at the conversation's start, and ticks follow that clock.
+                Without it they follow the times of what is recorded.
+            folder: folder of the journal and the audio, which the writer creates; ``None``: write
+                nothing, only collect facts.
+            on_tick: called on the writer thread about every 40 ms until the recording is closed,
+                with a time in ns since the start up to which everything has been processed. May
+                also be set later, as ``Recorder.on_tick``.
+            audio: write audio to disk; ``False``: only the journal.
         """
         mono_ns = header.get("mono_ns")
         track = Track(header, folder, keeps_audio=audio)
@@ -74,15 +76,18 @@ class Writer:
         self._worker.resume()
         if idle:
             self._worker.submit(self._round)
-        else:
+        else:  # the journal's first line should be on disk before the root run is posted
             self._worker.hurry()
         return recorder
 
     def shutdown(self, timeout_s: float) -> bool:
-        """Write what is queued and stop; a later ``open`` starts again.
+        """Write what is enqueued and stop; a later ``open`` starts the thread again.
+
+        Args:
+            timeout_s: longest wait in seconds, for each recording.
 
         Returns:
-            False if that took longer than ``timeout_s``.
+            ``False`` on timeout.
         """
         settled = all(recorder.settle(timeout_s) for recorder in list(self._live))
         stopped = self._worker.stop(timeout_s)
@@ -91,24 +96,24 @@ class Writer:
         return settled and stopped
 
     def reset_after_fork(self) -> None:
-        """In a fork's child: let go of every recording, write nothing; done by itself, too."""
+        """Forget all recordings in a forked child, without writing; called automatically, too."""
         live = self._live
         self._reset()
         self._backlog.queued = 0
         for recorder in live:
             recorder.abandon()
 
-    # --- the thread -----------------------------------------------------------------------------
+    # --- the writer thread ----------------------------------------------------------------------
 
     def _round(self) -> Again | None:
-        """Look at every conversation once."""
+        """Visit every conversation once; the job repeats itself while there are any."""
         with self._lock:
             live = list(self._live)
         pacer = Pacer()
         for recorder in live:
             try:
-                self._serve(recorder, pacer)
-            except BaseException as error:  # noqa: BLE001 - must cost nobody else
+                self._visit(recorder, pacer)
+            except BaseException as error:  # noqa: BLE001 - must not affect other conversations
                 diagnostics.report("writing", error)
         with self._lock:
             self._live = [recorder for recorder in self._live if not recorder.done]
@@ -117,18 +122,20 @@ class Writer:
                 return None
         return Again(POLL_S)
 
-    def _serve(self, recorder: Recorder, pacer: Pacer) -> None:
-        now_t = recorder.now()  # before the drain: all that was queued until then is taken in after
-        while self._write(recorder, pacer):
+    def _visit(self, recorder: Recorder, pacer: Pacer) -> None:
+        # Before processing: everything enqueued until this time has been processed afterwards.
+        now_t = recorder.now()
+        while self._process(recorder, pacer):
             pacer.rest()
         if recorder.on_tick is not None and not recorder.done:
             recorder.on_tick(now_t)
         pacer.step()
 
-    def _write(self, recorder: Recorder, pacer: Pacer) -> bool:
+    def _process(self, recorder: Recorder, pacer: Pacer) -> bool:
+        """Process entries for one slice; return whether some are left."""
         try:
-            return recorder.take(pacer.due)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the others
+            return recorder.process(pacer.due)
+        except Exception as error:  # noqa: BLE001 - costs this recording, not the others
             recorder.fail(error)
             diagnostics.report("writing", error)
             return recorder.pending

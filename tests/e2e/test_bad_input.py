@@ -362,8 +362,8 @@ def test_an_unwritable_state_directory(
         conversation["has_recording"],
         metadata["ls_audio_attach_status"],
     )
-    assert "the state directory cannot be written" in metadata["recording_error"]
-    assert 1 == sum("goes on without its recording" in line for line in complaints(caplog))
+    assert "cannot write to the state directory" in metadata["recording_error"]
+    assert 1 == sum("its recording ends here" in line for line in complaints(caplog))
     assert 300 == facts(traces.one("chat gpt-realtime"))["otel_realtime.generated_ms"]
 
 

@@ -81,7 +81,7 @@ def test_disk_full(tmp_path: Path, traces: Traces, caplog: pytest.LogCaptureFixt
         span.name for span in traces.spans if span.name.endswith("created")
     ]
     assert "File too large" in facts(traces.root)["otel_realtime.recording_error"]
-    said = [line for line in caplog.messages if "could not be written on" in line]
+    said = [line for line in caplog.messages if "cannot write the recording" in line]
     assert 1 == len(said)
     assert infos[0]["duration_s"] >= 2.0
 

@@ -221,10 +221,10 @@ def test_render_says_what_it_cannot_do(call: Call, tmp_path: Path) -> None:
     call.close(2_000)
     with pytest.raises(RecordingError, match="journal"):
         render(tmp_path / "nothing", tmp_path / "out.wav")
-    with pytest.raises(RecordingError, match="cannot be rendered"):
+    with pytest.raises(RecordingError, match="cannot render"):
         render(call.folder, tmp_path / "missing" / "out.wav")
     (tmp_path / "folder.wav").mkdir()
-    with pytest.raises(RecordingError, match="cannot be rendered"):
+    with pytest.raises(RecordingError, match="cannot render"):
         render(call.folder, tmp_path / "folder.wav")
     assert not list(tmp_path.glob("*.part"))
 

@@ -139,7 +139,7 @@ def test_a_disk_that_fills_up_costs_only_the_recording(writer: Writer, folder: P
     assert recorder.settle(5)
     error = recorder.summary().error
     assert error is not None
-    assert "could not be written" in error
+    assert "cannot write" in error
     audio = recorder.item("item_a")
     assert audio is not None
     assert audio.heard_ms == 600
