@@ -65,7 +65,7 @@ class SocketSink:
         self._frames = 0
         self._released = False
 
-    # -- called by the tap -----------------------------------------------------------------------------
+    # -- called by the tap -------------------------------------------------------------------------
 
     def before_receive(self) -> None:
         """Handle that the app asks for the next frame."""
@@ -124,7 +124,7 @@ class SocketSink:
         """Note that the socket belongs to a connection object of the SDK."""
         self._sdk = True
 
-    # -- deciding ----------------------------------------------------------------------------------------
+    # -- deciding ----------------------------------------------------------------------------------
 
     def _decide(self, frame: wire.Frame) -> Engine | None:
         if self._released:

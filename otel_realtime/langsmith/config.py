@@ -196,13 +196,11 @@ class LegChoice:
     Attributes:
         leg: value of ``otel_realtime.langsmith.leg``: ``direct``, ``collector`` or ``none``.
         root_by_runs_api: this process posts the root run, and can attach the recording.
-        reason: reason in a few words, for the log.
         problem: what the user should correct; ``None`` if nothing.
     """
 
     leg: str
     root_by_runs_api: bool
-    reason: str
     problem: str | None = None
 
 
@@ -221,25 +219,25 @@ def choose_leg(setting: str, config: LangSmithConfig, *, draw: float = 0.0) -> L
         draw: random number in [0, 1) for LangSmith's sampling rate, one per conversation.
     """
     if setting == "off":
-        return LegChoice(LEG_NONE, False, "Settings.langsmith is off")
+        return LegChoice(LEG_NONE, False)
     if setting == "direct":
         if config.api_key:
-            return LegChoice(LEG_DIRECT, True, "Settings.langsmith is direct")
+            return LegChoice(LEG_DIRECT, True)
         problem = _NO_KEY.format(setting="Settings.langsmith is direct")
-        return LegChoice(LEG_NONE, False, "no key for direct delivery", problem)
+        return LegChoice(LEG_NONE, False, problem)
     if setting == "collector":
-        return LegChoice(LEG_COLLECTOR, bool(config.api_key), "Settings.langsmith is collector")
+        return LegChoice(LEG_COLLECTOR, bool(config.api_key))
     return _choose_automatically(config, draw)
 
 
 def _choose_automatically(config: LangSmithConfig, draw: float) -> LegChoice:
     if config.tracing is False:
-        return LegChoice(LEG_NONE, False, "LANGSMITH_TRACING is false")
+        return LegChoice(LEG_NONE, False)
     if config.sampling_rate is not None and draw >= config.sampling_rate:
-        return LegChoice(LEG_NONE, False, "not sampled by LANGSMITH_TRACING_SAMPLING_RATE")
+        return LegChoice(LEG_NONE, False)
     if config.tracing is None:
-        return LegChoice(LEG_COLLECTOR, False, "LANGSMITH_TRACING is not set")
+        return LegChoice(LEG_COLLECTOR, False)
     if config.api_key:
-        return LegChoice(LEG_DIRECT, True, "LANGSMITH_TRACING is true and a key is set")
+        return LegChoice(LEG_DIRECT, True)
     problem = _NO_KEY.format(setting="LANGSMITH_TRACING is true")
-    return LegChoice(LEG_COLLECTOR, False, "no key in this process", problem)
+    return LegChoice(LEG_COLLECTOR, False, problem)

@@ -188,7 +188,7 @@ class Deliveries:
             self._send_end(root, end)
         return True
 
-    # --- posts, on the posting thread --------------------------------------------------------
+    # -- posts, on the posting thread --------------------------------------------------------------
 
     def post_ended(self, root: RootDelivery, refusal: str | None) -> None:
         """Note the outcome of a post (``refusal`` ``None``: accepted), and send the run's end, if any."""
@@ -211,7 +211,7 @@ class Deliveries:
             self._projects[project] = None
         self._posts.submit(_LookUp(self._client, self._projects, project, self._backoff))
 
-    # --- patches, on an upload thread -----------------------------------------------------
+    # -- patches, on an upload thread --------------------------------------------------------------
 
     def _send_end(self, root: RootDelivery, end: End) -> None:
         job: Job = _Patch(self, root, end)
@@ -230,7 +230,7 @@ class Deliveries:
         # Afterwards: when ``flush`` returns, callbacks have run, and folders are deleted.
         self._settle(root, "patch", lost=not delivered)
 
-    # --- shared by posts and patches -----------------------------------------------------------
+    # -- shared by posts and patches ---------------------------------------------------------------
 
     def client(self) -> RunsClient:
         """Return the client of this process; after a fork it is a new one."""
@@ -341,7 +341,10 @@ class _Patch:
     def _reduce(self, answer: Answer) -> bool:
         """Attach a smaller file, or none, after a refusal; return ``False`` if that cannot help."""
         self._owner.warn_once(
-            ("patch", answer.status), "LangSmith refused the end of a root run: %s", answer
+            ("patch", answer.status),
+            "LangSmith refused the end of a root run (%s); it is sent again without the recording, "
+            "or stays on disk for `otel-realtime recover`",
+            answer,
         )
         if self._end.attached is None or answer.status in KEY_REFUSED:
             if self._end.attached is not None:

@@ -185,7 +185,7 @@ class DirectExporter:
             self._spool.close()
         return accepted
 
-    # --- jobs -----------------------------------------------------------------------------------
+    # -- jobs --------------------------------------------------------------------------------------
 
     def _start_jobs(self) -> None:
         """Start both jobs with the first span; wake them afterwards."""
@@ -219,7 +219,7 @@ class DirectExporter:
             return Again(0.0)
         return Again(_IDLE_S if wait_s is None else wait_s)
 
-    # --- encoding -------------------------------------------------------------------------------
+    # -- encoding ----------------------------------------------------------------------------------
 
     def _encode_due_s(self) -> float | None:
         queue, age = self._queue, self._queue.age_s()
@@ -247,7 +247,7 @@ class DirectExporter:
             path = self._spool.write(batch.body, batch.spans, batch.size)
         return Stored(batch, path, since)
 
-    # --- sending --------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------
 
     def _send_due_s(self) -> float | None:
         due_s = self._queue.due_s(self._linger_s, self._flush_below)

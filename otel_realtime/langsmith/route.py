@@ -134,7 +134,7 @@ def _choose(settings: Settings, config: LangSmithConfig, provider: object) -> Le
     exporter = exporter_to_langsmith(provider) if choice.leg != LEG_NONE else None
     if exporter is not None:
         warn_once(("two roots", exporter), _TWO_ROOTS, exporter)
-        return LegChoice(LEG_COLLECTOR, False, "the app itself exports to LangSmith")
+        return LegChoice(LEG_COLLECTOR, False)
     return choice
 
 

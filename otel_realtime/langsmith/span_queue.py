@@ -125,7 +125,7 @@ class SpanQueue:
         self._encoding_from: int | None = None
         self.lost = 0
 
-    # --- spans ----------------------------------------------------------------------------------
+    # -- spans -------------------------------------------------------------------------------------
 
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
         """Enqueue a span, on the app's task; return ``False``, and count it, if the queue is full."""
@@ -180,7 +180,7 @@ class SpanQueue:
             self._encoding_from = first if entries else None
             return entries, first, since
 
-    # --- requests -------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def encoded(self, stored: Sequence[Stored], lost: int) -> None:
         """Enqueue the batches that the spans dequeued last were encoded as.
@@ -293,7 +293,7 @@ class SpanQueue:
             self._requests.remove(request)
             self._requests.append(request)
 
-    # --- for flush ------------------------------------------------------------------------------
+    # -- for flush ---------------------------------------------------------------------------------
 
     def has_waiting_below(self, number: int) -> bool:
         """Return whether a span with a lower number is still waiting to be encoded."""

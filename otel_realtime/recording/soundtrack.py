@@ -56,6 +56,7 @@ class Soundtrack(Track):
             self._measure_audio(f"{side}-tap", self._tap_formats[side], record[3], record[4])
         elif kind == "tap_format":
             self._tap_formats[record[2]] = parse_format(record[3]) or PCM16
+        # The meters measure energy along each source's own time: a gap takes time there, too.
         elif kind == "hole":
             self._meters[record[2]].skip(self._formats[record[2]].duration_ns(record[3]))
         elif kind == "format":
