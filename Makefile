@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test coverage soak test-collector collector-binaries lint format bench clean
+.PHONY: demo test coverage soak test-collector collector-binaries lint actionlint format bench clean
 
 # pip 25.1 is the first that reads dependency groups.
 $(VENV)/ready: pyproject.toml
@@ -41,6 +41,14 @@ lint: $(VENV)/ready-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy tests/typing/api.py
 	$(VENV)/bin/pyright --pythonpath $(RUN)
+
+actionlint: $(VENV)/ready-dev
+	$(RUN) -m tests.e2e.binaries actionlint
+	$(RUN) -m pytest tests/test_workflows.py $(ARGS)
+
+format: $(VENV)/ready-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
 
 bench: $(VENV)/ready-dev
 	$(RUN) -m tests.benchmarks $(ARGS)

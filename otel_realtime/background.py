@@ -282,16 +282,17 @@ class Worker:
                 self._execute(ticket)
 
     def _next(self) -> Ticket | None:
-        """Wait for a job that is due; return ``None`` when the worker is stopped."""
-        with self._changed:
-            while not self._stopped:
+        """Wait for a job that is due; return ``None`` when the worker is stopped, or was reset."""
+        changed = self._changed
+        with changed:
+            while not self._stopped and changed is self._changed:
                 ticket = self._pop_due()
                 if ticket is not None:
                     return ticket
                 wait_s = self._waiting[0].due - monotonic() if self._waiting else None
                 self._idle += 1
                 try:
-                    self._changed.wait(wait_s)
+                    changed.wait(wait_s)
                 finally:
                     self._idle = max(self._idle - 1, 0)
             return None
@@ -306,14 +307,16 @@ class Worker:
 
     def _execute(self, ticket: Ticket) -> None:
         again: Again | None = None
-        failed, hurries = False, self._hurries
+        failed, hurries, changed = False, self._hurries, self._changed
         try:
             again = ticket.job()
         except BaseException as error:  # noqa: BLE001 - ends this job, not the thread
             failed = True
             diagnostics.report(self._name, error)
             self._call_on_fault(ticket, error)
-        with self._changed:
+        with changed:
+            if changed is not self._changed:
+                return  # reset meanwhile: not a job of this process any more
             self._failed += failed
             if again is None or self._stopped:
                 self._unfinished -= 1

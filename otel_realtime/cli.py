@@ -1,4 +1,4 @@
-"""The ``otel-realtime`` command. No logic the library lacks."""
+"""The ``otel-realtime`` command: parses the arguments and calls the library."""
 
 from __future__ import annotations
 
@@ -13,82 +13,109 @@ from otel_realtime.version import VERSION
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        # Fixed, so that `python -m otel_realtime` shows the name to type, not "__main__.py".
         prog="otel-realtime",
         description="Tracing and stereo recording of OpenAI Realtime voice conversations.",
     )
     parser.add_argument("--version", action="version", version=f"otel-realtime {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    _demo(commands.add_parser("demo", help="run a scripted voice conversation and look at it"))
+    _demo(commands.add_parser("demo", help="run a scripted voice conversation and show its trace"))
     _sandbox(commands.add_parser("sandbox", help="run a local stand-in for LangSmith"))
-    _recover(commands.add_parser("recover", help="deliver what a process that died left"))
+    _recover(commands.add_parser("recover", help="deliver conversations left by a crashed process"))
     return parser
 
 
 def _recover(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Ends and delivers the conversations of processes that died, with their recordings, and "
-        "sends what LangSmith had not accepted. Where to, the environment says: LANGSMITH_*, "
-        "OTEL_EXPORTER_OTLP_*. Exit code 0: nothing is left; 1: something is."
+        "Ends and delivers the conversations of crashed processes, including their recordings, "
+        "and resends spans that LangSmith has not accepted yet. The destination comes from the "
+        "environment: LANGSMITH_*, OTEL_EXPORTER_OTLP_*. Exits with 0 if nothing is left to "
+        "deliver, otherwise with 1."
     )
-    parser.add_argument("--state-dir", type=Path, help="default: OTEL_REALTIME_STATE_DIR")
-    parser.add_argument("--json", action="store_true", help="report as JSON on standard output")
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="the state directory (default: OTEL_REALTIME_STATE_DIR)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="write the report to standard output as JSON"
+    )
     parser.add_argument(
         "--timeout",
         type=float,
         default=300.0,
         metavar="SECONDS",
-        help="wait for nothing longer than this in all (default: %(default)g)",
+        help="stop waiting after this time in total (default: %(default)g)",
     )
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Runs a voice conversation against a scripted Realtime server on this machine, with the "
-        "real openai client, and shows its trace and recording in the sandbox. No keys needed."
+        "Runs a voice conversation between the real openai client and a scripted Realtime server "
+        "on this machine, and shows its trace and recording in the sandbox. No API keys needed."
     )
-    parser.add_argument("--fast", action="store_true", help="a shorter conversation")
-    parser.add_argument("--no-browser", action="store_true", help="do not open the page")
-    parser.add_argument("--keep-running", action="store_true", help="keep the page up until Ctrl-C")
+    parser.add_argument("--fast", action="store_true", help="run a shorter conversation")
+    parser.add_argument(
+        "--no-browser", action="store_true", help="do not open the page in a browser"
+    )
+    parser.add_argument(
+        "--keep-running", action="store_true", help="keep serving the page until Ctrl-C"
+    )
     parser.add_argument(
         "--langsmith",
         action="store_true",
-        help="send to the LangSmith that LANGSMITH_API_KEY names instead of the sandbox",
+        help="send to LangSmith with your LANGSMITH_API_KEY instead of to the sandbox",
     )
     parser.add_argument(
-        "--data-dir", type=Path, help="where the sandbox keeps its data (default: .demo)"
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="where to keep the recordings and the sandbox's data (default: .demo)",
     )
 
 
 def _sandbox(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "A local server that takes what LangSmith takes, keeps it, shows it, and reports "
-        "whatever LangSmith would have dropped or ignored."
+        "Runs a local server that accepts traces as LangSmith does, stores and shows them, and "
+        "reports whatever LangSmith would drop or ignore."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8321, help="port (default: %(default)s)")
     parser.add_argument(
-        "--data-dir", type=Path, help="where its data goes (default: below the state directory)"
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
     )
-    parser.add_argument("--no-browser", action="store_true", help="do not open the page")
+    parser.add_argument(
+        "--port", type=int, default=8321, help="port to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="where to store the data (default: sandbox in the state directory)",
+    )
+    parser.add_argument(
+        "--no-browser", action="store_true", help="do not open the page in a browser"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: arguments without the program's name; None: the process's.
+        argv: the arguments without the program's name; None: those of the process.
 
     Returns:
-        The exit code: 0 done, 1 it did not come out whole, 2 a usage or set-up error.
+        The exit code: 0 on success, 1 if the result is incomplete, 2 for a usage or set-up error,
+        130 after Ctrl-C.
     """
     options = _parser().parse_args(argv)
     try:
         return _COMMANDS[options.command](options)
     except ModuleNotFoundError as error:
+        # Only a missing extra is the user's to fix; any other missing module is a bug.
         if error.name not in _EXTRAS:
             raise
         print(
-            f"otel-realtime {options.command} needs {error.name}: "
+            f"otel-realtime {options.command} requires {error.name}: "
             f'pip install "otel-realtime[{_EXTRAS[error.name]}]"',
             file=sys.stderr,
         )
@@ -97,11 +124,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"otel-realtime: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return 130  # 128 + SIGINT, as shells report it
 
 
-#: Module -> the extra that brings it.
+#: Module -> the extra that installs it.
 _EXTRAS = {"starlette": "sandbox", "uvicorn": "sandbox", "python_multipart": "sandbox"}
+
+
+# Each command imports its module when it runs: --help needs no server and no audio libraries.
 
 
 def _run_demo(options: argparse.Namespace) -> int:

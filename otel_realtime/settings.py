@@ -222,6 +222,8 @@ class Settings:
 
     Raises:
         ConfigError: a value given in code is not accepted.
+
+    Added in 0.1.0.
     """
 
     langsmith: LangSmithMode = _env("LANGSMITH", "auto")  # noqa: RUF009

@@ -1,8 +1,8 @@
-"""Twilio media streams: what a caller on the phone has really heard, and said.
+"""Twilio media streams: how much audio was played to a caller, and what the caller said.
 
-Twilio buffers what it is sent and plays it in real time. After each piece of audio an app may send a
-``mark``; it comes back when the playback has reached it, **or when a ``clear`` empties the buffer**.
-:class:`MediaStream` keeps the two apart::
+Twilio buffers the audio that it receives and plays it in real time. After each chunk an app may
+send a ``mark`` message; Twilio returns it when the playback has reached it, **or when a ``clear``
+message empties the buffer**. ``MediaStream`` distinguishes the two::
 
     stream = MediaStream(call)
     ...
@@ -11,9 +11,11 @@ Twilio buffers what it is sent and plays it in real time. After each piece of au
     ...
     stream.clear()  # with every clear message
     ...
-    stream.received(message)  # every message of Twilio's
+    stream.received(message)  # with every message from Twilio
 
-The Realtime session has to use ``audio/pcmu`` both ways: 8 bytes are a millisecond.
+The Realtime session must use ``audio/pcmu`` in both directions, which is Twilio's only format.
+
+Messages: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
 from __future__ import annotations
@@ -30,14 +32,25 @@ from otel_realtime.conversation.public import Conversation, record_user_mulaw
 
 __all__ = ["MediaStream", "Playing"]
 
+#: mu-law, 8 bits per sample at 8 kHz.
 BYTES_PER_MS: Final = 8
-#: Marks that may be under way; Twilio's buffer holds far less.
-MOST_MARKS: Final = 65_536
+#: Marks that may be pending; far more than Twilio's buffer holds. Bounds the memory of an app
+#: that does not pass Twilio's messages to ``received``.
+MAX_MARKS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """How far the playback is known to have got in an item: what a truncate may claim."""
+    """The last position that the playback is known to have reached.
+
+    The arguments of ``conversation.item.truncate``:
+    https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
+
+    Attributes:
+        item_id: the item that is playing.
+        content_index: the content part that is playing.
+        audio_ms: how much of it is known to have been played; the true position is at or after it.
+    """
 
     item_id: str
     content_index: int
@@ -45,47 +58,55 @@ class Playing:
 
 
 class MediaStream:
-    """Follows one stream by its marks, and reports what was played to the conversation.
+    """Tracks the playback of one media stream and reports it to the conversation.
 
     Args:
-        call: the conversation; None: only the bookkeeping.
-        record_user: take the caller's audio from Twilio instead of what the app appends.
+        call: the conversation; None: only track the playback.
+        record_user: record the caller's audio from Twilio's messages instead of from what the app
+            appends to the input buffer.
     """
 
     def __init__(self, call: Conversation | None = None, *, record_user: bool = False) -> None:
         self._call = call
         self._record_user = record_user
-        self._count = 0
+        self._mark_count = 0
+        #: (item id, content index) -> length of its audio sent so far.
         self._sent_ms: dict[tuple[str, int], float] = {}
+        #: Pending marks in order: name -> (item id, content index, end of its audio in ms).
         self._marks: OrderedDict[str, tuple[str, int, float]] = OrderedDict()
+        #: Pending marks that a clear has overtaken.
         self._cleared: set[str] = set()
         self._playing: Playing | None = None
 
     def mark(self, item_id: str, content_index: int, audio: str | bytes) -> str:
-        """Count audio that is sent to Twilio, and name the mark to send after it.
+        """Register audio that is sent to Twilio.
 
         Args:
-            item_id: the item it belongs to.
-            content_index: its content part.
+            item_id: the item that the audio belongs to.
+            content_index: the content part that it belongs to.
             audio: mu-law bytes, or the same in base64 as in ``delta`` and ``payload``.
+
+        Returns:
+            The name of the mark to send after the audio.
         """
         part = (item_id, content_index)
         end_ms = self._sent_ms.get(part, 0.0) + _size(audio) / BYTES_PER_MS
         self._sent_ms[part] = end_ms
-        self._count += 1
-        name = f"otel-realtime-{self._count}"
+        self._mark_count += 1
+        name = f"otel-realtime-{self._mark_count}"
         self._marks[name] = (item_id, content_index, end_ms)
-        while len(self._marks) > MOST_MARKS:
+        while len(self._marks) > MAX_MARKS:
             self._cleared.discard(self._marks.popitem(last=False)[0])
         return name
 
     def clear(self) -> Playing | None:
-        """Call it with every ``clear``: marks still under way will come back unplayed.
+        """Register a ``clear`` message; call it whenever one is sent.
 
         Returns:
-            How far the playback is known to have got, for the truncate; items behind it were not
-            played at all. None if nothing that was sent is unplayed.
+            The position for ``conversation.item.truncate``; later items were not played at all.
+            None if no audio was pending.
         """
+        # Twilio returns pending marks after a clear, too, although their audio was not played.
         pending = [name for name in self._marks if name not in self._cleared]
         self._cleared.update(pending)
         if not pending:
@@ -97,21 +118,25 @@ class MediaStream:
         return playing
 
     def received(self, message: str | bytes | Mapping[str, Any]) -> None:
-        """Take in any message from Twilio; those that say nothing of sound are passed over."""
+        """Handle a message from Twilio; irrelevant messages are ignored.
+
+        Args:
+            message: the message as text, or decoded.
+        """
         try:
             event = message if isinstance(message, Mapping) else json.loads(message)
-            kind = event.get("event")
-            if kind == "mark":
-                self._played(event["mark"]["name"])
-            elif kind == "media" and self._record_user:
-                self._heard(event["media"])
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+            event_type = event.get("event")
+            if event_type == "mark":
+                self._handle_mark(event["mark"]["name"])
+            elif event_type == "media" and self._record_user:
+                self._handle_media(event["media"])
+        except Exception as error:  # noqa: BLE001 - an error of ours must not reach the app
             diagnostics.fault("twilio", error)
 
-    def _played(self, name: str) -> None:
+    def _handle_mark(self, name: str) -> None:
         position = self._marks.pop(name, None)
         if position is None:
-            return
+            return  # a mark of the app's own
         if name in self._cleared:
             self._cleared.discard(name)
             return
@@ -120,13 +145,14 @@ class MediaStream:
         if self._call is not None:
             self._call.played(item_id, content_index, end_ms)
 
-    def _heard(self, media: Mapping[str, Any]) -> None:
+    def _handle_media(self, media: Mapping[str, Any]) -> None:
+        # A stream started with track="both_tracks" carries the agent's audio as "outbound".
         if self._call is not None and media.get("track", "inbound") == "inbound":
             record_user_mulaw(self._call, base64.b64decode(media["payload"]))
 
 
 def _size(audio: str | bytes) -> int:
-    """Bytes of sound; base64 is only measured."""
+    """Return the number of audio bytes, without decoding base64."""
     if isinstance(audio, str):
         return len(audio) * 3 // 4 - audio.count("=", -2)
     return len(audio)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -23,8 +24,9 @@ from otel_realtime.demo.scenario import Answer, Call, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.demo.speech import tone
 from otel_realtime.process.process import PROCESS
+from otel_realtime.recovery.sweep import Report
 from otel_realtime.sandbox import Sandbox
-from otel_realtime.settings import Settings
+from otel_realtime.settings import PROCESS_FIELDS, Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -280,6 +282,14 @@ def test_the_settings_table_has_every_field_once() -> None:
     assert [item.name for item in fields(Settings)] == list(_settings_rows())
 
 
+def test_the_settings_table_says_what_each_holds_for() -> None:
+    """A conversation cannot have its own value of what holds for the process."""
+    table = README.split("<!-- settings -->")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| .+? \| (\w+) \| ", table, re.MULTILINE))
+    scopes = {item.name: "conversation" for item in fields(Settings)}
+    assert scopes | dict.fromkeys(PROCESS_FIELDS, "process") == rows
+
+
 #: Their default is a rule, said in words.
 BY_RULE = {"state_dir", "max_attachment_mb"}
 
@@ -347,3 +357,32 @@ def test_the_commands_named_in_the_text_exist(capsys: pytest.CaptureFixture[str]
             cli.main([command, "--help"])
         assert 0 == ended.value.code
         assert "usage:" in capsys.readouterr().out
+
+
+def test_the_report_of_recover_is_as_shown() -> None:
+    """The JSON that scripts read has these keys and no others, and adds up."""
+    (shown,) = (json.loads(text) for text in blocks("json"))
+    report = Report(
+        conversations=shown["conversations"],
+        spans=shown["spans_delivered"],
+        spans_left=shown["spans_left"],
+        unreadable=shown["unreadable"],
+    )
+    assert report.as_json() == shown
+    assert not report.complete
+
+
+LINKS = re.findall(r"https://github\.com/otel-realtime/otel-realtime/blob/main/([^)#]+)", README)
+
+
+@pytest.mark.parametrize("path", sorted(set(LINKS)))
+def test_links_into_the_repository_lead_somewhere(path: str) -> None:
+    """They are absolute, so that they work on the package index as well."""
+    assert (ROOT / path).is_file()
+
+
+def test_no_link_is_relative() -> None:
+    """The package index shows this file without the repository around it."""
+    assert [] == re.findall(
+        r"\]\((?!https://)[^)]*\)", re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    )

@@ -92,7 +92,7 @@ def test_the_callers_audio_is_taken_if_wanted(call: Any) -> None:
 
 def test_many_marks_do_not_pile_up(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream whose marks never come back keeps the latest only."""
-    monkeypatch.setattr("otel_realtime.twilio.MOST_MARKS", 3)
+    monkeypatch.setattr("otel_realtime.twilio.MAX_MARKS", 3)
     stream = MediaStream(call)
     names = [stream.mark("a", 0, CHUNK) for _ in range(5)]
     for name in names:

@@ -43,6 +43,8 @@ class conversation:
         settings: settings of this conversation, instead of ``instrument()``'s or the
             environment's. Fields that apply to the whole process are ignored with one warning.
         tracer_provider: provider of its spans, instead of ``instrument()``'s or the global one.
+
+    Added in 0.1.0.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_realtime.core.protocol.events import clean
+from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tap.interface import Close, Handshake
@@ -70,7 +70,7 @@ def _reason(text: str, policy: ContentPolicy) -> str:
     It passes the policy as an event does, because a server may quote content in it. If content is
     hidden, only a reason of a single word remains.
     """
-    stored, _ = policy.admit({"type": "close", "reason": clean(text)})
+    stored, _ = policy.apply({"type": "close", "reason": replace_surrogates(text)})
     reason = (stored if policy.payloads else policy.hidden(stored)).get("reason")
     return reason if isinstance(reason, str) else ""
 

@@ -197,7 +197,7 @@ class Engine:
                 if (
                     not self.frames.closed
                 ):  # - 1: events of this very nanosecond may still be queued
-                    self._settle(self.frames.state.settled(now_t - 1, self.frames.recorder))
+                    self._settle(self.frames.state.take_settled(now_t - 1, self.frames.recorder))
         except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations, too
             diagnostics.report("settling", error)
 
@@ -295,7 +295,7 @@ class Engine:
         trace, closing = self.trace, None
         try:
             with steps:
-                self._settle(self.frames.state.remaining(), moment.at_ns)
+                self._settle(self.frames.state.take_remaining(), moment.at_ns)
             with steps:
                 trace.events.end(moment.at_ns)
             with steps:

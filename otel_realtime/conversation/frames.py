@@ -21,20 +21,20 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import diagnostics
-from otel_realtime.core.audio.timeline import EVENTS
+from otel_realtime.core.audio.evidence import AUDIO_EVENTS
 from otel_realtime.core.protocol import events as wire
-from otel_realtime.core.protocol.json_values import table
-from otel_realtime.core.protocol.pause import Pause
-from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.shown import admit, turn_of
-from otel_realtime.core.protocol.state import (
+from otel_realtime.core.protocol.changes import (
     Change,
-    ConversationState,
     ToolAnnounced,
     ToolAnswered,
     ToolPending,
     Transcribed,
 )
+from otel_realtime.core.protocol.json_values import object_or_empty
+from otel_realtime.core.protocol.pause import Pause
+from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.shown import event_turn, prepare_event
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.failure import error_kind
@@ -152,7 +152,7 @@ class Frames:
         """
         if at_ns is not None and self.recorder is not None:
             self.recorder.clock = self._clock.t
-        if at_ns is not None and not self._clock.given:
+        if at_ns is not None and not self._clock.uses_app_times:
             fresh = not (self.state.counts.events or self._trace.writer.begun)
             self._trace.start_at(at_ns, fresh=fresh)
             self.notes.started(self._clock.start_ns)
@@ -186,7 +186,7 @@ class Frames:
         current.set(self._owner)
         self._handle(event, text, moment)
         # The recording's timeline needs only the events that say something about audio.
-        if self.recorder is not None and kind in EVENTS:
+        if self.recorder is not None and kind in AUDIO_EVENTS:
             self.recorder.event(moment.t, False, event)
 
     def _handle(self, event: wire.Event, text: str, moment: Moment) -> None:
@@ -199,11 +199,11 @@ class Frames:
             stored, payload = self._admit(event, text)
             changes = self.state.receive(stored, moment)
             if kind == "response.created":
-                response_id = table(event.get("response")).get("id")
+                response_id = object_or_empty(event.get("response")).get("id")
                 if isinstance(response_id, str):
                     trace.membership.responses.add(response_id)
             if not self._skip(kind):
-                active = trace.events.open(stored, payload, moment, turn_of(stored, self.state))
+                active = trace.events.open(stored, payload, moment, event_turn(stored, self.state))
             policy = trace.writer.policy
             self.notes.received(stored, moment, active, policy, self._counts.events)
             if kind == "error":
@@ -223,7 +223,7 @@ class Frames:
 
     def _admit(self, event: wire.Event, text: str) -> tuple[wire.Event, str]:
         """Return an event as it may be stored, and the JSON text of its span's payload."""
-        stored, payload, failure = admit(
+        stored, payload, failure = prepare_event(
             event,
             text,
             state=self.state,
@@ -282,7 +282,7 @@ class Frames:
             return
         if kind in _CLIENT_EVENTS:
             policy = self._trace.writer.policy
-            stored, _ = policy.admit(event)
+            stored, _ = policy.apply(event)
             with self.lock:
                 if self.closed:
                     return
@@ -294,5 +294,5 @@ class Frames:
             # A tool's result ends its span; what the app does next belongs to the event again.
             if self._activation.attached:
                 self._activation.step_out(self._trace.writer.event)
-        if self.recorder is not None and kind in EVENTS:
+        if self.recorder is not None and kind in AUDIO_EVENTS:
             self.recorder.event(moment.t, True, event)

@@ -12,8 +12,8 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.engine import Engine
-from otel_realtime.core.protocol.json_values import text_of
-from otel_realtime.core.protocol.outcome import Identity, Provider, admit_metadata, clean_tags
+from otel_realtime.core.protocol.json_values import safe_str
+from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
 from otel_realtime.langsmith import parent_run
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.state.header import Header
@@ -101,19 +101,19 @@ def open_untraced(options: Options, process: Process) -> Engine:
 def _identity(options: Options, handshake: Handshake | None) -> Identity:
     query: Mapping[str, str] = handshake.query if handshake else {}
     # On a sideband connection ``call_id`` in the URL names the SIP or WebRTC call it controls.
-    given = None if options.thread_id is None else text_of(options.thread_id)
-    metadata, refused = admit_metadata(options.metadata)
+    given = None if options.thread_id is None else safe_str(options.thread_id)
+    metadata, refused = sanitize_metadata(options.metadata)
     warn_reserved(refused)
     return Identity(
         thread_id=given or query.get("call_id") or str(uuid.uuid4()),
         given_thread_id=bool(given),
-        provider=Provider.of(
+        provider=Provider.from_host(
             handshake.host if handshake else None, handshake.port if handshake else None
         ),
         call_id=query.get("call_id"),
         model=query.get("model"),
         metadata=metadata,
-        tags=clean_tags(options.tags),
+        tags=sanitize_tags(options.tags),
     )
 
 

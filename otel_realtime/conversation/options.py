@@ -89,9 +89,12 @@ def options_of(
     options = Options(**others)
     try:
         options = replace(options, metadata=dict(metadata or {}))
+    except Exception as error:  # noqa: BLE001 - the app's own mapping
+        diagnostics.fault("metadata", error)
+    try:
         options = replace(options, tags=(tags,) if isinstance(tags, str) else tuple(tags))
-    except Exception as error:  # noqa: BLE001 - the app's own mapping or iterator
-        diagnostics.fault("metadata and tags", error)
+    except Exception as error:  # noqa: BLE001 - the app's own iterator
+        diagnostics.fault("tags", error)
     return options
 
 
@@ -125,6 +128,8 @@ def using(
         tags: tags of the root.
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
+
+    Added in 0.1.0.
     """
     options = options_of(
         thread_id=thread_id,
@@ -137,4 +142,7 @@ def using(
     try:
         yield
     finally:
-        _using.reset(token)
+        try:
+            _using.reset(token)
+        except ValueError:  # the block is left in another context than it was entered in
+            pass

@@ -43,7 +43,10 @@ MAX_PLAYED_MS: Final = 1e9
 
 
 def current_conversation() -> Conversation | None:
-    """Return the live conversation that this task announced or last received from, else ``None``."""
+    """Return the live conversation that this task announced or last received from, else ``None``.
+
+    Added in 0.1.0.
+    """
     reference = current.get()
     engine = reference() if reference is not None else None
     return Conversation.of(engine) if engine is not None and not engine.closed else None
@@ -54,6 +57,8 @@ class Conversation:
 
     Returned by ``otel_realtime.conversation(...)``, or, for a conversation that was opened
     automatically on an instrumented connection, by ``otel_realtime.current_conversation()``.
+
+    Added in 0.1.0.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -333,7 +338,7 @@ def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = N
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else wire.clean(str(value))
+    return None if value is None else wire.replace_surrogates(str(value))
 
 
 def _recording_time(engine: Engine, at_ns: int | None) -> int:

@@ -84,14 +84,10 @@ class SocketSink:
     def sent(self, frame: wire.Frame) -> None:
         """Handle a frame that the app sends; on the sending task or thread."""
         engine = self.engine
+        if engine is None:
+            engine = self._hold(frame)
         if engine is not None:
             engine.frames.frame_sent(frame)
-            return
-        with self._lock:
-            age_s = (time.monotonic_ns() - self.handshake.mono_ns) / 1e9
-            if age_s <= HELD_S and self._held_bytes + len(frame) <= HELD_BYTES:
-                self._held.append((frame, time.time_ns(), time.monotonic_ns()))
-                self._held_bytes += len(frame)
 
     def closed(self, close: Close) -> None:
         """End the conversation, because the connection has ended for good.
@@ -144,6 +140,18 @@ class SocketSink:
     def _release(self) -> None:
         self._released = True
         self._held.clear()
+
+    def _hold(self, frame: wire.Frame) -> Engine | None:
+        """Hold a frame for the conversation; return the conversation if it was opened meanwhile."""
+        with self._lock:
+            if self.engine is not None:
+                return self.engine
+            age_s = (time.monotonic_ns() - self.handshake.mono_ns) / 1e9
+            fits = age_s <= HELD_S and self._held_bytes + len(frame) <= HELD_BYTES
+            if fits and not self._released:
+                self._held.append((frame, time.time_ns(), time.monotonic_ns()))
+                self._held_bytes += len(frame)
+        return None
 
     def begin(self, options: Options | None = None) -> Engine:
         """Open the conversation, unless it is open, and pass it the frames that were sent before.

@@ -126,8 +126,8 @@ class Finisher:
             timeout_s: longest wait in seconds.
 
         Returns:
-            ``False`` on timeout, or if a step failed or a recording could not be kept since the
-            previous call.
+            ``False`` on timeout, or if since the previous call a step failed, ``on_recording``
+            included, or a recording could not be rendered or kept.
         """
         deadline = time.monotonic() + timeout_s
         # In this order: finishing submits the jobs that keep.
@@ -154,9 +154,11 @@ class Finisher:
         """Render one conversation and start both deliveries; on the finisher's thread."""
         job.recorder.settle(DRAIN_S)
         diagnostics.lose(diagnostics.AUDIO, job.recorder.summary().holes)
-        rendered = _render(job)
+        rendered, failed = _render(job)
+        if failed:
+            self._failed.set()
         keeps = rendered is not None and _wants_copy(job.settings)
-        folder = _FolderUse(job.recorder, 1 + keeps)
+        folder = _FolderUse(job.recorder, 1 + keeps, failed=failed)
         if rendered is not None and keeps:
             self._keeping.resume()
             self._keeping.submit(
@@ -174,18 +176,20 @@ class Finisher:
             target = _keep_with_retries(rendered.path, job.settings.recordings_dir, job.name)
             info["kept_as"] = target
             kept = target is not None
+        accepted = True
         if job.settings.on_recording is not None:
             try:
                 job.settings.on_recording(rendered.path, info)
             except BaseException:  # the hook runs on our thread: even SystemExit must not end it
+                accepted = False
                 logger.exception(
-                    "Settings.on_recording raised for conversation %s; its recording is deleted "
-                    "once it is delivered",
+                    "Settings.on_recording raised for conversation %s; the recording stays in %s",
                     job.name,
+                    rendered.path.parent,
                 )
-        if not kept:
+        if not (kept and accepted):
             self._failed.set()
-        folder.step_ended(KEPT, kept)
+        folder.step_ended(KEPT, kept, stays=not accepted)
 
     def _hand_over(self, job: Finish, rendered: Rendered | None, folder: _FolderUse) -> None:
         """Enqueue the root run's end at the backend, with the recording."""
@@ -233,25 +237,27 @@ class _FolderUse:
     Args:
         recorder: recorder of the conversation.
         steps: number of steps.
+        failed: an earlier step has failed, so the folder stays.
     """
 
-    def __init__(self, recorder: ClosedRecorder, steps: int) -> None:
+    def __init__(self, recorder: ClosedRecorder, steps: int, *, failed: bool) -> None:
         self._recorder = recorder
         self._lock = threading.Lock()
         self._left = steps
-        self._failed = False
+        self._failed = failed
         self._done: list[str] = []
 
-    def step_ended(self, step: str, ok: bool) -> None:
+    def step_ended(self, step: str, ok: bool, *, stays: bool = False) -> None:
         """Note the end of a step; called on any thread.
 
         Args:
             step: name of the step (see ``state.progress``).
             ok: it succeeded.
+            stays: keep the folder although the step succeeded and is not repeated.
         """
         with self._lock:
             self._left -= 1
-            self._failed |= not ok
+            self._failed |= stays or not ok
             if ok:
                 self._done.append(step)
             if self._left:
@@ -268,19 +274,24 @@ def _wants_copy(settings: Settings) -> bool:
     return bool(settings.recordings_dir) or settings.on_recording is not None
 
 
-def _render(job: Finish) -> Rendered | None:
-    """Return the rendered recording; ``None`` without one."""
+def _render(job: Finish) -> tuple[Rendered | None, bool]:
+    """Return the rendered recording, if there is one, and whether rendering failed."""
     from otel_realtime.recording.render import render  # imports numpy
 
     folder, summary = job.recorder.folder, job.recorder.summary()
     # Also after a write error (``summary.error``): what was written before it can be rendered.
     if folder is None or not job.recorded or not summary.has_audio:
-        return None
+        return None, False
     try:
-        return render(folder, folder / "conversation.wav")
+        return render(folder, folder / "conversation.wav"), False
     except (OSError, RecordingError) as error:
-        logger.warning("conversation %s is delivered without its recording: %s", job.name, error)
-        return None
+        logger.warning(
+            "conversation %s is delivered without its recording: %s; its audio stays in %s",
+            job.name,
+            error,
+            folder,
+        )
+        return None, True
 
 
 def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Recording:

@@ -18,7 +18,7 @@ _OTLP: Final = "OTEL_EXPORTER_OTLP_"
 
 def trace_exporter() -> SpanExporter | None:
     """Return the span exporter for the environment's destination; ``None`` if there is none."""
-    if not endpoint("TRACES"):
+    if not is_wanted("TRACES"):
         return None
     return exporter_of("TRACES")
 

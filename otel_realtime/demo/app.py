@@ -1,7 +1,7 @@
-"""A small voice app on the OpenAI SDK, as anybody would write one. It knows nothing of tracing.
+"""A small voice app on the OpenAI SDK, written as any app would be. It contains no tracing code.
 
-The microphone goes to the model, the model's audio to the speaker. When the user starts to speak
-the speaker falls silent and the server is told how much was heard. The model may call a function.
+Microphone audio goes to the model and the model's audio to the speaker. When the user starts to
+speak, the app stops the speaker and reports how much was played. The model may call a function.
 """
 
 from __future__ import annotations
@@ -10,13 +10,27 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from openai import AsyncOpenAI
 
 from otel_realtime.demo.devices import Speaker
 
+if TYPE_CHECKING:
+    from openai.resources.realtime.realtime import AsyncRealtimeConnection
+    from openai.types.realtime import (
+        ConversationItemInputAudioTranscriptionCompletedEvent,
+        InputAudioBufferSpeechStartedEvent,
+        RealtimeConversationItemFunctionCall,
+        RealtimeConversationItemFunctionCallOutputParam,
+        RealtimeErrorEvent,
+        ResponseAudioDeltaEvent,
+        ResponseAudioTranscriptDoneEvent,
+        ResponseDoneEvent,
+    )
+
 MODEL: Final = "gpt-realtime"
+#: City -> how long the lookup takes in seconds, and its result.
 WEATHER: Final[Mapping[str, tuple[float, dict[str, object]]]] = {
     "Paris": (0.15, {"city": "Paris", "celsius": 18, "sky": "sunny", "wind": "light, west"}),
     "Tokyo": (0.25, {"city": "Tokyo", "celsius": 22, "sky": "rain until Friday"}),
@@ -24,15 +38,16 @@ WEATHER: Final[Mapping[str, tuple[float, dict[str, object]]]] = {
 
 
 async def lookup_weather(city: str) -> dict[str, object]:
-    """The weather of a city; takes a moment, like a real service."""
-    takes_s, weather = WEATHER[city]
-    await asyncio.sleep(takes_s)
+    """Return the weather of a city, after a delay like that of a real service."""
+    delay_s, weather = WEATHER[city]
+    await asyncio.sleep(delay_s)
     return weather
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Awaitable[object]]]] = {
     "lookup_weather": lookup_weather
 }
+#: ``FUNCTIONS`` as the session declares them to the model.
 TOOLS: Final = [
     {
         "type": "function",
@@ -52,8 +67,11 @@ class VoiceApp:
     """One call between a user and the model.
 
     Args:
-        show: gets a line of text for the screen whenever something was said or done.
-        silence_ms: how long the user must be silent before the model answers.
+        client: the OpenAI client to connect with.
+        microphone: yields chunks of PCM16 mono at 24 kHz; the call ends when it does.
+        speaker: plays the model's audio.
+        show: called with a line of text for the screen whenever something was said or done.
+        silence_ms: how long the user must be silent before the model responds.
     """
 
     def __init__(
@@ -70,10 +88,10 @@ class VoiceApp:
         self.speaker = speaker
         self.show = show
         self.silence_ms = silence_ms
-        self.cut_item: str | None = None
+        self.interrupted_item_id: str | None = None
 
     async def run(self) -> None:
-        """Talk until the microphone ends."""
+        """Run the call until the microphone ends."""
         async with self.client.realtime.connect(model=MODEL) as connection:
             await connection.session.update(session=self.session())  # type: ignore[arg-type]
             sending = asyncio.create_task(self.send_microphone(connection))
@@ -82,12 +100,13 @@ class VoiceApp:
                     handle = self.handlers.get(event.type)
                     if handle is not None:
                         await handle(self, connection, event)
+                # Raises what ended the sender, if anything did.
                 await sending
             finally:
                 sending.cancel()
 
     def session(self) -> dict[str, object]:
-        """The configuration of the session."""
+        """Return the configuration of the session."""
         turn_detection = {"type": "server_vad", "silence_duration_ms": self.silence_ms}
         return {
             "type": "realtime",
@@ -103,58 +122,89 @@ class VoiceApp:
             "tools": TOOLS,
         }
 
-    async def send_microphone(self, connection: Any) -> None:
-        """Append what the microphone hears; hang up when it ends."""
+    async def send_microphone(self, connection: AsyncRealtimeConnection) -> None:
+        """Send the microphone's audio; close the connection when it ends."""
         async for chunk in self.microphone:
             audio = base64.b64encode(chunk).decode("ascii")
             await connection.input_audio_buffer.append(audio=audio)
         await connection.close()
 
-    async def on_audio(self, connection: Any, event: Any) -> None:
-        """Play the model's audio, unless its item was cut off already."""
-        if event.item_id != self.cut_item:
+    async def on_audio(
+        self, connection: AsyncRealtimeConnection, event: ResponseAudioDeltaEvent
+    ) -> None:
+        """Play the model's audio."""
+        # The server generates faster than real time, so deltas of an item may still arrive after
+        # the user interrupted it.
+        if event.item_id != self.interrupted_item_id:
             self.speaker.play(event.item_id, event.content_index, base64.b64decode(event.delta))
 
-    async def on_speech_started(self, connection: Any, event: Any) -> None:
-        """The user speaks: be silent, and tell the server what was heard."""
-        cut = self.speaker.stop()
-        if cut is None:
+    async def on_speech_started(
+        self, connection: AsyncRealtimeConnection, event: InputAudioBufferSpeechStartedEvent
+    ) -> None:
+        """Handle a barge-in: stop playback and truncate the item to what was played.
+
+        https://platform.openai.com/docs/guides/realtime-conversations#interruption-and-truncation
+        """
+        stopped = self.speaker.stop()
+        if stopped is None:
             return
-        self.cut_item = cut.item_id
-        self.show(f"          (interrupted after {cut.played_ms / 1000:.1f} s)")
-        await connection.response.cancel()  # answered with a harmless error when it has ended
+        self.interrupted_item_id = stopped.item_id
+        self.show(f"          (interrupted after {stopped.played_ms / 1000:.1f} s)")
+        # Answered with an error if the response has ended, which does no harm.
+        await connection.response.cancel()
         await connection.conversation.item.truncate(
-            item_id=cut.item_id, content_index=cut.content_index, audio_end_ms=cut.played_ms
+            item_id=stopped.item_id,
+            content_index=stopped.content_index,
+            audio_end_ms=stopped.played_ms,
         )
 
-    async def on_response_done(self, connection: Any, event: Any) -> None:
-        """Run the functions the model called, together, and let it go on."""
+    async def on_response_done(
+        self, connection: AsyncRealtimeConnection, event: ResponseDoneEvent
+    ) -> None:
+        """Run the functions that the model called, concurrently, and request the next response."""
         calls = [item for item in event.response.output or [] if item.type == "function_call"]
         if calls:
             await asyncio.gather(*(self.call_function(connection, call) for call in calls))
             await connection.response.create()
 
-    async def call_function(self, connection: Any, call: Any) -> None:
-        """Run one function and send what it returns."""
+    async def call_function(
+        self, connection: AsyncRealtimeConnection, call: RealtimeConversationItemFunctionCall
+    ) -> None:
+        """Run one function and send its result."""
         result = await FUNCTIONS[call.name](**json.loads(call.arguments))
         output = json.dumps(result)
         self.show(f"    tool  {call.name}({call.arguments}) -> {output}")
-        item = {"type": "function_call_output", "call_id": call.call_id, "output": output}
+        item: RealtimeConversationItemFunctionCallOutputParam = {
+            "type": "function_call_output",
+            "call_id": call.call_id or "",
+            "output": output,
+        }
         await connection.conversation.item.create(item=item)
 
-    async def on_user_transcript(self, connection: Any, event: Any) -> None:
+    async def on_user_transcript(
+        self,
+        connection: AsyncRealtimeConnection,
+        event: ConversationItemInputAudioTranscriptionCompletedEvent,
+    ) -> None:
         """Show what the user said."""
         self.show(f"    user  {event.transcript}")
 
-    async def on_agent_transcript(self, connection: Any, event: Any) -> None:
-        """Show what the model says."""
+    async def on_agent_transcript(
+        self, connection: AsyncRealtimeConnection, event: ResponseAudioTranscriptDoneEvent
+    ) -> None:
+        """Show what the model said."""
         self.show(f"   agent  {event.transcript}")
 
-    async def on_error(self, connection: Any, event: Any) -> None:
-        """Show an error of the server and go on: the call is fine."""
+    async def on_error(
+        self, connection: AsyncRealtimeConnection, event: RealtimeErrorEvent
+    ) -> None:
+        """Show an error of the server; the session goes on."""
         self.show(f"  server  {event.error.message}")
 
-    handlers: Final[Mapping[str, Callable[[Any, Any, Any], Awaitable[None]]]] = {
+    #: Any: each handler takes the event of its own type.
+    handlers: Final[
+        Mapping[str, Callable[[Any, AsyncRealtimeConnection, Any], Awaitable[None]]]
+    ] = {
         "response.output_audio.delta": on_audio,
         "input_audio_buffer.speech_started": on_speech_started,
         "response.done": on_response_done,

@@ -1,6 +1,6 @@
-"""Did the trace come out whole? Compares what was traced with what the scripted server knows.
+"""Checks that the trace is complete, by comparing it with what the scripted server recorded.
 
-Each function returns sentences about what is wrong; none means that all is well.
+Each ``check_*`` function returns one sentence per problem; an empty list means that all is well.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ import numpy as np
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_realtime import attributes
-from otel_realtime.demo.scenario import Scenario
+from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.speech import BYTES_PER_MS, RATE_HZ
 from otel_realtime.demo.tree import node_of
 from otel_realtime.demo.vad import WINDOW_BYTES, window_levels
 from otel_realtime.langsmith.ids import run_id
 
+#: A decoded Realtime event, or a conversation from the sandbox's read API.
 Json = Mapping[str, Any]
+#: Length of audio compared around a cut; longer than any pause in the speech, so it is never
+#: plain silence, which would match anywhere.
 WINDOW_MS: Final = 300
-"""Longer than any pause in the speech, so a window of it never is plain silence."""
+#: RMS above which a window counts as sound, 1.0 being full scale: -40 dBFS.
 AUDIBLE: Final = 0.01
 LENGTH_MARGIN_S: Final = 0.5
 
 
 def check_spans(spans: Sequence[ReadableSpan], sent: Sequence[Json]) -> list[str]:
-    """The spans of one conversation against the events the server sent.
+    """Compare the spans of one conversation with the events that the server sent.
 
     Args:
         spans: all finished spans of the trace.
@@ -40,61 +43,73 @@ def check_spans(spans: Sequence[ReadableSpan], sent: Sequence[Json]) -> list[str
     if len(roots) != 1:
         return [f"expected one {attributes.ROOT_NAME} span, found {len(roots)}"]
     (root,) = roots
-    found = [f"the root span says: {root.note}"] if root.failed else []
-    below = sorted((n for n in nodes if n.parent_id == root.span_id), key=lambda n: n.start_ns)
-    kinds = {event["type"] for event in sent}
+    problems = [f"the root span failed: {root.note}"] if root.failed else []
+    children = sorted((n for n in nodes if n.parent_id == root.span_id), key=lambda n: n.start_ns)
+    types = {event["type"] for event in sent}
+    # Deltas get no spans: a trace would exceed LangSmith's 25,000 runs.
     expected = [event["type"] for event in sent if not event["type"].endswith(".delta")]
-    traced = [node.name for node in below if node.name in kinds]
+    traced = [node.name for node in children if node.name in types]
     if traced != expected:
-        found.append(f"event spans differ: {_difference(expected, traced)}")
-    count = Counter(event["type"] for event in sent)
-    done = "conversation.item.input_audio_transcription.completed"
-    calls = sum(
+        problems.append(f"event spans differ: {_first_difference(expected, traced)}")
+    event_counts = Counter(event["type"] for event in sent)
+    transcribed = "conversation.item.input_audio_transcription.completed"
+    function_calls = sum(
         item["type"] == "function_call"
         for event in sent
         if event["type"] == "response.done"
         for item in event["response"]["output"]
     )
-    wanted = {"chat": count["response.done"], "transcribe": count[done], "execute_tool": calls}
-    actual = Counter(node.name.split(" ")[0] for node in nodes)
-    for name, number in wanted.items():
-        if actual[name] != number:
-            found.append(f"expected {number} '{name} ...' spans, found {actual[name]}")
-    return found
+    expected_counts = {
+        "chat": event_counts["response.done"],
+        "transcribe": event_counts[transcribed],
+        "execute_tool": function_calls,
+    }
+    operation_counts = Counter(node.name.split(" ")[0] for node in nodes)
+    for operation, number in expected_counts.items():
+        if operation_counts[operation] != number:
+            problems.append(
+                f"expected {number} '{operation} ...' spans, found {operation_counts[operation]}"
+            )
+    return problems
 
 
 def check_interruption(spans: Iterable[ReadableSpan], received: Iterable[Json]) -> list[str]:
-    """The barge-in stands on an inference span, with what the app said was heard."""
-    cuts = [event for event in received if event["type"] == "conversation.item.truncate"]
-    if len(cuts) != 1:
-        return [f"expected the app to truncate once, it did {len(cuts)} times"]
-    facts = [dict(span.attributes or {}) for span in spans]
-    marked = [fact for fact in facts if fact.get(attributes.OURS + attributes.Fact.INTERRUPTED)]
-    if len(marked) != 1:
-        return [f"expected one interrupted inference span, found {len(marked)}"]
-    heard, kept = marked[0].get(attributes.OURS + attributes.Fact.HEARD), cuts[0]["audio_end_ms"]
-    if heard != kept:
-        return [f"the interrupted answer was heard for {kept} ms, its span says {heard}"]
+    """Check that the barge-in is on one inference span, with the played length the app reported."""
+    truncations = [event for event in received if event["type"] == "conversation.item.truncate"]
+    if len(truncations) != 1:
+        return [f"expected the app to truncate once, it did {len(truncations)} times"]
+    attribute_sets = [dict(span.attributes or {}) for span in spans]
+    interrupted = [
+        span_attributes
+        for span_attributes in attribute_sets
+        if span_attributes.get(attributes.OURS + attributes.Fact.INTERRUPTED)
+    ]
+    if len(interrupted) != 1:
+        return [f"expected one interrupted inference span, found {len(interrupted)}"]
+    traced_ms = interrupted[0].get(attributes.OURS + attributes.Fact.HEARD)
+    played_ms = truncations[0]["audio_end_ms"]
+    if traced_ms != played_ms:
+        return [f"the app truncated the answer at {played_ms} ms, its span says {traced_ms}"]
     return []
 
 
-def check_delivery(spans: Iterable[ReadableSpan], conversation: Mapping[str, Any]) -> list[str]:
-    """What arrived in the sandbox against what ended in this process."""
+def check_delivery(spans: Iterable[ReadableSpan], conversation: Json) -> list[str]:
+    """Compare what arrived in the sandbox with the spans that ended in this process."""
     expected = {
         run_id(node.span_id): (node.name, run_id(node.parent_id) if node.parent_id else None)
         for node in map(node_of, spans)
     }
     runs = {run["id"]: (run["name"], run["parent_id"]) for run in conversation["runs"]}
-    found = [f"never arrived: {expected[key][0]}" for key in expected.keys() - runs.keys()]
-    found += [f"arrived uninvited: {runs[key][0]}" for key in runs.keys() - expected.keys()]
+    problems = [f"did not arrive: {expected[key][0]}" for key in expected.keys() - runs.keys()]
+    problems += [f"arrived unexpectedly: {runs[key][0]}" for key in runs.keys() - expected.keys()]
     for key in expected.keys() & runs.keys():
         if expected[key] != runs[key]:
-            found.append(f"arrived as {runs[key]}, ended here as {expected[key]}")
+            problems.append(f"arrived as {runs[key]}, expected {expected[key]}")
     if conversation["status"] != "success":
-        found.append(f"the conversation is shown as {conversation['status']}")
+        problems.append(f"the conversation is shown as {conversation['status']}")
     for violation in conversation["violations"]:
-        found.append(f"LangSmith's contract: {violation['kind']}: {violation['message']}")
-    return found
+        problems.append(f"contract violation: {violation['kind']}: {violation['message']}")
+    return problems
 
 
 def check_recording(
@@ -104,60 +119,62 @@ def check_recording(
     received: Sequence[Json],
     duration_s: float,
 ) -> list[str]:
-    """The stereo file: as long as the call, sound on both sides, the interrupted answer cut.
+    """Check the stereo file: its length, sound on both channels, and the interrupted answer's cut.
 
     Args:
         path: the WAV file.
-        scenario: what the server said.
+        scenario: the scenario that the server played.
         sent: the server's events in order.
         received: the app's events in order.
-        duration_s: of the conversation.
+        duration_s: the duration of the conversation.
     """
     with wave.open(str(path), "rb") as file:
         if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (2, 2, RATE_HZ):
             return ["the recording is not 16-bit stereo at 24 kHz"]
         stereo = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
-    found = []
+    problems = []
     length_s = len(stereo) / RATE_HZ
     if abs(length_s - duration_s) > LENGTH_MARGIN_S:
-        found.append(f"the recording has {length_s:.1f} s, the call took {duration_s:.1f} s")
-    sides = {"user": stereo[:, 0].tobytes(), "agent": stereo[:, 1].tobytes()}
-    found += [
-        f"the {name}'s channel is silent" for name, pcm in sides.items() if not audible_s(pcm)
+        problems.append(f"the recording has {length_s:.1f} s, the call took {duration_s:.1f} s")
+    channels = {"user": stereo[:, 0].tobytes(), "agent": stereo[:, 1].tobytes()}
+    problems += [
+        f"the {name}'s channel is silent" for name, pcm in channels.items() if not audible_s(pcm)
     ]
-    said = {item: answer.pcm for item, answer in _spoken_answers(scenario, sent)}
+    answer_pcm = {item_id: answer.pcm for item_id, answer in _spoken_answers(scenario, sent)}
     for event in received:
         if event["type"] == "conversation.item.truncate":
-            found += _check_cut(sides["agent"], said[event["item_id"]], event["audio_end_ms"])
-    return found
+            answer = answer_pcm[event["item_id"]]
+            problems += _check_cut(channels["agent"], answer, event["audio_end_ms"])
+    return problems
 
 
-def _check_cut(agent: bytes, said: bytes, kept_ms: int) -> list[str]:
-    cut, window = kept_ms * BYTES_PER_MS, WINDOW_MS * BYTES_PER_MS
-    found = []
-    if said[max(0, cut - window) : cut] not in agent:
-        found.append(f"the recording lacks the answer up to where it was cut ({kept_ms} ms)")
-    if said[cut : cut + window] in agent:
-        found.append(f"the recording has the answer beyond where it was cut ({kept_ms} ms)")
-    return found
+def _check_cut(agent_channel: bytes, answer: bytes, played_ms: int) -> list[str]:
+    # The recording copies the samples unchanged, so a byte search finds them.
+    cut, window = played_ms * BYTES_PER_MS, WINDOW_MS * BYTES_PER_MS
+    problems = []
+    if answer[max(0, cut - window) : cut] not in agent_channel:
+        problems.append(f"the recording lacks the answer up to where it was cut ({played_ms} ms)")
+    if answer[cut : cut + window] in agent_channel:
+        problems.append(f"the recording has the answer beyond where it was cut ({played_ms} ms)")
+    return problems
 
 
-def _spoken_answers(scenario: Scenario, sent: Iterable[Json]) -> Iterable[tuple[str, Any]]:
-    """(item, answer) of every message the server spoke."""
-    done = [event["response"] for event in sent if event["type"] == "response.done"]
-    for number, response in enumerate(done):
+def _spoken_answers(scenario: Scenario, sent: Iterable[Json]) -> Iterable[tuple[str, Answer]]:
+    """Yield the item id and the answer of every message that the server spoke."""
+    responses = [event["response"] for event in sent if event["type"] == "response.done"]
+    for number, response in enumerate(responses):
         for item in response["output"]:
             if item["type"] == "message":
                 yield item["id"], scenario.answer(number)
 
 
 def audible_s(pcm: bytes) -> float:
-    """Seconds of sound above -40 dBFS in one channel."""
-    whole = len(pcm) - len(pcm) % WINDOW_BYTES
-    return float((window_levels(pcm[:whole]) > AUDIBLE).sum()) / 100
+    """Return the seconds of sound above -40 dBFS in one channel of PCM16 at 24 kHz."""
+    whole_windows = len(pcm) - len(pcm) % WINDOW_BYTES
+    return float((window_levels(pcm[:whole_windows]) > AUDIBLE).sum()) / 100
 
 
-def _difference(expected: Sequence[str], actual: Sequence[str]) -> str:
+def _first_difference(expected: Sequence[str], actual: Sequence[str]) -> str:
     for number, (want, got) in enumerate(zip(expected, actual, strict=False)):
         if want != got:
             return f"event {number + 1} should be {want}, is {got}"

@@ -1,7 +1,7 @@
-"""The app's sound devices, simulated: a speaker that plays in real time, and a caller at the microphone.
+"""Simulated sound devices: a speaker that plays in real time, and a caller at the microphone.
 
-Nothing here makes a sound. The speaker only knows what a real one would have played by now; the
-caller listens to it, speaks their lines into the microphone and hangs up.
+Neither makes a sound. The speaker computes what a real one would have played by now; the caller
+listens to it, speaks the script's lines into the microphone and hangs up.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import Final
 
 from otel_realtime.demo.speech import BYTES_PER_MS, Utterance
 
+#: Returns monotonic seconds.
 Clock = Callable[[], float]
+#: Length of one chunk of microphone audio.
 CHUNK_MS: Final = 40
-"""Microphone audio in one piece."""
-LONGEST_CALL_S: Final = 90.0
-"""The caller gives up when the agent never answers."""
+#: The caller hangs up after this time if the agent never answers.
+MAX_CALL_S: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What was playing: the item, and how much of it had been heard."""
+    """The position of the playback: the item, and how much of it has been played."""
 
     item_id: str
     content_index: int
@@ -31,7 +32,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _Chunk:
     item_id: str
     content_index: int
     starts_s: float
@@ -39,48 +40,49 @@ class _Piece:
 
 
 class Speaker:
-    """Plays what it is given at 1x, one piece after the other."""
+    """Plays audio at its natural speed, one chunk after the other."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._pieces: list[_Piece] = []
-        self._talk_began_s = 0.0
+        self._chunks: list[_Chunk] = []
+        self._playing_since_s = 0.0
         self._ends_s = 0.0
 
     def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
-        """Queue audio (PCM16 mono 24 kHz) of an item."""
+        """Enqueue audio of an item (PCM16 mono at 24 kHz)."""
         now = self._clock()
         if now >= self._ends_s:
-            self._talk_began_s = self._ends_s = now
-        self._pieces = [p for p in self._pieces if p.item_id == item_id or p.ends_s > now]
-        ends = self._ends_s + len(pcm) / BYTES_PER_MS / 1000
-        self._pieces.append(_Piece(item_id, content_index, self._ends_s, ends))
-        self._ends_s = ends
+            self._playing_since_s = self._ends_s = now
+        # Played chunks of this item are kept: its position counts from its first chunk.
+        self._chunks = [c for c in self._chunks if c.item_id == item_id or c.ends_s > now]
+        ends_s = self._ends_s + len(pcm) / BYTES_PER_MS / 1000
+        self._chunks.append(_Chunk(item_id, content_index, self._ends_s, ends_s))
+        self._ends_s = ends_s
 
     def stop(self) -> Position | None:
-        """Drop what is queued; says what was cut off, or None if nothing was playing."""
+        """Clear the queue; return the position in the item that was playing, or None."""
         now = self._clock()
-        playing = next((p for p in self._pieces if p.starts_s <= now < p.ends_s), None)
+        playing = next((c for c in self._chunks if c.starts_s <= now < c.ends_s), None)
         if playing is None:
             return None
-        heard = sum(
-            min(now, piece.ends_s) - piece.starts_s
-            for piece in self._pieces
-            if piece.item_id == playing.item_id and piece.starts_s < now
+        played_s = sum(
+            min(now, chunk.ends_s) - chunk.starts_s
+            for chunk in self._chunks
+            if chunk.item_id == playing.item_id and chunk.starts_s < now
         )
-        self._pieces.clear()
+        self._chunks.clear()
         self._ends_s = now
-        return Position(playing.item_id, playing.content_index, int(heard * 1000))
+        return Position(playing.item_id, playing.content_index, int(played_s * 1000))
 
     @property
-    def speaking_for_s(self) -> float:
-        """How long it has been playing without a pause; 0 when it is quiet."""
+    def playing_for_s(self) -> float:
+        """How long the speaker has been playing without a pause; 0 if it is silent."""
         now = self._clock()
-        return now - self._talk_began_s if now < self._ends_s else 0.0
+        return now - self._playing_since_s if now < self._ends_s else 0.0
 
     @property
-    def heard_until_s(self) -> float:
-        """When, on the clock, the last sound ended or will end."""
+    def ends_at_s(self) -> float:
+        """When, on the clock, the last queued audio ended or will end."""
         return self._ends_s
 
 
@@ -89,8 +91,9 @@ class Line:
     """Something the caller says, and when.
 
     Attributes:
-        after: ``start`` of the call, the agent's ``answer`` (it has spoken and is quiet again) or
-            ``speaking``: into the agent's talk.
+        speech: what is said.
+        after: what the caller waits for: ``start``, the start of the call; ``answer``, the end of
+            the agent's answer; or ``speaking``, the start of the agent's speech, to interrupt it.
         wait_s: how long after that.
     """
 
@@ -103,7 +106,10 @@ class Caller:
     """The person at the microphone, who follows a script and listens to the speaker.
 
     Args:
-        hang_up_after_s: quiet after the answer to the last line before the caller hangs up.
+        lines: the script, in order.
+        speaker: the speaker that plays the agent's audio.
+        hang_up_after_s: seconds of silence after the last answer before the caller hangs up.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -118,40 +124,42 @@ class Caller:
         self._speaker = speaker
         self._hang_up_after_s = hang_up_after_s
         self._clock = clock
-        self._began_s = 0.0
-        self._finished_line_s = 0.0
-        self._saying = b""
+        self._started_s = 0.0
+        self._last_spoke_s = 0.0
+        self._unsent = b""
 
     async def microphone(self) -> AsyncIterator[bytes]:
-        """What the microphone picks up, piece by piece in real time, until the caller hangs up."""
-        self._began_s = due = self._clock()
-        while not self._hangs_up():
+        """Yield the microphone's audio in real time, chunk by chunk, until the caller hangs up."""
+        # Each chunk is due relative to the start, so that delays do not accumulate.
+        self._started_s = due = self._clock()
+        while not self._should_hang_up():
             due += CHUNK_MS / 1000
             await asyncio.sleep(max(0.0, due - self._clock()))
             yield self._next_chunk()
 
     def _next_chunk(self) -> bytes:
         size = CHUNK_MS * BYTES_PER_MS
-        if not self._saying and self._lines and self._is_time(self._lines[0]):
-            self._saying = self._lines.pop(0).speech.pcm
-        chunk, self._saying = self._saying[:size], self._saying[size:]
+        if not self._unsent and self._lines and self._is_due(self._lines[0]):
+            self._unsent = self._lines.pop(0).speech.pcm
+        chunk, self._unsent = self._unsent[:size], self._unsent[size:]
         if chunk:
-            self._finished_line_s = self._clock()
+            self._last_spoke_s = self._clock()
+        # A microphone sends silence, too: the server's voice activity detection counts on it.
         return chunk.ljust(size, b"\0")
 
-    def _is_time(self, line: Line) -> bool:
+    def _is_due(self, line: Line) -> bool:
         if line.after == "start":
-            return self._clock() - self._began_s >= line.wait_s
+            return self._clock() - self._started_s >= line.wait_s
         if line.after == "speaking":
-            return self._speaker.speaking_for_s >= line.wait_s
+            return self._speaker.playing_for_s >= line.wait_s
         return self._answered(line.wait_s)
 
-    def _answered(self, quiet_s: float) -> bool:
-        """The agent has spoken since the caller's last line, and been quiet that long."""
-        until = self._speaker.heard_until_s
-        return until > self._finished_line_s and self._clock() - until >= quiet_s
+    def _answered(self, silence_s: float) -> bool:
+        """Return whether the agent answered the last line and has since been silent that long."""
+        ends_s = self._speaker.ends_at_s
+        return ends_s > self._last_spoke_s and self._clock() - ends_s >= silence_s
 
-    def _hangs_up(self) -> bool:
-        if self._clock() - self._began_s > LONGEST_CALL_S:
+    def _should_hang_up(self) -> bool:
+        if self._clock() - self._started_s > MAX_CALL_S:
             return True
-        return not self._lines and not self._saying and self._answered(self._hang_up_after_s)
+        return not self._lines and not self._unsent and self._answered(self._hang_up_after_s)

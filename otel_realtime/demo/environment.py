@@ -1,4 +1,4 @@
-"""The demo's environment variables: its own destination, whatever the user's shell says."""
+"""The demo's environment variables: its own destination, whatever the user's shell has set."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ from urllib.parse import urlsplit
 from otel_realtime.langsmith.config import is_langsmith_host
 
 PROJECT: Final = "otel-realtime-demo"
-USERS_LANGSMITH: Final = ("LANGSMITH_", "LANGCHAIN_")
-"""Variables that would send to, or change what is sent to, the user's own LangSmith."""
-IN_THE_WAY: Final = (
+#: Prefixes of variables that would send to the user's own LangSmith, or change what is sent.
+LANGSMITH_PREFIXES: Final = ("LANGSMITH_", "LANGCHAIN_")
+#: Prefixes of variables that could suppress what the demo is meant to show.
+CONFLICTING_PREFIXES: Final = (
     "OTEL_REALTIME_",
     "OTEL_SDK_DISABLED",
     "OTEL_TRACES_SAMPLER",
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
 )
-"""Variables that could leave out what the demo is there to show."""
 
 
 @contextmanager
-def environment(folder: Path, sandbox_url: str | None) -> Iterator[None]:
-    """Set the variables for one demo and put the old ones back afterwards.
+def environment(data_dir: Path, sandbox_url: str | None) -> Iterator[None]:
+    """Set the variables for one demo and restore the previous ones afterwards.
 
     Args:
-        folder: where recordings and state go.
-        sandbox_url: LangSmith's stand-in; None leaves the user's own LangSmith set up.
+        data_dir: the directory for recordings and state.
+        sandbox_url: the sandbox to send to; None keeps the user's own LangSmith configuration.
     """
     before = dict(os.environ)
     try:
-        _set(folder, sandbox_url)
+        _set(data_dir, sandbox_url)
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
-def _set(folder: Path, sandbox_url: str | None) -> None:
-    drop = IN_THE_WAY if sandbox_url is None else IN_THE_WAY + USERS_LANGSMITH
+def _set(data_dir: Path, sandbox_url: str | None) -> None:
+    prefixes: tuple[str, ...] = CONFLICTING_PREFIXES
+    if sandbox_url is not None:
+        prefixes += LANGSMITH_PREFIXES
     for name in list(os.environ):
-        if name.startswith(drop) or (sandbox_url is not None and _leads_to_langsmith(name)):
+        if name.startswith(prefixes) or (sandbox_url is not None and _exports_to_langsmith(name)):
             del os.environ[name]
     os.environ["OTEL_REALTIME_LANGSMITH"] = "direct"
-    os.environ["OTEL_REALTIME_STATE_DIR"] = str(folder / "state")
-    os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = str(folder / "recordings")
+    os.environ["OTEL_REALTIME_STATE_DIR"] = str(data_dir / "state")
+    os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = str(data_dir / "recordings")
     os.environ["LANGSMITH_TRACING"] = "true"
     if sandbox_url is not None:
         os.environ["LANGSMITH_ENDPOINT"] = sandbox_url
@@ -55,9 +57,11 @@ def _set(folder: Path, sandbox_url: str | None) -> None:
         os.environ["LANGSMITH_PROJECT"] = PROJECT
 
 
-def _leads_to_langsmith(name: str) -> bool:
-    """An OTLP endpoint on LangSmith's hosts, or of a self-hosted one (its path has ``otel``)."""
+def _exports_to_langsmith(name: str) -> bool:
+    """Return whether a variable is an OTLP endpoint of LangSmith."""
     if not (name.startswith("OTEL_EXPORTER_OTLP") and name.endswith("ENDPOINT")):
         return False
     url = os.environ[name]
+    # A self-hosted LangSmith may have any host, but its OTLP path contains "otel":
+    # https://docs.langchain.com/langsmith/trace-with-opentelemetry
     return is_langsmith_host(url) or "otel" in urlsplit(url).path.split("/")

@@ -1,8 +1,10 @@
-"""One response of the scripted model, step by step and in the order of the real service.
+"""One response of the scripted model, generated step by step in the event order of the service.
 
-``Response.steps`` is a generator: it sends events and yields how long to wait before it goes on.
-Whoever runs it may stop it between two steps with ``Response.stop``, which closes what is open the
-way the service does: the item ends ``incomplete``, the response ``cancelled``.
+``Response.steps`` is a generator that emits events and yields how long to wait before the next
+step. Between two steps ``Response.cancel`` may end it, which closes what is open as the service
+does: the current item becomes ``incomplete`` and the response ``cancelled``.
+
+Events: https://platform.openai.com/docs/api-reference/realtime-server-events
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import base64
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, AnyStr, Final, Protocol
 
 from otel_realtime.demo.g711 import from_pcm
 from otel_realtime.demo.items import AGENT_MS_PER_TOKEN, Item, Tokens, text_tokens, usage
@@ -19,55 +21,70 @@ from otel_realtime.demo.scenario import Answer, Call
 from otel_realtime.demo.speech import BYTES_PER_MS
 from otel_realtime.demo.wire import Json, new_id
 
-ARGUMENT_PIECE: Final = 6
-"""Characters in one delta of a function call's arguments."""
+#: Characters in one delta of a function call's arguments.
+ARGUMENTS_DELTA_CHARS: Final = 6
+#: Time between two deltas of text or arguments.
 TEXT_STEP_MS: Final = 15
-"""Between two deltas of text or arguments."""
 
 
-class Stage(Protocol):
-    """Where a response puts what it makes: the session."""
+class ResponseSession(Protocol):
+    """The session that a response belongs to, as far as the response uses it."""
 
-    def emit(self, kind: str, **fields: Any) -> None:
+    def emit(self, event_type: str, **fields: object) -> None:
         """Send an event to the client."""
 
     def open_item(self, item: Item) -> None:
-        """Put a new item into the conversation."""
+        """Add a new item to the conversation."""
 
     def close_item(self, item: Item) -> None:
-        """Say that the item is done."""
+        """Announce that the item is done."""
 
     def response_ended(self, response: Response) -> None:
-        """The response has sent its ``response.done``."""
+        """Handle the end of the response, after its ``response.done``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What holds for one response: the session's configuration and ``response.create``'s changes.
+class ResponseOptions:
+    """Options of one response: the session's configuration with ``response.create``'s overrides.
 
     Attributes:
-        conversation_id: None for a response out of band.
-        format: of its audio, as a GA session names it.
+        modalities: the output modalities.
+        conversation_id: None for an out-of-band response, which adds no items to the conversation.
+        voice: the voice of its audio.
+        audio_format: the format of its audio, as in the session.
+        max_output_tokens: echoed to the client, not enforced.
+        metadata: the client's metadata, echoed to it.
+        input_tokens: tokens of its context.
+        cached_tokens: how many of them come from the prompt cache.
     """
 
     modalities: tuple[str, ...]
     conversation_id: str | None
     voice: object
-    format: Mapping[str, Any]
+    audio_format: Mapping[str, Any]
     max_output_tokens: object = "inf"
     metadata: Json | None = None
-    taken: Tokens = field(default_factory=Tokens)
-    cached: Tokens = field(default_factory=Tokens)
+    input_tokens: Tokens = field(default_factory=Tokens)
+    cached_tokens: Tokens = field(default_factory=Tokens)
 
 
 class Response:
-    """A response being generated."""
+    """A response while it is generated.
+
+    Args:
+        answer: what the model responds.
+        options: the options of the response.
+        session: the session it belongs to.
+        delay_ms: time before the first output.
+        delta_ms: audio in one delta.
+        pace: seconds of audio generated per second.
+    """
 
     def __init__(
         self,
         answer: Answer,
-        options: Options,
-        stage: Stage,
+        options: ResponseOptions,
+        session: ResponseSession,
         *,
         delay_ms: int,
         delta_ms: int,
@@ -77,160 +94,196 @@ class Response:
         self.options = options
         self.ended = False
         self._answer = answer
-        self._stage = stage
+        self._session = session
         self._delay_ms = delay_ms
         self._delta_ms = delta_ms
         self._pace = pace
         self._output: list[Item] = []
-        self._made = Tokens()
-        self._close_open: Callable[[str], None] | None = None
+        self._output_tokens = Tokens()
+        #: Closes the open item with a status; None while no item is open.
+        self._close_open_item: Callable[[str], None] | None = None
 
     def steps(self) -> Iterator[float]:
-        """Generate; yields milliseconds to wait."""
+        """Generate the response; yield the milliseconds to wait before each next step."""
         self._emit_response("response.created", "in_progress", None, None)
         yield self._delay_ms
         if self._answer.text or self._answer.pcm:
-            spoken = "audio" in self.options.modalities
-            yield from self._speak() if spoken else self._write()
+            has_audio = "audio" in self.options.modalities
+            yield from self._audio_message() if has_audio else self._text_message()
         for call in self._answer.calls:
-            yield from self._call(call)
+            yield from self._function_call(call)
         self._end(self._answer.status, self._answer.status_details)
 
-    def stop(self, reason: str) -> None:
-        """Cancel: ``turn_detected`` (the user speaks) or ``client_cancelled``."""
+    def cancel(self, reason: str) -> None:
+        """End the response early.
+
+        Args:
+            reason: ``turn_detected`` if the user speaks, ``client_cancelled`` on a request.
+        """
         if not self.ended:
             self._end("cancelled", {"type": "cancelled", "reason": reason})
 
-    # -- the items of a response --------------------------------------------------------------
+    # --- output items ----------------------------------------------------------------------------
 
-    def _speak(self) -> Iterator[float]:
-        """A message with audio and its transcript, the words a little ahead of the sound."""
-        item, at = self._open_item({"type": "message", "role": "assistant", "content": []})
-        stage = self._stage
+    def _audio_message(self) -> Iterator[float]:
+        item, address = self._open_item({"type": "message", "role": "assistant", "content": []})
+        session = self._session
+        # A part is called "audio" in content_part events, but "output_audio" in the item.
         part: Json = {"type": "audio", "transcript": ""}
         content: Json = {"type": "output_audio", "transcript": ""}
         item.body["content"].append(content)
-        stage.emit("response.content_part.added", **at, content_index=0, part=dict(part))
-        at["content_index"] = 0
+        session.emit("response.content_part.added", **address, content_index=0, part=dict(part))
+        address["content_index"] = 0
 
         def close(status: str) -> None:
-            said = content["transcript"]
-            part["transcript"] = said
-            stage.emit("response.output_audio.done", **at)
-            stage.emit("response.output_audio_transcript.done", **at, transcript=said)
-            stage.emit("response.content_part.done", **at, part=part)
-            self._made += Tokens(text_tokens(said), math.ceil(item.audio_ms / AGENT_MS_PER_TOKEN))
+            transcript = content["transcript"]
+            part["transcript"] = transcript
+            session.emit("response.output_audio.done", **address)
+            session.emit("response.output_audio_transcript.done", **address, transcript=transcript)
+            session.emit("response.content_part.done", **address, part=part)
+            self._output_tokens += Tokens(
+                text_tokens(transcript), math.ceil(item.audio_ms / AGENT_MS_PER_TOKEN)
+            )
             self._close_item(item, status)
 
-        self._close_open = close
-        words = spoken_words(self._answer.text)
-        chunks = _slices(self._answer.pcm, self._delta_ms * BYTES_PER_MS) or [b""]
-        said = 0
+        self._close_open_item = close
+        words = transcript_deltas(self._answer.text)
+        chunks = _split(self._answer.pcm, self._delta_ms * BYTES_PER_MS) or [b""]
+        sent = 0
         for number, chunk in enumerate(chunks, start=1):
+            # The service sends the transcript a little ahead of the audio: here by one chunk.
             due = math.ceil(len(words) * min(1.0, (number + 1) / len(chunks)))
-            for word in words[said:due]:
+            for word in words[sent:due]:
                 content["transcript"] += word
-                kind = "response.output_audio_transcript.delta"
-                stage.emit(kind, **at, delta=word, **_padding(word))
-            said = due
+                session.emit(
+                    "response.output_audio_transcript.delta",
+                    **address,
+                    delta=word,
+                    **_obfuscation(word),
+                )
+            sent = due
             if chunk:
                 item.audio += chunk
-                delta = base64.b64encode(from_pcm(chunk, self.options.format)).decode("ascii")
-                stage.emit("response.output_audio.delta", **at, delta=delta)
+                audio = from_pcm(chunk, self.options.audio_format)
+                delta = base64.b64encode(audio).decode("ascii")
+                session.emit("response.output_audio.delta", **address, delta=delta)
             yield self._delta_ms / self._pace
-        self._finish_open("completed")
+        self._finish_open_item("completed")
 
-    def _write(self) -> Iterator[float]:
-        """A message of text."""
-        item, at = self._open_item({"type": "message", "role": "assistant", "content": []})
-        stage = self._stage
+    def _text_message(self) -> Iterator[float]:
+        item, address = self._open_item({"type": "message", "role": "assistant", "content": []})
+        session = self._session
         content: Json = {"type": "output_text", "text": ""}
         item.body["content"].append(content)
-        stage.emit(
-            "response.content_part.added", **at, content_index=0, part={"type": "text", "text": ""}
-        )
-        at["content_index"] = 0
+        part: Json = {"type": "text", "text": ""}
+        session.emit("response.content_part.added", **address, content_index=0, part=part)
+        address["content_index"] = 0
 
         def close(status: str) -> None:
             text = content["text"]
-            stage.emit("response.output_text.done", **at, text=text)
-            stage.emit("response.content_part.done", **at, part={"type": "text", "text": text})
-            self._made += Tokens(text_tokens(text))
+            part = {"type": "text", "text": text}
+            session.emit("response.output_text.done", **address, text=text)
+            session.emit("response.content_part.done", **address, part=part)
+            self._output_tokens += Tokens(text_tokens(text))
             self._close_item(item, status)
 
-        self._close_open = close
-        for word in spoken_words(self._answer.text):
+        self._close_open_item = close
+        for word in transcript_deltas(self._answer.text):
             content["text"] += word
-            stage.emit("response.output_text.delta", **at, delta=word, **_padding(word))
+            session.emit("response.output_text.delta", **address, delta=word, **_obfuscation(word))
             yield TEXT_STEP_MS
-        self._finish_open("completed")
+        self._finish_open_item("completed")
 
-    def _call(self, call: Call) -> Iterator[float]:
-        """A function call, its arguments in pieces."""
+    def _function_call(self, call: Call) -> Iterator[float]:
         call_id = new_id("call")[:21]
         body = {"type": "function_call", "name": call.name, "call_id": call_id, "arguments": ""}
-        item, at = self._open_item(body)
-        at["call_id"] = call_id
-        stage = self._stage
+        item, address = self._open_item(body)
+        address["call_id"] = call_id
+        session = self._session
 
         def close(status: str) -> None:
             arguments = item.body["arguments"]
+            # A cancelled call has no arguments.done: its arguments are not whole.
             if status == "completed":
-                done = "response.function_call_arguments.done"
-                stage.emit(done, **at, name=call.name, arguments=arguments)
-            self._made += Tokens(text_tokens(call.name + arguments) + 8)
+                session.emit(
+                    "response.function_call_arguments.done",
+                    **address,
+                    name=call.name,
+                    arguments=arguments,
+                )
+            # 8 tokens for the framing of the call.
+            self._output_tokens += Tokens(text_tokens(call.name + arguments) + 8)
             self._close_item(item, status)
 
-        self._close_open = close
-        for piece in _slices(call.arguments, ARGUMENT_PIECE):
-            item.body["arguments"] += piece
-            stage.emit(
-                "response.function_call_arguments.delta", **at, delta=piece, **_padding(piece)
+        self._close_open_item = close
+        for delta in _split(call.arguments, ARGUMENTS_DELTA_CHARS):
+            item.body["arguments"] += delta
+            session.emit(
+                "response.function_call_arguments.delta",
+                **address,
+                delta=delta,
+                **_obfuscation(delta),
             )
             yield TEXT_STEP_MS
-        self._finish_open("completed")
+        self._finish_open_item("completed")
 
-    # -- opening and closing ------------------------------------------------------------------
+    # --- opening and closing ---------------------------------------------------------------------
 
     def _open_item(self, body: Json) -> tuple[Item, Json]:
-        """Announce a new output item; returns it and the keys its events share."""
-        kind = body.pop("type")
-        item = Item({"id": new_id("item"), "type": kind, "status": "in_progress", **body})
+        """Announce a new output item; return it and the keys that its events have in common."""
+        item_type = body.pop("type")
+        item = Item({"id": new_id("item"), "type": item_type, "status": "in_progress", **body})
         index = len(self._output)
         self._output.append(item)
-        self._stage.emit(
-            "response.output_item.added", response_id=self.id, output_index=index, item=item.wire()
+        self._session.emit(
+            "response.output_item.added",
+            response_id=self.id,
+            output_index=index,
+            item=item.to_wire(),
         )
+        # Items of an out-of-band response stay out of the conversation.
         if self.options.conversation_id is not None:
-            self._stage.open_item(item)
+            self._session.open_item(item)
         return item, {"response_id": self.id, "item_id": item.id, "output_index": index}
 
     def _close_item(self, item: Item, status: str) -> None:
         item.body["status"] = status
         index = self._output.index(item)
         if self.options.conversation_id is not None:
-            self._stage.close_item(item)
-        self._stage.emit(
-            "response.output_item.done", response_id=self.id, output_index=index, item=item.wire()
+            self._session.close_item(item)
+        self._session.emit(
+            "response.output_item.done",
+            response_id=self.id,
+            output_index=index,
+            item=item.to_wire(),
         )
 
-    def _finish_open(self, status: str) -> None:
-        close, self._close_open = self._close_open, None
+    def _finish_open_item(self, status: str) -> None:
+        close, self._close_open_item = self._close_open_item, None
         if close is not None:
             close(status)
 
     def _end(self, status: str, details: Mapping[str, Any] | None) -> None:
-        self._finish_open("incomplete")
+        self._finish_open_item("incomplete")
         self.ended = True
-        taken, cached = self.options.taken, self.options.cached
+        input_tokens, cached_tokens = self.options.input_tokens, self.options.cached_tokens
         if status == "cancelled" and not self._output:
-            taken = cached = Tokens()  # as recorded: nothing is billed before the first output
-        counted = usage(taken=taken, cached=cached, made=self._made)
-        self._emit_response("response.done", status, details, counted)
-        self._stage.response_ended(self)
+            # As in recorded sessions: nothing is billed before the first output.
+            input_tokens = cached_tokens = Tokens()
+        response_usage = usage(
+            input_tokens=input_tokens,
+            cached_tokens=cached_tokens,
+            output_tokens=self._output_tokens,
+        )
+        self._emit_response("response.done", status, details, response_usage)
+        self._session.response_ended(self)
 
     def _emit_response(
-        self, kind: str, status: str, details: Mapping[str, Any] | None, counted: Json | None
+        self,
+        event_type: str,
+        status: str,
+        details: Mapping[str, Any] | None,
+        response_usage: Json | None,
     ) -> None:
         options = self.options
         body = {
@@ -238,28 +291,27 @@ class Response:
             "id": self.id,
             "status": status,
             "status_details": dict(details) if details is not None else None,
-            "output": [item.wire() for item in self._output],
+            "output": [item.to_wire() for item in self._output],
             "conversation_id": options.conversation_id,
             "output_modalities": list(options.modalities),
             "max_output_tokens": options.max_output_tokens,
-            "audio": {"output": {"format": dict(options.format), "voice": options.voice}},
-            "usage": counted,
+            "audio": {"output": {"format": dict(options.audio_format), "voice": options.voice}},
+            "usage": response_usage,
             "metadata": options.metadata,
         }
-        self._stage.emit(kind, response=body)
+        self._session.emit(event_type, response=body)
 
 
-def spoken_words(text: str) -> list[str]:
-    """The deltas of a text: words, each but the first with the space before it."""
+def transcript_deltas(text: str) -> list[str]:
+    """Return the deltas of a text: its words, each but the first with the space before it."""
     words = text.split()
     return words[:1] + [f" {word}" for word in words[1:]]
 
 
-def _slices(whole: Any, size: int) -> list[Any]:
-    """Cut text or bytes into pieces of ``size``."""
-    return [whole[start : start + size] for start in range(0, len(whole), size)]
+def _split(data: AnyStr, size: int) -> list[AnyStr]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-def _padding(delta: str) -> Json:
-    """The random-looking padding that deltas of text carry."""
+def _obfuscation(delta: str) -> Json:
+    """Return the random padding by which the service hides the length of a text delta."""
     return {"obfuscation": new_id("")[1 : 1 + max(0, 16 - len(delta))]}

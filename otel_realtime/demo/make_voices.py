@@ -1,6 +1,6 @@
-"""Make the demo's speech files again from ``voices/script.json``; needs the ``flite`` command.
+"""Generate the demo's speech files from ``voices/script.json``; requires the ``flite`` command.
 
-The package ships its output; nothing else calls this.
+The package ships the generated files, so this runs only when the script changes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import numpy.typing as npt
 
 from otel_realtime.demo.speech import FILE_RATE_HZ, MULAW, VOICES, mulaw_table, script
 
+#: Silence kept at both ends.
 EDGE_S: Final = 0.06
-"""Silence kept at both ends."""
+#: Peak of each file, 1.0 being full scale.
 PEAK: Final = 0.7
+#: Samples up to this level count as silence.
 SILENT: Final = 0.01
 
 
 def synthesise(voice: str, stretch: float, text: str) -> npt.NDArray[np.float64]:
-    """Speak ``text``: mono samples at 16 kHz, 1.0 being full scale."""
+    """Return ``text`` spoken: mono samples at 16 kHz, 1.0 being full scale."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         tempo = ["--setf", f"duration_stretch={stretch}"]
@@ -35,7 +37,7 @@ def synthesise(voice: str, stretch: float, text: str) -> npt.NDArray[np.float64]
 
 
 def trim(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Cut the silence at both ends and bring the peak to ``PEAK``."""
+    """Return the samples without silence at both ends and with their peak at ``PEAK``."""
     level: npt.NDArray[np.float64] = samples / np.abs(samples).max() * PEAK
     loud = np.flatnonzero(np.abs(level) > SILENT)
     edge = round(EDGE_S * FILE_RATE_HZ)
@@ -43,7 +45,7 @@ def trim(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def encode(samples: npt.NDArray[np.float64]) -> bytes:
-    """Nearest mu-law code of each sample."""
+    """Return the nearest mu-law code of each sample."""
     table = mulaw_table()
     order = np.argsort(table, kind="stable")
     ordered = table[order]
@@ -52,17 +54,21 @@ def encode(samples: npt.NDArray[np.float64]) -> bytes:
 
 
 def wav(codes: bytes) -> bytes:
-    """A mono mu-law WAV file at 16 kHz."""
-    form = struct.pack("<HHIIHHH", MULAW, 1, FILE_RATE_HZ, FILE_RATE_HZ, 1, 8, 0)
-    padded = codes + b"\xff" * (len(codes) % 2)
-    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form
+    """Return a mono mu-law WAV file at 16 kHz.
+
+    A format other than PCM has a fact chunk with the number of samples:
+    https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html
+    """
+    fmt = struct.pack("<HHIIHHH", MULAW, 1, FILE_RATE_HZ, FILE_RATE_HZ, 1, 8, 0)
+    padded = codes + b"\xff" * (len(codes) % 2)  # 0xff is mu-law silence
+    body = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt
     body += b"fact" + struct.pack("<II", 4, len(codes))
     body += b"data" + struct.pack("<I", len(codes)) + padded
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def main() -> None:
-    """Write every file of the script."""
+    """Write the file of each utterance in the script."""
     for name, entry in script().items():
         samples = trim(synthesise(entry["voice"], entry["stretch"], entry["text"]))
         path = VOICES / f"{name}.wav"

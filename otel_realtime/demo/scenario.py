@@ -1,7 +1,7 @@
-"""What the scripted Realtime server hears and says: data only.
+"""What the scripted Realtime server transcribes and answers: data only.
 
-The server works out by itself *when* things happen (voice activity, pace, barge-ins); a scenario
-says *what*: the words it hears in the user's n-th utterance and its n-th answer.
+The server decides *when* things happen (voice activity, pacing, barge-ins); a scenario defines
+*what*: the transcript of the user's n-th utterance and the model's n-th response.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ from otel_realtime.demo.speech import Utterance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A function the model calls.
+    """A function call of the model.
 
     Attributes:
-        arguments: JSON text, sent in pieces as the model would.
+        name: the function.
+        arguments: JSON text, sent in deltas as the service does.
     """
 
     name: str
+    #: Not a dict: a scenario may contain arguments that are not valid JSON.
     arguments: str = "{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One response of the model: something said, functions called, or first the one, then the other.
+    """One response of the model: a message, function calls, or a message followed by calls.
 
     Attributes:
-        text: the words; sent as transcript of the audio, or as text in a text session.
-        pcm: the sound of them (PCM16 mono 24 kHz).
-        calls: functions called after that.
-        status: how the response ends when nothing cancels it: ``completed``, ``incomplete`` or ``failed``.
-        status_details: ``response.status_details`` in that case.
+        text: the words, sent as the transcript of the audio, or as text in a text session.
+        pcm: the audio (PCM16 mono at 24 kHz).
+        calls: functions called after the message.
+        status: how the response ends unless it is cancelled: ``completed``, ``incomplete`` or
+            ``failed``.
+        status_details: ``response.status_details`` of a response that is not ``completed``.
     """
 
     text: str = ""
@@ -44,8 +47,8 @@ class Answer:
     status_details: Mapping[str, Any] | None = None
 
     @classmethod
-    def saying(cls, utterance: Utterance) -> Answer:
-        """An answer that speaks ``utterance``."""
+    def from_utterance(cls, utterance: Utterance) -> Answer:
+        """Return an answer that speaks ``utterance``."""
         return cls(text=utterance.text, pcm=utterance.pcm)
 
 
@@ -54,18 +57,21 @@ class Scenario:
     """A conversation as the server plays it.
 
     Attributes:
-        heard: words of the user's n-th spoken utterance; past its end it starts over.
-        answers: the n-th response; past its end it starts over.
-        turn_detection: changes to the session's default turn detection.
+        user_transcripts: the transcript of each user utterance; starts over at the end.
+        answers: the model's responses in order; starts over at the end.
+        model: the model, unless the client names one.
+        voice: the default voice.
+        instructions: the default instructions.
+        turn_detection: overrides of the session's default turn detection.
         answer_delay_ms: from ``response.created`` to the first output.
-        audio_pace: audio sent per second of time; the service sends about 5 s in a second.
+        audio_pace: seconds of audio sent per second; the service sends about 5.
         delta_ms: audio in one delta.
-        transcription_delay_ms: from the commit of an utterance to the first word of its transcript.
-        transcription_fails: the transcription ends in ``.failed`` instead.
+        transcription_delay_ms: from the commit of an utterance to the first transcript delta.
+        transcription_fails: end each transcription with ``.failed`` instead of ``.completed``.
         rate_limits: send ``rate_limits.updated`` after each response.
     """
 
-    heard: tuple[str, ...] = ("Hello.",)
+    user_transcripts: tuple[str, ...] = ("Hello.",)
     answers: tuple[Answer, ...] = (Answer(text="Hello."),)
     model: str = "gpt-realtime"
     voice: str = "marin"
@@ -79,9 +85,9 @@ class Scenario:
     rate_limits: bool = True
 
     def answer(self, number: int) -> Answer:
-        """The answer of the ``number``-th response (from 0)."""
+        """Return the answer of the ``number``-th response, counted from 0."""
         return self.answers[number % len(self.answers)]
 
-    def words(self, number: int) -> str:
-        """What is heard in the ``number``-th utterance (from 0)."""
-        return self.heard[number % len(self.heard)]
+    def user_transcript(self, number: int) -> str:
+        """Return the transcript of the ``number``-th user utterance, counted from 0."""
+        return self.user_transcripts[number % len(self.user_transcripts)]

@@ -1,8 +1,8 @@
-"""A scripted Realtime server on loopback: the GA protocol over real websockets.
+"""A scripted Realtime server on the loopback interface: the GA protocol over real WebSockets.
 
-It does what an app can see of the service: sessions, voice activity on the audio it receives,
-transcripts, responses faster than real time, function calls, barge-ins, refusals. It is for the
-demo and for tests; the words come from a ``Scenario``::
+It implements what an app sees of the service: sessions, voice activity detection on the audio it
+receives, transcripts, responses faster than real time, function calls, barge-ins and errors. It
+serves the demo and the tests; what is said comes from a ``Scenario``::
 
     with ScriptedServer(Scenario(...)) as server:
         client = AsyncOpenAI(api_key="any", websocket_base_url=server.url)
@@ -15,8 +15,8 @@ import http
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -28,17 +28,18 @@ from otel_realtime.demo.scenario import Scenario
 from otel_realtime.demo.session import Session
 from otel_realtime.demo.wire import Json
 
-READY_S = 10.0
-NO_MODEL = "You must provide a model parameter."
+#: How long the server may take to start, and to stop.
+START_TIMEOUT_S: Final = 10.0
+NO_MODEL: Final = "You must provide a model parameter."
 
 
 class Connection:
-    """One client's connection, as the server saw it.
+    """One client's connection as the server sees it.
 
     Attributes:
-        received: the client's frames in order; decoded JSON, or the frame itself if it is none.
+        received: the client's frames in order, decoded; a frame that is not JSON is kept as it is.
         sent: the server's events in order.
-        session: the session behind it.
+        session: the session on this connection.
     """
 
     def __init__(
@@ -50,15 +51,16 @@ class Connection:
         self._speed = speed
         self._keep = keep
         self._loop = asyncio.get_running_loop()
+        # Unbounded: the session emits synchronously and must not block on a slow client.
         self._outgoing: asyncio.Queue[Json] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
         assert socket.request is not None
         query = {
             key: values[-1] for key, values in parse_qs(urlsplit(socket.request.path).query).items()
         }
         kind = "transcription" if query.get("intent") == "transcription" else "realtime"
-        self._admitted = "model" in query or kind == "transcription"
+        self._has_model = "model" in query or kind == "transcription"
         self.session = Session(
             scenario,
             send=self._outgoing.put_nowait,
@@ -70,11 +72,12 @@ class Connection:
 
     def hang_up(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection from the server's side; callable from any thread."""
-        self._loop.call_soon_threadsafe(self._start, self._socket.close(code, reason))
+        self._loop.call_soon_threadsafe(self._start_task, self._socket.close(code, reason))
 
     async def serve(self) -> BaseException | None:
-        """Run the session until the client leaves; returns what went wrong in the server itself."""
-        if not self._admitted:
+        """Run the session until the client disconnects; return the server's own error, if any."""
+        if not self._has_model:
+            # The service accepts the handshake and then closes with this application code.
             error = {
                 "type": "invalid_request_error",
                 "code": "missing_model",
@@ -85,23 +88,23 @@ class Connection:
             await self._socket.send(json.dumps(self._outgoing.get_nowait()))
             await self._socket.close(4000, "invalid_request_error.missing_model")
             return None
-        self.session.begin()
-        writer = self._start(self._write())
+        self.session.start()
+        writer = self._start_task(self._write())
         try:
             async for frame in self._socket:
-                self._note(frame)
+                self._record(frame)
                 self.session.receive(frame)
         except ConnectionClosed:
             pass
-        except Exception as error:  # noqa: BLE001 (a fault of the server: raised where the server is left)
-            self._fault = error
+        except Exception as error:  # noqa: BLE001 - raised again by ScriptedServer.__exit__
+            self._error = error
         finally:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, writer, return_exceptions=True)
-        return self._fault
+        return self._error
 
-    def _note(self, frame: str | bytes) -> None:
+    def _record(self, frame: str | bytes) -> None:
         if not self._keep:
             return
         try:
@@ -110,48 +113,54 @@ class Connection:
             self.received.append(frame)
 
     async def _write(self) -> None:
+        # One writer: events leave in the order in which the session emitted them.
         while True:
             event = await self._outgoing.get()
             if self._keep:
                 self.sent.append(event)
             await self._socket.send(json.dumps(event))
 
-    def _run(self, steps: Iterator[float]) -> Any:
-        return self._start(self._pace(steps)).cancel
+    def _run(self, steps: Iterator[float]) -> Callable[[], object]:
+        return self._start_task(self._pace(steps)).cancel
 
     async def _pace(self, steps: Iterator[float]) -> None:
-        """Run a generator of waits on a schedule that does not drift."""
+        """Run a generator of waits (milliseconds) on a schedule that does not drift."""
         due = self._loop.time()
         for wait_ms in steps:
             due += wait_ms / 1000 / self._speed
             await asyncio.sleep(max(0.0, due - self._loop.time()))
 
-    def _start(self, work: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_done)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
             return
-        fault = task.exception()
-        if fault is not None and not isinstance(fault, ConnectionClosed):
-            self._fault = fault
-            self._start(self._socket.close(1011, "fault in the scripted server"))
+        error = task.exception()
+        if error is not None and not isinstance(error, ConnectionClosed):
+            self._error = error
+            # 1011: internal error, https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+            self._start_task(self._socket.close(1011, "internal error of the scripted server"))
 
 
 class ScriptedServer:
-    """The server in a thread of its own, on a free port of 127.0.0.1.
+    """The server, in a thread of its own, on a free port of 127.0.0.1.
 
     Args:
         scenario: what every connection plays; of several, the n-th connection plays the n-th.
-        speed: how much faster than life the server answers (its pauses and the pace of its audio).
-        api_key: the only key it takes (401 for others); None takes all.
-        keep: keep every frame in ``connections``; turn off for very long conversations.
+        speed: factor by which the server's delays and the pace of its audio are faster than life.
+        api_key: the only accepted key (others are answered with 401); None accepts any.
+        keep: whether to record all frames in ``connections``; turn off for very long sessions.
 
-    Leaving the ``with`` block raises what went wrong inside the server, if anything did.
+    Attributes:
+        connections: every connection so far, in order of arrival.
+
+    Raises:
+        BaseException: on leaving the ``with`` block, the server's own error if there was one.
     """
 
     def __init__(
@@ -162,8 +171,8 @@ class ScriptedServer:
         api_key: str | None = None,
         keep: bool = True,
     ) -> None:
-        one = scenario or Scenario()
-        self._scenarios: Sequence[Scenario] = [one] if isinstance(one, Scenario) else one
+        scenario = scenario or Scenario()
+        self._scenarios = [scenario] if isinstance(scenario, Scenario) else scenario
         self._speed = speed
         self._api_key = api_key
         self._keep = keep
@@ -174,31 +183,30 @@ class ScriptedServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._port = 0
-        self._faults: list[BaseException] = []
+        self._errors: list[BaseException] = []
         self.connections: list[Connection] = []
-        """Every connection so far, in the order they came."""
 
     @property
     def url(self) -> str:
-        """Base URL for ``websocket_base_url``; clients add ``/realtime``."""
+        """Base URL for ``websocket_base_url``; the client appends ``/realtime``."""
         return f"ws://127.0.0.1:{self._port}/v1"
 
     @property
     def received(self) -> list[list[Any]]:
-        """Per connection: what the client sent."""
+        """The client's frames, for each connection."""
         return [connection.received for connection in self.connections]
 
     @property
     def sent(self) -> list[list[Json]]:
-        """Per connection: what the server sent."""
+        """The server's events, for each connection."""
         return [connection.sent for connection in self.connections]
 
     def __enter__(self) -> ScriptedServer:
         self._thread.start()
-        if not self._ready.wait(READY_S) or not self._port:
+        if not self._ready.wait(START_TIMEOUT_S) or not self._port:
             raise (
-                self._faults[0]
-                if self._faults
+                self._errors[0]
+                if self._errors
                 else TimeoutError("the scripted server did not start")
             )
         return self
@@ -206,15 +214,16 @@ class ScriptedServer:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(READY_S)
-        if self._faults and error is None:
-            raise self._faults[0]
+        self._thread.join(START_TIMEOUT_S)
+        # An error of the block itself takes precedence.
+        if self._errors and error is None:
+            raise self._errors[0]
 
     def _main(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 (handed to the thread that waits in __enter__ or __exit__)
-            self._faults.append(error)
+        except BaseException as error:  # noqa: BLE001 - raised by __enter__ or __exit__
+            self._errors.append(error)
         finally:
             self._ready.set()
 
@@ -222,19 +231,20 @@ class ScriptedServer:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         async with serve(
-            self._connected,
+            self._handle_connection,
             "127.0.0.1",
             0,
-            process_request=self._admit,
+            process_request=self._check_handshake,
             compression=None,
+            # The default of 1 MiB is less than an item with half a minute of audio.
             max_size=None,
         ) as server:
             self._port = _port(server)
             self._ready.set()
             await self._stop.wait()
 
-    def _admit(self, socket: ServerConnection, request: Request) -> HttpResponse | None:
-        """Answer what is no Realtime handshake, or has the wrong key, with an HTTP status."""
+    def _check_handshake(self, socket: ServerConnection, request: Request) -> HttpResponse | None:
+        """Return an HTTP error for a wrong path or key, None to accept the handshake."""
         if urlsplit(request.path).path != "/v1/realtime":
             return socket.respond(http.HTTPStatus.NOT_FOUND, "no such path\n")
         if self._api_key not in (
@@ -244,13 +254,13 @@ class ScriptedServer:
             return socket.respond(http.HTTPStatus.UNAUTHORIZED, "wrong API key\n")
         return None
 
-    async def _connected(self, socket: ServerConnection) -> None:
+    async def _handle_connection(self, socket: ServerConnection) -> None:
         scenario = self._scenarios[len(self.connections) % len(self._scenarios)]
         connection = Connection(socket, scenario, self._speed, self._keep)
         self.connections.append(connection)
-        fault = await connection.serve()
-        if fault is not None:
-            self._faults.append(fault)
+        error = await connection.serve()
+        if error is not None:
+            self._errors.append(error)
 
 
 def _port(server: Server) -> int:

@@ -1,4 +1,4 @@
-"""Finished spans as a tree in text: what is under what, of which kind, and how long it took."""
+"""Finished spans as a text tree: nesting, run type, duration and a short note."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from opentelemetry.trace import StatusCode
 
 from otel_realtime import attributes
 
+#: Wide enough for ``conversation.item.input_audio_transcription.completed`` below the root.
 NAME_WIDTH: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One span, as far as the tree shows it.
+    """One span as the tree shows it.
 
     Attributes:
+        span_id: the span's id.
+        parent_id: its parent's id; None for a root.
+        name: the span's name.
         kind: LangSmith's run type: ``chain``, ``llm`` or ``tool``.
-        note: a word on what the span says, shown behind the duration.
+        start_ns: nanoseconds since the Unix epoch.
+        end_ns: nanoseconds since the Unix epoch.
+        failed: whether its status is ERROR.
+        note: details shown after the duration.
     """
 
     span_id: int
@@ -35,15 +42,15 @@ class Node:
 
     @property
     def duration_s(self) -> float:
-        """From start to end."""
+        """Seconds from start to end."""
         return (self.end_ns - self.start_ns) / 1e9
 
 
 def node_of(span: ReadableSpan) -> Node:
-    """The node of a finished span."""
+    """Return the node of a finished span."""
     assert span.context is not None
-    facts = span.attributes or {}
-    kind = facts.get(attributes.LS_KIND, attributes.KIND_CHAIN)
+    span_attributes = span.attributes or {}
+    kind = span_attributes.get(attributes.LS_KIND, attributes.KIND_CHAIN)
     return Node(
         span_id=span.context.span_id,
         parent_id=span.parent.span_id if span.parent is not None else None,
@@ -52,30 +59,34 @@ def node_of(span: ReadableSpan) -> Node:
         start_ns=span.start_time or 0,
         end_ns=span.end_time or 0,
         failed=span.status.status_code is StatusCode.ERROR,
-        note=_note(span, facts),
+        note=_note(span, span_attributes),
     )
 
 
-def _note(span: ReadableSpan, facts: Mapping[str, Any]) -> str:
-    """What was heard of an interrupted answer, the tokens of a model call, or the error."""
+def _note(span: ReadableSpan, span_attributes: Mapping[str, Any]) -> str:
+    """Return the error of a failed span, or else token counts and how much of it was heard."""
     if span.status.status_code is StatusCode.ERROR:
         return f"ERROR {span.status.description or ''}".rstrip()
-    words = []
-    tokens = [facts.get(f"{attributes.USAGE}{side}_tokens") for side in ("input", "output")]
+    notes = []
+    tokens = [
+        span_attributes.get(f"{attributes.USAGE}{side}_tokens") for side in ("input", "output")
+    ]
     if None not in tokens:
-        words.append(f"{tokens[0]} -> {tokens[1]} tokens")
-    if facts.get(attributes.OURS + attributes.Fact.INTERRUPTED):
-        heard, made = (
-            facts.get(attributes.OURS + attributes.Fact.HEARD, 0),
-            facts.get(attributes.OURS + attributes.Fact.GENERATED, 0),
-        )
-        words.append(f"interrupted: {heard / 1000:.1f} s heard of {made / 1000:.1f} s")
-    return ", ".join(words)
+        notes.append(f"{tokens[0]} -> {tokens[1]} tokens")
+    if span_attributes.get(attributes.OURS + attributes.Fact.INTERRUPTED):
+        heard_ms = span_attributes.get(attributes.OURS + attributes.Fact.HEARD, 0)
+        generated_ms = span_attributes.get(attributes.OURS + attributes.Fact.GENERATED, 0)
+        notes.append(f"interrupted: {heard_ms / 1000:.1f} s heard of {generated_ms / 1000:.1f} s")
+    return ", ".join(notes)
 
 
 def render(nodes: Iterable[Node]) -> list[str]:
-    """Lines of text, children in order of their start; what has no parent here is a root."""
+    """Return the lines of the tree, siblings in order of their start.
+
+    A node whose parent is not among ``nodes`` is shown as a root.
+    """
     ordered = sorted(nodes, key=lambda node: node.start_ns)
+    # A parent may be missing: it is a span of the app, or it never ended.
     known = {node.span_id for node in ordered}
     children: dict[int | None, list[Node]] = defaultdict(list)
     for node in ordered:
@@ -84,16 +95,16 @@ def render(nodes: Iterable[Node]) -> list[str]:
 
 
 def _lines(
-    node: Node, children: dict[int | None, list[Node]], first: str, rest: str
+    node: Node, children: dict[int | None, list[Node]], branch: str, indent: str
 ) -> Iterator[str]:
-    line = f"{first + node.name:<{NAME_WIDTH}} {node.kind:<6} {_took(node.duration_s)}"
+    line = f"{branch + node.name:<{NAME_WIDTH}} {node.kind:<6} {_duration(node.duration_s)}"
     yield f"{line}  {node.note}".rstrip()
-    below = children[node.span_id]
-    for child in below:
-        last = child is below[-1]
-        branch, space = ("└─ ", "   ") if last else ("├─ ", "│  ")
-        yield from _lines(child, children, rest + branch, rest + space)
+    siblings = children[node.span_id]
+    for child in siblings:
+        is_last = child is siblings[-1]
+        child_branch, child_indent = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+        yield from _lines(child, children, indent + child_branch, indent + child_indent)
 
 
-def _took(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds:9.2f} s" if seconds >= 1 else f"{seconds * 1000:9.1f} ms"

@@ -1,7 +1,9 @@
-"""Shapes of the GA Realtime protocol, seen from the server: objects sent, requests checked.
+"""The GA Realtime protocol from the server's side: validation of client events, session objects.
 
-Everything a client may send is listed in tables; what is not in them is refused with the error
-event the service answers, carrying the client's ``event_id``.
+Everything that a client may send is listed in tables. Anything else raises ``RequestError``, which
+becomes the service's ``error`` event with the client's ``event_id``.
+
+Client events: https://platform.openai.com/docs/api-reference/realtime-client-events
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from typing import Any, Final
 
 from otel_realtime.demo.g711 import NAMES as G711
 
+#: A JSON object of the protocol.
 Json = dict[str, Any]
 
+#: The default audio format.
 PCM: Final[Json] = {"type": "audio/pcm", "rate": 24_000}
+#: The default turn detection, as the service reports it in ``session.created``.
 TURN_DETECTION: Final[Json] = {
     "type": "server_vad",
     "threshold": 0.5,
@@ -28,6 +33,7 @@ TURN_DETECTION: Final[Json] = {
 }
 TRANSCRIPTION: Final[Json] = {"model": None, "language": None, "prompt": None}
 
+#: Type of a client event -> (required keys, optional keys besides ``event_id``).
 CLIENT_EVENTS: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "session.update": (frozenset({"session"}), frozenset()),
     "input_audio_buffer.append": (frozenset({"audio"}), frozenset()),
@@ -43,7 +49,6 @@ CLIENT_EVENTS: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "response.create": (frozenset(), frozenset({"response"})),
     "response.cancel": (frozenset(), frozenset({"response_id"})),
 }
-"""Type of a client event -> (keys it must have, keys it may have besides ``event_id``)."""
 
 _AUDIO: Final = {
     "audio": {
@@ -56,19 +61,21 @@ _AUDIO: Final = {
         "output": {"format": None, "voice": None, "speed": None},
     }
 }
+#: Keys of the session in ``session.update``: a dict is a nested table, None accepts any value.
 SESSION_KEYS: Final[Json] = {
     **dict.fromkeys(("type", "model", "output_modalities", "instructions", "max_output_tokens")),
     **dict.fromkeys(("tools", "tool_choice", "parallel_tool_calls", "reasoning", "prompt")),
     **dict.fromkeys(("tracing", "truncation", "include")),
     **_AUDIO,
 }
-"""Keys of ``session.update``'s session; a dict value is a level below, None is left as it is."""
+#: Keys of the response in ``response.create``.
 RESPONSE_KEYS: Final[Json] = {
     **dict.fromkeys(("conversation", "input", "instructions", "max_output_tokens", "metadata")),
     **dict.fromkeys(("output_modalities", "parallel_tool_calls", "prompt", "reasoning")),
     **dict.fromkeys(("tool_choice", "tools")),
     "audio": {"output": {"format": None, "voice": None}},
 }
+#: Role of a message -> the types of content part that it may have.
 CONTENT_TYPES: Final[Mapping[str, frozenset[str]]] = {
     "user": frozenset({"input_text", "input_audio", "input_image"}),
     "assistant": frozenset({"output_text", "output_audio"}),
@@ -77,7 +84,12 @@ CONTENT_TYPES: Final[Mapping[str, frozenset[str]]] = {
 
 
 class RequestError(Exception):
-    """A client event that the server refuses; becomes an ``error`` event."""
+    """A client event that the server rejects with an ``error`` event.
+
+    Attributes:
+        code: ``error.code``.
+        param: ``error.param``, the offending parameter.
+    """
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -85,7 +97,11 @@ class RequestError(Exception):
         self.param = param
 
     def event(self, client_event_id: str | None) -> Json:
-        """The body of the ``error`` event that answers the client event with that id."""
+        """Return the body of the ``error`` event.
+
+        Args:
+            client_event_id: the rejected event's ``event_id``, if it has one.
+        """
         error = {
             "type": "invalid_request_error",
             "code": self.code,
@@ -97,15 +113,15 @@ class RequestError(Exception):
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id such as ``item_1f0c...``."""
+    """Return a new id such as ``item_1f0c...``."""
     return f"{prefix}_{uuid.uuid4().hex[:21]}"
 
 
 def parse(frame: str | bytes) -> Json:
-    """Read a client frame.
+    """Parse a client frame.
 
     Raises:
-        RequestError: it is no JSON object.
+        RequestError: the frame is not a JSON object.
     """
     try:
         event = json.loads(frame)
@@ -120,13 +136,13 @@ def check_event(event: Json) -> None:
     """Check the type and the keys of a client event.
 
     Raises:
-        RequestError: an unknown type, a missing or an unknown key.
+        RequestError: the type is unknown, or a key is missing or unknown.
     """
     if event.get("type") is None:
         raise RequestError("missing_required_parameter", _missing("type"), "type")
-    kind = str(event["type"])
-    _check_choice(kind, CLIENT_EVENTS, "type")
-    required, optional = CLIENT_EVENTS[kind]
+    event_type = str(event["type"])
+    _check_choice(event_type, CLIENT_EVENTS, "type")
+    required, optional = CLIENT_EVENTS[event_type]
     for key in sorted(required - event.keys()):
         raise RequestError("missing_required_parameter", _missing(key), key)
     for key in sorted(event.keys() - required - optional - {"type", "event_id"}):
@@ -134,41 +150,47 @@ def check_event(event: Json) -> None:
 
 
 def check_keys(value: object, keys: Mapping[str, Any], path: str) -> Json:
-    """Check that ``value`` is an object with no keys but those of the table.
+    """Check that a value is an object with known keys only, and return it.
+
+    Args:
+        value: the value to check.
+        keys: the known keys, as in ``SESSION_KEYS``.
+        path: the value's path in the event, for the error.
 
     Raises:
-        RequestError: it is not.
+        RequestError: the value is not an object or has an unknown key.
     """
     if not isinstance(value, dict):
         raise RequestError("invalid_type", f"Invalid type for '{path}': expected an object.", path)
-    for key, below in value.items():
+    for key, child in value.items():
         name = f"{path}.{key}"
         if key not in keys:
             raise RequestError("unknown_parameter", f"Unknown parameter: '{name}'.", name)
         if isinstance(keys[key], dict):
-            check_keys(below, keys[key], name)
+            check_keys(child, keys[key], name)
     return value
 
 
 def check_item(item: object) -> Json:
-    """Check an item that the client creates.
+    """Check an item that the client creates, and return it.
 
     Raises:
-        RequestError: its type, role or content is not one the service takes.
+        RequestError: the service does not support its type, role or content.
     """
     if not isinstance(item, dict):
         raise RequestError("invalid_type", "Invalid type for 'item': expected an object.", "item")
-    kind = str(item.get("type"))
-    _check_choice(kind, _ITEM_CHECKS, "item.type")
-    for key in _ITEM_CHECKS[kind]:
+    item_type = str(item.get("type"))
+    _check_choice(item_type, _ITEM_KEYS, "item.type")
+    for key in _ITEM_KEYS[item_type]:
         if key not in item:
             raise RequestError("missing_required_parameter", _missing(f"item.{key}"), f"item.{key}")
-    if kind == "message":
+    if item_type == "message":
         _check_content(item)
     return item
 
 
-_ITEM_CHECKS: Final[Mapping[str, tuple[str, ...]]] = {
+#: Type of an item -> its required keys.
+_ITEM_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "message": ("role", "content"),
     "function_call": ("name", "call_id", "arguments"),
     "function_call_output": ("call_id", "output"),
@@ -199,7 +221,16 @@ def _missing(name: str) -> str:
 def new_session(
     *, kind: str, model: str, voice: str, instructions: str, vad: Mapping[str, Any], expires_at: int
 ) -> Json:
-    """The session a connection starts with."""
+    """Return the session that a connection starts with.
+
+    Args:
+        kind: ``realtime`` or ``transcription``.
+        model: the model.
+        voice: the voice of the model's audio.
+        instructions: the default instructions.
+        vad: overrides of ``TURN_DETECTION``.
+        expires_at: seconds since the Unix epoch.
+    """
     return {
         "type": kind,
         "object": "realtime.session",
@@ -227,49 +258,59 @@ def new_session(
     }
 
 
-def updated_session(session: Json, change: object) -> Json:
-    """The session after a ``session.update``.
+def updated_session(session: Json, changes: object) -> Json:
+    """Return the session after a ``session.update``; the given one is not modified.
+
+    Args:
+        session: the current session.
+        changes: the ``session`` object of the event.
 
     Raises:
-        RequestError: the change is not one the server takes.
+        RequestError: the changes are invalid.
     """
-    checked = check_keys(change, SESSION_KEYS, "session")
+    checked = check_keys(changes, SESSION_KEYS, "session")
     if checked.get("type") not in ("realtime", "transcription"):
         raise RequestError("missing_required_parameter", _missing("session.type"), "session.type")
     updated = copy.deepcopy(session)
     _merge(updated, checked, SESSION_KEYS)
-    sound = updated["audio"]
+    audio = updated["audio"]
     for side in ("input", "output"):
-        sound[side]["format"] = check_format(sound[side]["format"], f"session.audio.{side}.format")
-    if sound["input"]["turn_detection"] is not None:
-        sound["input"]["turn_detection"] = {**TURN_DETECTION, **sound["input"]["turn_detection"]}
-    if sound["input"]["transcription"] is not None:
-        sound["input"]["transcription"] = {**TRANSCRIPTION, **sound["input"]["transcription"]}
+        audio[side]["format"] = check_format(audio[side]["format"], f"session.audio.{side}.format")
+    # The service reports these objects with every key, whatever the client sent.
+    if audio["input"]["turn_detection"] is not None:
+        audio["input"]["turn_detection"] = {**TURN_DETECTION, **audio["input"]["turn_detection"]}
+    if audio["input"]["transcription"] is not None:
+        audio["input"]["transcription"] = {**TRANSCRIPTION, **audio["input"]["transcription"]}
     return updated
 
 
-def check_format(form: object, param: str) -> Json:
-    """The audio format that a client asks for, as the service echoes it; None is PCM16.
+def check_format(audio_format: object, param: str) -> Json:
+    """Check an audio format and return it as the service echoes it.
+
+    Args:
+        audio_format: the format that the client sent; None is PCM16 at 24 kHz.
+        param: its path in the event, for the error.
 
     Raises:
-        RequestError: it is none of the service's.
+        RequestError: the service does not support the format.
     """
-    form = dict(PCM) if form is None else form
-    if not isinstance(form, dict):
+    audio_format = dict(PCM) if audio_format is None else audio_format
+    if not isinstance(audio_format, dict):
         raise RequestError(
             "invalid_type", f"Invalid type for '{param}': expected an object.", param
         )
-    _check_choice(form.get("type"), (PCM["type"], *G711), f"{param}.type")
-    if form["type"] in G711:
-        return {"type": form["type"]}
-    if form.get("rate", PCM["rate"]) != PCM["rate"]:
-        _check_choice(form["rate"], (str(PCM["rate"]),), f"{param}.rate")
+    _check_choice(audio_format.get("type"), (PCM["type"], *G711), f"{param}.type")
+    if audio_format["type"] in G711:
+        return {"type": audio_format["type"]}
+    if audio_format.get("rate", PCM["rate"]) != PCM["rate"]:
+        # The rate as text, because the error message quotes the supported values.
+        _check_choice(audio_format["rate"], (str(PCM["rate"]),), f"{param}.rate")
     return dict(PCM)
 
 
-def _merge(into: Json, change: Mapping[str, Any], keys: Mapping[str, Any]) -> None:
-    for key, value in change.items():
+def _merge(target: Json, changes: Mapping[str, Any], keys: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
         if isinstance(keys[key], dict):
-            _merge(into[key], value, keys[key])
+            _merge(target[key], value, keys[key])
         else:
-            into[key] = copy.deepcopy(value)
+            target[key] = copy.deepcopy(value)

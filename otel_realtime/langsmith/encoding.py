@@ -8,6 +8,7 @@ https://opentelemetry.io/docs/specs/otlp/#otlphttp-request
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, Status
 
 from otel_realtime.attributes import (
     COMPLETION,
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 #: Most bytes of a request before compression: a self-hosted LangSmith accepts 25 MB by default, a
 #: proxy in front perhaps less.
 MAX_REQUEST_BYTES: Final = 4_000_000
+#: Most bytes of an unpacked request that another process left: a single span may exceed
+#: ``MAX_REQUEST_BYTES``, but not this.
+_UNPACKED_BYTES: Final = 128_000_000
 #: Estimate for what a span holds besides its text attributes: ids, times and stamps.
 _SPAN_BYTES: Final = 600
 #: Attributes to leave out if the other one of the pair is there: LangSmith would show both.
@@ -72,10 +76,20 @@ class Batch:
 
 def estimated_bytes(span: ReadableSpan) -> int:
     """Return roughly how much memory a span holds; cheap, because it runs on the app's task."""
-    attributes = span.attributes
-    if not attributes:
-        return _SPAN_BYTES
-    return _SPAN_BYTES + sum(len(v) for v in attributes.values() if isinstance(v, str))
+    size = _SPAN_BYTES + _text_bytes(span.attributes)
+    for event in span.events:
+        size += _text_bytes(event.attributes)
+    return size
+
+
+def _text_bytes(attributes: Mapping[str, object] | None) -> int:
+    size = 0
+    for value in attributes.values() if attributes else ():
+        if isinstance(value, str):
+            size += len(value)
+        elif isinstance(value, tuple | list):
+            size += sum(len(item) for item in value if isinstance(item, str))
+    return size
 
 
 def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
@@ -100,7 +114,7 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         resource=span.resource,
         attributes=attributes,
         events=[_clean_event(event) for event in span.events],
-        links=span.links,
+        links=[_clean_link(link) for link in span.links],
         kind=span.kind,
         status=_clean_status(span.status),
         start_time=int(span.start_time or 0),
@@ -141,6 +155,10 @@ def _clean_value(value: Any) -> Any:
 
 def _clean_event(event: Event) -> Event:
     return Event(clean_text(event.name), _clean_attributes(event.attributes), event.timestamp)
+
+
+def _clean_link(link: Link) -> Link:
+    return Link(link.context, _clean_attributes(link.attributes)) if link.attributes else link
 
 
 def _clean_status(status: Status) -> Status:
@@ -220,23 +238,28 @@ def join(bodies: Sequence[bytes]) -> bytes:
     return _pack(b"".join(map(gzip.decompress, bodies)))
 
 
-def span_ids(body: bytes) -> set[int]:
-    """Return the ids of the spans in a body.
+def span_parents(body: bytes) -> dict[int, int]:
+    """Return the parent's id of each span in a body, by the span's id; 0: no parent.
 
     Raises:
         ValueError: the body is not a valid request.
     """
     from google.protobuf.message import DecodeError
 
+    if not body:  # else it would parse as a request without spans
+        raise ValueError("not a batch of spans: it is empty")
     try:
         request = _unpacked(body)
     except (DecodeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"not a batch of spans: {error}") from error
-    return {
-        int.from_bytes(span.span_id, "big")
+    parents = {
+        int.from_bytes(span.span_id, "big"): int.from_bytes(span.parent_span_id, "big")
         for _, _, spans in _numbered(request)
         for _, span in spans
     }
+    if not parents:
+        raise ValueError("not a batch of spans: it is empty")
+    return parents
 
 
 def without(body: bytes, unwanted: Collection[int]) -> Batch | None:
@@ -265,8 +288,12 @@ def _request() -> ExportTraceServiceRequest:
 
 
 def _unpacked(body: bytes) -> ExportTraceServiceRequest:
+    with gzip.open(io.BytesIO(body)) as packed:
+        raw = packed.read(_UNPACKED_BYTES + 1)
+    if len(raw) > _UNPACKED_BYTES:
+        raise OSError(f"more than {_UNPACKED_BYTES} bytes when unpacked")
     request = _request()
-    request.ParseFromString(gzip.decompress(body))
+    request.ParseFromString(raw)
     return request
 
 

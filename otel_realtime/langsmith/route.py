@@ -24,7 +24,6 @@ from otel_realtime.delivery.otlp import endpoint, trace_exporter
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.langsmith.config import (
-    DEFAULT_API_URL,
     LangSmithConfig,
     LegChoice,
     choose_leg,
@@ -100,10 +99,10 @@ def journal_note(config: LangSmithConfig, membership: Membership) -> dict[str, A
     }
 
 
-def api_url_of(note: Mapping[str, Any]) -> str:
-    """Return the API's URL that a journaled conversation is to be delivered to."""
+def api_url_of(note: Mapping[str, Any]) -> str | None:
+    """Return the API's URL that a journaled conversation is to be delivered to; ``None``: unknown."""
     url = note.get("api_url")
-    return url if isinstance(url, str) else DEFAULT_API_URL
+    return url if isinstance(url, str) else None
 
 
 def project_of(note: Mapping[str, Any]) -> str:

@@ -31,6 +31,8 @@ MAX_BYTES: Final = 64_000_000
 MAX_SPANS: Final = 200_000
 #: Most spans of a batch and of a request, as in OpenTelemetry's own batch processor.
 _BATCH_SPANS: Final = 512
+#: Number of batches that another process encoded: below all others, so ``flush`` waits for them.
+_ADOPTED: Final = -1
 
 
 class Stored:
@@ -205,8 +207,7 @@ class SpanQueue:
         """
         with self.lock:
             stored = Stored(batch, path, 0.0)
-            stored.first = self._dequeued
-            self._dequeued += batch.spans
+            stored.first = _ADOPTED
             self._retain_body(stored)
             # As if tried: the other process may have sent it in exactly this form.
             self._requests.append(Request([stored], tried=True))

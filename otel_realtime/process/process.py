@@ -208,7 +208,7 @@ class Process:
             polls, self._polls = not self._polls, True
         if polls:
             self._chores.resume()
-            self._chores.submit(self._end_deserted, after_s=_POLL_S)
+            self._chores.submit(self._end_abandoned, after_s=_POLL_S)
         if recover:
             self._chores.submit(partial(self._recover, settings), after_s=_RECOVERY_DELAY_S)
         if first:
@@ -226,13 +226,13 @@ class Process:
         """Forget the members of a conversation that is delivered or given up."""
         TABLE.forget(membership)
 
-    def _end_deserted(self) -> Again | None:
+    def _end_abandoned(self) -> Again | None:
         """End conversations whose event loop was closed, as ``asyncio.run`` does at its end."""
         with self._lock:
             if not self.live:
                 self._polls = False
                 return None
-        tap.end_deserted()
+        tap.end_abandoned()
         return Again(_POLL_S)
 
     def _recover(self, settings: Settings) -> None:

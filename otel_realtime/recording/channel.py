@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_realtime.core.audio.codecs import Samples, decode
-from otel_realtime.core.audio.formats import NS
+from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.segments import LOST, Segment
 from otel_realtime.recording.resample import Resampler
+from otel_realtime.state.files import descriptor_of
 
 #: One channel of a block of the recording, shape ``(n,)``.
 Block = npt.NDArray[np.int16]
@@ -25,7 +26,7 @@ Block = npt.NDArray[np.int16]
 Piece = tuple[int, Samples]
 
 #: Silence that ends a run: far longer than the resampler's filter, so nothing is cut off.
-PAUSE_NS: Final = NS // 10
+PAUSE_NS: Final = NS_PER_S // 10
 
 
 def sample_at(t: int, rate_hz: int) -> int:
@@ -35,7 +36,7 @@ def sample_at(t: int, rate_hz: int) -> int:
         t: time in ns since the start of the recording.
         rate_hz: sample rate.
     """
-    return (t * rate_hz + NS // 2) // NS
+    return (t * rate_hz + NS_PER_S // 2) // NS_PER_S
 
 
 def common_rate(segments: Sequence[Segment]) -> int:
@@ -67,8 +68,7 @@ class Channel:
     def __enter__(self) -> Channel:
         for tap in {segment.tap for segment in self._segments}:
             try:
-                source = self._sources[tap]
-                self._descriptors[tap] = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                self._descriptors[tap] = descriptor_of(self._sources[tap])
             except FileNotFoundError:  # a crash before the first write: silence
                 self._segments = [segment for segment in self._segments if segment.tap is not tap]
         self._piece = next(self._pieces, None)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime.background import Worker
-from otel_realtime.core.audio.timeline import ItemAudio
+from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 #: Most bytes of frames enqueued in a process.
@@ -151,7 +151,7 @@ class Recorder:
         self._append((t, sent, frame))
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
-        """Enqueue a parsed event whose type is in ``core.audio.timeline.EVENTS``."""
+        """Enqueue a parsed event whose type is in ``AUDIO_EVENTS``."""
         if self._backlog is not _CLOSED:
             self._append((t, sent, event))
 

@@ -7,7 +7,9 @@ https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,9 @@ from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.channel import Channel, common_rate, sample_at
 from otel_realtime.recording.pacing import Pacer
+from otel_realtime.recording.soundtrack import end
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
+from otel_realtime.state.sounds import read_sound
 
 WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _CHANNELS: Final = 2
@@ -51,14 +55,17 @@ def load(folder: Path) -> Timeline:
     Raises:
         RecordingError: there is no readable journal.
     """
-    timeline, pacer = Timeline(), Pacer()
+    timeline, pacer, last_t = Timeline(), Pacer(), 0
     for record in read(folder):
         try:
-            timeline.apply(record)
+            known = read_sound(record)
+            if known is not None:
+                timeline.apply(known)
         except MALFORMED:  # a damaged record, or nonsense from the app: skip this record only
             continue
+        last_t = max(last_t, record[1])
         pacer.step()
-    timeline.finish()
+    end(timeline, last_t)
     return timeline
 
 
@@ -84,6 +91,7 @@ def render(folder: Path, out: Path) -> Rendered:
     frames = sample_at(timeline.length_ns, rate_hz)
     partial = out.with_name(out.name + ".part")
     try:
+        _check_disk_space(frames, out.parent)
         with (
             Channel(_sources(folder, "user"), user, rate_hz) as left,
             Channel(_sources(folder, "agent"), agent, rate_hz) as right,
@@ -102,6 +110,16 @@ def render(folder: Path, out: Path) -> Rendered:
         partial.unlink(missing_ok=True)
         raise RecordingError(f"cannot render the recording of {folder}: {error}") from error
     return Rendered(out, frames, rate_hz, frames / rate_hz)
+
+
+def _check_disk_space(frames: int, folder: Path) -> None:
+    """Check that a recording fits on the disk: a damaged journal may claim a length of months.
+
+    Raises:
+        OSError: there is not enough space for so many frames.
+    """
+    if frames * _FRAME_BYTES > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _sources(folder: Path, side: str) -> tuple[Path, Path]:

@@ -10,8 +10,11 @@ from typing import Any
 from otel_realtime.core.audio.codecs import decode
 from otel_realtime.core.audio.formats import PCM16, AudioFormat, parse_format
 from otel_realtime.core.audio.segments import LOST
+from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.recording.track import Track
+from otel_realtime.state.files import descriptor_of
 from otel_realtime.state.journal import SOURCES
+from otel_realtime.state.sounds import read_sound
 
 
 class Soundtrack(Track):
@@ -38,35 +41,42 @@ class Soundtrack(Track):
         self._sources.clear()
 
     def apply(self, record: Sequence[Any]) -> None:
-        """Apply one record of the journal.
+        """Apply one record of the journal; a record of an unknown kind is ignored.
 
         Args:
             record: ``[kind, t, ...]``; see ``state.journal``.
 
         Raises:
-            TypeError, ValueError, KeyError, IndexError: the record is malformed.
+            ValueError: the record is malformed; it changes nothing.
         """
-        kind = record[0]
+        known = read_sound(list(record))
+        if known is None:
+            return
+        kind = known[0]
         if kind in SOURCES:
             self._has_audio = True
-            self._measure_audio(kind, self._formats[kind], record[2], record[3])
+            self._measure_audio(kind, self._formats[kind], known[2], known[3])
         elif kind == "tap":
             self._has_audio = True
-            side = record[2]
-            self._measure_audio(f"{side}-tap", self._tap_formats[side], record[3], record[4])
+            side = known[2]
+            self._measure_audio(f"{side}-tap", self._tap_formats[side], known[3], known[4])
         elif kind == "tap_format":
-            self._tap_formats[record[2]] = parse_format(record[3]) or PCM16
+            self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
         # The meters measure energy along each source's own time: a gap takes time there, too.
         elif kind == "hole":
-            self._meters[record[2]].skip(self._formats[record[2]].duration_ns(record[3]))
+            self._meters[known[2]].skip(self._formats[known[2]].duration_ns(known[3]))
         elif kind == "format":
-            self._formats[record[2]] = parse_format(record[3]) or PCM16
-        self._apply(list(record))
+            self._formats[known[2]] = parse_format(known[3]) or PCM16
+        self._apply(known)
 
-    def finish(self) -> None:
-        """End the recording where its journal ends, and measure it."""
+    def finish(self, last_t: int = 0) -> None:
+        """End the recording, if its journal does not, at the last known time, and measure it.
+
+        Args:
+            last_t: latest time of any record, ns since the start; notes count, too.
+        """
         with self._lock:
-            self._timeline.finish()
+            end(self._timeline, last_t)
         self.measure()
 
     def _measure_audio(
@@ -80,10 +90,28 @@ class Soundtrack(Track):
     def _read(self, source: str, offset: int, size: int) -> bytes:
         """Return bytes of a source; none if its audio was not kept."""
         if source not in self._sources:
-            flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
             try:
-                self._sources[source] = os.open(self._source_folder / SOURCES[source], flags)
+                self._sources[source] = descriptor_of(self._source_folder / SOURCES[source])
             except OSError:
                 self._sources[source] = None
         descriptor = self._sources[source]
-        return b"" if descriptor is None else os.pread(descriptor, size, offset)
+        if descriptor is None:
+            return b""
+        try:
+            held = os.fstat(descriptor).st_size - offset
+            return os.pread(descriptor, min(size, held), offset) if held > 0 else b""
+        except OSError:  # a damaged disk
+            return b""
+
+
+def end(timeline: Timeline, last_t: int) -> None:
+    """End a timeline whose journal has no ``close`` record, at the last known time.
+
+    The agent's audio was played until then, even if no further audio record came.
+
+    Args:
+        timeline: the timeline.
+        last_t: latest time of any record, ns since the start.
+    """
+    timeline.last_t = max(timeline.last_t, last_t)
+    timeline.finish()

@@ -16,11 +16,19 @@ from typing import Any, Final
 
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.codecs import decode
-from otel_realtime.core.audio.energy import FRAME_NS, FRAME_S, Meter, Sounds, Talk, talk
+from otel_realtime.core.audio.energy import (
+    FRAME_NS,
+    FRAME_S,
+    SideSources,
+    TalkTimes,
+    VoiceMeter,
+    measure_talk,
+)
 from otel_realtime.core.audio.evidence import Evidence
-from otel_realtime.core.audio.formats import NS, PCM, PCM16, AudioFormat, parse_format
+from otel_realtime.core.audio.formats import NS_PER_S, PCM, PCM16, AudioFormat, parse_format
+from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.segments import LOST
-from otel_realtime.core.audio.timeline import ItemAudio, Timeline
+from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
 from otel_realtime.state import owner
 from otel_realtime.state.journal import SOURCES, Folder, line, note_line
@@ -93,7 +101,7 @@ class Track:
         self._lock = threading.Lock()
         self._timeline = Timeline()
         self._evidence = Evidence()
-        self._meters = {source: Meter() for source in SOURCES}
+        self._meters = {source: VoiceMeter() for source in SOURCES}
         self._formats = dict.fromkeys(_SIDES, PCM16)
         # A part keeps the format it began with, also if ``session.update`` changes the session's.
         self._parts: dict[object, AudioFormat] = {}
@@ -107,7 +115,7 @@ class Track:
         self._has_audio = False
         self._paused = False
         self._tap_rejected = False
-        self._talk: Talk | None = None
+        self._talk: TalkTimes | None = None
 
     # -- recording ---------------------------------------------------------------------------------
 
@@ -257,11 +265,13 @@ class Track:
 
     def measure(self) -> None:
         """Measure the talk times of the finished recording."""
-        measured = talk(self._sounds("user"), self._sounds("agent"), self._timeline.length_ns)
+        measured = measure_talk(
+            self._sounds("user"), self._sounds("agent"), self._timeline.length_ns
+        )
         with self._lock:
             self._talk = measured
 
-    def _sounds(self, side: str) -> Sounds:
+    def _sounds(self, side: str) -> SideSources:
         segments = self._timeline.segments(side)
         wire = [segment for segment in segments if not segment.tap]
         tapped = [segment for segment in segments if segment.tap]
@@ -381,14 +391,14 @@ class Track:
     def summary(self) -> AudioSummary:
         """Return what ``Recorder.summary`` does."""
         with self._lock:
-            measured = self._talk or Talk(*(self._running(side) for side in _SIDES))
+            measured = self._talk or TalkTimes(*(self._running(side) for side in _SIDES))
             length = self._timeline.length_ns
         return AudioSummary(
             user_talk_s=round(measured.user_s, 3),
             agent_talk_s=round(measured.agent_s, 3),
             overlap_s=round(measured.overlap_s, 3),
             dead_air_s=round(measured.dead_air_s, 3),
-            duration_s=length / NS,
+            duration_s=length / NS_PER_S,
             has_audio=self._has_audio,
             measured=self._talk is not None,
             holes=self.holes,

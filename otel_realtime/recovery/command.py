@@ -47,5 +47,6 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
 
 def _say(text: str, file: TextIO | None = None) -> None:
     file = file or sys.stdout
-    file.write(text + "\n")
+    encoding = file.encoding or "utf-8"  # which may lack what a thread's id or a file's name has
+    file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     file.flush()

@@ -8,11 +8,14 @@ conversation's folder, so that a recovery that breaks off does not do it again.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_realtime.attributes import LEG_DIRECT
 from otel_realtime.delivery.keep import keep
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from otel_realtime.delivery.model import Recording
-    from otel_realtime.langsmith.backend import LangSmith
+    from otel_realtime.langsmith.delivery import Deliveries
+    from otel_realtime.langsmith.exporter import DirectExporter
     from otel_realtime.langsmith.stamping import Stamp
     from otel_realtime.settings import Settings
     from otel_realtime.tracing.members import Member
@@ -40,10 +44,23 @@ _CLAIMED: Final = "claimed"
 _WITHOUT_RECORDING: Final = "LangSmith has its root without the recording, which is kept"
 _EXPORT_SPANS: Final = 256
 _NO_OTLP: Final = "the OTLP endpoint did not take its spans"
+_AWAY: Final = "LangSmith is slow or away"
 
 
 class NotDelivered(Exception):
     """Something could not be delivered now; it stays on disk. The text says why."""
+
+
+class OnItsWay(NotDelivered):
+    """LangSmith has not answered yet; the delivery goes on in the background.
+
+    Attributes:
+        settle: waits for it until the deadline, and ends as ``deliver`` would have ended.
+    """
+
+    def __init__(self, settle: Callable[[], Any]) -> None:
+        super().__init__(_AWAY)
+        self.settle = settle
 
 
 class Destinations:
@@ -57,7 +74,8 @@ class Destinations:
     def __init__(self, settings: Settings, deadline: float) -> None:
         self._deadline = deadline
         self._config = LangSmithConfig.from_env()
-        self._backends: dict[str, LangSmith] = {}
+        self._roots: dict[str, Deliveries] = {}
+        self._backends: list[Deliveries | DirectExporter] = []
         self._otlp = other_exporter(settings)
         self._otlp_failed = False
 
@@ -66,22 +84,53 @@ class Destinations:
         """Seconds until the deadline."""
         return max(self._deadline - time.monotonic(), 0.0)
 
-    def langsmith(self, api_url: str, project: str) -> LangSmith:
-        """The deliveries to a project.
+    @contextmanager
+    def share(self, part: float, most_s: float = math.inf) -> Iterator[None]:
+        """Within the block the deadline is when this part of what is left is used up."""
+        whole = self._deadline
+        self._deadline = time.monotonic() + min(self.left_s * part, most_s)
+        try:
+            yield
+        finally:
+            self._deadline = whole
+
+    def roots(self, api_url: str | None, project: str) -> Deliveries:
+        """The deliveries of root runs to a project.
 
         Raises:
             NotDelivered: this process has no key, or one for another LangSmith.
         """
+        config = self._config_for(api_url, project)
+        roots = self._roots.get(project)
+        if roots is None:
+            from otel_realtime.langsmith.delivery import Deliveries
+
+            roots = self._roots[project] = Deliveries(config)
+            self._backends.append(roots)
+        return roots
+
+    def retire(self, project: str) -> None:
+        """Leave the deliveries to a project to the run they wait for: the next gets others."""
+        self._roots.pop(project, None)
+
+    def spans(self, api_url: str | None, project: str) -> DirectExporter:
+        """Another exporter of spans to a project: what is stuck in one delays no others.
+
+        Raises:
+            NotDelivered: this process has no key, or one for another LangSmith.
+        """
+        from otel_realtime.langsmith.exporter import DirectExporter
+
+        exporter = DirectExporter(self._config_for(api_url, project))
+        self._backends.append(exporter)
+        return exporter
+
+    def _config_for(self, api_url: str | None, project: str) -> LangSmithConfig:
         if not self._config.api_key:
             raise NotDelivered("set LANGSMITH_API_KEY")
-        if self._config.api_url != api_url:
+        if api_url not in (None, self._config.api_url):
             raise NotDelivered(f"it belongs to {api_url}: set LANGSMITH_ENDPOINT to it")
-        backend = self._backends.get(project)
-        if backend is None:
-            from otel_realtime.langsmith.backend import LangSmith
-
-            backend = self._backends[project] = LangSmith(replace(self._config, project=project))
-        return backend
+        return replace(self._config, project=project)
 
     def export(self, spans: Sequence[ReadableSpan]) -> None:
         """Give spans to the destination of ``OTEL_EXPORTER_OTLP_*``, if there is one.
@@ -105,13 +154,13 @@ class Destinations:
 
     def close(self) -> None:
         """Stop what was started."""
-        for backend in self._backends.values():
-            backend.stop(0)
+        for backend in self._backends:
+            backend.shutdown(0)
         if self._otlp is not None:
             self._otlp.shutdown()
 
 
-def is_claimed(found: Replayed, spooled: set[int]) -> bool:
+def is_claimed(found: Replayed, spooled: Container[int]) -> bool:
     """Whether the root run is delivered by the runs API, remembered in the folder.
 
     A root that the runs API refused went by OTLP. As long as that copy waits in the spool, it
@@ -132,24 +181,26 @@ def is_claimed(found: Replayed, spooled: set[int]) -> bool:
     return True
 
 
-def deliver(found: Replayed, to: Destinations, spooled: set[int]) -> str:
+def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> str:
     """Deliver everything that is left of one conversation.
 
     Args:
         found: the conversation.
         to: where to.
-        spooled: ids of spans that wait in the dead process's spool: they are sent from there.
+        spooled: the parent of each span that waits in the dead process's spool, by the span's id:
+            they are sent from there.
 
     Returns:
         What was delivered, in a few words.
 
     Raises:
+        OnItsWay: the root run's end was not answered yet.
         NotDelivered: something was not; nothing may be deleted.
     """
     header, progress = found.header, Progress(found.folder)
     rendered = _Rendered(found)
     by_runs_api = is_claimed(found, spooled)
-    rebuilt = rebuild(found, marked=by_runs_api)
+    rebuilt = rebuild(found, marked=by_runs_api, spooled=spooled)
     below = [(span, member) for span, member in rebuilt.below if _id(span) not in spooled]
     steps: dict[str, Callable[[], None]] = {}
     if header.recordings_dir is not None:
@@ -157,23 +208,39 @@ def deliver(found: Replayed, to: Destinations, spooled: set[int]) -> str:
     if found.ending is None:
         steps["otlp"] = lambda: to.export([*(span for span, _ in below), rebuilt.root])
         if header.leg == LEG_DIRECT:
-            steps["spans"] = lambda: _send_spans(found, below, to)
+            steps["spans"] = lambda: _send_spans(found, (rebuilt.again, below), to)
     if by_runs_api:
         steps[ROOT] = lambda: _send_root(found, rebuilt, to, rendered)
     elif header.delivers_root and header.recorded and header.recordings_dir is None:
         steps[ROOT] = _too_late
-    reasons = []
+    reasons: list[str] = []
+    root: OnItsWay | None = None
     for name, step in steps.items():
         try:
             progress.once(name, step)
+        except OnItsWay as late:
+            root = late
         except NotDelivered as reason:
             reasons.append(str(reason))
-    if reasons:
-        raise NotDelivered("; ".join(dict.fromkeys(reasons)))
-    return rendered.status if by_runs_api else "delivered without LangSmith"
+
+    def outcome() -> str:
+        if reasons:
+            raise NotDelivered("; ".join(dict.fromkeys(reasons)))
+        return rendered.status if by_runs_api else "delivered without LangSmith"
+
+    def settle(root: OnItsWay) -> str:
+        try:
+            progress.once(ROOT, root.settle)
+        except NotDelivered as reason:
+            reasons.append(str(reason))
+        return outcome()
+
+    if root is not None:
+        raise OnItsWay(partial(settle, root))
+    return outcome()
 
 
-def _address(found: Replayed) -> tuple[str, str]:
+def _address(found: Replayed) -> tuple[str | None, str]:
     return api_url_of(found.header.backend), project_of(found.header.backend)
 
 
@@ -187,18 +254,25 @@ def _too_late() -> None:
 
 
 def _send_spans(
-    found: Replayed, below: Sequence[tuple[ReadableSpan, Member]], to: Destinations
+    found: Replayed, requests: Sequence[Sequence[tuple[ReadableSpan, Member]]], to: Destinations
 ) -> None:
-    exporter = to.langsmith(*_address(found)).spans
-    for span, member in below:
-        exporter.put(span, cast("Stamp", member))
-    if below and not exporter.flush(to.left_s):
-        raise NotDelivered("LangSmith did not take its spans")
+    """Send spans, request by request: a 409 speaks of all that are in it."""
+    if not any(requests):
+        return
+    exporter = to.spans(*_address(found))
+    try:
+        for spans in requests:
+            for span, member in spans:
+                exporter.put(span, cast("Stamp", member))
+            if spans and not exporter.flush(to.left_s):
+                raise NotDelivered("LangSmith did not take its spans")
+    finally:
+        exporter.shutdown(0)
 
 
 def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _Rendered) -> None:
-    header = found.header
-    roots = to.langsmith(*_address(found)).roots
+    api_url, project = _address(found)
+    roots = to.roots(api_url, project)
     outcome: list[bool] = []
 
     def done(delivered: bool, status: str) -> None:
@@ -210,12 +284,18 @@ def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _R
         rebuilt.closing,
         recording=rendered.attachment,
         on_done=done,
-        max_attachment_mb=header.max_attachment_mb,
+        max_attachment_mb=found.header.max_attachment_mb,
     )
-    roots.flush(to.left_s)
-    if outcome != [True]:
-        refused = "LangSmith refused its end" if outcome else "LangSmith is slow or away"
-        raise NotDelivered(root.refusal or refused)
+
+    def settle() -> None:
+        roots.flush(to.left_s)
+        if not outcome:
+            to.retire(project)
+            raise OnItsWay(settle)
+        if not outcome[0]:
+            raise NotDelivered(root.refusal or "LangSmith refused its end")
+
+    settle()
 
 
 class _Rendered:

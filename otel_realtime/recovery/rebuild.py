@@ -8,6 +8,7 @@ that is done twice makes the same spans twice.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -33,7 +34,7 @@ from otel_realtime.core.protocol.outcome import Ending, tally
 from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
-from otel_realtime.recovery.replay import DIED, Replayed
+from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed
 from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import RootEnd, run_opening
@@ -61,12 +62,14 @@ class Rebuilt:
     Attributes:
         root: the OTel root, marked as delivered by the runs API if it is.
         below: the other spans, as members of the conversation.
+        again: spans that had ended and may, rarely, have been sent already.
         opening: the root run as it was posted.
         closing: its end.
     """
 
     root: ReadableSpan
     below: list[tuple[ReadableSpan, Member]]
+    again: list[tuple[ReadableSpan, Member]]
     opening: Opening
     closing: Closing
 
@@ -122,26 +125,35 @@ class _Builder:
         self._provider.add_span_processor(self._collector)
         self._membership = _membership(found)
 
-    def build(self, *, marked: bool) -> Rebuilt:
+    def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
         root = self._root()
+        again: list[tuple[ReadableSpan, Member]] = []
         if found.ending is None:
+            for event, at_ns in found.unexported(spooled):
+                self._event(root, event).end(at_ns)
+            again = self._members()
             self._below(root)
+        below = self._members()[len(again) :]
         closing = self._closing()
         closing.end(root, mark=self._membership.delivered_mark if marked else None)
-        below = []
-        for span in self._collector.ended:
-            context = span.get_span_context()
-            member = self._table.get(context.span_id) if context is not None else None
-            if member is not None and member.span_id != header.root_span_id:
-                below.append((span, member))
         opening = run_opening(
             header.who,
             trace_id=header.trace_id,
             span_id=header.root_span_id,
             start_ns=header.start_ns,
         )
-        return Rebuilt(self._collector.ended[-1], below, opening, closing.run_closing())
+        return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run_closing())
+
+    def _members(self) -> list[tuple[ReadableSpan, Member]]:
+        """The spans below the root that were made so far."""
+        found = []
+        for span in self._collector.ended:
+            context = span.get_span_context()
+            member = self._table.get(context.span_id) if context is not None else None
+            if member is not None:
+                found.append((span, member))
+        return found
 
     def _root(self) -> Span:
         header, who = self._found.header, self._found.header.who
@@ -180,7 +192,7 @@ class _Builder:
         # Children end before their parents, as they would have.
         opened: list[Span] = []
         if found.event is not None:
-            opened.append(self._event(root))
+            opened.append(self._event(root, found.event))
         for one in found.spans.values():
             span = self._reopen(one)
             fail(span, DIED, max(end_ns, one.start_ns))
@@ -200,12 +212,10 @@ class _Builder:
             payload_limit=header.payload_limit,
             span_limit=_ROOM,
         )
-        for response in found.state.remaining():
+        for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
 
-    def _event(self, root: Span) -> Span:
-        event = self._found.event
-        assert event is not None
+    def _event(self, root: Span, event: OpenEvent) -> Span:
         policy = self._found.header.policy
         self._ids.next = event.span_id
         span = self._tracer(_SCOPE).start_span(
@@ -291,11 +301,12 @@ def _under(above: SpanContext) -> Context:
     return set_span_in_context(NonRecordingSpan(above), Context())
 
 
-def rebuild(found: Replayed, *, marked: bool) -> Rebuilt:
+def rebuild(found: Replayed, *, marked: bool, spooled: Mapping[int, int] | None = None) -> Rebuilt:
     """Make what is left to be delivered of a conversation.
 
     Args:
         found: the conversation.
         marked: LangSmith gets the root run by the runs API.
+        spooled: the parent of each span that the dead process left on disk, by the span's id.
     """
-    return _Builder(found).build(marked=marked)
+    return _Builder(found).build(marked=marked, spooled=spooled or {})

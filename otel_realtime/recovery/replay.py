@@ -7,6 +7,7 @@ so whatever is made of them here is what the call itself would have made of them
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any, Final
 from otel_realtime import attributes as names
 from otel_realtime.core.protocol.events import Event, skip_rule
 from otel_realtime.core.protocol.outcome import Ending, Failure
+from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.shown import payload_of, turn_of
+from otel_realtime.core.protocol.shown import event_payload, event_turn
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.pacing import Pacer
@@ -27,6 +29,8 @@ from otel_realtime.state.journal import MALFORMED, read
 
 logger = logging.getLogger(__name__)
 
+#: At the latest so long after its end a span of leg ``direct`` is on disk.
+UNWRITTEN_NS: Final = 1_000_000_000
 DIED: Final = Failure("process_died", "the process died while the conversation was open")
 
 
@@ -48,8 +52,9 @@ class Replayed:
     Attributes:
         event: the event whose span was open; None if the app was waiting for the next one.
         spans: other open spans by id, in the order they were started.
+        ended: events whose span has ended lately, and when, epoch ns.
         places: every span known by id: its parent (None: the root) and its start, epoch ns.
-        last_ns: time of the last thing that is known, epoch ns.
+        last_ns: time of the last thing that is known, epoch ns; ``last_t`` since the start.
         ending: how it ended; None if its process died before.
         by_otlp: its root went by OTLP, because the runs API had refused it.
     """
@@ -60,6 +65,7 @@ class Replayed:
     state: ConversationState = field(default_factory=ConversationState)
     event: OpenEvent | None = None
     spans: dict[int, notes.SpanBegan] = field(default_factory=dict)
+    ended: deque[tuple[OpenEvent, int]] = field(default_factory=deque)
     places: dict[int, tuple[int | None, int]] = field(default_factory=dict)
     dropped: int = 0
     last_ns: int = 0
@@ -80,10 +86,10 @@ class Replayed:
             self.sound.apply(record)
         if self.ending is not None:
             return
-        if note is None:
-            self._reach(self.header.start_ns + record[1], record[1])
-        else:
+        if note is not None:
             _RULES[type(note)](self, note)
+        if self.ending is None:  # the process lived when it wrote this
+            self._reach(self.header.start_ns + record[1], record[1])
 
     def _reach(self, at_ns: int, t: int = 0) -> None:
         self.last_ns = max(self.last_ns, at_ns)
@@ -96,21 +102,52 @@ class Replayed:
     def _received(self, note: notes.Received) -> None:
         event, moment, policy = note.event, note.moment, self.header.policy
         self._reach(moment.at_ns, moment.t)
-        self.state.counts.events = note.count
+        self._event_ended(moment.at_ns)
+        self.state.counts.events = max(self.state.counts.events + 1, note.count)
         payload = ""
         if note.span_id is not None:
-            payload = payload_of(event, self.state, policy, self.header.payload_limit)
+            payload = event_payload(event, self.state, policy, self.header.payload_limit)
         self.state.receive(event, moment)
-        self.event = None
         if note.span_id is None:
             self.dropped += not skip_rule(self.header.skip_events)(event["type"])
             return
         self.places[note.span_id] = (None, moment.at_ns)
-        self.event = OpenEvent(note.span_id, event, payload, moment, turn_of(event, self.state))
+        self.event = OpenEvent(note.span_id, event, payload, moment, event_turn(event, self.state))
 
     def _asked(self, note: notes.Asked) -> None:
-        self.event = None
+        self._event_ended(note.at_ns)
         self._reach(note.at_ns)
+
+    def _event_ended(self, at_ns: int) -> None:
+        """Remember the event for as long as its span may not have reached the disk."""
+        event, self.event = self.event, None
+        if event is not None:
+            self._forget_before(at_ns - UNWRITTEN_NS)
+            self.ended.append((event, at_ns))
+
+    def _forget_before(self, at_ns: int) -> None:
+        while self.ended and self.ended[0][1] < at_ns:
+            self.ended.popleft()
+
+    def unexported(self, spooled: Mapping[int, int]) -> list[tuple[OpenEvent, int]]:
+        """Events whose span ended, but is lost and missed, each with its end, epoch ns.
+
+        A span is written to disk within a second of its end. One that ended within the last second
+        and is not there was sent already, or died with the process. Spans are written in the order
+        in which they end: if a later one is there, it was sent. So what is left here may rarely
+        have been sent, too; only those that a span below them needs are worth that.
+
+        Args:
+            spooled: the parent of each span on disk, by the span's id.
+        """
+        needed = {span.parent_id for span in self.spans.values()} | set(spooled.values())
+        left: list[tuple[OpenEvent, int]] = []
+        for event, at_ns in self.ended:
+            if event.span_id in spooled:
+                left.clear()
+            else:
+                left.append((event, at_ns))
+        return [(event, at_ns) for event, at_ns in left if event.span_id in needed]
 
     def _span_began(self, note: notes.SpanBegan) -> None:
         self.places[note.span_id] = (note.parent_id, note.start_ns)
@@ -134,21 +171,27 @@ class Replayed:
             self.state.unsettled.pop(response_id, None)
 
     def _about(self, note: notes.About) -> None:
-        self.header.who.metadata = note.metadata
-        self.header.who.tags = note.tags
+        who = self.header.who
+        who.metadata = who.metadata if note.metadata is None else note.metadata
+        who.tags = who.tags if note.tags is None else note.tags
 
     def _started(self, note: notes.Started) -> None:
         self.header.start_ns = self.last_ns = note.start_ns
 
     def _tightened(self, note: notes.Tightened) -> None:
-        header = self.header
-        header.policy = note.policy
-        header.records = header.records and note.policy.audio
-        header.recorded = header.recorded and note.policy.audio
+        header, policy = self.header, note.policy
+        header.policy = ContentPolicy(
+            inputs=header.policy.inputs and policy.inputs,
+            outputs=header.policy.outputs and policy.outputs,
+            audio=header.policy.audio and policy.audio,
+        )
+        header.records = header.records and policy.audio
+        header.recorded = header.recorded and policy.audio
 
     def _ended(self, note: notes.Ended) -> None:
         self.ending = note.ending
-        self.state.counts.events, self.dropped = note.events, note.dropped
+        self.state.counts.events = max(self.state.counts.events, note.events)
+        self.dropped = note.dropped
         self.by_otlp = note.otlp
         self.last_ns, self.last_t = note.moment.at_ns, note.moment.t
 
@@ -162,7 +205,8 @@ class Replayed:
     def finish(self) -> None:
         """The journal is over."""
         end = self.end
-        self.sound.finish()
+        self._forget_before(end.at_ns - UNWRITTEN_NS)
+        self.sound.finish(end.t)
         self.last_ns, self.last_t = end.at_ns, end.t
 
 

@@ -8,23 +8,36 @@ folder or owner holds, the others are delivered; what could not be read is named
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.errors import NewerFormatError, RecordingError
 from otel_realtime.langsmith import encoding
 from otel_realtime.langsmith.encoding import Batch
 from otel_realtime.langsmith.ids import run_id
-from otel_realtime.recovery.deliver import Destinations, NotDelivered, deliver, is_claimed
+from otel_realtime.recovery.deliver import (
+    Destinations,
+    NotDelivered,
+    OnItsWay,
+    deliver,
+    is_claimed,
+)
 from otel_realtime.recovery.replay import Replayed, replay
 from otel_realtime.settings import Settings
 from otel_realtime.state import owner, spool
 from otel_realtime.state.bounds import alone, tidy
-from otel_realtime.state.journal import JOURNAL
+from otel_realtime.state.files import is_folder
+from otel_realtime.state.journal import JOURNAL, is_torn
+
+if TYPE_CHECKING:
+    from otel_realtime.langsmith.exporter import DirectExporter
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +46,11 @@ _NEW_S: Final = 60.0
 #: What a log line names of what could not be read.
 _NAMED: Final = 5
 _PATH_CHARACTERS: Final = 200
+#: Of the time that is left: for all conversations of a process, for each, and for its spool.
+_CONVERSATIONS: Final = 2 / 3
+_EACH: Final = 1 / 3
+_SPOOL: Final = 1 / 2
+_EACH_MOST_S: Final = 15.0
 Say = Callable[[str], None]
 
 
@@ -52,6 +70,17 @@ class Report:
     spans: int = 0
     spans_left: int = 0
     unreadable: list[dict[str, str]] = field(default_factory=list)
+
+    def cannot_read(self, state_dir: Path, path: Path, error: object) -> str:
+        """Name something that stays where it is; returns the line for the log."""
+        where = _plain(str(path.relative_to(state_dir)))[:_PATH_CHARACTERS]
+        why = _plain(str(error) or type(error).__name__)
+        if path.parent == state_dir / owner.CONVERSATIONS:
+            self.conversations.append(
+                {"id": None, "thread_id": None, "delivered": False, "what": why}
+            )
+        self.unreadable.append({"path": where, "why": why})
+        return f"{where}: left: {why}"
 
     @property
     def left(self) -> int:
@@ -94,17 +123,19 @@ def recover(
     if not owner.CAN_LOCK:
         say("recovery needs POSIX record locks, which this system does not have")
         return report
-    with alone():
+    with alone(), ExitStack() as locks:
         tidy(settings, live())
+        for path in _misplaced(state_dir):
+            say(report.cannot_read(state_dir, path, "not a folder"))
         names = instances(state_dir)
-        if not names:
-            return report
-        to = Destinations(settings, time.monotonic() + timeout_s)
-        try:
-            for name in names:
-                _recover_instance(_DeadProcess(state_dir, name, to, report, say))
-        finally:
-            to.close()
+        if names:
+            to = Destinations(settings, time.monotonic() + timeout_s)
+            processes = (_DeadProcess(state_dir, name, to, report, say) for name in names)
+            try:
+                for process in [process for process in processes if process.recover(locks)]:
+                    process.conclude()
+            finally:
+                to.close()
     if report.unreadable:
         logger.warning(
             "recovery could not read %d files or folders in %s, which stay there: %s",
@@ -113,16 +144,6 @@ def recover(
             "; ".join(f"{row['path']} ({row['why']})" for row in report.unreadable[:_NAMED]),
         )
     return report
-
-
-def _recover_instance(process: _DeadProcess) -> None:
-    """Deliver what one process left; nothing it holds is in the way of the others."""
-    try:
-        with owner.taken_over(process.state_dir, process.instance) as mine:
-            if mine:
-                process.deliver_all()
-    except Exception as error:  # noqa: BLE001 - named in the report
-        process.cannot_read(process.state_dir / owner.OWNERS / f"{process.instance}.lock", error)
 
 
 def has_work(state_dir: Path) -> bool:
@@ -141,6 +162,17 @@ def instances(state_dir: Path) -> list[str]:
     return [name for name in found if name != owner.instance_id()]
 
 
+def _misplaced(state_dir: Path) -> list[Path]:
+    """The state directory's own folders in whose place is something else."""
+    paths = (state_dir / name for name in (owner.CONVERSATIONS, owner.OWNERS, owner.SPOOL))
+    return [path for path in paths if os.path.lexists(path) and not path.is_dir()]
+
+
+def _plain(text: str) -> str:
+    """A text that can be written anywhere, whatever bytes a file's name has."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _in(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir(), key=_changed)
@@ -156,7 +188,11 @@ def _changed(path: Path) -> float:
 
 
 class _DeadProcess:
-    """What one dead process left; its lock is held while it is delivered."""
+    """What one dead process left; its lock is held while it is delivered.
+
+    A delivery that LangSmith does not answer holds up nothing else: it gets a share of the time,
+    goes on in the background while the rest is delivered, and is asked for again at the end.
+    """
 
     def __init__(
         self, state_dir: Path, instance: str, to: Destinations, report: Report, say: Say
@@ -167,28 +203,62 @@ class _DeadProcess:
         self._report = report
         self._say = say
         self._spool = state_dir / owner.SPOOL / instance
-        self._spooled: set[int] = set()
+        self._lock = state_dir / owner.OWNERS / f"{instance}.lock"
+        #: The parent of each span in the spool, by the span's id, file by file.
+        self._batches: dict[Path, dict[int, int]] = {}
+        self._spooled: dict[int, int] = {}
         #: Roots that went into the spool and are delivered by the runs API after all.
         self._roots: set[int] = set()
+        self._late: list[tuple[Replayed, OnItsWay]] = []
+        #: How many spans of a file are to be sent, and who sends them.
+        self._counts: dict[Path, int] = {}
+        self._exporters: list[DirectExporter] = []
 
-    def deliver_all(self) -> None:
-        """Deliver all of it, and leave no trace of the process if all was accepted."""
-        self._look_into_spool()
-        for folder in self._conversations():
-            self._conversation(folder)
-        self._send_spool()
-        self._clean_up()
+    def recover(self, locks: ExitStack) -> bool:
+        """Deliver it, and leave no trace of the process if all was accepted.
 
-    def cannot_read(self, path: Path, error: object) -> None:
-        """Name something that stays where it is."""
-        where = str(path.relative_to(self.state_dir))
-        why = str(error) or type(error).__name__
-        if path.parent.name == owner.CONVERSATIONS:
-            self._report.conversations.append(
-                {"id": None, "thread_id": None, "delivered": False, "what": why}
-            )
-        self._report.unreadable.append({"path": where[:_PATH_CHARACTERS], "why": why})
-        self._say(f"{where}: left: {why}")
+        Args:
+            locks: keeps the process's lock as long as something is on its way.
+
+        Returns:
+            Whether something is, and ``conclude`` is to be called.
+        """
+        with ExitStack() as lock, self._guarded():
+            if not lock.enter_context(owner.taken_over(self.state_dir, self.instance)):
+                return False
+            self._look_into_spool()
+            with self._to.share(_CONVERSATIONS):
+                for folder in self._conversations():
+                    with self._to.share(_EACH, _EACH_MOST_S), self._guarded():
+                        self._conversation(folder)
+            with self._to.share(_SPOOL, _EACH_MOST_S), self._guarded():
+                self._send_spool()
+            if self._late or self._on_their_way():
+                locks.enter_context(lock.pop_all())
+                return True
+            self._finish()
+        return False
+
+    def conclude(self) -> None:
+        """Wait for what is still on its way, until the deadline."""
+        for found, late in self._late:
+            with self._guarded():
+                self._settle(found, late.settle)
+        for exporter in self._exporters:
+            exporter.flush(self._to.left_s)
+        with self._guarded():
+            self._finish()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever goes wrong here costs this process's things only."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - named in the report
+            self._cannot_read(self._lock, error)
+
+    def _cannot_read(self, path: Path, error: object) -> None:
+        self._say(self._report.cannot_read(self.state_dir, path, error))
 
     def _conversations(self) -> Iterator[Path]:
         for folder in _in(self.state_dir / owner.CONVERSATIONS):
@@ -198,43 +268,59 @@ class _DeadProcess:
     # -- conversations ---------------------------------------------------------------------------
 
     def _conversation(self, folder: Path) -> None:
+        if not is_folder(folder):
+            self._cannot_read(folder, "not a folder")
+            return
         try:
             found = replay(folder)
         except NewerFormatError as error:
-            self.cannot_read(folder, error)
+            self._cannot_read(folder, error)
             return
         except RecordingError as error:
             self._without_header(folder, str(error))
             return
         except Exception as error:  # noqa: BLE001 - whatever stands in it costs this one only
-            self.cannot_read(folder, f"{type(error).__name__}: {error}")
+            self._cannot_read(folder, f"{type(error).__name__}: {error}")
             return
+        self._settle(found, partial(self._deliver, found))
+
+    def _deliver(self, found: Replayed) -> str:
+        if found.by_otlp and is_claimed(found, self._spooled):
+            self._roots.add(found.header.root_span_id)
+        return deliver(found, self._to, self._spooled)
+
+    def _settle(self, found: Replayed, deliver: Callable[[], str]) -> None:
         try:
-            if found.by_otlp and is_claimed(found, self._spooled):
-                self._roots.add(found.header.root_span_id)
-            what, delivered = deliver(found, self._to, self._spooled), True
+            what, delivered = deliver(), True
+        except OnItsWay as late:
+            self._late.append((found, late))
+            return
         except NotDelivered as reason:
             what, delivered = str(reason), False
         except Exception as error:
             logger.warning("cannot recover a conversation", exc_info=True)
             what, delivered = f"{type(error).__name__}: {error}", False
-        if delivered:
-            shutil.rmtree(folder, ignore_errors=True)
         self._tell(found, delivered, what)
+        if delivered:
+            self._delete(found.folder)
 
     def _without_header(self, folder: Path, why: str) -> None:
         """Nothing was sent before the journal's first line stood: without it nothing is missing."""
         try:
-            with (folder / JOURNAL).open("rb") as journal:
-                stillborn = not journal.readline().endswith(b"\n")
+            stillborn = is_torn(folder)
         except FileNotFoundError:
-            stillborn = True
+            stillborn = not (folder / JOURNAL).is_symlink()
         except OSError:
             stillborn = False
         if stillborn:
             shutil.rmtree(folder, ignore_errors=True)
-            return
-        self.cannot_read(folder, why)
+        if os.path.lexists(folder):
+            self._cannot_read(folder, why)
+
+    def _delete(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.path.lexists(folder):
+            self._cannot_read(folder, "it was delivered, but cannot be deleted")
 
     def _tell(self, found: Replayed, delivered: bool, what: str) -> None:
         header = found.header
@@ -253,57 +339,66 @@ class _DeadProcess:
     # -- spans -----------------------------------------------------------------------------------
 
     def _look_into_spool(self) -> None:
+        if os.path.lexists(self._spool) and not is_folder(self._spool):
+            self._cannot_read(self._spool, "not a folder")
+            return
         for path in spool.files(self._spool):
             try:
-                self._spooled |= encoding.span_ids(spool.read(path)[1])
+                self._batches[path] = encoding.span_parents(spool.read(path)[1])
+                self._spooled |= self._batches[path]
             except Exception as error:  # noqa: BLE001 - whatever it holds, it stays
-                self.cannot_read(path, error)
+                self._cannot_read(path, error)
 
     def _send_spool(self) -> None:
         waiting: dict[tuple[str, str], list[Path]] = {}
-        counts: dict[Path, int] = {}
-        for path in spool.files(self._spool):
-            try:
-                label, body = spool.read(path)
-                encoding.span_ids(body)
-            except Exception:  # noqa: BLE001 - named already
-                continue
-            counts[path] = label.spans
+        for path, ids in self._batches.items():
+            self._counts[path] = len(ids.keys() - self._roots)
+            label, _ = spool.read(path)
             waiting.setdefault((label.api_url, label.project), []).append(path)
-        for (api_url, project), paths in waiting.items():
+        for address, paths in waiting.items():
             try:
-                exporter = self._to.langsmith(api_url, project).spans
-                for path in paths:
-                    self._adopt(exporter, path)
-                exporter.flush(self._to.left_s)
+                exporter = self._to.spans(*address)
             except NotDelivered as reason:
                 self._say(f"spans of {len(paths)} batches are left: {reason}")
-        left = sum(count for path, count in counts.items() if path.exists())
-        self._report.spans += sum(counts.values()) - left
-        self._report.spans_left += left
-        if counts:
-            self._say(f"{sum(counts.values()) - left} spans delivered, {left} left")
+                continue
+            self._exporters.append(exporter)
+            for path in paths:
+                self._adopt(exporter, path)
+            exporter.flush(self._to.left_s)
 
-    def _adopt(self, exporter: Any, path: Path) -> None:
+    def _adopt(self, exporter: DirectExporter, path: Path) -> None:
         label, body = spool.read(path)
-        batch: Batch | None = Batch(body, label.spans, 0, label.size)
-        if self._roots and not self._roots.isdisjoint(encoding.span_ids(body)):
-            batch = encoding.without(body, self._roots)
-            if batch is None:
-                spool.remove(path)
-                return
-        exporter.adopt(batch, path)
+        if self._roots.isdisjoint(self._batches[path]):
+            exporter.adopt(Batch(body, len(self._batches[path]), 0, label.size), path)
+            return
+        batch = encoding.without(body, self._roots)
+        if batch is None:
+            spool.remove(path)
+        else:
+            exporter.adopt(batch, path)
+
+    def _on_their_way(self) -> bool:
+        """Whether LangSmith has not answered to all spans of the spool."""
+        return bool(self._exporters) and any(path.exists() for path in self._counts)
 
     # -- afterwards ------------------------------------------------------------------------------
 
-    def _clean_up(self) -> None:
-        """Remove the process's lock if nothing of it is left."""
+    def _finish(self) -> None:
+        """Count what was sent, and remove the process's lock if nothing of it is left."""
+        left = sum(count for path, count in self._counts.items() if path.exists())
+        sent = sum(self._counts.values()) - left
+        self._report.spans += sent
+        self._report.spans_left += left
+        if self._counts:
+            self._say(f"{sent} spans delivered, {left} left")
+        for exporter in self._exporters:
+            exporter.shutdown(0)
         for part in self._spool.glob("*.part"):
             spool.remove(part)
         try:
-            if self._spool.exists():
+            if os.path.lexists(self._spool):
                 self._spool.rmdir()
         except OSError:
             return
         if next(self._conversations(), None) is None:
-            (self.state_dir / owner.OWNERS / f"{self.instance}.lock").unlink(missing_ok=True)
+            self._lock.unlink(missing_ok=True)

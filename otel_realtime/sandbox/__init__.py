@@ -1,7 +1,7 @@
-"""A local stand-in for LangSmith that reports every broken rule of its contract.
+"""A local stand-in for LangSmith that reports every violation of its ingest contract.
 
-``Sandbox`` runs it in a thread; ``otel-realtime sandbox`` in the foreground. Needs the extra
-``sandbox``.
+``Sandbox`` runs it in a background thread; the command ``otel-realtime sandbox`` runs it in the
+foreground. Requires the ``sandbox`` extra.
 """
 
 from otel_realtime.sandbox.server import Sandbox

@@ -1,4 +1,4 @@
-"""The routes: what LangSmith takes in, what it answers, and our own reading side."""
+"""The HTTP routes: LangSmith's endpoints as far as tracing uses them, and a read API of our own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from starlette.staticfiles import StaticFiles
 
 from otel_realtime.sandbox import bodies, ingest_otlp, ingest_runs
 from otel_realtime.sandbox.langsmith_shape import INFO, run_as_langsmith
-from otel_realtime.sandbox.model import Batch, Refused
+from otel_realtime.sandbox.model import Batch, JsonObject, RequestError
 from otel_realtime.sandbox.rows import encode
 from otel_realtime.sandbox.store import TENANT_ID, Store
 
-PAGES: Final = Path(__file__).parent / "static"
-# Recorded texts are shown on the page: nothing in them may run or load.
+STATIC_FILES: Final = Path(__file__).parent / "static"
+# The page shows text from recorded calls: the policy keeps it from running or loading anything.
+# https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; media-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -31,18 +32,18 @@ _HEADERS: Final = {
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def answer(value: object, status: int = 200) -> Response:
-    """Answer any stored value as JSON."""
+def json_response(value: object, status: int = 200) -> Response:
+    """Return a JSON response; unlike starlette's, it encodes every value the store may hold."""
     return Response(encode(value), status, media_type="application/json", headers=_HEADERS)
 
 
 class Routes:
-    """The handlers over one store.
+    """The handlers of all routes.
 
     Args:
-        store: where everything goes.
-        keys: the accepted ``x-api-key`` values; None accepts any that is not empty.
-        max_request_bytes: larger bodies are answered 413; None sets no limit.
+        store: the storage they write to and read from.
+        keys: the accepted ``x-api-key`` values; None accepts any non-empty key.
+        max_request_bytes: larger bodies are answered with 413; None sets no limit.
     """
 
     def __init__(
@@ -53,59 +54,68 @@ class Routes:
         self._limit = max_request_bytes
 
     def app(self) -> Starlette:
-        """Return the application; LangSmith's routes also stand below ``/api/v1``."""
+        """Return the application.
+
+        LangSmith's routes exist below ``/api/v1``, too, as on a self-hosted LangSmith.
+        """
         langsmith: list[BaseRoute] = [
-            Route("/otel/v1/traces", self._guarded(self.traces), methods=["POST"]),
-            Route("/runs/multipart", self._guarded(self.multipart), methods=["POST"]),
-            Route("/runs/batch", self._guarded(self.runs_batch), methods=["POST"]),
-            Route("/runs", self._guarded(self.post_run), methods=["POST"]),
-            Route("/runs/{run_id:uuid}", self._guarded(self.patch_run), methods=["PATCH"]),
-            Route("/runs/{run_id:uuid}", self._guarded(self.read_run), methods=["GET"]),
-            Route("/sessions", self._guarded(self.read_sessions), methods=["GET"]),
-            Route("/sessions", self._guarded(self.create_session), methods=["POST"]),
+            Route("/otel/v1/traces", self._langsmith_endpoint(self.traces), methods=["POST"]),
+            Route("/runs/multipart", self._langsmith_endpoint(self.multipart), methods=["POST"]),
+            Route("/runs/batch", self._langsmith_endpoint(self.runs_batch), methods=["POST"]),
+            Route("/runs", self._langsmith_endpoint(self.post_run), methods=["POST"]),
+            Route(
+                "/runs/{run_id:uuid}", self._langsmith_endpoint(self.patch_run), methods=["PATCH"]
+            ),
+            Route("/runs/{run_id:uuid}", self._langsmith_endpoint(self.read_run), methods=["GET"]),
+            Route("/sessions", self._langsmith_endpoint(self.read_sessions), methods=["GET"]),
+            Route("/sessions", self._langsmith_endpoint(self.create_session), methods=["POST"]),
             Route("/info", self.info, methods=["GET"]),
         ]
-        ours: list[BaseRoute] = [
+        read_api: list[BaseRoute] = [
             Route("/api/conversations", self.conversations, methods=["GET"]),
             Route("/api/conversations", self.clear, methods=["DELETE"]),
             Route("/api/conversations/{run_id}", self.conversation, methods=["GET"]),
             Route("/api/conversations/{run_id}/recording", self.recording, methods=["GET"]),
             Route("/api/runs/{run_id}", self.run, methods=["GET"]),
             Route("/api/violations", self.violations, methods=["GET"]),
-            Route("/o/{tenant}/projects/p/{project}/r/{run_id}", self.link, methods=["GET"]),
+            Route("/o/{tenant}/projects/p/{project}/r/{run_id}", self.redirect, methods=["GET"]),
             Route("/conversations/{run_id}", self.page, methods=["GET"]),
             Route("/", self.page, methods=["GET"]),
-            Mount("/static", StaticFiles(directory=PAGES)),
+            Mount("/static", StaticFiles(directory=STATIC_FILES)),
         ]
-        return Starlette(routes=[*langsmith, Mount("/api/v1", routes=langsmith), *ours])
+        return Starlette(routes=[*langsmith, Mount("/api/v1", routes=langsmith), *read_api])
 
-    # --- LangSmith's side -------------------------------------------------------------------------
+    # --- LangSmith's endpoints -------------------------------------------------------------------
 
-    def _guarded(self, handler: Handler) -> Handler:
-        """Ask for the key and turn a refusal into its answer."""
+    def _langsmith_endpoint(self, handler: Handler) -> Handler:
+        """Add the API key check and the error responses to a handler."""
 
-        async def guarded(request: Request) -> Response:
+        async def endpoint(request: Request) -> Response:
             try:
                 self._check_key(request)
                 return await handler(request)
-            except Refused as refused:
-                if refused.findings:
-                    await run_in_threadpool(self._store.report, refused.findings)
-                error = {"error": str(refused), "details": str(refused)}
-                return answer(error, refused.status)
+            except RequestError as error:
+                if error.violations:
+                    await run_in_threadpool(self._store.report, error.violations)
+                body = {"error": str(error), "details": str(error)}
+                return json_response(body, error.status)
             except ClientDisconnect:
-                return Response(status_code=400)  # nobody is there to read it
+                return Response(status_code=400)  # the client is gone, but a response is required
 
-        return guarded
+        return endpoint
 
     def _check_key(self, request: Request) -> None:
         key = request.headers.get("x-api-key", "")
         if not key or (self._keys is not None and key not in self._keys):
-            raise Refused(401, "a valid x-api-key header is needed")
+            raise RequestError(401, "a valid x-api-key header is required")
 
     async def traces(self, request: Request) -> Response:
-        """OTLP over HTTP; stored when the answer goes out, whatever becomes of it."""
-        body = await bodies.whole(request, self._limit)
+        """Handle OTLP over HTTP.
+
+        The 200 says that the request was stored, not that its spans are shown or valid: LangSmith
+        responds before it processes them.
+        """
+        body = await bodies.read_body(request, self._limit)
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         project = request.headers.get("langsmith-project")
 
@@ -113,18 +123,20 @@ class Routes:
             self._store.apply(ingest_otlp.read(body, media_type, project, self._store.incoming))
 
         await run_in_threadpool(ingest)
+        # An empty ExportTraceServiceResponse, in the encoding of the request:
+        # https://opentelemetry.io/docs/specs/otlp/#otlphttp-response
         content = b"{}" if media_type == "application/json" else b""
         return Response(content, media_type=media_type)
 
     async def multipart(self, request: Request) -> Response:
-        """Posts, patches and attachments in one request."""
-        kind, _, parameters = request.headers.get("content-type", "").partition(";")
+        """Handle posts, patches and attachments in one request."""
+        media_type, _, parameters = request.headers.get("content-type", "").partition(";")
         boundary = _parameter(parameters, "boundary")
-        if kind.strip().lower() != "multipart/form-data" or not boundary:
-            raise Refused(415, "content type multipart/form-data with a boundary is needed")
+        if media_type.strip().lower() != "multipart/form-data" or not boundary:
+            raise RequestError(415, "expected content type multipart/form-data with a boundary")
         reader = bodies.PartReader(boundary, self._store.incoming)
         try:
-            async for chunk in bodies.chunks(request, self._limit):
+            async for chunk in bodies.read_chunks(request, self._limit):
                 reader.feed(chunk)
             reader.close()
             return await self._apply(lambda: ingest_runs.read_parts(reader.parts))
@@ -132,101 +144,107 @@ class Routes:
             reader.discard()
 
     async def post_run(self, request: Request) -> Response:
-        """Create one run."""
+        """Handle the creation of one run."""
         return await self._json(request, "post")
 
     async def patch_run(self, request: Request) -> Response:
-        """Change one run."""
+        """Handle the update of one run."""
         return await self._json(request, "patch", str(request.path_params["run_id"]))
 
     async def runs_batch(self, request: Request) -> Response:
-        """Create and change several runs."""
+        """Handle creations and updates of several runs."""
         return await self._json(request, "batch")
 
     async def _json(self, request: Request, verb: str, run_id: str | None = None) -> Response:
-        body = await bodies.whole(request, self._limit)
+        body = await bodies.read_body(request, self._limit)
         return await self._apply(lambda: ingest_runs.read_json(body, verb, run_id))
 
     async def _apply(self, read: Callable[[], Batch]) -> Response:
         if await run_in_threadpool(lambda: self._store.apply(read())):
-            return answer({"error": "Conflict", "details": "payload already received"}, 409)
-        return answer({"message": "accepted"}, 202)
+            # Everything new is stored nevertheless; LangSmith's client treats 409 as success.
+            return json_response({"error": "Conflict", "details": "payload already received"}, 409)
+        return json_response({"message": "accepted"}, 202)
 
     async def read_run(self, request: Request) -> Response:
-        """One run in LangSmith's shape."""
+        """Return one run in LangSmith's shape."""
         run_id = str(request.path_params["run_id"])
-        found = await run_in_threadpool(self._store.run, run_id)
-        if found is None:
-            raise Refused(404, f"no run {run_id}")
-        projects = await run_in_threadpool(self._store.projects, found["project"])
-        return answer(run_as_langsmith(found, projects[0]["id"], TENANT_ID))
+        run = await run_in_threadpool(self._store.run, run_id)
+        if run is None:
+            raise RequestError(404, f"run {run_id} not found")
+        projects = await run_in_threadpool(self._store.projects, run["project"])
+        return json_response(run_as_langsmith(run, projects[0]["id"], TENANT_ID))
 
     async def read_sessions(self, request: Request) -> Response:
-        """The projects, or the one with that name."""
+        """Return the project named by ``?name=``, or all; the API calls projects sessions."""
         name = request.query_params.get("name")
-        return answer(await run_in_threadpool(self._store.projects, name))
+        return json_response(await run_in_threadpool(self._store.projects, name))
 
     async def create_session(self, request: Request) -> Response:
-        """Create a project; 409 when it exists, unless ``upsert`` is true."""
+        """Create a project; answer 409 if it exists, unless ``upsert`` is true."""
         try:
-            name = json.loads(await bodies.whole(request, self._limit))["name"]
+            name = json.loads(await bodies.read_body(request, self._limit))["name"]
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused(422, "a project needs a name") from error
+            raise RequestError(422, "a project requires a name") from error
         created = await run_in_threadpool(self._store.create_project, str(name))
         if not created and request.query_params.get("upsert", "").lower() != "true":
-            raise Refused(409, f"project {name!r} exists")
-        return answer((await run_in_threadpool(self._store.projects, str(name)))[0])
+            raise RequestError(409, f"project {name!r} already exists")
+        return json_response((await run_in_threadpool(self._store.projects, str(name)))[0])
 
     async def info(self, request: Request) -> Response:
-        """What the server offers; no compression but gzip."""
-        return answer(INFO)
+        """Return what the server supports."""
+        return json_response(INFO)
 
-    # --- our side ---------------------------------------------------------------------------------
+    # --- read API --------------------------------------------------------------------------------
 
     async def conversations(self, request: Request) -> Response:
-        """All traces, latest first."""
-        return answer({"conversations": await run_in_threadpool(self._store.conversations)})
+        """Return a summary of each conversation, latest first."""
+        return json_response({"conversations": await run_in_threadpool(self._store.conversations)})
 
     async def conversation(self, request: Request) -> Response:
-        """One trace; ``?payloads=false`` leaves out what is large."""
+        """Return one trace; ``?payloads=false`` omits inputs, outputs, attributes and events."""
         payloads = request.query_params.get("payloads", "true").lower() != "false"
-        found = await run_in_threadpool(
+        conversation = await run_in_threadpool(
             lambda: self._store.conversation(request.path_params["run_id"], payloads=payloads)
         )
-        return answer(found) if found is not None else answer({"error": "not found"}, 404)
+        return _found_or_404(conversation)
 
     async def run(self, request: Request) -> Response:
-        """One run with everything."""
-        found = await run_in_threadpool(self._store.run, request.path_params["run_id"])
-        return answer(found) if found is not None else answer({"error": "not found"}, 404)
+        """Return one run with its payload."""
+        return _found_or_404(
+            await run_in_threadpool(self._store.run, request.path_params["run_id"])
+        )
 
     async def recording(self, request: Request) -> Response:
-        """The recording; a player asks for ranges of it."""
-        found = await run_in_threadpool(self._store.recording, request.path_params["run_id"])
-        if found is None:
-            return answer({"error": "no recording"}, 404)
-        path, media_type = found
+        """Return the recording of a conversation; supports the range requests of a player."""
+        recording = await run_in_threadpool(self._store.recording, request.path_params["run_id"])
+        if recording is None:
+            return json_response({"error": "no recording"}, 404)
+        path, media_type = recording
         return FileResponse(path, media_type=media_type, headers=_HEADERS)
 
     async def violations(self, request: Request) -> Response:
-        """Everything that broke the contract."""
-        return answer({"violations": await run_in_threadpool(self._store.violations)})
+        """Return all violations of the contract."""
+        return json_response({"violations": await run_in_threadpool(self._store.violations)})
 
     async def clear(self, request: Request) -> Response:
-        """Forget all conversations."""
-        return answer({"deleted": await run_in_threadpool(self._store.clear)})
+        """Delete all conversations."""
+        return json_response({"deleted": await run_in_threadpool(self._store.clear)})
 
-    async def link(self, request: Request) -> Response:
-        """The address LangSmith's own page has for a run."""
+    async def redirect(self, request: Request) -> Response:
+        """Redirect from the path that a run has in LangSmith's UI."""
         run_id = request.path_params["run_id"]
-        found = await run_in_threadpool(self._store.run, run_id)
-        root = found["trace_id"] if found is not None else run_id
-        fragment = "" if root == run_id else f"#{run_id}"
-        return RedirectResponse(f"/conversations/{root}{fragment}", 307)
+        run = await run_in_threadpool(self._store.run, run_id)
+        root_id = run["trace_id"] if run is not None else run_id
+        fragment = "" if root_id == run_id else f"#{run_id}"
+        return RedirectResponse(f"/conversations/{root_id}{fragment}", 307)
 
     async def page(self, request: Request) -> Response:
-        """The page; its script reads the address."""
-        return FileResponse(PAGES / "index.html", headers=_HEADERS)
+        """Return the page; its script decides by the path what to show."""
+        return FileResponse(STATIC_FILES / "index.html", headers=_HEADERS)
+
+
+def _found_or_404(value: JsonObject | None) -> Response:
+    return json_response({"error": "not found"}, 404) if value is None else json_response(value)
 
 
 def _parameter(parameters: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""``otel-realtime sandbox``: the sandbox in the foreground until Ctrl-C."""
+"""``otel-realtime sandbox``: runs the sandbox in the foreground until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 import webbrowser
 from pathlib import Path
 
+import uvicorn
+
 from otel_realtime.sandbox.server import bind, server_for
 from otel_realtime.sandbox.store import Store
 from otel_realtime.settings import Settings
@@ -16,12 +18,12 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8321
 
 _WELCOME = """\
-Sandbox on {url}  (data in {data_dir}; Ctrl-C ends it)
+Sandbox listening on {url} (data in {data_dir}). Press Ctrl-C to stop.
 
-Send to it instead of LangSmith:
+To send traces here instead of to LangSmith:
   export LANGSMITH_ENDPOINT={url} LANGSMITH_API_KEY=sandbox LANGSMITH_TRACING=true
 
-Broken rules of the contract: {url}/api/violations
+Contract violations: {url}/api/violations
 """
 
 
@@ -31,9 +33,16 @@ def run(
     data_dir: Path | None = None,
     open_browser: bool = False,
 ) -> int:
-    """Serve until interrupted and return the exit code.
+    """Serve until interrupted.
 
-    ``data_dir`` None keeps the data below the package's state directory.
+    Args:
+        host: the address to listen on.
+        port: the port to listen on.
+        data_dir: the directory for the data; None: ``sandbox`` in the package's state directory.
+        open_browser: whether to open the page in a browser.
+
+    Returns:
+        The exit code: 0 after an interrupt, 1 if the address or the directory cannot be used.
     """
     folder = data_dir if data_dir is not None else Settings().state_dir / "sandbox"
     try:
@@ -45,10 +54,11 @@ def run(
         store = Store(folder)
     except OSError as error:
         listener.close()
-        sys.stderr.write(f"cannot keep data in {folder}: {error.strerror or error}\n")
+        sys.stderr.write(f"cannot store data in {folder}: {error.strerror or error}\n")
         return 1
-    shown = "localhost" if host in ("0.0.0.0", "::") else host
-    url = f"http://{shown}:{listener.getsockname()[1]}"
+    # The wildcard addresses accept connections but are not a destination a client can use.
+    reachable = "localhost" if host in ("0.0.0.0", "::") else host
+    url = f"http://{reachable}:{listener.getsockname()[1]}"
     sys.stdout.write(_WELCOME.format(url=url, data_dir=folder))
     sys.stdout.flush()
     server = server_for(store)
@@ -59,13 +69,13 @@ def run(
     try:
         server.run([listener])
     except KeyboardInterrupt:
-        pass  # Ctrl-C is how it ends
+        pass  # Ctrl-C is the normal end of the command
     finally:
         store.close()
     return 0
 
 
-def _open_when_started(server: object, url: str) -> None:
-    while not getattr(server, "started", False):
+def _open_when_started(server: uvicorn.Server, url: str) -> None:
+    while not server.started:
         time.sleep(0.05)
     webbrowser.open(url)

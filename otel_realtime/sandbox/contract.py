@@ -1,73 +1,83 @@
-"""The contract: every kind of violation, and the rules on runs and on a run below its parent.
+"""The contract: every kind of violation, and the rules on runs and their place in the trace.
 
-LangSmith answers 200 before it looks, so a broken rule shows there as something missing; here it
-shows as a finding. Rules on raw spans are in ``span_rules``, on attachments in ``media``.
+LangSmith responds before it processes a request, so there a broken rule shows up only as
+something missing; here it is reported as a violation. Rules on raw spans are in ``span_rules``,
+rules on attachments in ``media``.
+
+Sources, unless a rule names another:
+https://docs.langchain.com/langsmith/trace-with-opentelemetry,
+https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart and the source of
+LangSmith's Python client.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.sandbox.model import Finding, Run
-from otel_realtime.sandbox.times import dotted_time, is_time, split_dotted
+from otel_realtime.sandbox.model import Run, Violation
+from otel_realtime.sandbox.times import dotted_time, is_valid_time, split_dotted
 
-RUN_LIMIT: Final = 25_000  # LangSmith: "25,000 runs per trace", further ones are rejected
+#: "25,000 runs per trace": https://docs.langchain.com/langsmith/observability-concepts
+RUN_LIMIT: Final = 25_000
 
+#: Kind of violation -> the rule it breaks.
 KINDS: Final[Mapping[str, str]] = {
-    # structure
-    "orphan": "A run whose parent never arrives expires silently.",
-    "trace_mismatch": "trace_id is the root's run id, the same on every run of the trace.",
-    "dotted_order": "dotted_order is the parent's, a dot, the start time and the own run id.",
+    # The trace as a tree.
+    "orphan": "A run whose parent never arrives is dropped silently.",
+    "trace_mismatch": "trace_id is the root's run id on every run of the trace.",
+    "dotted_order": "dotted_order is the parent's, a dot, the start time and the run's own id.",
     "project_mismatch": "All runs of a trace belong to one project.",
     "child_before_parent": "A child does not start before its parent.",
-    "too_many_runs": "A trace holds 25,000 runs; further ones are rejected.",
-    # delivery
-    "delivered_twice": "A run is delivered once: by the runs API or by OTLP, with one content.",
-    "patch_ignored": "A run changes once, by the runs API, between its post and its end.",
-    "metadata_lost": "The extra of a patch replaces the posted one: repeat all metadata.",
-    "wrong_leg": "Only spans meant for this delivery to LangSmith may arrive.",
-    "marked_root": "A root delivered by the runs API is filtered from the spans.",
-    # fields
+    "too_many_runs": "A trace holds at most 25,000 runs; further runs are rejected.",
+    # Delivery.
+    "delivered_twice": "A run is delivered once, by the runs API or by OTLP, with one content.",
+    "patch_ignored": "A run is updated once, by the runs API, after its post and before its end.",
+    "metadata_lost": "The extra of a patch replaces the posted one, so it repeats all metadata.",
+    "wrong_leg": "Only spans routed to LangSmith arrive; others are filtered out of the export.",
+    "marked_root": "A root delivered by the runs API is filtered out of the OTLP export.",
+    # Fields of a run.
     "empty_name": "A run has a name.",
     "bad_kind": "langsmith.span.kind is one of LangSmith's run types.",
     "bad_id": "langsmith.* ids are UUIDs.",
-    "wrong_type": "LangSmith's text attributes are strings; others are ignored.",
-    "bad_timestamp": "A run has a start (and a finished one an end) between 1970 and 2100.",
-    "float_timestamp": "Times are integers in nanoseconds or ISO texts, never floats.",
+    "wrong_type": "LangSmith's text attributes are strings; other types are ignored.",
+    "bad_timestamp": "A run's start, and its end once it has one, lie between 1970 and 2100.",
+    "float_timestamp": "Times are integers or ISO 8601 strings, never floats.",
     "negative_duration": "A run does not end before it starts.",
-    "missing_thread_id": "thread_id is in the metadata of every run.",
-    "thread_mismatch": "All runs of a trace have one thread_id.",
-    "thread_id_overridden": "Metadata session_id and conversation_id win over thread_id.",
+    # https://docs.langchain.com/langsmith/threads
+    "missing_thread_id": "The metadata of every run has a thread_id.",
+    "thread_mismatch": "All runs of a trace have the same thread_id.",
+    "thread_id_overridden": "Metadata session_id and conversation_id override thread_id.",
     "tool_name_on_non_tool": "gen_ai.tool.name turns any span into a tool run.",
     "duplicate_messages": "gen_ai.input/output.messages repeat gen_ai.prompt/completion.",
-    "error_without_exception": "An ERROR status shows only with an exception event.",
+    "error_without_exception": "Status ERROR is shown only with an exception event.",
     "exception_outside_span": "An exception event lies within its span.",
-    # usage
-    "usage_without_outputs": "Usage is dropped when the run has no outputs.",
-    "usage_on_non_llm": "Usage on other runs than llm is counted twice.",
-    "usage_not_int": "Token counts and their details are integers, and none is negative.",
-    "usage_inconsistent": "total = input + output, and no detail is above its total.",
-    # values
-    "bad_json": "JSON in an attribute or a part parses.",
-    "bad_value": "No None, lone surrogate, NaN or integer beyond 64 bit.",
-    "audio_in_text": "Audio is an attachment, never base64 in texts.",
-    # attachments and parts
-    "attachment_name": "Attachment names have no dot and are not empty.",
+    # Usage: https://docs.langchain.com/langsmith/cost-tracking
+    "usage_without_outputs": "Usage is dropped if the run has no outputs.",
+    "usage_on_non_llm": "Usage belongs on llm and embedding runs; on others it is counted twice.",
+    "usage_not_int": "Token counts and their details are non-negative integers.",
+    "usage_inconsistent": "total = input + output, and no detail exceeds its total.",
+    # Values.
+    "bad_json": "JSON in an attribute or a part is valid.",
+    "bad_value": "No value is None, a lone surrogate, NaN, infinite or wider than 64 bits.",
+    "audio_in_text": "Audio is an attachment, never base64 in text.",
+    # Attachments and multipart parts.
+    "attachment_name": "Attachment names are not empty and contain no dot.",
     "attachment_ignored": "An attachment comes with the post or the accepted patch of its run.",
-    "attachment_mime": "The media type says what the bytes are.",
-    "wav_header": "A WAV header's sizes are those of the file.",
+    "attachment_mime": "The media type matches the content.",
+    "wav_header": "The sizes in a WAV header match the file.",
     "part_headers": "A part has Content-Type and its true length, and no filename.",
     "malformed_run": "A run has id, name, run_type, start_time, trace_id and dotted_order.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """What of a run matters to the runs below it; trace id and dotted order are settled.
+class TreeRun:
+    """A run as the rules between parent and child see it.
 
-    ``ordered`` tells that the sender gave the dotted order.
+    ``trace_id`` and ``dotted_order`` are resolved: if the client sent none, they hold the
+    server's value. ``has_own_dotted_order`` is True if the client sent one.
     """
 
     id: str
@@ -75,23 +85,23 @@ class Link:
     trace_id: str
     start_ns: int
     dotted_order: str
-    ordered: bool
+    has_own_dotted_order: bool
     project: str
     thread_id: str | None
 
 
-# --- a run by itself ---------------------------------------------------------------------------
+# --- rules on a single run -----------------------------------------------------------------------
 
 
 def _empty_name(run: Run) -> Iterator[str]:
     if not run.name.strip():
-        yield "the run's name is empty"
+        yield "the run has an empty name"
 
 
 def _bad_timestamp(run: Run) -> Iterator[str]:
-    if not is_time(run.start_ns):
+    if not is_valid_time(run.start_ns):
         yield f"start is {run.start_ns!r}"
-    if run.end_ns is not None and not is_time(run.end_ns):
+    if run.end_ns is not None and not is_valid_time(run.end_ns):
         yield f"end is {run.end_ns!r}"
 
 
@@ -108,21 +118,21 @@ def _missing_thread_id(run: Run) -> Iterator[str]:
 def _thread_id_overridden(run: Run) -> Iterator[str]:
     for key in ("session_id", "conversation_id"):
         if key in run.metadata:
-            yield f"metadata key {key!r} of {run.name!r} is read before thread_id"
+            yield f"metadata {key!r} of {run.name!r} takes precedence over thread_id"
 
 
 def _usage_without_outputs(run: Run) -> Iterator[str]:
     if run.usage is not None and run.outputs is None and run.end_ns is not None:
-        yield f"{run.name!r} states usage and has no outputs"
+        yield f"{run.name!r} has usage but no outputs"
 
 
 def _usage_on_non_llm(run: Run) -> Iterator[str]:
     if run.usage is not None and run.run_type not in ("llm", "embedding"):
-        yield f"{run.name!r} is a {run.run_type} run and states usage"
+        yield f"{run.name!r} has usage but is a {run.run_type} run"
 
 
-def _counts(usage: Any) -> Iterator[tuple[str, Any]]:
-    """Every token count of a usage object with its path."""
+def _token_counts(usage: object) -> Iterator[tuple[str, object]]:
+    """Yield every token count of a usage object with its path."""
     if not isinstance(usage, Mapping):
         yield "usage_metadata", usage
         return
@@ -137,7 +147,8 @@ def _counts(usage: Any) -> Iterator[tuple[str, Any]]:
 def _usage_not_int(run: Run) -> Iterator[str]:
     if run.usage is None:
         return
-    for path, count in _counts(run.usage):
+    for path, count in _token_counts(run.usage):
+        # type(), because a bool is an int to isinstance.
         if type(count) is not int or count < 0:
             yield f"{path} is {count!r}"
 
@@ -146,15 +157,17 @@ def _usage_inconsistent(run: Run) -> Iterator[str]:
     usage = run.usage
     if not isinstance(usage, Mapping) or any(True for _ in _usage_not_int(run)):
         return
-    given, made = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
-    if usage.get("total_tokens", given + made) != given + made:
-        yield f"total_tokens {usage['total_tokens']} is not {given} + {made}"
-    for side, whole in (("input", given), ("output", made)):
+    input_tokens, output_tokens = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    total = input_tokens + output_tokens
+    if usage.get("total_tokens", total) != total:
+        yield f"total_tokens {usage['total_tokens']} is not {input_tokens} + {output_tokens}"
+    for side, side_total in (("input", input_tokens), ("output", output_tokens)):
         details = usage.get(f"{side}_token_details") or {}
+        # Modalities are disjoint and add up; cache_read and reasoning may overlap them.
         by_modality = sum(details.get(name, 0) for name in ("audio", "text", "image"))
         largest = max([by_modality, *details.values()], default=0)
-        if largest > whole:
-            yield f"{side}_token_details say {largest} of {whole}"
+        if largest > side_total:
+            yield f"{side}_token_details add up to {largest}, more than {side_total}"
 
 
 RUN_RULES: Final[Mapping[str, Callable[[Run], Iterator[str]]]] = {
@@ -170,11 +183,11 @@ RUN_RULES: Final[Mapping[str, Callable[[Run], Iterator[str]]]] = {
 }
 
 
-def check_run(run: Run) -> Iterator[Finding]:
-    """Apply every rule that needs nothing but the run."""
+def check_run(run: Run) -> Iterator[Violation]:
+    """Apply every rule that needs only the run itself."""
     for kind, rule in RUN_RULES.items():
         for message in rule(run):
-            yield Finding(
+            yield Violation(
                 kind=kind,
                 message=message,
                 run_id=run.id,
@@ -183,24 +196,24 @@ def check_run(run: Run) -> Iterator[Finding]:
             )
 
 
-# --- a run and its parent ------------------------------------------------------------------------
+# --- rules on a run and its parent ---------------------------------------------------------------
 
 
-def expected_dotted_order(run_id: str, start_ns: int, parent: Link | None) -> str:
-    """Return the dotted order a run must have below ``parent``."""
-    own = (dotted_time(start_ns) if is_time(start_ns) else "") + run_id
+def expected_dotted_order(run_id: str, start_ns: int, parent: TreeRun | None) -> str:
+    """Return the dotted order that a run must have below ``parent``."""
+    own = (dotted_time(start_ns) if is_valid_time(start_ns) else "") + run_id
     return f"{parent.dotted_order}.{own}" if parent else own
 
 
-def _trace_mismatch(run: Link, parent: Link | None) -> Iterator[str]:
+def _trace_mismatch(run: TreeRun, parent: TreeRun | None) -> Iterator[str]:
     expected = parent.trace_id if parent else run.id
     if run.trace_id != expected:
-        whose = "its parent's" if parent else "its own id"
-        yield f"trace_id is {run.trace_id}, not {whose} {expected}"
+        source = "its parent's trace_id" if parent else "its own id"
+        yield f"trace_id is {run.trace_id}, not {source} {expected}"
 
 
-def _dotted_order(run: Link, parent: Link | None) -> Iterator[str]:
-    if not run.ordered:
+def _dotted_order(run: TreeRun, parent: TreeRun | None) -> Iterator[str]:
+    if not run.has_own_dotted_order:
         return
     segments = split_dotted(run.dotted_order)
     if segments is None:
@@ -213,24 +226,25 @@ def _dotted_order(run: Link, parent: Link | None) -> Iterator[str]:
         yield f"its first run {segments[0][1]} is not the trace_id {run.trace_id}"
 
 
-def _child_before_parent(run: Link, parent: Link | None) -> Iterator[str]:
-    # Compared in microseconds: the runs API has no finer times.
+def _child_before_parent(run: TreeRun, parent: TreeRun | None) -> Iterator[str]:
+    # Compared in microseconds, the resolution of the runs API.
     if parent is not None and run.start_ns // 1000 < parent.start_ns // 1000:
         yield f"starts {parent.start_ns - run.start_ns} ns before its parent {parent.id}"
 
 
-def _project_mismatch(run: Link, parent: Link | None) -> Iterator[str]:
+def _project_mismatch(run: TreeRun, parent: TreeRun | None) -> Iterator[str]:
     if parent is not None and run.project != parent.project:
-        yield f"project {run.project!r}, its parent's is {parent.project!r}"
+        yield f"project is {run.project!r}, its parent's is {parent.project!r}"
 
 
-def _thread_mismatch(run: Link, parent: Link | None) -> Iterator[str]:
+def _thread_mismatch(run: TreeRun, parent: TreeRun | None) -> Iterator[str]:
+    # A missing thread_id is reported by its own rule.
     threads = {run.thread_id, parent.thread_id} if parent is not None else set()
     if parent is not None and len(threads - {None}) > 1:
-        yield f"thread_id {run.thread_id!r}, its parent's is {parent.thread_id!r}"
+        yield f"thread_id is {run.thread_id!r}, its parent's is {parent.thread_id!r}"
 
 
-LINK_RULES: Final[Mapping[str, Callable[[Link, Link | None], Iterator[str]]]] = {
+TREE_RULES: Final[Mapping[str, Callable[[TreeRun, TreeRun | None], Iterator[str]]]] = {
     "trace_mismatch": _trace_mismatch,
     "dotted_order": _dotted_order,
     "child_before_parent": _child_before_parent,
@@ -239,8 +253,8 @@ LINK_RULES: Final[Mapping[str, Callable[[Link, Link | None], Iterator[str]]]] = 
 }
 
 
-def check_link(run: Link, parent: Link | None) -> Iterator[Finding]:
-    """Apply every rule between a run and its parent (None: the run is a root)."""
-    for kind, rule in LINK_RULES.items():
+def check_in_tree(run: TreeRun, parent: TreeRun | None) -> Iterator[Violation]:
+    """Apply every rule between a run and its parent; ``parent`` is None for a root."""
+    for kind, rule in TREE_RULES.items():
         for message in rule(run, parent):
-            yield Finding(kind=kind, message=message, run_id=run.id, trace_id=run.trace_id)
+            yield Violation(kind=kind, message=message, run_id=run.id, trace_id=run.trace_id)

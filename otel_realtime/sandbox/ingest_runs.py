@@ -1,4 +1,7 @@
-"""The runs API: multipart and JSON bodies become one batch of posts, patches and attachments."""
+"""The runs API: converts multipart and JSON bodies to one batch of posts, patches and attachments.
+
+Multipart format: https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
+"""
 
 from __future__ import annotations
 
@@ -15,88 +18,96 @@ from otel_realtime.sandbox.model import (
     RUN_TYPES,
     Attachment,
     Batch,
-    Finding,
+    JsonObject,
     Patch,
-    Refused,
+    RequestError,
     Run,
+    Violation,
     fingerprint,
 )
 from otel_realtime.sandbox.span_rules import looks_like_audio
 from otel_realtime.sandbox.times import as_uuid, parse_iso
 
+#: Fields of a run that may come in a part of their own, named ``post.<run id>.<field>``.
 PART_FIELDS: Final = frozenset({"inputs", "outputs", "events", "error", "extra", "serialized"})
-_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+_REQUIRED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "post": ("id", "name", "run_type", "start_time"),
     "patch": ("id",),
 }
-_ORDERED: Final = ("trace_id", "dotted_order")
+#: Required by the batch and multipart endpoints; a single run may leave them to the server.
+_TREE_FIELDS: Final = ("trace_id", "dotted_order")
 
 
 @dataclass(slots=True)
 class _Operation:
-    """A post or a patch while its parts are put together."""
+    """A post or a patch while it is assembled from its parts."""
 
     verb: str
     run_id: str
-    body: dict[str, Any] = field(default_factory=dict)
+    body: JsonObject = field(default_factory=dict)
 
 
-class _Reader:
-    """Puts a request together; findings are collected, what is malformed refuses it all."""
+class _RequestReader:
+    """Assembles one request.
+
+    A malformed run rejects the whole request; any other violation is only collected.
+    """
 
     def __init__(self) -> None:
         self.operations: dict[tuple[str, str], _Operation] = {}
         self.attachments: list[Attachment] = []
-        self.findings: list[Finding] = []
+        self.violations: list[Violation] = []
 
-    def refuse(self, kind: str, message: str, run_id: str = "") -> Refused:
-        self.findings.append(Finding(kind=kind, message=message, run_id=run_id))
-        return Refused(422, message, tuple(self.findings))
+    def rejection(self, kind: str, message: str, run_id: str = "") -> RequestError:
+        """Return the error that rejects the request, for the caller to raise."""
+        self.report(kind, message, run_id)
+        return RequestError(422, message, tuple(self.violations))
 
     def report(self, kind: str, message: str, run_id: str) -> None:
-        self.findings.append(Finding(kind=kind, message=message, run_id=run_id))
+        self.violations.append(Violation(kind=kind, message=message, run_id=run_id))
 
-    # --- multipart --------------------------------------------------------------------------------
+    # --- multipart -------------------------------------------------------------------------------
 
-    def part(self, part: Part) -> None:
+    def add_part(self, part: Part) -> None:
         verb, _, rest = part.name.partition(".")
-        identity, _, last = rest.partition(".")
-        run_id = as_uuid(identity)
+        raw_id, _, last = rest.partition(".")
+        run_id = as_uuid(raw_id)
         if verb not in ("post", "patch", "attachment") or run_id is None:
-            raise self.refuse("malformed_run", f"part name {part.name!r}")
+            raise self.rejection("malformed_run", f"invalid part name {part.name!r}")
         self._check_headers(part, run_id)
         if verb == "attachment":
-            self._attachment(part, run_id, last)
+            self._add_attachment(part, run_id, last)
         elif not last:
-            value = self.json(bytes(part.data), part.name, run_id)
+            value = self.parse_json(bytes(part.data), part.name, run_id)
             if not isinstance(value, dict):
-                raise self.refuse("malformed_run", f"part {part.name!r} is no object", run_id)
+                message = f"part {part.name!r} is not a JSON object"
+                raise self.rejection("malformed_run", message, run_id)
             self._operation(verb, run_id).body |= value
         elif last in PART_FIELDS:
-            value = self.json(bytes(part.data), part.name, run_id)
+            value = self.parse_json(bytes(part.data), part.name, run_id)
             self._operation(verb, run_id).body[last] = value
         else:
-            raise self.refuse("malformed_run", f"part name {part.name!r}", run_id)
+            raise self.rejection("malformed_run", f"invalid part name {part.name!r}", run_id)
 
     def _operation(self, verb: str, run_id: str) -> _Operation:
         return self.operations.setdefault((verb, run_id), _Operation(verb, run_id))
 
     def _check_headers(self, part: Part, run_id: str) -> None:
-        if not part.media_type or part.stated_length is None:
-            raise self.refuse(
-                "part_headers", f"part {part.name!r} needs Content-Type and a length", run_id
+        if not part.media_type or part.declared_length is None:
+            raise self.rejection(
+                "part_headers", f"part {part.name!r} needs a Content-Type and a length", run_id
             )
-        if part.stated_length != str(part.size):
-            raise self.refuse(
+        if part.declared_length != str(part.size):
+            raise self.rejection(
                 "part_headers",
-                f"part {part.name!r} has {part.size} bytes, not {part.stated_length}",
+                f"part {part.name!r} has {part.size} bytes, not {part.declared_length}",
                 run_id,
             )
         if part.has_filename:
-            raise self.refuse("part_headers", f"part {part.name!r} has a filename", run_id)
+            raise self.rejection("part_headers", f"part {part.name!r} has a filename", run_id)
 
-    def _attachment(self, part: Part, run_id: str, name: str) -> None:
-        assert part.path is not None  # every attachment part goes to a file
+    def _add_attachment(self, part: Part, run_id: str, name: str) -> None:
+        assert part.path is not None  # PartReader writes every attachment to a file
         attachment = Attachment(
             run_id=run_id,
             name=name,
@@ -106,42 +117,56 @@ class _Reader:
             path=part.path,
         )
         self.attachments.append(attachment)
-        self.findings.extend(check_attachment(attachment))
+        self.violations.extend(check_attachment(attachment))
 
-    # --- JSON -------------------------------------------------------------------------------------
+    # --- JSON ------------------------------------------------------------------------------------
 
-    def json(self, data: bytes, where: str, run_id: str) -> Any:
-        odd: list[str] = []
+    def parse_json(self, data: bytes, location: str, run_id: str) -> Any:
+        """Parse JSON and report values that are not valid Unicode, JSON or 64-bit integers.
+
+        Raises:
+            RequestError: 422 if ``data`` is not JSON.
+        """
+        invalid: list[str] = []
 
         def integer(digits: str) -> int:
+            # int() refuses, by default, more than 4300 digits; 400 are wide enough to report.
             value = int(digits[:400])
             if not -(2**63) <= value < 2**64:
-                odd.append(f"integer of {len(digits)} digits")
+                invalid.append(f"integer of {len(digits)} digits")
             return value
 
         def constant(name: str) -> str:
-            odd.append(name)
+            # NaN, Infinity and -Infinity: Python writes them, JSON has none.
+            invalid.append(name)
             return name
 
         try:
             value = json.loads(data, parse_int=integer, parse_constant=constant)
         except (ValueError, RecursionError) as error:
-            raise self.refuse("bad_json", f"{where}: {error}", run_id) from error
+            raise self.rejection("bad_json", f"{location}: {error}", run_id) from error
         if b"\\ud" in data.lower() and _has_surrogate(value):
-            odd.append("lone surrogate")
-        for what in odd:
-            self.report("bad_value", f"{where}: {what}", run_id)
+            invalid.append("lone surrogate")
+        for description in invalid:
+            self.report("bad_value", f"{location}: {description}", run_id)
         if looks_like_audio(data.decode("utf-8", "replace")):
-            self.report("audio_in_text", f"{where} holds what looks like base64 audio", run_id)
+            self.report("audio_in_text", f"{location} holds what looks like base64 audio", run_id)
         return value
 
-    # --- operations -------------------------------------------------------------------------------
+    # --- operations ------------------------------------------------------------------------------
 
-    def batch(self, *, ordered: bool) -> Batch:
-        """``ordered``: trace_id and dotted_order are needed (multipart and batch)."""
+    def batch(self, *, needs_tree_fields: bool) -> Batch:
+        """Return the request as a batch.
+
+        Args:
+            needs_tree_fields: whether the endpoint requires ``trace_id`` and ``dotted_order``.
+
+        Raises:
+            RequestError: 422 if an operation is malformed.
+        """
         runs, patches = [], []
         for (verb, run_id), operation in self.operations.items():
-            self._check_fields(operation, ordered=ordered)
+            self._check_fields(operation, needs_tree_fields=needs_tree_fields)
             if verb == "post":
                 runs.append(self._run(run_id, operation.body))
             else:
@@ -150,28 +175,29 @@ class _Reader:
             runs=tuple(runs),
             patches=tuple(patches),
             attachments=tuple(self.attachments),
-            findings=tuple(self.findings),
+            violations=tuple(self.violations),
         )
 
-    def _check_fields(self, operation: _Operation, *, ordered: bool) -> None:
+    def _check_fields(self, operation: _Operation, *, needs_tree_fields: bool) -> None:
         body = operation.body
-        needed = _NEEDED[operation.verb] + (_ORDERED if ordered else ())
-        missing = [name for name in needed if body.get(name) is None]
+        required = _REQUIRED_FIELDS[operation.verb] + (_TREE_FIELDS if needs_tree_fields else ())
+        missing = [name for name in required if body.get(name) is None]
         if missing:
             message = f"{operation.verb} without {', '.join(missing)}"
-            raise self.refuse("malformed_run", message, operation.run_id)
+            raise self.rejection("malformed_run", message, operation.run_id)
         if as_uuid(body["id"]) != operation.run_id:
-            raise self.refuse("malformed_run", f"id is {body['id']!r}", operation.run_id)
+            raise self.rejection("malformed_run", f"id is {body['id']!r}", operation.run_id)
         run_type = body.get("run_type")
         if run_type is not None and run_type not in RUN_TYPES:
-            raise self.refuse("malformed_run", f"run_type is {run_type!r}", operation.run_id)
+            raise self.rejection("malformed_run", f"run_type is {run_type!r}", operation.run_id)
         for name in ("trace_id", "parent_run_id"):
             if body.get(name) is not None and as_uuid(body[name]) is None:
-                raise self.refuse("malformed_run", f"{name} is {body[name]!r}", operation.run_id)
+                message = f"{name} is {body[name]!r}"
+                raise self.rejection("malformed_run", message, operation.run_id)
         if body.get("attachments"):
             self.report(
                 "attachment_ignored",
-                "attachments inside the run's JSON: send them as parts",
+                "attachments in the JSON of a run are ignored: send them as parts",
                 operation.run_id,
             )
 
@@ -182,27 +208,27 @@ class _Reader:
         if isinstance(value, str):
             ns = parse_iso(value)
             if ns is None:
-                raise self.refuse("malformed_run", f"{name} is {value!r}", run_id)
+                raise self.rejection("malformed_run", f"{name} is {value!r}", run_id)
             return ns
         if type(value) is int:
             return value * 10**6  # LangSmith reads numbers as milliseconds
         if isinstance(value, float):
             self.report("float_timestamp", f"{name} is {value!r}", run_id)
             return int(value * 10**6)
-        raise self.refuse("malformed_run", f"{name} is {value!r}", run_id)
+        raise self.rejection("malformed_run", f"{name} is {value!r}", run_id)
 
     def _run(self, run_id: str, body: Mapping[str, Any]) -> Run:
         changes = self._changes(run_id, body)
         changes.setdefault("metadata", {})
-        parent = as_uuid(body.get("parent_run_id"))
-        trace = as_uuid(body.get("trace_id"))
+        parent_id = as_uuid(body.get("parent_run_id"))
+        trace_id = as_uuid(body.get("trace_id"))
         return Run(
             id=run_id,
             run_type=body["run_type"],
             delivered_by=BY_RUNS_API,
             project=str(body.get("session_name") or DEFAULT_PROJECT),
-            trace_id=trace or (None if parent else run_id),
-            parent_id=parent,
+            trace_id=trace_id or (None if parent_id else run_id),
+            parent_id=parent_id,
             dotted_order=body.get("dotted_order"),
             start_ns=self._time(body, "start_time", run_id),
             otel_trace_id=str(changes["metadata"].get("OTEL_TRACE_ID") or ""),
@@ -219,28 +245,32 @@ class _Reader:
             fingerprint=fingerprint(body),
         )
 
-    def _changes(self, run_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of a run that were given; a null says nothing (clients send many)."""
-        found: dict[str, Any] = {
+    def _changes(self, run_id: str, body: Mapping[str, Any]) -> JsonObject:
+        """Return the fields of ``Run`` that the body sets.
+
+        A null sets nothing: LangSmith's client sends one for every field it does not know.
+        """
+        changes: JsonObject = {
             name: body[name] for name in ("inputs", "outputs") if body.get(name) is not None
         }
         for name in ("name", "error"):
             if body.get(name) is not None:
-                found[name] = str(body[name])
+                changes[name] = str(body[name])
         if body.get("tags"):
-            found["tags"] = tuple(str(tag) for tag in body["tags"])
+            changes["tags"] = tuple(str(tag) for tag in body["tags"])
         if body.get("end_time") is not None:
-            found["end_ns"] = self._time(body, "end_time", run_id)
+            changes["end_ns"] = self._time(body, "end_time", run_id)
         extra = body.get("extra")
         if isinstance(extra, Mapping):
             metadata = extra.get("metadata")
-            found["metadata"] = metadata if isinstance(metadata, Mapping) else {}
-            found["extra"] = {k: v for k, v in extra.items() if k != "metadata"}
-        for source in (found.get("outputs"), found.get("metadata")):
+            changes["metadata"] = metadata if isinstance(metadata, Mapping) else {}
+            changes["extra"] = {k: v for k, v in extra.items() if k != "metadata"}
+        # Both are documented: https://docs.langchain.com/langsmith/cost-tracking
+        for source in (changes.get("outputs"), changes.get("metadata")):
             if isinstance(source, Mapping) and source.get("usage_metadata") is not None:
-                found["usage"] = source["usage_metadata"]
+                changes["usage"] = source["usage_metadata"]
                 break
-        return found
+        return changes
 
 
 def _has_surrogate(value: object) -> bool:
@@ -252,40 +282,45 @@ def _has_surrogate(value: object) -> bool:
 
 
 def read_parts(parts: Iterable[Part]) -> Batch:
-    """Read ``POST /runs/multipart``.
+    """Read a ``POST /runs/multipart``.
 
     Raises:
-        Refused: 422, a part is malformed; nothing of the request counts.
+        RequestError: 422 if a part is malformed; nothing of the request is stored.
     """
-    reader = _Reader()
+    reader = _RequestReader()
     for part in parts:
-        reader.part(part)
-    return reader.batch(ordered=True)
+        reader.add_part(part)
+    return reader.batch(needs_tree_fields=True)
 
 
 def read_json(body: bytes, verb: str, run_id: str | None = None) -> Batch:
-    """Read ``POST /runs``, ``PATCH /runs/{id}`` or, with verb ``batch``, ``POST /runs/batch``.
+    """Read a ``POST /runs``, ``PATCH /runs/{id}`` or ``POST /runs/batch``.
+
+    Args:
+        body: the request body.
+        verb: ``post``, ``patch`` or ``batch``.
+        run_id: the id in the path of a patch.
 
     Raises:
-        Refused: 422, the body is no run; nothing of the request counts.
+        RequestError: 422 if the body is malformed; nothing of the request is stored.
     """
-    reader = _Reader()
-    whole = reader.json(body, f"{verb} body", run_id or "")
-    for each, item in _items(whole, verb):
-        identity = as_uuid(run_id or (item.get("id") if isinstance(item, dict) else None))
-        if not isinstance(item, dict) or identity is None:
-            raise reader.refuse("malformed_run", "a run is an object with a UUID as id")
+    reader = _RequestReader()
+    payload = reader.parse_json(body, f"{verb} body", run_id or "")
+    for operation_verb, item in _operations(payload, verb):
+        item_id = as_uuid(run_id or (item.get("id") if isinstance(item, dict) else None))
+        if not isinstance(item, dict) or item_id is None:
+            raise reader.rejection("malformed_run", "a run is an object with a UUID as its id")
         if run_id is not None:
-            item = {"id": identity, **item}
-        reader.operations[each, identity] = _Operation(each, identity, item)
-    return reader.batch(ordered=verb == "batch")
+            item = {"id": item_id, **item}
+        reader.operations[operation_verb, item_id] = _Operation(operation_verb, item_id, item)
+    return reader.batch(needs_tree_fields=verb == "batch")
 
 
-def _items(whole: Any, verb: str) -> Iterator[tuple[str, Any]]:
+def _operations(payload: Any, verb: str) -> Iterator[tuple[str, Any]]:
     if verb != "batch":
-        yield verb, whole
-    elif isinstance(whole, dict):
-        for each in ("post", "patch"):
-            yield from ((each, item) for item in whole.get(each) or ())
+        yield verb, payload
+    elif isinstance(payload, dict):
+        for operation_verb in ("post", "patch"):
+            yield from ((operation_verb, item) for item in payload.get(operation_verb) or ())
     else:
-        yield "post", None
+        yield "post", None  # rejected by the caller

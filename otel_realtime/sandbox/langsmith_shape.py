@@ -1,13 +1,16 @@
-"""Answers in the shape LangSmith's clients read."""
+"""Responses in the shape that LangSmith's clients expect."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from otel_realtime.sandbox.model import JsonObject
 from otel_realtime.sandbox.times import iso_time
 
-INFO: Final[Mapping[str, Any]] = {
+#: ``GET /info``. The client uploads by multipart only if this says so, and compresses with zstd
+#: if the flag is true; the sandbox decodes gzip only. The size limits are the client's defaults.
+INFO: Final[Mapping[str, object]] = {
     "version": "otel-realtime-sandbox",
     "instance_flags": {"zstd_compression_enabled": False},
     "batch_ingest_config": {
@@ -21,9 +24,11 @@ INFO: Final[Mapping[str, Any]] = {
 }
 
 
-def run_as_langsmith(run: Mapping[str, Any], project_id: str, tenant_id: str) -> dict[str, Any]:
-    """Return a stored run as ``GET /runs/{id}`` answers it."""
-    address = f"/o/{tenant_id}/projects/p/{project_id}/r/{run['id']}"
+def run_as_langsmith(run: Mapping[str, Any], project_id: str, tenant_id: str) -> JsonObject:
+    """Return a stored run in the shape of LangSmith's ``GET /runs/{id}``.
+
+    Fields: https://docs.langchain.com/langsmith/run-data-format
+    """
     usage = run["usage"] if isinstance(run["usage"], Mapping) else {}
     return {
         "id": run["id"],
@@ -45,5 +50,5 @@ def run_as_langsmith(run: Mapping[str, Any], project_id: str, tenant_id: str) ->
         "prompt_tokens": usage.get("input_tokens", 0),
         "completion_tokens": usage.get("output_tokens", 0),
         "total_tokens": usage.get("total_tokens", 0),
-        "app_path": address,
+        "app_path": f"/o/{tenant_id}/projects/p/{project_id}/r/{run['id']}",
     }

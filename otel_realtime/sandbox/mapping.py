@@ -1,7 +1,8 @@
-"""From a span's attributes to the fields of a LangSmith run, by tables.
+"""Mapping of a span's attributes to the fields of a LangSmith run, driven by tables.
 
-The names are those of LangSmith's OpenTelemetry page; where it is silent the order of its public
-converter counts (langchain-ai/langsmith-collector-proxy, ``otel_converter.go``).
+The attribute names are those of https://docs.langchain.com/langsmith/trace-with-opentelemetry.
+Where that page leaves the precedence open, LangSmith's public converter decides:
+https://github.com/langchain-ai/langsmith-collector-proxy (``otel_converter.go``).
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otel_realtime.sandbox.model import BY_OTLP, RUN_TYPES, Run, fingerprint
+from otel_realtime.sandbox.model import (
+    BY_OTLP,
+    RUN_TYPES,
+    Attributes,
+    JsonObject,
+    Run,
+    fingerprint,
+)
 from otel_realtime.sandbox.otlp import Span
-from otel_realtime.sandbox.times import as_uuid, padded
+from otel_realtime.sandbox.times import as_uuid, padded_run_id
 
-Attributes = Mapping[str, Any]
-
+#: The project of a run that names none.
 DEFAULT_PROJECT: Final = "default"
 METADATA: Final = "langsmith.metadata."
 USAGE_METADATA: Final = "langsmith.usage_metadata"
@@ -27,7 +34,7 @@ _SPAN_KINDS: Final = {
     **{kind: kind for kind in ("tool", "llm", "retriever", "embedding")},
     **dict.fromkeys(("workflow", "task", "agent", "chain"), "chain"),
 }
-# First attribute present decides: (attribute, value -> run type, run type of any other value).
+#: The first attribute present decides: (attribute, value -> run type, run type of other values).
 RUN_TYPE_SOURCES: Final[tuple[tuple[str, Mapping[str, str], str], ...]] = (
     ("langsmith.span.kind", {kind: kind for kind in RUN_TYPES}, "chain"),
     (
@@ -39,7 +46,7 @@ RUN_TYPE_SOURCES: Final[tuple[tuple[str, Mapping[str, str], str], ...]] = (
     ("openinference.span.kind", _SPAN_KINDS, "chain"),
     ("traceloop.span.kind", _SPAN_KINDS, "chain"),
 )
-# usage field -> attributes, the first present counts (deprecated names are looked up first).
+#: Usage field -> attributes, in the converter's order: the deprecated names come first.
 USAGE_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "input_tokens": (
         "gen_ai.usage.prompt_tokens",
@@ -58,6 +65,7 @@ USAGE_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "reasoning_tokens": ("gen_ai.usage.details.reasoning_tokens",),
 }
+#: Metadata key -> attributes, the first present wins.
 _METADATA_SOURCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("ls_provider", ("gen_ai.system", "gen_ai.provider.name", "llm.system")),
     (
@@ -65,7 +73,8 @@ _METADATA_SOURCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         ("gen_ai.request.model", "gen_ai.response.model", "model", "llm.model_name"),
     ),
 )
-_INVOCATION: Final[Mapping[str, str]] = {
+#: Attribute -> key of ``extra.invocation_params``.
+_INVOCATION_PARAMS: Final[Mapping[str, str]] = {
     TOOL_NAME: "tool_name",
     "tools": "tools",
     "tool_arguments": "tool_arguments",
@@ -78,7 +87,8 @@ _INVOCATION: Final[Mapping[str, str]] = {
     },
     "gen_ai.request.stop_sequences": "stop",
 }
-_EVENT_SIDES: Final[Mapping[str, str]] = {
+#: Span event -> the field its message goes to; LangSmith shows tool results as outputs.
+_MESSAGE_EVENTS: Final[Mapping[str, str]] = {
     "gen_ai.system.message": "inputs",
     "gen_ai.user.message": "inputs",
     "gen_ai.assistant.message": "outputs",
@@ -87,25 +97,31 @@ _EVENT_SIDES: Final[Mapping[str, str]] = {
 
 
 def to_run(span: Span, header_project: str) -> Run:
-    """Map a span to the run LangSmith makes of it; ``header_project`` is the request's project."""
+    """Return the run that LangSmith makes of a span.
+
+    Args:
+        span: the received span.
+        header_project: the request's project, used unless the span names its own.
+    """
     attributes = span.attributes
-    explicit = as_uuid(text(attributes, "langsmith.span.id"))
-    parent = as_uuid(text(attributes, "langsmith.span.parent_id"))
-    trace_id = as_uuid(text(attributes, "langsmith.trace.id"))
+    explicit_id = as_uuid(string_attribute(attributes, "langsmith.span.id"))
+    parent_id = as_uuid(string_attribute(attributes, "langsmith.span.parent_id"))
+    trace_id = as_uuid(string_attribute(attributes, "langsmith.trace.id"))
     if attributes.get("langsmith.is_root") is True:
-        parent = None
-    elif parent is None and span.parent_id:
-        parent = padded(span.parent_id)
-    run_id = explicit or padded(span.span_id)
+        parent_id = None
+    elif parent_id is None and span.parent_id:
+        parent_id = padded_run_id(span.parent_id)
+    run_id = explicit_id or padded_run_id(span.span_id)
     return Run(
         id=run_id,
         name=_name(span),
         run_type=run_type(attributes),
         delivered_by=BY_OTLP,
-        project=text(attributes, "langsmith.trace.session_name") or header_project,
-        trace_id=trace_id or (None if parent else run_id),
-        parent_id=parent,
-        dotted_order=text(attributes, "langsmith.span.dotted_order"),
+        project=string_attribute(attributes, "langsmith.trace.session_name") or header_project,
+        # The trace id of a root is its run id, not the OTel trace id.
+        trace_id=trace_id or (None if parent_id else run_id),
+        parent_id=parent_id,
+        dotted_order=string_attribute(attributes, "langsmith.span.dotted_order"),
         start_ns=span.start_ns,
         end_ns=span.end_ns,
         inputs=_payload(span, "inputs", _INPUT_SOURCES),
@@ -125,14 +141,14 @@ def to_run(span: Span, header_project: str) -> Run:
     )
 
 
-def text(attributes: Attributes, key: str) -> str | None:
-    """Return a text attribute; LangSmith ignores any other type of value for its own names."""
+def string_attribute(attributes: Attributes, key: str) -> str | None:
+    """Return a non-empty string attribute; LangSmith ignores other types for its own names."""
     value = attributes.get(key)
     return value if isinstance(value, str) and value else None
 
 
-def parse(value: object) -> Any:
-    """Parse a JSON text; None when it is none."""
+def parse_json(value: object) -> Any:
+    """Return the parsed JSON of a string, or None if ``value`` is not valid JSON text."""
     if not isinstance(value, str):
         return None
     try:
@@ -141,61 +157,63 @@ def parse(value: object) -> Any:
         return None
 
 
-def stated_type(attributes: Attributes) -> str:
-    """Return the run type of the first kind attribute present, leaving tool names aside."""
-    for key, table, default in RUN_TYPE_SOURCES:
-        value = text(attributes, key)
+def declared_run_type(attributes: Attributes) -> str:
+    """Return the run type that the span's kind attributes declare, ignoring tool names."""
+    for key, run_types, default in RUN_TYPE_SOURCES:
+        value = string_attribute(attributes, key)
         if value is not None:
-            return table.get(value.lower(), default)
+            return run_types.get(value.lower(), default)
     return "chain"
 
 
 def run_type(attributes: Attributes) -> str:
-    """Return the run type; a tool name wins over everything."""
+    """Return the run type; a tool name takes precedence over every declared kind."""
     if attributes.get(TOOL_NAME) is not None:
         return "tool"
     if "llm.prompt_template.variables" in attributes:
         return "prompt"
-    return stated_type(attributes)
+    return declared_run_type(attributes)
 
 
-def usage(attributes: Attributes) -> Any:
-    """Return the usage a span states, as it states it; None when it states none.
+def usage(attributes: Attributes) -> JsonObject | None:
+    """Return the usage as the span states it, or None if it states none.
 
     ``langsmith.usage_metadata`` replaces the ``gen_ai.usage.*`` attributes.
     """
-    whole = parse(attributes.get(USAGE_METADATA))
-    if isinstance(whole, dict):
-        return whole
-    found = {
-        name: attributes[keys[0]]
-        for name, candidates in USAGE_SOURCES.items()
-        if (keys := [key for key in candidates if attributes.get(key) is not None])
+    usage_metadata = parse_json(attributes.get(USAGE_METADATA))
+    if isinstance(usage_metadata, dict):
+        return usage_metadata
+    counts: JsonObject = {
+        field: attributes[present[0]]
+        for field, candidates in USAGE_SOURCES.items()
+        if (present := [key for key in candidates if attributes.get(key) is not None])
     }
-    if not found:
+    if not counts:
         return None
-    counts = (found.get("input_tokens", 0), found.get("output_tokens", 0))
-    if "total_tokens" not in found and all(type(count) is int for count in counts):
-        found["total_tokens"] = sum(counts)
-    return found
+    input_and_output = (counts.get("input_tokens", 0), counts.get("output_tokens", 0))
+    if "total_tokens" not in counts and all(type(count) is int for count in input_and_output):
+        counts["total_tokens"] = sum(input_and_output)
+    return counts
 
 
 def _name(span: Span) -> str:
     attributes = span.attributes
-    named = text(attributes, "langsmith.trace.name") or text(attributes, "traceloop.entity.name")
-    if named is None and str(attributes.get("openinference.span.kind", "")).upper() == "TOOL":
-        named = text(attributes, "tool.name")
-    return named or span.name
+    name = string_attribute(attributes, "langsmith.trace.name") or string_attribute(
+        attributes, "traceloop.entity.name"
+    )
+    if name is None and str(attributes.get("openinference.span.kind", "")).upper() == "TOOL":
+        name = string_attribute(attributes, "tool.name")
+    return name or span.name
 
 
 def _tags(attributes: Attributes) -> tuple[str, ...]:
-    joined = text(attributes, "langsmith.span.tags") or ""
+    joined = string_attribute(attributes, "langsmith.span.tags") or ""
     return tuple(tag for tag in (part.strip() for part in joined.split(",")) if tag)
 
 
-def _metadata(span: Span) -> dict[str, Any]:
+def _metadata(span: Span) -> JsonObject:
     attributes = span.attributes
-    metadata: dict[str, Any] = dict(span.resource)
+    metadata: JsonObject = dict(span.resource)
     metadata["OTEL_TRACE_ID"] = span.trace_id
     metadata["OTEL_SPAN_ID"] = span.span_id
     for name, keys in _METADATA_SOURCES:
@@ -203,7 +221,7 @@ def _metadata(span: Span) -> dict[str, Any]:
             if attributes.get(key) is not None:
                 metadata[name] = attributes[key]
                 break
-    merged = parse(attributes.get("metadata"))
+    merged = parse_json(attributes.get("metadata"))
     if isinstance(merged, dict):
         metadata.update(merged)
     for prefix in ("traceloop.association.properties.", METADATA):
@@ -213,107 +231,113 @@ def _metadata(span: Span) -> dict[str, Any]:
     return metadata
 
 
-def _extra(attributes: Attributes) -> dict[str, Any]:
-    params = {name: attributes[key] for key, name in _INVOCATION.items() if key in attributes}
+def _extra(attributes: Attributes) -> JsonObject:
+    params = {
+        name: attributes[key] for key, name in _INVOCATION_PARAMS.items() if key in attributes
+    }
     for key in ("invocation_params", "llm.invocation_parameters"):
-        given = parse(attributes.get(key))
-        if isinstance(given, dict):
-            params.update(given)
+        parsed = parse_json(attributes.get(key))
+        if isinstance(parsed, dict):
+            params.update(parsed)
     return {"invocation_params": params} if params else {}
 
 
 def _error(span: Span) -> str | None:
+    # Only the first exception event makes an error; the span's ERROR status alone makes none.
     for event in span.events:
         if event.name == "exception":
             message = event.attributes.get("exception.message")
             message = message or event.attributes.get("exception.type") or "exception"
-            stack = event.attributes.get("exception.stacktrace")
-            return f"{message}\n\nStacktrace:\n{stack}" if stack else str(message)
+            stacktrace = event.attributes.get("exception.stacktrace")
+            return f"{message}\n\nStacktrace:\n{stacktrace}" if stacktrace else str(message)
     return None
 
 
 def _fingerprint(span: Span) -> str:
     events = [(e.name, e.time_ns, e.attributes) for e in span.events]
-    whole = (span.name, span.trace_id, span.span_id, span.parent_id, span.start_ns, span.end_ns)
-    return fingerprint((whole, dict(span.attributes), events, span.status_code))
+    fields = (span.name, span.trace_id, span.span_id, span.parent_id, span.start_ns, span.end_ns)
+    return fingerprint((fields, dict(span.attributes), events, span.status_code))
 
 
-# --- inputs and outputs ----------------------------------------------------------------------
+# --- inputs and outputs --------------------------------------------------------------------------
 
-Source = Callable[[Attributes], Any]
+#: Reads the inputs or outputs of a run from one attribute; None if the attribute is absent.
+Source = Callable[[Attributes], JsonObject | None]
 
 
-def _payload(span: Span, side: str, sources: tuple[Source, ...]) -> Any:
+def _payload(span: Span, side: str, sources: tuple[Source, ...]) -> JsonObject | None:
+    # The converter reads span events before attributes.
     from_events = _event_payload(span, side)
     if from_events is not None:
         return from_events
     for source in sources:
-        found = source(span.attributes)
-        if found is not None:
-            return found
+        payload = source(span.attributes)
+        if payload is not None:
+            return payload
     return None
 
 
-def _event_payload(span: Span, side: str) -> Any:
+def _event_payload(span: Span, side: str) -> JsonObject | None:
     content = {"inputs": "prompt", "outputs": "completion"}[side]
-    messages = []
+    messages: list[JsonObject] = []
     for event in span.events:
         if event.name == f"gen_ai.content.{content}":
-            return _object(event.attributes.get(f"gen_ai.{content}"), "input")
+            return _as_object(event.attributes.get(f"gen_ai.{content}"), "input")
         if event.name == "gen_ai.choice" and side == "outputs":
             return {"choices": [dict(event.attributes)]}
-        if _EVENT_SIDES.get(event.name) == side:
+        if _MESSAGE_EVENTS.get(event.name) == side:
             messages.append({"role": event.name.split(".")[1], **event.attributes})
     return {"messages": messages} if messages else None
 
 
-def _object(value: Any, otherwise: str) -> Any:
-    """A JSON object as it is; anything else below one key."""
+def _as_object(value: object, fallback_key: str) -> JsonObject | None:
+    """Return a JSON object unchanged and any other value under ``fallback_key``."""
     if value is None:
         return None
-    parsed = parse(value)
-    return parsed if isinstance(parsed, dict) else {otherwise: value}
+    parsed = parse_json(value)
+    return parsed if isinstance(parsed, dict) else {fallback_key: value}
 
 
-def _whole(key: str, otherwise: str) -> Source:
-    return lambda attributes: _object(attributes.get(key), otherwise)
+def _single(key: str, fallback_key: str) -> Source:
+    return lambda attributes: _as_object(attributes.get(key), fallback_key)
 
 
 def _indexed(prefix: str) -> Source:
     pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.(?:message\.)?(role|content)")
 
-    def read(attributes: Attributes) -> Any:
-        found: dict[int, dict[str, Any]] = {}
+    def read(attributes: Attributes) -> JsonObject | None:
+        messages: dict[int, JsonObject] = {}
         for key, value in attributes.items():
             if key.startswith(prefix) and (match := pattern.fullmatch(key)):
-                found.setdefault(int(match[1]), {})[match[2]] = value
-        return {"messages": [found[n] for n in sorted(found)]} if found else None
+                messages.setdefault(int(match[1]), {})[match[2]] = value
+        return {"messages": [messages[n] for n in sorted(messages)]} if messages else None
 
     return read
 
 
 def _message_list(key: str) -> Source:
-    def read(attributes: Attributes) -> Any:
-        parsed = parse(attributes.get(key))
+    def read(attributes: Attributes) -> JsonObject | None:
+        parsed = parse_json(attributes.get(key))
         return {"messages": parsed} if isinstance(parsed, list) else None
 
     return read
 
 
+#: In order of precedence.
 _INPUT_SOURCES: Final[tuple[Source, ...]] = (
     _indexed("gen_ai.prompt"),
     _indexed("llm.input_messages"),
-    _whole("input.value", "input"),
-    _whole("traceloop.entity.input", "input"),
-    _whole("gen_ai.prompt", "input"),
-    _whole("prompt", "input"),
+    _single("input.value", "input"),
+    _single("traceloop.entity.input", "input"),
+    _single("gen_ai.prompt", "input"),
+    _single("prompt", "input"),
     _message_list("gen_ai.input.messages"),
 )
 _OUTPUT_SOURCES: Final[tuple[Source, ...]] = (
     _indexed("gen_ai.completion"),
     _indexed("llm.output_messages"),
-    _whole("output.value", "output"),
-    _whole("traceloop.entity.output", "output"),
-    _whole("gen_ai.completion", "text"),
+    _single("output.value", "output"),
+    _single("traceloop.entity.output", "output"),
+    _single("gen_ai.completion", "text"),
     _message_list("gen_ai.output.messages"),
 )

@@ -1,4 +1,7 @@
-"""What the sandbox holds: runs, changes to runs, attachments and findings."""
+"""The sandbox's data model: runs, patches of runs, attachments and contract violations.
+
+The names follow LangSmith's run schema (https://docs.langchain.com/langsmith/run-data-format).
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,28 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+#: A JSON object as received from a client or returned by the read API.
+JsonObject = dict[str, Any]
+#: Attributes of a received span: decoded values of any type, valid or not.
+Attributes = Mapping[str, Any]
+
+#: Values of ``Run.delivered_by``, the endpoint a run was delivered to.
 BY_OTLP: Final = "otlp"
 BY_RUNS_API: Final = "runs_api"
 RUN_TYPES: Final = frozenset({"llm", "chain", "tool", "retriever", "embedding", "prompt", "parser"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One violation of the contract: its kind (see ``contract.KINDS``) and where it stands."""
+class Violation:
+    """One violation of the contract.
+
+    Attributes:
+        kind: a key of ``contract.KINDS``.
+        message: what exactly is wrong, for a reader.
+        run_id: the offending run; empty if the request names none.
+        span_id: the span it was mapped from, in hex; empty for the runs API.
+        trace_id: the trace it belongs to; empty while unknown.
+    """
 
     kind: str
     message: str
@@ -27,9 +44,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run as it was delivered; times are epoch nanoseconds.
+    """One run as it was delivered; times are nanoseconds since the Unix epoch.
 
-    ``trace_id`` and ``dotted_order`` are None when the sender left them to the server.
+    ``trace_id`` and ``dotted_order`` are None if the client left them to the server.
     """
 
     id: str
@@ -42,49 +59,50 @@ class Run:
     dotted_order: str | None = None
     start_ns: int | None = None
     end_ns: int | None = None
-    inputs: Any = None
-    outputs: Any = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    inputs: object = None
+    outputs: object = None
+    metadata: Attributes = field(default_factory=dict)
+    extra: Attributes = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     error: str | None = None
-    usage: Any = None
+    usage: object = None
     span_id: str = ""
     otel_trace_id: str = ""
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    events: tuple[Mapping[str, Any], ...] = ()
+    attributes: Attributes = field(default_factory=dict)
+    events: tuple[Attributes, ...] = ()
     fingerprint: str = ""
     patch_fingerprint: str = ""
 
     @property
     def thread_id(self) -> str | None:
-        """The thread the run belongs to, as text."""
+        """The thread the run belongs to, as a string."""
         value = self.metadata.get("thread_id")
         return None if value in (None, "") else str(value)
 
     @property
     def tokens(self) -> int:
-        """Total tokens that count for this run; usage without outputs is dropped."""
+        """Total tokens counted for this run; 0 without outputs, where LangSmith drops usage."""
         if not isinstance(self.usage, Mapping) or self.outputs is None:
             return 0
         total = self.usage.get("total_tokens")
+        # 2**53 is the largest integer the page's JavaScript reads exactly.
         return total if type(total) is int and 0 <= total < 2**53 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """A change to a run by the runs API; ``changes`` holds only fields that were given."""
+    """An update of a run by the runs API; ``changes`` holds only the fields that were sent."""
 
     run_id: str
     trace_id: str | None
     dotted_order: str | None
-    changes: Mapping[str, Any]
+    changes: Attributes
     fingerprint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A received attachment, lying at ``path`` until the store takes it over."""
+    """A received attachment, stored at ``path`` until the store moves it."""
 
     run_id: str
     name: str
@@ -96,29 +114,29 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one request brought; applied in one transaction, in this order."""
+    """The content of one request; applied in one transaction, in the order of the fields."""
 
     runs: tuple[Run, ...] = ()
     patches: tuple[Patch, ...] = ()
     attachments: tuple[Attachment, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    violations: tuple[Violation, ...] = ()
 
 
-class Refused(Exception):
-    """A request the server answers with an error status; nothing of it is stored.
+class RequestError(Exception):
+    """A request that is answered with an HTTP error; none of its runs are stored.
 
     Attributes:
-        status: the HTTP status of the answer.
-        findings: what to report although the request is refused.
+        status: the HTTP status of the response.
+        violations: violations to report although the request is rejected.
     """
 
-    def __init__(self, status: int, message: str, findings: tuple[Finding, ...] = ()) -> None:
+    def __init__(self, status: int, message: str, violations: tuple[Violation, ...] = ()) -> None:
         super().__init__(message)
         self.status = status
-        self.findings = findings
+        self.violations = violations
 
 
 def fingerprint(value: object) -> str:
-    """Digest a JSON value so that two deliveries can be told equal or different."""
+    """Return a digest of a JSON value, to tell a repeated delivery from a different one."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Tables of the sandbox's database, and a run as a row of one."""
+"""The schema of the sandbox's database, and the conversion of runs to rows and back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import math
 import sqlite3
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.sandbox.model import Run
+from otel_realtime.sandbox.model import JsonObject, Run
 
+#: ``facts`` is the small JSON of a run, read for every listing; ``payload`` is the large one, read
+#: for a single run. ``held`` is 1 while a run waits for its parent. Times are nanoseconds since
+#: the Unix epoch. ``level`` is the working set of ``tree.release``.
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS projects (
     name TEXT PRIMARY KEY, id TEXT NOT NULL, created_ns INTEGER NOT NULL);
@@ -34,15 +37,16 @@ CREATE INDEX IF NOT EXISTS violations_of_trace ON violations (trace_id);
 CREATE TEMP TABLE IF NOT EXISTS level (id TEXT PRIMARY KEY);
 """
 
-_PLAIN: Final = (
+_TEXT_COLUMNS: Final = (
     *("id", "trace_id", "parent_id", "project", "otel_trace_id", "span_id", "name", "run_type"),
     *("dotted_order", "error", "delivered_by", "fingerprint", "patch_fingerprint"),
 )
-_TIMES: Final = ("start_ns", "end_ns")
-_DERIVED: Final = ("thread_id", "tokens")
+_TIME_COLUMNS: Final = ("start_ns", "end_ns")
+#: Columns that repeat a part of the JSON so that queries can use it.
+_DERIVED_COLUMNS: Final = ("thread_id", "tokens")
 _FACTS: Final = ("metadata", "extra", "tags", "usage")
 _PAYLOAD: Final = ("inputs", "outputs", "attributes", "events")
-COLUMNS: Final = (*_PLAIN, *_TIMES, *_DERIVED, "facts", "payload")
+COLUMNS: Final = (*_TEXT_COLUMNS, *_TIME_COLUMNS, *_DERIVED_COLUMNS, "facts", "payload")
 INSERT_RUN: Final = (
     f"INSERT INTO runs ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{c}' for c in COLUMNS)})"
 )
@@ -52,14 +56,14 @@ UPDATE_RUN: Final = (
 
 
 def encode(value: object) -> str:
-    """Write any received value as JSON; numbers that are not finite become texts."""
+    """Encode any received value as JSON; NaN and infinities become strings."""
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False, default=str)
     except ValueError:
         return json.dumps(_finite(value), separators=(",", ":"), default=str)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
@@ -69,19 +73,19 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _utf8(value: Any) -> Any:
-    """Text as the database can hold it: a lone surrogate becomes a question mark."""
+def _storable(value: object) -> object:
+    # sqlite3 raises on a lone surrogate; it is replaced by a question mark.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-def to_row(run: Run) -> dict[str, Any]:
+def to_row(run: Run) -> JsonObject:
     """Return the columns of a run."""
-    row: dict[str, Any] = {name: _utf8(getattr(run, name)) for name in _PLAIN}
-    for name in _TIMES:
+    row: JsonObject = {name: _storable(getattr(run, name)) for name in _TEXT_COLUMNS}
+    for name in _TIME_COLUMNS:
         value = getattr(run, name)
-        # A wild time was reported; it must only fit into a column.
+        # An absurd time is reported as a violation; here it only has to fit into 64 bits.
         row[name] = None if value is None else max(min(value, 2**62), -(2**62))
-    row["thread_id"] = _utf8(run.thread_id)
+    row["thread_id"] = _storable(run.thread_id)
     row["tokens"] = run.tokens
     row["facts"] = encode({name: getattr(run, name) for name in _FACTS})
     row["payload"] = encode({name: getattr(run, name) for name in _PAYLOAD})
@@ -89,8 +93,8 @@ def to_row(run: Run) -> dict[str, Any]:
 
 
 def from_row(row: sqlite3.Row) -> Run:
-    """Return the run of a row."""
-    values = {name: row[name] for name in (*_PLAIN, *_TIMES)}
+    """Return the run stored in a row."""
+    values = {name: row[name] for name in (*_TEXT_COLUMNS, *_TIME_COLUMNS)}
     values |= json.loads(row["facts"]) | json.loads(row["payload"])
     values["tags"] = tuple(values["tags"])
     values["events"] = tuple(values["events"])

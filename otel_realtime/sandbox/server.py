@@ -1,4 +1,4 @@
-"""The sandbox as a server: in a thread for tests and the demo, or in the foreground."""
+"""The sandbox as an HTTP server: in a thread for tests and the demo, or in the foreground."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import uvicorn
 
 from otel_realtime.sandbox.app import Routes
 from otel_realtime.sandbox.contract import RUN_LIMIT
+from otel_realtime.sandbox.model import JsonObject
 from otel_realtime.sandbox.store import Store
 
 _START_TIMEOUT_S = 10.0
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind a listening socket; port 0 takes a free one.
+    """Return a listening socket; port 0 picks a free port.
 
     Raises:
-        OSError: the address is in use or not ours.
+        OSError: the address is in use or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
+        # Otherwise a restart fails while connections of the last run are in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(512)
@@ -43,9 +44,10 @@ def server_for(
     keys: Collection[str] | None = None,
     max_request_bytes: int | None = None,
 ) -> uvicorn.Server:
-    """Return the configured server, not running."""
+    """Return the configured server, not yet running."""
     routes = Routes(store, keys=keys, max_request_bytes=max_request_bytes)
-    # Nothing of the libraries the package watches (websockets) is loaded or logged by it.
+    # ws="none" keeps uvicorn from importing websockets, which this package instruments;
+    # log_config=None leaves the app's logging alone.
     config = uvicorn.Config(
         routes.app(),
         loop="asyncio",
@@ -63,12 +65,15 @@ class Sandbox:
     """A local stand-in for LangSmith, running in a thread inside the ``with`` block.
 
     Args:
-        data_dir: where the database and the attachments stand; kept when it ends.
+        data_dir: the directory of the database and the attachments; it is kept on exit.
         host: the address to listen on.
-        port: 0 takes a free one; see ``url``.
-        keys: the accepted API keys; None accepts any that is not empty.
-        max_request_bytes: larger requests are answered 413; None sets no limit.
-        run_limit: runs a trace may hold.
+        port: the port to listen on; 0 picks a free one.
+        keys: the accepted API keys; None accepts any non-empty key.
+        max_request_bytes: larger requests are answered with 413; None sets no limit.
+        run_limit: the number of runs a trace may hold.
+
+    Attributes:
+        url: the base URL, for ``LANGSMITH_ENDPOINT``; set when the block is entered.
     """
 
     def __init__(
@@ -83,7 +88,8 @@ class Sandbox:
     ) -> None:
         self._data_dir = Path(data_dir)
         self._address = (host, port)
-        self._options: dict[str, Any] = {"keys": keys, "max_request_bytes": max_request_bytes}
+        self._keys = keys
+        self._max_request_bytes = max_request_bytes
         self._run_limit = run_limit
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -94,11 +100,14 @@ class Sandbox:
         host, port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._store = Store(self._data_dir, run_limit=self._run_limit)
-        self._server = server = server_for(self._store, **self._options)
+        self._server = server = server_for(
+            self._store, keys=self._keys, max_request_bytes=self._max_request_bytes
+        )
         self._thread = threading.Thread(
             target=server.run, args=([listener],), name="otel-realtime-sandbox", daemon=True
         )
         self._thread.start()
+        # uvicorn sets a flag when it is ready but offers nothing to wait on.
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not server.started and self._thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -119,23 +128,23 @@ class Sandbox:
             self._thread.join(_START_TIMEOUT_S)
             self._store.close()
 
-    def conversations(self) -> list[dict[str, Any]]:
-        """List the traces, latest first, as ``GET /api/conversations`` does."""
+    def conversations(self) -> list[JsonObject]:
+        """Return a summary of each conversation, latest first, as ``GET /api/conversations``."""
         return self._store.conversations()
 
-    def conversation(self, run_id: str) -> dict[str, Any] | None:
-        """Return one trace by its root run's id: summary, ``root``, ``runs``, ``violations``."""
+    def conversation(self, run_id: str) -> JsonObject | None:
+        """Return the trace of a root run: its summary, ``root``, ``runs`` and ``violations``."""
         return self._store.conversation(run_id)
 
-    def violations(self) -> list[dict[str, Any]]:
-        """List everything that broke the contract; empty is good."""
+    def violations(self) -> list[JsonObject]:
+        """Return all violations of the contract."""
         return self._store.violations()
 
     def recording(self, run_id: str) -> Path | None:
-        """Return the file of a conversation's recording."""
-        found = self._store.recording(run_id)
-        return None if found is None else found[0]
+        """Return the path of a conversation's recording, or None if it has none."""
+        stored = self._store.recording(run_id)
+        return None if stored is None else stored[0]
 
     def clear(self) -> int:
-        """Forget all conversations; return how many there were."""
+        """Delete all conversations; return how many there were."""
         return self._store.clear()

@@ -1,27 +1,33 @@
-"""Rules on a span as it was received, before it became a run."""
+"""Rules on a span as it was received, before it was mapped to a run.
+
+Attribute names and types: https://docs.langchain.com/langsmith/trace-with-opentelemetry
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from otel_realtime.sandbox.mapping import (
     ATTACHMENTS,
     METADATA,
     TOOL_NAME,
     USAGE_METADATA,
-    parse,
-    stated_type,
+    declared_run_type,
+    parse_json,
 )
-from otel_realtime.sandbox.model import RUN_TYPES, Finding, Run
+from otel_realtime.sandbox.model import RUN_TYPES, Run, Violation
 from otel_realtime.sandbox.otlp import STATUS_ERROR, Span
 from otel_realtime.sandbox.times import as_uuid
 
+#: This package marks each span with the route it takes to LangSmith.
 LEG: Final = "otel_realtime.langsmith.leg"
+#: The routes that end at LangSmith; a span of any other leg must be filtered out on the way.
 LEGS: Final = frozenset({"direct", "collector"})
 OPERATION: Final = "gen_ai.operation.name"
+#: Marks the root span of a conversation whose root run is delivered by the runs API.
 ROOT_MARKER: Final = "otel_realtime.langsmith.root"
 
 _ID_ATTRIBUTES: Final = ("langsmith.trace.id", "langsmith.span.id", "langsmith.span.parent_id")
@@ -35,7 +41,7 @@ _TEXT_ATTRIBUTES: Final = (
     USAGE_METADATA,
     ATTACHMENTS,
 )
-# Always JSON; the second group may be a plain text, but what looks like JSON must be JSON.
+#: Attributes that are always JSON.
 _JSON_ATTRIBUTES: Final = (
     USAGE_METADATA,
     ATTACHMENTS,
@@ -43,6 +49,7 @@ _JSON_ATTRIBUTES: Final = (
     "gen_ai.output.messages",
     "metadata",
 )
+#: Attributes that hold JSON or plain text; a value that looks like JSON must be valid JSON.
 _MAYBE_JSON_ATTRIBUTES: Final = (
     "gen_ai.prompt",
     "gen_ai.completion",
@@ -51,19 +58,23 @@ _MAYBE_JSON_ATTRIBUTES: Final = (
     "input.value",
     "output.value",
 )
+#: Pairs of attributes that map to the same field, so that messages would be shown twice.
 _DUPLICATES: Final = (
     ("gen_ai.prompt", "gen_ai.input.messages"),
     ("gen_ai.completion", "gen_ai.output.messages"),
 )
-# 256 characters of base64 are under 4 ms of PCM16 at 24 kHz; no word or id is as long.
+# 256 characters of base64 are 4 ms of PCM16 at 24 kHz; no word or id is that long.
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{256,}")
 
 
 def looks_like_audio(text: str) -> bool:
-    """Tell whether a text holds a long run of base64 (mixed case, so no hex and no filler)."""
+    """Return whether a text holds a long stretch of base64.
+
+    Mixed case is required, which excludes hex digests and filler.
+    """
     return any(
-        any(c.islower() for c in run) and any(c.isupper() for c in run)
-        for run in (match[0] for match in _BASE64.finditer(text))
+        any(c.islower() for c in stretch) and any(c.isupper() for c in stretch)
+        for stretch in (match[0] for match in _BASE64.finditer(text))
     )
 
 
@@ -88,7 +99,7 @@ def _bad_kind(span: Span, run: Run) -> Iterator[str]:
 
 
 def _float_timestamp(span: Span, run: Run) -> Iterator[str]:
-    for name in span.float_times:
+    for name in span.non_integer_times:
         yield f"{name} is not an integer"
 
 
@@ -96,60 +107,63 @@ def _tool_name(span: Span, run: Run) -> Iterator[str]:
     attributes = span.attributes
     if attributes.get(TOOL_NAME) is None:
         return
-    stated = stated_type(attributes)
-    # The conventions' own tool operation has no run type in LangSmith's table: it is a tool.
+    declared = declared_run_type(attributes)
+    # The semantic conventions' own operation for tools has no entry in LangSmith's table, so the
+    # tool name is what makes such a span a tool run:
+    # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#execute-tool-span
     if "langsmith.span.kind" not in attributes and attributes.get(OPERATION) == "execute_tool":
-        stated = "tool"
-    if stated != "tool":
-        yield f"{span.name!r} is a {stated} span with gen_ai.tool.name"
+        declared = "tool"
+    if declared != "tool":
+        yield f"{span.name!r} is a {declared} span with gen_ai.tool.name"
 
 
 def _duplicate_messages(span: Span, run: Run) -> Iterator[str]:
-    for kept, repeated in _DUPLICATES:
-        if kept in span.attributes and repeated in span.attributes:
-            yield f"{span.name!r} has both {kept} and {repeated}"
+    for primary, duplicate in _DUPLICATES:
+        if primary in span.attributes and duplicate in span.attributes:
+            yield f"{span.name!r} has both {primary} and {duplicate}"
 
 
 def _error_without_exception(span: Span, run: Run) -> Iterator[str]:
     if span.status_code == STATUS_ERROR and run.error is None:
-        yield f"{span.name!r} has status ERROR and no exception event"
+        yield f"{span.name!r} has status ERROR but no exception event"
 
 
 def _exception_outside(span: Span, run: Run) -> Iterator[str]:
     for event in span.events:
         if event.name == "exception" and not span.start_ns <= event.time_ns <= span.end_ns:
-            yield f"{span.name!r}: an exception lies outside the span"
+            yield f"{span.name!r} has an exception event outside its start and end"
 
 
 def _bad_json(span: Span, run: Run) -> Iterator[str]:
     for key in _JSON_ATTRIBUTES + _MAYBE_JSON_ATTRIBUTES:
         value = span.attributes.get(key)
-        if not isinstance(value, str) or parse(value) is not None or value.strip() == "null":
+        # parse_json returns None for the valid text "null", too.
+        if not isinstance(value, str) or parse_json(value) is not None or value.strip() == "null":
             continue
         if key in _JSON_ATTRIBUTES or value.lstrip()[:1] in ("{", "["):
-            yield f"{key} does not parse: {value[:80]!r}"
+            yield f"{key} is not valid JSON: {value[:80]!r}"
 
 
-def _holes(value: Any, path: str) -> Iterator[str]:
+def _invalid_values(value: object, path: str) -> Iterator[str]:
     if value is None:
         yield f"{path} has no value"
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{path} is {value}"
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _holes(item, f"{path}[{index}]")
+            yield from _invalid_values(item, f"{path}[{index}]")
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _holes(item, f"{path}.{key}")
+            yield from _invalid_values(item, f"{path}.{key}")
 
 
 def _bad_value(span: Span, run: Run) -> Iterator[str]:
     sources = [span.attributes, span.resource, *(event.attributes for event in span.events)]
     for source in sources:
         for key, value in source.items():
-            yield from _holes(value, key)
+            yield from _invalid_values(value, key)
             if not key:
-                yield "an attribute has no name"
+                yield "an attribute has an empty name"
 
 
 def _audio(span: Span, run: Run) -> Iterator[str]:
@@ -161,18 +175,19 @@ def _audio(span: Span, run: Run) -> Iterator[str]:
 def _wrong_leg(span: Span, run: Run) -> Iterator[str]:
     leg = span.attributes.get(LEG)
     if leg is not None and leg not in LEGS:
-        yield f"{span.name!r} of leg {leg!r} arrived"
+        yield f"{span.name!r} arrived although its leg is {leg!r}"
 
 
 def _marked_root(span: Span, run: Run) -> Iterator[str]:
     if ROOT_MARKER in span.attributes:
-        yield f"{span.name!r} is marked {span.attributes[ROOT_MARKER]!r} and came by OTLP"
+        marker = span.attributes[ROOT_MARKER]
+        yield f"{span.name!r} arrived by OTLP although {ROOT_MARKER} is {marker!r}"
 
 
 def _metadata_values(span: Span, run: Run) -> Iterator[str]:
     for key, value in span.attributes.items():
         if key.startswith(METADATA) and isinstance(value, (list, Mapping)):
-            yield f"{key} is no scalar; write it as JSON text"
+            yield f"{key} is not a scalar; send it as JSON text"
 
 
 SPAN_RULES: Final[tuple[tuple[str, Callable[[Span, Run], Iterator[str]]], ...]] = (
@@ -193,11 +208,16 @@ SPAN_RULES: Final[tuple[tuple[str, Callable[[Span, Run], Iterator[str]]], ...]] 
 )
 
 
-def check_span(span: Span, run: Run) -> Iterator[Finding]:
-    """Apply every rule on the raw span; ``run`` is what it became."""
+def check_span(span: Span, run: Run) -> Iterator[Violation]:
+    """Apply every rule to a raw span.
+
+    Args:
+        span: the span as received.
+        run: the run it was mapped to.
+    """
     for kind, rule in SPAN_RULES:
         for message in rule(span, run):
-            yield Finding(
+            yield Violation(
                 kind=kind,
                 message=message,
                 run_id=run.id,

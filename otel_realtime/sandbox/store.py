@@ -1,7 +1,7 @@
-"""The sandbox's memory: one SQLite database and a folder of attachments.
+"""The sandbox's storage: one SQLite database and a directory of attachments.
 
-Safe from any thread: one connection writes, one reads, each behind its lock; a reader sees whole
-requests only.
+Thread-safe: one connection writes and one reads, each behind its own lock. In WAL mode a reader
+does not block the writer, and it sees complete requests only: https://www.sqlite.org/wal.html
 """
 
 from __future__ import annotations
@@ -12,28 +12,32 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 from otel_realtime.sandbox import queries
 from otel_realtime.sandbox.contract import RUN_LIMIT
-from otel_realtime.sandbox.ledger import Ledger, create_project, store_findings
-from otel_realtime.sandbox.model import Batch, Finding
+from otel_realtime.sandbox.ledger import Ledger, create_project, store_violations
+from otel_realtime.sandbox.model import Batch, JsonObject, Violation
 from otel_realtime.sandbox.rows import SCHEMA
 
-TENANT_ID = str(uuid5(NAMESPACE_URL, "otel-realtime sandbox"))
+#: LangSmith calls a workspace a tenant; the sandbox has a single one.
+TENANT_ID: Final = str(uuid5(NAMESPACE_URL, "otel-realtime sandbox"))
 
 
 class Store:
-    """Runs, attachments and findings below ``data_dir`` (created, readable by the owner only).
+    """Runs, attachments and violations in one data directory.
 
-    ``run_limit`` is the number of runs a trace may hold.
+    Args:
+        data_dir: created if missing, with access for its owner only.
+        run_limit: the number of runs a trace may hold.
     """
 
     def __init__(self, data_dir: Path, *, run_limit: int = RUN_LIMIT) -> None:
         self._run_limit = run_limit
         self._files = data_dir / "files"
         self.incoming = data_dir / "incoming"
+        # Uploads that were cut off when a previous sandbox stopped.
         shutil.rmtree(self.incoming, ignore_errors=True)
         for folder in (data_dir, self._files, self.incoming):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,26 +60,27 @@ class Store:
             yield self._writer
 
     def apply(self, batch: Batch) -> bool:
-        """Store what a request brought; True when some of it was already received (409)."""
+        """Store the content of a request; return whether a part was received before (409)."""
         with self._writing() as db:
             ledger = Ledger(db, self._files, self._run_limit)
             ledger.apply(batch)
+        # Accepted attachments have been moved; what is left was refused or repeated.
         for attachment in batch.attachments:
             attachment.path.unlink(missing_ok=True)
         return ledger.conflict
 
-    def report(self, findings: tuple[Finding, ...]) -> None:
-        """Store findings of a refused request."""
+    def report(self, violations: tuple[Violation, ...]) -> None:
+        """Store the violations of a rejected request."""
         with self._writing() as db:
-            store_findings(db, findings)
+            store_violations(db, violations)
 
     def create_project(self, name: str) -> bool:
-        """Create a project; False when it exists."""
+        """Create a project; return False if it exists."""
         with self._writing() as db:
             return create_project(db, name)
 
     def clear(self) -> int:
-        """Delete all runs, attachments and findings; return how many conversations there were."""
+        """Delete all runs, attachments and violations; return the number of conversations."""
         with self._writing() as db:
             count = int(db.execute(queries.COUNT_ROOTS).fetchone()[0])
             files = [row["file"] for row in db.execute("SELECT file FROM attachments")]
@@ -85,47 +90,48 @@ class Store:
             (self._files / file).unlink(missing_ok=True)
         return count
 
-    # --- reading ----------------------------------------------------------------------------------
+    # --- read API --------------------------------------------------------------------------------
 
-    def conversations(self) -> list[dict[str, Any]]:
-        """List the traces, latest first."""
+    def conversations(self) -> list[JsonObject]:
+        """Return a summary of each conversation, latest first."""
         with self._read_lock:
             return queries.conversations(self._reader)
 
-    def conversation(self, run_id: str, *, payloads: bool = True) -> dict[str, Any] | None:
-        """Return one trace with all runs shown and its findings; None when there is none."""
+    def conversation(self, run_id: str, *, payloads: bool = True) -> JsonObject | None:
+        """Return the trace of a root run, or None if there is none."""
         with self._read_lock:
             return queries.conversation(self._reader, run_id, payloads=payloads)
 
-    def run(self, run_id: str) -> dict[str, Any] | None:
-        """Return one run that is shown."""
+    def run(self, run_id: str) -> JsonObject | None:
+        """Return one run, or None if it is unknown or held back."""
         with self._read_lock:
             return queries.run(self._reader, run_id)
 
-    def violations(self) -> list[dict[str, Any]]:
-        """List everything that broke the contract, orphans of this moment included."""
+    def violations(self) -> list[JsonObject]:
+        """Return all violations of the contract, including the current orphans."""
         with self._read_lock:
             return queries.violations(self._reader)
 
-    def projects(self, name: str | None) -> list[dict[str, Any]]:
-        """List the projects, or the one with that name."""
+    def projects(self, name: str | None) -> list[JsonObject]:
+        """Return the project of that name, or all projects if ``name`` is None."""
         with self._read_lock:
             return [{**row, "tenant_id": TENANT_ID} for row in queries.projects(self._reader, name)]
 
     def attachment(self, run_id: str, name: str) -> tuple[Path, str] | None:
-        """Return file and media type of an attachment."""
+        """Return the path and media type of an attachment."""
         with self._read_lock:
-            found = queries.attachment(self._reader, run_id, name)
-        return None if found is None else (self._files / found[0], found[1])
+            row = queries.attachment(self._reader, run_id, name)
+        return None if row is None else (self._files / row[0], row[1])
 
     def recording(self, run_id: str) -> tuple[Path, str] | None:
-        """Return file and media type of a conversation's recording."""
+        """Return the path and media type of a conversation's recording."""
         with self._read_lock:
-            found = queries.recording(self._reader, run_id)
-        return None if found is None else (self._files / found[0], found[1])
+            row = queries.recording(self._reader, run_id)
+        return None if row is None else (self._files / row[0], row[1])
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    # isolation_level None: transactions are begun explicitly. The locks serialise the threads.
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode = WAL")

@@ -1,7 +1,7 @@
-"""Run ids, instants and dotted orders as LangSmith writes them.
+"""Run ids, timestamps and dotted orders in LangSmith's formats.
 
-Kept apart from the package's own code for the same things on purpose: what checks a rule must
-not share the code that is checked.
+These deliberately duplicate the package's own code: a checker must not share code with what it
+checks.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from datetime import datetime, timezone
 from typing import Final
 from uuid import UUID
 
-LATEST_NS: Final = 4_102_444_800 * 10**9  # the year 2100: anything later is no time of a call
+#: The year 2100; a later timestamp is in the wrong unit.
+LATEST_NS: Final = 4_102_444_800 * 10**9
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
 _SEGMENT = re.compile(r"(\d{8}T\d{6}\d{6}Z)([0-9a-f-]{36})", re.ASCII)
 
 
-def padded(span_id: str) -> str:
-    """Return the run id of an OTLP span: eight zero bytes, then the span id (16 hex digits)."""
+def padded_run_id(span_id: str) -> str:
+    """Return the run id of an OTLP span: eight zero bytes, then the span id (16 hex digits).
+
+    The rule is ``langsmith_run_id_from_otel_span_id`` of LangSmith's SDK.
+    """
     return str(UUID(hex=span_id.rjust(32, "0")))
 
 
 def as_uuid(text: object) -> str | None:
-    """Return the canonical text of a UUID, or None when it is none."""
+    """Return a UUID in its canonical form, or None if ``text`` is not a UUID."""
     if not isinstance(text, str):
         return None
     try:
@@ -33,21 +37,21 @@ def as_uuid(text: object) -> str | None:
         return None
 
 
-def is_time(ns: int | None) -> bool:
-    """Tell whether epoch nanoseconds can be the time of a run."""
+def is_valid_time(ns: int | None) -> bool:
+    """Return whether ``ns`` since the Unix epoch lies between 1970 and 2100."""
     return ns is not None and 0 < ns < LATEST_NS
 
 
 def dotted_time(ns: int) -> str:
-    """Format epoch nanoseconds as in a dotted order; microseconds are truncated."""
+    """Format nanoseconds since the Unix epoch for a dotted order, truncated to microseconds."""
     seconds, rest = divmod(ns, 10**9)
     moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
     return f"{moment:%Y%m%dT%H%M%S}{rest // 1000:06d}Z"
 
 
 def iso_time(ns: int | None) -> str | None:
-    """Format epoch nanoseconds as ISO 8601 in UTC with microseconds."""
-    if ns is None or not is_time(ns):
+    """Format nanoseconds since the Unix epoch as ISO 8601 in UTC with microseconds."""
+    if ns is None or not is_valid_time(ns):
         return None
     seconds, rest = divmod(ns, 10**9)
     moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
@@ -55,7 +59,7 @@ def iso_time(ns: int | None) -> str | None:
 
 
 def parse_iso(text: str) -> int | None:
-    """Read an ISO 8601 instant as epoch nanoseconds; without a zone it is UTC."""
+    """Parse an ISO 8601 timestamp to nanoseconds since the Unix epoch; UTC if it has no zone."""
     match = _ISO.fullmatch(text.strip())
     if match is None:
         return None
@@ -65,11 +69,12 @@ def parse_iso(text: str) -> int | None:
         moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:
         return None
+    # The fraction is parsed as an integer: a float cannot hold nanoseconds since the epoch.
     return int(moment.timestamp()) * 10**9 + int((fraction or "0").ljust(9, "0"))
 
 
 def split_dotted(dotted_order: str) -> list[tuple[str, str]] | None:
-    """Split a dotted order into (time text, run id) pairs; None when it is malformed."""
+    """Split a dotted order into pairs of time and run id; None if it is malformed."""
     pairs = []
     for part in dotted_order.split("."):
         match = _SEGMENT.fullmatch(part)

@@ -29,6 +29,8 @@ def configure() -> TracerProvider:
 
     Returns:
         The global tracer provider.
+
+    Added in 0.1.0.
     """
     from opentelemetry.sdk.trace import TracerProvider as Sdk
 

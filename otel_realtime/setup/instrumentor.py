@@ -31,6 +31,8 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     Entry point ``openai_realtime`` of the group ``opentelemetry_instrumentor``, so that
     ``opentelemetry-instrument`` finds it
     (https://opentelemetry.io/docs/zero-code/python/). It sets no global provider.
+
+    Added in 0.1.0.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -95,6 +97,8 @@ def instrument(
             opens, so that it may be set later.
         meter_provider: provider of the metrics; ``None``: likewise.
         settings: settings of the process; ``None``: from the environment.
+
+    Added in 0.1.0.
     """
     OpenAIRealtimeInstrumentor().instrument(
         tracer_provider=tracer_provider, meter_provider=meter_provider, settings=settings
@@ -102,7 +106,10 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """End open conversations and restore every patched function."""
+    """End open conversations and restore every patched function.
+
+    Added in 0.1.0.
+    """
     OpenAIRealtimeInstrumentor().uninstrument()
 
 
@@ -117,6 +124,8 @@ def flush(timeout_s: float = 30.0) -> bool:
 
     Returns:
         ``True`` only if everything was accepted.
+
+    Added in 0.1.0.
     """
     return PROCESS.flush(timeout_s)
 
@@ -129,6 +138,8 @@ async def aflush(timeout_s: float = 30.0) -> bool:
 
     Returns:
         ``True`` only if everything was accepted.
+
+    Added in 0.1.0.
     """
     import asyncio
 
@@ -143,5 +154,7 @@ def shutdown(timeout_s: float = 30.0) -> bool:
 
     Returns:
         ``True`` only if everything was accepted.
+
+    Added in 0.1.0.
     """
     return PROCESS.shutdown(timeout_s)

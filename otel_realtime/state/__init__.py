@@ -7,23 +7,58 @@ Layout, below ``Settings.state_dir`` (folders 0700, files 0600)::
         journal.jsonl                             one JSON array a line: [kind, t, ...]
         user.raw  agent.raw                       audio as it was on the wire, append-only
         user-tap.raw  agent-tap.raw               audio that the app itself gave
+        conversation.wav                          the recording; whoever delivers makes it anew
         delivered.json                            steps of the delivery that are done
     spool/<instance id>/<time>-<number>.spans     a JSON line, then one gzipped OTLP request
+
+A name that ends in ``.part`` is a file that was not written to its end; nobody reads it.
 
 *Who owns what.* An instance id (32 hex digits) is one process's; while it lives it holds its lock.
 Whoever holds a lock may read, deliver and delete what stands under that id, and nobody else.
 
-*Journal.* The first record is ``["open", 0, {header}]`` (``header``); the trace's notes are in
-``notes``, the sound's records in ``core.audio.timeline``. ``t`` is nanoseconds since the start. A
-line is written after the audio it speaks of, so what a crash leaves is a valid prefix; a torn last
-line is left out.
+*Journal.* The first record is ``["open", 0, {header}]``; the trace's notes are in ``notes``, the
+sound's records in ``core.audio.timeline``. ``t`` is nanoseconds since the start and never goes back.
+An ``offset`` of -1 is audio that was not kept. A line is written after the audio it speaks of, so
+what a crash leaves is a valid prefix; a torn last line is left out.
 
-*Spool file.* The first line is a JSON object, ``spool.Label``; the rest is the request's body.
+*Header.* Essential are only the first three::
+
+    trace_id  root_span_id              OTel ids, 32 and 16 hex digits
+    start_ns                            the root's start, epoch ns
+    format  version                     see below; of the package that wrote it
+    mono_ns                             that process's monotonic clock at the start
+    thread_id  given_thread_id          the thread, and whether the app named it
+    provider                            [name, host, port] of the model's server
+    call_id  model                      of the call, where the app's request said so
+    metadata  tags                      what the app says of the conversation
+    parent  ambient                     [trace id, span id] of the caller's span; the root is below it
+    leg                                 "direct", "collector" or "none": how spans reach LangSmith
+    by_runs_api                         the root run goes by the runs API
+    api_url  project                    the LangSmith it is meant for
+    root_run_id  dotted_order           of the root run; derived, for people who read this
+    policy                              {"inputs", "outputs", "audio"}: what may be shown
+    records  recorded                   sound was wanted; and had somewhere to go
+    name  recordings_dir                file name, and where a recording is kept
+    audio_format  max_attachment_mb     settings of the same name
+    payload_limit  skip_events          likewise
+    resource                            attributes of the OTel resource
+
+*Delivered.* A list of steps: ``kept`` (the recording is in ``recordings_dir``), ``otlp`` and
+``spans`` (what was open went to the OTLP endpoint, and to LangSmith), ``claimed`` (the root goes by
+the runs API after all), ``root`` (LangSmith has its end).
+
+*Spool file.* The first line is a JSON object, ``spool.Label``: ``format``, ``version``, ``api_url``,
+``project``, ``spans`` (how many) and ``size`` (before compression). The rest is the request's body.
 
 *Versions.* The header and the label carry ``format``, an integer; version 0.1.0 wrote none, which
-means 1. A reader takes defaults for what is missing and ignores what it does not know, so fields
-are added within a format. A change that would make an older reader say something false raises the
-number; a reader leaves a higher one alone and names it.
+means 1. A reader takes defaults for what is missing or of another type, and ignores fields, kinds
+and trailing values it does not know, so they are added within a format. Where nothing says that
+content may be shown, it is hidden. A change that would make an older reader say something false
+raises the number; a reader leaves a higher one alone and names it.
+
+*Nonsense.* A line that is no record, a record that makes no sense or is later than its file, costs
+only itself. What cannot be read at all (no header, another kind of file, a link in a folder's place)
+stays where it is, is named, and is in the way of nothing else.
 """
 
 from __future__ import annotations

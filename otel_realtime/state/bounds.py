@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_realtime import diagnostics
 from otel_realtime.state import owner, spool
+from otel_realtime.state.files import is_folder
 
 if TYPE_CHECKING:
     from otel_realtime.settings import Settings
@@ -41,11 +42,15 @@ class _Unit:
     changed: float
     size: int
 
-    def remove(self) -> None:
-        if self.path.is_dir():
+    def remove(self) -> bool:
+        """Delete it; False if it had gone by itself, or cannot be deleted."""
+        if not os.path.lexists(self.path):
+            return False
+        if is_folder(self.path):
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             spool.remove(self.path)
+        return not os.path.lexists(self.path)
 
 
 @contextmanager
@@ -112,8 +117,7 @@ def tidy(settings: Settings, live: Collection[Path]) -> int:
                     ours[unit.instance] = stack.enter_context(lock)
                 except OSError:  # a name too long, a folder in the lock's place: not ours to touch
                     ours[unit.instance] = False
-            if ours[unit.instance]:
-                unit.remove()
+            if ours[unit.instance] and unit.remove():
                 gone.append(unit)
                 too_much -= unit.size
     if gone:
@@ -143,9 +147,10 @@ def _units(state_dir: Path) -> Iterator[_Unit]:
         own = _look(folder)
         if own is None:
             continue
-        parts = [part for part in map(_look, _in(folder)) if part is not None]
-        changed = max((when for when, _ in parts), default=own[0])
-        yield _Unit(folder, owner.owner_of(folder), changed, sum(size for _, size in parts))
+        inside = _in(folder) if is_folder(folder) else []
+        parts = [part for part in map(_look, inside) if part is not None] or [own]
+        changed, size = max(when for when, _ in parts), sum(size for _, size in parts)
+        yield _Unit(folder, owner.owner_of(folder), changed, size)
     for instance in _in(state_dir / owner.SPOOL):
         for path in spool.files(instance):
             found = _look(path)
@@ -163,7 +168,7 @@ def _in(folder: Path) -> list[Path]:
 def _look(path: Path) -> tuple[float, int] | None:
     """When it was changed and its bytes; None if it is gone."""
     try:
-        found = path.stat()
+        found = path.lstat()
     except OSError:
         return None
     return found.st_mtime, found.st_size

@@ -6,11 +6,13 @@ the format as a whole and how it may change.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
+from otel_realtime.core.protocol.events import TOO_DEEP
 from otel_realtime.core.protocol.outcome import Identity, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.errors import NewerFormatError, RecordingError
@@ -18,6 +20,7 @@ from otel_realtime.state import FORMAT
 from otel_realtime.version import VERSION
 
 T = TypeVar("T")
+_ATTRIBUTE_DEPTH: Final = 16
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,13 +110,15 @@ class Header:
         if not isinstance(source, Mapping):
             raise RecordingError("the journal's header is not an object")
         check_format(source)
-        leg = _one_of(source.get("leg"), (LEG_DIRECT, LEG_COLLECTOR, LEG_NONE), LEG_NONE)
-        span_id = _id(source, "root_span_id")
+        # By the leg that most have: what is sent here has ended nowhere, so nothing comes twice.
+        usual = LEG_DIRECT if source.get("by_runs_api") is True else LEG_NONE
+        leg = _one_of(source.get("leg"), (LEG_DIRECT, LEG_COLLECTOR, LEG_NONE), usual)
+        trace_id, span_id = _id(source, "trace_id", 128), _id(source, "root_span_id", 64)
         found = cls(
-            trace_id=_id(source, "trace_id"),
+            trace_id=trace_id,
             root_span_id=span_id,
             start_ns=_start_ns(source),
-            who=_identity(source),
+            who=_identity(source, f"{trace_id:032x}"),
             ambient=_flag(source, "ambient", False),
             leg=leg,
             delivers_root=_flag(source, "by_runs_api", leg == LEG_DIRECT),
@@ -123,13 +128,15 @@ class Header:
             recordings_dir=_text(source, "recordings_dir"),
             max_attachment_mb=_number(source, "max_attachment_mb", float, None),
             skip_events=tuple(_texts(source.get("skip_events"))),
-            resource=_object(source.get("resource")),
+            resource=attributes_from_wire(source.get("resource")),
         )
-        found.records = _flag(source, "records", found.policy.audio)
-        found.recorded = _flag(source, "recorded", found.policy.audio)
+        # Sound goes nowhere unless the policy says so, whatever else the header says.
+        found.records = found.policy.audio and _flag(source, "records", True)
+        found.recorded = found.policy.audio and _flag(source, "recorded", True)
         formats = ("auto", "wav", "flac", "opus")
         found.audio_format = _one_of(source.get("audio_format"), formats, found.audio_format)
-        found.payload_limit = _number(source, "payload_limit", int, None) or found.payload_limit
+        limit = _number(source, "payload_limit", int, None)
+        found.payload_limit = limit if limit is not None and limit > 0 else found.payload_limit
         return found
 
 
@@ -171,14 +178,26 @@ def policy_from_wire(source: object) -> ContentPolicy:
     return ContentPolicy(inputs=inputs, outputs=outputs, audio=audio)
 
 
-def _id(source: Mapping[str, Any], key: str) -> int:
-    try:
-        found = int(source[key], 16)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordingError(f"the journal's header has no usable {key}") from error
-    if not 0 < found < 2**128:
+def attributes_from_wire(source: object) -> dict[str, Any]:
+    """Read OTel attributes; what is nested deeper than any of them is cut off."""
+    return {key: _shallow(value, _ATTRIBUTE_DEPTH) for key, value in _object(source).items()}
+
+
+def _shallow(value: Any, levels: int) -> Any:
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        return TOO_DEEP
+    if isinstance(value, dict):
+        return {key: _shallow(item, levels - 1) for key, item in value.items()}
+    return [_shallow(item, levels - 1) for item in value]
+
+
+def _id(source: Mapping[str, Any], key: str, bits: int) -> int:
+    found = _hex(source.get(key), bits)
+    if found is None:
         raise RecordingError(f"the journal's header has no usable {key}")
-    return found
+    return int(found, 16)
 
 
 def _start_ns(source: Mapping[str, Any]) -> int:
@@ -188,30 +207,31 @@ def _start_ns(source: Mapping[str, Any]) -> int:
     return found
 
 
-def _identity(source: Mapping[str, Any]) -> Identity:
+def _identity(source: Mapping[str, Any], unnamed: str) -> Identity:
     name, host, port = _padded(source.get("provider"), 3)
     parent_trace_id, parent_span_id = _padded(source.get("parent"), 2)
     thread_id = _text(source, "thread_id")
     return Identity(
-        thread_id=thread_id or "unknown",
+        thread_id=thread_id or unnamed,
         given_thread_id=_flag(source, "given_thread_id", False) and thread_id is not None,
         provider=Provider(
             name if isinstance(name, str) and name else "openai",
             host if isinstance(host, str) else None,
-            port if type(port) is int else None,
+            port if type(port) is int and 0 < port < 65_536 else None,
         ),
         call_id=_text(source, "call_id"),
         model=_text(source, "model"),
         metadata=_object(source.get("metadata")),
         tags=_texts(source.get("tags")),
-        parent_trace_id=_hex(parent_trace_id),
-        parent_span_id=_hex(parent_span_id),
+        parent_trace_id=_hex(parent_trace_id, 128),
+        parent_span_id=_hex(parent_span_id, 64),
     )
 
 
-def _hex(value: object) -> str | None:
+def _hex(value: object, bits: int) -> str | None:
+    """An id, if it is one of so many bits."""
     try:
-        return value if isinstance(value, str) and int(value, 16) else None
+        return value if isinstance(value, str) and 0 < int(value, 16) < 1 << bits else None
     except ValueError:
         return None
 
@@ -242,9 +262,10 @@ def _number(
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default
     try:
-        return kind(value)
+        found = kind(value)
     except (ValueError, OverflowError):  # NaN, Infinity
         return default
+    return found if math.isfinite(value) else default
 
 
 def _object(value: object) -> dict[str, Any]:

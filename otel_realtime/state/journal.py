@@ -2,8 +2,9 @@
 
 ``journal.jsonl`` holds one JSON array ``[kind, t, ...]`` a line, the first one
 ``["open", 0, {header}]``. ``user.raw``, ``agent.raw`` and, where the app gives what it hears or
-plays, ``user-tap.raw`` and ``agent-tap.raw`` are append-only; formats stand in the journal. A line is written only after the audio it speaks of, so whatever a crash leaves behind is
-a valid prefix; a torn last line is left out.
+plays, ``user-tap.raw`` and ``agent-tap.raw`` are append-only; formats stand in the journal. A line
+is written only after the audio it speaks of, so whatever a crash leaves behind is a valid prefix; a
+torn last line is left out.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
+from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP
 from otel_realtime.core.protocol.json_text import dump
+from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.errors import RecordingError
+from otel_realtime.state.files import descriptor_of
 
 JOURNAL: Final = "journal.jsonl"
 SOURCES: Final = {
@@ -28,6 +33,13 @@ SOURCES: Final = {
 _BLOCK: Final = 1 << 13  # some 200 records at once: too few to start a garbage collection
 #: The longest note; a frame of megabytes is not worth its place.
 NOTE_BYTES: Final = 1_000_000
+#: A line that is longer is no record.
+_LINE_BYTES: Final = 32 * NOTE_BYTES
+#: No record is later (104 days), nor later than this after its journal's last change (an hour, for
+#: clocks that disagree): whatever is made of a journal is as long as its latest record says.
+LATEST_NS: Final = 1 << 53
+_SLACK_NS: Final = 3_600 * 10**9
+_STARTS: Final = frozenset({"open", "start"})
 #: What a record of the wrong shape raises in a timeline or a state machine.
 MALFORMED: Final = (
     TypeError,
@@ -38,21 +50,39 @@ MALFORMED: Final = (
     OverflowError,
     RecursionError,
 )
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_HEAD: Final = b'["open",0,{'
+_encode = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False).encode
 
 
 def line(record: Sequence[Any]) -> bytes:
     """One record as a line of the journal; what is no JSON value is written as its text."""
-    return _encode(record).encode() + b"\n"
+    try:
+        text = _encode(record)
+    except Exception:  # noqa: BLE001 - an app's object, or a number that JSON does not hold
+        text = _encode(_mended(record))
+    return text.encode() + b"\n"
+
+
+def _mended(value: object, room: int = MAX_DEPTH) -> object:
+    """A copy that JSON can hold: what cannot be said of it is null, what is too deep is cut."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping | list | tuple) and not room:
+        return TOO_DEEP
+    if isinstance(value, Mapping):
+        return {safe_str(key): _mended(item, room - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(item, room - 1) for item in value]
+    text = safe_str(value)
+    return value if isinstance(value, int) and text is not None else text
 
 
 def note_line(kind: str, t: int, data: Mapping[str, Any]) -> bytes:
     """A record of the trace's own as a line; what is huge is shortened from within."""
-    try:
-        text = line([kind, t, data])
-    except (ValueError, RecursionError):
-        text = b""
-    if text and len(text) <= NOTE_BYTES:
+    text = line([kind, t, data])
+    if len(text) <= NOTE_BYTES:
         return text
     return b"[%s,%d,%s]\n" % (_encode(kind).encode(), t, dump(data, NOTE_BYTES).encode())
 
@@ -105,20 +135,56 @@ class Folder:
 
 
 def read(folder: Path) -> Iterator[list[Any]]:
-    """The records of a journal in order; torn or foreign lines are left out.
+    """The records of a journal in order; torn or foreign lines, and impossible times, are left out.
 
     Raises:
         RecordingError: there is no journal that can be read.
     """
     try:
-        with open(folder / JOURNAL, "rb") as journal:
-            rest = b""
-            while block := journal.read(_BLOCK):
-                *lines, rest = (rest + block).split(b"\n")
-                yield from _parse(lines)
-            yield from _parse([rest])
+        with open(descriptor_of(folder / JOURNAL), "rb") as journal:
+            changed_ns, latest = os.fstat(journal.fileno()).st_mtime_ns, LATEST_NS
+            for lines in _lines(journal):
+                for record in _parse(lines):
+                    if record[0] in _STARTS:
+                        latest = max(changed_ns - _start_ns(record), 0) + _SLACK_NS
+                    if record[1] <= latest:
+                        yield record
     except OSError as error:
         raise RecordingError(f"the journal of {folder} cannot be read: {error}") from error
+
+
+def _start_ns(record: list[Any]) -> int:
+    """When the conversation starts, by a record that should say so; 0 if it does not."""
+    data = record[2] if len(record) > 2 else None
+    found = data.get("start_ns") if isinstance(data, dict) else None
+    return found if type(found) is int else 0
+
+
+def _lines(journal: IO[bytes]) -> Iterator[list[bytes]]:
+    """All lines, some at once; one that is too long comes as one that cannot be read."""
+    rest = bytearray()
+    while block := journal.read(_BLOCK):
+        *lines, tail = block.split(b"\n")
+        if lines:
+            lines[0] = bytes(rest) + lines[0]
+            rest.clear()
+            yield lines
+        rest += tail
+        if len(rest) > _LINE_BYTES:
+            rest[:] = b"\0"
+    yield [bytes(rest)]
+
+
+def is_torn(folder: Path) -> bool:
+    """Whether not even the first line of a journal was written to its end.
+
+    Raises:
+        OSError: there is no journal that can be read.
+    """
+    with open(descriptor_of(folder / JOURNAL), "rb") as journal:
+        first = journal.readline(_LINE_BYTES)
+    whole = first.endswith(b"\n") or len(first) == _LINE_BYTES
+    return not whole and first[: len(_HEAD)] == _HEAD[: len(first)]
 
 
 def _parse(lines: list[bytes]) -> Iterator[list[Any]]:
@@ -152,4 +218,5 @@ def _is_record(value: object) -> bool:
         and len(value) >= 2
         and isinstance(value[0], str)
         and type(value[1]) is int
+        and 0 <= value[1] < LATEST_NS
     )

@@ -3,18 +3,22 @@
 Besides the sound the journal holds every event that moved the conversation's state, as it may
 be stored, and which spans were open. Notes are taken on the app's task: each one is a queue
 append; the writer thread turns them into text. ``span``, ``parent``: 16 hex digits; ``at``: epoch
-ns; ``t``: ns since the start::
+ns; ``t``: ns since the start. What follows ``?`` may be missing::
 
-    ["event", t, {"at", "t", "dir": "r" | "s", "event", "span", "n"}]   span null: none was made
-    ["asked", t, {"at"}]                     the app asked for the next frame: the event's span ended
-    ["span", t, {"span", "parent", "name", "at", "kind", "scope", "attributes"}]   another one began
-    ["end", t, {"span", "at"}]               and has ended
-    ["settled", t, {"ids"}]                  the inference spans of these responses were written
-    ["meta", t, {"metadata", "tags"}]        what the app says of the conversation
-    ["start", t, {"start_ns"}]               the app's first time moved the start
-    ["policy", t, {"inputs", "outputs", "audio"}]   stricter privacy from now on
-    ["ended", t, {"at", "t", "n", "dropped", "code", "reason", "by_client", "failure", "otlp"}]
-                                             all spans have ended; what is left is delivery
+    ["event", t, {"at", "t", "event", ?"dir": "r" | "s", ?"span", ?"n"}]
+                                     received (``r``) or sent; ``n``: events received by then, those
+                                     without a note included; without ``span`` none was made of it
+    ["asked", t, {"at"}]             the app asked for the next frame: the event's span ended
+    ["span", t, {"span", "parent", "at", ?"name", ?"kind", ?"scope", ?"attributes"}]
+                                     a tool's span, or one of the app's own, began
+    ["end", t, {"span", ?"at"}]      and has ended, or will never be exported
+    ["settled", t, {"ids"}]          the inference spans of these responses were written
+    ["meta", t, {?"metadata", ?"tags"}]   what the app says of the conversation, all of it
+    ["start", t, {"start_ns"}]       the app's first time moved the start
+    ["policy", t, {?"inputs", ?"outputs", ?"audio"}]   stricter privacy; missing: hidden
+    ["ended", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
+                  ?"failure": [type, message], ?"otlp"}]
+                                     all spans have ended; what is left is delivery
 """
 
 from __future__ import annotations
@@ -27,7 +31,12 @@ from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment, Response
-from otel_realtime.state.header import policy_from_wire, policy_to_wire
+from otel_realtime.state.header import (
+    attributes_from_wire,
+    policy_from_wire,
+    policy_to_wire,
+)
+from otel_realtime.state.journal import LATEST_NS
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -180,10 +189,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the app says of the conversation."""
+    """What the app says of the conversation; None: nothing new."""
 
-    metadata: dict[str, Any]
-    tags: list[str]
+    metadata: dict[str, Any] | None
+    tags: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +236,7 @@ def read_note(kind: str, data: object) -> AnyNote | None:
         return None
     try:
         return rule(_object(data))
-    except (KeyError, TypeError, OverflowError) as error:
+    except (LookupError, TypeError, OverflowError) as error:
         raise ValueError(f"a note {kind!r} makes no sense: {error!r}") from error
 
 
@@ -238,49 +247,64 @@ def _event(data: Mapping[str, Any]) -> Received | Sent:
     if data.get("dir") == "s":
         return Sent(event, moment)
     span = data.get("span")
-    return Received(event, moment, None if span is None else int(span, 16), _int(data.get("n", 0)))
+    return Received(event, moment, None if span is None else _id(span), _int(data.get("n", 0)))
 
 
 def _span(data: Mapping[str, Any]) -> SpanBegan:
-    attributes = data.get("attributes")
     return SpanBegan(
-        int(data["span"], 16),
-        int(data["parent"], 16),
+        _id(data["span"]),
+        _id(data["parent"]),
         str(data.get("name") or "unnamed"),
         _int(data["at"]),
         str(data.get("kind", "INTERNAL")),
         str(data.get("scope", "")),
-        attributes if isinstance(attributes, dict) else {},
+        attributes_from_wire(data.get("attributes")),
     )
 
 
 def _about(data: Mapping[str, Any]) -> About:
-    tags = data.get("tags")
+    metadata, tags = data.get("metadata"), data.get("tags")
     return About(
-        dict(_object(data.get("metadata") or {})),
-        [str(tag) for tag in tags] if isinstance(tags, list) else [],
+        None if metadata is None else dict(_object(metadata)),
+        [str(tag) for tag in tags] if isinstance(tags, list) else None,
     )
 
 
 def _ended(data: Mapping[str, Any]) -> Ended:
-    failure, code, reason = data.get("failure"), data.get("code"), data.get("reason")
+    code, reason = data.get("code"), data.get("reason")
     ending = Ending(
         code=code if type(code) is int else None,
         reason=reason if isinstance(reason, str) else "",
         by_client=data.get("by_client") is not False,
-        failure=Failure(str(failure[0]), str(failure[1])) if failure else None,
+        failure=_failure(data.get("failure")),
     )
     events, dropped = _int(data.get("n", 0)), _int(data.get("dropped", 0))
     return Ended(ending, _moment(data), events, dropped, data.get("otlp") is True)
 
 
+def _failure(value: object) -> Failure | None:
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    return Failure(str(value[0]), str(value[1]))
+
+
 def _moment(data: Mapping[str, Any]) -> Moment:
-    return Moment(_int(data["t"]), _int(data["at"]))
+    t = data["t"]
+    if type(t) is not int or not -LATEST_NS < t < LATEST_NS:
+        raise ValueError("not a time of a conversation")
+    return Moment(t, _int(data["at"]))
+
+
+def _id(value: object) -> int:
+    found = int(value, 16) if isinstance(value, str) else 0
+    if not 0 < found < 2**64:
+        raise ValueError("not the id of a span")
+    return found
 
 
 def _int(value: object) -> int:
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ValueError(f"{value!r} is not a 64-bit integer")
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("not a count, or a time since the epoch")
     return value
 
 
@@ -294,7 +318,7 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "event": _event,
     "asked": lambda data: Asked(_int(data["at"])),
     "span": _span,
-    "end": lambda data: SpanEnded(int(data["span"], 16), _int(data.get("at") or 0)),
+    "end": lambda data: SpanEnded(_id(data["span"]), _int(data.get("at") or 0)),
     "settled": lambda data: Settled(tuple(str(name) for name in data["ids"])),
     "meta": _about,
     "start": lambda data: Started(_int(data["start_ns"])),

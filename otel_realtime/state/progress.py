@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from otel_realtime.state.files import read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +25,13 @@ class Progress:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
+        self._done: list[str] = []
         try:
-            done = json.loads(self._path.read_text())
-            self._done: list[str] = [step for step in done if isinstance(step, str)]
-        except (OSError, ValueError, TypeError, RecursionError):
-            self._done = []
+            done = json.loads(read_bytes(self._path))
+        except (OSError, ValueError, RecursionError):
+            return
+        if isinstance(done, list):
+            self._done = [step for step in done if isinstance(step, str)]
 
     def once(self, step: str, do: Callable[[], None]) -> None:
         """Do a step unless it was done, and remember that it is."""
@@ -37,7 +42,14 @@ class Progress:
     def note(self, step: str) -> None:
         """Remember that a step is done."""
         self._done.append(step)
+        partial = self._path.with_suffix(".part")
         try:
-            self._path.write_text(json.dumps(self._done))
+            with open(partial, "w", opener=_private) as file:
+                json.dump(self._done, file)
+            os.replace(partial, self._path)
         except OSError as error:
             logger.debug("cannot note what was delivered: %s", error)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)

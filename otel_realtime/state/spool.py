@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.state import FORMAT, owner
+from otel_realtime.state.files import read_bytes
 from otel_realtime.state.header import check_format
 from otel_realtime.state.owner import SPOOL
 from otel_realtime.version import VERSION
@@ -149,7 +150,7 @@ def read(path: Path) -> tuple[Label, bytes]:
         NewerFormatError: a later version wrote it in a format that this one does not know.
         ValueError: it is none of ours.
     """
-    line, _, body = path.read_bytes().partition(b"\n")
+    line, _, body = read_bytes(path).partition(b"\n")
     try:
         return Label.from_wire(json.loads(line)), body
     except RecursionError as error:

@@ -1,7 +1,24 @@
 """The tap: sees every message of a Realtime websocket once, in both directions.
 
 It sits on the websocket, not on SDK methods, so it does not matter how the app consumes events.
-A transport is a module with `install`, `uninstall` and `attach`; each brings its own `Tap`.
+
+==============  ================================================================================
+``interface``   what is reported, and to whom
+``link``        conversations and their sockets: when, and in which task, a conversation ends
+``wrappers``    the replaced methods of a socket, for coroutines and for threads
+``handshakes``  which sockets are tapped, and how their opening is reported
+``patches``     how attributes are replaced and put back
+``callers``     what the call stack says about a call of ``close``
+``timers``      delayed calls for sockets without an event loop
+``websockets``  a transport: one library, described to the modules above
+``aiohttp``     a transport
+``sdk``         connection objects of the ``openai`` SDK, which may replace their socket
+``agents``      what the Agents SDK is told of playback
+==============  ================================================================================
+
+A transport is a module with ``install``, ``uninstall`` and ``attach``, which it gets from its
+``Transport``. To add one, describe the library's sockets by a subclass of ``AsyncTap`` or ``SyncTap``
+and how it opens them by an ``Opening``, and list the module below.
 """
 
 from __future__ import annotations
@@ -9,7 +26,8 @@ from __future__ import annotations
 from otel_realtime.diagnostics import walled
 from otel_realtime.tap import agents, aiohttp, sdk, websockets
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
-from otel_realtime.tap.link import end_deserted, release_all, stop_timers, tap_of
+from otel_realtime.tap.link import end_abandoned, release_all, tap_of
+from otel_realtime.tap.timers import stop_timers
 
 __all__ = [
     "Close",
@@ -17,50 +35,47 @@ __all__ = [
     "Observer",
     "Sink",
     "attach",
-    "end_deserted",
+    "end_abandoned",
     "install",
     "stop_timers",
     "uninstall",
 ]
 
 _TRANSPORTS = (websockets, aiohttp)
+_FRAMEWORKS = (sdk, agents)
 
 
 def install(observer: Observer) -> None:
     """Tap every Realtime connection that is opened from now on.
 
-    Does not import the openai SDK. A second call replaces the observer for new connections.
+    Imports none of the libraries. A second call replaces the observer for new connections.
 
     Args:
         observer: Opens the conversations.
     """
-    for transport in _TRANSPORTS:
-        transport.install(observer)
-    sdk.watch(observer)
-    agents.watch(observer)
+    for library in (*_TRANSPORTS, *_FRAMEWORKS):
+        library.install(observer)
 
 
 def uninstall() -> None:
-    """Undo `install`, and take the tap off every socket; their sinks are called no more."""
-    for transport in _TRANSPORTS:
-        transport.uninstall()
-    sdk.uninstall()
-    agents.uninstall()
+    """Undo ``install``, and remove the tap from every socket; their sinks are called no more."""
+    for library in (*_TRANSPORTS, *_FRAMEWORKS):
+        library.uninstall()
     release_all()
 
 
 @walled
 def attach(connection: object, observer: Observer) -> Sink | None:
-    """Tap one connection, with or without `install`.
+    """Tap one connection, with or without ``install``.
 
     Args:
-        connection: A connection object of the openai SDK (async or sync, GA or beta), a client
-            connection of `websockets` (asyncio or sync), or a client websocket of `aiohttp`.
+        connection: A connection object of the ``openai`` SDK (async or sync, GA or beta), a client
+            connection of ``websockets`` (asyncio or sync), or a client websocket of ``aiohttp``.
         observer: Asked to open the conversation when the socket has no tap yet; the handshake's
             times are then the time of this call.
 
     Returns:
-        The sink of the connection, `None` for an unknown connection or when the observer declines.
+        The sink of the connection, ``None`` for an unknown connection or when the observer declines.
     """
     socket = getattr(connection, "_connection", connection)
     owned = socket is not connection

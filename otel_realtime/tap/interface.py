@@ -1,4 +1,4 @@
-"""What the tap tells and whom it tells: the types between a socket and a conversation."""
+"""The types between a socket and a conversation: what the tap reports, and to whom."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+Frame = str | bytes
+"""One whole websocket message, text or binary."""
+
+Calls = tuple[Callable[[], None], Callable[[Frame], None], Callable[[Frame], None]]
+"""What is called for each frame: ``before_receive``, ``received`` and ``sent``, bound."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
-    """The opening handshake of one Realtime websocket; it never holds a header.
+    """The opening handshake of one Realtime websocket; never holds a header.
 
     Attributes:
-        path: Request path without the query, e.g. `/v1/realtime`.
-        query: What may be kept of the query: `model`, `deployment`, `intent`, `call_id`, `api-version`.
+        path: Request path without the query, e.g. ``/v1/realtime``.
+        query: What may be kept of the query: ``model``, ``deployment``, ``intent``, ``call_id``,
+            ``api-version``.
         host: Host of the server, as the app named it.
-        port: Its port, `None` when unknown.
+        port: Its port, ``None`` when unknown.
         started_ns: Wall time when the handshake began, epoch nanoseconds.
-        done_ns: Wall time when it ended, epoch nanoseconds.
-        mono_ns: `time.monotonic_ns()` taken together with `started_ns`.
-        status: HTTP status of a refused handshake; `None` when accepted or when no answer came.
-        error: What the failed handshake raised in the app.
+        mono_ns: ``time.monotonic_ns()`` taken together with ``started_ns``.
+        status: HTTP status of a refused handshake; ``None`` when accepted or when no answer came.
+        error: The exception that the failed handshake raised in the app.
     """
 
     path: str
@@ -28,7 +34,6 @@ class Handshake:
     host: str
     port: int | None
     started_ns: int
-    done_ns: int
     mono_ns: int
     status: int | None = None
     error: BaseException | None = None
@@ -36,15 +41,17 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """How a conversation's connection ended.
+    """How the connection of a conversation ended.
+
+    The codes are those of https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1.
 
     Attributes:
-        received_code: Code of the server's close frame, `None` without one.
+        received_code: Code of the server's close frame, ``None`` without one.
         received_reason: Its reason, empty without one.
-        sent_code: Code of the close frame this side sent, first or in answer.
+        sent_code: Code of the close frame that this side sent, first or in answer.
         by_client: The app closed a connection that was open.
-        error: The app's exception that left the connection's own `with` block. Cancellation,
-            `KeyboardInterrupt` and `GeneratorExit` are none.
+        error: The app's exception that left the connection's own ``with`` block. Cancellation,
+            ``KeyboardInterrupt`` and ``GeneratorExit`` are not errors.
     """
 
     received_code: int | None
@@ -54,46 +61,65 @@ class Close:
     error: BaseException | None = None
 
 
-Calls = tuple[Callable[[], None], Callable[[str | bytes], None], Callable[[str | bytes], None]]
-"""What one frame costs: `before_receive`, `received` and `sent`, bound."""
-
-
 class Sink(Protocol):
-    """One conversation, told of its frames on the app's own task or thread; it never raises."""
+    """One conversation; called on the app's own task or thread, and never raises."""
 
     def before_receive(self) -> None:
-        """The app asks for the next frame."""
+        """Handle the app's request for the next frame."""
 
-    def received(self, frame: str | bytes) -> None:
-        """A frame is about to be handed to the app."""
+    def received(self, frame: Frame) -> None:
+        """Handle a frame that is about to be returned to the app."""
 
-    def sent(self, frame: str | bytes) -> None:
-        """The app hands a whole message to the socket; called just before the real send."""
+    def sent(self, frame: Frame) -> None:
+        """Handle a whole message that the app sends; called just before the real send."""
 
     def closed(self, close: Close) -> None:
-        """The conversation's connection ended for good; told once."""
+        """Handle the end of the connection; called once."""
 
     def calls(self) -> Calls:
-        """The three calls above as the tap should make them; asked for again while undecided."""
+        """Return the three calls above in their fastest form.
+
+        Asked for when the sink has had time to decide whether it keeps the socket; until then its
+        own methods are called.
+        """
         ...
 
     def released(self) -> bool:
-        """Return whether this socket is none of ours: the tap comes off and calls the sink no more."""
+        """Return whether this is not a Realtime socket: the tap is removed and calls no more."""
         ...
 
 
 class Observer(Protocol):
-    """Opens conversations; one per process is given to `install`."""
+    """Opens conversations; ``install`` takes one for the whole process."""
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
-        """A Realtime websocket is open; `None` leaves it untouched."""
+        """Return the sink of a Realtime websocket that is open; ``None`` leaves it untouched.
+
+        Args:
+            handshake: Its opening handshake.
+            sdk: It belongs to a connection object of an SDK.
+        """
         ...
 
     def refused(self, handshake: Handshake) -> None:
-        """A handshake under `/realtime` failed."""
+        """Handle a handshake that failed.
+
+        Args:
+            handshake: With ``error``, and ``status`` if the server answered.
+        """
 
     def is_sdk(self, sink: Sink) -> None:
-        """The socket of this sink now belongs to an SDK connection object."""
+        """Note that a sink's socket belongs to a connection object of an SDK.
+
+        Args:
+            sink: What ``opened`` returned.
+        """
 
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
-        """An SDK was told by the app how far an item has been played; on any thread."""
+        """Note how far the app has played an item; called on any thread.
+
+        Args:
+            item_id: The server's id of the item.
+            content_index: Which part of it.
+            audio_ms: Position in its audio.
+        """

@@ -1,56 +1,38 @@
-"""Which sockets belong to one connection object of the `openai` SDK.
+"""Which sockets belong to one connection object of the ``openai`` SDK.
 
-An SDK connection that may reconnect (`on_reconnecting=`, 2.32 and later) makes its next socket by
-`_make_ws`, from its `_reconnect`, and keeps its identity: it stays one conversation.
+https://github.com/openai/openai-python/blob/main/src/openai/resources/realtime/realtime.py
+
+An SDK connection that may reconnect (``on_reconnecting=``, 2.32 and later) opens its next socket by
+``_make_ws``, from its ``_reconnect``, and keeps its identity: it stays one conversation.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Observer
-from otel_realtime.tap.link import Link, Patches, Tap, joining, tap_of
+from otel_realtime.tap.link import Link, Tap, joining, tap_of
+from otel_realtime.tap.patches import Instrumentation, Method
 
 #: GA and beta; the beta module is still wired in every release.
-MODULES = (
+MODULES: Final = (
     "openai.resources.realtime.realtime",
     "openai.resources.beta.realtime.realtime",
 )
-CLASSES = ("AsyncRealtimeConnection", "RealtimeConnection")
-
-_observer: Observer | None = None
-_patches: dict[str, list[Patches]] = {}
-
-
-def watch(observer: Observer) -> None:
-    """Recognise connection objects of the SDK modules that are loaded.
-
-    Asked again at each handshake: the SDK that makes a socket is loaded by then and wraps it only
-    afterwards, so nothing has to be imported ahead.
-    """
-    global _observer
-    _observer = observer
-    for name in MODULES:
-        module = sys.modules.get(name)
-        if module is not None and name not in _patches:
-            _patches[name] = [_recognise(getattr(module, owner)) for owner in CLASSES]
-
-
-def uninstall() -> None:
-    """Recognise no connection object any more."""
-    global _observer
-    _observer = None
-    while _patches:
-        for patches in _patches.popitem()[1]:
-            patches.undo()
+CLASSES: Final = ("AsyncRealtimeConnection", "RealtimeConnection")
 
 
 def adopt(connection: Any, tap: Tap, observer: Observer) -> None:
-    """Make an SDK connection the owner of the conversation on its socket."""
+    """Make an SDK connection the owner of the conversation on its socket.
+
+    Args:
+        connection: The connection object.
+        tap: The tap of its socket.
+        observer: Told that the socket is an SDK's.
+    """
     link = tap.link
     if link.connection is connection:
         return
@@ -68,24 +50,20 @@ def adopt(connection: Any, tap: Tap, observer: Observer) -> None:
     connection._reconnect = reconnect(connection._reconnect, link)
 
 
-def _recognise(owner: type) -> Patches:
-    original = owner.__init__  # type: ignore[misc]
-
+def _wrap_init(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         _adopt_new(self)
 
-    patches = Patches(owner)
-    patches.put("__init__", init)
-    return patches
+    return init
 
 
 @walled
 def _adopt_new(connection: Any) -> None:
-    tap = tap_of(connection._connection)
-    if tap is not None and _observer is not None:
-        adopt(connection, tap, _observer)
+    tap = tap_of(getattr(connection, "_connection", None))
+    if tap is not None and _sdk.observer is not None:
+        adopt(connection, tap, _sdk.observer)
 
 
 def _make_async(
@@ -118,7 +96,9 @@ def _make_sync(make_ws: Callable[..., object], link: Link) -> Callable[..., obje
 
 @walled
 def _join(socket: object, link: Link) -> None:
-    if not link.ended and link.socket is not None and tap_of(socket) is None:
+    if link.ended or link.socket is None or tap_of(socket) is not None:
+        return
+    if link.socket.fits(socket):
         type(link.socket)(socket, link)
 
 
@@ -132,7 +112,7 @@ def _reconnect_async(
         finally:
             link.reconnecting = False
         if not again:
-            _give_up(link)
+            _reconnect_failed(link)
         return again
 
     return reconnect
@@ -146,13 +126,19 @@ def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., 
         finally:
             link.reconnecting = False
         if not again:
-            _give_up(link)
+            _reconnect_failed(link)
         return again
 
     return reconnect
 
 
 @walled
-def _give_up(link: Link) -> None:
+def _reconnect_failed(link: Link) -> None:
     if link.socket is not None:
         link.socket.end()
+
+
+_sdk: Final = Instrumentation(
+    *(Method(module, owner, "__init__", _wrap_init) for module in MODULES for owner in CLASSES)
+)
+install, uninstall = _sdk.install, _sdk.uninstall

@@ -13,7 +13,7 @@ from opentelemetry.trace import Span
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.events import Event
-from otel_realtime.core.protocol.messages import MS
+from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.failure import event_failure, fail
@@ -46,7 +46,7 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
         turn: the turn it belongs to; 0 before the first.
     """
     seconds = round(t / 1e9, 6)
-    offset = t // MS
+    offset = t // NS_PER_MS
     attributes: Attributes = {
         names.LS_KIND: names.KIND_CHAIN,
         names.PROMPT: payload,

@@ -10,7 +10,7 @@ from opentelemetry.util.types import AttributeValue
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.messages import MS
+from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.usage import Usage, usage_attributes, usage_metadata
 
@@ -58,4 +58,4 @@ def usage_facts(usage: Usage | None, limit: int) -> Attributes:
 
 def position_facts(started: Moment, turn: int) -> Attributes:
     """Return the turn a span belongs to, if any, and its offset into the recording."""
-    return product_facts({Fact.TURN: turn or None, Fact.AUDIO_OFFSET: started.t // MS})
+    return product_facts({Fact.TURN: turn or None, Fact.AUDIO_OFFSET: started.t // NS_PER_MS})

@@ -13,8 +13,8 @@ from typing import Final
 from opentelemetry.trace import Span, Status, StatusCode
 
 from otel_realtime import attributes as names
-from otel_realtime.core.protocol.events import Event, clean
-from otel_realtime.core.protocol.json_values import table, text_or_none
+from otel_realtime.core.protocol.events import Event, replace_surrogates
+from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 
@@ -24,7 +24,7 @@ MESSAGE_LIMIT: Final = 2048
 
 def error_kind(event: Event) -> str:
     """Return ``error.code`` of an event, else ``error.type``, else the event's own type."""
-    error = table(event.get("error"))
+    error = object_or_empty(event.get("error"))
     return text_or_none(error.get("code")) or text_or_none(error.get("type")) or str(event["type"])
 
 
@@ -37,12 +37,12 @@ def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
     kind = event["type"]
     if kind == "error" or kind.endswith(".failed"):
         code = error_kind(event)
-        message = table(event.get("error")).get("message")
+        message = object_or_empty(event.get("error")).get("message")
         return Failure(code, stored_message(message, policy) or code)
     if kind == "response.done":
-        response = table(event.get("response"))
+        response = object_or_empty(event.get("response"))
         if response.get("status") == "failed":
-            error = table(table(response.get("status_details")).get("error"))
+            error = object_or_empty(object_or_empty(response.get("status_details")).get("error"))
             code = text_or_none(error.get("code")) or text_or_none(error.get("type")) or "failed"
             return Failure(code, stored_message(error.get("message"), policy) or code)
     return None
@@ -61,11 +61,13 @@ def exception_failure(error: BaseException, policy: ContentPolicy) -> tuple[Fail
         report = {"type": kind, "message": str(error), "stacktrace": "".join(lines)}
     except Exception:  # noqa: BLE001 - the app's ``__str__`` raised
         return Failure(kind, kind), None
-    stored, _ = policy.admit({"type": "error", "error": report})
-    admitted = table(stored.get("error"))
+    stored, _ = policy.apply({"type": "error", "error": report})
+    admitted = object_or_empty(stored.get("error"))
     message = text_or_none(admitted.get("message")) or kind
     trace = text_or_none(admitted.get("stacktrace"))
-    return Failure(kind, clean(message)[:MESSAGE_LIMIT]), None if trace is None else clean(trace)
+    return Failure(
+        kind, replace_surrogates(message)[:MESSAGE_LIMIT]
+    ), None if trace is None else replace_surrogates(trace)
 
 
 def stored_message(value: object, policy: ContentPolicy) -> str:

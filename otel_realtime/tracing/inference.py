@@ -17,9 +17,9 @@ from otel_realtime.attributes import Fact, Meta
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import text_or_none
-from otel_realtime.core.protocol.latency import SoundFacts, sound_facts
+from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.messages import (
-    MS,
+    NS_PER_MS,
     chat_messages,
     convention_messages,
     request_messages,
@@ -50,7 +50,7 @@ class Inference:
     name: str
     attributes: Attributes
     failure: Failure | None
-    sound: SoundFacts
+    sound: ResponseAudio
     tokens: Usage | None
 
 
@@ -75,7 +75,7 @@ def describe_inference(
     model = text_or_none(response.config.get("model")) or state.session.model or "unknown"
     outputs = response.output_items(state.items)
     usage = read_usage(response.usage)
-    sound = sound_facts(response, state, audio)
+    sound = response_audio(response, state, audio)
     turn = max((item.turn for item in outputs), default=0) or response.turn
     attributes: Attributes = {
         names.LS_KIND: names.KIND_LLM,
@@ -100,7 +100,7 @@ def describe_inference(
         **product_facts(
             {
                 Fact.TURN: turn or None,
-                Fact.AUDIO_OFFSET: response.created.t // MS,
+                Fact.AUDIO_OFFSET: response.created.t // NS_PER_MS,
                 Fact.TIME_TO_FIRST_AUDIO: sound.first_audio_ms,
                 Fact.VOICE_TO_VOICE: sound.voice_to_voice_ms,
                 Fact.CONTEXT_ITEMS: response.context_items,

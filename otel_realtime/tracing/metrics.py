@@ -223,8 +223,8 @@ class ConversationMetrics:
 
     def _usage(self, usage: Usage, base: _Labels) -> None:
         for kind, total, split in (
-            ("input", usage.input, usage.input_by),
-            ("output", usage.output, usage.output_by),
+            ("input", usage.input, usage.input_by_modality),
+            ("output", usage.output, usage.output_by_modality),
         ):
             for modality, count in partition(total, split).items():
                 labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
-from otel_realtime.core.protocol.events import clean
+from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import transcript
 from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
@@ -48,9 +48,9 @@ def opening_attributes(identity: Identity, version: str, *, room: int | None = N
     if identity.provider.port:
         attributes[names.SERVER_PORT] = identity.provider.port
     if identity.given_thread_id:
-        attributes[names.CONVERSATION_ID] = clean(identity.thread_id)
+        attributes[names.CONVERSATION_ID] = replace_surrogates(identity.thread_id)
     if identity.tags:
-        attributes[names.LS_TAGS] = clean(",".join(identity.tags))
+        attributes[names.LS_TAGS] = replace_surrogates(",".join(identity.tags))
     return attributes
 
 
@@ -188,7 +188,7 @@ def _facts(metadata: Mapping[str, Any], *, langsmith: bool = True) -> Attributes
     attributes: Attributes = {}
     for key, value in metadata.items():
         if isinstance(value, str):
-            value = clean(value)
+            value = replace_surrogates(value)
         only_langsmith = key.startswith(names.LANGSMITH_ONLY)
         if langsmith or only_langsmith:
             attributes[names.LS_METADATA + key] = value
@@ -224,7 +224,7 @@ def _scalar(value: object) -> str | bool | int | float:
     https://opentelemetry.io/docs/specs/otel/common/#attribute
     """
     if isinstance(value, str):
-        return clean(value)
+        return replace_surrogates(value)
     if isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -25,7 +25,7 @@ from otel_realtime import attributes as names
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import text_or_none
-from otel_realtime.core.protocol.messages import shown
+from otel_realtime.core.protocol.messages import visible_text
 from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import McpCall, Moment, ToolCall
@@ -43,7 +43,7 @@ def admitted_arguments(
     They go through the policy, and so ``Settings.redact``, in the shape of a conversation item.
     """
     item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-    stored, _ = policy.admit(item)
+    stored, _ = policy.apply(item)
     return text_or_none(stored.get("arguments")) or ""
 
 
@@ -68,7 +68,7 @@ def tool_attributes(
     if call_id:
         attributes[names.TOOL_CALL_ID] = attributes[names.CALL_ID] = call_id
     if arguments is not None:
-        text = _json_text(shown(arguments, "assistant", policy), limit)
+        text = _json_text(visible_text(arguments, "assistant", policy), limit)
         attributes[names.PROMPT] = attributes[names.TOOL_ARGUMENTS] = text
     return attributes
 
@@ -77,7 +77,7 @@ def tool_result(output: str | None, policy: ContentPolicy, limit: int) -> Attrib
     """Return the attributes that a tool span gets with its result; none without a result."""
     if output is None:
         return {}
-    text = _json_text(shown(output, "tool", policy), limit)
+    text = _json_text(visible_text(output, "tool", policy), limit)
     return {names.COMPLETION: text, names.TOOL_RESULT: text}
 
 

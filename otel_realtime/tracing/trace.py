@@ -23,8 +23,8 @@ from otel_realtime.core.protocol.outcome import (
     Ending,
     Identity,
     Tally,
-    admit_metadata,
-    clean_tags,
+    sanitize_metadata,
+    sanitize_tags,
 )
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
@@ -255,7 +255,7 @@ class Trace:
             fresh: nothing was received or written yet.
         """
         if not fresh or self.delivery is not None:
-            self.clock.given = True
+            self.clock.uses_app_times = True
             return
         self.clock.rebase(start_ns)
         self.membership.start_at(start_ns)
@@ -267,7 +267,7 @@ class Trace:
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add metadata of the app; later values win, and reserved keys are left out."""
-        kept, refused = admit_metadata(metadata)
+        kept, refused = sanitize_metadata(metadata)
         warn_reserved(refused)
         self.identity.metadata.update(kept)
         if self.sampled:
@@ -277,7 +277,7 @@ class Trace:
     def add_tags(self, tags: Iterable[str]) -> None:
         """Add tags of the app, each of them once."""
         known = self.identity.tags
-        known.extend(tag for tag in clean_tags(tags) if tag not in known)
+        known.extend(tag for tag in sanitize_tags(tags) if tag not in known)
         if self.sampled and known:
             self.root.set_attribute(names.LS_TAGS, ",".join(known))
 

@@ -11,12 +11,12 @@ from opentelemetry.trace import SpanKind
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact, Meta
+from otel_realtime.core.protocol.changes import Transcribed
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.messages import MS, shown
+from otel_realtime.core.protocol.messages import NS_PER_MS, visible_text
 from otel_realtime.core.protocol.outcome import Failure, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.state import Transcribed
 from otel_realtime.core.protocol.usage import audio_seconds, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import event_failure, fail
@@ -36,7 +36,7 @@ def transcription_attributes(
     """
     usage = read_usage(change.event.get("usage"))
     text = change.event.get("transcript")
-    transcript = shown(text if isinstance(text, str) else "", "user", policy)
+    transcript = visible_text(text if isinstance(text, str) else "", "user", policy)
     # The transcript is this model's output, so its role is ``assistant`` although the user spoke it.
     prompt, completion = {"role": "user"}, {"role": "assistant"}
     part = {"type": "text", "content": "[audio]"}
@@ -61,7 +61,7 @@ def transcription_attributes(
         **product_facts(
             {
                 Fact.TURN: change.item.turn or None,
-                Fact.AUDIO_OFFSET: change.started_t // MS,
+                Fact.AUDIO_OFFSET: change.started_t // NS_PER_MS,
                 Fact.TRANSCRIPTION_SECONDS: audio_seconds(change.event.get("usage")),
             }
         ),

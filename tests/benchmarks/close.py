@@ -73,9 +73,9 @@ async def ours(frames: list[bytes]) -> float:
         await socket.recv(decode=False)
         if number % 200 == 0:
             await asyncio.sleep(0.01)
-    assert sink.conversation is not None
+    assert sink.engine is not None
     await asyncio.sleep(0.5)
-    return await _around(sink.conversation.close)
+    return await _around(sink.engine.close)
 
 
 async def langsmith(frames: list[bytes]) -> float:

@@ -23,7 +23,7 @@ from otel_realtime.conversation.services import SOCKETS
 from otel_realtime.conversation.sockets import SocketSink
 from otel_realtime.tap import Handshake
 from otel_realtime.tap.link import open_link
-from otel_realtime.tap.websockets import AsyncTap
+from otel_realtime.tap.websockets import AsyncioTap
 from tests.benchmarks.conversation import PCM
 
 _AUDIO = b'{"type":"response.output_audio.delta"'
@@ -97,11 +97,11 @@ def tap(socket: Socket) -> SocketSink:
     now, mono = time.time_ns(), time.monotonic_ns()
     handshake = Handshake(
         path="/v1/realtime", query={}, host="api.openai.com", port=443,
-        started_ns=now, done_ns=now, mono_ns=mono,
+        started_ns=now, mono_ns=mono,
     )  # fmt: skip
     link = open_link(SOCKETS, handshake, sdk=True)
     assert link is not None
-    AsyncTap(socket, link)
+    AsyncioTap(socket, link)
     assert isinstance(link.sink, SocketSink)
     return link.sink
 
@@ -141,8 +141,8 @@ async def through_ours(frames: list[bytes]) -> Cost:
     socket = Socket(frames)
     sink = tap(socket)
     cost = await play(lambda: socket.recv(decode=False), kinds(frames))
-    if sink.conversation is not None:
-        sink.conversation.close()
+    if sink.engine is not None:
+        sink.engine.close()
     return cost
 
 

@@ -16,7 +16,7 @@ from tests.support.scripted import of_type
 
 LINE = Utterance("La la.", tone(300, 0.2))
 SCENARIO = Scenario(
-    heard=("Weather?", "Stop."),
+    user_transcripts=("Weather?", "Stop."),
     answers=(
         CALLS,
         Answer(text="It is fine.", pcm=tone(440, 6.0)),

@@ -59,7 +59,10 @@ def spans(*, heard_ms: int = CUT_MS) -> list[ReadableSpan]:
     names += ["chat gpt-realtime", "transcribe whisper-1"]
     for at, name in enumerate(names, start=2):
         tracer.start_span(name, inside, start_time=at).end(at + 1)
-    cut = {attributes.INTERRUPTED: True, attributes.HEARD: heard_ms}
+    cut = {
+        attributes.OURS + attributes.Fact.INTERRUPTED: True,
+        attributes.OURS + attributes.Fact.HEARD: heard_ms,
+    }
     tracer.start_span("chat gpt-realtime", inside, attributes=cut).end()
     tracer.start_span("execute_tool lookup_weather", inside).end()
     root.end()
@@ -99,7 +102,7 @@ def test_a_missing_span_is_named(name: str, expected: str) -> None:
 def test_an_interruption_with_the_wrong_length_is_found() -> None:
     """``heard_ms`` must be what the app told the server."""
     (found,) = check_interruption(spans(heard_ms=99), RECEIVED)
-    assert found == "the interrupted answer was heard for 1500 ms, its span says 99"
+    assert found == "the app truncated the answer at 1500 ms, its span says 99"
     assert check_interruption(spans(), []) == ["expected the app to truncate once, it did 0 times"]
     assert check_interruption([], RECEIVED) == ["expected one interrupted inference span, found 0"]
 
@@ -122,14 +125,14 @@ def test_what_did_not_arrive_is_named() -> None:
     whole = spans()
     lost, arrived = whole[:-1], delivered(whole)
     assert check_delivery(whole, arrived) == []
-    assert check_delivery(whole, delivered(lost)) == ["never arrived: realtime_session"]
-    assert check_delivery(lost, arrived) == ["arrived uninvited: realtime_session"]
+    assert check_delivery(whole, delivered(lost)) == ["did not arrive: realtime_session"]
+    assert check_delivery(lost, arrived) == ["arrived unexpectedly: realtime_session"]
     assert check_delivery(whole, delivered(whole, status="pending")) == [
         "the conversation is shown as pending"
     ]
     violation = {"kind": "orphan", "message": "no parent"}
     assert check_delivery(whole, delivered(whole, violations=[violation])) == [
-        "LangSmith's contract: orphan: no parent"
+        "contract violation: orphan: no parent"
     ]
     moved = delivered(whole)
     moved["runs"][0]["parent_id"] = None

@@ -47,9 +47,9 @@ def test_a_quiet_speaker_has_nothing_to_cut() -> None:
     assert speaker.stop() is None
     speaker.play("item_a", 0, silence(0.5))
     clock.now += 0.25
-    assert speaker.speaking_for_s == 0.25
+    assert speaker.playing_for_s == 0.25
     speaker.stop()
-    assert (speaker.stop(), speaker.speaking_for_s) == (None, 0.0)
+    assert (speaker.stop(), speaker.playing_for_s) == (None, 0.0)
 
 
 def test_the_caller_speaks_into_the_agents_talk_and_hangs_up_after_the_answer() -> None:

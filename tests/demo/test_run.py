@@ -22,5 +22,8 @@ def test_the_users_langsmith_needs_a_key(tmp_path: Path, monkeypatch: pytest.Mon
         data_dir=tmp_path,
         out=lines.append,
     )
-    assert (code, lines) == (2, ["--langsmith needs LANGSMITH_API_KEY in the environment."])
+    assert (code, lines) == (
+        2,
+        ["--langsmith requires the environment variable LANGSMITH_API_KEY."],
+    )
     assert list(tmp_path.iterdir()) == []

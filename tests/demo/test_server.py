@@ -469,7 +469,7 @@ def test_a_transcription_session_only_transcribes() -> None:
                 events.append(json.loads(await socket.recv()))
             return events
 
-    with ScriptedServer(Scenario(heard=("Hello you.",)), speed=SPEED) as server:
+    with ScriptedServer(Scenario(user_transcripts=("Hello you.",)), speed=SPEED) as server:
         events = asyncio.run(asyncio.wait_for(act(server.url), 20))
     assert events[0]["session"]["type"] == "transcription"
     assert (events[-1]["transcript"], events[-1]["usage"]["type"]) == ("Hello you.", "duration")

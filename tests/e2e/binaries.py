@@ -1,11 +1,12 @@
-"""Finds, or builds once, the real Collector and the real Jaeger that the end-to-end tests run.
+"""Finds, or builds once, the real programs that tests run: the Collector, Jaeger, actionlint.
 
-Each is looked for in ``OTELCOL_BIN`` / ``JAEGER_BIN``, then on ``PATH``, then in the cache
-(``$XDG_CACHE_HOME/otel-realtime-tests/bin``, by default under ``~/.cache``). The tests only look;
-building is asked for on the command line and takes about seven minutes from an empty Go cache::
+Each is looked for in ``OTELCOL_BIN`` / ``JAEGER_BIN`` / ``ACTIONLINT_BIN``, then on ``PATH``, then in
+the cache (``$XDG_CACHE_HOME/otel-realtime-tests/bin``, by default under ``~/.cache``). The tests only
+look; building is asked for on the command line and takes about seven minutes from an empty Go cache::
 
-    python tests/e2e/binaries.py          # build what is missing, print where both are
-    python tests/e2e/binaries.py --check  # only look; exit status 1 when one is missing
+    python tests/e2e/binaries.py             # build what is missing, print where all are
+    python tests/e2e/binaries.py actionlint  # the same for one of them
+    python tests/e2e/binaries.py --check     # only look; exit status 1 when one is missing
 
 Needs Go 1.26 or newer. Standard library only, so that it runs before anything is installed.
 """
@@ -30,6 +31,8 @@ BUILDER_MODULE: Final = "go.opentelemetry.io/collector/cmd/builder@v0.161.0"
 JAEGER_MODULE: Final = "github.com/jaegertracing/jaeger@v1.76.0"
 """The module version of Jaeger 2.13; later releases have none, and it only builds inside its own module."""
 JAEGER_VERSION: Final = "2.13.0"
+ACTIONLINT_VERSION: Final = "1.7.7"
+ACTIONLINT_MODULE: Final = f"github.com/rhysd/actionlint/cmd/actionlint@v{ACTIONLINT_VERSION}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,12 @@ def _build_jaeger(target: Path) -> None:
         _install(built, target)
 
 
+def _build_actionlint(target: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _run("go", "install", ACTIONLINT_MODULE, GOBIN=folder)
+        _install(Path(folder) / "actionlint", target)
+
+
 def _install(built: Path, target: Path) -> None:
     """Move a finished build into place in one step: a broken build leaves nothing behind."""
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -127,6 +136,13 @@ JAEGER: Final = Binary(
     cached_as=f"jaeger-{JAEGER_VERSION}",
     build=_build_jaeger,
 )
+ACTIONLINT: Final = Binary(
+    variable="ACTIONLINT_BIN",
+    names=("actionlint",),
+    cached_as=f"actionlint-{ACTIONLINT_VERSION}",
+    build=_build_actionlint,
+)
+BY_NAME: Final = {"collector": COLLECTOR, "jaeger": JAEGER, "actionlint": ACTIONLINT}
 
 
 def obtain(binary: Binary) -> Path:
@@ -152,15 +168,18 @@ def obtain(binary: Binary) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print ``NAME=path`` of both programs; build what is missing unless ``--check`` is given."""
-    parser = argparse.ArgumentParser(
-        description="Find or build the Collector and Jaeger for the tests."
-    )
+    """Print ``NAME=path`` of each program; build what is missing unless ``--check`` is given."""
+    parser = argparse.ArgumentParser(description="Find or build the programs that tests run.")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BY_NAME)} (default: all)")
     parser.add_argument("--check", action="store_true", help="only look, build nothing")
-    check = parser.parse_args(argv).check
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.names if name not in BY_NAME]
+    if unknown:
+        parser.error(f"no such program: {', '.join(unknown)}")
     missing = 0
-    for binary in (COLLECTOR, JAEGER):
-        path = binary.find() if check else obtain(binary)
+    for name in options.names or BY_NAME:
+        binary = BY_NAME[name]
+        path = binary.find() if options.check else obtain(binary)
         missing += path is None
         print(f"{binary.variable}={path or ''}")
     return 1 if missing else 0

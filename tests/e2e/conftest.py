@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,38 +10,26 @@ import pytest
 
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.sandbox import Sandbox
-from tests.e2e.binaries import COLLECTOR, JAEGER, Binary
+from tests.e2e.binaries import COLLECTOR, JAEGER
 from tests.support import talking
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import Collector, Jaeger
+from tests.support.programs import program
 from tests.support.voice_process import VoiceProcess
 
-MISSING = (
-    "no real Collector or Jaeger here: `make collector-binaries` builds both (Go 1.26, 7 minutes)"
-)
-
 StartCollector = Callable[..., Collector]
-
-
-def _binary(binary: Binary) -> Path:
-    found = binary.find()
-    if found is None and os.environ.get("CI", "").lower() in {"1", "true"}:
-        pytest.fail(MISSING, pytrace=False)
-    if found is None:
-        pytest.skip(MISSING)
-    return found
 
 
 @pytest.fixture(scope="session")
 def collector_binary() -> Path:
     """The Collector's program; the test is skipped (in CI: fails) where there is none."""
-    return _binary(COLLECTOR)
+    return program(COLLECTOR)
 
 
 @pytest.fixture(scope="session")
 def jaeger_binary() -> Path:
     """Jaeger's program; the test is skipped (in CI: fails) where there is none."""
-    return _binary(JAEGER)
+    return program(JAEGER)
 
 
 @pytest.fixture

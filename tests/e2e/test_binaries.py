@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import binaries
-from tests.e2e.conftest import MISSING
 from tests.support.processes import ROOT
+from tests.support.programs import MISSING
 
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with neither program: empty PATH, empty cache, no variables."""
+    """A machine with none of the programs: empty PATH, empty cache, no variables."""
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for variable in ("OTELCOL_BIN", "JAEGER_BIN", "CI"):
+    for variable in ("OTELCOL_BIN", "JAEGER_BIN", "ACTIONLINT_BIN", "CI"):
         monkeypatch.delenv(variable, raising=False)
     return tmp_path
 
@@ -63,8 +63,16 @@ def test_a_variable_that_names_nothing_is_an_error(
 def test_checking_builds_nothing(nowhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--check says by its exit status that something is missing."""
     assert binaries.main(["--check"]) == 1
-    assert capsys.readouterr().out == "OTELCOL_BIN=\nJAEGER_BIN=\n"
+    assert capsys.readouterr().out == "OTELCOL_BIN=\nJAEGER_BIN=\nACTIONLINT_BIN=\n"
     assert not (nowhere / "cache").exists()
+
+
+def test_one_program_can_be_asked_for(nowhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its name; one that does not exist is a usage error."""
+    assert binaries.main(["--check", "actionlint"]) == 1
+    assert capsys.readouterr().out == "ACTIONLINT_BIN=\n"
+    with pytest.raises(SystemExit, match="2"):
+        binaries.main(["--check", "shellcheck"])
 
 
 def test_another_set_of_components_is_another_program() -> None:

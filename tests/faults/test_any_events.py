@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 
 import otel_realtime
 from otel_realtime import diagnostics
-from otel_realtime.core.audio.evidence import _RULES as AUDIO_RULES
+from otel_realtime.core.audio.evidence import _HANDLERS as AUDIO_HANDLERS
 from otel_realtime.process.process import PROCESS
 from otel_realtime.tracing.members import TABLE
 from tests.support.planted import Script
@@ -85,7 +85,7 @@ def _parts() -> tuple[list[Any], list[Any]]:
 
 
 RECEIVED, SENT = _parts()
-TYPES = sorted({kind for _, kind in AUDIO_RULES} | {event["type"] for event in RECEIVED + SENT})
+TYPES = sorted({kind for _, kind in AUDIO_HANDLERS} | {event["type"] for event in RECEIVED + SENT})
 IDS = st.sampled_from(["item_a", "item_v", "item_f", "resp_1", "resp_2", "call_1", "", "\ud800"])
 KEYS = st.sampled_from(
     ["id", "item_id", "response_id", "call_id", "item", "response", "session", "content",

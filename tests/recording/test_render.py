@@ -19,11 +19,6 @@ from tests.support.calls import DATA, PER_MS, Call, channels, silence, spans, to
 SHARED = pytest.mark.skipif(not DATA.exists(), reason="needs the shared sample data")
 
 
-@pytest.fixture
-def call(tmp_path: Path) -> Call:
-    return Call(tmp_path / "call")
-
-
 def test_both_sides_are_where_they_were_heard(call: Call) -> None:
     """User left, agent right, each at its exact sample, silence elsewhere, bit for bit."""
     question, answer = tone(1_000), tone(2_000, 700)
@@ -167,6 +162,32 @@ def test_what_is_missing_of_a_source_is_silent(call: Call, tmp_path: Path) -> No
     assert spans(left) == [(0, 12_000)]
     assert spans(right) == []
     assert left.size == 3_000 * PER_MS
+
+
+def test_a_call_that_died_ends_with_its_last_record_of_any_kind(call: Call) -> None:
+    """The agent's answer has played on until then, though nothing was said of sound meanwhile."""
+    answer = tone(3_000, 700)
+    call.speak(0, tone(1_000))
+    call.hear(1_200, answer)
+    call.track.note(1_300 * 1_000_000, "asked", {"at": 1})
+    call.track.note(2_700 * 1_000_000, "settled", {"ids": []})
+    call.track.finish()
+    left, right = channels(render(call.folder, call.folder / "out.wav"))
+    assert left.size == right.size == 2_700 * PER_MS
+    assert [(0, 1_000 * PER_MS)] == spans(left)
+    assert [(1_200 * PER_MS, 2_700 * PER_MS)] == spans(right)
+    assert (right[1_200 * PER_MS :] == answer[: 1_500 * PER_MS]).all()
+
+
+def test_no_disk_is_filled_for_a_journal_that_speaks_of_months(call: Call) -> None:
+    """What does not fit is not begun."""
+    call.speak(0, tone(100))
+    call.track.finish()
+    with (call.folder / JOURNAL).open("ab") as journal:
+        journal.write(line(["clear", 1 << 52]))
+    with pytest.raises(RecordingError, match="No space left"):
+        render(call.folder, call.folder / "out.wav")
+    assert [JOURNAL, "user.raw"] == sorted(path.name for path in call.folder.iterdir())
 
 
 def test_a_journal_cut_anywhere_renders_a_valid_prefix(call: Call, tmp_path: Path) -> None:

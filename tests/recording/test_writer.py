@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otel_realtime import diagnostics
 from otel_realtime.recording import recorder as recorder_module
 from otel_realtime.recording.recorder import Recorder
 from otel_realtime.recording.render import render
@@ -215,6 +216,8 @@ def test_ticks_come_until_the_close(writer: Writer) -> None:
     assert len(ticks) == count
     assert [t for t, _ in ticks] == sorted(t for t, _ in ticks)
     assert {name for _, name in ticks} == {THREAD_NAME}
+    assert {"writing: ValueError"} == diagnostics.faults().keys()
+    diagnostics.REGISTER.clear()
 
 
 def test_a_conversation_with_its_own_clock_ticks_by_it(writer: Writer) -> None:
@@ -278,6 +281,7 @@ def test_a_fault_of_ours_costs_only_the_recording(
     assert recorder.item("item_a") is not None
     said = [r.message for r in caplog.records]
     assert 1 == sum("telemetry of a conversation is incomplete" in text for text in said)
+    diagnostics.REGISTER.clear()
 
 
 def test_many_conversations_share_one_thread(writer: Writer, tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import otel_realtime
 from otel_realtime.process.process import PROCESS
+from tests.recovery.healthy import HEALTHY_OWNER
 from tests.recovery.victim import Caller
-from tests.support import isolation
+from tests.support import golden, isolation
 from tests.support.isolation import langsmith_variables
+from tests.support.langsmith_server import LangSmithServer
 from tests.support.traces import Traces
 
 NOWHERE = "http://127.0.0.1:9"
@@ -46,6 +48,23 @@ def snapshot(tmp_path: Path) -> Callable[[otel_realtime.Conversation], Path]:
     return take
 
 
+@pytest.fixture
+def server(process: pytest.MonkeyPatch) -> Iterator[LangSmithServer]:
+    """A LangSmith that the variables name, and that takes everything."""
+    with LangSmithServer() as running:
+        for name, value in langsmith_variables(running.url).items():
+            process.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def state(server: LangSmithServer, tmp_path: Path) -> Path:
+    """What a healthy process left for that LangSmith."""
+    return golden.copy(
+        "0.1.0", tmp_path / "left", url=server.url, recordings=tmp_path, only=HEALTHY_OWNER
+    )
+
+
 def one_turn(traces: Traces, **given: object) -> otel_realtime.Conversation:
     """A conversation with one turn behind it, still open."""
     call = otel_realtime.conversation(
@@ -56,6 +75,14 @@ def one_turn(traces: Traces, **given: object) -> otel_realtime.Conversation:
     caller.begin()
     caller.turn()
     return call
+
+
+def tool_call(call: otel_realtime.Conversation) -> None:
+    """The model calls a function, and the app asks for the next frame at once."""
+    item = {"id": "item_9", "type": "function_call", "call_id": "call_9", "name": "look"}
+    body = {"id": "resp_9", "status": "completed", "output": [{**item, "arguments": "{}"}]}
+    call.received({"type": "response.done", "event_id": "event_9", "response": body})
+    call._engine.frames.before_receive()
 
 
 def end(call: otel_realtime.Conversation) -> None:

@@ -18,7 +18,7 @@ from otel_realtime.errors import RecordingError
 from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import rebuild
 from otel_realtime.recovery.replay import replay
-from tests.recovery.conftest import end, one_turn
+from tests.recovery.conftest import end, one_turn, tool_call
 from tests.support.traces import Traces, outline
 
 Snapshot = Callable[[otel_realtime.Conversation], Path]
@@ -112,6 +112,53 @@ def test_an_apps_open_span_is_there_so_that_its_children_have_a_parent(
     assert "      query" in lines
     errors = {span.name: span.status.description for span in below if not span.status.is_ok}
     assert {"execute_tool search", "query"} <= errors.keys()
+
+
+def test_an_event_that_ended_just_now_is_there_for_the_tool_below_it(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """Its span had no time to reach the disk; it is made again as it was, to be sent by itself."""
+    call = one_turn(traces)
+    tool_call(call)
+    with call.tool("call_9"):
+        folder = snapshot(call)
+    end(call)
+    live = traces.named("response.done")[-1]
+    [(again, _)] = rebuild(replay(folder), marked=True).again
+    assert identity(live) == identity(again)
+    assert (live.end_time, shown(live)) == (again.end_time, shown(again))
+    [tool] = [s for s, _ in rebuild(replay(folder), marked=True).below if "execute" in s.name]
+    assert tool.parent is not None
+    assert tool.parent.span_id == identity(again)[2]
+
+
+def test_no_event_is_made_again_that_was_sent_or_that_nothing_needs(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """One on disk, one before another on disk, one that ended long ago, one without anything below."""
+    call = one_turn(traces)
+    tool_call(call)
+    call.received({"type": "rate_limits.updated", "rate_limits": []})
+    call._engine.frames.before_receive()
+    with call.tool("call_9"):
+        folder = snapshot(call)
+    end(call)
+    ids = {span.name: identity(span)[2] for span in traces.spans}
+    done, later = int(str(ids["response.done"])), int(str(ids["rate_limits.updated"]))
+
+    def again(spooled: dict[int, int]) -> list[str]:
+        return [s.name for s, _ in rebuild(replay(folder), marked=True, spooled=spooled).again]
+
+    assert ["response.done"] == again({})
+    assert ["response.done"] == again({7: done})
+    assert ["response.done", "rate_limits.updated"] == again({7: later})
+    assert [] == again({done: 0})
+    assert [] == again({later: 0})
+    journal = folder / "journal.jsonl"
+    last = json.loads(journal.read_text().splitlines()[-1])
+    with journal.open("a") as file:
+        file.write(json.dumps(["user", last[1] + 1_100_000_000, 0, 960]) + "\n")
+    assert [] == again({})
 
 
 def test_a_recovery_makes_the_same_spans_each_time(traces: Traces, snapshot: Snapshot) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
 from otel_realtime.state import owner
 from otel_realtime.state.spool import SPOOL, Spool
-from tests.recovery.conftest import DEAD, NOWHERE, end, one_turn
+from tests.recovery.conftest import DEAD, NOWHERE, end, one_turn, tool_call
+from tests.support import golden
 from tests.support.isolation import langsmith_variables
-from tests.support.langsmith_server import LangSmithServer, Reply, attributes
+from tests.support.langsmith_server import LangSmithServer, Reply, Request, attributes
 from tests.support.rig import QUICK, make_rig
 from tests.support.traces import Traces
 from tests.support.victims import files_below
@@ -37,6 +39,17 @@ def left(away: None, traces: Traces, snapshot: Snapshot, tmp_path: Path) -> Path
     call = one_turn(traces)
     call.received({"type": "rate_limits.updated", "rate_limits": []})
     snapshot(call)
+    end(call)
+    return tmp_path / "left"
+
+
+@pytest.fixture
+def left_with_tool(away: None, traces: Traces, snapshot: Snapshot, tmp_path: Path) -> Path:
+    """A state directory with a conversation that was killed in a tool, its event just over."""
+    call = one_turn(traces)
+    tool_call(call)
+    with call.tool("call_9"):
+        snapshot(call)
     end(call)
     return tmp_path / "left"
 
@@ -84,6 +97,104 @@ def test_langsmith_away_leaves_everything(left: Path) -> None:
     report = recover(Settings(state_dir=left), timeout_s=0.5)
     assert (1, False) == (report.left, report.complete)
     assert before <= {path.name for path in files_below(left)}
+
+
+def everything(server: LangSmithServer, tmp_path: Path, process: pytest.MonkeyPatch) -> Settings:
+    """What seven processes of version 0.1.0 left for a server."""
+    for name, value in langsmith_variables(server.url).items():
+        process.setenv(name, value)
+    state = golden.copy("0.1.0", tmp_path / "all", url=server.url, recordings=tmp_path / "wavs")
+    return Settings(state_dir=state)
+
+
+def test_a_root_that_is_never_answered_holds_up_nothing_else(
+    process: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The spool of its process, and all other conversations, are delivered within the time."""
+    stuck = golden.expected("0.1.0")["conversations"]["closed"]["run"]
+    with LangSmithServer() as server:
+        settings = everything(server, tmp_path, process)
+        server.judge = lambda r: Reply(503) if stuck.encode() in r.body else None
+        report = recover(settings, timeout_s=4)
+        assert (89, 0) == (report.spans, report.spans_left)
+        assert [(stuck, "LangSmith is slow or away")] == [
+            (row["id"], row["what"]) for row in report.conversations if not row["delivered"]
+        ]
+        assert 8 == len(report.conversations)
+        server.judge = lambda _: None
+        again = recover(settings, timeout_s=10)
+        assert (True, [stuck]) == (again.complete, [row["id"] for row in again.conversations])
+    assert [] == files_below(settings.state_dir)
+
+
+def test_a_root_that_is_answered_late_is_delivered(
+    process: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It goes on in the background while the others have their turn, and is not left for next time."""
+    late = golden.expected("0.1.0")["conversations"]["refused"]["run"]
+    with LangSmithServer() as server:
+        settings = everything(server, tmp_path, process)
+        others = threading.Event()
+
+        def judge(request: Request) -> Reply | None:
+            if late.encode() in request.body:
+                return Reply(202, hold=others)
+            if 6 == sum(b'name="patch.' in post.body for post in server.posts()):
+                others.set()
+            return None
+
+        server.judge = judge
+        report = recover(settings, timeout_s=15)
+    assert (True, 8, 89) == (report.complete, len(report.conversations), report.spans)
+    assert late == report.conversations[-1]["id"]
+    assert [] == files_below(settings.state_dir)
+
+
+def test_a_batch_that_is_never_taken_holds_up_nothing_else(
+    process: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is left, and said to be; all conversations and all other spans are delivered."""
+    stuck = int(golden.expected("0.1.0")["conversations"]["refused"]["spooled"][0], 16)
+    with LangSmithServer() as server:
+        settings = everything(server, tmp_path, process)
+        server.judge = lambda r: (
+            Reply(503)
+            if r.is_traces and stuck in [int.from_bytes(s.span_id, "big") for s in r.spans()]
+            else None
+        )
+        report = recover(settings, timeout_s=4)
+        assert (0, 77, 12) == (report.left, report.spans, report.spans_left)
+        server.judge = lambda _: None
+        assert (True, 12) == (recover(settings, timeout_s=10).complete, 12)
+    assert [] == files_below(settings.state_dir)
+
+
+def test_a_tool_that_was_open_has_its_event_above_it(
+    left_with_tool: Path, sandbox: Sandbox
+) -> None:
+    """The event had ended and was written nowhere yet: it comes again, and nothing is an orphan."""
+    move(left_with_tool, sandbox.url)
+    assert recover(Settings(state_dir=left_with_tool), timeout_s=10).complete
+    assert [] == sandbox.violations()
+    [found] = [sandbox.conversation(one["id"]) for one in sandbox.conversations()]
+    assert found is not None
+    runs = {run["id"]: run["name"] for run in found["runs"]}
+    tools = [run for run in found["runs"] if run["run_type"] == "tool"]
+    assert ["response.done"] == [runs[run["parent_id"]] for run in tools]
+    assert "the process died" in tools[0]["error"]
+
+
+def test_an_event_that_is_sent_again_takes_nothing_along(
+    left_with_tool: Path, process: pytest.MonkeyPatch
+) -> None:
+    """LangSmith says 409 to a request whose spans it has: what it does not have is in another one."""
+    with LangSmithServer() as server:
+        settings = at(server, left_with_tool, process)
+        server.judge = lambda r: Reply(409) if r.is_traces and len(server.traces()) == 1 else None
+        assert recover(settings, timeout_s=10).complete
+        first, second = [[span.name for span in request.spans()] for request in server.traces()]
+    assert ["response.done"] == first
+    assert "execute_tool look" in second
 
 
 def test_a_refused_key_leaves_everything(left: Path, process: pytest.MonkeyPatch) -> None:

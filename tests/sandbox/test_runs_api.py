@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 
-from otel_realtime.sandbox import Sandbox, command
+from otel_realtime.sandbox import Sandbox
 from tests.support.sandbox_client import (
     HEADERS,
     SECOND,
@@ -201,31 +200,3 @@ def test_long_conversation(tmp_path: Path) -> None:
         conversation = sandbox.conversation(ROOT)
         assert conversation is not None
         assert (len(conversation["runs"]), sandbox.violations()) == (7001, [])
-
-
-def test_command_without_a_free_port(
-    tmp_path: Path, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The command says in one line that the address is taken, and returns 1."""
-    port = int(sandbox.url.rsplit(":", 1)[1])
-    assert command.run("127.0.0.1", port, tmp_path, False) == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
-
-
-def test_command_with_a_folder_it_cannot_use(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The command says in one line which folder it cannot use, and returns 1."""
-    (tmp_path / "file").write_text("")
-    assert command.run("127.0.0.1", 0, tmp_path / "file", False) == 1
-    assert "cannot keep data in" in capsys.readouterr().err
-
-
-def test_leaves_no_thread_behind(tmp_path: Path) -> None:
-    """The server's thread ends with the block."""
-    before = set(threading.enumerate())
-    with Sandbox(tmp_path):
-        added = [thread.name for thread in set(threading.enumerate()) - before]
-        assert "otel-realtime-sandbox" in added
-    alive = [t.name for t in set(threading.enumerate()) - before if "sandbox" in t.name]
-    assert alive == []

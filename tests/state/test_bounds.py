@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from otel_realtime.settings import Settings
 from otel_realtime.state import owner, spool
-from otel_realtime.state.bounds import tidy
+from otel_realtime.state.bounds import _units, tidy
 
 MB = 1_000_000
 DAY_S = 86_400
@@ -95,3 +96,34 @@ def test_another_live_process_is_left_alone(tmp_path: Path) -> None:
     assert 1 == tidy(Settings(state_dir=tmp_path), [])
     for descriptor in (*ready, *done):
         os.close(descriptor)
+
+
+def test_what_was_delivered_meanwhile_is_no_loss(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder, or a batch, that goes while the directory is looked through counts as nothing."""
+    folders = [conversation(tmp_path, name, "dead", 9, 20) for name in ("a", "b")]
+    batches = [batch(tmp_path, name, "dead", 9, 20) for name in ("a", "b")]
+    found = _units(tmp_path)
+    seen = [next(found).path]
+    for folder in folders:
+        shutil.rmtree(folder)
+    batches[0].unlink()
+    left = [unit.path for unit in found]
+    assert ([batches[1]], True) == (left, seen[0] in folders)
+    batches[1].unlink()
+    assert 0 == tidy(Settings(state_dir=tmp_path), [])
+    assert [] == caplog.records
+
+
+def test_what_cannot_be_deleted_is_not_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither as lost nor as room that was gained."""
+    outside = _file(tmp_path / "outside", 3 * MB, 1)
+    old = conversation(tmp_path / "state", "old", "dead", 9, 20)
+    link = old.with_name("dead-link")
+    link.symlink_to(outside.parent)
+    assert 1 == tidy(Settings(state_dir=tmp_path / "state", state_max_mb=1), [])
+    assert [False, True, True] == [old.exists(), link.is_symlink(), outside.exists()]
+    assert "1 undelivered conversations and 0 batches of spans (0.0 MB)" in caplog.text

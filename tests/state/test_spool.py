@@ -84,7 +84,7 @@ def test_nobody_else_can_read_it_and_it_holds_no_key(
     assert ["0o700", "0o700", "0o700", "0o600"] == modes
     label, body = spool.read(path)
     assert (server.url, "voice", 1) == (label.api_url, label.project, label.spans)
-    assert 1 == len(encoding.span_ids(body))
+    assert 1 == len(encoding.span_parents(body))
     assert KEY.encode() not in path.read_bytes()
 
 

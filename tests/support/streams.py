@@ -12,9 +12,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from otel_realtime.core.audio.timeline import ItemAudio
+from otel_realtime.core.audio.parts import ItemAudio
+from otel_realtime.core.protocol.changes import Change
 from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.state import Change, ConversationState
+from otel_realtime.core.protocol.state import ConversationState
 
 #: Where the recorded streams are when the checkout has its neighbours.
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "events"

@@ -102,7 +102,7 @@ FORECAST = Answer(text="Eighteen in Paris, twenty-two in Tokyo.", pcm=tone(3000,
 SHORT = Answer(text="Eighteen.", pcm=tone(500, 659))
 KEPT_MS = 600
 QUESTION, STOP = tone(600, 330), tone(400, 370)
-WEATHER_CALL = scenario(CALLS, FORECAST, SHORT, heard=("Weather?", "Only Paris!"))
+WEATHER_CALL = scenario(CALLS, FORECAST, SHORT, user_transcripts=("Weather?", "Only Paris!"))
 
 
 async def weather_call(url: str, **hooks: Handler) -> None:

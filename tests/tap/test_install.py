@@ -139,15 +139,37 @@ def test_a_foreign_wrapper_over_ours_survives_uninstall(monkeypatch: pytest.Monk
     assert observer.handshakes == []
 
 
-def test_install_does_not_import_the_sdk() -> None:
-    """An app on bare websockets does not pay for the import of openai."""
+def test_install_imports_no_library() -> None:
+    """An app does not pay for the import of what it does not use; what it imports is tapped."""
     code = (
         "import sys; from otel_realtime import tap; tap.install(object());"
-        "print([m for m in ('openai', 'aiohttp') if m in sys.modules])"
+        "names = ('openai', 'agents', 'aiohttp', 'websockets');"
+        "print([name for name in names if name in sys.modules]);"
+        "from websockets.asyncio import client; from websockets.sync import client as sync;"
+        "from openai.resources.beta.realtime import realtime as beta;"
+        "wrapped = (client.ClientConnection.handshake, sync.ClientConnection.handshake,"
+        " beta.RealtimeConnection.__init__, beta.AsyncRealtimeConnection.__init__);"
+        "print([hasattr(method, '__wrapped__') for method in wrapped]);"
+        "tap.uninstall();"
+        "print([hasattr(method, '__wrapped__') for method in"
+        " (client.ClientConnection.handshake, beta.RealtimeConnection.__init__)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "[]"
+    assert ["[]", str([True] * 4), str([False] * 2)] == done.stdout.splitlines()
+
+
+def test_what_is_imported_after_uninstall_is_left_alone() -> None:
+    """An import hook cannot be removed, but it does nothing then."""
+    code = (
+        "from otel_realtime import tap; tap.install(object()); tap.uninstall();"
+        "from websockets.asyncio.client import ClientConnection;"
+        "print(hasattr(ClientConnection.handshake, '__wrapped__'));"
+        "tap.install(object()); print(hasattr(ClientConnection.handshake, '__wrapped__'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ["False", "True"] == done.stdout.split()
 
 
 def test_attach_taps_a_connection_that_was_opened_before() -> None:
@@ -288,7 +310,7 @@ def test_a_fault_of_ours_never_reaches_the_app(monkeypatch: pytest.MonkeyPatch) 
 
     assert got == FRAMES
     assert faults == [
-        "tap.websockets._accepted: ours",
+        "tap.handshakes.Transport._accepted: ours",
         "tap.attach: ours",
-        "tap.websockets._refused: ours",
+        "tap.handshakes.Transport._refused: ours",
     ]

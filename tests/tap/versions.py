@@ -14,3 +14,4 @@ events = pytest.mark.skipif(OPENAI < (2, 32), reason="no handlers, no reconnect 
 keeps_unread = pytest.mark.skipif(
     WEBSOCKETS < 14, reason="this websockets discards unread frames of a lost socket"
 )
+takes_text = pytest.mark.skipif(WEBSOCKETS < 14, reason="no send(text=) in this websockets")

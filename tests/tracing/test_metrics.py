@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -204,6 +206,19 @@ def test_instruments_are_made_once_per_provider() -> None:
     metrics_for(meter.provider, "x_ai", int, on=True).opened()
     _, points = meter.read()["otel_realtime.conversations.active"]
     assert ["openai", "x_ai"] == [labels["gen_ai.provider.name"] for labels, _ in points]
+
+
+def test_a_meter_provider_is_not_kept_alive() -> None:
+    """When the app has shut it down and let go of it, so have we."""
+    provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    known = weakref.ref(provider)
+    metrics = metrics_for(provider, "openai", int, on=True)
+    metrics.opened()
+    metrics.closed(1.0, "ok")
+    provider.shutdown()
+    del metrics, provider
+    gc.collect()
+    assert known() is None
 
 
 def test_time_that_ran_backwards_is_no_negative_duration(meter: Meter) -> None:

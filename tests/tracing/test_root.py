@@ -1,8 +1,7 @@
-"""The root: who the conversation is, how it ended, what it comes to."""
+"""The root: who the conversation is, what it comes to."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -10,20 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.conversation.endings import ended_by_app, ended_by_close, ended_by_refusal
-from otel_realtime.core.protocol.latency import SoundFacts
-from otel_realtime.core.protocol.outcome import (
-    Ending,
-    Failure,
-    Identity,
-    Provider,
-    Tally,
-    admit_metadata,
-    tally,
-)
+from otel_realtime.core.protocol.outcome import Ending, Provider, Tally, sanitize_metadata
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
-from otel_realtime.tap import Close, Handshake
 from otel_realtime.tracing import root
+from tests.support.span_tables import ALL, META, NO_INPUTS, NO_OUTPUTS, NOTHING, OURS, who
 from tests.support.streams import (
     CALL,
     Sounds,
@@ -37,20 +26,6 @@ from tests.support.streams import (
     sound,
     stream,
 )
-
-ALL = ContentPolicy()
-NO_INPUTS = ContentPolicy(inputs=False)
-NO_OUTPUTS = ContentPolicy(outputs=False)
-NOTHING = ContentPolicy(inputs=False, outputs=False)
-META = "langsmith.metadata."
-OURS = "otel_realtime."
-
-
-def who(**keys: Any) -> Identity:
-    """A conversation with a thread id that nobody gave."""
-    given = {"thread_id": "thread", "given_thread_id": False, "provider": Provider(), **keys}
-    return Identity(**given)
-
 
 # -- opening ---------------------------------------------------------------------------------------
 
@@ -113,14 +88,6 @@ def test_product_facts_win_over_the_apps_metadata() -> None:
 # -- the app's metadata ----------------------------------------------------------------------------
 
 
-def test_reserved_keys_are_refused() -> None:
-    """LangSmith would take ``session_id`` for its project; None says nothing."""
-    given = {"session_id": 1, "thread_id": 2, "conversation_id": 3, "": 4, "a": None, 5: "b"}
-    kept, refused = admit_metadata(given)  # type: ignore[arg-type]
-    assert {"5": "b"} == kept
-    assert ["session_id", "thread_id", "conversation_id", ""] == refused
-
-
 def test_the_first_scalars_stand_for_any_backend_and_all_for_langsmith() -> None:
     """Thirty-two of them."""
     metadata: dict[str, Any] = {"list": [1], **{f"k{index:02}": index for index in range(40)}}
@@ -162,7 +129,7 @@ def test_a_number_too_long_to_be_written_is_no_fault() -> None:
 @given(st.dictionaries(st.text(st.characters(exclude_categories=())), json_values, max_size=4))
 def test_any_metadata_can_be_exported(metadata: dict[str, Any]) -> None:
     """Names and texts encode, ints fit 64 bits."""
-    kept, _ = admit_metadata(metadata)
+    kept, _ = sanitize_metadata(metadata)
     for name, value in root.opening_attributes(who(metadata=kept), "9").items():
         name.encode()
         assert isinstance(value, str | bool | int | float)
@@ -170,111 +137,6 @@ def test_any_metadata_can_be_exported(metadata: dict[str, Any]) -> None:
             value.encode()
         if isinstance(value, int):
             assert -(2**63) <= value < 2**63
-
-
-# -- the end ---------------------------------------------------------------------------------------
-
-
-def closed(code: int | None, *, by_client: bool = False, **keys: Any) -> Ending:
-    """How it ended when the connection closed like this."""
-    given = {"received_reason": "", "sent_code": None, **keys}
-    return ended_by_close(Close(received_code=code, by_client=by_client, **given), ALL)
-
-
-@pytest.mark.parametrize(
-    ("code", "by_client", "failure"),
-    [
-        (1000, False, None),
-        (1001, False, None),
-        (1000, True, None),
-        (None, True, None),
-        (1005, True, None),
-        (None, False, "connection_lost"),
-        (1005, False, "connection_lost"),
-        (1008, False, "websocket_1008"),
-        (1011, True, "websocket_1011"),
-        (4001, False, "websocket_4001"),
-    ],
-)
-def test_which_closes_are_abnormal(code: int | None, by_client: bool, failure: str | None) -> None:
-    """Another code than 1000 and 1001, or none and the client did not close."""
-    ending = closed(code, by_client=by_client)
-    assert (failure, by_client) == (ending.failure and ending.failure.type, ending.by_client)
-    assert (None if code == 1005 else code) == ending.code
-
-
-def test_an_abnormal_close_says_code_and_reason() -> None:
-    """On the root, and in its error."""
-    ending = closed(4001, received_reason="Your session expired.")
-    assert (4001, "Your session expired.") == (ending.code, ending.reason)
-    assert Failure("websocket_4001", "the server closed with code 4001: Your session expired.") == (
-        ending.failure
-    )
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (None, None),
-        (ValueError("bad"), Failure("ValueError", "bad")),
-        (ValueError(), Failure("ValueError", "ValueError")),
-        (asyncio.CancelledError(), None),
-        (KeyboardInterrupt(), None),
-        (GeneratorExit(), None),
-    ],
-)
-def test_the_apps_exception_is_a_failure(
-    error: BaseException | None, expected: Failure | None
-) -> None:
-    """Cancellation and interrupts are none."""
-    assert expected == ended_by_app(error, ALL).failure
-    assert expected == closed(1000, error=error).failure
-
-
-def test_an_exceptions_message_is_hidden_with_the_content() -> None:
-    """It can quote anything."""
-    for policy in (NO_INPUTS, NO_OUTPUTS, NOTHING):
-        ending = ended_by_app(ValueError("PLANTED"), policy)
-        assert Failure("ValueError", HIDDEN) == ending.failure
-
-
-class _Speechless(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
-def test_an_exception_that_cannot_be_put_into_words_is_named() -> None:
-    """Its own fault does not reach the app."""
-    assert Failure("_Speechless", "_Speechless") == ended_by_app(_Speechless(), ALL).failure
-
-
-def test_a_long_message_is_cut() -> None:
-    """Some exceptions quote whole bodies."""
-    failure = ended_by_app(ValueError("x" * 10**6), ALL).failure
-    assert failure is not None
-    assert len(failure.message) < 10_000
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "kind"),
-    [(401, None, "401"), (None, TimeoutError(), "TimeoutError"), (None, None, "unknown")],
-)
-def test_a_refused_handshake(status: int | None, error: BaseException | None, kind: str) -> None:
-    """With the HTTP status, else with what was raised; never with a header."""
-    handshake = Handshake(
-        path="/v1/realtime",
-        query={},
-        host="api.openai.com",
-        port=443,
-        started_ns=0,
-        done_ns=1,
-        mono_ns=0,
-        status=status,
-        error=error,
-    )
-    failure = ended_by_refusal(handshake).failure
-    assert failure is not None
-    assert kind == failure.type
 
 
 # -- closing ---------------------------------------------------------------------------------------
@@ -366,23 +228,6 @@ def test_a_recorded_sideband() -> None:
         found["ls_modality"],
     )
     assert ("gpt-realtime", 2, 1) == (found["model"], found["turns"], found["responses"])
-
-
-def test_settled_responses_add_up() -> None:
-    """Silent ones add nothing."""
-    tally = Tally()
-    spoken = SoundFacts(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
-    for facts in (SoundFacts(), spoken, SoundFacts(first_audio_ms=100)):
-        tally.add(facts)
-    assert Tally(interruptions=1, first_audio_ms=[300, 100], voice_to_voice_ms=[900]) == tally
-
-
-def test_responses_can_be_counted_anew() -> None:
-    """When all sound was taken in."""
-    state, _ = feed(CALL)
-    audio = Sounds(sound("item_5", 1500, 100, generated_ms=900, interrupted=True))
-    assert Tally(interruptions=1, first_audio_ms=[1330]) == tally(state, audio)
-    assert Tally() == tally(state, Sounds())
 
 
 # -- inputs and outputs ----------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""Who talked when: 20 ms frames above -45 dBFS.
+"""Measure when each side talks: 20 ms frames above -45 dBFS count as voice.
 
-A :class:`Meter` listens to one side's audio in the order it was appended or received. Where each
-frame is in the recording, or whether it was heard at all, is the timeline's business:
-:func:`talk` brings both together once the conversation is over.
+A :class:`VoiceMeter` is fed one source's audio in the order in which it was appended or received.
+Where each frame ended up in the recording, or whether it was heard at all, only the timeline knows;
+:func:`measure_talk` combines the two once the conversation is over.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_realtime.core.audio.codecs import Samples
-from otel_realtime.core.audio.formats import NS
+from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.segments import Segment
 
-FRAME_NS: Final = NS // 50
-FRAME_S: Final = FRAME_NS / NS
+#: Duration of a frame, in ns and in seconds.
+FRAME_NS: Final = NS_PER_S // 50
+FRAME_S: Final = FRAME_NS / NS_PER_S
+#: Mean square of 16-bit samples at -45 dB of full scale.
 VOICE_POWER: Final = (32_768 * 10 ** (-45 / 20)) ** 2
-"""Mean square of samples at -45 dB of full scale."""
+
+#: Start times of frames in the recording, in seconds, ascending.
+FrameStarts = npt.NDArray[np.float64]
 
 
-class Meter:
-    """Marks each 20 ms of a side's audio as voice or not.
+class VoiceMeter:
+    """Classify each 20 ms of a source as voice or not.
 
     Attributes:
-        voiced: one byte for each whole frame so far, 1 for voice.
+        voiced: One byte for each complete frame so far, 1 for voice.
     """
 
     def __init__(self) -> None:
@@ -38,34 +42,46 @@ class Meter:
         self._skipped_ns = 0
 
     def feed(self, samples: Samples, rate_hz: int) -> bool:
-        """Listen to the next samples; True if there is voice in them.
+        """Add the next samples; return whether there is voice in them.
 
-        A last frame that is not full yet counts for the answer and is kept for the next call.
+        An incomplete last frame counts for the answer and is kept for the next call.
+
+        Args:
+            samples: Samples of shape ``(n,)``.
+            rate_hz: Their rate; it may change between calls.
         """
         if rate_hz != self._rate_hz:
-            if self._rest.size:  # a frame is of one rate
-                self.skip(self._rest.size * NS // self._rate_hz)
+            if self._rest.size:  # a frame cannot mix rates, so the rest of the old one is dropped
+                self.skip(self._rest.size * NS_PER_S // self._rate_hz)
             self._rest = np.empty(0, np.float32)
             self._rate_hz = rate_hz
         size = rate_hz // 50
         audio = np.concatenate((self._rest, samples.astype(np.float32)))
-        whole = audio.size - audio.size % size
-        frames = audio[:whole].reshape(-1, size)
+        complete = audio.size - audio.size % size
+        frames = audio[:complete].reshape(-1, size)
+        # Sum of squares per frame without a temporary array; compared with the power times n.
         voiced = np.einsum("ij,ij->i", frames, frames) > VOICE_POWER * size
         self.voiced += voiced.astype(np.uint8).tobytes()
-        self._rest = audio[whole:]
+        self._rest = audio[complete:]
         rest = self._rest
         return bool(voiced.any()) or bool(rest.size and rest @ rest > VOICE_POWER * rest.size)
 
     def skip(self, duration_ns: int) -> None:
-        """Pass over audio that was lost; it counts as silence."""
+        """Add audio that was lost; it counts as silence, so that later frames keep their place."""
         frames, self._skipped_ns = divmod(self._skipped_ns + duration_ns, FRAME_NS)
         self.voiced += bytes(frames)
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """Seconds of the recording in which somebody, both or nobody talked."""
+class TalkTimes:
+    """Who talks how long in a recording, in seconds.
+
+    Attributes:
+        user_s: The user talks.
+        agent_s: The agent talks.
+        overlap_s: Both talk.
+        dead_air_s: Nobody talks.
+    """
 
     user_s: float = 0.0
     agent_s: float = 0.0
@@ -73,49 +89,55 @@ class Talk:
     dead_air_s: float = 0.0
 
 
-Sounds = Sequence[tuple[Meter, Sequence[Segment]]]
-"""One side: each of its sources with what is in the recording of it."""
+#: The sources of one side (the wire, the tap), each with its segments in the recording.
+SideSources = Sequence[tuple[VoiceMeter, Sequence[Segment]]]
 
 
-def talk(user: Sounds, agent: Sounds, length_ns: int) -> Talk:
-    """Measure a finished recording of ``length_ns``."""
-    user_starts, agent_starts = _voices(user), _voices(agent)
+def measure_talk(user: SideSources, agent: SideSources, length_ns: int) -> TalkTimes:
+    """Return the talk times of a finished recording of ``length_ns``."""
+    user_starts, agent_starts = _side_starts(user), _side_starts(agent)
     user_s, agent_s = user_starts.size * FRAME_S, agent_starts.size * FRAME_S
     overlap = _overlap(user_starts, agent_starts)
-    dead = max(length_ns / NS - (user_s + agent_s - overlap), 0.0)
-    return Talk(user_s, agent_s, overlap, dead)
+    dead_air = max(length_ns / NS_PER_S - (user_s + agent_s - overlap), 0.0)
+    return TalkTimes(user_s, agent_s, overlap, dead_air)
 
 
-def _voices(side: Sounds) -> npt.NDArray[np.float64]:
-    return np.sort(np.concatenate([voice(*source) for source in side]))
+def _side_starts(side: SideSources) -> FrameStarts:
+    return np.sort(np.concatenate([voiced_frame_starts(*source) for source in side]))
 
 
-def voice(meter: Meter, segments: Sequence[Segment]) -> npt.NDArray[np.float64]:
-    """Start times (s, rising) of the voiced frames that are in the recording.
+def voiced_frame_starts(meter: VoiceMeter, segments: Sequence[Segment]) -> FrameStarts:
+    """Return the start times of the voiced frames that are in the recording.
 
-    A frame belongs to the segment that holds its middle.
+    A frame can lie across a cut; it belongs to the segment that holds its middle.
     """
     frames = np.flatnonzero(np.frombuffer(bytes(meter.voiced), np.uint8))
     if not frames.size or not segments:
         return np.empty(0, np.float64)
-    first = np.array([segment.position_ns for segment in segments], np.int64)
+    position = np.array([segment.position_ns for segment in segments], np.int64)
     start = np.array([segment.start_ns for segment in segments], np.int64)
     length = np.array([segment.end_ns - segment.start_ns for segment in segments], np.int64)
     middle = frames * FRAME_NS + FRAME_NS // 2
-    at = np.searchsorted(first, middle, "right") - 1
-    inside = (at >= 0) & (middle - first[at] < length[at])
-    middle, at = middle[inside], at[inside]
-    starts: npt.NDArray[np.float64] = (middle - first[at] + start[at] - FRAME_NS // 2) / NS
+    index = np.searchsorted(position, middle, "right") - 1
+    inside = (index >= 0) & (middle - position[index] < length[index])
+    middle, index = middle[inside], index[inside]
+    starts: FrameStarts = (middle - position[index] + start[index] - FRAME_NS // 2) / NS_PER_S
     return starts
 
 
-def _overlap(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
-    """Seconds in which a frame of either side lies over one of the other."""
-    if not one.size or not other.size:
+def _overlap(user_starts: FrameStarts, agent_starts: FrameStarts) -> float:
+    """Return the seconds during which a user frame and an agent frame coincide."""
+    if not user_starts.size or not agent_starts.size:
         return 0.0
-    ends = np.append(other[1:], np.inf)  # frames at a cut may overlap their successor
-    ends = np.minimum(other + FRAME_S, ends)
-    edges = np.column_stack((other, ends)).ravel()
-    covered = np.column_stack((np.zeros(other.size), ends - other)).ravel().cumsum()
-    spans = np.interp(one + FRAME_S, edges, covered) - np.interp(one, edges, covered)
-    return float(spans.sum())
+    # At a cut, a frame can overlap its successor; none may be counted twice.
+    ends = np.append(agent_starts[1:], np.inf)
+    ends = np.minimum(agent_starts + FRAME_S, ends)
+    # The agent's talk time up to a moment is piecewise linear: interpolating it at both ends of a
+    # user frame gives the overlap without comparing all pairs.
+    edges = np.column_stack((agent_starts, ends)).ravel()
+    durations = ends - agent_starts
+    talked = np.column_stack((np.zeros(agent_starts.size), durations)).ravel().cumsum()
+    overlaps = np.interp(user_starts + FRAME_S, edges, talked) - np.interp(
+        user_starts, edges, talked
+    )
+    return float(overlaps.sum())

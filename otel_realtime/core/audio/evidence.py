@@ -1,7 +1,21 @@
-"""Which events tell something about audio, and the journal record each becomes.
+"""Derive journal records from the events that concern audio.
 
-Events are read defensively: whatever does not have the expected shape tells nothing. A record is
-a list ``[kind, t, ...]`` of JSON values, ``t`` in ns since the conversation's start.
+Input: every event of ``AUDIO_EVENTS``, sent or received, in order. Output: records, lists
+``[kind, t, ...]`` of JSON values with ``t`` in ns since the start of the conversation. Their meaning
+is documented in :mod:`otel_realtime.core.audio.timeline`. Events are read defensively: what does not
+have the expected shape yields no record. The rules that need memory:
+
+1. The input format changes with what the client *sends* after a ``session.update``, and changes back
+   if the server refuses it. The output format changes when the server confirms it. A response may
+   have an output format of its own.
+2. A truncate or a delete is open until the server answers it or refuses it by an ``error``. An error
+   names the ``event_id`` of the client's event. If that one had none, the error's text must mention
+   truncating or the item.
+3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
+4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
+
+Sources: https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate,
+https://platform.openai.com/docs/api-reference/realtime-server-events/error.
 """
 
 from __future__ import annotations
@@ -14,14 +28,21 @@ from typing import Any, Final
 
 from otel_realtime.core.audio.formats import PCM16, AudioFormat, parse_format
 
+#: A journal record, ``[kind, t, ...]``; a JSON array, so its elements are whatever JSON allows.
 Record = list[Any]
-_LONGEST_MS: Final = 10**9
+#: A decoded JSON object that is only read.
+JsonMapping = Mapping[str, Any]
+
+#: Eleven days: what is longer is not a position in a call and could overflow once it is in ns.
+_MAX_MS: Final = 10**9
+#: "Audio content of Xms is already shorter than Yms", "Only model output audio messages can be
+#: truncated": the texts of refusals as users have reported them.
 _ABOUT_TRUNCATING: Final = re.compile(r"truncat|already shorter|audio_end_ms", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A client event that the server may still refuse."""
+    """A truncate or delete that the server may still refuse."""
 
     event_id: str | None
     item_id: str
@@ -29,14 +50,15 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Update:
-    """A client's ``session.update`` that the server has not answered yet."""
+    """A ``session.update`` that the server has not answered; ``format``: of the input, if any."""
 
     event_id: str | None
-    format: AudioFormat | None  # of the input, if it asks for one
+    format: AudioFormat | None
 
 
-def _is_about(request: _Request, message: str) -> bool:
-    """Whether an error's text speaks of truncating or names the item."""
+def _concerns(message: str, request: _Request) -> bool:
+    """Return whether an error's text mentions truncating or the request's item."""
+    # ``item_1`` must not be found in ``item_12``.
     item = rf"(?<!\w){re.escape(request.item_id)}(?!\w)"
     return bool(_ABOUT_TRUNCATING.search(message) or re.search(item, message))
 
@@ -45,86 +67,91 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _mapping(value: object) -> JsonMapping:
     return value if isinstance(value, Mapping) else {}
 
 
 def _milliseconds(value: object) -> int | None:
+    # ``True`` is an ``int``; NaN, which Python's JSON decoder accepts, differs from itself.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return None
-    return int(min(max(value, 0), _LONGEST_MS))
+    return int(min(max(value, 0), _MAX_MS))
 
 
-def _index(value: object) -> int:
+def _content_index(value: object) -> int:
     return value if type(value) is int and 0 <= value < 1_000 else 0
 
 
-def _session_format(session: Mapping[str, Any], side: str) -> AudioFormat | None:
-    """GA: ``audio.input.format``; beta: ``input_audio_format``."""
-    nested = _mapping(_mapping(session.get("audio")).get(side)).get("format")
-    return parse_format(nested if nested is not None else session.get(f"{side}_audio_format"))
+def _session_format(session: JsonMapping, direction: str) -> AudioFormat | None:
+    """Return a format that a session names: ``audio.input.format``, ``input_audio_format`` (beta)."""
+    nested = _mapping(_mapping(session.get("audio")).get(direction)).get("format")
+    return parse_format(nested if nested is not None else session.get(f"{direction}_audio_format"))
 
 
-def _turn_detection(session: Mapping[str, Any]) -> Mapping[str, Any]:
+def _turn_detection(session: JsonMapping) -> JsonMapping:
     nested = _mapping(_mapping(session.get("audio")).get("input")).get("turn_detection")
     return _mapping(nested if nested is not None else session.get("turn_detection"))
 
 
 class Evidence:
-    """Turns events into records; keeps what is needed to read later events."""
+    """Derives records from events, and keeps what is needed to read later events."""
 
     def __init__(self) -> None:
         self._interrupts = True
-        self._formats = {"user": PCM16, "agent": PCM16}
-        self._confirmed = dict(self._formats)  # what the session says, for the user and the agent
+        self._formats = {"user": PCM16, "agent": PCM16}  # as recorded last
+        self._confirmed = dict(self._formats)  # as the session says
+        # Bounded: a server that never answers must not make them grow for ever.
         self._updates: deque[_Update] = deque(maxlen=64)
         self._requests: deque[_Request] = deque(maxlen=64)
         self._sessions = 0
 
-    def records(self, t: int, sent: bool, event: Mapping[str, Any]) -> list[Record]:
-        """What an event (``sent`` by the client or received) means for the recording."""
-        kind = event.get("type")
-        rule = _RULES.get((sent, kind)) if isinstance(kind, str) else None
-        return [] if rule is None else rule(self, t, event)
+    def records(self, t: int, sent: bool, event: JsonMapping) -> list[Record]:
+        """Return the records of an event.
+
+        Args:
+            t: When it was seen, in ns since the start of the conversation.
+            sent: Whether the client sent it; else it was received.
+            event: The event; most are of no concern.
+        """
+        event_type = event.get("type")
+        handler = _HANDLERS.get((sent, event_type)) if isinstance(event_type, str) else None
+        return [] if handler is None else handler(self, t, event)
 
     # --- session --------------------------------------------------------------------------------
 
-    def _session_created(self, t: int, event: Mapping[str, Any]) -> list[Record]:
+    def _session_created(self, t: int, event: JsonMapping) -> list[Record]:
         self._sessions += 1
         reset: list[Record] = [["reset", t]] if self._sessions > 1 else []
         return reset + self._session(t, event)
 
-    def _session_updated(self, t: int, event: Mapping[str, Any]) -> list[Record]:
+    def _session_updated(self, t: int, event: JsonMapping) -> list[Record]:
+        # The server answers updates in order, and the answer does not name the update.
         if self._updates:
             answered = self._updates.popleft()
             self._confirmed["user"] = answered.format or self._confirmed["user"]
         return self._session(t, event)
 
-    def _session(self, t: int, event: Mapping[str, Any]) -> list[Record]:
+    def _session(self, t: int, event: JsonMapping) -> list[Record]:
         session = _mapping(event.get("session"))
         self._interrupts = _turn_detection(session).get("interrupt_response") is not False
-        for side, name in (("user", "input"), ("agent", "output")):
-            self._confirmed[side] = _session_format(session, name) or self._confirmed[side]
-        return self._output(t, self._confirmed["agent"]) + self._input(t)
+        for side, direction in (("user", "input"), ("agent", "output")):
+            self._confirmed[side] = _session_format(session, direction) or self._confirmed[side]
+        return self._format(t, "agent", self._confirmed["agent"]) + self._input(t)
 
-    def _session_update(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        """The input's format changes with what the client sends from here on."""
-        asked = _session_format(_mapping(event.get("session")), "input")
-        self._updates.append(_Update(_text(event.get("event_id")), asked))
+    def _session_update(self, t: int, event: JsonMapping) -> list[Record]:
+        requested = _session_format(_mapping(event.get("session")), "input")
+        self._updates.append(_Update(_text(event.get("event_id")), requested))
         return self._input(t)
 
-    def _response_created(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        """A response may have a format of its own; it holds for the response only."""
+    def _response_created(self, t: int, event: JsonMapping) -> list[Record]:
+        # An output format in the response holds for this response only.
         own = _session_format(_mapping(event.get("response")), "output")
-        return self._output(t, own or self._confirmed["agent"])
+        return self._format(t, "agent", own or self._confirmed["agent"])
 
     def _input(self, t: int) -> list[Record]:
-        """What the client sends: what it asked for last, else what the session says."""
-        asked = [update.format for update in self._updates if update.format is not None]
-        return self._format(t, "user", asked[-1] if asked else self._confirmed["user"])
-
-    def _output(self, t: int, value: AudioFormat) -> list[Record]:
-        return self._format(t, "agent", value)
+        """Return the change to the format that the client requested last, else to the session's."""
+        requested = [update.format for update in self._updates if update.format is not None]
+        return self._format(t, "user", requested[-1] if requested else self._confirmed["user"])
 
     def _format(self, t: int, side: str, value: AudioFormat) -> list[Record]:
         if value == self._formats[side]:
@@ -132,85 +159,90 @@ class Evidence:
         self._formats[side] = value
         return [["format", t, side, value.to_wire()]]
 
-    # --- cuts -----------------------------------------------------------------------------------
+    # --- truncates and deletes ------------------------------------------------------------------
 
-    def _truncate(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        item, end_ms = _text(event.get("item_id")), _milliseconds(event.get("audio_end_ms"))
-        if item is None or end_ms is None:
+    def _truncate(self, t: int, event: JsonMapping) -> list[Record]:
+        item_id, end_ms = _text(event.get("item_id")), _milliseconds(event.get("audio_end_ms"))
+        if item_id is None or end_ms is None:
             return []
         event_id = _text(event.get("event_id"))
-        self._requests.append(_Request(event_id, item))
-        return [["truncate", t, item, _index(event.get("content_index")), end_ms, event_id]]
+        self._requests.append(_Request(event_id, item_id))
+        index = _content_index(event.get("content_index"))
+        return [["truncate", t, item_id, index, end_ms, event_id]]
 
-    def _truncated(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        item, end_ms = _text(event.get("item_id")), _milliseconds(event.get("audio_end_ms"))
-        if item is None or end_ms is None:
+    def _truncated(self, t: int, event: JsonMapping) -> list[Record]:
+        item_id, end_ms = _text(event.get("item_id")), _milliseconds(event.get("audio_end_ms"))
+        if item_id is None or end_ms is None:
             return []
-        self._answered(item)
-        return [["truncated", t, item, _index(event.get("content_index")), end_ms]]
+        self._confirm(item_id)
+        return [["truncated", t, item_id, _content_index(event.get("content_index")), end_ms]]
 
-    def _delete(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        item, event_id = _text(event.get("item_id")), _text(event.get("event_id"))
-        if item is None:
+    def _delete(self, t: int, event: JsonMapping) -> list[Record]:
+        item_id, event_id = _text(event.get("item_id")), _text(event.get("event_id"))
+        if item_id is None:
             return []
-        self._requests.append(_Request(event_id, item))
-        return [["delete", t, item, event_id]]
+        self._requests.append(_Request(event_id, item_id))
+        return [["delete", t, item_id, event_id]]
 
-    def _deleted(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        item = _text(event.get("item_id"))
-        if item is None:
+    def _deleted(self, t: int, event: JsonMapping) -> list[Record]:
+        item_id = _text(event.get("item_id"))
+        if item_id is None:
             return []
-        self._answered(item)
-        return [["deleted", t, item]]
+        self._confirm(item_id)
+        return [["deleted", t, item_id]]
 
-    def _answered(self, item_id: str) -> None:
+    def _confirm(self, item_id: str) -> None:
+        """Forget the oldest request about an item: the server has granted it."""
         for request in self._requests:
             if request.item_id == item_id:
                 self._requests.remove(request)
                 return
 
-    def _error(self, t: int, event: Mapping[str, Any]) -> list[Record]:
+    def _error(self, t: int, event: JsonMapping) -> list[Record]:
         error = _mapping(event.get("error"))
         event_id = _text(error.get("event_id"))
         if event_id is not None:
-            return self._refused_update(t, event_id) + self._refused(t, event_id)
-        # An error names no event when the client gave it no id.
+            return self._refuse_update(t, event_id) + self._refuse(t, event_id)
+        # The client gave its event no id, so the error is attributed by its content.
         if (_text(error.get("param")) or "").partition(".")[0] == "session":
-            return self._refused_update(t, None)
+            return self._refuse_update(t, None)
         message = _text(error.get("message")) or ""
         for request in self._requests:
-            if request.event_id is None and _is_about(request, message):
+            if request.event_id is None and _concerns(message, request):
                 self._requests.remove(request)
                 return [["refused", t, None, request.item_id]]
         return []
 
-    def _refused(self, t: int, event_id: str) -> list[Record]:
+    def _refuse(self, t: int, event_id: str) -> list[Record]:
         for request in self._requests:
             if request.event_id == event_id:
                 self._requests.remove(request)
                 return [["refused", t, event_id, request.item_id]]
         return []
 
-    def _refused_update(self, t: int, event_id: str | None) -> list[Record]:
+    def _refuse_update(self, t: int, event_id: str | None) -> list[Record]:
         for update in self._updates:
             if update.event_id == event_id:
                 self._updates.remove(update)
                 return self._input(t)
         return []
 
-    def _speech_started(self, t: int, event: Mapping[str, Any]) -> list[Record]:
+    # --- cuts -----------------------------------------------------------------------------------
+
+    def _speech_started(self, t: int, event: JsonMapping) -> list[Record]:
         return [["speech", t, self._interrupts]]
 
-    def _buffer(self, t: int, event: Mapping[str, Any]) -> list[Record]:
-        what = str(event["type"]).rpartition(".")[2]
-        return [["buffer", t, what, _text(event.get("response_id"))]]
+    def _output_buffer(self, t: int, event: JsonMapping) -> list[Record]:
+        change = str(event["type"]).rpartition(".")[2]
+        return [["buffer", t, change, _text(event.get("response_id"))]]
 
-    def _clear(self, t: int, event: Mapping[str, Any]) -> list[Record]:
+    def _clear(self, t: int, event: JsonMapping) -> list[Record]:
         return [["clear", t]]
 
 
-_Rule = Callable[[Evidence, int, Mapping[str, Any]], list[Record]]
-_RULES: Final[Mapping[tuple[bool, str], _Rule]] = {
+_Handler = Callable[[Evidence, int, JsonMapping], list[Record]]
+#: Whether the client sent it, and the event's type -> its records.
+_HANDLERS: Final[Mapping[tuple[bool, str], _Handler]] = {
     (False, "session.created"): Evidence._session_created,
     (False, "session.updated"): Evidence._session_updated,
     (True, "session.update"): Evidence._session_update,
@@ -224,10 +256,10 @@ _RULES: Final[Mapping[tuple[bool, str], _Rule]] = {
     (False, "conversation.item.deleted"): Evidence._deleted,
     (False, "error"): Evidence._error,
     (False, "input_audio_buffer.speech_started"): Evidence._speech_started,
-    (False, "output_audio_buffer.started"): Evidence._buffer,
-    (False, "output_audio_buffer.stopped"): Evidence._buffer,
-    (False, "output_audio_buffer.cleared"): Evidence._buffer,
+    (False, "output_audio_buffer.started"): Evidence._output_buffer,
+    (False, "output_audio_buffer.stopped"): Evidence._output_buffer,
+    (False, "output_audio_buffer.cleared"): Evidence._output_buffer,
     (True, "output_audio_buffer.clear"): Evidence._clear,
 }
-EVENTS: Final = frozenset(kind for _, kind in _RULES)
-"""Types of the events that the recording must see, sent or received."""
+#: Types of the events that the recording must see, sent or received.
+AUDIO_EVENTS: Final = frozenset(event_type for _, event_type in _HANDLERS)

@@ -1,8 +1,10 @@
-"""Audio formats of the Realtime API: their names, sizes and durations.
+"""Audio formats of the Realtime API: names, sizes and durations.
 
-A format is named as on the wire: GA sessions say ``{"type": "audio/pcm", "rate": 24000}``,
-beta sessions say ``"pcm16"``. Sources keep audio as received, so everything that counts bytes
-goes through :class:`AudioFormat`. What the bytes sound like is :mod:`otel_realtime.core.audio.codecs`'.
+GA sessions name a format with an object, ``{"type": "audio/pcm", "rate": 24000}``, beta sessions
+with a string, ``"pcm16"``
+(https://platform.openai.com/docs/api-reference/realtime-client-events/session/update). Sources keep
+audio as it was received, so everything that counts bytes goes through :class:`AudioFormat`.
+Decoding is done by :mod:`otel_realtime.core.audio.codecs`.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-NS: Final = 1_000_000_000
-"""Nanoseconds in a second."""
+#: Nanoseconds in a second and in a millisecond.
+NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 
 PCM: Final = "audio/pcm"
 MULAW: Final = "audio/pcmu"
 ALAW: Final = "audio/pcma"
+#: Bytes per sample.
 _WIDTHS: Final[Mapping[str, int]] = {PCM: 2, MULAW: 1, ALAW: 1}
 
 
@@ -26,9 +30,9 @@ class AudioFormat:
 
     Attributes:
         encoding: ``audio/pcm`` (16 bit, little endian, mono), ``audio/pcmu`` or ``audio/pcma``.
-        rate_hz: samples per second.
-        width: bytes per sample.
-        bytes_per_s: bytes per second of audio.
+        rate_hz: Samples per second.
+        width: Bytes per sample.
+        bytes_per_s: Bytes per second of audio.
     """
 
     encoding: str = PCM
@@ -37,25 +41,26 @@ class AudioFormat:
     bytes_per_s: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # Computed once: both are used for every audio frame. The dataclass is frozen.
         width = _WIDTHS[self.encoding]
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "bytes_per_s", width * self.rate_hz)
 
-    def duration_ns(self, nbytes: int) -> int:
-        """How long ``nbytes`` of audio play, rounded down."""
-        return nbytes * NS // self.bytes_per_s
+    def duration_ns(self, size: int) -> int:
+        """Return the duration of ``size`` bytes in ns, rounded down."""
+        return size * NS_PER_S // self.bytes_per_s
 
     def size(self, duration_ns: int) -> int:
-        """Bytes of the whole samples that fit into a duration."""
-        return duration_ns * self.rate_hz // NS * self.width
+        """Return the size in bytes of the whole samples that fit into a duration."""
+        return duration_ns * self.rate_hz // NS_PER_S * self.width
 
     def to_wire(self) -> dict[str, object]:
-        """The format as a GA session names it."""
+        """Return the format as a GA session names it."""
         return {"type": self.encoding, "rate": self.rate_hz}
 
 
+#: PCM16 at 24 kHz, what a session uses unless it says otherwise.
 PCM16: Final = AudioFormat()
-"""What a session uses unless it says otherwise: PCM16 at 24 kHz."""
 _BETA_NAMES: Final[Mapping[str, AudioFormat]] = {
     "pcm16": PCM16,
     "g711_ulaw": AudioFormat(MULAW, 8_000),
@@ -64,7 +69,14 @@ _BETA_NAMES: Final[Mapping[str, AudioFormat]] = {
 
 
 def parse_format(value: object) -> AudioFormat | None:
-    """Read a format as GA (an object) or beta sessions (a name) give it; None if unknown."""
+    """Parse a format as a session names it.
+
+    Args:
+        value: An object (GA) or a string (beta).
+
+    Returns:
+        The format, or None if it is not known or its rate is not plausible.
+    """
     if isinstance(value, str):
         return _BETA_NAMES.get(value)
     if not isinstance(value, Mapping):
@@ -72,7 +84,8 @@ def parse_format(value: object) -> AudioFormat | None:
     encoding = value.get("type")
     if not isinstance(encoding, str) or encoding not in _WIDTHS:
         return None
+    # GA sends no rate for G.711, which is always 8 kHz (ITU-T G.711, section 2).
     rate = value.get("rate") or (24_000 if encoding == PCM else 8_000)
-    if type(rate) is not int or not 1_000 <= rate <= 384_000:
+    if type(rate) is not int or not 1_000 <= rate <= 384_000:  # ``True`` is an int, not a rate
         return None
     return AudioFormat(encoding, rate)

@@ -1,32 +1,33 @@
-"""The agent's audio as it was received, item by item, and what is known of each."""
+"""The agent's audio as it was received: items, their content parts, and what is known of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from otel_realtime.core.audio.formats import AudioFormat
+from otel_realtime.core.audio.formats import NS_PER_MS, AudioFormat
 from otel_realtime.core.audio.segments import Segment
 
+#: Values of ``heard_source``: the evidence for what was heard.
 ESTIMATED: Final = "estimated"
-BY_CLIENT: Final = "client_truncate"
-BY_SERVER: Final = "server"
-BY_TAP: Final = "tap"
-"""What is known of an item, and by whose word: ``heard_source``."""
+CLIENT_TRUNCATE: Final = "client_truncate"
+SERVER: Final = "server"
+TAP: Final = "tap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemAudio:
-    """What is known of one item's audio; times in ns since the conversation's start.
+    """What is known of one item's audio; times in ns since the start of the conversation.
 
     Attributes:
-        generated_ms: received for it, heard or not.
-        heard_ms: played until its end or its cut.
+        item_id: The item.
+        generated_ms: Duration of what was received, heard or not.
+        heard_ms: Duration of what was played before its end or its cut.
         heard_source: ``tap``, ``client_truncate``, ``server`` or ``estimated``.
-        interrupted: some of it was not heard.
-        first_chunk_t: arrival of its first audio.
-        audible_from_t: modelled start of its play-out; None if it was never audible.
-        audible_until_t: modelled end of its play-out, after cuts; its arrival if never audible.
+        interrupted: Whether some of it was not heard.
+        first_chunk_t: Arrival of its first audio.
+        audible_from_t: Start of its play-out; None if it was never audible.
+        audible_until_t: End of its play-out, after cuts; its arrival if it was never audible.
     """
 
     item_id: str
@@ -41,35 +42,69 @@ class ItemAudio:
 
 @dataclass(slots=True)
 class Claim:
-    """An exact kept length: ``kept`` bytes of what stood in the log before ``entry``."""
+    """Evidence that states exactly how much of a part was heard (a truncate or a delete).
+
+    Attributes:
+        kept: How much, in bytes from the start of the part.
+        entry: Log entry before which it was made; chunks that arrive later are not heard.
+        source: ``heard_source`` of the part because of it.
+        event_id: Id of the client event that made it, by which the server refuses it.
+        cuts: Whether it keeps less than had been received.
+        unanswered: Whether the server has neither confirmed nor refused it.
+        claimed_t: When it was made: what it keeps had been heard by then. None if unknown.
+    """
 
     kept: int
     entry: int
     source: str
     event_id: str | None
-    cuts: bool  # it keeps less than had been received
-    open: bool  # the server has not answered it yet
-    by_t: int | None = None  # when it was made: what it claims had been heard by then
+    cuts: bool
+    unanswered: bool
+    claimed_t: int | None = None
 
 
 @dataclass(slots=True)
-class Response:
+class ResponsePlayback:
+    """The play-out of one response.
+
+    Attributes:
+        parts: Its parts in order of arrival.
+        cut_entry: Log entry of the cut that ended it; chunks that arrive later are not heard.
+        cut_source: ``heard_source`` of that cut.
+        not_before: Time of ``output_audio_buffer.started``; 0 without one.
+        drained: Whether ``output_audio_buffer.stopped`` says that it was played to its end, against
+            which no estimated cut holds.
+    """
+
     parts: list[Part] = field(default_factory=list)
-    cut_at: int | None = None  # log entry of the cut; what arrives later is not heard
+    cut_entry: int | None = None
     cut_source: str | None = None
-    not_before: int = 0  # output_audio_buffer.started
-    drained: bool = False  # output_audio_buffer.stopped: no estimate holds against it
+    not_before: int = 0
+    drained: bool = False
 
 
 @dataclass(slots=True)
 class Part:
-    """The audio of one content part of one item, in one format."""
+    """The audio of one content part of one item, in one format.
+
+    Attributes:
+        item_id: The item.
+        content_index: Index of the content part.
+        response: The response that generated it.
+        format: Its format.
+        entry: Log entry of its first chunk.
+        first_t: Arrival of its first chunk, in ns since the start.
+        received: Size received so far, in bytes.
+        kept: Size that the model plays, in bytes.
+        claims: Claims that stand, oldest first; the last one rules.
+        segments: Where the model plays it.
+    """
 
     item_id: str
     content_index: int
-    response: Response
+    response: ResponsePlayback
     format: AudioFormat
-    entry: int  # log entry of its first chunk
+    entry: int
     first_t: int
     received: int = 0
     kept: int = 0
@@ -78,23 +113,33 @@ class Part:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Which part of which item."""
+        """Item id and content index, which identify the part."""
         return self.item_id, self.content_index
 
     @property
     def received_ns(self) -> int:
-        """How much audio has arrived for it."""
+        """Duration of the audio received so far, in ns."""
         return self.format.duration_ns(self.received)
 
+    @property
+    def kept_ns(self) -> int:
+        """Duration of the audio that the model plays, in ns."""
+        return self.format.duration_ns(self.kept)
+
     def source(self) -> str:
-        """The best word for what the model says of it."""
+        """Return the strongest evidence behind what the model plays of it."""
+        # A claim states an amount, a cut only a moment.
         limit = self.limit()
         return limit.source if limit else self.response.cut_source or ESTIMATED
 
     def limit(self) -> Claim | None:
-        """The claim that bounds this part: its own, or a cut before it in its response."""
+        """Return the claim that bounds the part: its own, or one that cut an earlier part.
+
+        The client truncates the item that plays and flushes its player, so the parts of the same
+        response that queue behind it are not heard at all.
+        """
         if self.claims:
-            return self.claims[-1]
+            return self.claims[-1]  # an item may be truncated again; the last word counts
         for part in self.response.parts:
             if part is self:
                 break
@@ -103,8 +148,9 @@ class Part:
         return None
 
     def protected(self) -> bool:
-        """Whether a claim says that the play-out got as far as this part, or through it."""
+        """Return whether a claim says that the play-out reached this part, or got past it."""
         for part in reversed(self.response.parts):
+            # Parts play in order, so what was heard of a later one came after all of this one.
             if part.claims and part.claims[-1].kept:
                 return True
             if part is self:
@@ -113,15 +159,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardPart:
     """What was heard of one part.
 
     Attributes:
-        segments: where it sounded, in order.
-        heard_ns: how much of it.
-        source: by whose word.
-        from_t: when it first sounded; None if it never did.
-        until_t: when it ended, or will have ended as far as can be told.
+        segments: Where it was heard, in order.
+        heard_ns: How much of it was heard, in ns.
+        source: ``heard_source``: the evidence.
+        from_t: When it was first heard, in ns since the start; None if never.
+        until_t: When it ended, or will end as far as is known.
     """
 
     segments: list[Segment]
@@ -131,13 +177,44 @@ class Heard:
     until_t: int
 
 
-def modelled(part: Part) -> Heard:
-    """What the player model says of a part."""
-    return heard_in(part.segments, part.format.duration_ns(part.kept), part.source(), part)
+def modelled_part(part: Part) -> HeardPart:
+    """Return what the player model says of a part."""
+    return heard_part(part.segments, part.kept_ns, part.source(), part)
 
 
-def heard_in(segments: list[Segment], heard_ns: int, source: str, part: Part) -> Heard:
-    """A part that sounded in these segments."""
+def heard_part(segments: list[Segment], heard_ns: int, source: str, part: Part) -> HeardPart:
+    """Return a part that was heard in these segments, or never if there are none."""
     if not segments:
-        return Heard(segments, heard_ns, source, None, part.first_t)
-    return Heard(segments, heard_ns, source, segments[0].start_ns, segments[-1].end_ns)
+        return HeardPart(segments, heard_ns, source, None, part.first_t)
+    return HeardPart(segments, heard_ns, source, segments[0].start_ns, segments[-1].end_ns)
+
+
+def modelled_item(item_id: str, parts: list[Part]) -> ItemAudio:
+    """Return what the player model says of an item.
+
+    Args:
+        item_id: The item.
+        parts: Its parts, at least one.
+    """
+    heard = [segment for part in parts for segment in part.segments]
+    first_t = min(part.first_t for part in parts)
+    return ItemAudio(
+        item_id=item_id,
+        # Added up in ns: rounding each part to ms would lose up to 1 ms per part.
+        generated_ms=sum(part.received_ns for part in parts) // NS_PER_MS,
+        heard_ms=sum(part.kept_ns for part in parts) // NS_PER_MS,
+        heard_source=_source(parts),
+        interrupted=any(part.kept < part.received for part in parts),
+        first_chunk_t=first_t,
+        audible_from_t=min((segment.start_ns for segment in heard), default=None),
+        audible_until_t=max((segment.end_ns for segment in heard), default=first_t),
+    )
+
+
+def _source(parts: list[Part]) -> str:
+    # A claim about any part is exact for the item, so it precedes the cuts of all parts.
+    for part in parts:
+        limit = part.limit()
+        if limit is not None:
+            return limit.source
+    return next((part.response.cut_source for part in parts if part.response.cut_source), ESTIMATED)

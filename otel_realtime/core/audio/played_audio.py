@@ -1,9 +1,18 @@
-"""Audio that the app itself gives: what its speaker plays, as it plays it.
+"""What was heard by the audio that the app gives (``record_agent_audio``): what its speaker plays.
 
-A buffer given at ``t`` begins then, or where the one before it ends; calls that are less than 20 ms
-off are jitter of the audio thread. Zeros are silence: they need no place, they only show that the
-speaker runs. Buffers come with the item they belong to or without. Then the items are taken to play
-in the order in which they arrived, each as long as it is, until a cut flushes those that queue.
+Input: buffers with the time at which they were given, and the parts that have arrived by then.
+Output: segments in the tap's own source, and how far the speaker got in each part. The rules:
+
+1. A buffer begins when it is given, or where the one before it ends: a difference below 20 ms is
+   jitter of the audio thread.
+2. Zeros are silence. They are not placed, they only show that the speaker runs; within a part they
+   count as its own silence, unless it was cut.
+3. A buffer belongs to the item that the app names. Without a name, items are taken to play in order
+   of arrival, each for its whole length.
+4. A cut flushes what is queued: sound that begins anew after it belongs to the first response that
+   arrived later.
+5. A buffer that would begin more than one second after it is given shows that the app gives what it
+   queues, not what it plays: the tap is rejected for the rest of the call.
 """
 
 from __future__ import annotations
@@ -13,28 +22,34 @@ from dataclasses import dataclass
 
 from otel_realtime.core.audio.formats import AudioFormat
 from otel_realtime.core.audio.parts import Part
-from otel_realtime.core.audio.played_reports import AHEAD_NS, SILENT_NS
-from otel_realtime.core.audio.segments import Odometer, Segment
-from otel_realtime.core.audio.user_side import GLUE_NS
+from otel_realtime.core.audio.played_reports import MAX_AHEAD_NS, TAP_TIMEOUT_NS
+from otel_realtime.core.audio.segments import DurationCounter, Interval, Segment
+from otel_realtime.core.audio.user_side import JITTER_NS
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far the speaker got in one part, and when it sounded first and last."""
+    """How far the speaker got in one part.
+
+    Attributes:
+        heard_ns: How much of the part was played, in ns.
+        start_ns: When it was first heard, in ns since the start.
+        end_ns: When it was last heard.
+    """
 
     heard_ns: int
     start_ns: int
     end_ns: int
 
 
-class Tapped:
-    """Places what the speaker plays and says whose it is.
+class PlayedAudio:
+    """Places what the speaker plays and attributes it to parts.
 
     Attributes:
-        segments: what sounded, in order and without overlap, in the tap's own source.
-        first_t: since when it is the truth; None before the first call.
-        rejected: it runs ahead of the clock, so it is no playback.
-        progress: by index of the part.
+        segments: What was heard, in order and without overlap, in the tap's own source.
+        first_t: Since when the tap rules, in ns since the start; None before its first buffer.
+        rejected: Whether it runs ahead of the clock, so that it is not used.
+        progress: How far each part was played, by index of the part.
     """
 
     def __init__(self) -> None:
@@ -42,19 +57,19 @@ class Tapped:
         self.first_t: int | None = None
         self.rejected = False
         self.progress: dict[int, Progress] = {}
-        self._calls: list[tuple[int, int]] = []  # stretches without a pause of SILENT_NS
-        self._taken = Odometer()
+        self._active: list[Interval] = []  # stretches of calls, without pauses of TAP_TIMEOUT_NS
+        self._given = DurationCounter()
         self._next_ns = 0  # where the next buffer belongs if there is no jitter
-        self._at: int | None = None  # the part that plays
+        self._current: int | None = None  # index of the part that plays
         self._zeros_ns = 0  # zeros since its last sound
         self._cut_t: int | None = None
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Read what is given from here on in another format."""
-        self._taken.set_format(audio_format)
+        """Set the format of the buffers from here on."""
+        self._given.set_format(audio_format)
 
     def cut(self, t: int) -> None:
-        """What queues at ``t`` will not be played."""
+        """Note that the play-out was cut at ``t``: what is queued will not be played."""
         self._cut_t = t
         self._zeros_ns = 0
 
@@ -68,128 +83,142 @@ class Tapped:
         *,
         zeros: bool,
     ) -> None:
-        """Take in a buffer of ``size`` bytes; ``parts`` are those that have arrived by now."""
+        """Add a buffer.
+
+        Args:
+            t: When it was given, in ns since the start.
+            offset: Where it begins in the tap's source, in bytes.
+            size: Its size in bytes.
+            item_id: The item it belongs to, if the app knows.
+            parts: The parts that have arrived by now.
+            zeros: Whether it is silent.
+        """
         if self.first_t is None:
             self.first_t = t
             self._begin(t, parts)
-        start, position = self._start(t), self._taken.add(size)
-        duration = self._taken.total_ns - position
-        self._mark_call(t, start + duration)
+        start, position = self._start(t), self._given.add(size)
+        duration = self._given.total_ns - position
+        self._mark_active(t, start + duration)
         self._next_ns = start + duration
         if zeros:
-            self._rest(duration, parts)
+            self._add_silence(duration, parts)
             return
-        self.rejected = self.rejected or start - t > AHEAD_NS
-        silent = not self.segments or start - self.segments[-1].end_ns >= GLUE_NS
+        self.rejected = self.rejected or start - t > MAX_AHEAD_NS
+        after_silence = not self.segments or start - self.segments[-1].end_ns >= JITTER_NS
         self._write(start, offset, size, position)
-        at = self._whose(item_id, parts, silent=silent)
-        if at is not None:
-            self._count(at, parts[at], start, duration)
+        index = self._attribute(item_id, parts, after_silence=after_silence)
+        if index is not None:
+            self._advance(index, parts[index], start, duration)
 
-    def silent(self, until_t: int) -> list[tuple[int, int]]:
-        """The stretches of at least two seconds without a call, from the first call on."""
+    def inactive(self, until_t: int) -> list[Interval]:
+        """Return the stretches of at least two seconds without a buffer, from the first one on."""
         if self.first_t is None:
             return []
-        ends = [self.first_t, *(end for _, end in self._calls)]
-        starts = [*(start for start, _ in self._calls), until_t]
+        ends = [self.first_t, *(end for _, end in self._active)]
+        starts = [*(start for start, _ in self._active), until_t]
         return [
             (end, start)
             for end, start in zip(ends, starts, strict=True)
-            if start - end >= SILENT_NS
+            if start - end >= TAP_TIMEOUT_NS
         ]
 
     def _begin(self, t: int, parts: Sequence[Part]) -> None:
-        """The tap comes with the part that is due; one that has long been due it joins midway."""
-        for at, part in enumerate(parts):
+        """Start with the part that is due; if it has long been due, the tap joins in the middle."""
+        for index, part in enumerate(parts):
             if part.segments and part.segments[-1].end_ns > t:
-                self._at = at
+                self._current = index
                 due_t = part.segments[0].start_ns
-                if t - due_t >= SILENT_NS:
-                    self.progress[at] = Progress(t - due_t, due_t, t)
+                if t - due_t >= TAP_TIMEOUT_NS:
+                    self.progress[index] = Progress(t - due_t, due_t, t)
                 else:
                     self.first_t = min(t, due_t)
                 return
-        self._at = len(parts) - 1 if parts and not parts[-1].segments else None
+        self._current = len(parts) - 1 if parts and not parts[-1].segments else None
 
     def _start(self, t: int) -> int:
         end = self.segments[-1].end_ns if self.segments else 0
-        if self._next_ns and abs(t - self._next_ns) < GLUE_NS:
+        if self._next_ns and abs(t - self._next_ns) < JITTER_NS:
             return max(self._next_ns, end)
         return max(t, end)
 
-    def _mark_call(self, t: int, end: int) -> None:
-        if self._calls and t - self._calls[-1][1] < SILENT_NS:
-            start, before = self._calls[-1]
-            self._calls[-1] = (start, max(before, end))
+    def _mark_active(self, t: int, end: int) -> None:
+        if self._active and t - self._active[-1][1] < TAP_TIMEOUT_NS:
+            start, previous_end = self._active[-1]
+            self._active[-1] = (start, max(previous_end, end))
         else:
-            self._calls.append((t, end))
+            self._active.append((t, end))
 
     def _write(self, start: int, offset: int, size: int, position: int) -> None:
+        audio_format = self._given.format
         last = self.segments[-1] if self.segments else None
-        if last and start == last.end_ns and last.goes_on(offset, self._taken.format):
+        if last and start == last.end_ns and last.is_continued_by(offset, audio_format):
             last.size += size
         else:
-            found = Segment(start, offset, size, self._taken.format, position, tap=True)
-            self.segments.append(found)
+            segment = Segment(start, offset, size, audio_format, position, tap=True)
+            self.segments.append(segment)
 
-    # --- whose it is ----------------------------------------------------------------------------
+    # --- attribution to parts -------------------------------------------------------------------
 
-    def _whose(self, item_id: str | None, parts: Sequence[Part], *, silent: bool) -> int | None:
+    def _attribute(
+        self, item_id: str | None, parts: Sequence[Part], *, after_silence: bool
+    ) -> int | None:
+        """Return the index of the part that a buffer with sound belongs to."""
         if item_id is not None:
-            named = [at for at, part in enumerate(parts) if part.item_id == item_id]
-            unplayed = (at for at in named if self._left(at, parts[at]) > 0)
-            self._at = next(unplayed, named[-1] if named else None)
+            named = [index for index, part in enumerate(parts) if part.item_id == item_id]
+            unplayed = (index for index in named if self._remaining_ns(index, parts[index]) > 0)
+            self._current = next(unplayed, named[-1] if named else None)
         elif self._cut_t is not None:
-            if silent:
+            # What sounds on without a pause is the rest of what was cut, still in the device.
+            if after_silence:
                 self._skip_flushed(parts)
-        elif self._at is None or self._left(self._at, parts[self._at]) <= 0:
-            following = 0 if self._at is None else self._at + 1
-            if self._at is None:
+        elif self._current is None or self._remaining_ns(self._current, parts[self._current]) <= 0:
+            following = 0 if self._current is None else self._current + 1
+            if self._current is None:
                 following = self._first_after(self.first_t or 0, parts)
             if following < len(parts):
-                self._at = following
-        return self._at
+                self._current = following
+        return self._current
 
     def _skip_flushed(self, parts: Sequence[Part]) -> None:
-        """After a cut the sound that begins anew is of the first response that came later."""
-        flushed = parts[self._at].response if self._at is not None else None
-        at = self._first_after(self._cut_t or 0, parts)
-        while at < len(parts) and parts[at].response is flushed:
-            at += 1
-        if at < len(parts):
-            self._at, self._cut_t = at, None
+        """Continue with the first response that arrived after the cut."""
+        flushed = parts[self._current].response if self._current is not None else None
+        index = self._first_after(self._cut_t or 0, parts)
+        while index < len(parts) and parts[index].response is flushed:
+            index += 1
+        if index < len(parts):
+            self._current, self._cut_t = index, None
 
     @staticmethod
     def _first_after(t: int, parts: Sequence[Part]) -> int:
-        at = len(parts)
-        while at and parts[at - 1].first_t >= t:
-            at -= 1
-        return at
+        index = len(parts)
+        while index and parts[index - 1].first_t >= t:
+            index -= 1
+        return index
 
-    def _left(self, at: int, part: Part) -> int:
-        known = self.progress.get(at)
-        return part.format.duration_ns(part.received) - (known.heard_ns if known else 0)
+    def _remaining_ns(self, index: int, part: Part) -> int:
+        progress = self.progress.get(index)
+        return part.format.duration_ns(part.received) - (progress.heard_ns if progress else 0)
 
-    def _count(self, at: int, part: Part, start: int, duration: int) -> None:
-        left = self._left(at, part)
-        known = self.progress.get(at)
-        if left <= 0:
+    def _advance(self, index: int, part: Part, start: int, duration: int) -> None:
+        remaining = self._remaining_ns(index, part)
+        progress = self.progress.get(index)
+        if remaining <= 0:
             return
-        if known is None:
-            known = self.progress[at] = Progress(0, start, start)
-            self._zeros_ns = 0
-        known.heard_ns += min(self._zeros_ns + duration, left)
-        known.end_ns = start + duration
+        if progress is None:
+            progress = self.progress[index] = Progress(0, start, start)
+            self._zeros_ns = 0  # silence before its first sound is not its own
+        progress.heard_ns += min(self._zeros_ns + duration, remaining)
+        progress.end_ns = start + duration
         self._zeros_ns = 0
 
-    def _rest(self, duration: int, parts: Sequence[Part]) -> None:
-        """Zeros within a part are its own silence, unless it was cut."""
-        known = self.progress.get(self._at) if self._at is not None else None
-        if known is None or self._at is None or self._cut_t is not None:
+    def _add_silence(self, duration: int, parts: Sequence[Part]) -> None:
+        progress = self.progress.get(self._current) if self._current is not None else None
+        if progress is None or self._current is None or self._cut_t is not None:
             return
         self._zeros_ns += duration
-        left = self._left(self._at, parts[self._at])
-        if 0 < left <= self._zeros_ns:
-            known.heard_ns += left
-            known.end_ns += left
+        remaining = self._remaining_ns(self._current, parts[self._current])
+        # A part that ends in silence is complete once as much silence has been played.
+        if 0 < remaining <= self._zeros_ns:
+            progress.heard_ns += remaining
+            progress.end_ns += remaining
             self._zeros_ns = 0

@@ -1,11 +1,22 @@
-"""What the app says it has played of one part: positions, each reported at some moment.
+"""What was heard of a part by the positions that the app reports (``played``).
 
-A report at ``t`` that ``p`` ns have been played means that the play-out got there before ``t``. So
-its origin can be no later than ``t - p``, and the smallest such origin of this and all later
-reports is taken: a late report shifts nothing, and a pause or an underrun opens as the gap it was.
-Reports may be coarse (a phone company's marks, one a chunk). Then the last one before a cut leaves
-a stretch in the dark, which the cut itself bounds: the play-out goes on at 1x until it, by no more
-than one step of the reports.
+A report at ``t`` that ``p`` ns have been played means that the play-out got there before ``t``, so
+its origin is no later than ``t - p``. The rules:
+
+1. The smallest origin of a report and all later ones is taken: a late report shifts nothing, and a
+   pause or an underrun opens as the gap that it was.
+2. Reports may be coarse (a telephone provider's marks, one per chunk). After the last one before a
+   cut, the play-out is taken to have gone on at 1x until the cut, by at most one step of the reports.
+3. A truncate states exactly how much was kept, within one step of the last report.
+4. Positions more than one second ahead of the clock report what is queued, not what is played: they
+   are rejected for the rest of the call, and the player model is used.
+5. If nothing is reported for two seconds while audio is due, the reports have ended: the model takes
+   over, and the source is ``estimated``.
+6. A part without any report was not played if an earlier one is still queued; else at most one step
+   of it was.
+
+Input: reports and cuts. Output: a :class:`HeardPart` for each part. Parts that arrived before the
+first one that was reported are left to the model: the tap did not exist yet.
 """
 
 from __future__ import annotations
@@ -16,27 +27,34 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from otel_realtime.core.audio.formats import NS
-from otel_realtime.core.audio.parts import BY_TAP, ESTIMATED, Heard, Part, heard_in, modelled
+from otel_realtime.core.audio.formats import NS_PER_S
+from otel_realtime.core.audio.parts import (
+    ESTIMATED,
+    TAP,
+    HeardPart,
+    Part,
+    heard_part,
+    modelled_part,
+)
 from otel_realtime.core.audio.player import Player
-from otel_realtime.core.audio.segments import LOST, Segment, within
-from otel_realtime.core.audio.user_side import GLUE_NS
+from otel_realtime.core.audio.segments import LOST, Segment, clip_to_intervals
+from otel_realtime.core.audio.user_side import JITTER_NS
 
-AHEAD_NS: Final = NS
-"""Who is further ahead of the clock than this does not tell what is being played."""
-SILENT_NS: Final = 2 * NS
-"""A tap that says nothing for this long while audio is due has ended."""
-LATE_NS: Final = NS
-"""Reports of what was played before a cut may come this long after it."""
+#: A tap that is further ahead of the clock does not report what is being played.
+MAX_AHEAD_NS: Final = NS_PER_S
+#: A tap that reports nothing for this long while audio is due has ended.
+TAP_TIMEOUT_NS: Final = 2 * NS_PER_S
+#: A report of what was played before a cut may arrive this long after the cut.
+LATE_REPORT_NS: Final = NS_PER_S
 
 
-class Reports:
-    """The positions reported for one part; they only rise.
+class PartReports:
+    """The positions reported for one part, ascending; in arrays, because there may be many.
 
     Attributes:
-        last_t: when the latest position was reported.
-        position_ns: that position.
-        step_ns: the largest step between two reports.
+        last_t: When the latest position was reported, in ns since the start.
+        position_ns: That position.
+        step_ns: The largest difference of two successive positions.
     """
 
     __slots__ = ("_positions", "_times", "last_t", "position_ns", "step_ns")
@@ -52,7 +70,7 @@ class Reports:
         return len(self._times)
 
     def add(self, t: int, position_ns: int) -> None:
-        """Take in a report; one that does not rise says nothing new."""
+        """Add a report; one whose position is not beyond the last is ignored."""
         if position_ns <= self.position_ns:
             return
         self.step_ns = max(self.step_ns, position_ns - self.position_ns)
@@ -61,168 +79,175 @@ class Reports:
         self.last_t, self.position_ns = t, position_ns
 
     def origin_ns(self) -> int:
-        """When the play-out began by the latest report, had it never paused."""
+        """Return when the play-out would have begun by the latest report, had it never paused."""
         return self.last_t - self.position_ns
 
     def steps(self, kept_ns: int) -> Iterator[tuple[int, int, int]]:
-        """Each step as ``(starts at, from position, to position)`` in ns, until ``kept_ns``."""
+        """Yield each step until ``kept_ns`` as ``(starts at, from position, to position)``, in ns."""
         origins = array("q", bytes(8 * len(self)))
         earliest = None
-        for at in range(len(self) - 1, -1, -1):
-            origin = self._times[at] - self._positions[at]
+        for index in range(len(self) - 1, -1, -1):
+            origin = self._times[index] - self._positions[index]
             earliest = origin if earliest is None else min(earliest, origin)
-            origins[at] = earliest
-        before = 0
+            origins[index] = earliest
+        reached = 0
         for origin, position in zip(origins, self._positions, strict=True):
-            yield origin + before, before, min(position, kept_ns)
-            before = position
-        if kept_ns > before:
-            yield self.last_t, before, kept_ns
+            yield origin + reached, reached, min(position, kept_ns)
+            reached = position
+        if kept_ns > reached:
+            yield self.last_t, reached, kept_ns
 
 
-class Positions:
-    """What was heard of each part by the positions the app reported.
+class PlayedReports:
+    """What was heard of each part by the app's reports.
 
     Attributes:
-        first_t: the first report; None before it.
-        rejected: they run ahead of the clock, so they are no playback.
+        first_t: When the first report was made, in ns since the start; None before it.
+        rejected: Whether the reports run ahead of the clock, so that they are not used.
     """
 
     def __init__(self, player: Player) -> None:
         self.first_t: int | None = None
         self.rejected = False
         self._player = player
-        self._first = 0  # index of the part that was reported first
-        self._reports: dict[tuple[str, int], Reports] = {}
+        self._first_part = 0  # index of the part that was reported first
+        self._reports: dict[tuple[str, int], PartReports] = {}
         self._step_ns = 0
         self._cuts = array("q")
-        self._placed: dict[tuple[str, int], tuple[tuple[int, int, int], Heard]] = {}
+        # What was placed last, and what it depends on: between two reports nothing is placed again.
+        self._placed: dict[tuple[str, int], tuple[tuple[int, int, int], HeardPart]] = {}
 
     @property
-    def believed(self) -> bool:
-        """Whether there are reports of what is played."""
+    def trusted(self) -> bool:
+        """Whether there are reports, and they report what is played."""
         return self.first_t is not None and not self.rejected
 
-    def knows(self, part: Part) -> bool:
-        """Whether something was reported of a part."""
-        return self.believed and part.key in self._reports
+    def covers(self, part: Part) -> bool:
+        """Return whether there are reports of a part."""
+        return self.trusted and part.key in self._reports
 
     def cut(self, t: int) -> None:
-        """Something says that the play-out was cut at ``t``."""
+        """Note that the play-out was cut at ``t``."""
         self._cuts.append(t)
 
     def add(self, t: int, item_id: str, content_index: int, position_ns: int) -> None:
-        """The app says how much of a part has been played by ``t``."""
+        """Add a report made at ``t``: ``position_ns`` of a part have been played."""
         part = self._player.part(item_id, content_index)
         if part is None:
             return
         if self.first_t is None:
-            self.first_t, self._first = t, self._player.index_of(part.key)
+            self.first_t, self._first_part = t, self._player.index_of(part.key)
         position = min(position_ns, part.received_ns)
-        if position - (t - part.first_t) > AHEAD_NS:
+        # No more can have been played than time has passed since the first chunk arrived.
+        if position - (t - part.first_t) > MAX_AHEAD_NS:
             self.rejected = True
-        reports = self._reports.setdefault(part.key, Reports())
+        reports = self._reports.setdefault(part.key, PartReports())
         reports.add(t, position)
         self._step_ns = max(self._step_ns, reports.step_ns)
 
-    def heard(self, part: Part, now: int) -> Heard:
-        """A part by its reports; what they leave open is the claim's, the cut's or the model's."""
+    def heard(self, part: Part, now: int) -> HeardPart:
+        """Return what was heard of a part by ``now``; other evidence fills gaps in the reports."""
         if self.first_t is None or self.rejected:
-            return modelled(part)
+            return modelled_part(part)
         reports = self._reports.get(part.key)
         if reports is None:
-            before = self._player.index_of(part.key) < self._first
-            return modelled(part) if before else self._unreported(part, now)
-        end_t = self.cut_after(reports.last_t - LATE_NS)
+            preceding = self._player.index_of(part.key) < self._first_part
+            return modelled_part(part) if preceding else self._unreported(part, now)
+        end_t = self.cut_after(reports.last_t - LATE_REPORT_NS)
         kept, source = _kept(part, reports, end_t, now)
         state = (len(reports), part.received, kept)
-        known = self._placed.get(part.key)
-        if known is None or known[0] != state:
+        placed = self._placed.get(part.key)
+        if placed is None or placed[0] != state:
             segments = _place(part, list(self._player.arrivals(part)), reports, kept)
-            known = self._placed[part.key] = (state, heard_in(segments, kept, source, part))
+            placed = self._placed[part.key] = (state, heard_part(segments, kept, source, part))
+        # It may go on playing as long as neither its end nor a cut has been reached.
         open_until = now if kept < part.received_ns and end_t is None else 0
-        return replace(known[1], source=source, until_t=max(known[1].until_t, open_until))
+        return replace(placed[1], source=source, until_t=max(placed[1].until_t, open_until))
 
     def cut_after(self, t: int) -> int | None:
-        """The first cut at ``t`` or later."""
-        at = bisect_left(self._cuts, t)
-        return self._cuts[at] if at < len(self._cuts) else None
+        """Return the first cut at ``t`` or later; None if there is none."""
+        index = bisect_left(self._cuts, t)
+        return self._cuts[index] if index < len(self._cuts) else None
 
-    def _unreported(self, part: Part, now: int) -> Heard:
-        """A part that nothing was said of: was nothing played yet, or has the tap ended?"""
+    def _unreported(self, part: Part, now: int) -> HeardPart:
+        """Return what was heard of a part without reports: nothing yet, or have reports ended?"""
         due_t, until = part.first_t, now
-        before: tuple[str, int] | None = None
+        preceding: tuple[str, int] | None = None
         for key, reports in self._reports.items():
             if self._player.index_of(key) < self._player.index_of(part.key):
-                due_t, before = max(due_t, reports.last_t), key
+                due_t, preceding = max(due_t, reports.last_t), key
             else:
                 until = min(until, reports.origin_ns())
         end_t = self.cut_after(part.first_t)
-        model = modelled(part)
-        if (until if end_t is None else min(end_t, until)) - due_t >= SILENT_NS:
+        model = modelled_part(part)
+        if (until if end_t is None else min(end_t, until)) - due_t >= TAP_TIMEOUT_NS:
             return model
-        if before is not None and self._queues_behind(part, before):
-            found = heard_in([], 0, BY_TAP, part)
-            return found if end_t is not None else replace(found, until_t=max(model.until_t, now))
-        segments = within(part.segments, [(0, (model.from_t or 0) + self._step_ns)])
-        heard_ns = sum(segment.end_ns - segment.start_ns for segment in segments)
-        found = heard_in(segments, heard_ns, BY_TAP, part)
-        return found if end_t is not None else replace(found, until_t=max(model.until_t, now))
+        if preceding is not None and self._queues_behind(part, preceding):
+            heard = heard_part([], 0, TAP, part)
+        else:
+            first_step = (0, (model.from_t or 0) + self._step_ns)
+            segments = clip_to_intervals(part.segments, [first_step])
+            heard_ns = sum(segment.end_ns - segment.start_ns for segment in segments)
+            heard = heard_part(segments, heard_ns, TAP, part)
+        return heard if end_t is not None else replace(heard, until_t=max(model.until_t, now))
 
     def _queues_behind(self, part: Part, key: tuple[str, int]) -> bool:
-        """Whether a part arrived while an earlier one was queued that was never played out."""
-        before, reports = self._player.part(*key), self._reports[key]
-        if before is None or before.received_ns - reports.position_ns < GLUE_NS:
+        """Return whether a part arrived while an earlier one was queued that never played out."""
+        preceding, reports = self._player.part(*key), self._reports[key]
+        if preceding is None or preceding.received_ns - reports.position_ns < JITTER_NS:
             return False
-        cut_t = self.cut_after(reports.last_t - LATE_NS)
+        cut_t = self.cut_after(reports.last_t - LATE_REPORT_NS)
         return cut_t is None or part.first_t < cut_t
 
 
-def _kept(part: Part, reports: Reports, end_t: int | None, now: int) -> tuple[int, str]:
-    """How much of a part was heard (ns), and by whose word."""
+def _kept(part: Part, reports: PartReports, end_t: int | None, now: int) -> tuple[int, str]:
+    """Return how much of a part was heard (ns), and by which evidence."""
     position, limit = min(reports.position_ns, part.received_ns), part.limit()
-    if part.received_ns - position < GLUE_NS:
-        return part.received_ns, BY_TAP
-    if limit is None and (now if end_t is None else end_t) - reports.last_t >= SILENT_NS:
+    if part.received_ns - position < JITTER_NS:
+        return part.received_ns, TAP
+    if limit is None and (now if end_t is None else end_t) - reports.last_t >= TAP_TIMEOUT_NS:
         rest = part.received_ns if end_t is None else end_t - reports.last_t
         return min(position + rest, part.received_ns), ESTIMATED
     if limit is not None:
-        guess = part.format.duration_ns(limit.kept)
+        bound = part.format.duration_ns(limit.kept)
     else:
-        guess = 0 if end_t is None else end_t - reports.origin_ns()
-    return max(position, min(guess, position + reports.step_ns, part.received_ns)), BY_TAP
+        bound = 0 if end_t is None else end_t - reports.origin_ns()
+    return max(position, min(bound, position + reports.step_ns, part.received_ns)), TAP
 
 
 def _place(
-    part: Part, arrivals: Sequence[tuple[int, int, int, int]], reports: Reports, kept: int
+    part: Part, arrivals: Sequence[tuple[int, int, int, int]], reports: PartReports, kept: int
 ) -> list[Segment]:
-    """Put the first ``kept`` ns of a part where the reports say; the rest follows at 1x."""
+    """Place the first ``kept`` ns of a part according to the reports.
+
+    A step can begin within a chunk and span several, so both are walked in parallel.
+    """
     placed: list[Segment] = []
-    audio_format, at, base = part.format, 0, 0
+    audio_format, index, base = part.format, 0, 0  # base: where arrivals[index] begins, in bytes
     for start, low_ns, high_ns in reports.steps(kept):
         low, high = audio_format.size(low_ns), audio_format.size(high_ns)
         while low < high:
-            while low >= base + arrivals[at][2]:
-                base += arrivals[at][2]
-                at += 1
-            t, offset, size, position = arrivals[at]
+            while low >= base + arrivals[index][2]:
+                base += arrivals[index][2]
+                index += 1
+            t, offset, size, position = arrivals[index]
             skipped = low - base
-            take = min(high, base + size) - low
-            start = _start(max(start, t, 0), placed)
-            found_at = offset if offset == LOST else offset + skipped
+            taken = min(high, base + size) - low
+            start = _adjoin(max(start, t, 0), placed)
+            source_offset = offset if offset == LOST else offset + skipped
             last = placed[-1] if placed else None
-            if last and start == last.end_ns and last.goes_on(found_at, audio_format):
-                last.size += take
+            if last and start == last.end_ns and last.is_continued_by(source_offset, audio_format):
+                last.size += taken
             else:
-                begins = position + audio_format.duration_ns(skipped)
-                placed.append(Segment(start, found_at, take, audio_format, begins))
-            start += audio_format.duration_ns(take)
-            low += take
+                begin = position + audio_format.duration_ns(skipped)
+                placed.append(Segment(start, source_offset, taken, audio_format, begin))
+            start += audio_format.duration_ns(taken)
+            low += taken
     return placed
 
 
-def _start(start: int, placed: Sequence[Segment]) -> int:
-    """A gap below 20 ms is jitter; nothing overlaps."""
-    if not placed or start - placed[-1].end_ns >= GLUE_NS:
+def _adjoin(start: int, placed: Sequence[Segment]) -> int:
+    """Return the start, or the end of the last segment if the gap is jitter or negative."""
+    if not placed or start - placed[-1].end_ns >= JITTER_NS:
         return start
     return placed[-1].end_ns

@@ -1,53 +1,61 @@
-"""What the listener heard of the agent: a model of the client's player.
+"""The agent's audio as the listener heard it: a model of the client's player.
 
-The service sends audio about five times faster than it plays, so the arrival of a chunk says
-little about when, or whether, it was heard. The model is a queue that plays at 1x::
+The service sends audio about five times faster than it plays, so the arrival of a chunk says little
+about when, or whether, it was heard. The model is a queue that plays at 1x: a chunk starts at
+``max(its arrival, end of the chunk before it)``, so that an underrun opens a gap. The queue is cut
+by the best evidence there is:
 
-    chunk starts at max(its arrival, end of the chunk before)      an underrun is a gap
+===================================  =================================================  ===============
+evidence                             effect                                             heard_source
+===================================  =================================================  ===============
+conversation.item.truncate (client)  keep exactly ``audio_end_ms``, at most what had    client_truncate
+                                     been received; rolled back if the server refuses
+conversation.item.truncated          the same, if no claim of the client stands         server
+conversation.item.delete (client)    if the item plays: keep nothing of it              client_truncate
+conversation.item.deleted            the same, if no claim of the client stands         server
+output_audio_buffer.started          nothing of the response plays before it            -
+output_audio_buffer.stopped          the response was played whole: no estimate holds   -
+output_audio_buffer.cleared          cut everything that is queued when it arrives      server
+input_audio_buffer.speech_started    cut everything that is queued when it arrives,     estimated
+                                     unless ``interrupt_response`` is false
+output_audio_buffer.clear (client)   cut everything that is queued when it is sent      estimated
+===================================  =================================================  ===============
 
-and is cut by the best evidence there is:
+Rules:
 
-=============================  ====================================================  ================
-evidence                       effect                                                ``heard_source``
-=============================  ====================================================  ================
-client ``.truncate``           exactly the claimed length is kept, clamped to what   client_truncate
-                               had been received; rolled back if the server refuses
-server ``.truncated``          the same, when no claim of the client stands          server
-``item.delete`` of an item     nothing of it was heard                               client_truncate
-that plays
-output buffer ``cleared``      everything queued is cut at its arrival               server
-``speech_started`` while       everything queued is cut at its arrival, unless       estimated
-audio is queued                ``interrupt_response`` is false
-output buffer ``clear``        everything queued is cut when it is sent              estimated
-by the client
-=============================  ====================================================  ================
+1. A claim (truncate, delete) beats a cut of the same response: it may shorten what the cut left, or
+   restore what the cut removed.
+2. Parts of the same response behind a part that a claim cut are not heard: the player was flushed.
+3. Chunks of a cut response that arrive after the cut are not heard.
+4. A claimed part was heard by the time of its claim: what is queued before it, unless claimed
+   itself, is cut as far as that demands.
+5. ``response.cancel`` alone proves nothing: it stops generation, not the player.
 
-A claim beats a cut of the same response, in both directions: it may shorten or restore. What
-stands behind a claimed cut in the same response is dropped (the player was flushed), and so are
-chunks of a cut response that arrive afterwards. A bare ``response.cancel`` proves nothing.
+Evidence may arrive late and may be taken back. So the player keeps a log of arrivals and cuts (in
+arrays: a long call has many thousands) and replays it from the last moment at which the queue was
+empty before the part in question: nothing later can change audio that had ended by then.
 
-Evidence may arrive late and may be taken back, so the player keeps a log of arrivals and cuts and
-plays it again from the last moment at which it was idle before the part in question: nothing
-later can touch audio that had ended by then.
+https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from otel_realtime.core.audio.formats import AudioFormat
+from otel_realtime.core.audio.formats import NS_PER_MS, AudioFormat
 from otel_realtime.core.audio.parts import (
-    BY_CLIENT,
-    BY_SERVER,
+    CLIENT_TRUNCATE,
     ESTIMATED,
+    SERVER,
     Claim,
     ItemAudio,
     Part,
-    Response,
+    ResponsePlayback,
+    modelled_item,
 )
-from otel_realtime.core.audio.segments import LOST, Odometer, Segment
+from otel_realtime.core.audio.segments import LOST, DurationCounter, Segment
 
 
 class Player:
@@ -55,25 +63,25 @@ class Player:
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
-        self._by_key: dict[tuple[str, int], int] = {}
-        self._by_item: dict[str, list[Part]] = {}
-        self._responses: dict[str, Response] = {}
-        self._cuts: dict[int, str] = {}  # log entry of a cut: its source
-        self._log_part = array("i")  # index of the chunk's part; -1: a cut
+        self._index_by_key: dict[tuple[str, int], int] = {}
+        self._parts_by_item: dict[str, list[Part]] = {}
+        self._responses: dict[str, ResponsePlayback] = {}
+        self._cut_sources: dict[int, str] = {}  # by log entry
+        self._log_part = array("i")  # index of the chunk's part; -1 for a cut
         self._log_t = array("q")
         self._log_offset = array("q")
         self._log_size = array("q")
         self._log_position = array("q")
-        self._idle: list[tuple[int, int]] = []  # (entry played on an idle player, placed before)
+        self._idle: list[tuple[int, int]] = []  # entries at an empty queue, segments before them
         self._placed: list[tuple[Part, Segment]] = []
-        self._head = 0
-        self._received = Odometer()
+        self._queue_end_ns = 0
+        self._received = DurationCounter()
         self._format = self._received.format
         self._last_part: int | None = None
 
-    # --- what arrives ---------------------------------------------------------------------------
+    # --- arrivals -------------------------------------------------------------------------------
 
-    def chunk(
+    def add_chunk(
         self,
         t: int,
         offset: int,
@@ -82,32 +90,32 @@ class Player:
         content_index: int,
         response_id: str | None,
     ) -> None:
-        """Add ``size`` bytes at ``offset`` of the source that arrived at ``t``."""
+        """Add a chunk that arrived at ``t``: ``size`` bytes at ``offset`` of the source."""
         key = (item_id, content_index)
-        index = self._by_key.get(key)
+        index = self._index_by_key.get(key)
         if index is None:
-            index = self._by_key[key] = len(self._parts)
-            self._new_part(t, item_id, content_index, response_id)
+            index = self._index_by_key[key] = len(self._parts)
+            self._add_part(t, item_id, content_index, response_id)
         self._last_part = index
         self._parts[index].received += size
-        self._play(self._record(index, t, offset, size))
+        self._play(self._log(index, t, offset, size))
 
-    def lose(self, t: int, size: int) -> None:
-        """Audio that arrived but was not kept; it counts for the item that arrived last."""
+    def add_lost(self, t: int, size: int) -> None:
+        """Add audio that arrived but was not kept; it is taken to belong to the latest part."""
         if self._last_part is not None:
             self._parts[self._last_part].received += size
-            self._play(self._record(self._last_part, t, LOST, size))
+            self._play(self._log(self._last_part, t, LOST, size))
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Read the parts that begin from here on in another format; one keeps that it has."""
+        """Set the format of parts that begin from here on; a part never changes its format."""
         self._format = audio_format
 
     # --- evidence -------------------------------------------------------------------------------
 
     def cut(self, t: int, source: str = ESTIMATED) -> None:
-        """Everything that is queued at ``t`` ends there."""
-        entry = self._record(-1, t, 0, 0)
-        self._cuts[entry] = source
+        """Cut everything that is queued at ``t``."""
+        entry = self._log(-1, t, 0, 0)
+        self._cut_sources[entry] = source
         self._play(entry)
 
     def truncate(
@@ -122,33 +130,50 @@ class Player:
     ) -> None:
         """Keep exactly ``audio_end_ms`` of a part, at most what has been received.
 
-        It was heard by ``t``, if that is given: what stood in its way was not played to its end.
+        Args:
+            item_id: The item.
+            content_index: Index of its content part.
+            audio_end_ms: How much of the part was heard, in ms.
+            event_id: Id of the client's event, if it has one.
+            by_client: Whether the client claims it; else the server reports it.
+            t: When it was claimed: what is kept had been heard by then. None if unknown.
         """
-        index = self._by_key.get((item_id, content_index))
+        index = self._index_by_key.get((item_id, content_index))
         if index is None:
             return
         part = self._parts[index]
         if not by_client and part.claims:
+            # The server confirms the client's claims, in their order; they stay as they are.
             for claim in part.claims:
-                if claim.open:  # answers come in order
-                    claim.open = False
+                if claim.unanswered:
+                    claim.unanswered = False
                     break
             return
-        kept = min(part.format.size(audio_end_ms * 1_000_000), part.received)
-        self._claim([part], kept, event_id, BY_CLIENT if by_client else BY_SERVER, t)
+        kept = min(part.format.size(audio_end_ms * NS_PER_MS), part.received)
+        self._claim([part], kept, event_id, CLIENT_TRUNCATE if by_client else SERVER, t)
 
     def delete(self, t: int, item_id: str, event_id: str | None, *, by_client: bool) -> None:
-        """An item that is deleted while it plays was not heard; later it changes nothing."""
-        parts = [part for part in self._by_item.get(item_id, ()) if not part.claims]
-        if any(self._plays(part, t) for part in parts):
-            self._claim(parts, 0, event_id, BY_CLIENT if by_client else BY_SERVER)
+        """Keep nothing of an item if it plays at ``t``; deleting it later changes nothing.
+
+        Clients delete the item instead of truncating it at 0 ms, which the server rejects.
+        """
+        # A truncate before the delete says more precisely what was heard.
+        parts = [part for part in self._parts_by_item.get(item_id, ()) if not part.claims]
+        if any(self._would_play_at(part, t) for part in parts):
+            self._claim(parts, 0, event_id, CLIENT_TRUNCATE if by_client else SERVER)
 
     def refuse(self, event_id: str | None, item_id: str | None) -> None:
-        """The server refused a claim: what stood before holds again."""
+        """Roll back a claim that the server refused: what stood before holds again.
+
+        Args:
+            event_id: The client event that the server's ``error`` names.
+            item_id: The item that the claim is about; None to look at all items.
+        """
         touched = []
-        for part in self._parts if item_id is None else self._by_item.get(item_id, ()):
+        for part in self._parts if item_id is None else self._parts_by_item.get(item_id, ()):
             for claim in part.claims:
-                if claim.open and claim.event_id == event_id:
+                # Without ids (None) the oldest open claim is meant: the server answers in order.
+                if claim.unanswered and claim.event_id == event_id:
                     part.claims.remove(claim)
                     touched.append(part)
                     break
@@ -156,49 +181,50 @@ class Player:
             self._replay(min(part.response.parts[0].entry for part in touched))
 
     def buffer_started(self, t: int, response_id: str) -> None:
-        """The server says when the play-out of a response began."""
+        """Apply ``output_audio_buffer.started``: nothing of the response plays before ``t``."""
         response = self._responses.get(response_id)
-        if response is not None and not response.not_before:
+        if response is not None and not response.not_before:  # a response starts once
             response.not_before = t
             self._replay(response.parts[0].entry)
 
     def buffer_stopped(self, response_id: str) -> None:
-        """The server says that a response was played to its end."""
+        """Apply ``output_audio_buffer.stopped``: the response was played to its end."""
         response = self._responses.get(response_id)
+        # Only an estimate is taken back: a client's or the server's own word is not.
         if response is not None and response.cut_source == ESTIMATED:
             response.drained = True
             self._replay(response.parts[0].entry)
 
-    # --- facts ----------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------
 
     def segments(self) -> list[Segment]:
-        """What was heard, in order and without overlap."""
+        """Return what was heard, in order and without overlap."""
         return [segment for _, segment in self._placed]
 
     @property
     def parts(self) -> list[Part]:
-        """All parts in the order in which they began to arrive."""
+        """All parts in order of the arrival of their first chunk."""
         return self._parts
 
     def part(self, item_id: str, content_index: int) -> Part | None:
-        """One part of an item; None if no audio of it has arrived."""
-        index = self._by_key.get((item_id, content_index))
+        """Return a part of an item; None if no audio of it has arrived."""
+        index = self._index_by_key.get((item_id, content_index))
         return None if index is None else self._parts[index]
 
     def parts_of(self, item_id: str) -> list[Part]:
-        """The parts of an item that have arrived."""
-        return self._by_item.get(item_id, [])
+        """Return the parts of an item that have arrived."""
+        return self._parts_by_item.get(item_id, [])
 
     def index_of(self, key: tuple[str, int]) -> int:
-        """A part's place among all parts."""
-        return self._by_key[key]
+        """Return the index of a part among all parts."""
+        return self._index_by_key[key]
 
     def arrivals(self, part: Part) -> Iterator[tuple[int, int, int, int]]:
-        """Its chunks as ``(t, offset, size, position_ns)``, in order."""
-        index, entry, left = self._by_key[part.key], part.entry, part.received
-        while left > 0 and entry < len(self._log_part):
+        """Yield the chunks of a part as ``(t, offset, size, position_ns)``, in order."""
+        index, entry, pending = self._index_by_key[part.key], part.entry, part.received
+        while pending > 0 and entry < len(self._log_part):
             if self._log_part[entry] == index:
-                left -= self._log_size[entry]
+                pending -= self._log_size[entry]
                 yield (
                     self._log_t[entry],
                     self._log_offset[entry],
@@ -213,33 +239,22 @@ class Player:
         return self._placed[-1][1].end_ns if self._placed else 0
 
     def item(self, item_id: str) -> ItemAudio | None:
-        """The audio of an item over all its content parts; None if it has none."""
-        parts = self._by_item.get(item_id)
-        if not parts:
-            return None
-        heard = [segment for part in parts for segment in part.segments]
-        first = min(part.first_t for part in parts)
-        return ItemAudio(
-            item_id=item_id,
-            generated_ms=_milliseconds((part.received, part) for part in parts),
-            heard_ms=_milliseconds((part.kept, part) for part in parts),
-            heard_source=_source(parts),
-            interrupted=any(part.kept < part.received for part in parts),
-            first_chunk_t=first,
-            audible_from_t=min((s.start_ns for s in heard), default=None),
-            audible_until_t=max((s.end_ns for s in heard), default=first),
-        )
+        """Return the audio facts of an item over all its parts; None if it has no audio."""
+        parts = self._parts_by_item.get(item_id)
+        return modelled_item(item_id, parts) if parts else None
 
     # --- the model ------------------------------------------------------------------------------
 
-    def _new_part(self, t: int, item_id: str, content_index: int, response_id: str | None) -> None:
-        response = self._responses.setdefault(response_id or item_id, Response())
+    def _add_part(self, t: int, item_id: str, content_index: int, response_id: str | None) -> None:
+        # Without a response id (live and translation sessions) each item is a response of its own.
+        response = self._responses.setdefault(response_id or item_id, ResponsePlayback())
         part = Part(item_id, content_index, response, self._format, len(self._log_t), t)
         response.parts.append(part)
         self._parts.append(part)
-        self._by_item.setdefault(item_id, []).append(part)
+        self._parts_by_item.setdefault(item_id, []).append(part)
 
-    def _record(self, part: int, t: int, offset: int, size: int) -> int:
+    def _log(self, part: int, t: int, offset: int, size: int) -> int:
+        # By identity, because it runs for every chunk: to count on in an equal format is harmless.
         if part >= 0 and self._parts[part].format is not self._received.format:
             self._received.set_format(self._parts[part].format)
         self._log_part.append(part)
@@ -255,18 +270,19 @@ class Player:
         kept: int,
         event_id: str | None,
         source: str,
-        by_t: int | None = None,
+        claimed_t: int | None = None,
     ) -> None:
         for part in parts:
-            cuts, by_client = kept < part.received, source == BY_CLIENT
-            claim = Claim(kept, len(self._log_t), source, event_id, cuts, by_client, by_t)
+            # Only a client's claim awaits an answer. Chunks logged from here on came after it.
+            cuts, by_client = kept < part.received, source == CLIENT_TRUNCATE
+            claim = Claim(kept, len(self._log_t), source, event_id, cuts, by_client, claimed_t)
             part.claims.append(claim)
         self._replay(min(part.response.parts[0].entry for part in parts))
 
-    def _plays(self, part: Part, t: int) -> bool:
-        """Whether the part, had nothing cut it, would still play at ``t``."""
+    def _would_play_at(self, part: Part, t: int) -> bool:
+        """Return whether the part, had nothing cut it, would still play at ``t``."""
         start = part.segments[0].start_ns if part.segments else part.first_t
-        return start + part.format.duration_ns(part.received) > t
+        return start + part.received_ns > t
 
     def _play(self, entry: int) -> None:
         if self._log_part[entry] < 0:
@@ -283,66 +299,67 @@ class Player:
         elif self._is_cut(response, entry):
             size = 0
         t = self._log_t[entry]
-        if self._head < t:
+        if self._queue_end_ns < t:  # the queue is empty: what came before cannot matter any more
             self._idle.append((entry, len(self._placed)))
         if size > 0:
-            start = max(t, self._head, response.not_before)
+            start = max(t, self._queue_end_ns, response.not_before)
             if part.claims and not part.kept:
-                start = self._make_way(part, start, t)
+                start = self._make_room(part, start, t)
             self._place(part, start, entry, size)
 
-    def _make_way(self, part: Part, start: int, arrived_t: int) -> int:
-        """A claimed part was heard by the time of its claim, so what queued before it was cut."""
+    def _make_room(self, part: Part, start: int, arrived_t: int) -> int:
+        """Cut what is queued before a claimed part as far as its claim demands; return its start."""
         claim = part.claims[-1]
-        if claim.by_t is None:
+        if claim.claimed_t is None:
             return start
-        latest = max(claim.by_t - part.format.duration_ns(claim.kept), arrived_t)
+        latest = max(claim.claimed_t - part.format.duration_ns(claim.kept), arrived_t)
         while self._placed and start > latest:
-            before, segment = self._placed[-1]
-            if before.claims or segment.end_ns <= latest:
+            queued_part, segment = self._placed[-1]
+            if queued_part.claims or segment.end_ns <= latest:
                 break
-            self._shorten(before, segment, latest)
+            self._shorten(queued_part, segment, latest)
             if segment.size:
                 break
             self._placed.pop()
         end = self._placed[-1][1].end_ns if self._placed else 0
         return min(start, max(latest, end))
 
-    def _is_cut(self, response: Response, entry: int) -> bool:
-        if response.cut_at is not None and response.cut_at < entry and not response.drained:
+    def _is_cut(self, response: ResponsePlayback, entry: int) -> bool:
+        if response.cut_entry is not None and response.cut_entry < entry and not response.drained:
             return True
         return any(part.claims and part.claims[-1].entry <= entry for part in response.parts)
 
     def _place(self, part: Part, start: int, entry: int, size: int) -> None:
         offset = self._log_offset[entry]
-        before, segment = self._placed[-1] if self._placed else (None, None)
-        goes_on = before is part and start == self._head
-        if goes_on and segment is not None and segment.goes_on(offset, part.format):
+        last_part, segment = self._placed[-1] if self._placed else (None, None)
+        adjoins = last_part is part and start == self._queue_end_ns
+        if adjoins and segment is not None and segment.is_continued_by(offset, part.format):
             segment.size += size
         else:
             segment = Segment(start, offset, size, part.format, self._log_position[entry])
             part.segments.append(segment)
             self._placed.append((part, segment))
         part.kept += size
-        self._head = segment.end_ns
+        self._queue_end_ns = segment.end_ns
 
     def _play_cut(self, entry: int) -> None:
-        t, source = self._log_t[entry], self._cuts[entry]
-        at = len(self._placed)
-        while at > 0 and self._placed[at - 1][1].end_ns > t:
-            at -= 1
-        queued, self._placed[at:] = self._placed[at:], []
+        t, source = self._log_t[entry], self._cut_sources[entry]
+        # Segments are ordered, so only the last ones can reach beyond the cut.
+        index = len(self._placed)
+        while index > 0 and self._placed[index - 1][1].end_ns > t:
+            index -= 1
+        queued, self._placed[index:] = self._placed[index:], []
         for part, segment in queued:
             response = part.response
-            if response.cut_at is None:
-                response.cut_at, response.cut_source = entry, source
-            elif source == BY_SERVER:
+            if response.cut_entry is None:
+                response.cut_entry, response.cut_source = entry, source
+            elif source == SERVER:  # it confirms what had been estimated
                 response.cut_source = source
             if not (response.drained or part.protected()):
                 self._shorten(part, segment, t)
             if segment.size:
                 self._placed.append((part, segment))
-        self._head = self._placed[-1][1].end_ns if self._placed else 0
+        self._queue_end_ns = self._placed[-1][1].end_ns if self._placed else 0
 
     @staticmethod
     def _shorten(part: Part, segment: Segment, t: int) -> None:
@@ -353,29 +370,17 @@ class Player:
             part.segments.remove(segment)
 
     def _replay(self, entry: int) -> None:
-        """Play the log again from the last idle moment at or before ``entry``."""
-        at = bisect_right(self._idle, entry, key=lambda idle: idle[0])
-        first, placed = self._idle[at - 1] if at else (0, 0)
-        del self._idle[max(at - 1, 0) :]
+        """Play the log again from the last empty queue at or before ``entry``."""
+        index = bisect_right(self._idle, entry, key=lambda idle: idle[0])
+        first, placed = self._idle[index - 1] if index else (0, 0)
+        del self._idle[max(index - 1, 0) :]  # replaying its entry adds it again
         for part, segment in self._placed[placed:]:
             part.kept -= segment.size
             part.segments.remove(segment)
         del self._placed[placed:]
-        self._head = self._placed[-1][1].end_ns if self._placed else 0
+        self._queue_end_ns = self._placed[-1][1].end_ns if self._placed else 0
         for response in self._responses.values():
-            if response.cut_at is not None and response.cut_at >= first:
-                response.cut_at = response.cut_source = None
-        for again in range(first, len(self._log_t)):
-            self._play(again)
-
-
-def _milliseconds(sizes: Iterable[tuple[int, Part]]) -> int:
-    return sum(part.format.duration_ns(size) for size, part in sizes) // 1_000_000
-
-
-def _source(parts: list[Part]) -> str:
-    for part in parts:
-        limit = part.limit()
-        if limit is not None:
-            return limit.source
-    return next((part.response.cut_source for part in parts if part.response.cut_source), ESTIMATED)
+            if response.cut_entry is not None and response.cut_entry >= first:
+                response.cut_entry = response.cut_source = None
+        for replayed in range(first, len(self._log_t)):
+            self._play(replayed)

@@ -1,7 +1,7 @@
-"""Stretches of a source that sit at one place of the recording.
+"""Segments: stretches of a source, each with its place in the recording.
 
-Placement writes them, render reads them. Times are nanoseconds since the conversation's start;
-offsets and sizes are bytes of the side's source.
+Placement creates them, rendering reads them. Times are ns since the start of the conversation;
+offsets and sizes are bytes of the source.
 """
 
 from __future__ import annotations
@@ -12,17 +12,24 @@ from typing import Final
 
 from otel_realtime.core.audio.formats import PCM16, AudioFormat
 
+#: Offset of audio that never reached the source (a hole): it takes up time and is silent.
 LOST: Final = -1
-"""Offset of audio that never reached the source (a hole): it takes time and is silent."""
+
+#: Start and end in ns since the start of the conversation; the end is exclusive.
+Interval = tuple[int, int]
 
 
 @dataclass(slots=True)
 class Segment:
-    """Audio without a gap: ``size`` bytes of the source from ``offset``, heard from ``start_ns``.
+    """Audio without a gap.
 
-    ``position_ns`` is where it begins in all the audio of its source, heard or not. Ends are
-    computed from the whole size, so a long segment does not drift. With ``tap`` the source is not
-    the side's wire but what the app gave.
+    Attributes:
+        start_ns: When it is heard in the recording.
+        offset: Where it begins in its source, in bytes; ``LOST`` for a hole.
+        size: Its size in bytes.
+        format: How its bytes are to be read.
+        position_ns: Where it begins in all the audio of its source, heard or not.
+        tap: Whether its source is what the app gave, not the wire.
     """
 
     start_ns: int
@@ -34,11 +41,15 @@ class Segment:
 
     @property
     def end_ns(self) -> int:
-        """When the last sample has been played."""
+        """When its last sample has been played.
+
+        It is computed from the whole size: adding up rounded durations of chunks would drift.
+        """
         return self.start_ns + self.format.duration_ns(self.size)
 
-    def goes_on(self, offset: int, audio_format: AudioFormat) -> bool:
-        """Whether audio at this offset that starts at the end simply continues the segment."""
+    def is_continued_by(self, offset: int, audio_format: AudioFormat) -> bool:
+        """Return whether audio at ``offset``, placed at the end, only makes the segment longer."""
+        # Identity first: the formats are nearly always the same object, and this runs per frame.
         if audio_format is not self.format and audio_format != self.format:
             return False
         if self.offset == LOST:
@@ -46,45 +57,51 @@ class Segment:
         return offset == self.offset + self.size
 
     def before(self, t: int) -> Segment:
-        """What of it has been played whole by ``t``; its size may be 0."""
+        """Return the samples that have been played whole by ``t``; the size may be 0."""
         size = min(self.format.size(max(t - self.start_ns, 0)), self.size)
         return replace(self, size=size)
 
     def after(self, t: int) -> Segment:
-        """What of it begins at ``t`` or later; its size may be 0."""
+        """Return the samples that begin at ``t`` or later; the size may be 0."""
         skipped = self.format.size(max(t - self.start_ns, 0))
+        # ``size`` rounds down: a sample that has begun before ``t`` is skipped as well.
         if self.start_ns + self.format.duration_ns(skipped) < t:
             skipped += self.format.width
         skipped = min(skipped, self.size)
-        past = self.format.duration_ns(skipped)
+        skipped_ns = self.format.duration_ns(skipped)
         return replace(
             self,
-            start_ns=self.start_ns + past,
+            start_ns=self.start_ns + skipped_ns,
             offset=self.offset if self.offset == LOST else self.offset + skipped,
             size=self.size - skipped,
-            position_ns=self.position_ns + past,
+            position_ns=self.position_ns + skipped_ns,
         )
 
 
-def without(segments: Iterable[Segment], spans: Sequence[tuple[int, int]]) -> list[Segment]:
-    """The segments with everything taken out that sounds within any of the spans (ns)."""
-    left = list(segments)
-    for start, end in spans:
+def exclude_intervals(segments: Iterable[Segment], intervals: Sequence[Interval]) -> list[Segment]:
+    """Return the segments without the samples that are heard during one of the intervals."""
+    remaining = list(segments)
+    for start, end in intervals:
         kept: list[Segment] = []
-        for segment in left:
+        for segment in remaining:
             if segment.end_ns <= start or segment.start_ns >= end:
                 kept.append(segment)
             else:
                 kept += [part for part in (segment.before(start), segment.after(end)) if part.size]
-        left = kept
-    return left
+        remaining = kept
+    return remaining
 
 
-def within(segments: Iterable[Segment], spans: Sequence[tuple[int, int]]) -> list[Segment]:
-    """What of the segments sounds within spans (ns) that are in order and disjoint."""
+def clip_to_intervals(segments: Iterable[Segment], intervals: Sequence[Interval]) -> list[Segment]:
+    """Return the samples of the segments that are heard during one of the intervals.
+
+    Args:
+        segments: Any segments.
+        intervals: Ordered and disjoint.
+    """
     kept = []
     for segment in segments:
-        for start, end in spans:
+        for start, end in intervals:
             if segment.start_ns < end and segment.end_ns > start:
                 part = segment.after(start) if segment.start_ns < start else segment
                 part = part.before(end) if part.end_ns > end else part
@@ -93,21 +110,23 @@ def within(segments: Iterable[Segment], spans: Sequence[tuple[int, int]]) -> lis
     return kept
 
 
-def in_order(segments: Iterable[Segment]) -> list[Segment]:
-    """Segments by time; one that would begin within another begins at its end."""
+def order_without_overlap(segments: Iterable[Segment]) -> list[Segment]:
+    """Return the segments by time; one that would begin during another begins at its end."""
     ordered: list[Segment] = []
-    for segment in sorted(segments, key=lambda found: found.start_ns):
+    for segment in sorted(segments, key=lambda segment: segment.start_ns):
         end = ordered[-1].end_ns if ordered else 0
         ordered.append(replace(segment, start_ns=end) if segment.start_ns < end else segment)
     return ordered
 
 
-class Odometer:
-    """How much audio a side has produced, in ns, over changes of its format.
+class DurationCounter:
+    """The duration of all audio of a source, across changes of its format.
+
+    Bytes are counted and converted as a whole, so that rounding does not accumulate.
 
     Attributes:
-        total_ns: all audio so far.
-        format: what :meth:`add` counts in.
+        total_ns: Duration so far.
+        format: The format that :meth:`add` counts in.
     """
 
     __slots__ = ("_base_ns", "_bytes", "format", "total_ns")
@@ -115,15 +134,15 @@ class Odometer:
     def __init__(self) -> None:
         self.total_ns = 0
         self.format = PCM16
-        self._base_ns = 0
-        self._bytes = 0
+        self._base_ns = 0  # duration in the formats before this one
+        self._bytes = 0  # size in this format
 
     def add(self, size: int) -> int:
-        """Count ``size`` bytes and return where they begin; rounding does not add up."""
-        before = self.total_ns
+        """Add ``size`` bytes; return where they begin, in ns."""
+        position = self.total_ns
         self._bytes += size
         self.total_ns = self._base_ns + self.format.duration_ns(self._bytes)
-        return before
+        return position
 
     def set_format(self, audio_format: AudioFormat) -> None:
         """Count in another format from here on."""

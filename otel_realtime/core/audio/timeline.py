@@ -1,26 +1,38 @@
-"""The recording's timeline, from the journal's records.
+"""The recording's timeline: who was heard when, derived from journal records.
 
-The same records drive it while the call goes on and when the recording is rendered, so both say
-the same. A record is ``[kind, t, ...]``; times never go back. Kinds that are not the timeline's
-are ignored::
+The same records drive it while the call goes on and when the recording is rendered, so both agree,
+and a correction (a late truncate, a refusal) costs nothing. It combines
+:mod:`otel_realtime.core.audio.user_side`, which places what the user said, and
+:mod:`otel_realtime.core.audio.agent_side`, which decides what was heard of the agent.
+
+A record is ``[kind, t, ...]``; ``t`` is in ns since the start of the conversation and never
+decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for audio without voice
+(``user``) or with zeros only (``tap`` of the agent). Records of other kinds are ignored::
 
     ["user", t, offset, size, quiet?]                              the client appended audio
-    ["agent", t, offset, size, item_id, content_index, response_id]  a chunk of audio arrived
-    ["format", t, side, {"type", "rate"}]                          that side's format from here on
+    ["agent", t, offset, size, item_id, content_index, response_id]    a chunk arrived
+    ["format", t, side, {"type", "rate"}]                          the side's format from here on
     ["hole", t, side, size]                                        audio that was not kept
-    ["truncate", t, item_id, content_index, audio_end_ms, event_id]  claimed by the client
-    ["truncated", t, item_id, content_index, audio_end_ms]         said by the server
-    ["delete", t, item_id, event_id]   ["deleted", t, item_id]     likewise
-    ["refused", t, event_id, item_id]                              a claim did not hold
-    ["speech", t, interrupts]                                      the server heard the user begin
-    ["buffer", t, "started" | "stopped" | "cleared", response_id]  the server's output buffer
-    ["clear", t]                                                   the client clears that buffer
+    ["truncate", t, item_id, content_index, audio_end_ms, event_id]    the client's claim
+    ["truncated", t, item_id, content_index, audio_end_ms]         the server's report
+    ["delete", t, item_id, event_id]   ["deleted", t, item_id]     likewise for a delete
+    ["refused", t, event_id, item_id]                              the server refused a claim
+    ["speech", t, interrupts]                                      input_audio_buffer.speech_started
+    ["buffer", t, "started" | "stopped" | "cleared", response_id]  output_audio_buffer.*
+    ["clear", t]                                                   output_audio_buffer.clear was sent
     ["tap", t, side, offset, size, item_id?, quiet?]               the app gave what it plays or hears
-    ["tap_format", t, side, {"type", "rate"}]                      how that is to be read from here on
-    ["played", t, item_id, content_index, audio_ms]                the app says how far it has played
+    ["tap_format", t, side, {"type", "rate"}]                      the format of that from here on
+    ["played", t, item_id, content_index, audio_ms]                the app reported a position
     ["reset", t]                                                   a new server session began
-    ["pause", t]   ["resume", t]                                   nobody is recorded in between
-    ["close", t, by_client]
+    ["pause", t]   ["resume", t]                                   nothing is recorded in between
+    ["close", t, by_client]                                        the conversation ended
+
+Rules of its own:
+
+1. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
+2. Both sides are silent while the recording is paused.
+3. At the close, hearing ends for a live caller: queued agent audio is cut if the client sent audio
+   in the two seconds before. Without a microphone it plays on: a script waits for the answer.
 """
 
 from __future__ import annotations
@@ -30,27 +42,30 @@ from dataclasses import replace
 from typing import Any, Final
 
 from otel_realtime.core.audio.agent_side import Playback
-from otel_realtime.core.audio.evidence import EVENTS
-from otel_realtime.core.audio.formats import NS, parse_format
-from otel_realtime.core.audio.parts import BY_SERVER, ESTIMATED, ItemAudio
+from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, parse_format
+from otel_realtime.core.audio.parts import ESTIMATED, SERVER, ItemAudio
 from otel_realtime.core.audio.player import Player
-from otel_realtime.core.audio.segments import Segment, in_order, within, without
+from otel_realtime.core.audio.segments import (
+    Interval,
+    Segment,
+    clip_to_intervals,
+    exclude_intervals,
+    order_without_overlap,
+)
 from otel_realtime.core.audio.user_side import UserPlacement
 
-__all__ = ["EVENTS", "ItemAudio", "Timeline"]
-
-HANG_UP_NS: Final = 2 * NS
-"""A microphone that sent within this time before the close belongs to a live caller."""
+#: A microphone that sent within this time before the close belongs to a live caller.
+HANG_UP_NS: Final = 2 * NS_PER_S
+#: The end of a pause that has not ended.
 FOREVER_NS: Final = 2**63
-"""The end of a pause that nobody ended."""
 
 
 class Timeline:
-    """Who was heard when; pure, driven by :meth:`apply`.
+    """Who was heard when. Pure: it changes by :meth:`apply` and :meth:`finish` only.
 
     Attributes:
-        last_t: time of the latest record.
-        close_t: when the conversation ended; None while it goes on.
+        last_t: Time of the latest record.
+        close_t: When the conversation ended; None while it goes on.
     """
 
     def __init__(self) -> None:
@@ -58,52 +73,57 @@ class Timeline:
         self.close_t: int | None = None
         self._user = UserPlacement()
         self._user_tap: UserPlacement | None = None
-        self._user_tap_t = FOREVER_NS
+        self._user_tap_t = FOREVER_NS  # since when the user's tap replaces the wire
         self._agent = Player()
         self._playback = Playback(self._agent)
-        self._pauses: list[tuple[int, int]] = []
+        self._pauses: list[Interval] = []
         self._paused_t: int | None = None
 
     def apply(self, record: Sequence[Any]) -> None:
-        """Take in one record; after ``close`` nothing changes any more."""
-        rule = _RULES.get(record[0])
-        if rule is None or self.close_t is not None:
+        """Apply one record; after ``close`` nothing changes any more."""
+        handler = _HANDLERS.get(record[0])
+        if handler is None or self.close_t is not None:
             return
-        self.last_t = max(self.last_t, record[1])
-        rule(self, *record[1:])
+        self.last_t = max(self.last_t, record[1])  # a damaged journal may go back in time
+        handler(self, *record[1:])
 
     def finish(self) -> None:
-        """End a conversation whose journal has no ``close``, at its last record."""
+        """End a conversation whose journal has no ``close`` at its last record."""
         if self.close_t is None:
             self._close(self.last_t)
 
-    # --- facts ----------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------
 
     def segments(self, side: str) -> list[Segment]:
-        """What was heard of ``user`` or ``agent``, in order and without overlap.
+        """Return what was heard of ``user`` or ``agent``, in order and without overlap.
 
-        Frames of the user that are still waiting for their look-ahead are not among them, nor is
-        anything that sounded while the recording was paused.
+        Pending frames of the user, which wait for their look-ahead, are not included.
         """
         segments = self._user_segments() if side == "user" else self._playback.segments(self._now)
+        # Audio of a pause is never stored, but audio that was queued before may reach into it.
         pauses = list(self._pauses)
         if self._paused_t is not None:
             pauses.append((self._paused_t, FOREVER_NS))
-        return without(segments, pauses) if pauses else segments
+        return exclude_intervals(segments, pauses) if pauses else segments
 
     def item(self, item_id: str) -> ItemAudio | None:
-        """The audio of one of the agent's items; None if it has none."""
+        """Return the audio facts of one of the agent's items; None if it has no audio."""
         return self._playback.item(item_id, self._now)
 
     def user_time(self, audio_ms: int) -> int | None:
-        """When the audio at ``audio_start_ms`` or ``audio_end_ms`` of the server was spoken.
+        """Return when the audio at the server's ``audio_start_ms`` or ``audio_end_ms`` was spoken.
 
-        The server counts the audio appended in its session, not time.
+        The server counts the audio appended in its session, not wall time.
         """
         return self._user.session_time(audio_ms)
 
     def user_time_at(self, audio_ns: int, *, tap: bool = False) -> int | None:
-        """When the audio at a position in all that was ever appended, or given, was spoken."""
+        """Return when the audio at a position in a whole source was spoken.
+
+        Args:
+            audio_ns: Position in ns.
+            tap: Whether the source is what the app gave; else what the client appended.
+        """
         if tap:
             return self._user_tap.time_at(audio_ns) if self._user_tap else None
         return self._user.time_at(audio_ns)
@@ -115,7 +135,7 @@ class Timeline:
 
     @property
     def tap_rejected(self) -> bool:
-        """Whether a tap of the agent's side was no playback and is not believed."""
+        """Whether a tap of the agent's side ran ahead of the clock and is not used."""
         return self._playback.rejected
 
     @property
@@ -130,11 +150,11 @@ class Timeline:
         return self.last_t if self.close_t is None else self.close_t
 
     def _user_segments(self) -> list[Segment]:
-        """What was sent until the app began to give what it hears."""
         if self._user_tap is None:
             return self._user.segments
-        sent = within(self._user.segments, [(0, self._user_tap_t)])
-        return in_order([*sent, *(replace(s, tap=True) for s in self._user_tap.segments)])
+        sent = clip_to_intervals(self._user.segments, [(0, self._user_tap_t)])
+        tapped = (replace(segment, tap=True) for segment in self._user_tap.segments)
+        return order_without_overlap([*sent, *tapped])
 
     # --- records --------------------------------------------------------------------------------
 
@@ -150,23 +170,27 @@ class Timeline:
         content_index: int,
         response_id: str | None,
     ) -> None:
-        self._agent.chunk(t, offset, size, item_id, content_index, response_id)
+        self._agent.add_chunk(t, offset, size, item_id, content_index, response_id)
 
-    def _format(self, t: int, side: str, value: Mapping[str, Any]) -> None:
+    def _format(self, t: int, side: str, value: object) -> None:
         audio_format = parse_format(value)
         if audio_format is not None:
             (self._user if side == "user" else self._agent).set_format(audio_format)
 
     def _hole(self, t: int, side: str, size: int) -> None:
-        (self._user if side == "user" else self._agent).lose(t, size)
+        if side == "user":
+            self._user.append_lost(t, size)
+        else:
+            self._agent.add_lost(t, size)
 
     def _truncate(
         self, t: int, item_id: str, content_index: int, audio_end_ms: int, event_id: str | None
     ) -> None:
         self._agent.truncate(item_id, content_index, audio_end_ms, event_id, by_client=True, t=t)
-        self._playback.cut(t)
+        self._playback.cut(t)  # a client that truncates has flushed its speaker
 
     def _truncated(self, t: int, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        # Only confirms, or stems from a server that owns the buffer, which has cut it by itself.
         self._agent.truncate(item_id, content_index, audio_end_ms, None, by_client=False)
 
     def _delete(self, t: int, item_id: str, event_id: str | None) -> None:
@@ -183,12 +207,12 @@ class Timeline:
         if interrupts:
             self._cut(t)
 
-    def _buffer(self, t: int, what: str, response_id: str | None) -> None:
-        if what == "cleared":
-            self._cut(t, BY_SERVER)
-        elif response_id is not None and what == "started":
+    def _buffer(self, t: int, change: str, response_id: str | None) -> None:
+        if change == "cleared":
+            self._cut(t, SERVER)
+        elif response_id is not None and change == "started":
             self._agent.buffer_started(t, response_id)
-        elif response_id is not None and what == "stopped":
+        elif response_id is not None and change == "stopped":
             self._agent.buffer_stopped(response_id)
 
     def _clear(self, t: int) -> None:
@@ -208,14 +232,15 @@ class Timeline:
         quiet: object = None,
     ) -> None:
         if side == "agent":
-            self._playback.give(t, offset, size, item_id, zeros=bool(quiet))
+            self._playback.add_audio(t, offset, size, item_id, zeros=bool(quiet))
         else:
             tap = self._start_user_tap()
             tap.append(t, offset, size, quiet=bool(quiet))
             if self._user_tap_t == FOREVER_NS:
+                # The first buffer was spoken before it was given.
                 self._user_tap_t = t - tap.appended_ns
 
-    def _tap_format(self, t: int, side: str, value: Mapping[str, Any]) -> None:
+    def _tap_format(self, t: int, side: str, value: object) -> None:
         audio_format = parse_format(value)
         if audio_format is None:
             return
@@ -230,7 +255,7 @@ class Timeline:
         return self._user_tap
 
     def _played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
-        self._playback.positions.add(t, item_id, content_index, int(audio_ms * 1_000_000))
+        self._playback.reports.add(t, item_id, content_index, int(audio_ms * NS_PER_MS))
 
     def _reset(self, t: int) -> None:
         self._user.reset()
@@ -245,17 +270,18 @@ class Timeline:
             self._paused_t = None
 
     def _close(self, t: int, by_client: object = None) -> None:
-        """A script's queued audio plays on; a caller who hangs up hears no more of it."""
         self.close_t = t
         self._user.finish()
         if self._user_tap is not None:
             self._user_tap.finish()
+        # Judged by the wire, also with a tap: only a live connection has a caller to hang up.
         last = self._user.last_sent_t
         if last is not None and t - last <= HANG_UP_NS:
             self._cut(t)
 
 
-_RULES: Final[Mapping[str, Callable[..., None]]] = {
+#: Kind of a record -> what it does; arguments are the elements after the kind.
+_HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "user": Timeline._user_frame,
     "agent": Timeline._agent_chunk,
     "format": Timeline._format,

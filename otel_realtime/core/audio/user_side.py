@@ -1,23 +1,30 @@
-"""Where the user's audio sits in the recording.
+"""Where the user's audio is in the recording.
 
-Clients send audio after it was spoken, sometimes long after: a stalled loop sends its backlog in
-one burst. What is certain is that audio sent by ``t`` was spoken before ``t``. With ``A(j)`` the
-audio appended up to and including frame ``j``, the stream's origin can therefore be no later than
-``t(j) - A(j)``, and the smallest of these over the sends of the next five seconds is taken::
+Clients send audio after it was spoken, sometimes long after: an event loop that stalled sends its
+backlog in one burst. What is certain is that audio sent by ``t`` was spoken before ``t``. With
+``A(j)`` the duration of all audio appended up to and including frame ``j``, the origin of the
+stream can be no later than ``t(j) - A(j)``. The smallest such bound over the sends of the next five
+seconds is taken:
 
-    origin(i) = min(t(j) - A(j))   for sends j >= i with t(j) <= t(i) + 5 s
+    origin(i) = min(t(j) - A(j))   over sends j >= i with t(j) <= t(i) + 5 s
     start(i)  = origin(i) + A(i - 1), not before the end of the frame before, nor before 0
 
-* A gap below 20 ms is jitter: the frame is glued to the one before; so it is below 50 ms in the
-  midst of speech, where a gap would click. The start is absolute, so small gaps do not add up to
-  a drift; they open as one gap once they are real.
-* Audio that would sit more than five seconds before its own send is a file, not speech: it runs
-  on from its send.
-* Frames that would begin only after they were sent, although they come at the pace of a
-  microphone (after a file or a backlog, or with a clock that runs fast), catch up in silence:
-  the beginning of a quiet frame is left out.
+Input: appended frames with the time of their send. Output: segments. The rules, in order:
 
-A decision needs five seconds of later sends; until then queries use what is known so far.
+1. Audio that would start more than five seconds before its own send is a file, not speech: it starts
+   at its send and continues from there.
+2. A gap below 20 ms is jitter, and the frame adjoins the one before it. Between two frames with
+   voice the limit is 50 ms, because a gap would be audible as a click. Starts are absolute, so small
+   gaps do not accumulate as drift: they open as one gap once their sum reaches the limit.
+3. A frame can come out later than its send although frames arrive at the pace of a microphone:
+   after a file or a backlog, or if the client's clock runs fast. The lag is caught up in silence, by
+   leaving out the beginning of a quiet frame.
+
+Deciding about a frame takes five seconds of later sends. Until then, queries use what is known.
+
+The server's ``audio_start_ms`` and ``audio_end_ms`` count the audio appended in its session, not
+wall time; :meth:`UserPlacement.session_time` maps them to the recording
+(https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started).
 """
 
 from __future__ import annotations
@@ -27,18 +34,31 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from otel_realtime.core.audio.formats import NS, AudioFormat
-from otel_realtime.core.audio.segments import LOST, Odometer, Segment
+from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, AudioFormat
+from otel_realtime.core.audio.segments import LOST, DurationCounter, Segment
 
-LOOK_AHEAD_NS: Final = 5 * NS
-GLUE_NS: Final = NS // 50
-"""Gaps and lags below this are jitter."""
-SPEECH_GLUE_NS: Final = NS // 20
-"""Gaps below this do not open between two frames with voice in them."""
+LOOK_AHEAD_NS: Final = 5 * NS_PER_S
+#: Gaps and lags below this are jitter.
+JITTER_NS: Final = 20 * NS_PER_MS
+#: The same between two frames with voice.
+SPEECH_JITTER_NS: Final = 50 * NS_PER_MS
 
 
 @dataclass(slots=True)
 class _Frame:
+    """One appended frame.
+
+    Attributes:
+        number: Its number among all frames.
+        t: When it was sent, in ns since the start.
+        before_ns: Duration of all audio before it.
+        after_ns: The same with it.
+        offset: Where it begins in the source, in bytes; ``LOST`` for a hole.
+        size: Its size in bytes.
+        quiet: Whether there is no voice in it.
+        paced: Whether it came no faster than twice real time.
+    """
+
     number: int
     t: int
     before_ns: int
@@ -50,37 +70,47 @@ class _Frame:
 
     @property
     def duration_ns(self) -> int:
+        """Its duration in ns."""
         return self.after_ns - self.before_ns
 
 
 class UserPlacement:
-    """Places appended frames; bounded by the look-ahead, whatever the length of the call.
+    """Places appended frames; memory is bounded by the look-ahead, whatever the call's length.
 
     Attributes:
-        segments: what has been decided, in order and without overlap.
-        last_sent_t: when the latest frame was sent; None before the first.
+        segments: What has been decided, in order and without overlap.
+        last_sent_t: When the latest frame was sent, in ns since the start; None before the first.
     """
 
     def __init__(self) -> None:
         self.segments: list[Segment] = []
         self.last_sent_t: int | None = None
-        self._appended = Odometer()  # lost audio included
+        self._appended = DurationCounter()  # lost audio included
         self._decided_ns = 0  # how much of it is placed
         self._end_ns = 0
-        self._script_lag_ns = 0  # a script that keeps pace sends its first frame at once
+        self._script_lag_ns = 0  # a paced script sends its first frame at once, not after 1 frame
         self._in_speech = False  # the last placed frame has voice in it
-        self._session_ns = 0
+        self._session_ns = 0  # audio appended before the current server session
         self._pending: deque[_Frame] = deque()
-        self._origins: deque[tuple[int, int]] = deque()  # (frame number, origin), origins rising
+        # Candidates of the sliding minimum, as (frame number, bound), both ascending: a bound that
+        # a later send undercuts can never be the minimum again. This makes it O(1) per frame.
+        self._origins: deque[tuple[int, int]] = deque()
         self._count = 0
 
     @property
     def appended_ns(self) -> int:
-        """All audio so far, what was lost included."""
+        """Duration of all audio so far, lost audio included, in ns."""
         return self._appended.total_ns
 
     def append(self, t: int, offset: int, size: int, *, quiet: bool = False) -> None:
-        """Add a frame of ``size`` bytes sent at ``t``; ``offset`` is its place in the source."""
+        """Add a frame.
+
+        Args:
+            t: When it was sent, in ns since the start.
+            offset: Where it begins in the source, in bytes; ``LOST`` for a hole.
+            size: Its size in bytes.
+            quiet: Whether there is no voice in it.
+        """
         self.advance(t)
         before = self._appended.add(size)
         after = self._appended.total_ns
@@ -90,55 +120,60 @@ class UserPlacement:
         self._add_origin(self._count, t - after)
         self._count += 1
         self.last_sent_t = t
-        # Only an origin below all others can turn out that the oldest frame belongs to a file.
+        # Only a bound below all others can reveal that the oldest frame belongs to a file.
         while len(self._origins) == 1 and self._pending and self._is_file(self._pending[0]):
             self._place(self._pending[0])
 
-    def lose(self, t: int, size: int) -> None:
-        """Add audio that was sent but not kept: it takes its time and stays silent."""
+    def append_lost(self, t: int, size: int) -> None:
+        """Add audio that was sent but not kept: it takes up its time and is silent."""
         self.append(t, LOST, size)
 
     def advance(self, t: int) -> None:
-        """Decide every frame whose look-ahead lies before ``t``."""
+        """Decide every frame whose look-ahead ends before ``t``."""
         while self._pending and self._pending[0].t + LOOK_AHEAD_NS < t:
             self._place(self._pending[0])
 
     def finish(self) -> None:
-        """Decide what is left; no more frames will come."""
+        """Decide all pending frames; no more will come."""
         while self._pending:
             self._place(self._pending[0])
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Read the frames from here on in another format."""
-        self.finish()  # what came before is decided in its own format
+        """Set the format of the frames from here on."""
+        self.finish()  # pending frames are in the format before it
         self._appended.set_format(audio_format)
 
     def reset(self) -> None:
-        """A new server session begins: its ``audio_*_ms`` count from here."""
+        """Begin a new server session: its ``audio_*_ms`` count from here."""
         self._session_ns = self._appended.total_ns
 
     def session_time(self, audio_ms: int) -> int | None:
-        """When the audio at the server's ``audio_start_ms``/``audio_end_ms`` was spoken."""
-        return self.time_at(self._session_ns + audio_ms * 1_000_000)
+        """Return when the audio at ``audio_start_ms`` or ``audio_end_ms`` was spoken, in ns."""
+        return self.time_at(self._session_ns + audio_ms * NS_PER_MS)
 
     def time_at(self, audio_ns: int) -> int | None:
-        """Map a position in the appended audio to recording time; None before any audio.
+        """Map a position in the appended audio to the recording.
 
-        Positions past the end count as its end. Rises with ``audio_ns``.
+        Args:
+            audio_ns: Position in ns. Beyond the end it counts as the end.
+
+        Returns:
+            Time in ns since the start, which never decreases as ``audio_ns`` increases; None
+            before any audio.
         """
         if not self._appended.total_ns:
             return None
         audio_ns = min(max(audio_ns, 0), self._appended.total_ns)
         if audio_ns > self._decided_ns or not self.segments:
-            return self._time_pending(audio_ns)
-        at = bisect_left(self.segments, audio_ns, key=lambda segment: segment.position_ns)
-        segment = self.segments[max(at - 1, 0)]
+            return self._pending_time_at(audio_ns)
+        index = bisect_left(self.segments, audio_ns, key=lambda segment: segment.position_ns)
+        segment = self.segments[max(index - 1, 0)]
         past = max(audio_ns - segment.position_ns, 0)
         return min(segment.start_ns + past, segment.end_ns)
 
-    def _time_pending(self, audio_ns: int) -> int:
-        at = bisect_left(self._pending, audio_ns, key=lambda frame: frame.after_ns)
-        number = self._pending[at].number
+    def _pending_time_at(self, audio_ns: int) -> int:
+        index = bisect_left(self._pending, audio_ns, key=lambda frame: frame.after_ns)
+        number = self._pending[index].number
         first = bisect_left(self._origins, number, key=lambda origin: origin[0])
         lag = self._end_ns - self._decided_ns
         return max(self._origins[first][1] + audio_ns, lag + audio_ns, 0)
@@ -152,7 +187,7 @@ class UserPlacement:
         return self._origins[0][1] + frame.before_ns < frame.t - LOOK_AHEAD_NS
 
     def _place(self, frame: _Frame) -> None:
-        """Decide the oldest pending frame and leave the window."""
+        """Decide the oldest pending frame and remove it from the window."""
         start = (
             self._file_start(frame)
             if self._is_file(frame)
@@ -162,24 +197,25 @@ class UserPlacement:
         if self._origins[0][0] == frame.number:
             self._origins.popleft()
         self._decided_ns = frame.after_ns
+        # A frame sent before it could have been recorded comes from a script, not a microphone.
         if not self.segments and -frame.duration_ns <= start < 0:
             self._script_lag_ns = -start
         start = max(start, 0)
         late = self._end_ns - start
         skipped = 0
         lag = late - self._script_lag_ns
-        if frame.quiet and frame.paced and lag >= GLUE_NS:
+        if frame.quiet and frame.paced and lag >= JITTER_NS:
             skipped = min(self._appended.format.size(lag), frame.size)
-        elif -late < self._glue_ns(frame) and self.segments:
+        elif -late < self._jitter_ns(frame) and self.segments:
             start = self._end_ns
         self._in_speech = not frame.quiet
         self._write(frame, max(start, self._end_ns), skipped)
 
-    def _glue_ns(self, frame: _Frame) -> int:
-        return SPEECH_GLUE_NS if self._in_speech and not frame.quiet else GLUE_NS
+    def _jitter_ns(self, frame: _Frame) -> int:
+        return SPEECH_JITTER_NS if self._in_speech and not frame.quiet else JITTER_NS
 
     def _file_start(self, frame: _Frame) -> int:
-        """Where audio starts that something later makes look far too early.
+        """Return where audio starts that a later send makes look far too early.
 
         The sends up to the first burst are a microphone's and place the frame; a burst itself
         starts when it was sent.
@@ -202,7 +238,7 @@ class UserPlacement:
         audio_format = self._appended.format
         offset = frame.offset if frame.offset == LOST else frame.offset + skipped
         last = self.segments[-1] if self.segments else None
-        if last is not None and start == self._end_ns and last.goes_on(offset, audio_format):
+        if last and start == self._end_ns and last.is_continued_by(offset, audio_format):
             last.size += size
         else:
             position = frame.before_ns + audio_format.duration_ns(skipped)

@@ -1,9 +1,14 @@
-"""From a websocket frame to an event: what kind it is, and what it may cost to find out.
+"""Classify and parse the frames of a Realtime websocket.
 
-Dispatch is on the raw JSON ``type``, never on SDK classes: the SDK turns unknown types into
-the first member of its union. ``type`` need not be the first key; only frames that begin with
-it are recognised without parsing. What ``parse`` hands out is safe to walk and to encode: not
-nested too deep, and every string in it is valid Unicode.
+Dispatch is on the raw JSON ``type``, never on SDK classes: the SDK turns an unknown type into the
+first member of its event union. ``type`` need not be the first key (Azure Voice Live and xAI send
+other keys before it), so a frame is classified without parsing only if it begins with ``type``.
+
+The events that :func:`parse` returns are safe to walk recursively and to encode: they are not
+nested too deeply, and every string in them is valid Unicode.
+
+Sources: https://platform.openai.com/docs/api-reference/realtime-server-events and
+https://platform.openai.com/docs/api-reference/realtime-client-events.
 """
 
 from __future__ import annotations
@@ -15,10 +20,19 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Final, cast
 
-Frame = str | bytes
-Event = dict[str, Any]
+#: What ``json.loads`` returns, or part of it: whatever the peer has written.
+JsonValue = Any
+#: A decoded JSON object, ours to change.
+JsonObject = dict[str, JsonValue]
+#: A decoded JSON object that is only read.
+JsonMapping = Mapping[str, JsonValue]
 
-#: First part of the type of every event a Realtime server sends. ``error`` stands alone.
+#: One websocket message as the client library returns it.
+Frame = str | bytes
+#: A parsed event; ``type`` is always present and a string.
+Event = JsonObject
+
+#: First component of every type that a Realtime server sends. ``error`` has no other component.
 FAMILIES: Final = frozenset(
     {
         "session",
@@ -33,12 +47,12 @@ FAMILIES: Final = frozenset(
     }
 )
 
-#: Server events that carry agent audio: GA and beta name.
+#: Server events that carry agent audio: the GA name and the beta name.
 AGENT_AUDIO: Final = ("response.output_audio.delta", "response.audio.delta")
 #: The client event that carries user audio.
 USER_AUDIO: Final = ("input_audio_buffer.append",)
 
-#: Beta names of events whose GA names the rest of the core uses.
+#: Beta name -> GA name. The state machine knows GA names only; spans keep the name on the wire.
 GA_NAMES: Final[Mapping[str, str]] = {
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",
@@ -51,10 +65,13 @@ GA_NAMES: Final[Mapping[str, str]] = {
     "transcription_session.updated": "session.updated",
 }
 
-#: Deeper values are cut off: walking them could exhaust the stack of an app that is deep itself.
+#: Maximum nesting. We run on the app's stack, which may be deep already; walking a deeper value
+#: recursively could exhaust it.
 MAX_DEPTH: Final = 100
+#: Replaces a value nested deeper than :data:`MAX_DEPTH`.
 TOO_DEEP: Final = "[nested too deep]"
 
+# The two ways in which JSON encoders write the first key (``separators`` with and without space).
 _TYPE_FIRST: Final = ('{"type":"', '{"type": "')
 
 
@@ -62,6 +79,7 @@ def _prefixes(types: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(head + name + '"' for name in types for head in _TYPE_FIRST)
 
 
+#: Prefixes of audio frames, for one ``startswith`` call per frame instead of a parse.
 AGENT_AUDIO_TEXT: Final = _prefixes(AGENT_AUDIO)
 AGENT_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in AGENT_AUDIO_TEXT)
 USER_AUDIO_TEXT: Final = _prefixes(USER_AUDIO)
@@ -69,7 +87,11 @@ USER_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in USER_AUDIO_TEXT)
 
 
 def is_delta(frame: Frame) -> bool:
-    """True if the frame says in its very first key that its type ends in ``.delta``."""
+    """Return whether the first key of the frame is a ``type`` that ends in ``.delta``.
+
+    False does not mean the opposite: the ``type`` may stand elsewhere in the frame.
+    """
+    # latin-1 decodes any byte; event types are ASCII, and the longest delta type has 49 characters.
     head = frame[:80].decode("latin-1") if isinstance(frame, bytes) else frame[:80]
     for start in _TYPE_FIRST:
         if head.startswith(start):
@@ -79,45 +101,58 @@ def is_delta(frame: Frame) -> bool:
 
 
 def parse(frame: Frame) -> Event | None:
-    """Read one frame; None when it is no JSON object with a text ``type``."""
-    text = frame.decode("utf-8", "replace") if isinstance(frame, bytes) else clean(frame)
+    """Parse one frame.
+
+    Returns:
+        The event, or None if the frame is not a JSON object with a string ``type``.
+    """
+    text = (
+        frame.decode("utf-8", "replace") if isinstance(frame, bytes) else replace_surrogates(frame)
+    )
     try:
         event = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         return None
+    # Counting brackets is an upper bound of the depth and cheaper than walking every event.
     if text.count("{") + text.count("[") > MAX_DEPTH:
-        event = cut_depth(event)
-    if "\\ud" in text or "\\uD" in text:  # an escaped half of a pair is valid JSON
-        event = json.loads(clean(json.dumps(event, ensure_ascii=False)))
+        event = limit_depth(event)
+    # JSON allows an escaped lone surrogate (RFC 8259, section 8.2); Python decodes it as such.
+    if "\\ud" in text or "\\uD" in text:
+        event = json.loads(replace_surrogates(json.dumps(event, ensure_ascii=False)))
     return cast(Event, event)
 
 
-def cut_depth(value: Any, room: int = MAX_DEPTH) -> Any:
-    """The JSON value without what is nested deeper than ``room`` levels."""
+def limit_depth(value: JsonValue, levels: int = MAX_DEPTH) -> JsonValue:
+    """Return the JSON value with everything nested deeper than ``levels`` replaced."""
     if not isinstance(value, dict | list):
         return value
-    if not room:
+    if not levels:
         return TOO_DEEP
     if isinstance(value, dict):
-        return {key: cut_depth(item, room - 1) for key, item in value.items()}
-    return [cut_depth(item, room - 1) for item in value]
+        return {key: limit_depth(member, levels - 1) for key, member in value.items()}
+    return [limit_depth(element, levels - 1) for element in value]
 
 
-def clean(text: str) -> str:
-    """The text with lone surrogates, which no exporter can encode, as U+FFFD."""
+def replace_surrogates(text: str) -> str:
+    """Return the text with every lone surrogate replaced by U+FFFD.
+
+    A lone surrogate has no UTF-8 encoding, so protobuf and HTTP exporters raise on it. Text
+    without one is returned unchanged, as the same object.
+    """
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
+        # UTF-16 joins two halves that belong together before it replaces the ones that do not.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 
 
 def is_json(frame: Frame) -> bool:
-    """True if the frame is JSON of any kind: a Realtime server sends nothing else."""
+    """Return whether the frame is JSON of any kind: a Realtime server sends nothing else."""
     try:
         json.loads(frame)
     except (ValueError, RecursionError):
@@ -126,14 +161,19 @@ def is_json(frame: Frame) -> bool:
 
 
 def is_known(event: Event) -> bool:
-    """True if the event's type is of a family that Realtime servers send."""
+    """Return whether the event's type is of a family that Realtime servers send."""
     return event["type"].partition(".")[0] in FAMILIES
 
 
 @lru_cache(maxsize=64)
 def skip_rule(globs: tuple[str, ...]) -> Callable[[str], bool]:
-    """A test whether an event type is one that never becomes a span."""
+    """Return a predicate that is true for event types that never become a span.
+
+    Args:
+        globs: Shell-style patterns of event types (``Settings.skip_events``).
+    """
     if not globs:
         return lambda _kind: False
     match = re.compile("|".join(translate(glob) for glob in globs)).match
+    # A server sends few types again and again; bounded, because it could send any number.
     return lru_cache(maxsize=1024)(lambda kind: match(kind) is not None)

@@ -1,36 +1,51 @@
-"""Conversation items in conversation order, and the turns they make.
+"""Conversation items in conversation order, and the turns they form.
 
-A *turn* is a maximal run of message items of one role. Items arrive in another order than
-they stand in the conversation: ``previous_item_id`` of ``added`` / ``committed`` says where an
-item belongs; in ``done`` it is often null and is not used.
+A *turn* is a maximal run of message items of one role. Items do not arrive in conversation order:
+the position of an item comes from ``previous_item_id`` of ``conversation.item.added`` and
+``input_audio_buffer.committed``. In ``conversation.item.done`` that key is often null even for an
+item that has a predecessor, so it is not used there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.core.protocol.json_values import table, text_or_none
+from otel_realtime.core.protocol.events import JsonMapping
+from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 
-#: Keys of a content part that hold what it says, in order of preference.
+#: Keys of a content part that hold its text, in order of preference: audio parts have a
+#: ``transcript``, text parts a ``text``; the URL of an image is a placeholder once scrubbed.
 _PART_TEXT: Final = ("transcript", "text", "image_url")
 
 
+# Compared by identity: ``list.index`` and ``list.remove`` would compare twenty fields otherwise.
 @dataclass(slots=True, eq=False)
 class Item:
     """One conversation item.
 
     Attributes:
+        id: Its id on the wire.
         kind: ``message``, ``function_call``, ``function_call_output``, ``mcp_call``, ...
-        parts: what each content part says, by content index.
-        turn: the number of its turn as events came in; 0 for items that are no speech.
-        audio: True if it has sound.
-        spoken_ms: ``audio_start_ms`` and ``audio_end_ms`` of the VAD, if it told.
-        at_t: when it was first seen; ns since the conversation's start.
-        transcribed: content parts whose input transcript has arrived or failed.
-        committed: it belongs to the conversation (a VAD start alone does not).
-        deleted: the client took it out again; the model reads it no more.
+        role: ``user``, ``assistant`` or ``system`` of a message; empty for other kinds.
+        at_t: When it was first seen, in ns since the start of the conversation.
+        turn: Number of its turn in order of arrival; 0 for items that belong to no turn.
+        parts: Text of each content part, by content index.
+        audio: Whether it has audio.
+        audio_start_ms: ``audio_start_ms`` of ``speech_started``, in ms of appended audio.
+        audio_end_ms: ``audio_end_ms`` of ``speech_stopped``, in ms of appended audio.
+        stopped_t: When ``speech_stopped`` arrived, else ``committed``; in ns since the start.
+        transcribed: Indices of the content parts whose input transcription completed or failed.
+        committed: Whether it belongs to the conversation; a VAD start alone does not suffice.
+        deleted: Whether the client deleted it, so that the model no longer reads it.
+        response_id: The response that produced it; None for the client's items.
+        status: ``completed``, ``incomplete`` or ``in_progress``.
+        name: Function or tool name of a call.
+        call_id: Id that connects a function call with its output.
+        arguments: Arguments of a call, as JSON text.
+        output: Output of a function or MCP call.
+        error: Error message of an MCP call.
     """
 
     id: str
@@ -56,34 +71,39 @@ class Item:
 
     @property
     def text(self) -> str:
-        """What the item says: its parts in order."""
+        """Text of all content parts in order, one per line."""
         return "\n".join(self.parts[index] for index in sorted(self.parts) if self.parts[index])
 
     @property
     def is_message(self) -> bool:
-        """True for what a user, the assistant or the developer says."""
+        """Whether it is a message of the user, the assistant or the developer."""
         return self.kind == "message" and self.role != ""
 
-    def absorb(self, item: Mapping[str, Any]) -> None:
-        """Take over what an ``item`` object of the wire says."""
-        self.kind = text_or_none(item.get("type")) or self.kind
-        self.role = text_or_none(item.get("role")) or self.role
-        self.status = text_or_none(item.get("status")) or self.status
-        self.name = text_or_none(item.get("name")) or self.name
-        self.call_id = text_or_none(item.get("call_id")) or self.call_id
+    def merge(self, source: JsonMapping) -> None:
+        """Update the item from an ``item`` object on the wire; absent and empty keys change nothing.
+
+        The server sends an item several times, with more of it each time, and some servers leave
+        out what they have sent before.
+        """
+        self.kind = text_or_none(source.get("type")) or self.kind
+        self.role = text_or_none(source.get("role")) or self.role
+        self.status = text_or_none(source.get("status")) or self.status
+        self.name = text_or_none(source.get("name")) or self.name
+        self.call_id = text_or_none(source.get("call_id")) or self.call_id
         for key in ("arguments", "output"):
-            value = item.get(key)
+            value = source.get(key)
             if isinstance(value, str) and value:
                 setattr(self, key, value)
-        error = item.get("error")
+        error = source.get("error")  # an object, whose fields depend on its type (MCP)
         if error:
-            self.error = str(table(error).get("message") or error)
-        content = item.get("content")
+            self.error = str(object_or_empty(error).get("message") or error)
+        content = source.get("content")
         if isinstance(content, list):
             for index, part in enumerate(content):
-                self._absorb_part(index, table(part))
+                self._merge_part(index, object_or_empty(part))
 
-    def _absorb_part(self, index: int, part: Mapping[str, Any]) -> None:
+    def _merge_part(self, index: int, part: JsonMapping) -> None:
+        # ``input_audio``, ``output_audio``; ``audio`` in the beta.
         if "audio" in str(part.get("type")):
             self.audio = True
         for key in _PART_TEXT:
@@ -94,7 +114,11 @@ class Item:
 
 
 class Items:
-    """All items of a conversation, by id and in order."""
+    """All items of a conversation, by id and in conversation order.
+
+    Attributes:
+        turns: Number of turns so far.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Item] = {}
@@ -109,43 +133,55 @@ class Items:
         return len(self._order)
 
     def get(self, item_id: object) -> Item | None:
-        """The item of that id, if it is known."""
+        """Return the item with that id, or None if it is unknown or not an id at all."""
         return self._by_id.get(item_id) if isinstance(item_id, str) else None
 
-    def ensure(self, item_id: str, t: int, *, role: str = "", after: object = None) -> Item:
-        """The item of that id, made at the place ``after`` names when it is new."""
+    def get_or_create(
+        self, item_id: str, t: int, *, role: str = "", previous_id: object = None
+    ) -> Item:
+        """Return the item with that id; create it if it is new.
+
+        Args:
+            item_id: Its id.
+            t: When it was seen, in ns since the start of the conversation.
+            role: Its role, if the event implies one; an item keeps the first role it gets.
+            previous_id: The item that a new item follows; at the end if that one is unknown.
+        """
         item = self._by_id.get(item_id)
         if item is None:
             item = Item(item_id, at_t=t)
-            self._place(item, after)
+            self._insert(item, previous_id)
             self._by_id[item_id] = item
+        # ``speech_started`` and ``committed`` concern the user; the item itself comes later.
         if role and not item.role:
             item.role = role
-            self.count_turn(item)
+            self.assign_turn(item)
         return item
 
-    def move(self, item: Item, after: object) -> None:
-        """Put an item where ``previous_item_id`` says it belongs."""
-        previous = self.get(after)
+    def move(self, item: Item, previous_id: object) -> None:
+        """Move an item behind ``previous_id``, unless that one is unknown."""
+        previous = self.get(previous_id)
         if previous is None or previous is item:
             return
-        place = self._order.index(previous) + 1
-        if place < len(self._order) and self._order[place] is item:
+        index = self._order.index(previous) + 1
+        if index < len(self._order) and self._order[index] is item:
             return
         self._order.remove(item)
+        # Removing it may have shifted the predecessor.
         self._order.insert(self._order.index(previous) + 1, item)
 
-    def _place(self, item: Item, after: object) -> None:
-        previous = self.get(after)
+    def _insert(self, item: Item, previous_id: object) -> None:
+        # Nearly every item follows the last one; only then there is no search through the list.
+        previous = self.get(previous_id)
         if previous is None or self._order[-1] is previous:
             self._order.append(item)
         else:
             self._order.insert(self._order.index(previous) + 1, item)
 
-    def count_turn(self, item: Item) -> None:
-        """Give a message item its turn number: a new one when the role changes.
+    def assign_turn(self, item: Item) -> None:
+        """Assign its turn number to a message item: a new one if the role differs from the last.
 
-        A system message is the developer's, not a turn of the two who talk.
+        A system message comes from the developer and is not a turn of either speaker.
         """
         if item.turn or not item.is_message or item.role == "system":
             return

@@ -1,24 +1,35 @@
-"""JSON text that every exporter can encode, of bounded length and always valid."""
+"""Encode JSON text of bounded length that is always valid and that every exporter can send."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP, clean
+from otel_realtime.core.protocol.events import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    JsonValue,
+    replace_surrogates,
+)
 
+#: Replaces a value that cannot be encoded at all.
 UNREADABLE: Final = '"[unreadable]"'
 
 
-def dump(value: Any, limit: int | None = None) -> str:
-    """JSON text that every OTel exporter can encode, at most ``limit`` characters.
+def dump(value: object, limit: int | None = None) -> str:
+    """Return the value as JSON text of at most ``limit`` characters.
 
-    Lone surrogates become U+FFFD, non-finite floats null, other objects their text. What is
-    too long is shortened from within, so that the text stays valid JSON.
+    Lone surrogates become U+FFFD, non-finite floats become null, and objects that JSON does not
+    know become their ``str``. Text that is too long is shortened from within, so that it stays
+    valid JSON. Raises nothing.
+
+    Args:
+        value: Any JSON value; objects of the app are tolerated.
+        limit: Maximum length in characters; None for no limit.
     """
-    text = _dumps(value)
+    text = _dump_or_unreadable(value)
     if limit is not None and len(text) > limit:
         text = shorten(value, limit)
         if len(text) > limit:
@@ -26,61 +37,70 @@ def dump(value: Any, limit: int | None = None) -> str:
     return text
 
 
-def _dumps(value: Any) -> str:
+def _dump_or_unreadable(value: object) -> str:
     try:
         return encode(value)
-    except Exception:  # noqa: BLE001 - an app's object may refuse to be read
+    except Exception:  # noqa: BLE001 - an object of the app may raise when it is converted
         return UNREADABLE
 
 
-def encode(value: Any) -> str:
+def encode(value: object) -> str:
+    """Return the value as JSON text of any length.
+
+    Raises:
+        Exception: Whatever the ``__str__`` of an object of the app raises.
+    """
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (ValueError, TypeError, RecursionError):  # not plain JSON: foreign, endless or infinite
-        text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), default=str)
-    return clean(text)
+    except (ValueError, TypeError, RecursionError):
+        # Not plain JSON: NaN or infinity (RFC 8259, section 6), a reference cycle, or an object of
+        # the app. Converting first would cost every payload a walk that almost none needs.
+        text = json.dumps(_to_plain(value), ensure_ascii=False, separators=(",", ":"), default=str)
+    return replace_surrogates(text)
 
 
-def _plain(value: Any, room: int = MAX_DEPTH) -> Any:
+def _to_plain(value: object, levels: int = MAX_DEPTH) -> JsonValue:
     if isinstance(value, float):
-        return value if value - value == 0 else None
+        return value if value - value == 0 else None  # inf - inf and nan - nan are nan
     if not isinstance(value, Mapping | list | tuple):
         return value
-    if not room:
+    if not levels:
         return TOO_DEEP
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, room - 1) for key, item in value.items()}
-    return [_plain(item, room - 1) for item in value]
+        return {str(key): _to_plain(member, levels - 1) for key, member in value.items()}
+    return [_to_plain(element, levels - 1) for element in value]
 
 
-def shorten(value: Any, limit: int) -> str:
-    """JSON text of at most ``limit`` characters: strings, lists and objects are cut from within.
+def shorten(value: object, limit: int) -> str:
+    """Return the value as valid JSON text, with strings, arrays and objects cut from within.
 
     Args:
-        value: any JSON value.
-        limit: characters, 18 at least.
+        value: Any JSON value.
+        limit: Maximum length in characters, at least 18 (the length of the last resort).
     """
-    length, members = 4096, 200
-    while length >= 8:
-        text = _dumps(_cut(value, length, members))
+    # The encoded length cannot be predicted, so tighter limits are tried until the text fits.
+    # Strings shrink faster than containers: the keys are of more use to a reader than long values.
+    characters, members = 4096, 200
+    while characters >= 8:
+        text = _dump_or_unreadable(_truncate(value, characters, members))
         if len(text) <= limit:
             return text
-        length //= 2
+        characters //= 2
         members = max(members * 2 // 3, 3)
     return '{"truncated":true}'
 
 
-def _cut(value: Any, length: int, members: int, room: int = MAX_DEPTH) -> Any:
-    if isinstance(value, str) and len(value) > length:
-        return f"{value[:length]}… [{len(value) - length} more characters]"
+def _truncate(value: object, characters: int, members: int, levels: int = MAX_DEPTH) -> JsonValue:
+    if isinstance(value, str) and len(value) > characters:
+        return f"{value[:characters]}… [{len(value) - characters} more characters]"
     if not isinstance(value, Mapping | list | tuple):
         return value
-    if not room:
+    if not levels:
         return TOO_DEEP
-    more = len(value) - members
+    omitted = len(value) - members
     if isinstance(value, Mapping):
         pairs = islice(value.items(), members)
-        found = {key: _cut(item, length, members, room - 1) for key, item in pairs}
-        return {**found, "…": f"{more} more"} if more > 0 else found
-    kept = [_cut(item, length, members, room - 1) for item in value[:members]]
-    return [*kept, f"… [{more} more]"] if more > 0 else kept
+        kept = {key: _truncate(member, characters, members, levels - 1) for key, member in pairs}
+        return {**kept, "…": f"{omitted} more"} if omitted > 0 else kept
+    elements = [_truncate(element, characters, members, levels - 1) for element in value[:members]]
+    return [*elements, f"… [{omitted} more]"] if omitted > 0 else elements

@@ -1,35 +1,44 @@
-"""Values out of JSON that anybody may have written: the expected type, or nothing."""
+"""Type-check values from decoded JSON: return the value if it has the expected type, else a default.
+
+The peer may have written anything, so nothing in the core relies on a key being present or on its
+value having the documented type.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.core.protocol.events import clean
+from otel_realtime.core.protocol.events import JsonMapping, replace_surrogates
 
-_NO_TABLE: Final[Mapping[str, Any]] = {}
+_EMPTY_OBJECT: Final[JsonMapping] = {}
 
 
-def table(value: object) -> Mapping[str, Any]:
-    """The value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else _NO_TABLE
+def object_or_empty(value: object) -> JsonMapping:
+    """Return the value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else _EMPTY_OBJECT
 
 
 def text_or_none(value: object) -> str | None:
-    """The value if it is a non-empty string."""
+    """Return the value if it is a non-empty string, else None."""
     return value if isinstance(value, str) and value else None
 
 
 def milliseconds(value: object) -> int | None:
-    """The value if it is a number that can be a time in ms."""
+    """Return the value as whole milliseconds if it is a number that can be a time, else None."""
+    # ``True`` is an ``int`` in Python; above 2**53 a JSON number is no longer exact (RFC 7493, 2.2).
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
         return int(value)
     return None
 
 
-def text_of(value: object) -> str | None:
-    """Return a value of the app's as text that encodes; None if it cannot be put into words."""
+def content_index(value: object) -> int:
+    """Return the value if it is a plausible ``content_index``, else 0, the index of most parts."""
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
+
+
+def safe_str(value: object) -> str | None:
+    """Return ``str(value)`` as text that can be encoded, or None if the conversion raises."""
     try:
-        return clean(str(value))
-    except Exception:  # noqa: BLE001 - an app's own ``__str__``
+        return replace_surrogates(str(value))
+    except Exception:  # noqa: BLE001 - the app's ``__str__`` may raise anything
         return None

@@ -1,4 +1,22 @@
-"""How a response sounded: what was generated and heard of it, and how long the caller waited."""
+"""Measure the audio of a response: what was generated and heard, and how long the caller waited.
+
+Input: a response, the conversation's items and the recording's timeline. Output: a
+:class:`ResponseAudio`. The rules:
+
+1. Generated and heard durations are sums over the response's items. The source of the sum is the
+   weakest source among them.
+2. ``first_audio_ms`` runs from ``response.created`` to the arrival of the first chunk. It measures
+   the server; the chunk may be played later.
+3. ``voice_to_voice_ms`` runs from the end of the user's speech to the first audible sample of the
+   answer. It exists only if the response read an item with user audio, or is the first audible one
+   after responses that only called tools: the caller waits through all of them.
+4. The end of the user's speech is ``audio_end_ms`` minus ``silence_duration_ms`` with server VAD,
+   which reports the end only after that much silence. Otherwise (semantic VAD, push to talk) it is
+   the end of the last voiced frame before ``speech_stopped`` or ``committed``.
+
+Source: ``input_audio_buffer.speech_stopped``,
+https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_stopped.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +24,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_realtime.core.protocol.items import Item
-from otel_realtime.core.protocol.messages import MS
+from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import AudioFacts, Response
 
 if TYPE_CHECKING:
-    from otel_realtime.core.audio.timeline import ItemAudio
+    from otel_realtime.core.audio.parts import ItemAudio
     from otel_realtime.core.protocol.state import ConversationState
 
-#: Weakest evidence first: a response is known as well as its least known item.
+#: ``heard_source`` by strength of evidence, weakest first.
 _SOURCES: Final = ("estimated", "server", "client_truncate", "tap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SoundFacts:
-    """The sound of one response; all None without any.
+class ResponseAudio:
+    """The audio of one response; every duration is None if it has none.
 
     Attributes:
-        generated_ms: what the model spoke.
-        heard_ms: what was played of it.
-        heard_source: the weakest evidence among its items.
-        interrupted: something of it was not heard.
-        first_audio_ms: from ``response.created`` to the first chunk.
-        voice_to_voice_ms: from the end of the user's speech to the first sound of the answer.
+        generated_ms: Audio that the model generated, in ms.
+        heard_ms: How much of it was played, in ms.
+        heard_source: The weakest evidence among its items.
+        interrupted: Whether some of it was not heard.
+        first_audio_ms: From ``response.created`` to the first chunk, in ms.
+        voice_to_voice_ms: From the end of the user's speech to the first audible sample, in ms.
     """
 
     generated_ms: int | None = None
@@ -38,60 +56,63 @@ class SoundFacts:
     voice_to_voice_ms: int | None = None
 
 
-def sound_facts(
+def response_audio(
     response: Response, state: ConversationState, audio: AudioFacts | None
-) -> SoundFacts:
-    """Read a response's sound off the timeline."""
-    sounds = response.sounds(state.items, audio)
-    if audio is None or not sounds:
-        return SoundFacts()
-    return SoundFacts(
-        generated_ms=sum(one.generated_ms for one in sounds),
-        heard_ms=sum(one.heard_ms for one in sounds),
-        heard_source=min((one.heard_source for one in sounds), key=_SOURCES.index),
-        interrupted=any(one.interrupted for one in sounds),
-        first_audio_ms=max((sounds[0].first_chunk_t - response.created.t) // MS, 0),
-        voice_to_voice_ms=_voice_to_voice(response, state, audio, sounds),
+) -> ResponseAudio:
+    """Return the audio facts of a response by the timeline's present knowledge."""
+    facts = response.item_audio(audio)
+    if audio is None or not facts:
+        return ResponseAudio()
+    # If ``response.created`` was missed, the response dates from ``response.done``, after its audio.
+    first_audio_ns = max(facts[0].first_chunk_t - response.created.t, 0)
+    return ResponseAudio(
+        generated_ms=sum(item.generated_ms for item in facts),
+        heard_ms=sum(item.heard_ms for item in facts),
+        heard_source=min((item.heard_source for item in facts), key=_SOURCES.index),
+        interrupted=any(item.interrupted for item in facts),
+        first_audio_ms=first_audio_ns // NS_PER_MS,
+        voice_to_voice_ms=_voice_to_voice(response, state, audio, facts),
     )
 
 
 def _voice_to_voice(
-    response: Response, state: ConversationState, audio: AudioFacts, sounds: list[ItemAudio]
+    response: Response, state: ConversationState, audio: AudioFacts, facts: list[ItemAudio]
 ) -> int | None:
-    audible = [one.audible_from_t for one in sounds if one.audible_from_t is not None]
-    spoken = _answered(response, state, audio) if audible else None
-    if spoken is None:
+    audible = [item.audible_from_t for item in facts if item.audible_from_t is not None]
+    question = _answered_speech(response, state, audio) if audible else None
+    if question is None:
         return None
-    end_t = speech_end(spoken, state.session.silence_ms, audio)
-    return None if end_t is None else max((min(audible) - end_t) // MS, 0)
+    end_t = speech_end(question, state.session.silence_ms, audio)
+    return None if end_t is None else max((min(audible) - end_t) // NS_PER_MS, 0)
 
 
-def _answered(response: Response, state: ConversationState, audio: AudioFacts) -> Item | None:
-    """The user's last speech that this response is the first to answer with sound.
-
-    Responses that only call tools lie between the question and its spoken answer; the caller
-    waits through all of them.
-    """
-    before = iter(reversed(state.responses.values()))
-    one: Response | None = response
-    for candidate in before:
+def _answered_speech(
+    response: Response, state: ConversationState, audio: AudioFacts
+) -> Item | None:
+    """Return the user's last speech that this response is the first to answer audibly."""
+    newest_first = iter(reversed(state.responses.values()))
+    for candidate in newest_first:
         if candidate is response:
-            break
-    while one is not None:
-        spoken = [item for item in map(state.items.get, one.inputs) if item and item.audio]
-        if spoken:
-            return spoken[-1]
-        one = next((earlier for earlier in before if not earlier.out_of_band), None)
-        if one is not None and one.sounds(state.items, audio):
+            break  # the iterator now continues with the responses before this one
+    current: Response | None = response
+    while current is not None:
+        read = [item for item in map(state.items.get, current.inputs) if item and item.audio]
+        if read:
+            return read[-1]
+        current = next((earlier for earlier in newest_first if not earlier.out_of_band), None)
+        # An earlier response with audio has already answered whatever was asked before it.
+        if current is not None and current.item_audio(audio):
             return None
     return None
 
 
 def speech_end(item: Item, silence_ms: int | None, audio: AudioFacts) -> int | None:
-    """When the user really stopped, ns: the VAD's end without its silence, else the last voice.
+    """Return when the user stopped speaking, in ns since the start; None if it is unknown.
 
-    Server VAD says ``speech_stopped`` with ``audio_end_ms`` only after ``silence_duration_ms``;
-    with semantic VAD and push to talk the last loud frame before the stop or the commit counts.
+    Args:
+        item: The user's item.
+        silence_ms: ``silence_duration_ms`` of server VAD; None without server VAD.
+        audio: Maps appended audio to time, and knows where voice was.
     """
     if item.audio_end_ms is not None and silence_ms is not None:
         end_t = audio.user_time(max(item.audio_end_ms - silence_ms, 0))

@@ -1,13 +1,14 @@
-"""Who a conversation is, how it ended, and what its responses add up to."""
+"""What identifies a conversation, how it ended, and the totals of its responses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.core.protocol.json_values import text_of
-from otel_realtime.core.protocol.latency import SoundFacts, sound_facts
+from otel_realtime.core.protocol.events import JsonObject
+from otel_realtime.core.protocol.json_values import safe_str
+from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
@@ -15,19 +16,28 @@ from otel_realtime.core.protocol.state import ConversationState
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Who serves the model: the convention's name, LangSmith's name, and the address."""
+    """The service that runs the model.
+
+    Attributes:
+        name: The convention's ``gen_ai.provider.name``.
+        host: Host of the websocket; None if unknown.
+        port: Port of the websocket; None if unknown.
+    """
 
     name: str = "openai"
     host: str | None = None
     port: int | None = None
 
     @classmethod
-    def of(cls, host: str | None, port: int | None) -> Provider:
-        """Tell the provider from the host of the websocket."""
-        known = next((name for end, name in _HOSTS.items() if (host or "").endswith(end)), "openai")
-        return cls(known, host or None, port)
+    def from_host(cls, host: str | None, port: int | None) -> Provider:
+        """Return the provider of a websocket's host; OpenAI for an unknown one (a gateway)."""
+        name = next(
+            (name for suffix, name in _HOSTS.items() if (host or "").endswith(suffix)), "openai"
+        )
+        return cls(name, host or None, port)
 
 
+#: Suffix of the host -> ``gen_ai.provider.name`` (a well-known value of the GenAI convention).
 _HOSTS: Final[Mapping[str, str]] = {
     ".openai.azure.com": "azure.ai.openai",
     ".cognitiveservices.azure.com": "azure.ai.openai",
@@ -38,7 +48,12 @@ _HOSTS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, as ``error.type`` and an ``exception`` event say it."""
+    """An error as a span reports it.
+
+    Attributes:
+        type: Value of ``error.type`` and ``exception.type``.
+        message: Value of ``exception.message`` and of the span's status.
+    """
 
     type: str
     message: str
@@ -46,14 +61,27 @@ class Failure:
 
 @dataclass(slots=True)
 class Identity:
-    """Who this conversation is."""
+    """What identifies a conversation.
+
+    Attributes:
+        thread_id: Thread that LangSmith groups it under.
+        given_thread_id: Whether the app chose that id. Only then may it be recorded as
+            ``gen_ai.conversation.id``, which the convention forbids to invent.
+        provider: The service that runs the model.
+        call_id: Id of the WebRTC or SIP call that a sideband connection observes.
+        model: Model that the URL names.
+        metadata: The app's metadata.
+        tags: The app's tags, each once.
+        parent_trace_id: Trace that was current when the connection was opened.
+        parent_span_id: Span that was current when the connection was opened.
+    """
 
     thread_id: str
     given_thread_id: bool
     provider: Provider
     call_id: str | None = None
     model: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: JsonObject = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
     parent_trace_id: str | None = None
     parent_span_id: str | None = None
@@ -64,10 +92,10 @@ class Ending:
     """How a conversation ended.
 
     Attributes:
-        code: the received close code.
-        reason: its reason.
-        by_client: the app ended it.
-        failure: what went wrong; None when nothing did.
+        code: Close code that was received (RFC 6455, section 7.4); None without one.
+        reason: Close reason that was received.
+        by_client: Whether the app ended it.
+        failure: The error that ended it; None after a normal end.
     """
 
     code: int | None = None
@@ -78,44 +106,58 @@ class Ending:
 
 @dataclass(slots=True)
 class Tally:
-    """What settled responses add up to."""
+    """Totals over settled responses.
+
+    Attributes:
+        interruptions: Number of responses whose audio was cut.
+        first_audio_ms: ``first_audio_ms`` of each response that has one.
+        voice_to_voice_ms: ``voice_to_voice_ms`` of each response that has one.
+    """
 
     interruptions: int = 0
     first_audio_ms: list[int] = field(default_factory=list)
     voice_to_voice_ms: list[int] = field(default_factory=list)
 
-    def add(self, facts: SoundFacts) -> None:
-        """Count one settled response."""
-        self.interruptions += facts.interrupted
-        if facts.first_audio_ms is not None:
-            self.first_audio_ms.append(facts.first_audio_ms)
-        if facts.voice_to_voice_ms is not None:
-            self.voice_to_voice_ms.append(facts.voice_to_voice_ms)
+    def add(self, audio: ResponseAudio) -> None:
+        """Add one settled response."""
+        self.interruptions += audio.interrupted
+        if audio.first_audio_ms is not None:
+            self.first_audio_ms.append(audio.first_audio_ms)
+        if audio.voice_to_voice_ms is not None:
+            self.voice_to_voice_ms.append(audio.voice_to_voice_ms)
 
 
 def tally(state: ConversationState, audio: AudioFacts) -> Tally:
-    """Count all responses anew, when the last of the sound has been taken in."""
-    found = Tally()
+    """Return the totals over all responses, once the timeline has received its last record.
+
+    A late truncate can change what was heard of a response after it has settled, so the totals
+    that accumulated during the call are not final.
+    """
+    totals = Tally()
     for response in state.responses.values():
-        found.add(sound_facts(response, state, audio))
-    return found
+        totals.add(response_audio(response, state, audio))
+    return totals
 
 
-#: Metadata keys an app may not set: LangSmith would take them for something else, or they are ours.
+#: Metadata keys that an app must not set: LangSmith groups runs into threads by any of them
+#: (https://docs.langchain.com/langsmith/threads), and we set ``thread_id``.
 RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
 
 
-def clean_tags(tags: Iterable[object]) -> list[str]:
-    """The app's tags as text that encodes, each once; what is none is left out."""
-    return list(dict.fromkeys(text for text in map(text_of, tags) if text is not None))
+def sanitize_tags(tags: Iterable[object]) -> list[str]:
+    """Return the app's tags as text that can be encoded, each once; others are left out."""
+    return list(dict.fromkeys(text for text in map(safe_str, tags) if text is not None))
 
 
-def admit_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The app's metadata with text keys and without reserved ones; and the ones refused."""
-    kept: dict[str, Any] = {}
+def sanitize_metadata(metadata: Mapping[str, object]) -> tuple[JsonObject, list[str]]:
+    """Return the app's metadata without reserved keys, and the keys that were refused.
+
+    Secrets in string values are scrubbed; values of None are left out.
+    """
+    kept: JsonObject = {}
     refused: list[str] = []
     for key, value in metadata.items():
-        name = text_of(key)
+        name = safe_str(key)
         if name in RESERVED or not name:
             refused.append("?" if name is None else name)
         elif value is not None:

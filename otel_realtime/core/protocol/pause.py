@@ -1,8 +1,15 @@
-"""What must not be told of a conversation that was paused: what happened meanwhile, and its echoes.
+"""Decide which events of a conversation must stay hidden because the app paused the recording.
 
-While the app pauses, every payload is hidden. What was going on then often arrives later: the
-transcript of a sentence that was spoken in the pause, the end of an answer that began in it. So the
-ids that a hidden event names are remembered, and later events that name one of them are hidden too.
+While the app pauses (card numbers, for example), every payload is hidden. What happened then is
+often reported later: the transcript of a sentence spoken during the pause, the end of an answer
+that began in it. The rules:
+
+1. Every event that arrives during a pause is hidden, and the ids that it names become private.
+2. What is in progress when a pause begins is private: unfinished responses, and user speech that
+   has not been committed.
+3. A later event that names a private id is hidden, and all ids that it names become private too.
+4. Without a VAD no event marks where the audio of an ``input_audio_buffer.committed`` began, so the
+   first commit after a pause is hidden if its item is new.
 """
 
 from __future__ import annotations
@@ -13,25 +20,34 @@ from typing import Final
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.state import ConversationState
 
-_NAMES: Final = ("item_id", "response_id", "call_id")
-_OBJECTS: Final = ("item", "response")
+#: Keys by which an event, or an object in it, names something.
+_ID_KEYS: Final = ("item_id", "response_id", "call_id")
+#: Keys of the objects that have an ``id`` of their own.
+_OBJECT_KEYS: Final = ("item", "response")
 
 
 class Pause:
-    """Tells which events of one conversation may not be shown."""
+    """The pauses of one conversation, and the ids that are private because of them."""
 
     def __init__(self) -> None:
-        self._depth = 0
+        self._depth = 0  # pauses nest: ``pause_recording()`` is a context manager
         self._private: set[str] = set()
         self._next_commit = False
 
     @property
     def paused(self) -> bool:
-        """Return whether a pause goes on."""
+        """Whether a pause is in effect."""
         return self._depth > 0
 
     def enter(self, state: ConversationState) -> bool:
-        """Begin a pause; what is being spoken now falls into it. False in an outer pause."""
+        """Begin a pause.
+
+        Args:
+            state: The conversation; what is in progress in it becomes private.
+
+        Returns:
+            False if an outer pause is in effect already.
+        """
         self._depth += 1
         if self._depth > 1:
             return False
@@ -44,7 +60,11 @@ class Pause:
         return True
 
     def leave(self) -> bool:
-        """End a pause; False while an outer one goes on."""
+        """End a pause.
+
+        Returns:
+            False if an outer pause is still in effect.
+        """
         self._depth -= 1
         if self._depth:
             return False
@@ -52,12 +72,18 @@ class Pause:
         return True
 
     def hides(self, event: Event, state: ConversationState) -> bool:
-        """Whether an event may not be shown; to be asked for each event, once, in order."""
+        """Return whether an event must stay hidden.
+
+        Must be called once for every event, in order: the ids of a hidden event become private.
+
+        Args:
+            event: The event, before the state has received it.
+            state: The conversation before it.
+        """
         ids = list(_ids(event))
         private = self.paused or not self._private.isdisjoint(ids)
         if event["type"] == "input_audio_buffer.committed":
-            # Without a VAD nothing says when this audio began: the pause may be in it.
-            begun = state.items.get(event.get("item_id")) is not None
+            begun = state.items.get(event.get("item_id")) is not None  # by ``speech_started``
             private = private or (self._next_commit and not begun)
             self._next_commit = self._next_commit and self.paused
         if private:
@@ -65,30 +91,30 @@ class Pause:
         return private
 
     def is_private(self, name: str | None) -> bool:
-        """Whether an id of an item, a response or a call was named in a pause."""
+        """Return whether an id of an item, a response or a call is private at present."""
         return self.paused or name in self._private
 
 
 def _ids(event: Event) -> Iterator[str]:
-    """What an event is about."""
+    """Yield the ids that an event names, itself or in its item, response or output items."""
     sources: list[object] = [event]
-    for key in _OBJECTS:
+    for key in _OBJECT_KEYS:
         source = event.get(key)
         if isinstance(source, dict):
             sources.append(source)
-            yield from _texts(source.get("id"))
+            yield from _text(source.get("id"))
             output = source.get("output")
             if isinstance(output, list):
                 sources += output
                 for item in output:
                     if isinstance(item, dict):
-                        yield from _texts(item.get("id"))
+                        yield from _text(item.get("id"))
     for source in sources:
         if isinstance(source, dict):
-            for name in _NAMES:
-                yield from _texts(source.get(name))
+            for key in _ID_KEYS:
+                yield from _text(source.get(key))
 
 
-def _texts(value: object) -> Iterator[str]:
+def _text(value: object) -> Iterator[str]:
     if isinstance(value, str) and value:
         yield value

@@ -1,9 +1,25 @@
-"""What of an event may be stored: secrets and audio out, content behind the switch, length bounded.
+"""Remove from events what must not be stored: secrets and audio always, content by policy.
 
-Three classes of fields. *Never recorded*: secrets, whatever any switch says. *Behind the
-switch*: everything that can hold what was said, asked, answered or instructed. *Kept once*:
-instructions and tools, on the root and on the event that changed them. Base64 becomes its
-size. Every function returns JSON values and leaves its argument alone.
+Input: a JSON value from the wire or from the app. Output: a new JSON value; the argument is never
+changed. There are three classes of fields:
+
+- *Never recorded*: secrets, regardless of any switch, and bulk that is of no use to a reader. Audio
+  and images are replaced by their size, other base64 by its decoded length.
+- *Behind the switch*: everything that can hold what was said, asked, answered or instructed.
+- *Kept once*: instructions and tools, on the root and on the event that changed them (see
+  ``session.SessionFacts.without_repeats``).
+
+The rules, in order:
+
+1. :func:`scrub` removes secrets, by key and by the shape of the value, and replaces binary data.
+2. The app's ``redact`` hook sees a copy of the result. What identifies an event (ids, types, roles,
+   statuses) is put back afterwards, because the trace is built on it. A hook that raises or returns
+   something other than a dict hides the payload.
+3. :func:`hide` keeps the shape of a payload only: identifiers, enumerated values, numbers. Strings
+   are content unless their key is known to hold an identifier and the value is a single word.
+
+:func:`scrub` walks the whole value. :func:`needs_scrub` decides on the JSON text whether that can
+be skipped. It may err by walking in vain, never by skipping.
 """
 
 from __future__ import annotations
@@ -11,36 +27,48 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeVar
 
-from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP, Event, clean
+from otel_realtime.core.protocol.events import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    Event,
+    JsonMapping,
+    JsonObject,
+    JsonValue,
+    replace_surrogates,
+)
 from otel_realtime.core.protocol.json_text import encode
 
 SECRET: Final = "[secret]"
 HIDDEN: Final = "[hidden]"
 UNCHANGED: Final = "[unchanged]"
 
-#: Keys whose value is a secret (an MCP tool's ``authorization`` and ``headers``, the beta
-#: session's ``client_secret``) whatever it looks like.
+#: Keys whose value is secret whatever it looks like: ``authorization`` and ``headers`` of an MCP
+#: tool, ``client_secret`` of a beta session, and names in common use.
 _SECRET_KEYS: Final = frozenset(
     {"authorization", "headers", "client_secret", "api_key", "api-key", "password", "secret"}
 )
-#: Bulky and without meaning to a reader: padding and per-token probabilities.
+#: Bulky and of no use to a reader: random padding and the probability of each token.
 _DROPPED_KEYS: Final = frozenset({"obfuscation", "logprobs"})
+#: OpenAI's ephemeral keys and API keys, and LangSmith's personal and service keys.
 _SECRET_VALUE: Final = re.compile(
     r"\b(?:ek_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}|lsv2_(?:pt|sk)_[A-Za-z0-9_]{8,})"
 )
+#: A substring test for each is far cheaper than the expression on text without any.
 _SECRET_HINTS: Final = ("ek_", "sk-", "lsv2_")
-#: A run of base64 characters of this length or more is no word.
-_LONG: Final = 512
+#: Length from which an unbroken run of base64 characters cannot be a word.
+_LONG_RUN: Final = 512
+#: Both alphabets of RFC 4648: standard (``+/``) and URL-safe (``-_``).
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{512,}={0,2}\Z")
+#: ``data:<media type>;<parameters>,<data>`` (RFC 2397).
 _DATA_URI: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+=-]+)*,([A-Za-z0-9+/_%=-]*)")
-#: PCM16 at 24 kHz, what the wire carries unless a session says otherwise.
+#: PCM16 at 24 kHz, what the wire carries unless the session says otherwise.
 PCM16_BYTES_PER_MS: Final = 48
 
-#: Strings with these keys describe shape, not content; they stay when content is hidden.
+#: Keys whose strings are identifiers or enumerated values; they stay when content is hidden.
 _SHAPE_KEYS: Final = frozenset(
     {
         "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
@@ -48,15 +76,16 @@ _SHAPE_KEYS: Final = frozenset(
         "format", "modality", "eagerness", "truncation", "status_reason", "conversation",
     }
 )  # fmt: skip
-#: A shape is one word; free text under such a key is content.
+#: An identifier is one printable ASCII word; anything else under such a key is content.
 _WORD: Final = re.compile(r"[!-~]{1,256}\Z")
 _SHAPE_LISTS: Final = frozenset({"modalities", "output_modalities"})
-#: Numbers and keys in these are content as well: a user's answer, a tool's description.
+#: Objects in which even numbers and keys are content: an app's labels, a tool's schema.
 _CONTENT_OBJECTS: Final = frozenset({"metadata", "variables", "parameters", "prompt", "tools"})
-#: What carries a name that is the developer's, not the caller's: functions and rate limits.
+#: Types of objects whose ``name`` the developer chose: a function's. Elsewhere it may be a person's.
 _NAMED: Final = frozenset({"function_call", "mcp_call", "response.function_call_arguments.done"})
+#: Values of ``rate_limits.updated``'s ``rate_limits[].name``, which have no ``type``.
 _LIMITS: Final = ("tokens", "requests")
-#: What a redact hook cannot take away: without it the trace falls apart.
+#: Keys that a ``redact`` hook cannot remove: the state machine could not follow the conversation.
 _IDENTITY: Final = frozenset(
     {
         "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
@@ -64,40 +93,49 @@ _IDENTITY: Final = frozenset(
     }
 )  # fmt: skip
 
-#: A frame without any of these, and without a long run of characters, needs no scrubbing.
+#: JSON text without any of these, and without a long run of characters, needs no scrubbing.
 _TRIGGERS: Final = (
     '"image_url"', '"session"', "authorization", '"headers"', "client_secret", '"logprobs"',
     '"obfuscation"', "ek_", "sk-", "lsv2_", '"api', '"password"', '"secret"', "data:",
-    '"server_url"', "NaN", "Infinity",
+    '"server_url"',
+    "NaN", "Infinity",  # Python's JSON decoder accepts them, RFC 8259 does not
     "\\ud", "\\uD",  # an escaped half of a surrogate pair
-    "\\u00",  # letters written as escapes could hide any of the above
+    "\\u00",  # letters written as escapes could spell any of the above
 )  # fmt: skip
+#: The key ``audio`` with a string, which may be short; as a ``type`` the same word is harmless.
 _AUDIO_TEXT: Final = re.compile(r'"audio"\s*:\s*"')
+
+_Json = TypeVar("_Json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentPolicy:
-    """What may be stored.
+    """What of a conversation may be stored.
 
     Attributes:
-        inputs: what the user, the tools and the developer said.
-        outputs: what the model said.
-        audio: the sound of both.
-        redact: the app's hook; sees each payload first. A hook that raises hides the payload.
+        inputs: Whether to store what the user, the tools and the developer said.
+        outputs: Whether to store what the model said.
+        audio: Whether to store the audio of both.
+        redact: The app's hook, which sees each payload before it is stored.
     """
 
     inputs: bool = True
     outputs: bool = True
     audio: bool = True
-    redact: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    redact: Callable[[JsonObject], JsonObject] | None = None
 
     @property
     def payloads(self) -> bool:
-        """Whole events show both sides, so either side hidden hides them."""
+        """Whether whole events may be stored: they show both sides, so both must be allowed."""
         return self.inputs and self.outputs
 
     def stricter(self, *, capture: bool, audio: bool) -> ContentPolicy:
-        """This policy with a switch turned off on top of it; nothing is turned on."""
+        """Return this policy restricted further; a switch that is on changes nothing.
+
+        Args:
+            capture: Whether content of either side may be stored.
+            audio: Whether audio may be stored; without ``capture`` it may not.
+        """
         return ContentPolicy(
             inputs=self.inputs and capture,
             outputs=self.outputs and capture,
@@ -105,40 +143,44 @@ class ContentPolicy:
             redact=self.redact,
         )
 
-    def admit(
+    def apply(
         self, event: Event, *, bytes_per_ms: int = PCM16_BYTES_PER_MS
     ) -> tuple[Event, str | None]:
-        """The event as it may be stored, and why a hook failed (None: it did not).
+        """Return the event as it may be stored, and why the ``redact`` hook failed.
 
-        With content hidden the result holds no content at all, so whatever is made of it
-        holds none either. A hook may change or remove anything but what the trace stands on:
-        ids, types, roles, statuses and the numbers of a nested object come back.
+        With all content hidden the result holds none, so nothing derived from it does either.
+        Raises nothing for a failing hook.
 
         Args:
-            event: one event of the wire.
-            bytes_per_ms: of its audio, for the length of what is left out.
+            event: One event of the wire.
+            bytes_per_ms: Bytes of a millisecond of its audio, to report the duration.
+
+        Returns:
+            The event, and the reason of the failure; None if the hook succeeded or there is none.
         """
-        shown: Event = scrub(event, bytes_per_ms=bytes_per_ms)
+        stored = scrub(event, bytes_per_ms=bytes_per_ms)
         if self.redact is not None:
             try:
-                answer = self.redact(copy.deepcopy(shown))
+                # A copy: the hook may change its argument in place and then raise.
+                answer = self.redact(copy.deepcopy(stored))
                 if not isinstance(answer, dict):
-                    return self.hidden(shown), f"it returned {type(answer).__name__}, not a dict"
-                shown = _restore(json.loads(encode(answer)), hide(shown))
-            except Exception as error:  # noqa: BLE001 - an app's hook; its failure hides
-                return self.hidden(shown), type(error).__name__  # its message may quote content
+                    return self.hidden(stored), f"it returned {type(answer).__name__}, not a dict"
+                # Through JSON text, so that no object of the app is stored by reference.
+                stored = _restore(json.loads(encode(answer)), hide(stored))
+            except Exception as error:  # noqa: BLE001 - the app's hook may raise anything
+                # Only the type is reported: the message may quote the content.
+                return self.hidden(stored), type(error).__name__
         if not (self.inputs or self.outputs):
-            shown = self.hidden(shown)
-        return shown, None
+            stored = self.hidden(stored)
+        return stored, None
 
     def hidden(self, event: Event) -> Event:
-        """The event's shape, for a span that must not show its content."""
-        found: Event = hide(event)
-        return found
+        """Return the event's shape, for a span that must not show its content."""
+        return hide(event)
 
 
-def _restore(answer: dict[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
-    """Put back what a hook must not remove: identity, and objects as their bare shape."""
+def _restore(answer: JsonObject, shape: JsonMapping) -> JsonObject:
+    """Put back what a hook must not remove: identifiers, and objects as their bare shape."""
     for key, value in shape.items():
         given = answer.get(key)
         if key in _IDENTITY and not isinstance(value, dict | list):
@@ -150,56 +192,61 @@ def _restore(answer: dict[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]
     return answer
 
 
-def _restore_list(given: Any, shape: list[Any]) -> list[Any]:
+def _restore_list(given: JsonValue, shape: list[JsonValue]) -> list[JsonValue]:
     if not isinstance(given, list):
         return shape
+    # The hook added or removed elements, so they cannot be matched to the original ones.
     if len(given) != len(shape):
         return given
     return [
-        (_restore(one, bare) if isinstance(one, dict) else bare) if isinstance(bare, dict) else one
-        for one, bare in zip(given, shape, strict=True)
+        (_restore(element, bare) if isinstance(element, dict) else bare)
+        if isinstance(bare, dict)
+        else element
+        for element, bare in zip(given, shape, strict=True)
     ]
 
 
 def needs_scrub(text: str) -> bool:
-    """False if the JSON text certainly holds nothing that ``scrub`` would change.
+    """Return False only if the JSON text certainly holds nothing that :func:`scrub` would change.
 
-    Also true for text that is not what ``parse`` made of it: what JSON does not allow, what
-    cannot be encoded, what is nested too deep.
+    True also for text that differs from what ``events.parse`` makes of it: constants that JSON does
+    not allow, lone surrogates, values nested too deeply.
     """
     if any(trigger in text for trigger in _TRIGGERS):
         return True
     if '"audio"' in text and _AUDIO_TEXT.search(text):
         return True
-    if len(text) > _LONG and max(map(len, text.split('"'))) >= _LONG:
+    if len(text) > _LONG_RUN and max(map(len, text.split('"'))) >= _LONG_RUN:
         return True
-    return clean(text) is not text or text.count("{") + text.count("[") > MAX_DEPTH
+    # ``replace_surrogates`` returns the same object for text it does not have to change.
+    return replace_surrogates(text) is not text or text.count("{") + text.count("[") > MAX_DEPTH
 
 
-def scrub(value: Any, *, bytes_per_ms: int = PCM16_BYTES_PER_MS) -> Any:
-    """Secrets, audio, images and padding out of any JSON value.
+def scrub(value: _Json, *, bytes_per_ms: int = PCM16_BYTES_PER_MS) -> _Json:
+    """Return a JSON value without secrets, audio, images and padding.
 
     Args:
-        value: any JSON value.
-        bytes_per_ms: of base64 audio, for its length.
+        value: Any JSON value.
+        bytes_per_ms: Bytes of a millisecond of base64 audio, to report its duration.
     """
-    return _scrub(value, "", bytes_per_ms, MAX_DEPTH)
+    scrubbed: _Json = _scrub(value, "", bytes_per_ms, MAX_DEPTH)
+    return scrubbed
 
 
-def _scrub(value: Any, key: str, bytes_per_ms: int, room: int) -> Any:
+def _scrub(value: object, key: str, bytes_per_ms: int, levels: int) -> JsonValue:
     if key in _SECRET_KEYS and value:
         return SECRET
     if isinstance(value, str):
         return _scrub_text(value, key, bytes_per_ms)
     if not isinstance(value, dict | list):
         return value
-    if not room:
+    if not levels:
         return TOO_DEEP
     if isinstance(value, list):
-        return [_scrub(item, key, bytes_per_ms, room - 1) for item in value]
+        return [_scrub(element, key, bytes_per_ms, levels - 1) for element in value]
     return {
-        name: _scrub(item, name, bytes_per_ms, room - 1)
-        for name, item in value.items()
+        name: _scrub(member, name, bytes_per_ms, levels - 1)
+        for name, member in value.items()
         if name not in _DROPPED_KEYS
     }
 
@@ -208,48 +255,50 @@ def _scrub_text(text: str, key: str, bytes_per_ms: int) -> str:
     if key == "audio" and text:
         size = _decoded_size(text)
         return f"[audio: {size} bytes, {size // bytes_per_ms} ms]"
-    if len(text) >= _LONG and _BASE64.match(text):
+    if len(text) >= _LONG_RUN and _BASE64.match(text):
         return f"[base64: {_decoded_size(text)} bytes]"
     if key == "server_url":
-        text = text.partition("?")[0]
+        text = text.partition("?")[0]  # the query of an MCP server may hold a token
     if "data:" in text:
-        text = _DATA_URI.sub(_without_data, text)
+        text = _DATA_URI.sub(_summarize_data_uri, text)
     if any(hint in text for hint in _SECRET_HINTS):
         text = _SECRET_VALUE.sub(SECRET, text)
     return text
 
 
-def _without_data(uri: re.Match[str]) -> str:
+def _summarize_data_uri(uri: re.Match[str]) -> str:
     return f"[{uri[1]}: {_decoded_size(uri[2])} bytes]"
 
 
 def _decoded_size(base64_text: str) -> int:
+    # Four characters encode three bytes; up to two ``=`` at the end pad the last group.
     return len(base64_text) * 3 // 4 - base64_text.count("=", -2)
 
 
-def hide(value: Any) -> Any:
-    """The shape of a JSON value: ids, types, statuses and numbers stay, content goes."""
-    return _hide(value, "", MAX_DEPTH)
+def hide(value: _Json) -> _Json:
+    """Return the shape of a JSON value: ids, types, statuses and numbers, without content."""
+    shape: _Json = _hide(value, "", MAX_DEPTH)
+    return shape
 
 
-def _hide(value: Any, key: str, room: int) -> Any:
+def _hide(value: object, key: str, levels: int) -> JsonValue:
     if isinstance(value, str):
         return value if key in _SHAPE_KEYS and _WORD.match(value) else HIDDEN
     if not isinstance(value, dict | list):
         return value
-    if key in _CONTENT_OBJECTS or not room:
+    if key in _CONTENT_OBJECTS or not levels:
         return HIDDEN
     if isinstance(value, list):
-        inner = "modality" if key in _SHAPE_LISTS else ""
-        return [_hide(item, inner, room - 1) for item in value]
-    return {name: _hide_member(value, name, item, room - 1) for name, item in value.items()}
+        element_key = "modality" if key in _SHAPE_LISTS else ""
+        return [_hide(element, element_key, levels - 1) for element in value]
+    return {name: _hide_member(value, name, member, levels - 1) for name, member in value.items()}
 
 
-def _hide_member(owner: Mapping[str, Any], key: str, value: Any, room: int) -> Any:
+def _hide_member(owner: JsonMapping, key: str, value: object, levels: int) -> JsonValue:
     if key == "name" and isinstance(value, str):
         return value if owner.get("type") in _NAMED or value in _LIMITS else HIDDEN
     if key == "reason" and owner.get("type") == "mcp_approval_response":
         return HIDDEN  # the user's words
     if key == "event" and owner.get("type") == "input_audio_buffer.dtmf_event_received":
-        return HIDDEN  # a key press can be a digit of a card, number or not
-    return _hide(value, key, room)
+        return HIDDEN  # a key press can be a digit of a card number, also where it is a number
+    return _hide(value, key, levels)

@@ -1,23 +1,36 @@
-"""Model responses and tool calls as the conversation knows them, and the audio facts they need."""
+"""Model responses and tool calls as the conversation knows them, and the audio facts they need.
+
+A response is *settled* when nothing more can be learned about it. Its span is written then, with
+the end time of ``response.done``. The rules:
+
+1. ``response.done`` has arrived.
+2. Each of its audio items has been played out or cut, plus one second for a late truncate.
+3. The input transcripts of the items it read have arrived or failed, if input transcription is
+   configured at all.
+4. Rules 2 and 3 are waived 30 seconds after the end of play-out: a transcript may never come.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from otel_realtime.core.protocol.events import JsonMapping, JsonObject
 from otel_realtime.core.protocol.items import Item, Items
-from otel_realtime.core.protocol.json_values import table, text_or_none
+from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 
 if TYPE_CHECKING:
-    from otel_realtime.core.audio.timeline import ItemAudio
+    from otel_realtime.core.audio.parts import ItemAudio
 
-#: A client's truncate may come this long after the modelled end of play-out.
+#: A client's ``conversation.item.truncate`` may arrive this long after the modelled play-out end.
 LATE_TRUNCATE_NS: Final = 1_000_000_000
-#: No response waits longer than this past its play-out for anything.
+#: No response waits longer than this after its play-out.
 MAX_WAIT_NS: Final = 30_000_000_000
 
-#: ``response.status`` (and its reason) -> the convention's finish reason.
+#: ``response.status`` -> the convention's finish reason (``gen_ai.response.finish_reasons``,
+#: https://github.com/open-telemetry/semantic-conventions-genai). Being cancelled is not an error:
+#: it is usually the user's own speech that cancels a response.
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "completed": "stop",
     "cancelled": "stop",
@@ -27,21 +40,26 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
 
 
 class AudioFacts(Protocol):
-    """What the recording's timeline can say about sound; times are ns since the start."""
+    """What the recording's timeline knows about audio; times are ns since the start."""
 
     def item(self, item_id: str) -> ItemAudio | None:
-        """What was generated and heard of an item; None if no sound of it was seen."""
+        """Return what was generated and heard of an item; None if it has no audio."""
 
     def user_time(self, audio_ms: int) -> int | None:
-        """When the user spoke this millisecond of appended audio."""
+        """Return when the user spoke this millisecond of the appended audio."""
 
     def last_voice(self, before_t: int) -> int | None:
-        """End of the last loud user audio before a moment."""
+        """Return the end of the last voiced user audio before ``before_t``."""
 
 
 @dataclass(slots=True)
 class Moment:
-    """When an event was seen: ``t`` on the recording's clock, ``at_ns`` on the wall."""
+    """When an event was seen.
+
+    Attributes:
+        t: On the recording's monotonic clock, in ns since the start of the conversation.
+        at_ns: Wall time in epoch ns.
+    """
 
     t: int
     at_ns: int
@@ -49,7 +67,18 @@ class Moment:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A function call of the model, and the client's answer."""
+    """A function call of the model, and the client's output.
+
+    Attributes:
+        id: The ``call_id``.
+        name: Name of the function.
+        arguments: Arguments as JSON text.
+        response_id: The response that made the call.
+        turn: Turn in which the call was made.
+        announced: When the first event with the complete arguments arrived.
+        answered: When the client sent the ``function_call_output``.
+        output: That output.
+    """
 
     id: str
     name: str = ""
@@ -60,8 +89,8 @@ class ToolCall:
     answered: Moment | None = None
     output: str | None = None
 
-    def absorb(self, item: Item) -> None:
-        """Take over name and arguments from the call's item."""
+    def merge(self, item: Item) -> None:
+        """Update name, arguments and response from the call's item."""
         self.name = item.name or self.name
         self.arguments = item.arguments or self.arguments
         self.response_id = item.response_id or self.response_id
@@ -69,7 +98,14 @@ class ToolCall:
 
 @dataclass(slots=True)
 class McpCall:
-    """A tool call that the server itself made."""
+    """A tool call made by the server itself.
+
+    Attributes:
+        item_id: Its ``mcp_call`` item.
+        started: When ``response.mcp_call.in_progress`` arrived.
+        ended: When ``.completed`` or ``.failed`` arrived.
+        failed: Whether it failed.
+    """
 
     item_id: str
     started: Moment
@@ -79,16 +115,33 @@ class McpCall:
 
 @dataclass(slots=True)
 class Response:
-    """One model response, from ``response.created`` to the last fact known about it."""
+    """One model response, from ``response.created`` to the last fact known about it.
+
+    Attributes:
+        id: Its id.
+        created: When ``response.created`` arrived.
+        done: When ``response.done`` arrived.
+        status: ``in_progress``, ``completed``, ``cancelled``, ``incomplete`` or ``failed``.
+        details: ``status_details``: why it is not completed.
+        out_of_band: Whether it stands outside the conversation (``conversation_id`` is null).
+        config: Settings that it has of its own, which precede the session's.
+        request: The ``response`` object of the ``response.create`` that asked for it.
+        inputs: Ids of the items that are new since the previous response.
+        outputs: Ids of its output items, in the order in which the server opened them.
+        context_items: Number of items it read before those in ``inputs``.
+        turn: The conversation's turn when it was last seen.
+        usage: ``usage`` as it was on the wire.
+        mcp: Its server-side tool calls, by item id.
+    """
 
     id: str
     created: Moment
     done: Moment | None = None
     status: str = "in_progress"
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: JsonMapping = field(default_factory=dict)
     out_of_band: bool = False
-    config: dict[str, Any] = field(default_factory=dict)
-    request: Mapping[str, Any] = field(default_factory=dict)
+    config: JsonObject = field(default_factory=dict)
+    request: JsonMapping = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     context_items: int = 0
@@ -96,26 +149,27 @@ class Response:
     usage: object = None
     mcp: dict[str, McpCall] = field(default_factory=dict)
 
-    def absorb(self, source: Mapping[str, Any]) -> None:
-        """Take over what a ``response`` object of the wire says."""
+    def merge(self, source: JsonMapping) -> None:
+        """Update the response from a ``response`` object on the wire."""
         self.status = text_or_none(source.get("status")) or self.status
-        self.details = table(source.get("status_details")) or self.details
+        self.details = object_or_empty(source.get("status_details")) or self.details
+        # Only an explicit null means out of band; a missing key says nothing.
         if "conversation_id" in source:
             self.out_of_band = source["conversation_id"] is None
         for key in ("output_modalities", "modalities", "max_output_tokens", "temperature", "model"):
             if source.get(key) is not None:
                 self.config[key] = source[key]
 
-    def note_mcp(self, item_id: str, kind: str, moment: Moment) -> None:
-        """``response.mcp_call.*``: a server-side tool call began or ended."""
+    def record_mcp_call(self, item_id: str, event_type: str, moment: Moment) -> None:
+        """Record the start or the end of a server-side tool call (``response.mcp_call.*``)."""
         call = self.mcp.setdefault(item_id, McpCall(item_id, started=moment))
-        if not kind.endswith(".in_progress"):
-            call.ended, call.failed = moment, kind.endswith(".failed")
+        if not event_type.endswith(".in_progress"):
+            call.ended, call.failed = moment, event_type.endswith(".failed")
 
     @property
     def status_reason(self) -> str | None:
-        """Why it is not completed: ``turn_detected``, ``max_output_tokens``, an error's code."""
-        error = table(self.details.get("error"))
+        """Why it is not completed: ``turn_detected``, ``max_output_tokens``, or an error code."""
+        error = object_or_empty(self.details.get("error"))
         return (
             text_or_none(self.details.get("reason"))
             or text_or_none(error.get("code"))
@@ -124,53 +178,55 @@ class Response:
 
     @property
     def error_message(self) -> str | None:
-        """What the server says went wrong, for a failed response."""
-        return text_or_none(table(self.details.get("error")).get("message"))
+        """Error message of a failed response."""
+        return text_or_none(object_or_empty(self.details.get("error")).get("message"))
 
     def finish_reasons(self, items: Items) -> list[str]:
-        """The convention's finish reasons; tool calls end a response of their own kind."""
+        """Return the convention's finish reasons, one for the whole response."""
         kinds = {item.kind for item in self.output_items(items)}
+        # The wire has no status for these two; the convention has a finish reason for each.
         if self.status == "completed" and "function_call" in kinds:
             return ["tool_call"]
         if self.status == "incomplete" and self.status_reason == "content_filter":
             return ["content_filter"]
         return [FINISH_REASONS.get(self.status, "error")]
 
-    def is_complete(
+    def is_settled(
         self, items: Items, audio: AudioFacts | None, now_t: int, transcribes: bool
     ) -> bool:
-        """True if nothing more is to be learned of it: it is done, played out and transcribed.
+        """Return whether nothing more can be learned about it; see the rules of this module.
 
         Args:
-            items: the conversation's items.
-            audio: what sounded when; None without audio facts.
-            now_t: the moment it is asked at.
-            transcribes: input transcription is configured.
+            items: The conversation's items.
+            audio: When items were heard; None if the conversation has no audio facts.
+            now_t: The time at which to decide, in ns since the start.
+            transcribes: Whether input transcription is configured.
         """
         if self.done is None:
             return False
-        played_t = self.played_out(items, audio)
-        if now_t > max(played_t, self.done.t) + MAX_WAIT_NS:
+        play_out_end_t = self.play_out_end_t(audio)
+        if now_t > max(play_out_end_t, self.done.t) + MAX_WAIT_NS:
             return True
         inputs = map(items.get, self.inputs if transcribes else ())
-        waits = any(item and item.audio and not item.transcribed for item in inputs)
-        return now_t >= played_t and not waits
+        awaits_transcript = any(item and item.audio and not item.transcribed for item in inputs)
+        return now_t >= play_out_end_t and not awaits_transcript
 
     def output_items(self, items: Items) -> list[Item]:
-        """Its output items, in the order the server opened them."""
-        found = (items.get(item_id) for item_id in self.outputs)
-        return [item for item in found if item is not None]
+        """Return its output items, in the order in which the server opened them."""
+        outputs = (items.get(item_id) for item_id in self.outputs)
+        return [item for item in outputs if item is not None]
 
-    def sounds(self, items: Items, audio: AudioFacts | None) -> list[ItemAudio]:
-        """The audio facts of its items, first audible first."""
+    def item_audio(self, audio: AudioFacts | None) -> list[ItemAudio]:
+        """Return the audio facts of its output items, ordered by the arrival of their audio."""
         if audio is None:
             return []
-        found = [audio.item(item_id) for item_id in self.outputs]
-        return sorted((one for one in found if one is not None), key=lambda one: one.first_chunk_t)
+        facts = (audio.item(item_id) for item_id in self.outputs)
+        known = [item_facts for item_facts in facts if item_facts is not None]
+        return sorted(known, key=lambda item_facts: item_facts.first_chunk_t)
 
-    def played_out(self, items: Items, audio: AudioFacts | None) -> int:
-        """When its last sound is over and no truncate is expected any more."""
-        sounds = self.sounds(items, audio)
-        if not sounds:
+    def play_out_end_t(self, audio: AudioFacts | None) -> int:
+        """Return when its audio is over and no truncate is expected any more, in ns."""
+        facts = self.item_audio(audio)
+        if not facts:
             return self.done.t if self.done else 0
-        return max(one.audible_until_t for one in sounds) + LATE_TRUNCATE_NS
+        return max(item_facts.audible_until_t for item_facts in facts) + LATE_TRUNCATE_NS

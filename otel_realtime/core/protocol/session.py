@@ -1,21 +1,34 @@
-"""What is known of the Realtime session: one view over the GA and the beta shape."""
+"""The Realtime session as the server last described it: one view of the GA and the beta shape.
+
+GA sessions nest audio settings (``audio.input.turn_detection``), beta sessions have them at the top
+(``turn_detection``, ``input_audio_format``). Each property looks in both places, GA first.
+
+Source: https://platform.openai.com/docs/api-reference/realtime-server-events/session/created.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.core.protocol.json_values import milliseconds, table, text_or_none
+from otel_realtime.core.protocol.events import JsonMapping, JsonObject
+from otel_realtime.core.protocol.json_values import milliseconds, object_or_empty, text_or_none
 from otel_realtime.core.protocol.redaction import UNCHANGED
 
-#: Long values that a server repeats in every ``session.updated``; stored where they change.
+#: Bulky values that the server repeats in every ``session.updated``; recorded where they change.
 KEPT_ONCE: Final = ("instructions", "tools")
 
 
 @dataclass(slots=True)
 class Counts:
-    """What the root counts."""
+    """What the root span counts.
+
+    Attributes:
+        events: Server events, audio included.
+        server_errors: ``error`` events.
+        tool_calls: Function calls that the model completed.
+        responses: Responses, whatever their outcome.
+    """
 
     events: int = 0
     server_errors: int = 0
@@ -25,23 +38,24 @@ class Counts:
 
 @dataclass(slots=True)
 class SessionFacts:
-    """The session as the server last described it (``session.created``, ``session.updated``).
+    """The session as ``session.created`` and ``session.updated`` describe it.
 
     Attributes:
-        config: the last configuration, keys of updates laid over what was known.
-        id: OpenAI's session id.
+        config: The configuration; keys of an update replace what was known.
+        id: The server's id of the session.
     """
 
-    config: dict[str, Any] = field(default_factory=dict)
+    config: JsonObject = field(default_factory=dict)
     id: str | None = None
 
-    def absorb(self, session: Mapping[str, Any]) -> None:
-        """Lay one ``session`` object of the server over what is known."""
+    def merge(self, session: JsonMapping) -> None:
+        """Update the configuration from a ``session`` object of the server."""
+        # Top-level keys are replaced as a whole: the server sends complete objects, not differences.
         self.config.update(session)
         self.id = text_or_none(session.get("id")) or self.id
 
-    def without_repeats(self, session: Mapping[str, Any]) -> dict[str, Any]:
-        """The session object with instructions and tools that did not change left out."""
+    def without_repeats(self, session: JsonMapping) -> JsonObject:
+        """Return the session object with unchanged instructions and tools replaced by a marker."""
         return {
             key: UNCHANGED
             if key in KEPT_ONCE and value and self.config.get(key) == value
@@ -49,47 +63,56 @@ class SessionFacts:
             for key, value in session.items()
         }
 
-    def _audio(self, side: str) -> Mapping[str, Any]:
-        return table(table(self.config.get("audio")).get(side))
+    def _audio_config(self, direction: str) -> JsonMapping:
+        return object_or_empty(object_or_empty(self.config.get("audio")).get(direction))
 
     @property
     def model(self) -> str | None:
-        """The model that answers; on Azure the URL names a deployment, the session the model."""
+        """The model; authoritative on Azure, where the URL names a deployment instead."""
         return text_or_none(self.config.get("model"))
 
     @property
     def voice(self) -> str | None:
         """Name or id of the voice."""
-        voice = self._audio("output").get("voice", self.config.get("voice"))
+        voice = self._audio_config("output").get("voice", self.config.get("voice"))
+        # ``{"id": ...}`` is a custom voice; Azure Voice Live sends ``{"name": ..., "type": ...}``.
         if isinstance(voice, dict):
             voice = voice.get("id") or voice.get("name")
         return text_or_none(voice)
 
-    def format(self, side: str) -> str | None:
-        """Audio format of ``input`` or ``output``, as the wire names it."""
-        found = self._audio(side).get("format", self.config.get(f"{side}_audio_format"))
-        return text_or_none(found.get("type") if isinstance(found, dict) else found)
+    def format(self, direction: str) -> str | None:
+        """Return the audio format of ``input`` or ``output`` as the wire names it."""
+        audio_format = self._audio_config(direction).get(
+            "format", self.config.get(f"{direction}_audio_format")
+        )
+        if isinstance(audio_format, dict):
+            audio_format = audio_format.get("type")
+        return text_or_none(audio_format)
 
     @property
     def transcription_model(self) -> str | None:
-        """Model that transcribes the user; None when input transcription is not configured."""
-        found = self._audio("input").get(
+        """Model that transcribes the user; None if input transcription is not configured."""
+        transcription = self._audio_config("input").get(
             "transcription", self.config.get("input_audio_transcription")
         )
-        if not isinstance(found, dict):
+        if not isinstance(transcription, dict):
             return None
-        return text_or_none(found.get("model")) or "default"
+        return text_or_none(transcription.get("model")) or "default"
 
     @property
     def silence_ms(self) -> int | None:
         """``silence_duration_ms`` of server VAD; None with semantic VAD or push to talk."""
-        found = self._audio("input").get("turn_detection", self.config.get("turn_detection"))
-        if isinstance(found, dict) and found.get("type", "server_vad") == "server_vad":
-            return milliseconds(found.get("silence_duration_ms"))
-        return None
+        turn_detection = self._audio_config("input").get(
+            "turn_detection", self.config.get("turn_detection")
+        )
+        if not isinstance(turn_detection, dict):
+            return None
+        if turn_detection.get("type", "server_vad") != "server_vad":
+            return None  # semantic VAD ends a turn by what was said, not after a fixed silence
+        return milliseconds(turn_detection.get("silence_duration_ms"))
 
     @property
     def transcription_only(self) -> bool:
-        """True for a session of type ``transcription`` (in the beta an object of its own)."""
+        """Whether it is a transcription session (in the beta, an object type of its own)."""
         kinds = (self.config.get("type"), self.config.get("object"))
         return "transcription" in kinds or "realtime.transcription_session" in kinds

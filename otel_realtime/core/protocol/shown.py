@@ -1,4 +1,8 @@
-"""How one event stands on its span: the same live and when a journal is read back."""
+"""Build what the span of one event shows: the same for a live call and for a journal read back.
+
+The payload is made before the state machine receives the event, because what it may omit depends
+on what was known before (unchanged instructions) and on what was in progress (a pause).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,14 @@ from typing import Final
 
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.json_values import table
+from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.redaction import ContentPolicy, needs_scrub
 from otel_realtime.core.protocol.state import ConversationState
 
-#: Characters of ``{"event":}`` and a little more.
+#: At least the length of ``{"event":}``, which is put around the text of an event.
 _ENVELOPE: Final = 12
-#: Events that repeat the whole session: what did not change is left out.
+#: Events that repeat the whole session: what did not change is left out of the payload.
 _SESSION_EVENTS: Final = frozenset(
     {
         "session.created",
@@ -24,7 +28,7 @@ _SESSION_EVENTS: Final = frozenset(
 )
 
 
-def admit(
+def prepare_event(
     event: Event,
     text: str,
     *,
@@ -33,46 +37,52 @@ def admit(
     pause: Pause | None,
     limit: int,
 ) -> tuple[Event, str, str | None]:
-    """Return an event as it may be stored, its span's payload, and why a redact hook failed.
+    """Apply the content policy to a received event and build its span's payload.
 
     Args:
-        event: as it was received.
-        text: the JSON text it came as; used as it is where nothing has to be taken out.
-        state: the conversation before it.
-        policy: what may be stored.
-        pause: what must not be told of a paused conversation.
-        limit: characters of the payload.
+        event: The event as it was received.
+        text: The JSON text it was parsed from; reused where nothing has to be taken out.
+        state: The conversation before the event.
+        policy: What may be stored.
+        pause: The conversation's pauses; None before the first one.
+        limit: Maximum length of the payload, in characters.
+
+    Returns:
+        The event as it may be stored, the payload as JSON text, and the reason why the app's
+        ``redact`` hook failed (None if it did not).
     """
     if pause is not None and pause.hides(event, state):
-        stored = policy.hidden(policy.admit(event)[0])
+        stored = policy.hidden(policy.apply(event)[0])
         return stored, dump({"event": stored}, limit), None
     stored, failure = event, None
     untouched = policy.redact is None and policy.inputs and policy.outputs
     if not untouched or needs_scrub(text):
-        stored, failure = policy.admit(event)
+        stored, failure = policy.apply(event)
     elif len(text) + _ENVELOPE <= limit:
+        # Most events: nothing to remove and short enough, so the text need not be encoded again.
         return stored, f'{{"event":{text}}}', None
-    return stored, payload_of(stored, state, policy, limit), failure
+    return stored, event_payload(stored, state, policy, limit), failure
 
 
-def payload_of(event: Event, state: ConversationState, policy: ContentPolicy, limit: int) -> str:
-    """Return the JSON text of an event's span, before the state has received the event.
+def event_payload(event: Event, state: ConversationState, policy: ContentPolicy, limit: int) -> str:
+    """Return the payload of an event's span as JSON text.
 
     Args:
-        event: the event as it may be stored.
-        state: the conversation before it.
-        policy: hides all of its content if either side's is hidden.
-        limit: characters.
+        event: The event as it may be stored.
+        state: The conversation before the event.
+        policy: Hides the whole content of the event if it hides either side's.
+        limit: Maximum length, in characters.
     """
     if not policy.payloads:
         event = policy.hidden(event)
     elif event["type"] in _SESSION_EVENTS:
-        event = {**event, "session": state.session.without_repeats(table(event.get("session")))}
+        session = state.session.without_repeats(object_or_empty(event.get("session")))
+        event = {**event, "session": session}
     return dump({"event": event}, limit)
 
 
-def turn_of(event: Event, state: ConversationState) -> int:
-    """Return the turn an event belongs to, 0 before the first."""
+def event_turn(event: Event, state: ConversationState) -> int:
+    """Return the turn that an event belongs to; 0 before the first one."""
     items = state.items
-    item = items.get(event.get("item_id") or table(event.get("item")).get("id"))
+    item = items.get(event.get("item_id") or object_or_empty(event.get("item")).get("id"))
     return item.turn if item is not None and item.turn else items.turns

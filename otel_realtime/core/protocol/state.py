@@ -1,72 +1,75 @@
-"""The state of one conversation: events in, changes out.
+"""The state machine of one conversation: events in, changes out.
 
-A bystander's state machine: whatever comes, in whatever order, nothing raises; what cannot be
-understood is left out. It holds no span, no sound and no clock. ``t`` is nanoseconds since the
-conversation's start, ``at_ns`` wall time; the caller gives both.
+Theory of operation. It observes a conversation between a client and a server and controls neither,
+so there is no illegal transition: events may come in any order, twice, or not at all. Nothing
+raises, and what cannot be understood is ignored. It holds no span, no audio and no clock: the
+caller passes the time of each event (``responses.Moment``).
 
-What must be traced at once comes out as changes of ``receive`` and ``send``::
+What must be traced at once is returned as ``changes``. What is known only later (was the answer
+heard to its end?) waits as an unsettled response until ``take_settled`` returns it. Events by their
+GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)::
 
-    ToolAnnounced   the first event with a call's complete arguments (it becomes the parent)
-    ToolPending     a call not answered when its response.done came
-    ToolAnswered    the client sent the call's function_call_output
-    Transcribed     an input transcription ended
+    event from the server                   effect on the state                   change returned
+    --------------------------------------  ------------------------------------  ----------------
+    session.created, .updated               merge the session's configuration
+    error                                   count it
+    input_audio_buffer.speech_*             create the user item; VAD start or end
+    input_audio_buffer.committed            place the user item; it is unread
+    conversation.item.added                 place the item; unread if a client's
+    conversation.item.done, .retrieved      merge the item; add it if unknown
+    conversation.item.deleted               the item is not read any more
+    *_transcription.completed, .failed      text of the part; it is transcribed   Transcribed, once
+    response.created                        open the response; it reads what is
+                                            unread (nothing if out of band)
+    response.output_item.added, .done       the response has this output item     ToolAnnounced [1]
+    response.output_*_transcript.done       text of the part; same ``output_text.done``
+    response.function_call_arguments.done   the call is complete                  ToolAnnounced [1]
+    response.mcp_call_arguments.done        merge the call
+    response.mcp_call.*                     start or end of a call of the server
+    response.done                           status, usage, output items           ToolAnnounced [1],
+                                                                                  ToolPending [2]
+    client: response.create                 remember it for ``response.created``
+    client: conversation.item.create        a function's output answers a call    ToolAnswered, once
 
-What is known only later (was the answer heard to its end? has the transcript come?) waits as
-an unsettled response; ``settled`` hands out those that are complete.
+    [1] for the first event with the complete arguments of a function call
+    [2] for each call of this response that has not been answered yet
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from otel_realtime.core.protocol.events import GA_NAMES, Event
+from otel_realtime.core.protocol.changes import (
+    Change,
+    ToolAnnounced,
+    ToolAnswered,
+    ToolPending,
+    Transcribed,
+)
+from otel_realtime.core.protocol.events import GA_NAMES, Event, JsonMapping
 from otel_realtime.core.protocol.items import Item, Items
-from otel_realtime.core.protocol.json_values import milliseconds, table, text_or_none
+from otel_realtime.core.protocol.json_values import (
+    content_index,
+    milliseconds,
+    object_or_empty,
+    text_or_none,
+)
 from otel_realtime.core.protocol.responses import AudioFacts, Moment, Response, ToolCall
 from otel_realtime.core.protocol.session import Counts, SessionFacts
 
 
-@dataclass(frozen=True, slots=True)
-class ToolAnnounced:
-    """The current event is the first that carries the call's complete arguments."""
-
-    call: ToolCall
-
-
-@dataclass(frozen=True, slots=True)
-class ToolPending:
-    """The current ``response.done`` left this call to be answered; ``alone``: no other one."""
-
-    call: ToolCall
-    alone: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ToolAnswered:
-    """The client sent this call's result."""
-
-    call: ToolCall
-
-
-@dataclass(frozen=True, slots=True)
-class Transcribed:
-    """An input transcription ended: one call of the transcription model."""
-
-    item: Item
-    model: str
-    started_t: int
-    started_ns: int
-    event: Event
-    failed: bool
-
-
-Change = ToolAnnounced | ToolPending | ToolAnswered | Transcribed
-
-
 class ConversationState:
-    """One conversation, as its events describe it."""
+    """One conversation as its events describe it.
+
+    Attributes:
+        session: The session's configuration.
+        items: The items in conversation order.
+        responses: All responses by id, in order of creation.
+        unsettled: Those that ``take_settled`` has not returned yet.
+        calls: Function calls by ``call_id``.
+        counts: What the root span counts.
+    """
 
     def __init__(self) -> None:
         self.session = SessionFacts()
@@ -75,184 +78,182 @@ class ConversationState:
         self.unsettled: dict[str, Response] = {}
         self.calls: dict[str, ToolCall] = {}
         self.counts = Counts()
-        self._fresh: list[str] = []
-        self._requests: list[Mapping[str, Any]] = []
-        self._committed: dict[str, Moment] = {}
+        self._unread: list[str] = []  # ids of committed items that no response has read yet
+        self._requests: list[JsonMapping] = []
+        self._commit_moments: dict[str, Moment] = {}
 
-    # -- client to server -----------------------------------------------------------------------
+    # --- client to server -----------------------------------------------------------------------
 
     def send(self, event: Event, moment: Moment) -> list[Change]:
-        """Take note of a client event; only those that say something about spans matter."""
-        kind = event["type"]
-        if kind == "response.create":
-            self._requests.append(table(event.get("response")))
-            del self._requests[:-16]
-        elif kind == "conversation.item.create":
-            item = table(event.get("item"))
+        """Apply an event that the client sent; most client events do not concern the state."""
+        event_type = event["type"]
+        if event_type == "response.create":
+            self._requests.append(object_or_empty(event.get("response")))
+            del self._requests[:-16]  # the server may refuse any of them, so they would pile up
+        elif event_type == "conversation.item.create":
+            item = object_or_empty(event.get("item"))
             if item.get("type") == "function_call_output":
                 return self._answer(item, moment)
         return []
 
-    def _answer(self, item: Mapping[str, Any], moment: Moment) -> list[Change]:
-        call_id = text_or_none(item.get("call_id"))
-        if call_id is None:
-            return []
-        call = self.calls.get(call_id)
+    def _answer(self, source: JsonMapping, moment: Moment) -> list[Change]:
+        call = self.calls.get(text_or_none(source.get("call_id")) or "")
         if call is None or call.answered is not None:
-            return []  # a result nobody asked for here is history that the app seeds
-        output = item.get("output")
+            return []  # the output of an unknown call is history that the app seeds
+        output = source.get("output")
         call.output = output if isinstance(output, str) else None
         call.answered = moment
         return [ToolAnswered(call)]
 
-    # -- server to client -----------------------------------------------------------------------
+    # --- server to client -----------------------------------------------------------------------
 
     def receive(self, event: Event, moment: Moment) -> list[Change]:
-        """Take one server event; returns what must be traced because of it."""
-        kind = event["type"]
-        rule = _RULES.get(GA_NAMES.get(kind, kind))
-        if rule is None:
-            return []
+        """Apply an event that the server sent; return what must be traced because of it."""
+        event_type = event["type"]
+        handler = _HANDLERS.get(GA_NAMES.get(event_type, event_type))
         changes: list[Change] = []
-        rule(self, event, moment, changes)
+        if handler is not None:
+            handler(self, event, moment, changes)
         return changes
 
     def _session(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        self.session.absorb(table(event.get("session")))
+        self.session.merge(object_or_empty(event.get("session")))
 
     def _error(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         self.counts.server_errors += 1
 
-    def _speech_started(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+    def _user_item(self, event: Event, moment: Moment, previous_id: object = None) -> Item | None:
         item_id = text_or_none(event.get("item_id"))
-        if item_id:
-            item = self.items.ensure(item_id, moment.t, role="user")
-            item.audio = True
+        if item_id is None:
+            return None
+        item = self.items.get_or_create(item_id, moment.t, role="user", previous_id=previous_id)
+        item.audio = True
+        return item
+
+    def _speech_started(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        item = self._user_item(event, moment)
+        if item is not None:
             item.audio_start_ms = milliseconds(event.get("audio_start_ms"))
 
     def _speech_stopped(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        item_id = text_or_none(event.get("item_id"))
-        if item_id:
-            item = self.items.ensure(item_id, moment.t, role="user")
-            item.audio = True
+        item = self._user_item(event, moment)
+        if item is not None:
             item.audio_end_ms = milliseconds(event.get("audio_end_ms"))
             item.stopped_t = moment.t
 
-    def _commit(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        item_id = text_or_none(event.get("item_id"))
-        if item_id:
-            previous = event.get("previous_item_id")
-            item = self.items.ensure(item_id, moment.t, role="user", after=previous)
-            self.items.move(item, previous)
-            item.audio = True
-            if item.stopped_t is None:
+    def _committed(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        previous_id = event.get("previous_item_id")
+        item = self._user_item(event, moment, previous_id)
+        if item is not None:
+            # ``speech_started`` created it before its place was known.
+            self.items.move(item, previous_id)
+            if item.stopped_t is None:  # push to talk: there is no ``speech_stopped``
                 item.stopped_t = moment.t
-            self._join(item)
-            self._committed[item_id] = moment
+            self._mark_committed(item)
+            self._commit_moments[item.id] = moment
 
     def _item_added(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        source = table(event.get("item"))
+        source = object_or_empty(event.get("item"))
         item_id = text_or_none(source.get("id"))
         if item_id:
-            previous = event.get("previous_item_id")
-            item = self.items.ensure(item_id, moment.t, after=previous)
-            self.items.move(item, previous)
-            item.absorb(source)
-            self.items.count_turn(item)
-            self._join(item)
+            previous_id = event.get("previous_item_id")
+            item = self.items.get_or_create(item_id, moment.t, previous_id=previous_id)
+            self.items.move(item, previous_id)
+            item.merge(source)
+            self.items.assign_turn(item)
+            self._mark_committed(item)
 
-    def _join(self, item: Item) -> None:
-        """The item is part of the conversation now: the next response reads it."""
+    def _mark_committed(self, item: Item) -> None:
+        """Make the item part of the conversation, to be read by the next response."""
         if not item.committed:
             item.committed = True
-            if item.response_id is None:
-                self._fresh.append(item.id)
+            if item.response_id is None:  # a response's own output is not input to the next one
+                self._unread.append(item.id)
 
     def _item_deleted(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item = self.items.get(event.get("item_id"))
         if item is not None:
             item.deleted = True
-            if item.id in self._fresh:
-                self._fresh.remove(item.id)
+            if item.id in self._unread:
+                self._unread.remove(item.id)
 
     def _item_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        source = table(event.get("item"))
+        source = object_or_empty(event.get("item"))
         item = self.items.get(source.get("id"))
         if item is not None:
-            item.absorb(source)
+            item.merge(source)
         else:
             self._item_added(event, moment, changes)
 
     def _response_created(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        source = table(event.get("response"))
+        source = object_or_empty(event.get("response"))
         response_id = text_or_none(source.get("id"))
         if response_id is None or response_id in self.responses:
             return
         response = Response(response_id, created=moment)
-        response.absorb(source)
+        response.merge(source)
         response.request = self._request_for(response)
-        if response.out_of_band:
-            response.context_items = 0
-        else:
-            response.inputs, self._fresh = self._fresh, []
-            read = sum(item.committed and not item.deleted for item in self.items)
-            response.context_items = max(read - len(response.inputs), 0)
+        if not response.out_of_band:
+            response.inputs, self._unread = self._unread, []
+            readable = sum(item.committed and not item.deleted for item in self.items)
+            response.context_items = max(readable - len(response.inputs), 0)
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self.counts.responses += 1
 
-    def _request_for(self, response: Response) -> Mapping[str, Any]:
-        """The ``response.create`` that asked for it; VAD makes responses that none asked for."""
+    def _request_for(self, response: Response) -> JsonMapping:
+        """Return the ``response.create`` that asked for it; the VAD asks for responses itself."""
         for index, request in enumerate(self._requests):
             if (request.get("conversation") == "none") == response.out_of_band:
                 return self._requests.pop(index)
         return {}
 
     def _output_item(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        source = table(event.get("item"))
+        source = object_or_empty(event.get("item"))
         item_id = text_or_none(source.get("id"))
         if item_id is None:
             return
         response = self.responses.get(str(event.get("response_id")))
-        item = self.items.ensure(item_id, moment.t)
+        item = self.items.get_or_create(item_id, moment.t)
         item.response_id = text_or_none(event.get("response_id"))
-        item.absorb(source)
+        item.merge(source)
         if response is None or not response.out_of_band:
-            self.items.count_turn(item)
+            self.items.assign_turn(item)
             item.committed = True
-        if item_id in self._fresh:  # its own output is nothing new to the next response
-            self._fresh.remove(item_id)
+        # ``conversation.item.added`` may have come first, when it looked like the client's.
+        if item_id in self._unread:
+            self._unread.remove(item_id)
         if response is not None and item_id not in response.outputs:
             response.outputs.append(item_id)
         if event["type"] == "response.output_item.done" and item.kind == "function_call":
             self._announce(item, moment, changes)
 
     def _part_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        """``*_transcript.done``, ``output_text.done``: what one content part says in full."""
         item = self.items.get(event.get("item_id"))
         text = event.get("transcript", event.get("text"))
         if item is not None and isinstance(text, str):
-            item.parts[_index(event)] = text
+            item.parts[content_index(event.get("content_index"))] = text
             item.audio = item.audio or "transcript" in event
 
     def _arguments_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item_id = text_or_none(event.get("item_id"))
         if item_id is None:
             return
-        item = self.items.ensure(item_id, moment.t)
+        item = self.items.get_or_create(item_id, moment.t)
         item.kind = "mcp_call" if "mcp" in event["type"] else "function_call"
         item.response_id = item.response_id or text_or_none(event.get("response_id"))
-        item.absorb({key: event.get(key) for key in ("name", "call_id", "arguments")})
+        item.merge({key: event.get(key) for key in ("name", "call_id", "arguments")})
         if item.kind == "function_call":
             self._announce(item, moment, changes)
 
     def _announce(self, item: Item, moment: Moment, changes: list[Change]) -> None:
+        # An incomplete call was cut off (an interruption, a token limit): nobody will run it.
         if item.call_id is None or item.status == "incomplete":
             return
         call = self.calls.get(item.call_id)
         if call is None:
             call = self.calls[item.call_id] = ToolCall(item.call_id)
-        call.absorb(item)
+        call.merge(item)
         if call.announced is None:
             call.announced = moment
             call.turn = self.items.turns
@@ -260,42 +261,46 @@ class ConversationState:
             changes.append(ToolAnnounced(call))
 
     def _response_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        source = table(event.get("response"))
+        source = object_or_empty(event.get("response"))
         response_id = text_or_none(source.get("id"))
         if response_id is None:
             return
         response = self.responses.get(response_id)
-        if response is None:  # its response.created was before we could see it
+        if response is None:  # its ``response.created`` came before we observed the connection
             self._response_created(event, moment, changes)
             response = self.responses[response_id]
         if response.done is not None:
             return
-        response.absorb(source)
-        response.usage = source.get("usage") or event.get("usage")
+        response.merge(source)
+        response.usage = source.get("usage") or event.get("usage")  # xAI: at the top level too
         response.done = moment
         response.turn = self.items.turns
         outputs = source.get("output")
         for output in outputs if isinstance(outputs, list) else ():
-            self._absorb_output(response, table(output), moment)
+            self._merge_output(response, object_or_empty(output), moment)
+        self._report_pending(response, moment, changes)
+
+    def _report_pending(self, response: Response, moment: Moment, changes: list[Change]) -> None:
         pending: dict[str, ToolCall] = {}
         for item in response.output_items(self.items):
             if item.kind != "function_call" or item.status == "incomplete":
                 continue
             self._announce(item, moment, changes)
+            # Many clients send the output before ``response.done`` arrives.
             call = self.calls.get(item.call_id or "")
             if call is not None and call.answered is None:
                 pending[call.id] = call
         changes.extend(ToolPending(call, len(pending) == 1) for call in pending.values())
 
-    def _absorb_output(self, response: Response, source: Mapping[str, Any], moment: Moment) -> None:
+    def _merge_output(self, response: Response, source: JsonMapping, moment: Moment) -> None:
         item_id = text_or_none(source.get("id"))
         if item_id is None:
             return
-        item = self.items.ensure(item_id, moment.t)
+        item = self.items.get_or_create(item_id, moment.t)
         item.response_id = response.id
-        item.absorb(source)
+        item.merge(source)
         if not response.out_of_band:
-            self.items.count_turn(item)
+            self.items.assign_turn(item)
             item.committed = True
         if item_id not in response.outputs:
             response.outputs.append(item_id)
@@ -304,14 +309,14 @@ class ConversationState:
         item_id = text_or_none(event.get("item_id"))
         if item_id is None:
             return
-        item = self.items.ensure(item_id, moment.t, role="user")
-        index, text = _index(event), event.get("transcript")
+        item = self.items.get_or_create(item_id, moment.t, role="user")
+        index, text = content_index(event.get("content_index")), event.get("transcript")
         if isinstance(text, str):
             item.parts[index] = text
         if index in item.transcribed:
-            return  # some servers correct a transcript; the model call was counted already
+            return  # xAI sends several per part; the model call has been counted already
         item.transcribed.add(index)
-        start = self._committed.get(item.id, moment)
+        start = self._commit_moments.get(item.id, moment)
         changes.append(
             Transcribed(
                 item,
@@ -327,72 +332,67 @@ class ConversationState:
         item_id = text_or_none(event.get("item_id"))
         if item_id is None:
             return
-        item = self.items.ensure(item_id, moment.t)
+        item = self.items.get_or_create(item_id, moment.t)
         item.kind = "mcp_call"
-        response = self.responses.get(item.response_id or "") or self._open_response()
+        response = self.responses.get(item.response_id or "")
+        if response is None:  # the event names none, so it is taken to be of the latest open one
+            unsettled = reversed(self.unsettled.values())
+            response = next((latest for latest in unsettled if latest.done is None), None)
         if response is not None:
-            response.note_mcp(item_id, event["type"], moment)
+            response.record_mcp_call(item_id, event["type"], moment)
 
-    def _open_response(self) -> Response | None:
-        return next(
-            (found for found in reversed(self.unsettled.values()) if found.done is None), None
-        )
+    # --- responses that settle later ------------------------------------------------------------
 
-    # -- what waits ------------------------------------------------------------------------------
+    def take_settled(self, now_t: int, audio: AudioFacts | None) -> list[Response]:
+        """Remove the responses about which nothing more can be learned, and return them.
 
-    def settled(self, now_t: int, audio: AudioFacts | None) -> list[Response]:
-        """Responses whose last fact has come by ``now_t``; they are handed out once.
-
-        Raises nothing. ``audio`` None: no audio facts are kept for this conversation.
+        Args:
+            now_t: The time at which to decide, in ns since the start of the conversation.
+            audio: When items were heard; None if the conversation has no audio facts.
         """
         transcribes = self.session.transcription_model is not None
-        ready = [
+        settled = [
             response
             for response in self.unsettled.values()
-            if response.is_complete(self.items, audio, now_t, transcribes)
+            if response.is_settled(self.items, audio, now_t, transcribes)
         ]
-        for response in ready:
+        for response in settled:
             del self.unsettled[response.id]
-        return ready
+        return settled
 
-    def remaining(self) -> list[Response]:
-        """All responses that have not settled, done or not: the conversation is over."""
-        left, self.unsettled = list(self.unsettled.values()), {}
-        return left
-
-
-def _index(event: Event) -> int:
-    value = event.get("content_index")
-    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
+    def take_remaining(self) -> list[Response]:
+        """Remove all unsettled responses and return them: the conversation is over."""
+        remaining, self.unsettled = list(self.unsettled.values()), {}
+        return remaining
 
 
-_Rule = Callable[[ConversationState, Event, Moment, "list[Change]"], None]
-_OF = ConversationState
+_Handler = Callable[[ConversationState, Event, Moment, "list[Change]"], None]
+_State = ConversationState
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
 
-#: Server event -> what it does to the state; every other event leaves it as it is.
-_RULES: Final[Mapping[str, _Rule]] = {
-    "session.created": _OF._session,
-    "session.updated": _OF._session,
-    "error": _OF._error,
-    "input_audio_buffer.speech_started": _OF._speech_started,
-    "input_audio_buffer.speech_stopped": _OF._speech_stopped,
-    "input_audio_buffer.committed": _OF._commit,
-    "conversation.item.added": _OF._item_added,
-    "conversation.item.retrieved": _OF._item_done,
-    "conversation.item.done": _OF._item_done,
-    "conversation.item.deleted": _OF._item_deleted,
-    _TRANSCRIPTION + "completed": _OF._transcript_completed,
-    _TRANSCRIPTION + "failed": _OF._transcript_completed,
-    "response.created": _OF._response_created,
-    "response.output_item.added": _OF._output_item,
-    "response.output_item.done": _OF._output_item,
-    "response.output_audio_transcript.done": _OF._part_done,
-    "response.output_text.done": _OF._part_done,
-    "response.function_call_arguments.done": _OF._arguments_done,
-    "response.mcp_call_arguments.done": _OF._arguments_done,
-    "response.mcp_call.in_progress": _OF._mcp_call,
-    "response.mcp_call.completed": _OF._mcp_call,
-    "response.mcp_call.failed": _OF._mcp_call,
-    "response.done": _OF._response_done,
+#: Type of a server event (GA name) -> what it does to the state; other events leave it unchanged.
+_HANDLERS: Final[Mapping[str, _Handler]] = {
+    "session.created": _State._session,
+    "session.updated": _State._session,
+    "error": _State._error,
+    "input_audio_buffer.speech_started": _State._speech_started,
+    "input_audio_buffer.speech_stopped": _State._speech_stopped,
+    "input_audio_buffer.committed": _State._committed,
+    "conversation.item.added": _State._item_added,
+    "conversation.item.retrieved": _State._item_done,
+    "conversation.item.done": _State._item_done,
+    "conversation.item.deleted": _State._item_deleted,
+    _TRANSCRIPTION + "completed": _State._transcript_completed,
+    _TRANSCRIPTION + "failed": _State._transcript_completed,
+    "response.created": _State._response_created,
+    "response.output_item.added": _State._output_item,
+    "response.output_item.done": _State._output_item,
+    "response.output_audio_transcript.done": _State._part_done,
+    "response.output_text.done": _State._part_done,
+    "response.function_call_arguments.done": _State._arguments_done,
+    "response.mcp_call_arguments.done": _State._arguments_done,
+    "response.mcp_call.in_progress": _State._mcp_call,
+    "response.mcp_call.completed": _State._mcp_call,
+    "response.mcp_call.failed": _State._mcp_call,
+    "response.done": _State._response_done,
 }

@@ -1,5 +1,5 @@
-// The sandbox's page: the list of conversations, or one of them as a tree with its recording.
-// Everything shown was recorded from calls, so it only ever becomes text, never markup.
+// The sandbox's page: the list of conversations, or one conversation as a run tree with its recording.
+// All content comes from recorded calls, so it is inserted as text and never as markup.
 
 const main = document.getElementById("main");
 const statusLine = document.getElementById("status");
@@ -18,14 +18,15 @@ function element(tag, properties = {}, ...children) {
   return fill(node, ...children);
 }
 
+// replaceChildren() would show null as the text "null".
 function fill(node, ...children) {
   node.replaceChildren(...children.filter((child) => child !== null));
   return node;
 }
 
-async function load(address, options) {
-  const response = await fetch(address, options);
-  if (!response.ok) throw new Error(`${response.status} for ${address}`);
+async function load(url, options) {
+  const response = await fetch(url, options);
+  if (!response.ok) throw new Error(`${url} returned ${response.status}`);
   return response.json();
 }
 
@@ -36,23 +37,24 @@ const seconds = (value) => {
   if (value < 60) return `${value.toFixed(2)} s`;
   return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
 };
-const clock = (ns) => (ns === null ? "unknown" : new Date(ns / 1e6).toLocaleString());
-const statusOf = (item) => element("span", { className: item.status }, item.status);
+const localTime = (ns) => (ns === null ? "unknown" : new Date(ns / 1e6).toLocaleString());
+const statusLabel = (item) => element("span", { className: item.status }, item.status);
+const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 // --- the list -----------------------------------------------------------------------------------
 
 const COLUMNS = [
   ["Conversation", "", (c) => element("a", { href: `/conversations/${c.id}` }, c.name || "(no name)")],
-  ["Status", "", statusOf],
-  ["Start", "", (c) => clock(c.start_ns)],
+  ["Status", "", statusLabel],
+  ["Start", "", (c) => localTime(c.start_ns)],
   ["Duration", "number", (c) => seconds(c.duration_s)],
   ["Turns", "number", (c) => String(c.turns ?? "–")],
   ["Runs", "number", (c) => String(c.runs)],
   ["Tokens", "number", (c) => c.tokens.toLocaleString()],
-  ["Audio", "", (c) => (c.has_recording ? "recorded" : "–")],
-  ["Contract", "", (c) => (c.violations ? element("span", { className: "badge" }, `${c.violations} broken`) : "kept")],
+  ["Recording", "", (c) => (c.has_recording ? "yes" : "–")],
+  ["Violations", "number", (c) => (c.violations ? element("span", { className: "badge" }, String(c.violations)) : "0")],
   ["Project", "", (c) => c.project],
-  ["Thread", "mono", (c) => c.thread_id ?? "–"],
+  ["Thread", "mono thread", (c) => element("span", { title: c.thread_id }, c.thread_id ?? "–")],
 ];
 
 async function showList() {
@@ -60,34 +62,36 @@ async function showList() {
     load("/api/conversations"),
     load("/api/violations"),
   ]);
-  const shown = new Set(conversations.map((c) => c.id));
-  const stray = violations.filter((v) => !shown.has(v.conversation_id));
-  const state = JSON.stringify([conversations, stray.length]);
-  statusLine.textContent = `${conversations.length} conversations`;
+  // Orphans and rejected requests belong to no conversation in the list.
+  const listed = new Set(conversations.map((c) => c.id));
+  const unlisted = violations.filter((v) => !listed.has(v.conversation_id));
+  const state = JSON.stringify([conversations, unlisted.length]);
+  statusLine.textContent = count(conversations.length, "conversation");
+  // Re-rendering on every poll would lose the scroll position and the text selection.
   if (main.dataset.state === state) return;
   main.dataset.state = state;
   const focused = document.activeElement?.getAttribute("href");
   fill(main,
     element("div", { className: "bar" },
       element("h1", {}, "Conversations"),
-      element("button", { type: "button", onclick: clearAll, hidden: !conversations.length && !stray.length }, "Delete all")),
-    stray.length ? violationCard(stray, "Broken rules outside these conversations") : null,
+      element("button", { type: "button", onclick: deleteAll, hidden: !conversations.length && !unlisted.length }, "Delete all")),
+    unlisted.length ? violationCard(unlisted, "Violations outside of these conversations") : null,
     conversations.length ? listTable(conversations) : element("div", { className: "card empty" },
-      `Nothing yet. Set LANGSMITH_ENDPOINT=${location.origin} in an app and make a call.`),
+      `No conversations yet. Set LANGSMITH_ENDPOINT=${location.origin} in an app and make a call.`),
   );
   if (focused) main.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
 }
 
 function listTable(conversations) {
-  const head = COLUMNS.map(([title, kind]) => element("th", { className: kind, scope: "col" }, title));
+  const head = COLUMNS.map(([title, className]) => element("th", { className, scope: "col" }, title));
   const rows = conversations.map((item) =>
-    element("tr", {}, ...COLUMNS.map(([, kind, show]) => element("td", { className: kind }, show(item)))));
+    element("tr", {}, ...COLUMNS.map(([, className, render]) => element("td", { className }, render(item)))));
   return element("div", { className: "card scroll" },
     element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
 }
 
-async function clearAll() {
-  if (!confirm("Delete all conversations and recordings of this sandbox?")) return;
+async function deleteAll() {
+  if (!confirm("Delete all conversations and recordings in this sandbox?")) return;
   await load("/api/conversations", { method: "DELETE" });
   await showList();
 }
@@ -103,39 +107,43 @@ function violationCard(violations, title) {
 
 let selected = null;
 
+// Returns whether the conversation is still running.
 async function showConversation(id) {
-  const found = await load(`/api/conversations/${id}?payloads=false`);
-  document.title = `${found.name} · ${found.thread_id ?? found.id}`;
-  const version = JSON.stringify([found.runs.length, found.status, found.has_recording, found.violations.length]);
-  statusLine.textContent = found.status === "pending" ? "live" : "";
-  if (main.dataset.state !== version) {
-    main.dataset.state = version;
-    render(found);
+  const conversation = await load(`/api/conversations/${id}?payloads=false`);
+  document.title = `${conversation.name} · ${conversation.thread_id ?? conversation.id}`;
+  const state = JSON.stringify([
+    conversation.runs.length, conversation.status, conversation.has_recording, conversation.violations.length]);
+  statusLine.textContent = conversation.status === "pending" ? "live" : "";
+  if (main.dataset.state !== state) {
+    main.dataset.state = state;
+    render(conversation);
   }
-  return found.status === "pending";
+  return conversation.status === "pending";
 }
 
-function render(found) {
-  selected ??= location.hash.slice(1) || found.id;
-  if (!found.runs.some((run) => run.id === selected)) selected = found.id;
+function render(conversation) {
+  const attachStatus = conversation.root.metadata.ls_audio_attach_status;
+  selected ??= location.hash.slice(1) || conversation.id;
+  if (!conversation.runs.some((run) => run.id === selected)) selected = conversation.id;
   const focused = document.activeElement?.classList.contains("row");
   const player = element("audio", {
-    controls: "", preload: "metadata", src: `/api/conversations/${found.id}/recording`,
+    controls: "", preload: "metadata", src: `/api/conversations/${conversation.id}/recording`,
     "aria-label": "Recording: user on the left, agent on the right" });
   const detail = element("section", { className: "card detail", "aria-live": "polite" });
   const tree = element("div", { className: "card tree", role: "tree", "aria-label": "Runs", onkeydown: moveInTree });
-  tree.append(...treeRows(found, detail));
+  tree.append(...treeRows(conversation, detail));
   fill(main,
-    element("h1", {}, found.name || "(no name)"),
+    element("h1", {}, conversation.name || "(no name)"),
     facts([
-      ["status", statusOf(found)], ["start", clock(found.start_ns)], ["duration", seconds(found.duration_s)],
-      ["turns", String(found.turns ?? "–")], ["tokens", found.tokens.toLocaleString()], ["runs", String(found.runs.length)],
-      ["project", found.project], ["thread", found.thread_id ?? "none"],
+      ["status", statusLabel(conversation)], ["start", localTime(conversation.start_ns)],
+      ["duration", seconds(conversation.duration_s)], ["turns", String(conversation.turns ?? "–")],
+      ["tokens", conversation.tokens.toLocaleString()], ["runs", String(conversation.runs.length)],
+      ["project", conversation.project], ["thread", conversation.thread_id ?? "none"],
     ]),
-    found.has_recording
+    conversation.has_recording
       ? element("section", { className: "card", "aria-label": "Recording" }, player)
-      : element("p", { className: "soft" }, `No recording (${found.root.metadata.ls_audio_attach_status ?? "none attached"}).`),
-    found.violations.length ? violationCard(found.violations, "The contract was broken") : null,
+      : element("p", { className: "soft" }, `No recording${attachStatus ? ` (${attachStatus})` : ""}.`),
+    conversation.violations.length ? violationCard(conversation.violations, "Contract violations") : null,
     element("div", { className: "split" }, tree, detail),
   );
   const current = tree.querySelector(`[data-run="${CSS.escape(selected)}"]`);
@@ -148,17 +156,19 @@ function facts(pairs) {
     element("div", {}, element("dt", {}, name), element("dd", {}, value))));
 }
 
-function treeRows(found, detail) {
-  const children = groupByParent(found.runs);
-  const start = found.start_ns;
-  const end = found.runs.reduce((latest, run) => Math.max(latest, run.end_ns ?? run.start_ns), start + 1);
+// Depth first with a stack of its own: a trace may be nested deeper than the call stack.
+function treeRows(conversation, detail) {
+  const children = groupByParent(conversation.runs);
+  const start = conversation.start_ns;
+  const end = conversation.runs.reduce((latest, run) => Math.max(latest, run.end_ns ?? run.start_ns), start + 1);
   const rows = [];
-  const stack = [[found.root, 1]];
+  const stack = [[conversation.root, 1]];
   while (stack.length) {
     const [run, depth] = stack.pop();
     rows.push(treeRow(run, depth, start, end, detail));
-    const below = (children.get(run.id) ?? []).filter((child) => child.id !== run.id);
-    for (const child of below.reverse()) stack.push([child, depth + 1]);
+    // A malformed run may name itself as its parent.
+    const childRuns = (children.get(run.id) ?? []).filter((child) => child.id !== run.id);
+    for (const child of childRuns.reverse()) stack.push([child, depth + 1]);
   }
   return rows;
 }
@@ -173,7 +183,7 @@ function groupByParent(runs) {
 }
 
 function treeRow(run, depth, start, end, detail) {
-  const share = (ns) => `${(100 * (ns - start)) / (end - start)}%`;
+  const position = (ns) => `${(100 * (ns - start)) / (end - start)}%`;
   const width = `${(100 * ((run.end_ns ?? end) - run.start_ns)) / (end - start)}%`;
   return element("div", {
     className: "row", role: "treeitem", tabindex: -1, "aria-level": depth, "aria-selected": "false",
@@ -186,9 +196,10 @@ function treeRow(run, depth, start, end, detail) {
     element("b", { className: run.status === "error" ? "error" : "", title: run.name }, run.name || "(no name)")),
   element("span", { className: "number soft" }, seconds(run.duration_s)),
   element("span", { className: "lane", "aria-hidden": "true" },
-    element("i", { className: run.run_type, style: { "--from": share(run.start_ns), "--span": width } })));
+    element("i", { className: run.run_type, style: { "--from": position(run.start_ns), "--span": width } })));
 }
 
+// The keys of the ARIA tree pattern: https://www.w3.org/WAI/ARIA/apg/patterns/treeview/
 const STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -Infinity, End: Infinity };
 
 function moveInTree(event) {
@@ -201,17 +212,19 @@ function moveInTree(event) {
 }
 
 async function select(row, detail) {
-  const again = selected === row.dataset.run && detail.dataset.run === selected;
-  if (again) return;
+  // A click fires both onfocus and onclick.
+  const alreadyShown = selected === row.dataset.run && detail.dataset.run === selected;
+  if (alreadyShown) return;
   selected = row.dataset.run;
   detail.dataset.run = selected;
-  const before = row.parentElement.querySelector('[aria-selected="true"]');
-  before?.setAttribute("aria-selected", "false");
-  before?.setAttribute("tabindex", "-1");
+  const previous = row.parentElement.querySelector('[aria-selected="true"]');
+  previous?.setAttribute("aria-selected", "false");
+  previous?.setAttribute("tabindex", "-1");
   row.setAttribute("aria-selected", "true");
   row.setAttribute("tabindex", "0");
   history.replaceState(null, "", `#${selected}`);
   const run = await load(`/api/runs/${selected}`);
+  // Another run may have been selected while this one was loading.
   if (run.id === selected) showRun(run, detail);
 }
 
@@ -222,7 +235,7 @@ function showRun(run, detail) {
       element("pre", { tabindex: 0 }, typeof value === "string" ? value : JSON.stringify(value, null, 2)));
   fill(detail,
     element("h2", {}, run.name || "(no name)"),
-    facts([["type", run.run_type], ["status", statusOf(run)], ["start", clock(run.start_ns)],
+    facts([["type", run.run_type], ["status", statusLabel(run)], ["start", localTime(run.start_ns)],
       ["duration", seconds(run.duration_s)], ["delivered by", run.delivered_by === "otlp" ? "OTLP" : "runs API"]]),
     block("Error", run.error), block("Inputs", run.inputs), block("Outputs", run.outputs),
     block("Usage", run.usage), block("Metadata", run.metadata), block("Tags", run.tags), block("Attachments", run.attachments),
@@ -231,18 +244,18 @@ function showRun(run, detail) {
     element("p", { className: "soft mono" }, run.id));
 }
 
-// --- which of the two -----------------------------------------------------------------------------
+// --- routing and polling ------------------------------------------------------------------------
 
 async function refresh() {
   const match = location.pathname.match(/^\/conversations\/([^/]+)$/);
-  let again = true;
+  let keepPolling = true;
   try {
-    if (match) again = await showConversation(match[1]);
+    if (match) keepPolling = await showConversation(match[1]);
     else await showList();
   } catch (error) {
-    statusLine.textContent = `Not reachable: ${error.message}`;
+    statusLine.textContent = `Cannot load: ${error.message}`;
   }
-  if (again) setTimeout(refresh, POLL_MS);
+  if (keepPolling) setTimeout(refresh, POLL_MS);
 }
 
 refresh();

@@ -1,4 +1,4 @@
-"""Formats: sizes, durations, samples."""
+"""Samples of each encoding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from otel_realtime.core.audio.codecs import decode
-from otel_realtime.core.audio.formats import NS, PCM16, AudioFormat, parse_format
+from otel_realtime.core.audio.formats import PCM16, AudioFormat
 
 
 def test_pcm_comes_through_bit_exact() -> None:
@@ -57,39 +57,3 @@ def test_g711_tables_are_what_they_were(encoding: str, digest: str) -> None:
     """SHA-256 of what Python's own decoder, gone since 3.13, made of the 256 codes."""
     decoded = decode(bytes(range(256)), AudioFormat(encoding, 8_000)).astype("<i2")
     assert digest == hashlib.sha256(decoded.tobytes()).hexdigest()
-
-
-def test_sizes_are_whole_samples() -> None:
-    """A duration holds as many bytes as samples fit."""
-    assert PCM16.size(NS // 1_000) == 48
-    assert PCM16.size(NS // 24_000) == 0  # 41666 ns, a third of a ns short of a sample
-    assert PCM16.size(NS // 24_000 + 1) == 2
-    assert PCM16.duration_ns(48_000) == NS
-    assert AudioFormat("audio/pcmu", 8_000).duration_ns(8_000) == NS
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ({"type": "audio/pcm", "rate": 24_000}, PCM16),
-        ({"type": "audio/pcm"}, PCM16),
-        ({"type": "audio/pcm", "rate": 16_000}, AudioFormat("audio/pcm", 16_000)),
-        ({"type": "audio/pcmu"}, AudioFormat("audio/pcmu", 8_000)),
-        ("pcm16", PCM16),
-        ("g711_ulaw", AudioFormat("audio/pcmu", 8_000)),
-        ("mp3", None),
-        ({"type": ["audio/pcm"]}, None),
-        ({"type": "audio/pcm", "rate": 0.5}, None),
-        ({"type": "audio/pcm", "rate": -1}, None),
-        (None, None),
-    ],
-)
-def test_formats_as_sessions_name_them(value: object, expected: AudioFormat | None) -> None:
-    """GA objects and beta names."""
-    assert parse_format(value) == expected
-
-
-def test_a_format_reads_back_what_it_wrote() -> None:
-    """Journals hold formats in the GA spelling."""
-    for audio_format in (PCM16, AudioFormat("audio/pcma", 8_000)):
-        assert parse_format(audio_format.to_wire()) == audio_format

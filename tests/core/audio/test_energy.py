@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from otel_realtime.core.audio.energy import Meter, talk
+from otel_realtime.core.audio.energy import VoiceMeter, measure_talk
 from otel_realtime.core.audio.formats import PCM16
 from otel_realtime.core.audio.segments import Segment
 from tests.support.calls import silence, tone
@@ -13,9 +13,9 @@ from tests.support.calls import silence, tone
 MS = 1_000_000
 
 
-def meter(*pieces: np.ndarray) -> Meter:
+def meter(*pieces: np.ndarray) -> VoiceMeter:
     """A meter that has heard the pieces."""
-    found = Meter()
+    found = VoiceMeter()
     for piece in pieces:
         found.feed(piece, 24_000)
     return found
@@ -37,7 +37,7 @@ def test_frames_above_the_threshold_are_voice() -> None:
 
 def test_a_change_of_rate_loses_no_time() -> None:
     """What did not fill a frame counts as silence, so later frames stay where they belong."""
-    found = Meter()
+    found = VoiceMeter()
     for _ in range(4):
         found.feed(tone(30), 24_000)
         found.feed(tone(10)[::3], 8_000)
@@ -47,7 +47,7 @@ def test_a_change_of_rate_loses_no_time() -> None:
 
 def test_feed_tells_whether_there_was_voice() -> None:
     """Also in a last frame that is not full yet, and in what it completes."""
-    found = Meter()
+    found = VoiceMeter()
     assert not found.feed(silence(25), 24_000)
     assert found.feed(tone(5), 24_000)
     assert found.feed(silence(10), 24_000)
@@ -68,7 +68,7 @@ def test_talk_times_follow_the_timeline() -> None:
     """Only what was heard counts, where it was heard."""
     user = meter(tone(1_000), silence(1_000), tone(1_000))
     agent = meter(tone(2_000))
-    measured = talk(
+    measured = measure_talk(
         [(user, [segment(0, 0, 2_000), segment(5_000, 2_000, 1_000)])],
         [(agent, [segment(500, 0, 1_000)])],
         7_000 * MS,
@@ -81,6 +81,6 @@ def test_talk_times_follow_the_timeline() -> None:
 
 def test_nobody_talks() -> None:
     """A call without audio is dead air."""
-    measured = talk([(Meter(), [])], [(Meter(), [])], 3_000 * MS)
+    measured = measure_talk([(VoiceMeter(), [])], [(VoiceMeter(), [])], 3_000 * MS)
     assert (measured.user_s, measured.agent_s, measured.overlap_s) == (0, 0, 0)
     assert measured.dead_air_s == 3.0

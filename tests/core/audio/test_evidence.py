@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from otel_realtime.core.audio.evidence import EVENTS, Evidence
+from otel_realtime.core.audio.evidence import AUDIO_EVENTS, Evidence
 
 PCM = {"type": "audio/pcm", "rate": 24_000}
 ULAW = {"type": "audio/pcmu"}
@@ -72,7 +72,7 @@ def test_an_event_becomes_its_record(
     sent: bool, event: dict[str, Any], expected: list[Any]
 ) -> None:
     """Each type that says something about audio has one record."""
-    assert event["type"] in EVENTS
+    assert event["type"] in AUDIO_EVENTS
     assert records((sent, event)) == [expected]
 
 

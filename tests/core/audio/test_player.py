@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_realtime.core.audio.parts import BY_SERVER
+from otel_realtime.core.audio.parts import SERVER
 from otel_realtime.core.audio.player import Player
 
 MS = 1_000_000
@@ -23,7 +23,7 @@ class Speaker:
         self, at_ms: float, length_ms: float, item: str = "a", response: str | None = "r1"
     ) -> None:
         size = round(length_ms * 48)
-        self.player.chunk(round(at_ms * MS), self.received, size, item, 0, response)
+        self.player.add_chunk(round(at_ms * MS), self.received, size, item, 0, response)
         self.received += size
 
     def answer(self, at_ms: float, length_ms: int, item: str = "a", response: str = "r1") -> None:
@@ -163,7 +163,7 @@ def test_an_accepted_truncate_cannot_be_refused(speaker: Speaker) -> None:
 def test_the_servers_own_truncation_counts(speaker: Speaker) -> None:
     """Where the server owns the buffer it truncates by itself."""
     speaker.answer(1_000, 3_000)
-    speaker.cut(2_000, BY_SERVER)
+    speaker.cut(2_000, SERVER)
     assert speaker.facts() == (3_000, 1_000, "server", True)
     speaker.truncated("a", 980)
     assert speaker.facts() == (3_000, 980, "server", True)
@@ -278,7 +278,7 @@ def test_the_servers_start_of_play_out_counts(speaker: Speaker) -> None:
 def test_lost_audio_plays_silently(speaker: Speaker) -> None:
     """A hole takes its time within the item that was arriving."""
     speaker.chunk(1_000, 200)
-    speaker.player.lose(1_010 * MS, 100 * 48)
+    speaker.player.add_lost(1_010 * MS, 100 * 48)
     speaker.chunk(1_020, 200)
     assert speaker.heard() == [(1_000, 0, 200), (1_200, -1 / 48, 100), (1_300, 200, 200)]
     assert speaker.facts() == (500, 500, "estimated", False)
@@ -292,7 +292,7 @@ def test_evidence_about_unknown_items_is_ignored(speaker: Speaker) -> None:
     speaker.player.refuse(None, None)
     speaker.player.buffer_started(0, "nope")
     speaker.player.buffer_stopped("nope")
-    speaker.player.lose(0, 100)
+    speaker.player.add_lost(0, 100)
     assert speaker.heard() == []
     assert speaker.player.item("nope") is None
 
@@ -329,7 +329,7 @@ def perform(speaker: Speaker, t: int, what: str, amount: int, item: str) -> None
     elif what == "delete":
         player.delete(t * MS, item, None, by_client=True)
     elif what in ("cut", "cleared"):
-        speaker.cut(t, BY_SERVER if what == "cleared" else "estimated")
+        speaker.cut(t, SERVER if what == "cleared" else "estimated")
     elif what == "started":
         player.buffer_started(t * MS, response or item)
     else:

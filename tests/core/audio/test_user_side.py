@@ -148,7 +148,7 @@ def test_lost_audio_takes_its_time() -> None:
     """A hole is silent and what follows it stays in place."""
     microphone = Microphone()
     microphone.stream(0, 1_000)
-    microphone.placement.lose(1_500 * MS, 500 * 48)
+    microphone.placement.append_lost(1_500 * MS, 500 * 48)
     microphone.stream(1_500, 2_000)
     assert microphone.placed() == [(0, 0, 1_000), (1_000, -1 / 48, 500), (1_500, 1_000, 500)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_realtime.core.protocol.items import Item
-from otel_realtime.core.protocol.latency import SoundFacts, sound_facts, speech_end
+from otel_realtime.core.protocol.latency import ResponseAudio, response_audio, speech_end
 from tests.support.streams import CALL, MS, Row, Sounds, feed, received, sound
 
 VAD: Row = received(
@@ -14,7 +14,7 @@ VAD: Row = received(
 )
 
 
-def facts(audio: Sounds | None, inputs: list[str], before: tuple[str, ...] = ()) -> SoundFacts:
+def facts(audio: Sounds | None, inputs: list[str], before: tuple[str, ...] = ()) -> ResponseAudio:
     """The sound of the answer in the handmade call, created 170 ms after the start.
 
     Args:
@@ -26,19 +26,19 @@ def facts(audio: Sounds | None, inputs: list[str], before: tuple[str, ...] = ())
     response = state.responses["resp_2"]
     response.inputs = inputs
     state.responses["resp_1"].inputs = list(before)
-    return sound_facts(response, state, audio)
+    return response_audio(response, state, audio)
 
 
 def test_a_silent_response_has_no_sound() -> None:
     """Without audio facts and without audio all is None."""
-    assert SoundFacts() == facts(None, ["item_1"])
-    assert SoundFacts() == facts(Sounds(), ["item_1"])
+    assert ResponseAudio() == facts(None, ["item_1"])
+    assert ResponseAudio() == facts(Sounds(), ["item_1"])
 
 
 def test_a_spoken_response() -> None:
     """Speech ended at 900 - 200 ms; the first chunk came at 450, the first sound at 1500."""
     audio = Sounds(sound("item_5", 1500, 800, first_chunk_t=450 * MS))
-    assert SoundFacts(
+    assert ResponseAudio(
         generated_ms=800,
         heard_ms=800,
         heard_source="estimated",
@@ -57,7 +57,7 @@ def test_several_sounds_add_up_to_the_weakest_evidence() -> None:
         sound("a", 400, 300, heard_source="tap"),
         sound("b", 700, 100, generated_ms=900, heard_source="client_truncate", interrupted=True),
     )
-    found = sound_facts(response, state, audio)
+    found = response_audio(response, state, audio)
     assert (1200, 400, True) == (found.generated_ms, found.heard_ms, found.interrupted)
     assert "client_truncate" == found.heard_source
 

@@ -15,8 +15,8 @@ from otel_realtime.core.protocol.messages import (
     convention_messages,
     heard_text,
     request_messages,
-    shown,
     transcript,
+    visible_text,
 )
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import Response
@@ -33,7 +33,7 @@ def items(*sources: dict[str, Any]) -> list[Item]:
     found = []
     for index, source in enumerate(sources):
         item = Item(f"item_{index}")
-        item.absorb(source)
+        item.merge(source)
         found.append(item)
     return found
 
@@ -124,7 +124,7 @@ def test_each_side_hides_for_itself(
 
 def test_an_empty_text_needs_no_hiding() -> None:
     """Nothing was said: that is no secret."""
-    assert ("", HIDDEN) == (shown("", "user", NOTHING), shown("a", "user", NOTHING))
+    assert ("", HIDDEN) == (visible_text("", "user", NOTHING), visible_text("a", "user", NOTHING))
 
 
 def test_what_a_response_brought_along() -> None:
@@ -141,16 +141,16 @@ def test_what_a_response_brought_along() -> None:
 def conversation() -> Items:
     """A question at 1000-2000 ms, an answer in two items, and an aside."""
     found = Items()
-    question = found.ensure("user_1", 1100 * MS, role="user")
+    question = found.get_or_create("user_1", 1100 * MS, role="user")
     question.parts[0], question.audio, question.committed = "How are you?", True, True
     question.audio_start_ms, question.audio_end_ms = 900, 1900
     question.stopped_t = 2050 * MS
     for name, text in (("agent_1", "Fine."), ("agent_2", "And how are you today?")):
-        answer = found.ensure(name, 2300 * MS, role="assistant")
+        answer = found.get_or_create(name, 2300 * MS, role="assistant")
         answer.parts[0], answer.audio, answer.committed = text, True, True
-    found.ensure("noise", 5000 * MS, role="user")
-    found.ensure("aside", 6000 * MS, role="assistant").parts[0] = "Psst."
-    found.ensure("system", 0, role="system").parts[0] = "Be nice."
+    found.get_or_create("noise", 5000 * MS, role="user")
+    found.get_or_create("aside", 6000 * MS, role="assistant").parts[0] = "Psst."
+    found.get_or_create("system", 0, role="system").parts[0] = "Be nice."
     return found
 
 

@@ -15,9 +15,9 @@ from tests.support.streams import MS, Sounds, asked, at, bounded, json_values, s
 def response(*outputs: dict[str, Any], items: Items | None = None, **source: Any) -> Response:
     """A response that ended after 500 ms with these output items."""
     found = Response("r", created=at(0), done=at(500))
-    found.absorb({"status": "completed", **source})
+    found.merge({"status": "completed", **source})
     for output in outputs:
-        (items if items is not None else Items()).ensure(output["id"], 0).absorb(output)
+        (items if items is not None else Items()).get_or_create(output["id"], 0).merge(output)
         found.outputs.append(output["id"])
     return found
 
@@ -80,7 +80,7 @@ def test_any_response_can_be_absorbed(value: Any) -> None:
     keys = ("status", "status_details", "conversation_id", "temperature", "output", "model")
     for key in keys:
         found = response(**{key: value})
-        found.absorb({"status_details": {"reason": value, "error": value}})
+        found.merge({"status_details": {"reason": value, "error": value}})
         assert isinstance(found.status, str)
         for text in (found.status_reason, found.error_message):
             assert text is None or isinstance(text, str)
@@ -95,9 +95,9 @@ SPOKEN = said("Hi", id="a", role="assistant")
 def complete(found: Response, audio: Sounds | None, t_ms: int, transcribes: bool = False) -> bool:
     """Whether it is complete so long after the start."""
     items = Items()
-    question = items.ensure("question", 0, role="user")
+    question = items.get_or_create("question", 0, role="user")
     question.audio = True
-    return found.is_complete(items, audio, t_ms * MS, transcribes)
+    return found.is_settled(items, audio, t_ms * MS, transcribes)
 
 
 def test_a_silent_response_is_complete_when_it_is_done() -> None:
@@ -120,8 +120,8 @@ def test_the_last_of_several_sounds_counts() -> None:
     items = Items()
     found = response(said("b", id="b"), said("a", id="a"), items=items)
     audio = Sounds(sound("a", 300, 2000), sound("b", 2300, 700))
-    assert ["a", "b"] == [one.item_id for one in found.sounds(items, audio)]
-    assert 4000 * MS == found.played_out(items, audio)
+    assert ["a", "b"] == [one.item_id for one in found.item_audio(audio)]
+    assert 4000 * MS == found.play_out_end_t(audio)
 
 
 def test_a_response_waits_for_the_transcript_only_where_there_will_be_one() -> None:

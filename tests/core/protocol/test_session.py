@@ -43,7 +43,7 @@ def facts(*sessions: dict[str, Any]) -> SessionFacts:
     """What is known after these session objects."""
     found = SessionFacts()
     for session in sessions:
-        found.absorb(session)
+        found.merge(session)
     return found
 
 
@@ -139,7 +139,7 @@ def test_any_session_can_be_read(one: Any, other: Any) -> None:
     inner = {"format": one, "voice": other, "transcription": one, "turn_detection": other}
     found = facts({"audio": {"input": inner, "output": inner}}, {"audio": one}, {"model": other})
     for session in ({"id": one, "voice": other, "input_audio_format": one}, inner):
-        found.absorb(session)
+        found.merge(session)
         texts = (found.id, found.model, found.voice, found.format("input"), found.format("output"))
         assert all(text is None or isinstance(text, str) for text in texts)
         assert found.silence_ms is None or found.silence_ms >= 0

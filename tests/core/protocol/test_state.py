@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.core.protocol.messages import chat_messages, convention_messages, transcript
-from otel_realtime.core.protocol.redaction import ContentPolicy
-from otel_realtime.core.protocol.responses import Moment
-from otel_realtime.core.protocol.state import (
+from otel_realtime.core.protocol.changes import (
     Change,
-    ConversationState,
     ToolAnnounced,
     ToolAnswered,
     ToolPending,
     Transcribed,
 )
+from otel_realtime.core.protocol.messages import chat_messages, convention_messages, transcript
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import read_usage
 from tests.support.streams import (
     CALL,
@@ -365,37 +365,37 @@ def test_beta_names_mean_the_same() -> None:
 def test_a_response_settles_once() -> None:
     """When it is done, and never again."""
     state, _ = feed([created("r")])
-    assert [] == state.settled(10**15, None)
+    assert [] == state.take_settled(10**15, None)
     feed([done("r")], state)
-    assert ["r"] == [response.id for response in state.settled(10**15, None)]
+    assert ["r"] == [response.id for response in state.take_settled(10**15, None)]
     feed([done("r"), created("r")], state)
-    assert [] == state.settled(10**15, None)
-    assert [] == state.remaining()
+    assert [] == state.take_settled(10**15, None)
+    assert [] == state.take_remaining()
 
 
 def test_a_response_waits_for_the_transcript_of_its_question() -> None:
     """As long as transcription is configured, at most 30 s."""
     rows = [row for row in CALL if "transcription" not in row[1]["type"]]
     state, _ = feed(rows)
-    ready = {response.id for response in state.settled(1_000 * MS, None)}
+    ready = {response.id for response in state.take_settled(1_000 * MS, None)}
     assert {"resp_2"} == ready
     feed([transcribed("item_1", transcript="Hi")], state)
-    assert ["resp_1"] == [response.id for response in state.settled(1_000 * MS, None)]
+    assert ["resp_1"] == [response.id for response in state.take_settled(1_000 * MS, None)]
 
 
 def test_no_response_waits_for_ever() -> None:
     """The transcript may never come."""
     state, _ = feed([row for row in CALL if "transcription" not in row[1]["type"]])
-    state.settled(1_000 * MS, None)
-    assert [] == state.settled(30_000 * MS, None)
-    assert ["resp_1"] == [response.id for response in state.settled(30_200 * MS, None)]
+    state.take_settled(1_000 * MS, None)
+    assert [] == state.take_settled(30_000 * MS, None)
+    assert ["resp_1"] == [response.id for response in state.take_settled(30_200 * MS, None)]
 
 
 def test_at_the_end_everything_is_handed_out() -> None:
     """Done or not."""
     state, _ = feed([created("one"), done("one"), created("two")])
-    assert ["one", "two"] == [response.id for response in state.remaining()]
-    assert [] == state.remaining()
+    assert ["one", "two"] == [response.id for response in state.take_remaining()]
+    assert [] == state.take_remaining()
 
 
 # -- any events, in any order ----------------------------------------------------------------------
@@ -416,8 +416,8 @@ class Watch:
             step = self.state.send if is_sent else self.state.receive
             self.changes += step(event, moment)
             if index % 3 == 0:
-                self._settle(self.state.settled(moment.t, None))
-        self._settle(self.state.remaining())
+                self._settle(self.state.take_settled(moment.t, None))
+        self._settle(self.state.take_remaining())
 
     def _settle(self, responses: list[Any]) -> None:
         self.settled += [response.id for response in responses]

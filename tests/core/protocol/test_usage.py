@@ -131,7 +131,7 @@ def test_recorded_splits_partition_their_totals(name: str) -> None:
     for _, event in stream(name):
         usage = read_usage((event.get("response") or {}).get("usage"))
         if usage is not None:
-            assert usage.input == sum(usage.input_by.values())
-            assert usage.output == sum(usage.output_by.values())
-            assert (usage.cached or 0) == sum(usage.cached_by.values())
+            assert usage.input == sum(usage.input_by_modality.values())
+            assert usage.output == sum(usage.output_by_modality.values())
+            assert (usage.cached or 0) == sum(usage.cached_by_modality.values())
             assert usage.total == usage.input + usage.output

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,11 +15,6 @@ HZ = 440.0
 START_S = 1.5e-5  # no sample of the tone is zero
 EDGE = 100
 """Samples within which a filter answers to a tone that starts or stops at once."""
-
-
-@pytest.fixture
-def call(tmp_path: Path) -> Call:
-    return Call(tmp_path / "call")
 
 
 def sine(ms: int, rate_hz: int, level: float = 8_000.0) -> npt.NDArray[np.int16]:

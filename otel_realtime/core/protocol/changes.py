@@ -1,0 +1,61 @@
+"""What a step of the state machine reports: changes that must be traced at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otel_realtime.core.protocol.events import Event
+from otel_realtime.core.protocol.items import Item
+from otel_realtime.core.protocol.responses import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnnounced:
+    """The current event is the first that carries the call's complete arguments."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPending:
+    """The current ``response.done`` leaves this call to be answered.
+
+    Attributes:
+        call: The call.
+        alone: Whether it is the response's only unanswered call.
+    """
+
+    call: ToolCall
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswered:
+    """The client sent the call's ``function_call_output``."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """An input transcription ended: one call of the transcription model.
+
+    Attributes:
+        item: The user's item.
+        model: The transcription model.
+        started_t: When the audio was committed, in ns since the start of the conversation; if that
+            was not seen, when the transcription ended.
+        started_ns: The same in epoch ns.
+        event: The event that reported it.
+        failed: Whether the transcription failed.
+    """
+
+    item: Item
+    model: str
+    started_t: int
+    started_ns: int
+    event: Event
+    failed: bool
+
+
+Change = ToolAnnounced | ToolPending | ToolAnswered | Transcribed

@@ -1,0 +1,43 @@
+"""Opening what lies in the state directory: plain files only, and never waiting for anybody.
+
+Opening a named pipe waits until somebody writes to it, so one in a journal's place would hold up
+the recovery of everything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def descriptor_of(path: Path) -> int:
+    """Open a plain file for reading.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is no plain file.
+    """
+    descriptor = os.open(path, _READ)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a plain file", str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a plain file.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is no plain file.
+    """
+    with open(descriptor_of(path), "rb") as file:
+        return file.read()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder itself, and no link to one."""
+    return path.is_dir() and not path.is_symlink()

@@ -1,0 +1,111 @@
+"""What the journal says of the sound, read back: ``core.audio.timeline`` lists the records.
+
+A record comes out with as many fields as this version knows, of the types they must have. So one
+that a disk or a later version spoiled costs nothing but itself: the measurements and the rendered
+recording leave out the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from otel_realtime.core.audio.formats import parse_format
+from otel_realtime.core.audio.segments import LOST
+
+#: No single record speaks of more bytes.
+MOST_BYTES: Final = 1 << 30
+_MOST_MS: Final = 10**12
+
+
+def _is_offset(value: object) -> bool:
+    return type(value) is int and LOST <= value < 1 << 53
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST_BYTES
+
+
+def _is_index(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_ms(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_MS
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value <= _MOST_MS  # type: ignore[operator]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_side(value: object) -> bool:
+    return value in ("user", "agent")
+
+
+def _is_format(value: object) -> bool:
+    return parse_format(value) is not None
+
+
+def _is_anything(value: object) -> bool:
+    return True
+
+
+_Rule = Callable[[object], bool]
+#: What follows ``[kind, t``: the fields that must be there, then those that may be.
+_FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
+    "user": ((_is_offset, _is_size), (_is_anything,)),
+    "agent": ((_is_offset, _is_size, _is_text, _is_index), (_is_text_or_none,)),
+    "format": ((_is_side, _is_format), ()),
+    "hole": ((_is_side, _is_size), ()),
+    "truncate": ((_is_text, _is_index, _is_ms), (_is_text_or_none,)),
+    "truncated": ((_is_text, _is_index, _is_ms), ()),
+    "delete": ((_is_text,), (_is_text_or_none,)),
+    "deleted": ((_is_text,), ()),
+    "refused": ((_is_text_or_none, _is_text_or_none), ()),
+    "speech": ((_is_anything,), ()),
+    "buffer": ((_is_text,), (_is_text_or_none,)),
+    "clear": ((), ()),
+    "tap": ((_is_side, _is_offset, _is_size), (_is_text_or_none, _is_anything)),
+    "tap_format": ((_is_side, _is_format), ()),
+    "played": ((_is_text, _is_index, _is_number), ()),
+    "reset": ((), ()),
+    "pause": ((), ()),
+    "resume": ((), ()),
+    "close": ((), (_is_anything,)),
+}
+#: Those kinds of which the timeline wants every field.
+_WHOLE: Final = frozenset({"agent", "truncate", "delete", "buffer"})
+_RULES: Final = {
+    kind: (len(required), (*required, *optional)) for kind, (required, optional) in _FIELDS.items()
+}
+
+
+def read_sound(record: list[Any]) -> list[Any] | None:
+    """Read one record of the sound; None when it is none of those this version knows.
+
+    Raises:
+        ValueError: it makes no sense.
+    """
+    known = _RULES.get(record[0])
+    if known is None:
+        return None
+    required, rules = known
+    given = len(record) - 2
+    if given < required:
+        raise ValueError(f"a record {record[0]!r} lacks a field")
+    for value, rule in zip(record[2:], rules, strict=False):
+        if not rule(value):
+            raise ValueError(f"a record {record[0]!r} makes no sense: {str(value)[:200]}")
+    if given > len(rules):
+        return record[: 2 + len(rules)]
+    if given < len(rules) and record[0] in _WHOLE:
+        return [*record, *[None] * (len(rules) - given)]
+    return record

@@ -1,0 +1,58 @@
+"""What the call stack says about a call of ``close``.
+
+The frames of coroutines that await each other are linked like those of functions, so this works
+for both. It is asked only when a socket is closed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterator
+from itertools import islice
+from types import FrameType
+
+_EXITS = frozenset({"__exit__", "__aexit__"})
+
+#: How far up the ``__exit__`` of an SDK's connection can be; an app may nest its own wrappers.
+_DEPTH = 13
+
+
+def exit_error(libraries: Collection[str]) -> Exception | None:
+    """Return the exception that a connection's own ``__exit__`` was given.
+
+    ``sys.exc_info()`` would also show an exception that the app has handled and closes after, or
+    one in whose handler the whole call runs.
+
+    Args:
+        libraries: Top-level packages whose ``__exit__`` counts.
+    """
+    for frame in islice(_callers(), _DEPTH):
+        code = frame.f_code
+        library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if code.co_name in _EXITS and library in libraries and code.co_argcount > 2:
+            error = frame.f_locals.get(code.co_varnames[2])
+            return error if isinstance(error, Exception) else None
+    return None
+
+
+def is_called_by(method: str, owner: object) -> bool:
+    """Return whether a method of this very object is among the callers.
+
+    Args:
+        method: Name of the method.
+        owner: Its ``self``.
+    """
+    for frame in _callers():
+        code = frame.f_code
+        is_method = code.co_name == method and code.co_argcount > 0
+        if is_method and frame.f_locals.get(code.co_varnames[0]) is owner:
+            return True
+    return False
+
+
+def _callers() -> Iterator[FrameType]:
+    # Frame 0 is this generator, frame 1 the function that iterates, frame 2 the one that asks.
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -1,0 +1,211 @@
+"""Opening handshakes: which sockets are Realtime sockets, and what is reported of their opening.
+
+A transport lists how its library opens sockets. The methods that do so are wrapped; when one of
+them returns, a socket whose request path ends in ``/realtime`` is offered to the observer, and
+tapped if the observer wants it. Any other socket costs one look at its path.
+
+Whatever does not look like the library's own socket (a stand-in of an app's tests, most likely) is
+left alone, without a word in the log.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from otel_realtime.diagnostics import walled
+from otel_realtime.tap.interface import Handshake, Observer
+from otel_realtime.tap.link import Tap, joining, open_link, tap_of
+from otel_realtime.tap.patches import Instrumentation, Method
+
+#: How the path of a Realtime socket ends, at OpenAI, at Azure, and at servers that imitate them.
+PATH_END: Final = "/realtime"
+
+#: What may be kept of a query; the rest can hold secrets.
+QUERY_KEYS: Final = frozenset({"model", "deployment", "intent", "call_id", "api-version"})
+
+Started = tuple[int, int]
+"""When a handshake began: wall time and monotonic time, in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a socket asked its server for.
+
+    Attributes:
+        path: Path of the URL.
+        query: Query of the URL, encoded.
+        host: Host of the server, as the app named it.
+        port: Its port, ``None`` when unknown.
+    """
+
+    path: str
+    query: str
+    host: str
+    port: int | None
+
+    def is_sound(self) -> bool:
+        """Return whether the values are what they should be; those of a mock are not."""
+        texts = (self.path, self.query, self.host)
+        return all(isinstance(text, str) for text in texts) and isinstance(self.port, int | None)
+
+    def is_realtime(self) -> bool:
+        """Return whether this is a request for a Realtime socket."""
+        return self.path.endswith(PATH_END)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """One way in which a library opens sockets.
+
+    Attributes:
+        owner: Module and name of the class whose method does it.
+        method: Name of the method. It returns the socket, or ``None`` when it is one of the
+            socket's own.
+        tap: What taps the sockets; the method is a coroutine if their methods are.
+        request: Return what an open socket asked for, ``None`` if it does not say.
+        failed_request: The same for a handshake that failed, of what the method was called with:
+            its ``self``, the exception, then its other arguments. ``None`` also for a failure that
+            the app does not see.
+        status: Where the exception holds the HTTP status of the answer, as a dotted path.
+    """
+
+    owner: tuple[str, str]
+    method: str
+    tap: type[Tap]
+    request: Callable[[Any], Request | None]
+    failed_request: Callable[..., Request | None]
+    status: str
+
+    def request_of(self, socket: object) -> Request | None:
+        """Return what a socket asked for; ``None`` unless it is an open one of this library."""
+        request = self.request(socket) if self.tap.fits(socket) else None
+        return request if request is not None and request.is_sound() else None
+
+
+class Transport(Instrumentation):
+    """The client sockets of one library.
+
+    Args:
+        openings: Every way in which the library opens them.
+    """
+
+    def __init__(self, *openings: Opening) -> None:
+        super().__init__(
+            *(
+                Method(*opening.owner, opening.method, functools.partial(self._wrap, opening))
+                for opening in openings
+            )
+        )
+        self._openings = openings
+
+    def attach(self, socket: object, observer: Observer, *, sdk_owned: bool) -> Tap | None:
+        """Tap a socket that is open already.
+
+        Args:
+            socket: Any object.
+            observer: Opens the conversation.
+            sdk_owned: The socket belongs to a connection object of an SDK.
+
+        Returns:
+            Its tap; ``None`` when it is not a socket of this library, or the observer declines.
+        """
+        for opening in self._openings:
+            request = opening.request_of(socket)
+            if request is not None:
+                link = open_link(observer, _handshake(request, _now()), sdk=sdk_owned)
+                return None if link is None else opening.tap(socket, link)
+        return None
+
+    def _wrap(self, opening: Opening, original: Callable[..., Any]) -> Callable[..., Any]:
+        wrap = self._wrap_async if opening.tap.asynchronous else self._wrap_sync
+        return functools.wraps(original)(wrap(opening, original))
+
+    def _wrap_async(
+        self, opening: Opening, original: Callable[..., Awaitable[Any]]
+    ) -> Callable[..., Awaitable[Any]]:
+        async def connect(owner: Any, /, *args: Any, **kwargs: Any) -> Any:
+            started = _now()
+            try:
+                socket = await original(owner, *args, **kwargs)
+            except Exception as error:
+                self._refused(opening, started, error, owner, args, kwargs)
+                raise
+            self._accepted(opening, started, owner if socket is None else socket)
+            return socket
+
+        return connect
+
+    def _wrap_sync(self, opening: Opening, original: Callable[..., Any]) -> Callable[..., Any]:
+        def connect(owner: Any, /, *args: Any, **kwargs: Any) -> Any:
+            started = _now()
+            try:
+                socket = original(owner, *args, **kwargs)
+            except Exception as error:
+                self._refused(opening, started, error, owner, args, kwargs)
+                raise
+            self._accepted(opening, started, owner if socket is None else socket)
+            return socket
+
+        return connect
+
+    @walled
+    def _accepted(self, opening: Opening, started: Started, socket: object) -> None:
+        if self.observer is None or joining.get() or tap_of(socket):
+            return
+        request = opening.request_of(socket)
+        if request is None or not request.is_realtime():
+            return
+        link = open_link(self.observer, _handshake(request, started))
+        if link is not None:
+            opening.tap(socket, link)
+
+    @walled
+    def _refused(
+        self,
+        opening: Opening,
+        started: Started,
+        error: Exception,
+        owner: object,
+        args: Any,
+        kwargs: Any,
+    ) -> None:
+        if self.observer is None or joining.get():
+            return
+        request = opening.failed_request(owner, error, *args, **kwargs)
+        if request is None or not request.is_sound() or not request.is_realtime():
+            return
+        self.observer.refused(_handshake(request, started, error, _status(error, opening.status)))
+
+
+def _now() -> Started:
+    return time.time_ns(), time.monotonic_ns()
+
+
+def _handshake(
+    request: Request, started: Started, error: Exception | None = None, status: int | None = None
+) -> Handshake:
+    started_ns, mono_ns = started
+    query = {key: value for key, value in parse_qsl(request.query) if key in QUERY_KEYS}
+    return Handshake(
+        path=request.path,
+        query=query,
+        host=request.host,
+        port=request.port,
+        started_ns=started_ns,
+        mono_ns=mono_ns,
+        status=status,
+        error=error,
+    )
+
+
+def _status(error: Exception, path: str) -> int | None:
+    """Return the HTTP status that the server answered with, ``None`` if it did not answer."""
+    status: object = error
+    for name in path.split("."):
+        status = getattr(status, name, None)
+    return status if isinstance(status, int) else None

@@ -1,0 +1,117 @@
+"""Attributes of other libraries' objects, replaced and put back.
+
+``Patches`` replaces attributes of one object. ``Instrumentation`` replaces methods of classes while
+an observer is installed, in modules that the app imports anyway: no library is imported for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import wrapt
+
+from otel_realtime.diagnostics import walled
+from otel_realtime.tap.interface import Observer
+
+_MISSING = object()
+
+
+class Patches:
+    """Attributes replaced on one object."""
+
+    __slots__ = ("_saved", "_target")
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+        self._saved: list[tuple[str, object, object]] = []
+
+    def put(self, name: str, new: object) -> None:
+        """Replace an attribute of the object itself, whatever its class defines."""
+        self._saved.append((name, vars(self._target).get(name, _MISSING), new))
+        setattr(self._target, name, new)
+
+    def undo(self) -> None:
+        """Put back what was there, except where somebody has wrapped the replacement since."""
+        while self._saved:
+            name, old, new = self._saved.pop()
+            if vars(self._target).get(name) is not new:
+                continue
+            if old is _MISSING:
+                delattr(self._target, name)
+            else:
+                setattr(self._target, name, old)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method to replace.
+
+    Attributes:
+        module: Module that holds the class.
+        owner: Name of the class.
+        name: Name of the method.
+        wrap: Return the replacement of the original.
+    """
+
+    module: str
+    owner: str
+    name: str
+    wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Instrumentation:
+    """Methods of one library that are replaced while an observer is installed.
+
+    Args:
+        methods: What to replace. A class or method that the installed version does not have is
+            skipped.
+
+    Attributes:
+        observer: Who is told; ``None`` while nothing is installed.
+    """
+
+    def __init__(self, *methods: Method) -> None:
+        self.observer: Observer | None = None
+        self._methods = methods
+        self._patches: dict[Method, Patches] = {}
+        self._hooked: set[Method] = set()
+
+    def install(self, observer: Observer) -> None:
+        """Replace the methods now, or as soon as the app has imported their module.
+
+        A second call only changes the observer.
+
+        Args:
+            observer: Who is told from now on.
+        """
+        self.observer = observer
+        for method in self._methods:
+            module = sys.modules.get(method.module)
+            if module is not None:
+                self._replace(method, module)
+            elif method not in self._hooked:
+                # An import hook cannot be removed, but without an observer it does nothing.
+                self._hooked.add(method)
+                wrapt.register_post_import_hook(partial(self._replace, method), method.module)
+
+    def uninstall(self) -> None:
+        """Put the original methods back."""
+        self.observer = None
+        while self._patches:
+            self._patches.popitem()[1].undo()
+
+    @walled
+    def _replace(self, method: Method, module: object) -> None:
+        owner = getattr(module, method.owner, None)
+        original = getattr(owner, method.name, None)
+        if self.observer is None or method in self._patches:
+            return
+        # An app's tests may have put a stand-in for the library into sys.modules.
+        if isinstance(owner, type) and original is not None:
+            patches = Patches(owner)
+            patches.put(method.name, method.wrap(original))
+            self._patches[method] = patches

@@ -1,0 +1,52 @@
+"""Who a conversation is, and what its responses add up to."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_realtime.core.protocol.latency import ResponseAudio
+from otel_realtime.core.protocol.outcome import Provider, Tally, sanitize_metadata, tally
+from tests.support.streams import CALL, Sounds, feed, sound
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        (None, "openai"),
+        ("127.0.0.1", "openai"),
+        ("api.openai.com", "openai"),
+        ("mine.openai.azure.com", "azure.ai.openai"),
+        ("mine.cognitiveservices.azure.com", "azure.ai.openai"),
+        ("mine.services.ai.azure.com", "azure.ai.openai"),
+        ("api.x.ai", "x_ai"),
+        ("openai.azure.com.example.org", "openai"),
+    ],
+)
+def test_a_provider_is_known_by_its_host(host: str | None, name: str) -> None:
+    """What speaks the protocol elsewhere counts as OpenAI's."""
+    assert Provider(name, host, 443) == Provider.from_host(host, 443)
+
+
+def test_reserved_keys_are_refused() -> None:
+    """LangSmith would take ``session_id`` for its project; None says nothing."""
+    given = {"session_id": 1, "thread_id": 2, "conversation_id": 3, "": 4, "a": None, 5: "b"}
+    kept, refused = sanitize_metadata(given)  # type: ignore[arg-type]
+    assert {"5": "b"} == kept
+    assert ["session_id", "thread_id", "conversation_id", ""] == refused
+
+
+def test_settled_responses_add_up() -> None:
+    """Silent ones add nothing."""
+    tally = Tally()
+    spoken = ResponseAudio(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
+    for facts in (ResponseAudio(), spoken, ResponseAudio(first_audio_ms=100)):
+        tally.add(facts)
+    assert Tally(interruptions=1, first_audio_ms=[300, 100], voice_to_voice_ms=[900]) == tally
+
+
+def test_responses_can_be_counted_anew() -> None:
+    """When all sound was taken in."""
+    state, _ = feed(CALL)
+    audio = Sounds(sound("item_5", 1500, 100, generated_ms=900, interrupted=True))
+    assert Tally(interruptions=1, first_audio_ms=[1330]) == tally(state, audio)
+    assert Tally() == tally(state, Sounds())

@@ -1,0 +1,72 @@
+"""What LangSmith needs on a span to find its run, its parent and its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from otel_realtime.langsmith.ids import dotted_order, run_id
+from otel_realtime.langsmith.stamping import Stamp, TraceStamp
+
+START = 1_793_356_200_123_456_789
+
+
+def trace(**given: Any) -> TraceStamp:
+    """A conversation whose root has span id 1."""
+    shared: dict[str, Any] = {
+        "root_span_id": 1,
+        "trace_id": 9,
+        "start_ns": START,
+        "thread_id": "thread-1",
+        "leg": "direct",
+        "project": "voice",
+    }
+    return TraceStamp(**{**shared, **given})
+
+
+def test_a_root_is_its_own_trace() -> None:
+    """Its run id is the trace's, it has no parent, and its place is the conversation's."""
+    made = trace()
+    own = run_id(1)
+    root = made.member(1, START, None)
+    assert (own, made.dotted_order, None) == (root.run_id, root.dotted_order, root.parent)
+    assert {
+        "langsmith.trace.id": own,
+        "langsmith.span.id": own,
+        "langsmith.span.dotted_order": f"20261030T103000123456Z{own}",
+        "langsmith.trace.session_name": "voice",
+        "langsmith.metadata.thread_id": "thread-1",
+        "otel_realtime.langsmith.leg": "direct",
+    } == root.attributes()
+
+
+def test_a_place_is_below_the_one_above() -> None:
+    """Each with its own start, the parent's repeated exactly."""
+    made = trace()
+    root = made.member(1, START, None)
+    event = made.member(2, START + 5_000, root)
+    query = made.member(3, START + 9_000, event)
+    places = [(START, 1), (START + 5_000, 2), (START + 9_000, 3)]
+    assert ".".join(dotted_order(at, run_id(span_id)) for at, span_id in places) == (
+        query.dotted_order
+    )
+    found = query.attributes()
+    assert (run_id(1), run_id(2), run_id(3)) == (
+        found["langsmith.trace.id"],
+        found["langsmith.span.parent_id"],
+        found["langsmith.span.id"],
+    )
+    assert (made, Stamp) == (query.trace, type(query))
+
+
+def test_a_start_that_moves_moves_the_place() -> None:
+    """Of the root, before anything stands below it; the ids stay."""
+    made = trace()
+    made.start_at(START - 10**9)
+    root = made.member(1, made.start_ns, None)
+    assert dotted_order(START - 10**9, run_id(1)) == made.dotted_order == root.dotted_order
+    assert run_id(1) == made.root_run_id
+
+
+def test_a_delivered_root_is_marked_as_the_runs_apis() -> None:
+    """So that nobody sends it a second time."""
+    assert ("otel_realtime.langsmith.root", "runs_api") == trace().delivered_mark

@@ -1,0 +1,179 @@
+"""SIGTERM: conversations end, then what would have happened happens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_realtime.process import sigterm
+from otel_realtime.process.sigterm import SigtermWatch
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+
+
+class Told:
+    """What was called, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def watch(self) -> SigtermWatch:
+        """A watch that notes what it does."""
+        return SigtermWatch(lambda: self.calls.append("end"), lambda: self.calls.append("deliver"))
+
+    def handler(self, number: int, frame: Any) -> None:
+        """An app's handler."""
+        self.calls.append(f"app {number}")
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    """An app with a handler of its own; afterwards the signal is as it was."""
+    before = signal.getsignal(signal.SIGTERM)
+    found = Told()
+    signal.signal(signal.SIGTERM, found.handler)
+    yield found
+    signal.signal(signal.SIGTERM, before)
+
+
+def current() -> Any:
+    """Who handles the signal now."""
+    return signal.getsignal(signal.SIGTERM)
+
+
+def terminate() -> None:
+    """Send it to ourselves; Python handles it before the next step of this thread."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_previous_handler_comes_back(told: Told) -> None:
+    """Whoever it was, also when it is put back twice."""
+    watch = told.watch()
+    for previous in (told.handler, signal.SIG_DFL):
+        signal.signal(signal.SIGTERM, previous)
+        watch.install()
+        assert previous is not current()
+        watch.uninstall()
+        watch.uninstall()
+        assert previous == current()
+
+
+def test_a_second_install_changes_nothing(told: Told) -> None:
+    """It does not take itself for the app's."""
+    watch = told.watch()
+    watch.install()
+    watch.install()
+    watch.uninstall()
+    assert told.handler == current()
+
+
+def test_a_handler_that_came_later_stays(told: Told) -> None:
+    """Ours is not put over it, and the one before it does not come back."""
+    watch, later = told.watch(), Told()
+    watch.install()
+    signal.signal(signal.SIGTERM, later.handler)
+    watch.install()
+    assert later.handler == current()
+    watch.uninstall()
+    assert later.handler == current()
+
+
+def test_a_process_that_ignores_it_goes_on_ignoring_it(told: Told) -> None:
+    """It lives on, and so do its conversations."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    told.watch().install()
+    assert signal.SIG_IGN == current()
+
+
+def test_only_the_main_thread_can_set_a_handler(
+    told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another one gets a warning, said once, and changes nothing, also at the end."""
+    watch = told.watch()
+    with caplog.at_level(logging.WARNING, "otel_realtime"):
+        for _ in range(2):
+            _in_a_thread(watch.install)
+    assert told.handler == current()
+    assert 1 == len([text for text in caplog.messages if "main thread" in text])
+    watch.install()
+    ours = current()
+    _in_a_thread(watch.uninstall)
+    assert ours == current()
+    watch.uninstall()
+    assert told.handler == current()
+
+
+def _in_a_thread(call: Any) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+def test_conversations_end_before_the_apps_handler_runs(told: Told) -> None:
+    """Delivery is the app's own end, which goes on."""
+    watch = told.watch()
+    watch.install()
+    terminate()
+    wait_for(lambda: len(told.calls) == 2, "handler", every_s=0.001)
+    assert ["end", f"app {signal.SIGTERM}"] == told.calls
+    watch.uninstall()
+
+
+def test_an_end_that_takes_long_does_not_hold_up_the_app(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handler runs after a second, and the end goes on beside it."""
+    monkeypatch.setattr(sigterm, "END_S", 0.05)
+    free = threading.Event()
+    watch = SigtermWatch(lambda: free.wait(10) and None, lambda: None)
+    watch.install()
+    terminate()
+    wait_for(lambda: told.calls, "handler", every_s=0.001)
+    assert [f"app {signal.SIGTERM}"] == told.calls
+    free.set()
+    watch.uninstall()
+
+
+DEFAULT = """
+import signal, sys, time
+from otel_realtime.process.sigterm import SigtermWatch
+
+def end():
+    print("ended", flush=True)
+    if "fails" in sys.argv:
+        raise RuntimeError("no end")
+
+watch = SigtermWatch(end, lambda: print("delivered", flush=True))
+watch.install()
+print("ready", flush=True)
+time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"), [("", "ended\ndelivered\n"), ("fails", "ended\n")]
+)
+def test_without_a_handler_the_process_dies_of_it(argument: str, expected: str) -> None:
+    """After the end and the delivery, whatever they raise."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", DEFAULT, argument],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert child.stdout is not None
+    assert "ready\n" == child.stdout.readline()
+    child.terminate()
+    said, _ = child.communicate(timeout=20)
+    assert (expected, -signal.SIGTERM) == (said, child.returncode)

@@ -1,0 +1,24 @@
+"""The facts of a recording whose process is gone."""
+
+from __future__ import annotations
+
+from otel_realtime.recording.soundtrack import Soundtrack
+from otel_realtime.state.journal import read
+from tests.support.calls import Call, tone
+from tests.support.taps import play
+
+
+def test_a_dead_processs_taps_are_read_again(call: Call) -> None:
+    """The journal and the sources say what was seen live."""
+    call.hear(1_000, tone(2_000))
+    play(call, 1_300, tone(700))
+    call.speak(0, tone(500))
+    play(call, 2_500, tone(300), side="user")
+    call.received(2_050, "input_audio_buffer.speech_started")
+    call.close(5_000)
+    with Soundtrack(call.folder) as again:
+        for record in read(call.folder):
+            again.apply(record)
+        again.finish()
+        assert call.track.summary() == again.summary()
+        assert call.track.item("item_a") == again.item("item_a")

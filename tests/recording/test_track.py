@@ -1,0 +1,236 @@
+"""One recording while it is written: frames in; timeline, energy and files out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from otel_realtime.recording.track import TapAudio, Track
+from otel_realtime.state.journal import read
+from tests.support.calls import PER_MS, Call, append_frame, delta_frame, silence, spans, tone
+from tests.support.taps import MS, facts, play
+
+
+def test_the_microphone_replaces_what_is_sent(call: Call) -> None:
+    """From its first call on; until then the wire counts."""
+    call.speak(0, tone(1_000, 300))
+    play(call, 1_020, tone(500, 900), side="user")
+    call.speak(1_000, tone(500, 300))
+    left, _ = call.close(4_000)
+    ((first, last),) = spans(left)
+    assert (0, 1_500) == (first // PER_MS, last // PER_MS)
+    assert np.array_equal(tone(1_000, 300), left[: 1_000 * PER_MS])
+    assert np.array_equal(tone(500, 900), left[1_000 * PER_MS : 1_500 * PER_MS])
+    summary = call.track.summary()
+    assert 1.5 == pytest.approx(summary.user_talk_s, abs=0.03)
+
+
+def test_other_rates_are_resampled(call: Call) -> None:
+    """A device at 48 kHz; the recording has the highest rate."""
+    call.hear(1_000, tone(1_000))
+    call.track.tap(1_200 * MS, "agent", TapAudio(bytes(np.repeat(tone(500), 2)), 48_000))
+    call.track.close(3_000 * MS, True)
+    call.track.measure()
+    call.track.finish()
+    assert ["tap_format", 1_200 * MS, "agent", {"type": "audio/pcm", "rate": 48_000}] in list(
+        read(call.folder)
+    )
+    assert facts(call)[1] == 500
+
+
+def test_a_pause_of_the_recording_silences_the_taps(call: Call) -> None:
+    """Exactly while it lasts, and nothing of it is on disk."""
+    call.hear(1_000, tone(2_000))
+    play(call, 1_000, tone(500))
+    call.track.pause(1_520 * MS)
+    play(call, 1_540, tone(400, 700))
+    call.track.resume(1_960 * MS)
+    play(call, 1_980, tone(500))
+    _, right = call.close(5_000)
+    assert spans(right) == [(1_000 * PER_MS, 1_500 * PER_MS), (1_980 * PER_MS, 2_480 * PER_MS)]
+    assert (call.folder / "agent-tap.raw").stat().st_size == 1_000 * PER_MS * 2
+
+
+# -- frames ----------------------------------------------------------------------------------------
+
+
+def test_a_sample_may_stand_in_two_frames(call: Call) -> None:
+    """Its halves meet again, each side for itself; a half that is left over is left out."""
+    said, told = tone(300).tobytes(), tone(200, 700).tobytes()
+    for at in range(0, len(said), 961):
+        call.track.frame(300 * MS, True, append_frame(said[at : at + 961]))
+        if told[at:]:
+            call.track.frame(300 * MS, False, delta_frame(told[at : at + 961]))
+    call.track.frame(300 * MS, False, delta_frame(b"\x01", "item_b"))
+    call.track.frame(301 * MS, False, delta_frame(tone(100).tobytes(), "item_c"))
+    call.close(2_000)
+    assert said == (call.folder / "user.raw").read_bytes()
+    assert told + tone(100).tobytes() == (call.folder / "agent.raw").read_bytes()
+
+
+def test_what_cannot_be_read_is_counted(call: Call) -> None:
+    """It takes no time, and is no sound."""
+    for frame in ("nonsense", b"\xff", append_frame(b"")):
+        call.track.frame(5 * MS, True, frame)
+    call.track.frame(5 * MS, False, "nonsense")
+    summary = call.track.summary()
+    assert (3, 0.0, True) == (summary.bad_frames, summary.user_talk_s, summary.has_audio)
+
+
+def test_a_part_keeps_its_format(call: Call) -> None:
+    """What began before the session changed is read as it began."""
+    call.hear(10, tone(100), "item_a")
+    output = {"audio": {"output": {"format": {"type": "audio/pcmu"}}}}
+    call.received(20, "session.updated", session=output)
+    call.hear(30, tone(100), "item_a")
+    call.track.frame(40 * MS, False, delta_frame(bytes(800), "item_b"))
+    generated = [call.track.item(f"item_{name}") for name in "ab"]
+    assert [200, 100] == [one.generated_ms for one in generated if one is not None]
+
+
+def test_lost_frames_take_as_long_as_they_were(call: Call) -> None:
+    """By the size of those before them; what follows stays in place."""
+    frame = append_frame(tone(20).tobytes())
+    for number in range(5):
+        call.track.frame((number + 1) * 20 * MS, True, frame)
+    call.track.hole(200 * MS, True, 5, 5 * len(frame))
+    for number in range(10, 15):
+        call.track.frame((number + 1) * 20 * MS, True, frame)
+    left, _ = call.close(1_000)
+    assert [(0, 100 * PER_MS), (200 * PER_MS, 300 * PER_MS)] == spans(left)
+    assert 1 == call.track.summary().holes
+
+
+def test_nothing_of_a_pause_is_kept(call: Call) -> None:
+    """It lasts as long as it did, on both sides."""
+    call.speak(0, tone(200))
+    call.track.pause(200 * MS)
+    call.speak(200, tone(200))
+    call.hear(300, tone(500), "item_a")
+    call.track.resume(400 * MS)
+    call.speak(400, tone(200))
+    left, right = call.close(2_000)
+    assert [(0, 200 * PER_MS), (400 * PER_MS, 600 * PER_MS)] == spans(left)
+    assert [] == spans(right)
+    assert 400 * PER_MS * 2 == (call.folder / "user.raw").stat().st_size
+    audio = call.track.item("item_a")
+    assert audio is not None
+    assert (500, 500) == (audio.generated_ms, audio.heard_ms)
+
+
+def test_sound_may_be_known_and_not_kept(call: Call) -> None:
+    """From then on: facts go on, and the journal does too."""
+    call.speak(0, tone(200))
+    call.track.keep_no_audio()
+    call.speak(200, tone(200))
+    call.close(1_000)
+    assert 200 * PER_MS * 2 == (call.folder / "user.raw").stat().st_size
+    assert 0.4 == call.track.summary().user_talk_s
+
+
+# -- facts -----------------------------------------------------------------------------------------
+
+
+def test_talk_times_are_exact_once_they_are_measured(call: Call) -> None:
+    """Until then they count what was sent and received."""
+    call.speak(0, tone(500))
+    call.hear(500, tone(1_000))
+    call.speak(500, tone(500))
+    call.received(1_200, "input_audio_buffer.speech_started")
+    before = call.track.summary()
+    call.track.close(3_000 * MS, True)
+    call.track.measure()
+    after = call.track.summary()
+    assert (False, 1.0, 1.0, 0.0, 0.0) == (
+        before.measured,
+        before.user_talk_s,
+        before.agent_talk_s,
+        before.overlap_s,
+        before.dead_air_s,
+    )
+    assert (True, 1.0, 0.7, 0.5, 1.8, 3.0) == (
+        after.measured,
+        after.user_talk_s,
+        pytest.approx(after.agent_talk_s, abs=0.03),
+        pytest.approx(after.overlap_s, abs=0.03),
+        pytest.approx(after.dead_air_s, abs=0.03),
+        after.duration_s,
+    )
+
+
+@pytest.mark.parametrize("tapped", [True, False])
+def test_the_users_last_voice(call: Call, tapped: bool) -> None:
+    """By the microphone if the app gives it, else by what was sent."""
+    call.speak(0, tone(300))
+    call.speak(300, silence(300))
+    if tapped:
+        play(call, 1_000, tone(400), side="user")
+        play(call, 1_400, silence(200), side="user")
+    last_ms = 1_400 if tapped else 300
+    found = call.track.last_voice(5_000 * MS)
+    assert found is not None
+    assert last_ms == pytest.approx(found / MS, abs=20)
+    assert call.track.last_voice(10 * MS) is None
+
+
+# -- what goes wrong -------------------------------------------------------------------------------
+
+
+def test_a_fault_costs_the_files_only(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    """The first one is told; facts go on."""
+    call.speak(0, tone(200))
+    call.track.flush()
+    call.track.fail(ValueError("one"))
+    call.track.fail(ValueError("other"))
+    call.speak(200, tone(200))
+    call.track.note(400 * MS, "meta", {})
+    call.track.finish()
+    summary = call.track.summary()
+    assert ("internal error: ValueError('one')", 0.4) == (summary.error, summary.user_talk_s)
+    assert 200 * PER_MS * 2 == (call.folder / "user.raw").stat().st_size
+    assert 1 == len(caplog.messages)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """Nothing is on disk, and it says why."""
+    (tmp_path / "file").write_text("no folder")
+    track = Track({}, tmp_path / "file" / "call")
+    track.open()
+    track.frame(20 * MS, True, append_frame(tone(20).tobytes()))
+    track.finish()
+    summary = track.summary()
+    assert (None, 0.02) == (track.folder, summary.user_talk_s)
+    assert "the state directory cannot be written" in (summary.error or "")
+
+
+class _Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("-inf"), 10**5_000, {"\ud800": "\ud800"}, {1: 2}, {3, 4}, _Unspeakable()],
+    ids=["nan", "inf", "huge", "surrogate", "int key", "set", "unspeakable"],
+)
+def test_a_value_of_the_apps_that_no_json_holds(tmp_path: Path, value: object) -> None:
+    """It costs neither the recording nor what stands beside it, at the open and later."""
+    header = {"trace_id": "1", "metadata": {"good": 1, "bad": value}}
+    track = Track(header, tmp_path / "call")
+    track.open()
+    track.note(5, "meta", {"metadata": {"good": 1, "bad": value}, "tags": ["a"]})
+    track.close(10, True)
+    track.finish()
+    records = list(read(tmp_path / "call"))
+    assert (["open", "meta", "close"], None) == (
+        [record[0] for record in records],
+        track.summary().error,
+    )
+    assert ("1", 1, 1, ["a"]) == (
+        records[0][2]["trace_id"],
+        records[0][2]["metadata"]["good"],
+        records[1][2]["metadata"]["good"],
+        records[1][2]["tags"],
+    )

@@ -1,0 +1,55 @@
+"""Attributes that several kinds of span share."""
+
+from __future__ import annotations
+
+import json
+
+from otel_realtime.core.protocol.outcome import Provider
+from otel_realtime.tracing.facts import position_facts
+from otel_realtime.tracing.inference import describe_inference
+from tests.support.span_tables import ALL, LIMIT, META, OURS, chat, messages
+from tests.support.streams import CALL, at, created, done, feed
+
+
+def test_langsmith_has_provider_names_of_its_own() -> None:
+    """It prices by them."""
+    state, _ = feed(CALL)
+    response = state.responses["resp_2"]
+    azure = Provider("azure.ai.openai")
+    found = describe_inference(response, state, None, ALL, azure, LIMIT).attributes
+    assert ("azure.ai.openai", "azure.ai.openai", "azure") == (
+        found["gen_ai.provider.name"],
+        found["gen_ai.system"],
+        found[META + "ls_provider"],
+    )
+
+
+def test_usage_stands_once_in_each_form() -> None:
+    """Totals, split, and LangSmith's."""
+    found = chat().attributes
+    assert (7, 5, 2) == tuple(
+        found["gen_ai.usage." + name]
+        for name in ("input_tokens", "output_tokens", "cache_read.input_tokens")
+    )
+    assert {
+        "input_tokens": 7,
+        "output_tokens": 5,
+        "total_tokens": 12,
+        "input_token_details": {"text": 3, "audio": 4, "cache_read": 2},
+        "output_token_details": {"text": 1, "audio": 4},
+    } == json.loads(found["langsmith.usage_metadata"])
+
+
+def test_a_response_without_usage_has_none() -> None:
+    """A completion stands all the same."""
+    found = chat((created("r"), done("r", usage=None)), "r").attributes
+    assert not [name for name in found if "usage" in name]
+    assert [] == messages(found, "completion")
+
+
+def test_where_something_stands() -> None:
+    """Its turn, if there is one, and its offset into the recording, in both forms."""
+    found = position_facts(at(1234), 2)
+    expected = {"turn": 2, "audio_offset_ms": 1234}
+    assert {p + name: value for p in (OURS, META) for name, value in expected.items()} == found
+    assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == position_facts(at(0), 0).keys()

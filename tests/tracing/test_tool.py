@@ -1,0 +1,104 @@
+"""The span of a tool: arguments, result, failure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from otel_realtime.core.protocol.items import Item
+from otel_realtime.core.protocol.outcome import Failure
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
+from otel_realtime.tracing.tool import mcp_attributes, mcp_failure, tool_attributes, tool_result
+from tests.support.span_tables import ALL, JSON, LIMIT, NO_INPUTS, NO_OUTPUTS, NOTHING, OURS, check
+
+TOOL: dict[str, Any] = {
+    "langsmith.span.kind": str,
+    "gen_ai.operation.name": str,
+    "gen_ai.tool.name": str,
+    "gen_ai.tool.type": str,
+    "gen_ai.tool.call.id": str,
+    OURS + "call.id": str,
+    "gen_ai.tool.call.arguments": JSON,
+    "gen_ai.tool.call.result": JSON,
+    "gen_ai.prompt": JSON,
+    "gen_ai.completion": JSON,
+}
+
+
+def tool(arguments: str | None, output: str | None, policy: ContentPolicy = ALL) -> dict[str, Any]:
+    """All attributes of a tool that ran."""
+    found = tool_attributes("call_1", "weather", arguments, policy, LIMIT)
+    return {**found, **tool_result(output, policy, LIMIT)}
+
+
+def test_a_tool() -> None:
+    """Arguments and result are the JSON they were, other text becomes a JSON string."""
+    found = tool('{"city": "Paris"}', "sunny")
+    check(TOOL, found)
+    assert '{"city": "Paris"}' == found["gen_ai.prompt"] == found["gen_ai.tool.call.arguments"]
+    assert '"sunny"' == found["gen_ai.completion"] == found["gen_ai.tool.call.result"]
+    assert ("tool", "execute_tool", "weather", "function", "call_1") == tuple(
+        found[name]
+        for name in (
+            "langsmith.span.kind",
+            "gen_ai.operation.name",
+            "gen_ai.tool.name",
+            "gen_ai.tool.type",
+            "gen_ai.tool.call.id",
+        )
+    )
+
+
+@pytest.mark.parametrize("text", ["", "NaN", '{"a": Infinity}', "{broken", "[" * 5000, "é\ud800"])
+def test_arguments_that_are_no_json_become_a_json_string(text: str) -> None:
+    """Whatever the model wrote."""
+    found = json.loads(tool(text, text)["gen_ai.tool.call.arguments"])
+    assert isinstance(found, str)
+
+
+def test_a_tool_without_a_call() -> None:
+    """One that the model did not ask for has no id; without arguments it has no input."""
+    found = tool_attributes(None, "lookup", None, ALL, LIMIT)
+    names = ("langsmith.span.kind", "gen_ai.operation.name", "gen_ai.tool.name", "gen_ai.tool.type")
+    assert set(names) == found.keys()
+    assert {} == tool_result(None, ALL, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("policy", "arguments", "result"),
+    [
+        (NO_INPUTS, '"PLANTED"', HIDDEN),
+        (NO_OUTPUTS, HIDDEN, '"PLANTED"'),
+        (NOTHING, HIDDEN, HIDDEN),
+    ],
+)
+def test_a_tools_arguments_are_outputs_and_its_result_is_input(
+    policy: ContentPolicy, arguments: str, result: str
+) -> None:
+    """Its name stays."""
+    found = tool('"PLANTED"', '"PLANTED"', policy)
+    expected = [json.dumps(text) if text is HIDDEN else text for text in (arguments, result)]
+    assert expected == [found["gen_ai.prompt"], found["gen_ai.completion"]]
+    assert "weather" == found["gen_ai.tool.name"]
+
+
+def test_long_arguments_stay_json() -> None:
+    """Shortened from within."""
+    text = json.dumps({"list": ["word"] * 5000})
+    found = tool(text, text)
+    assert len(found["gen_ai.prompt"]) <= LIMIT
+    assert "list" in json.loads(found["gen_ai.prompt"])
+
+
+def test_a_servers_own_tool() -> None:
+    """It is an extension, and its error is content."""
+    item = Item("item_1", kind="mcp_call", name="search", arguments="{}", output="hit", error="E")
+    found = mcp_attributes(item, ALL, LIMIT)
+    check(TOOL, found)
+    assert ("extension", "item_1") == (found["gen_ai.tool.type"], found["gen_ai.tool.call.id"])
+    assert Failure("mcp_call_failed", "E") == mcp_failure(item, ALL)
+    assert Failure("mcp_call_failed", HIDDEN) == mcp_failure(item, NO_OUTPUTS)
+    item.error = None
+    assert "the MCP call failed" == mcp_failure(item, NOTHING).message
