@@ -19,7 +19,7 @@ INTEGRATION: Final = "otel-realtime"
 #: Name of the root span and root run; LangSmith's own Realtime wrapper uses the same name.
 ROOT_NAME: Final = "realtime_session"
 
-# --- LangSmith run fields ------------------------------------------------------------------------
+# -- LangSmith run fields --------------------------------------------------------------------------
 # https://docs.langchain.com/langsmith/trace-with-opentelemetry ("Supported OpenTelemetry attributes")
 
 #: UUID of the root run, which is also LangSmith's trace id; not the OTel trace id.
@@ -49,7 +49,7 @@ KIND_CHAIN: Final = "chain"
 KIND_LLM: Final = "llm"
 KIND_TOOL: Final = "tool"
 
-# --- Routing to LangSmith (our own; read by our exporter and by the bundled Collector) -------------
+# -- Routing to LangSmith (our own; read by our exporter and by the bundled Collector) -------------
 
 #: Which process may deliver the span to LangSmith: one of the ``LEG_*`` values.
 LEG: Final = "otel_realtime.langsmith.leg"
@@ -64,7 +64,7 @@ ROOT_MARKER: Final = "otel_realtime.langsmith.root"
 #: Value of ``ROOT_MARKER``: the runs API delivers the root run.
 ROOT_BY_RUNS_API: Final = "runs_api"
 
-# --- Run inputs and outputs ------------------------------------------------------------------------
+# -- Run inputs and outputs ------------------------------------------------------------------------
 # ``gen_ai.prompt`` and ``gen_ai.completion`` are deprecated in the GenAI registry, but LangSmith maps
 # them to a run's inputs and outputs, tool calls included:
 # https://docs.langchain.com/langsmith/trace-with-opentelemetry
@@ -74,7 +74,7 @@ PROMPT: Final = "gen_ai.prompt"
 #: JSON object: the run's outputs. LangSmith drops the usage of an llm run that has none.
 COMPLETION: Final = "gen_ai.completion"
 
-# --- GenAI semantic conventions: model calls -------------------------------------------------------
+# -- GenAI semantic conventions: model calls -------------------------------------------------------
 # https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-spans.md
 
 #: JSON array of messages with ``parts``, in the convention's own schema.
@@ -105,7 +105,7 @@ OUTPUT_TYPE: Final = "gen_ai.output.type"
 #: Prefix of token counts (int): ``input_tokens``, ``output_tokens``, and their parts by modality.
 USAGE: Final = "gen_ai.usage."
 
-# --- GenAI semantic conventions: tool calls --------------------------------------------------------
+# -- GenAI semantic conventions: tool calls --------------------------------------------------------
 # https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/execute-tool.md
 
 #: Tool spans only: LangSmith turns any span that carries it into a tool run.
@@ -118,7 +118,7 @@ TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 #: JSON text of the result.
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
 
-# --- General semantic conventions ------------------------------------------------------------------
+# -- General semantic conventions ------------------------------------------------------------------
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/server/
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/
 
@@ -129,7 +129,7 @@ SERVER_PORT: Final = "server.port"
 #: The server's error code, or the type of the app's exception.
 ERROR_TYPE: Final = "error.type"
 
-# --- Our own: events and responses -----------------------------------------------------------------
+# -- Our own: events and responses -----------------------------------------------------------------
 # Fields of the server's events: https://platform.openai.com/docs/api-reference/realtime-server-events
 
 #: Prefix of the product facts (``Fact``, ``RootFact``) for any backend.
@@ -258,7 +258,7 @@ LANGSMITH_ONLY: Final = ("ls_", Meta.OTEL_TRACE_ID)
 #: https://docs.langchain.com/langsmith/upload-files-with-traces
 ATTACHMENT_NAME: Final = "conversation"
 
-# --- Metrics ---------------------------------------------------------------------------------------
+# -- Metrics ---------------------------------------------------------------------------------------
 # https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-metrics.md
 
 #: Attribute: ``input`` or ``output``.

@@ -111,7 +111,7 @@ class Worker:
         self._hurries = 0
         self._stopped = False
 
-    # -- jobs ------------------------------------------------------------------------------------
+    # -- jobs --------------------------------------------------------------------------------------
 
     def submit(
         self, job: Job, *, after_s: float = 0.0, on_fault: OnFault | None = None
@@ -156,7 +156,7 @@ class Worker:
             self._ensure_threads()
             self._changed.notify_all()
 
-    # -- waiting ---------------------------------------------------------------------------------
+    # -- waiting -----------------------------------------------------------------------------------
 
     def wait_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until ``done()`` is true; it is evaluated under the worker's lock after each job.
@@ -229,7 +229,7 @@ class Worker:
         with self._changed:
             self._stopped = False
 
-    # -- threads ---------------------------------------------------------------------------------
+    # -- threads -----------------------------------------------------------------------------------
 
     # Methods up to ``_start_thread`` are called with the lock held.
 

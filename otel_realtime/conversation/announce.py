@@ -110,7 +110,7 @@ class conversation:
             return open_untraced(self._options, PROCESS)
         sink = None if self._connection is None else SOCKETS.attach(self._connection)
         if sink is not None and sink.engine is None:
-            return sink.begin(self._options)
+            return sink.begin(self._options)  # the socket was undecided
         if sink is not None and sink.engine is not None and not sink.engine.closed:
             _update(sink.engine, self._options)
             return sink.engine

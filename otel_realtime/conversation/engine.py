@@ -107,7 +107,7 @@ class Engine:
         """Return whether an item belongs to this conversation."""
         return self.frames.state.items.get(item_id) is not None
 
-    # -- calls of the app --------------------------------------------------------------------------------
+    # -- calls of the app --------------------------------------------------------------------------
 
     @property
     def recorder(self) -> Recorder | None:
@@ -181,7 +181,7 @@ class Engine:
                 if self.frames.recorder is not None and not self.trace.recorded:
                     self.frames.recorder.keep_no_audio()
 
-    # -- the writer thread -------------------------------------------------------------------------------
+    # -- the writer thread -------------------------------------------------------------------------
 
     def tick(self, now_t: int) -> None:
         """Write the responses whose audio facts are final; called on the writer thread.
@@ -219,7 +219,7 @@ class Engine:
         # Afterwards: a recovery writes those that have no note.
         self.frames.notes.settled(responses)
 
-    # -- the end -----------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------
 
     def close(self, error: BaseException | None = None) -> None:
         """End the conversation because the app says so.

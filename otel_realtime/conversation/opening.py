@@ -58,6 +58,7 @@ def open_conversation(
         route=process.route(settings, provider),
         provider=provider,
         caller=caller,
+        # Called by the trace: whether it is sampled is known only when its root has started.
         metrics=lambda sampled: metrics_for(
             process.meter_provider,
             identity.provider.name,

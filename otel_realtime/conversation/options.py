@@ -89,11 +89,11 @@ def options_of(
     options = Options(**others)
     try:
         options = replace(options, metadata=dict(metadata or {}))
-    except Exception as error:  # noqa: BLE001 - a mapping of the app's
+    except Exception as error:  # noqa: BLE001 - the app's own mapping
         diagnostics.fault("metadata", error)
     try:
         options = replace(options, tags=(tags,) if isinstance(tags, str) else tuple(tags))
-    except Exception as error:  # noqa: BLE001 - an iterator of the app's
+    except Exception as error:  # noqa: BLE001 - the app's own iterator
         diagnostics.fault("tags", error)
     return options
 

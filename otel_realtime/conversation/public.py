@@ -71,7 +71,7 @@ class Conversation:
             engine.public = cls(engine)
         return cast("Conversation", engine.public)
 
-    # -- ids -----------------------------------------------------------------------------------------
+    # -- ids ---------------------------------------------------------------------------------------
 
     @property
     def thread_id(self) -> str:
@@ -94,7 +94,7 @@ class Conversation:
         delivery = self._engine.trace.delivery
         return delivery.url if delivery is not None else None
 
-    # -- frames that the app reports -----------------------------------------------------------------
+    # -- frames that the app reports ---------------------------------------------------------------
 
     @walled
     def received(self, message: object, *, at_ns: int | None = None) -> None:
@@ -123,7 +123,7 @@ class Conversation:
             engine.frames.start_reported(at_ns)
             engine.frames.send(_frame(message), engine.clock.moment(at_ns))
 
-    # -- audio that the app plays and hears ------------------------------------------------------------
+    # -- audio that the app plays and hears --------------------------------------------------------
 
     def record_agent_audio(
         self,
@@ -206,7 +206,7 @@ class Conversation:
             tapped = TapAudio(raw, rate, encoding, item_id)
             recorder.tap(_recording_time(self._engine, at_ns), side, tapped)
 
-    # -- tools ---------------------------------------------------------------------------------------
+    # -- tools -------------------------------------------------------------------------------------
 
     @contextmanager
     def tool(
@@ -237,7 +237,7 @@ class Conversation:
         finally:
             block.leave(error)
 
-    # -- privacy ---------------------------------------------------------------------------------------
+    # -- privacy -----------------------------------------------------------------------------------
 
     @contextmanager
     def pause_recording(self) -> Iterator[None]:
@@ -255,7 +255,7 @@ class Conversation:
             if paused:
                 walled(self._engine.resume)()
 
-    # -- metadata, reconnects, end ---------------------------------------------------------------------
+    # -- metadata, reconnects, end -----------------------------------------------------------------
 
     @walled
     def set_metadata(self, **metadata: Any) -> None:

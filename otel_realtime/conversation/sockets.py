@@ -65,7 +65,7 @@ class SocketSink:
         self._frames = 0
         self._released = False
 
-    # -- called by the tap -----------------------------------------------------------------------------
+    # -- called by the tap -------------------------------------------------------------------------
 
     def before_receive(self) -> None:
         """Handle that the app asks for the next frame."""
@@ -120,7 +120,7 @@ class SocketSink:
         """Note that the socket belongs to a connection object of the SDK."""
         self._sdk = True
 
-    # -- deciding ----------------------------------------------------------------------------------------
+    # -- deciding ----------------------------------------------------------------------------------
 
     def _decide(self, frame: wire.Frame) -> Engine | None:
         if self._released:
@@ -142,7 +142,7 @@ class SocketSink:
         self._held.clear()
 
     def _hold(self, frame: wire.Frame) -> Engine | None:
-        """Keep a frame for the conversation to come; returns the one that was opened meanwhile."""
+        """Hold a frame for the conversation; return the conversation if it was opened meanwhile."""
         with self._lock:
             if self.engine is not None:
                 return self.engine

@@ -241,7 +241,7 @@ class _FolderUse:
     Args:
         recorder: recorder of the conversation.
         steps: number of steps.
-        failed: something failed already, so the folder stays.
+        failed: an earlier step has failed, so the folder stays.
     """
 
     def __init__(self, recorder: ClosedRecorder, steps: int, *, failed: bool) -> None:
@@ -257,7 +257,7 @@ class _FolderUse:
         Args:
             step: name of the step (see ``state.progress``).
             ok: it succeeded.
-            stays: keep the folder, although nobody repeats the step.
+            stays: keep the folder although the step succeeded and is not repeated.
         """
         with self._lock:
             self._left -= 1
@@ -290,7 +290,7 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
         return render(folder, folder / "conversation.wav"), False
     except (OSError, RecordingError) as error:
         logger.warning(
-            "conversation %s has no recording: it cannot be rendered: %s; its audio stays in %s",
+            "conversation %s is delivered without its recording: %s; its audio stays in %s",
             job.name,
             error,
             folder,

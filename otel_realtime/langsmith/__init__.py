@@ -1,5 +1,8 @@
-"""LangSmith: ids and stamping of spans, the runs API for root runs, and our own OTLP exporter.
+"""LangSmith as a backend.
 
-The root run of a conversation is posted when it opens and patched once at its end, with the
-recording as its attachment; everything under it goes by OTLP, linked by explicit ids.
+The root run of a conversation is posted with the runs API when it opens, and patched once when it has
+ended, with the recording as attachment. All spans below it go by OTLP, linked to it by explicit ids.
+Each half is documented:
+https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
+https://docs.langchain.com/langsmith/trace-with-opentelemetry
 """

@@ -1,7 +1,8 @@
-"""Does the app's own TracerProvider already export straight to LangSmith?
+"""Finds out whether the app's own ``TracerProvider`` already exports directly to LangSmith.
 
-Then nobody could drop the second root of a conversation, so that exporter delivers everything.
-There is no public way to ask a provider for its processors; what cannot be seen counts as no.
+Then nobody could drop the second root of a conversation, so that exporter has to deliver everything.
+OpenTelemetry has no public way to list a provider's processors; one that cannot be seen counts as
+none.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from otel_realtime.langsmith.config import LangSmithConfig, is_langsmith_host
 
 
 def exporter_to_langsmith(provider: object) -> str | None:
-    """Name the provider's exporter that goes straight to LangSmith; None when there is none."""
+    """Return a description of the provider's exporter to LangSmith; ``None`` if there is none.
+
+    Args:
+        provider: the app's ``TracerProvider``.
+    """
     own_url = LangSmithConfig.from_env().otlp_traces_url
     for processor in _processors(provider):
+        # ``langsmith.integrations.otel.OtelSpanProcessor`` and its subclasses in that package.
         if type(processor).__module__.startswith("langsmith."):
             return f"{type(processor).__module__}.{type(processor).__qualname__}"
         exporter = getattr(processor, "span_exporter", None)
@@ -25,5 +31,6 @@ def exporter_to_langsmith(provider: object) -> str | None:
 
 
 def _processors(provider: object) -> Iterator[object]:
+    # Private fields of the SDK's provider and of its ``SynchronousMultiSpanProcessor``.
     active = getattr(provider, "_active_span_processor", None)
     yield from getattr(active, "_span_processors", ())

@@ -1,4 +1,4 @@
-"""LangSmith as a backend: root runs by its runs API, the spans of leg ``direct`` by its OTLP endpoint."""
+"""The ``Backend`` for LangSmith: root runs by the runs API, spans of leg ``direct`` by OTLP."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class LangSmith:
-    """This process's deliveries to one LangSmith project; implements ``delivery.model.Backend``.
+    """Delivers to one LangSmith project; implements ``delivery.model.Backend``.
 
     Args:
-        config: where to and with which key.
-        spool: keeps spans on disk until they are accepted; None: in memory only.
+        config: address and credentials.
+        spool: keeps spans on disk until they are accepted; ``None``: keep them in memory only.
 
     Attributes:
-        roots: the root runs.
-        spans: the spans of leg ``direct``.
+        roots: delivers root runs.
+        spans: delivers spans of leg ``direct``.
     """
 
     def __init__(self, config: LangSmithConfig, spool: Spool | None = None) -> None:
@@ -36,26 +36,40 @@ class LangSmith:
         self.spans = DirectExporter(config, spool=spool)
 
     def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> RootDelivery:
-        """Post a root run in the background, after ``ready()``; returns at once."""
+        """Post a root run in the background, after calling ``ready()`` there."""
         return self.roots.open(opening, ready=ready)
 
     def put(self, span: ReadableSpan, member: Member, /) -> bool:
-        """Queue an ended span of leg ``direct``; False when it is lost."""
+        """Enqueue an ended span of leg ``direct``; return ``False`` if it is lost.
+
+        Called on the app's task or thread. Its member is always a ``Stamp``: the route of a
+        conversation with this backend makes them.
+        """
         return self.spans.put(span, cast("Stamp", member))
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver what is on its way; True only if LangSmith accepted all of it in time."""
+        """Deliver now everything that is pending.
+
+        Args:
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            ``True`` only if LangSmith accepted all of it.
+        """
         deadline = time.monotonic() + timeout_s
         spans = self.spans.flush(timeout_s)
         return self.roots.flush(max(deadline - time.monotonic(), 0.0)) and spans
 
     def stop(self, timeout_s: float) -> bool:
-        """Deliver for a bounded time, then stop; what is left stays on disk."""
+        """Deliver for a bounded time, then stop; arguments and result as for ``flush``.
+
+        What is left stays on disk.
+        """
         deadline = time.monotonic() + timeout_s
         spans = self.spans.shutdown(timeout_s)
         return self.roots.shutdown(max(deadline - time.monotonic(), 0.0)) and spans
 
     def reset_after_fork(self) -> None:
-        """In a fork's child: drop what the parent process delivers, without sending it."""
+        """Drop everything in a forked child without sending it: the parent delivers it."""
         self.roots.reset_after_fork()
         self.spans.reset_after_fork()

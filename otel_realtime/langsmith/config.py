@@ -1,7 +1,7 @@
-"""Where LangSmith is, with which key, and who delivers a conversation to it.
+"""LangSmith's address and credentials from the environment, and who delivers a conversation to it.
 
-The variables are those of LangSmith's own client: ``LANGSMITH_*``, else ``LANGCHAIN_*``; an empty
-one counts as unset.
+The variables are those of LangSmith's own client: ``LANGSMITH_*``, else ``LANGCHAIN_*``. An empty one
+counts as unset.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from otel_realtime.diagnostics import warn_once
 from otel_realtime.settings import parse_bool
 
 DEFAULT_API_URL: Final = "https://api.smith.langchain.com"
+#: Domain of LangSmith's own cloud; regions are subdomains of it.
 _HOSTED: Final = "smith.langchain.com"
+#: Largest attachment in MB. LangSmith's cloud accepts about 200 MB, says its client's voice code; a
+#: self-hosted one 25 MB: https://github.com/langchain-ai/helm (charts/langsmith, maxBodySize)
 _MB_HOSTED: Final = 180.0
-_MB_ELSEWHERE: Final = 24.0  # a self-hosted LangSmith's web server takes 25 MB by default
+_MB_ELSEWHERE: Final = 24.0
 
 
 def _read(env: Mapping[str, str], name: str) -> str | None:
     for namespace in ("LANGSMITH_", "LANGCHAIN_"):
+        # Quotes: ``docker run --env-file`` passes them on as part of the value.
         value = env.get(namespace + name, "").strip().strip("\"'").strip()
         if value:
             return value
@@ -37,11 +41,12 @@ def _flag(env: Mapping[str, str], name: str) -> bool | None:
     try:
         return parse_bool(text)
     except ValueError as error:
-        warn_once(("LANGSMITH", name, text), "LANGSMITH_%s=%r is ignored: %s", name, text, error)
+        warn_once(("LANGSMITH", name, text), "ignoring LANGSMITH_%s=%r: %s", name, text, error)
         return None
 
 
 def _rate(env: Mapping[str, str]) -> float | None:
+    # https://docs.langchain.com/langsmith/sample-traces
     text = _read(env, "TRACING_SAMPLING_RATE")
     if text is None:
         return None
@@ -53,18 +58,24 @@ def _rate(env: Mapping[str, str]) -> float | None:
         return rate
     warn_once(
         ("LANGSMITH", "TRACING_SAMPLING_RATE", text),
-        "LANGSMITH_TRACING_SAMPLING_RATE=%r is ignored: expected a number from 0 to 1",
+        "ignoring LANGSMITH_TRACING_SAMPLING_RATE=%r: expected a number from 0 to 1",
         text,
     )
     return None
 
 
 def warn_key_refused(config: LangSmithConfig, status: int | None, answer: object) -> None:
-    """Log what a refused key means: one line, whether a span or a root run met it first."""
+    """Log that LangSmith refuses the key, once, whether a span or a root run was refused first.
+
+    Args:
+        config: address and credentials.
+        status: HTTP status.
+        answer: the answer, with what to check.
+    """
     warn_once(
         ("key", config, status),
-        "LangSmith refused spans and root runs of this process (%s). What it was to deliver "
-        "stays on disk for `otel-realtime recover`; the app's own exporters are not affected",
+        "LangSmith refused spans and root runs of this process (%s); what is on disk can be "
+        "delivered later by `otel-realtime recover`, and the app's own exporters are not affected",
         answer,
     )
 
@@ -76,8 +87,8 @@ def _api_url(env: Mapping[str, str]) -> str:
         return url
     warn_once(
         ("LANGSMITH", "ENDPOINT", url),
-        "LANGSMITH_ENDPOINT=%r is not an http(s) address: nothing can be delivered to "
-        "LangSmith until it is corrected (LangSmith's own is %s)",
+        "LANGSMITH_ENDPOINT=%r is not an http(s) URL: nothing is delivered to LangSmith until it is "
+        "corrected (LangSmith's own cloud is %s)",
         url,
         DEFAULT_API_URL,
     )
@@ -86,16 +97,17 @@ def _api_url(env: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LangSmithConfig:
-    """LangSmith's address and credentials, and what its variables ask for.
+    """LangSmith's address and credentials, and the other variables of its client.
 
     Attributes:
-        api_url: base of the API without a trailing slash.
-        api_key: the key, None when there is none; never part of the repr.
-        project: name of the project runs go to.
-        workspace_id: sent as ``X-Tenant-Id``; org-scoped keys need it.
-        tracing: ``LANGSMITH_TRACING``; None when it is not set.
-        sampling_rate: 0 to 1, None when every conversation goes.
-        hide_inputs: inputs must not leave the process.
+        api_url: base URL of the API, without a trailing slash.
+        api_key: API key; ``None`` if there is none. Never part of the repr.
+        project: name of the project.
+        workspace_id: sent as ``X-Tenant-Id``, which organisation-scoped keys need.
+        tracing: ``LANGSMITH_TRACING``; ``None`` if it is not set.
+        sampling_rate: share of conversations to deliver, 0 to 1; ``None``: all.
+        hide_inputs: inputs must not leave the process:
+            https://docs.langchain.com/langsmith/mask-inputs-outputs
         hide_outputs: outputs must not leave the process.
     """
 
@@ -110,9 +122,13 @@ class LangSmithConfig:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> LangSmithConfig:
-        """Read LangSmith's variables; a value that cannot be used is said once and ignored."""
+        """Read LangSmith's variables; an invalid value is ignored with one warning.
+
+        Args:
+            env: variables; ``None``: the process's environment.
+        """
         env = os.environ if env is None else env
-        tracing = _flag(env, "TRACING_V2")
+        tracing = _flag(env, "TRACING_V2")  # older name, which LangSmith's client prefers
         return cls(
             api_url=_api_url(env),
             api_key=_read(env, "API_KEY"),
@@ -126,16 +142,16 @@ class LangSmithConfig:
 
     @property
     def otlp_traces_url(self) -> str:
-        """Full address for spans; behind a self-hosted front end OTLP lives under ``/api/v1``."""
+        """Full URL for spans. A self-hosted front end serves OTLP under ``/api/v1``."""
         base = self.api_url + "/v1" if self.api_url.endswith("/api") else self.api_url
         return base + "/otel/v1/traces"
 
     @property
     def web_url(self) -> str:
-        """Base address of the pages people look at."""
+        """Base URL of LangSmith's web pages."""
         parts = urlsplit(self.api_url)
         host, path = parts.netloc, parts.path
-        if is_langsmith_host(self.api_url):
+        if is_langsmith_host(self.api_url):  # eu.api.smith.langchain.com -> eu.smith.langchain.com
             labels = [label for label in host.split(".") if label != "api"]
             host = ".".join(labels)
         for end in ("/api/v1", "/api"):
@@ -143,25 +159,29 @@ class LangSmithConfig:
         return urlunsplit((parts.scheme, host, path, "", ""))
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that authenticate a request; they hold the key."""
+        """Return the headers that authenticate a request; they contain the key."""
         headers = {"x-api-key": self.api_key or "", "User-Agent": "otel-realtime"}
         if self.workspace_id:
             headers["X-Tenant-Id"] = self.workspace_id
         return headers
 
     def run_url(self, tenant_id: str, project_id: str, run_id: str) -> str:
-        """Return the page of one run."""
+        """Return the URL of a run's page."""
         return f"{self.web_url}/o/{tenant_id}/projects/p/{project_id}/r/{run_id}?poll=true"
 
     def attachment_limit(self, max_mb: float | None = None) -> int:
-        """Return the largest attachment in bytes: the given MB, else what the host takes."""
+        """Return the largest attachment in bytes.
+
+        Args:
+            max_mb: limit in MB; ``None``: what the host accepts.
+        """
         if max_mb is None:
             max_mb = _MB_HOSTED if is_langsmith_host(self.api_url) else _MB_ELSEWHERE
         return int(max_mb * 1_000_000)
 
 
 def is_langsmith_host(url: str) -> bool:
-    """Tell whether a URL points at LangSmith's own cloud, any region."""
+    """Return whether a URL is that of LangSmith's own cloud, in any region."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -175,20 +195,18 @@ class LegChoice:
 
     Attributes:
         leg: value of ``otel_realtime.langsmith.leg``: ``direct``, ``collector`` or ``none``.
-        root_by_runs_api: this process posts the root run (and can attach the recording).
-        reason: why, in one clause, for the log.
-        problem: what the user should correct, None when all is well.
+        root_by_runs_api: this process posts the root run, and can attach the recording.
+        problem: what the user should correct; ``None`` if nothing.
     """
 
     leg: str
     root_by_runs_api: bool
-    reason: str
     problem: str | None = None
 
 
 _NO_KEY: Final = (
-    "{asked} but no API key is set: set LANGSMITH_API_KEY (or set LANGSMITH_TRACING=false); "
-    "this process sends nothing to LangSmith"
+    "{setting}, but this process sends nothing to LangSmith, because no API key is set: set "
+    "LANGSMITH_API_KEY (or LANGSMITH_TRACING=false)"
 )
 
 
@@ -198,28 +216,28 @@ def choose_leg(setting: str, config: LangSmithConfig, *, draw: float = 0.0) -> L
     Args:
         setting: ``Settings.langsmith``.
         config: LangSmith's own variables.
-        draw: a random number in [0, 1) for LangSmith's sampling rate, drawn per conversation.
+        draw: random number in [0, 1) for LangSmith's sampling rate, one per conversation.
     """
     if setting == "off":
-        return LegChoice(LEG_NONE, False, "switched off by the langsmith setting")
+        return LegChoice(LEG_NONE, False)
     if setting == "direct":
         if config.api_key:
-            return LegChoice(LEG_DIRECT, True, "asked for by the langsmith setting")
-        problem = _NO_KEY.format(asked="Direct delivery to LangSmith is asked for")
-        return LegChoice(LEG_NONE, False, "no key for direct delivery", problem)
+            return LegChoice(LEG_DIRECT, True)
+        problem = _NO_KEY.format(setting="Settings.langsmith is direct")
+        return LegChoice(LEG_NONE, False, problem)
     if setting == "collector":
-        return LegChoice(LEG_COLLECTOR, bool(config.api_key), "asked for by the langsmith setting")
+        return LegChoice(LEG_COLLECTOR, bool(config.api_key))
     return _choose_automatically(config, draw)
 
 
 def _choose_automatically(config: LangSmithConfig, draw: float) -> LegChoice:
     if config.tracing is False:
-        return LegChoice(LEG_NONE, False, "LANGSMITH_TRACING is false")
+        return LegChoice(LEG_NONE, False)
     if config.sampling_rate is not None and draw >= config.sampling_rate:
-        return LegChoice(LEG_NONE, False, "left out by LANGSMITH_TRACING_SAMPLING_RATE")
+        return LegChoice(LEG_NONE, False)
     if config.tracing is None:
-        return LegChoice(LEG_COLLECTOR, False, "LANGSMITH_TRACING is not set")
+        return LegChoice(LEG_COLLECTOR, False)
     if config.api_key:
-        return LegChoice(LEG_DIRECT, True, "LANGSMITH_TRACING is true and a key is set")
-    problem = _NO_KEY.format(asked="LANGSMITH_TRACING is true")
-    return LegChoice(LEG_COLLECTOR, False, "no key in this process", problem)
+        return LegChoice(LEG_DIRECT, True)
+    problem = _NO_KEY.format(setting="LANGSMITH_TRACING is true")
+    return LegChoice(LEG_COLLECTOR, False, problem)

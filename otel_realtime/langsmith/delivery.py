@@ -1,9 +1,13 @@
-"""Delivers root runs in the background: the post at once, the patch when all is known.
+"""Delivers root runs in the background: the post when a call opens, the patch when it has ended.
 
-One thread posts, two others render and send recordings, so an upload of minutes delays no call
-from becoming visible. Each delivery is retried for as long as the process lives; a refusal that
-no retry can mend is final and said once. What never got through stays with the caller, who is told
-by ``on_done`` only of ends.
+One thread posts and two others render and upload, so that an upload of minutes does not delay the
+post of the next call. Deliveries are retried as long as the process lives::
+
+    post: pending -+-> accepted -> patch, with recording -> done
+                   |                 413: a smaller file; another refusal: without the recording
+                   +-> refused --> given up: no patch; the root span goes by OTLP
+
+A run's end may be enqueued while its post is pending; its patch then follows the post.
 """
 
 from __future__ import annotations
@@ -38,20 +42,24 @@ PENDING: Final[PostStatus] = "pending"
 ACCEPTED: Final[PostStatus] = "accepted"
 REFUSED: Final[PostStatus] = "refused"
 
+#: Number of uploads at a time.
 _UPLOADS: Final = 2
+#: Number of attempts to look up a project's id.
 _PROJECT_TRIES: Final = 6
-_FAULT: Final = "a fault while posting; see the log"
+_FAULT: Final = "an internal error while posting; see the log"
 
 
 class RootDelivery:
-    """One conversation's root run on its way to LangSmith; made by ``Deliveries.open``.
+    """The root run of one conversation at LangSmith; created by ``Deliveries.open``.
+
+    Implements ``delivery.model.Root``.
 
     Attributes:
-        opening: what was posted.
-        ready: called before it is posted.
-        status: ``pending`` (being tried), ``accepted`` or ``refused`` (final): of the post.
-        refusal: what LangSmith said, and what to correct; empty unless refused.
-        refusal_status: the HTTP status of the refusal, None when there was no answer.
+        opening: the run as it is posted.
+        ready: called before the post.
+        status: status of the post: ``pending``, ``accepted`` or ``refused`` (final).
+        refusal: LangSmith's answer, and what to correct; empty unless refused.
+        refusal_status: HTTP status of the refusal; ``None`` without an answer.
     """
 
     def __init__(
@@ -67,7 +75,7 @@ class RootDelivery:
 
     @property
     def url(self) -> str | None:
-        """The run's page, None until LangSmith has told the project's id."""
+        """Page of the run; ``None`` until the project's id is known."""
         return self._owner.run_url(self.opening)
 
     def finish(
@@ -78,28 +86,23 @@ class RootDelivery:
         on_done: OnDone | None = None,
         max_attachment_mb: float | None = None,
     ) -> None:
-        """Send the end of the run; returns at once, and does nothing the second time.
+        """Send the end of the run in the background; see ``delivery.model.Root.finish``.
 
-        Args:
-            closing: the run's end.
-            recording: renders the recording; called once, on a delivery thread.
-            on_done: called on a delivery thread with whether LangSmith accepted the end, and with
-                the ``ls_audio_attach_status`` it got or would have got.
-            max_attachment_mb: a larger file is not attached; None: what the host takes.
+        ``recording`` and ``on_done`` are called on an upload thread.
         """
         limit = self._owner.config.attachment_limit(max_attachment_mb)
         end = End(closing, recording, on_done, limit)
-        if self._owner.take_end(self, end):
+        if self._owner.enqueue_end(self, end):
             return
         logger.debug("a root run was finished twice")
 
 
 class Deliveries:
-    """All root runs this process delivers; threads start when the first one opens.
+    """Delivers the root runs of this process to one project; thread-safe.
 
     Args:
-        config: where to and with which key.
-        backoff: waits between tries.
+        config: address and credentials.
+        backoff: delays between attempts.
     """
 
     def __init__(self, config: LangSmithConfig, *, backoff: Backoff | None = None) -> None:
@@ -111,22 +114,24 @@ class Deliveries:
 
     def _reset(self) -> None:
         self._client = RunsClient(self.config)
-        self._changed = threading.Lock()
+        self._lock = threading.Lock()
+        # Posts and patches that are not settled, which ``flush`` waits for.
         self._outstanding: set[tuple[RootDelivery, str]] = set()
-        self._lost = 0
+        self._lost = 0  # refused since the last ``flush``
+        # Tenant and project id by name; ``None`` while they are being looked up.
         self._projects: dict[str, tuple[str, str] | None] = {}
         self._stopped = False
 
     def reset_after_fork(self) -> None:
-        """In a fork's child: drop what the parent process delivers, without sending it."""
+        """Drop everything in a forked child without sending it: the parent delivers it."""
         self._posts.reset_after_fork()
         self._uploads.reset_after_fork()
         self._reset()
 
     def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> RootDelivery:
-        """Post a root run in the background, after ``ready()``; returns at once."""
+        """Post a root run in the background, after calling ``ready()`` on the posting thread."""
         root = RootDelivery(self, opening, ready)
-        with self._changed:
+        with self._lock:
             if self._stopped:
                 root.status, root.refusal = REFUSED, "delivery was shut down"
                 self._lost += 1
@@ -136,57 +141,59 @@ class Deliveries:
         return root
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver what is on its way, now.
+        """Deliver now everything that is pending, for at most ``timeout_s`` seconds.
 
         Returns:
-            True only if LangSmith accepted every run opened or finished before the call (of a run
-            still open: its post), and none was refused since the last call.
+            ``True`` only if LangSmith accepted every post and patch enqueued before the call, and
+            refused none since the previous call.
         """
         deadline = time.monotonic() + timeout_s
-        with self._changed:
-            wanted = set(self._outstanding)
+        with self._lock:
+            pending = set(self._outstanding)
         self._posts.hurry()
         self._uploads.hurry()
-        posts = {entry for entry in wanted if entry[1] == "post"}
+        # Posts first: only a settled post submits its patch.
+        posts = {entry for entry in pending if entry[1] == "post"}
         done = self._posts.wait_until(lambda: not posts & self._outstanding, timeout_s)
         left_s = max(deadline - time.monotonic(), 0.0)
-        done = self._uploads.wait_until(lambda: not wanted & self._outstanding, left_s) and done
-        with self._changed:
+        done = self._uploads.wait_until(lambda: not pending & self._outstanding, left_s) and done
+        with self._lock:
             lost, self._lost = self._lost, 0
         return done and lost == 0
 
     def shutdown(self, timeout_s: float) -> bool:
-        """Flush for a bounded time, then stop; what is left is sent no more."""
+        """Flush for a bounded time, then stop; argument and result as for ``flush``."""
         deadline = time.monotonic() + timeout_s
         accepted = self.flush(timeout_s)
-        with self._changed:
+        with self._lock:
             self._stopped = True
         for worker in (self._posts, self._uploads):
             worker.stop(max(deadline - time.monotonic(), 0.0))
         return accepted
 
     def run_url(self, opening: Opening) -> str | None:
-        """Return the page of a run, None until its project's id is known."""
-        found = self._projects.get(self.config.project)
-        return None if found is None else self.config.run_url(*found, run_id(opening.span_id))
+        """Return the URL of a run's page; ``None`` until its project's id is known."""
+        ids = self._projects.get(self.config.project)
+        return None if ids is None else self.config.run_url(*ids, run_id(opening.span_id))
 
-    def take_end(self, root: RootDelivery, end: End) -> bool:
-        """Take a run's end and send it as soon as its post was accepted; False the second time."""
-        with self._changed:
+    def enqueue_end(self, root: RootDelivery, end: End) -> bool:
+        """Enqueue the end of a run, for after its post; return ``False`` if it already has one."""
+        with self._lock:
             if root._end is not None:
                 return False
             root._end = end
             self._outstanding.add((root, "patch"))
-            waits = root.status == PENDING
+            waits = root.status == PENDING  # then ``post_ended`` sends it
         if not waits:
             self._send_end(root, end)
         return True
 
-    # --- the post, on the posting thread -----------------------------------------------------
+    # -- posts, on the posting thread --------------------------------------------------------------
 
     def post_ended(self, root: RootDelivery, refusal: str | None) -> None:
-        """Note the fate of a post and let the end follow, if it is there already."""
-        with self._changed:
+        """Note the outcome of a post (``refusal`` ``None``: accepted), and send the run's end, if any."""
+        # Status and end are exchanged under the lock, so that exactly one side sends the end.
+        with self._lock:
             root.refusal = refusal or ""
             root.status = ACCEPTED if refusal is None else REFUSED
             end = root._end
@@ -197,14 +204,14 @@ class Deliveries:
             self._look_up(self.config.project)
 
     def _look_up(self, project: str) -> None:
-        """Learn a project's id, once, for the pages of its runs."""
-        with self._changed:
+        """Look up a project's id, once, for the URLs of its runs."""
+        with self._lock:
             if project in self._projects:
                 return
             self._projects[project] = None
         self._posts.submit(_LookUp(self._client, self._projects, project, self._backoff))
 
-    # --- the end, on an uploading thread --------------------------------------------------
+    # -- patches, on an upload thread --------------------------------------------------------------
 
     def _send_end(self, root: RootDelivery, end: End) -> None:
         job: Job = _Patch(self, root, end)
@@ -214,43 +221,49 @@ class Deliveries:
             self._settle(root, "patch", lost=True)
 
     def end_done(self, root: RootDelivery, end: End, delivered: bool) -> None:
-        """Note the fate of a run's end and tell the caller."""
+        """Report to the caller whether a run's end was delivered, and settle it."""
         try:
             if end.on_done is not None:
                 end.on_done(delivered, end.status)
         except Exception:
-            logger.warning("a delivery's callback failed", exc_info=True)
+            logger.warning("the callback of a delivery to LangSmith raised", exc_info=True)
+        # Afterwards: when ``flush`` returns, callbacks have run, and folders are deleted.
         self._settle(root, "patch", lost=not delivered)
 
-    # --- shared by both ------------------------------------------------------------------------
+    # -- shared by posts and patches ---------------------------------------------------------------
 
     def client(self) -> RunsClient:
-        """Return the client for requests of this process."""
+        """Return the client of this process; after a fork it is a new one."""
         return self._client
 
-    def again(self, failures: int, answer: Answer, what: str) -> Again:
-        """Return when to try again; the first failure of an outage is logged."""
-        self.warn_once("retry", "%s waits for LangSmith (%s), retrying", what, answer)
+    def retry_later(self, failures: int, answer: Answer, what: str) -> Again:
+        """Return when to try again after some failures in a row; log the first of an outage."""
+        self.warn_once(
+            "retry",
+            "LangSmith is not accepting %s (%s); it is kept and sent again until it does",
+            what,
+            answer,
+        )
         wait_s = self._backoff.wait_s(failures, answer.retry_after_s)
         return Again(wait_s, firm=answer.retry_after_s is not None)
 
-    def reached(self) -> None:
-        """Note that LangSmith answers, so the next outage is logged again."""
+    def note_reachable(self) -> None:
+        """Note that LangSmith answers, so that the next outage is logged again."""
         warn_again(("roots", self.config, "retry"))
 
     def warn_once(self, kind: object, message: str, *details: object) -> None:
-        """Log a warning, once per kind and LangSmith."""
+        """Log a warning, once per kind and LangSmith project."""
         warn_once(("roots", self.config, kind), message, *details, log=logger)
 
     def _settle(self, root: RootDelivery, what: str, *, lost: bool) -> None:
-        with self._changed:
+        with self._lock:
             if (root, what) in self._outstanding:
                 self._outstanding.discard((root, what))
                 self._lost += lost
 
 
 class _Post:
-    """Posts one root run until LangSmith has it or refuses it."""
+    """The job that posts one root run, until LangSmith accepts or refuses it."""
 
     def __init__(self, owner: Deliveries, root: RootDelivery) -> None:
         self._owner = owner
@@ -259,22 +272,21 @@ class _Post:
 
     def __call__(self) -> Again | None:
         owner, root = self._owner, self._root
-        if root.ready is not None:
+        if root.ready is not None:  # once, not for each attempt
             root.ready()
             root.ready = None
         answer = owner.client().post(root.opening)
         if answer.ruling.verdict is Verdict.RETRY:
             self._failures += 1
-            return owner.again(self._failures, answer, "a root run")
-        owner.reached()
+            return owner.retry_later(self._failures, answer, "a root run")
+        owner.note_reachable()
         refusal = None if answer.ruling.verdict is Verdict.DONE else str(answer)
         if answer.status in KEY_REFUSED:
             warn_key_refused(owner.config, answer.status, answer)
         elif refusal is not None:
             owner.warn_once(
                 ("post", answer.status),
-                "LangSmith refused a root run: the conversation goes there without its recording, "
-                "if at all (%s)",
+                "LangSmith refused a root run (%s); its span is sent by OTLP, without the recording",
                 answer,
             )
         if refusal is not None:
@@ -284,7 +296,10 @@ class _Post:
 
 
 class _Patch:
-    """Sends one run's end until LangSmith has it or refuses it, at last without the recording."""
+    """The job that patches one root run, until LangSmith accepts or refuses it.
+
+    The last attempt is one without the recording: a run without an end stays pending for ever.
+    """
 
     def __init__(self, owner: Deliveries, root: RootDelivery, end: End) -> None:
         self._owner = owner
@@ -299,14 +314,14 @@ class _Patch:
             verdict = None if answer is None else answer.ruling.verdict
             if answer is not None and verdict is Verdict.RETRY:
                 self._failures += 1
-                return self._owner.again(self._failures, answer, "the end of a root run")
-            if answer is not None and (verdict is Verdict.DONE or not self._lighten(answer)):
-                self._owner.reached()
+                return self._owner.retry_later(self._failures, answer, "the end of a root run")
+            if answer is not None and (verdict is Verdict.DONE or not self._reduce(answer)):
+                self._owner.note_reachable()
                 self._owner.end_done(self._root, self._end, verdict is Verdict.DONE)
                 return None
 
     def _try(self) -> Answer | None:
-        """Send once; None when the recording could not be read and is left out from now on."""
+        """Send the patch once; return ``None`` if the recording cannot be read and was left out."""
         end, opening = self._end, self._root.opening
         metadata: dict[str, Any] = {**opening.metadata, **end.metadata}
         metadata[Meta.ATTACH_STATUS] = end.status
@@ -317,13 +332,19 @@ class _Patch:
             end.detach("failed")
             return None
         if answer.status == ALREADY_RECEIVED and end.attached is not None:
-            logger.info("a root run was already received; whether with its recording is unknown")
+            # An earlier attempt whose answer was lost, probably with the recording.
+            logger.info(
+                "LangSmith already has the end of a root run; whether it has the recording is unknown"
+            )
         return answer
 
-    def _lighten(self, answer: Answer) -> bool:
-        """After a refusal: leave out, or shrink, the recording; False when that is no help."""
+    def _reduce(self, answer: Answer) -> bool:
+        """Attach a smaller file, or none, after a refusal; return ``False`` if that cannot help."""
         self._owner.warn_once(
-            ("patch", answer.status), "LangSmith refused the end of a root run: %s", answer
+            ("patch", answer.status),
+            "LangSmith refused the end of a root run (%s); it is sent again without the recording, "
+            "or stays on disk for `otel-realtime recover`",
+            answer,
         )
         if self._end.attached is None or answer.status in KEY_REFUSED:
             if self._end.attached is not None:
@@ -337,7 +358,7 @@ class _Patch:
 
 
 class _GiveUp:
-    """Tells the caller that a refused run gets no end and no recording."""
+    """The job that reports to the caller that a refused run gets neither end nor recording."""
 
     def __init__(self, owner: Deliveries, root: RootDelivery, end: End) -> None:
         self._owner = owner
@@ -351,7 +372,7 @@ class _GiveUp:
 
 
 class _LookUp:
-    """Learns a project's id; a new project is there only a moment after its first run."""
+    """The job that looks up a project's id; a new project exists only some time after its first run."""
 
     def __init__(
         self,
@@ -367,12 +388,12 @@ class _LookUp:
         self._tries = 0
 
     def __call__(self) -> Again | None:
-        found = self._client.find_project(self._project)
-        if found is not None:
-            self._projects[self._project] = found
+        ids = self._client.find_project(self._project)
+        if ids is not None:
+            self._projects[self._project] = ids
             return None
         self._tries += 1
         if self._tries >= _PROJECT_TRIES:
-            self._projects.pop(self._project, None)  # the next conversation asks again
+            self._projects.pop(self._project, None)  # the next conversation tries again
             return None
         return Again(self._backoff.wait_s(self._tries))

@@ -1,7 +1,8 @@
-"""Spans as LangSmith gets them: restamped copies, encoded into requests of bounded size.
+"""Encodes spans for LangSmith: cleaned and stamped copies, in requests of bounded size.
 
-The app's exporters see the spans as they are; what would show or count twice in LangSmith is left
-out of the copies only.
+The app's exporters get the spans unchanged. Only the copies leave out what LangSmith would show or
+count twice. Requests are OTLP ``ExportTraceServiceRequest`` messages, gzipped:
+https://opentelemetry.io/docs/specs/otlp/#otlphttp-request
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import gzip
 import io
 import logging
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,28 +33,38 @@ from otel_realtime.tracing.members import OUR_SCOPE
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
+    _Scope = tuple[ResourceSpans, ScopeSpans, list[tuple[int, ProtoSpan]]]
 
 logger = logging.getLogger(__name__)
 
-#: LangSmith's own servers may take more; a self-hosted one takes 25 MB, a proxy perhaps less.
+#: Most bytes of a request before compression: a self-hosted LangSmith accepts 25 MB by default, a
+#: proxy in front perhaps less.
 MAX_REQUEST_BYTES: Final = 4_000_000
-#: No request is larger unpacked: a single span may be beyond ``MAX_REQUEST_BYTES``, not beyond this.
+#: Most bytes of an unpacked request that another process left: a single span may exceed
+#: ``MAX_REQUEST_BYTES``, but not this.
 _UNPACKED_BYTES: Final = 128_000_000
-_SPAN_BYTES: Final = 600  # ids, times and stamps
+#: Estimate for what a span holds besides its text attributes: ids, times and stamps.
+_SPAN_BYTES: Final = 600
+#: Attributes to leave out if the other one of the pair is there: LangSmith would show both.
 _DUPLICATES: Final = ((INPUT_MESSAGES, PROMPT), (OUTPUT_MESSAGES, COMPLETION))
+#: Prefixes of the attributes LangSmith reads usage from, ours and those of other conventions.
 _USAGE_PREFIXES: Final = (USAGE, LS_USAGE, "llm.token_count.", "llm.usage.")
 
+#: A span to be encoded, and its stamp.
 Entry = tuple[ReadableSpan, Stamp]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One request to come.
+    """Spans that are encoded as one request.
 
     Attributes:
         body: gzipped protobuf.
-        spans: how many spans are in it.
-        first: number of its first span in the order of arrival.
+        spans: number of spans.
+        first: number of the first span, counted in the order of arrival.
         size: bytes before compression.
     """
 
@@ -64,14 +75,14 @@ class Batch:
 
 
 def estimated_bytes(span: ReadableSpan) -> int:
-    """Return roughly what a span holds in memory; cheap enough for the app's task."""
+    """Return roughly how much memory a span holds; cheap, because it runs on the app's task."""
     size = _SPAN_BYTES + _text_bytes(span.attributes)
     for event in span.events:
         size += _text_bytes(event.attributes)
     return size
 
 
-def _text_bytes(attributes: Mapping[str, Any] | None) -> int:
+def _text_bytes(attributes: Mapping[str, object] | None) -> int:
     size = 0
     for value in attributes.values() if attributes else ():
         if isinstance(value, str):
@@ -82,13 +93,19 @@ def _text_bytes(attributes: Mapping[str, Any] | None) -> int:
 
 
 def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
-    """Return LangSmith's copy of a span, which always encodes."""
+    """Return the copy of a span for LangSmith; it always encodes.
+
+    Args:
+        span: an ended span, which is read-only.
+        stamp: its stamp.
+    """
     attributes = _clean_attributes(span.attributes)
     for duplicate, original in _DUPLICATES:
         if original in attributes:
             attributes.pop(duplicate, None)
     if _counts_twice(span, attributes, stamp):
         attributes = {k: v for k, v in attributes.items() if not k.startswith(_USAGE_PREFIXES)}
+    # Once more: a span with more than 128 attributes has lost those it was started with.
     attributes.update(stamp.attributes())
     return ReadableSpan(
         name=clean_text(span.name) or "unnamed",
@@ -106,8 +123,8 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
     )
 
 
-def _counts_twice(span: ReadableSpan, attributes: Mapping[str, Any], stamp: Stamp) -> bool:
-    """Tell whether another instrumentation repeats the usage of a Realtime response."""
+def _counts_twice(span: ReadableSpan, attributes: Mapping[str, object], stamp: Stamp) -> bool:
+    """Return whether another instrumentation states the usage of one of our responses again."""
     scope = span.instrumentation_scope
     if scope is not None and scope.name.startswith(OUR_SCOPE):
         return False
@@ -151,38 +168,46 @@ def _clean_status(status: Status) -> Status:
 
 
 def encode(entries: Sequence[Entry], first: int) -> tuple[list[Batch], int]:
-    """Encode spans into requests.
+    """Encode spans as requests.
 
     Args:
-        entries: spans with their stamps, in order.
-        first: number of the first one in the order of arrival.
+        entries: spans with their stamps, in the order of arrival.
+        first: number of the first one, counted in the order of arrival.
 
     Returns:
-        The batches, and how many spans could not be encoded at all.
+        The batches, and the number of spans that could not be encoded.
     """
     spans: list[ReadableSpan] = []
     lost = 0
     for span, stamp in entries:
         try:
             spans.append(prepare(span, stamp))
-        except Exception as error:  # noqa: BLE001 - one span of the app's must not cost the others
-            logger.warning("span %r cannot be sent to LangSmith: %s", span.name, error)
+        except Exception as error:  # noqa: BLE001 - a span of the app must not affect the others
+            _warn_not_encoded(span, error)
             lost += 1
     batches: list[Batch] = []
     lost += _encode_into(batches, spans, first)
     return batches, lost
 
 
+def _warn_not_encoded(span: ReadableSpan, error: Exception) -> None:
+    logger.warning("span %r is missing in LangSmith: it cannot be encoded (%s)", span.name, error)
+
+
 def _encode_into(batches: list[Batch], spans: list[ReadableSpan], first: int) -> int:
+    """Append the batches of some spans; return the number of spans that could not be encoded.
+
+    Too many spans, or one that does not encode, are halved until only that one is left out.
+    """
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
     if not spans:
         return 0
     try:
         request = encode_spans(spans)
-    except Exception as error:  # noqa: BLE001 - find the span that does not encode, keep the rest
+    except Exception as error:  # noqa: BLE001 - whatever the encoder raises for one of them
         if len(spans) == 1:
-            logger.warning("span %r cannot be sent to LangSmith: %s", spans[0].name, error)
+            _warn_not_encoded(spans[0], error)
             return 1
     else:
         if len(spans) == 1 or request.ByteSize() <= MAX_REQUEST_BYTES:
@@ -199,42 +224,51 @@ def _packed(request: ExportTraceServiceRequest, spans: int, first: int) -> Batch
 
 
 def _pack(raw: bytes) -> bytes:
-    return gzip.compress(raw, 5, mtime=0)  # the same bytes at each try
+    return gzip.compress(raw, 5, mtime=0)  # no time stamp: the same bytes in each attempt
 
 
 def join(bodies: Sequence[bytes]) -> bytes:
-    """Return several bodies as one: protobuf messages laid end to end are one message."""
+    """Return several bodies as one request.
+
+    Concatenated protobuf messages are one message with all their repeated fields:
+    https://protobuf.dev/programming-guides/encoding/#last-one-wins
+    """
     if len(bodies) == 1:
         return bodies[0]
     return _pack(b"".join(map(gzip.decompress, bodies)))
 
 
 def span_parents(body: bytes) -> dict[int, int]:
-    """Return the parent of each span in a body, by the span's id; 0 for none.
+    """Return the parent's id of each span in a body, by the span's id; 0: no parent.
 
     Raises:
-        ValueError: the body is none.
+        ValueError: the body is not a valid request.
     """
     from google.protobuf.message import DecodeError
 
-    if not body:  # nothing at all would be an empty request
-        raise ValueError("no spans: it is empty")
+    if not body:  # else it would parse as a request without spans
+        raise ValueError("not a batch of spans: it is empty")
     try:
         request = _unpacked(body)
     except (DecodeError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"no spans: {error}") from error
-    found = {
+        raise ValueError(f"not a batch of spans: {error}") from error
+    parents = {
         int.from_bytes(span.span_id, "big"): int.from_bytes(span.parent_span_id, "big")
         for _, _, spans in _numbered(request)
         for _, span in spans
     }
-    if not found:
-        raise ValueError("no spans: it is empty")
-    return found
+    if not parents:
+        raise ValueError("not a batch of spans: it is empty")
+    return parents
 
 
 def without(body: bytes, unwanted: Collection[int]) -> Batch | None:
-    """Return a body without the spans of these ids; None if nothing is left of it."""
+    """Return a body without some spans; ``None`` if no span is left.
+
+    Args:
+        body: gzipped protobuf.
+        unwanted: ids of the spans to leave out.
+    """
     request = _unpacked(body)
     kept = _request()
     numbers = [
@@ -264,7 +298,13 @@ def _unpacked(body: bytes) -> ExportTraceServiceRequest:
 
 
 def split(body: bytes, spans: int, first: int) -> list[Batch]:
-    """Return a body in two halves, for a server that takes less at once."""
+    """Return the two halves of a body that the server refused as too large.
+
+    Args:
+        body: gzipped protobuf.
+        spans: number of spans in it.
+        first: number of its first span, counted in the order of arrival.
+    """
     request = _unpacked(body)
     middle = spans // 2
     halves = []
@@ -277,24 +317,23 @@ def split(body: bytes, spans: int, first: int) -> list[Batch]:
 
 def _copy_spans(
     request: ExportTraceServiceRequest,
-    half: ExportTraceServiceRequest,
+    target: ExportTraceServiceRequest,
     wanted: Collection[int],
 ) -> None:
-    for numbered in _numbered(request):
-        resource, scope, spans = numbered
+    """Copy spans, chosen by their position in the request, with their resource and scope."""
+    for resource, scope, spans in _numbered(request):
         chosen = [span for number, span in spans if number in wanted]
         if not chosen:
             continue
-        resource_spans = half.resource_spans.add(schema_url=resource.schema_url)
+        resource_spans = target.resource_spans.add(schema_url=resource.schema_url)
         resource_spans.resource.CopyFrom(resource.resource)
         scope_spans = resource_spans.scope_spans.add(schema_url=scope.schema_url)
         scope_spans.scope.CopyFrom(scope.scope)
         scope_spans.spans.extend(chosen)
 
 
-def _numbered(
-    request: ExportTraceServiceRequest,
-) -> Iterator[tuple[Any, Any, Iterable[tuple[int, Any]]]]:
+def _numbered(request: ExportTraceServiceRequest) -> Iterator[_Scope]:
+    """Yield resource, scope, and spans with their position in the request."""
     number = 0
     for resource in request.resource_spans:
         for scope in resource.scope_spans:

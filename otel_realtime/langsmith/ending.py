@@ -1,4 +1,4 @@
-"""The end of a root run until LangSmith has it: what is said, and which file goes along."""
+"""The end of a root run while it is being delivered: its metadata, and the file to attach."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ logger = logging.getLogger(__name__)
 
 
 class End:
-    """What is known of a run's end, and which file is to go along.
+    """The end of a run, and the file to attach; used by one delivery thread at a time.
 
     Args:
-        closing: the end.
-        render: makes the recording; None: there is none.
-        on_done: told of its fate.
-        limit: bytes of the largest attachment.
+        closing: end of the run.
+        render: renders the recording; ``None``: there is none.
+        on_done: called with the outcome.
+        limit: largest attachment in bytes.
 
     Attributes:
-        status: ``ls_audio_attach_status`` as it is now.
-        attached: the file that goes along; None: none.
-        metadata: all of the run's metadata.
+        closing: as given.
+        on_done: as given.
+        status: current ``ls_audio_attach_status``.
+        attached: file to attach; ``None``: none.
+        metadata: all metadata of the run's end.
     """
 
     def __init__(
@@ -38,30 +40,41 @@ class End:
         self._limit = limit
 
     def prepare(self) -> None:
-        """Render the recording, once, and choose the file to attach."""
+        """Render the recording and choose the file to attach; further calls do nothing."""
         render, self._render = self._render, None
         if render is not None:
-            # The conversation knows why there is none; one that was to come and did not, failed.
-            why = self.closing.metadata.get(Meta.ATTACH_STATUS, "none")
-            self._choose(_rendered(render), otherwise="failed" if why == "pending" else why)
+            # Without a file the conversation's own status says why, except that a recording which
+            # was still pending at its end has failed.
+            status = self.closing.metadata.get(Meta.ATTACH_STATUS, "none")
+            self._choose(_rendered(render), otherwise="failed" if status == "pending" else status)
 
     def shrink(self) -> None:
-        """Use the next smaller file after LangSmith found this one too large."""
+        """Choose the next smaller file, after LangSmith refused this one as too large (413)."""
         smaller = None if self.attached is None else self.attached.smaller
         self._choose(None if smaller is None else _rendered(smaller), otherwise="too_large")
 
     def detach(self, status: str) -> None:
-        """Send the end without the recording."""
+        """Attach nothing.
+
+        Args:
+            status: ``ls_audio_attach_status`` that says why.
+        """
         self.attached, self.status = None, status
 
     def _choose(self, recording: Recording | None, otherwise: str = "none") -> None:
+        """Choose the first of a recording's files that is not too large.
+
+        Args:
+            recording: the recording; each file leads to the next smaller one.
+            otherwise: status if there is no recording.
+        """
         if recording is not None:
             self.metadata.update(recording.metadata)
         while recording is not None and recording.path is not None:
             try:
                 size = recording.path.stat().st_size
             except OSError as error:
-                logger.warning("cannot read the recording: %s", error)
+                logger.warning("a recording is not attached: cannot read it: %s", error)
                 self.detach("failed")
                 return
             if size <= self._limit:
@@ -76,5 +89,5 @@ def _rendered(render: Render) -> Recording | None:
     try:
         return render()
     except Exception as error:
-        logger.warning("cannot render the recording: %s", error, exc_info=True)
+        logger.warning("a recording is not attached: rendering it failed: %s", error, exc_info=True)
         return Recording(status="failed")

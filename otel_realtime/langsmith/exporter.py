@@ -1,10 +1,13 @@
-"""Delivers the spans of leg ``direct`` to LangSmith and keeps them until they are accepted.
+"""Exports the spans of leg ``direct`` to LangSmith, and keeps them until they are accepted.
 
-The stock OTLP exporter drops a batch after 10 s, does not retry 408 and 500, takes a redirect for
-success, and its processor reports a failed flush as done. This one retries for as long as the
-process lives, splits what is too large, and its ``flush`` tells the truth. One job encodes
-spans and puts them on disk within a second, another one sends, so a slow LangSmith delays no
-span's way to the disk.
+OpenTelemetry's own exporter gives up on a batch after 10 s, does not retry 408 and 500, takes a
+redirect for success, and its processor reports a failed flush as a success. This one retries as long
+as the process lives, splits requests that are too large, and its ``flush`` returns what happened.
+
+Two jobs run on threads of their own, so that a slow LangSmith does not keep spans from the disk::
+
+    put (app's thread) -> queue -> encode job: batches, on disk within 0.5 s -> queue
+                                   send job: one request at a time, retried ---^
 """
 
 from __future__ import annotations
@@ -28,24 +31,31 @@ from otel_realtime.langsmith.encoding import Batch, encode, join, split
 from otel_realtime.langsmith.http import Answer, Http
 from otel_realtime.langsmith.span_queue import Request, SpanQueue, Stored
 from otel_realtime.langsmith.stamping import Stamp
-from otel_realtime.langsmith.statuses import KEY_REFUSED, MENDABLE, TOO_LARGE, Backoff, Verdict
+from otel_realtime.langsmith.statuses import CORRECTABLE, KEY_REFUSED, TOO_LARGE, Backoff, Verdict
 from otel_realtime.state import spool as spools
 from otel_realtime.state.spool import Spool
 
 logger = logging.getLogger(__name__)
 
 _THREAD: Final = "otel-realtime-spans"
-#: Spans are gathered this long before a request; the rate limit is per key, not per process.
+#: How long spans are collected before a request: LangSmith limits the requests of a key, which many
+#: processes may share. https://docs.langchain.com/langsmith/cloud-rate-limits
 LINGER_S: Final = 2.0
-#: Longest sleep of a job that has nothing to do; whoever brings something wakes it.
+#: Delay of a job that has nothing to do; enqueueing wakes it earlier.
 _IDLE_S: Final = 3600.0
-#: Spans are encoded, and on disk, at the latest about this long after the first of them ended.
+#: How long after its end a span is encoded, and on disk, at the latest.
 ENCODE_S: Final = 0.5
 
 
 @dataclass(slots=True)
 class _Pause:
-    """No request is made before ``until``; ``firm`` when the server asked for it."""
+    """A pause after failed requests.
+
+    Attributes:
+        until: no request is sent before this time (``monotonic``).
+        firm: the server asked for the pause, so ``flush`` does not end it.
+        failures: number of failures in a row.
+    """
 
     until: float = 0.0
     firm: bool = False
@@ -53,14 +63,14 @@ class _Pause:
 
 
 class DirectExporter:
-    """Brings the spans of conversations to LangSmith's OTLP endpoint, in the background.
+    """Sends the spans of conversations to LangSmith's OTLP endpoint in the background.
 
     Args:
-        config: where to and with which key.
-        queue: what is not delivered yet.
-        spool: keeps it on disk as well; None: in memory only.
-        backoff: waits between tries.
-        linger_s: how long spans are gathered before a request.
+        config: address and credentials.
+        queue: holds what is not delivered yet.
+        spool: keeps it on disk, too; ``None``: in memory only.
+        backoff: delays between attempts.
+        linger_s: how long spans are collected before a request, in seconds.
     """
 
     def __init__(
@@ -83,61 +93,74 @@ class DirectExporter:
         self._backoff = backoff or Backoff()
         self._linger_s = linger_s
         self._spool = spool
-        # Two threads: a slow LangSmith must not keep spans from the disk.
-        self._worker = Worker(_THREAD, 2)
+        self._worker = Worker(_THREAD, 2)  # a thread for each of the two jobs
         self._start(queue or SpanQueue())
 
     def _start(self, queue: SpanQueue) -> None:
         self._queue = queue
         self._http = Http()
         self._pause = _Pause()
-        self._flush_below = 0  # spans numbered below this do not linger
+        self._flush_below = 0  # spans with a lower number are encoded and sent at once
         self._stopped = False
-        self._reported_lost = 0
+        self._reported_lost = 0  # losses that an earlier ``flush`` reported
         self._running = False
 
     def reset_after_fork(self) -> None:
-        """In a fork's child: drop what the parent process will send, without sending it."""
+        """Drop everything in a forked child without sending it: the parent sends it."""
         self._worker.reset_after_fork()
         self._start(SpanQueue())
 
     @property
     def lost(self) -> int:
-        """Spans given up so far: refused, not encodable, or beyond the bound."""
+        """Number of spans given up so far: refused, not encodable, or beyond the bound."""
         return self._queue.lost
 
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
-        """Queue an ended span; never blocks on the network and never raises for a full queue."""
+        """Enqueue an ended span, on the app's task or thread, without blocking.
+
+        Returns:
+            ``False`` if the span is lost: the queue is full, or the exporter was shut down.
+        """
         if self._stopped:
             diagnostics.lose(diagnostics.SPAN)
             return False
         if not self._queue.put(span, stamp):
             diagnostics.lose(diagnostics.SPAN)
             self._warn(
-                "full", "dropping spans: the queue is full because LangSmith is not accepting them"
+                "full",
+                "dropping spans: the queue is full because LangSmith is not accepting them; check "
+                "its status and the network, and that the state directory is writable",
             )
             return False
         if not self._running:
-            self._run()
-        elif self._queue.wants_attention():
+            self._start_jobs()
+        elif self._queue.needs_wakeup():
             self._worker.hurry()
         return True
 
     def adopt(self, batch: Batch, path: Path | None) -> None:
-        """Queue a batch that another process left; its file goes when it is accepted."""
+        """Enqueue a batch that another process left.
+
+        Args:
+            batch: the batch.
+            path: its file, which is deleted when it is accepted.
+        """
         self._queue.adopt(batch, path)
-        self._run()
+        self._start_jobs()
 
     def flush(self, timeout_s: float) -> bool:
-        """Send what is queued, now.
+        """Send everything that is enqueued, now.
+
+        Args:
+            timeout_s: longest wait in seconds.
 
         Returns:
-            True only if LangSmith accepted every span queued before the call, and none was lost
-            since the last call.
+            ``True`` only if LangSmith accepted every span enqueued before the call, and none was
+            lost since the previous call.
         """
         queue = self._queue
         with queue.lock:
-            target = queue.put_so_far()
+            target = queue.enqueued_count()
             self._flush_below = target
             if not self._pause.firm:
                 self._pause.until = 0.0
@@ -150,7 +173,10 @@ class DirectExporter:
             return settled and queue.is_settled(target) and lost == 0
 
     def shutdown(self, timeout_s: float) -> bool:
-        """Flush for a bounded time and stop; what is left stays on disk, if it is there."""
+        """Flush for a bounded time, then stop; arguments and result as for ``flush``.
+
+        What is left stays on disk, if there is a spool.
+        """
         deadline = time.monotonic() + timeout_s
         accepted = self.flush(timeout_s)
         self._stopped = True
@@ -159,11 +185,11 @@ class DirectExporter:
             self._spool.close()
         return accepted
 
-    # --- jobs -----------------------------------------------------------------------------------
+    # -- jobs --------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        """Have both jobs run from now on; the first span asks for it."""
-        with self._queue.lock:
+    def _start_jobs(self) -> None:
+        """Start both jobs with the first span; wake them afterwards."""
+        with self._queue.lock:  # the first spans may end on several threads
             first, self._running = not self._running, True
         if not first:
             self._worker.hurry()
@@ -175,20 +201,25 @@ class DirectExporter:
             self._worker.submit(partial(self._repeat, due_s, step))
 
     def _repeat(self, due_s: Callable[[], float | None], step: Callable[[], None]) -> Again:
-        """Take a step if it is due; the job comes back when the next one is."""
+        """Run a step if it is due, and schedule the next one.
+
+        Args:
+            due_s: returns the seconds until the step is due; ``None``: nothing to do.
+            step: the step.
+        """
         wait_s = due_s()
         if wait_s is not None and wait_s <= 0:
             try:
                 step()
-            except BaseException as error:  # noqa: BLE001 - the job must come back
+            except BaseException as error:  # noqa: BLE001 - the job has to run again
                 diagnostics.report("delivering spans", error)
-                self._fail(None)
+                self._back_off(None)
             if step == self._encode:
-                self._worker.hurry()  # there may be something to send
+                self._worker.hurry()  # the send job may be idle
             return Again(0.0)
         return Again(_IDLE_S if wait_s is None else wait_s)
 
-    # --- encoding -------------------------------------------------------------------------------
+    # -- encoding ----------------------------------------------------------------------------------
 
     def _encode_due_s(self) -> float | None:
         queue, age = self._queue, self._queue.age_s()
@@ -199,10 +230,10 @@ class DirectExporter:
         return min(self._linger_s, ENCODE_S) - age
 
     def _encode(self) -> None:
-        """Encode the spans that wait, and put them on disk."""
-        entries, first, since = self._queue.take()
+        """Encode one batch of waiting spans, and write it to disk."""
+        entries, first, since = self._queue.dequeue()
         stored: list[Stored] = []
-        lost = len(entries)
+        lost = len(entries)  # unless encoding succeeds: whatever it raises, the queue must know
         try:
             batches, lost = encode(entries, first)
             stored = [self._store(batch, since) for batch in batches]
@@ -216,32 +247,37 @@ class DirectExporter:
             path = self._spool.write(batch.body, batch.spans, batch.size)
         return Stored(batch, path, since)
 
-    # --- sending --------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------
 
     def _send_due_s(self) -> float | None:
         due_s = self._queue.due_s(self._linger_s, self._flush_below)
         return None if due_s is None else max(due_s, self._pause.until - time.monotonic())
 
     def _send(self) -> None:
-        """Make the next request."""
+        """Send the next request."""
         request = self._queue.request()
         if request is None:
             return
         body = self._body(request)
         if body is not None:
-            # A file-like body is written in blocks, each with a timeout of its own.
+            # A file-like body is sent in blocks, each with a timeout of its own: a slow uplink may
+            # take longer for the whole.
             answer = self._http.post(self._url, self._headers, lambda: io.BytesIO(body))
             self._settle(request, body, answer)
 
     def _body(self, request: Request) -> bytes | None:
-        """Read a request's body; None if part of it is gone and the rest is queued anew."""
+        """Return a request's body; ``None`` if a file is gone, and the rest was enqueued anew."""
         bodies, readable = [], []
         for part in request.parts:
             try:
                 bodies.append(part.read())
                 readable.append(part)
             except (OSError, ValueError) as error:
-                self._warn("unreadable", "spans kept on disk are lost: %s", error)
+                self._warn(
+                    "unreadable",
+                    "spans are lost: their file in the state directory cannot be read: %s",
+                    error,
+                )
         if len(readable) == len(request.parts):
             return join(bodies)
         rest = [Request(readable, tried=True)] if readable else []
@@ -251,39 +287,46 @@ class DirectExporter:
         return None
 
     def _settle(self, request: Request, body: bytes, answer: Answer) -> None:
+        """Act on the answer to a request; ``statuses`` says what each status means."""
         verdict = answer.ruling.verdict
         if verdict is Verdict.DONE:
             self._pause = _Pause()
             warn_again(("spans", self._config, "retry"))
-            self._let_go(request)
+            self._remove(request)
         elif verdict is Verdict.RETRY:
-            self._warn("retry", "LangSmith is not accepting spans (%s); retrying", answer)
+            self._warn(
+                "retry",
+                "LangSmith is not accepting spans (%s); they are kept and sent again until it does",
+                answer,
+            )
             self._queue.postpone(request)
-            self._fail(answer.retry_after_s)
+            self._back_off(answer.retry_after_s)
         elif answer.status == TOO_LARGE and request.spans > 1:
-            self._halve(request, body)
+            self._split(request, body)
         elif answer.status in KEY_REFUSED and request.paths:
             warn_key_refused(self._config, answer.status, answer)
-            self._queue.settle(request, lost=request.spans)
-        elif answer.status in MENDABLE and request.paths:
+            self._queue.settle(request, lost=request.spans)  # the files stay, for a recovery
+        elif answer.status in CORRECTABLE and request.paths:
             self._warn(
                 answer.status,
-                "LangSmith refused spans; they stay on disk for `otel-realtime recover`: %s",
+                "LangSmith refused spans (%s); they stay on disk, and `otel-realtime recover` "
+                "delivers them once that is corrected",
                 answer,
             )
             self._queue.settle(request, lost=request.spans)
         else:
-            self._warn(answer.status, "LangSmith refused spans; they are lost: %s", answer)
+            self._warn(answer.status, "LangSmith refused spans, which are lost (%s)", answer)
             diagnostics.lose(diagnostics.SPAN, request.spans)
-            self._let_go(request, lost=request.spans)
+            self._remove(request, lost=request.spans)
 
-    def _let_go(self, request: Request, lost: int = 0) -> None:
+    def _remove(self, request: Request, lost: int = 0) -> None:
+        """Remove a request from the queue and from disk."""
         for path in request.paths:
             spools.remove(path)
         self._queue.settle(request, lost=lost)
 
-    def _halve(self, request: Request, body: bytes) -> None:
-        """Queue a request as two smaller ones."""
+    def _split(self, request: Request, body: bytes) -> None:
+        """Replace a request by two smaller ones."""
         parts = request.parts
         if len(parts) == 1:
             since = parts[0].since
@@ -291,13 +334,18 @@ class DirectExporter:
                 self._store(half, since) for half in split(body, request.spans, request.first)
             )
         middle = len(parts) // 2
-        halves = [Request(some, tried=True) for some in (parts[:middle], parts[middle:])]
+        halves = [Request(half, tried=True) for half in (parts[:middle], parts[middle:])]
         self._queue.settle(request, instead=halves)
-        if len(request.parts) == 1:
+        if len(request.parts) == 1:  # its file goes only now that the halves have theirs
             for path in request.paths:
                 spools.remove(path)
 
-    def _fail(self, retry_after_s: float | None) -> None:
+    def _back_off(self, retry_after_s: float | None) -> None:
+        """Pause sending after a failure.
+
+        Args:
+            retry_after_s: delay that the server asked for, in seconds.
+        """
         with self._queue.lock:
             failures = self._pause.failures + 1
             until = time.monotonic() + self._backoff.wait_s(failures, retry_after_s)

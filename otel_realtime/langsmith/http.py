@@ -1,7 +1,7 @@
-"""HTTP as all deliveries use it: one session per thread, bounded answers, no surprises.
+"""The HTTP client of all deliveries: one session per thread, bounded answers, no redirects.
 
-``requests`` is imported when the first request is made, on a background thread, so importing the
-package stays light.
+``requests`` is imported with the first request, on a background thread, so that importing this
+package stays cheap.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_S: Final = (10.0, 60.0)  # connect (also one block written), read
+#: Timeouts in seconds: for connecting, which ``requests`` also applies to writing one block, and for
+#: reading. https://requests.readthedocs.io/en/latest/user/advanced/#timeouts
+TIMEOUT_S: Final = (10.0, 60.0)
 _LOOK_UP_TIMEOUT_S: Final = (5.0, 10.0)
+# A proxy may answer with a page of HTML: read the start only, log less.
 _ANSWER_BYTES: Final = 2_048
 _JSON_BYTES: Final = 1_000_000
 _LOGGED_CHARACTERS: Final = 200
 
 
 class Readable(Protocol):
-    """A request body sent block by block; its length is known beforehand."""
+    """A request body that is sent block by block and whose length is known in advance.
+
+    With a length ``requests`` sends ``Content-Length`` instead of chunked encoding.
+    """
 
     def read(self, size: int = -1, /) -> bytes: ...
 
@@ -38,12 +44,12 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one request.
+    """The answer to a request.
 
     Attributes:
-        status: HTTP status, None without an answer.
-        text: first 200 characters of the body, or what went wrong on the way.
-        retry_after_s: seconds the server asks to wait.
+        status: HTTP status; ``None`` without an answer.
+        text: first 200 characters of the body, or the error.
+        retry_after_s: delay that the server asks for, in seconds.
         ruling: what to do now.
     """
 
@@ -58,17 +64,29 @@ class Answer:
 
 
 class Http:
-    """Makes requests; safe from any thread, each with a session of its own."""
+    """Sends requests; thread-safe, because each thread has a session of its own.
+
+    Args:
+        timeout_s: timeouts for connecting and for reading, in seconds.
+    """
 
     def __init__(self, timeout_s: tuple[float, float] = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._local = threading.local()
 
     def post(self, url: str, headers: Mapping[str, str], body: Callable[[], Readable]) -> Answer:
-        """Send a POST whose body is made anew for this try; never follows a redirect.
+        """Send a POST; never follow a redirect.
+
+        Args:
+            url: address.
+            headers: headers of the request.
+            body: returns a new body for this attempt: a body can be read only once.
+
+        Returns:
+            The answer; an error of the connection is one without a status.
 
         Raises:
-            Exception: whatever ``body`` or reading it raises, when that is no OSError.
+            Exception: whatever ``body`` or reading it raises, except ``OSError``.
         """
         import requests
 
@@ -82,17 +100,18 @@ class Http:
                 stream=True,
             )
             with response:
-                text = _head(response, _ANSWER_BYTES)
+                text = _read_start(response, _ANSWER_BYTES)
         except ValueError as error:
-            # Only the kind: the message of a malformed header holds the key.
+            # Not the message: for a malformed header it contains the key.
             return Answer(None, type(error).__name__, None, UNUSABLE)
         except (requests.RequestException, OSError) as error:
             return Answer(None, _shown(f"{type(error).__name__}: {error}"), None, NO_ANSWER)
-        wish = parse_retry_after(response.headers.get("Retry-After"), time.time())
-        return Answer(response.status_code, _shown(text), wish, judge(response.status_code))
+        status = response.status_code
+        retry_after_s = parse_retry_after(response.headers.get("Retry-After"), time.time())
+        return Answer(status, _shown(text), retry_after_s, judge(status))
 
     def get_json(self, url: str, headers: Mapping[str, str], params: Mapping[str, str]) -> Any:
-        """Return the JSON a GET answers with, or None for anything else."""
+        """Return the JSON that a GET is answered with; ``None`` for anything else."""
         import requests
 
         try:
@@ -105,7 +124,7 @@ class Http:
                 stream=True,
             )
             with response:
-                return json.loads(_head(response, _JSON_BYTES)) if response.ok else None
+                return json.loads(_read_start(response, _JSON_BYTES)) if response.ok else None
         except (requests.RequestException, OSError, ValueError) as error:
             logger.debug("GET %s failed: %s", url, error)
             return None
@@ -116,17 +135,18 @@ class Http:
             import requests
 
             session = self._local.session = requests.Session()
-            # Proxies from the environment are wanted, passwords from a .netrc are not.
-            session.auth = _unchanged
+            # Without an ``auth`` requests adds credentials from ~/.netrc. Turning ``trust_env`` off
+            # instead would lose the environment's proxies.
+            session.auth = _no_auth
         return session
 
 
-def _unchanged(request: Any) -> Any:
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _head(response: requests.Response, size: int) -> str:
-    """Return the start of the body; one that breaks off leaves the status as it is."""
+def _read_start(response: requests.Response, size: int) -> str:
+    """Return the start of the body; if it breaks off, the status still counts."""
     from urllib3.exceptions import HTTPError
 
     try:

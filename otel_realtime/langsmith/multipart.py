@@ -1,9 +1,12 @@
-"""A ``multipart/form-data`` body as LangSmith's run ingest takes it, streamed and rewindable.
+"""A ``multipart/form-data`` body for LangSmith's run ingestion, streamed from disk.
 
-Part names carry the meaning (``post.<run id>``, ``patch.<run id>.outputs``,
-``attachment.<run id>.<name>``); every part needs a Content-Type and a length and no file name.
-The file of an attachment is read while it is sent, so memory does not depend on its size, and
-each try reads it again from the start: a retry must never send an empty file.
+Format: https://www.rfc-editor.org/rfc/rfc7578, with LangSmith's rules for part names
+(``post.<run id>``, ``patch.<run id>.outputs``, ``attachment.<run id>.<name>``); every part needs a
+Content-Type and a length, and has no file name:
+https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
+
+An attachment is read while it is sent, so memory does not depend on its size. Each attempt reads it
+again from the start: a retry with a consumed stream would send an empty file, and be accepted.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ JSON_TYPE: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One JSON part."""
+    """A JSON part."""
 
     name: str
     data: bytes
@@ -31,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """One part whose content is a file on disk."""
+    """A part whose content is a file on disk."""
 
     name: str
     path: Path
@@ -39,10 +42,14 @@ class FilePart:
 
 
 class MultipartBody:
-    """The parts of one request; ``open`` starts a new pass over them.
+    """The body of one request; ``open`` returns a reader for one attempt.
+
+    Args:
+        parts: JSON parts.
+        file: part to send after them.
 
     Raises:
-        RecordingError: the file cannot be found out about.
+        RecordingError: the file cannot be read.
     """
 
     def __init__(self, parts: list[Part], file: FilePart | None = None) -> None:
@@ -53,19 +60,19 @@ class MultipartBody:
         if file is not None:
             self._file_bytes = _size_of(file.path)
             head += self._head(file.name, file.mime, self._file_bytes)
-        self._before = head.removeprefix(b"\r\n")
+        self._before = head.removeprefix(b"\r\n")  # the first boundary has no CRLF before it
         self._after = f"\r\n--{self._boundary}--\r\n".encode("ascii")
 
     @property
     def content_type(self) -> str:
-        """The request's Content-Type, boundary included."""
+        """Content-Type of the request, with the boundary."""
         return f"multipart/form-data; boundary={self._boundary}"
 
     def __len__(self) -> int:
         return len(self._before) + self._file_bytes + len(self._after)
 
     def open(self) -> BodyReader:
-        """Return a reader from the first byte on; the file is opened when it is reached."""
+        """Return a new reader, from the first byte; the file is opened when it is reached."""
         path = None if self._file is None else self._file.path
         return BodyReader(len(self), self._before, path, self._file_bytes, self._after)
 
@@ -77,7 +84,7 @@ class MultipartBody:
 
 
 class BodyReader:
-    """One pass over a body, as ``requests`` wants it: a length, ``read`` and iteration."""
+    """Reads a body once, as ``requests`` expects it: with a length, ``read`` and iteration."""
 
     def __init__(
         self, length: int, before: bytes, path: Path | None, file_bytes: int, after: bytes
@@ -95,10 +102,10 @@ class BodyReader:
         return self._blocks
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next block, empty at the end; its size is ours, not the caller's.
+        """Return the next block, of any size up to 64 KiB; empty at the end.
 
         Raises:
-            RecordingError: the file cannot be read or has become shorter.
+            RecordingError: the file cannot be read, or has become shorter.
         """
         return next(self._blocks, b"") if size else b""
 
@@ -109,7 +116,7 @@ class BodyReader:
         yield from _blocks(self._after)
 
     def _read_file(self, path: Path) -> Iterator[bytes]:
-        # Not an OSError from here: HTTP clients take those for a broken connection and retry.
+        # Raise no OSError: the HTTP client would take it for a broken connection, and retry for ever.
         left = self._file_bytes
         try:
             with path.open("rb") as file:

@@ -1,13 +1,16 @@
-"""LangSmith's own ``@traceable`` functions below our spans.
+"""Makes our spans the parents of the app's ``@traceable`` functions.
 
-They look for their parent in LangSmith's context variables, not in OpenTelemetry's context. The
-parent is named by the same ids that the span has there.
+They look for their parent in context variables of the ``langsmith`` package, not in OpenTelemetry's
+context. The parent is a ``RunTree`` with the ids that our span has in LangSmith. Implements
+``tracing.activation.NativeParents``.
+
+``langsmith`` is never imported here: an app that has not loaded it has no ``@traceable`` functions.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from opentelemetry.trace import Span
@@ -15,9 +18,20 @@ from opentelemetry.trace import Span
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.tracing.members import TABLE
 
+if TYPE_CHECKING:
+    from langsmith.run_trees import RunTree
 
-def parent_run(span: Span, name: str) -> Any:
-    """The span as a LangSmith run tree; None without the library or without explicit ids."""
+
+def parent_run(span: Span, name: str) -> object:
+    """Return a span as a ``RunTree``.
+
+    Args:
+        span: one of our spans.
+        name: name of the run.
+
+    Returns:
+        The run; ``None`` without ``langsmith``, or if the span has no explicit ids.
+    """
     module = sys.modules.get("langsmith.run_trees")
     stamp = TABLE.get(span.get_span_context().span_id)
     if module is None or not isinstance(stamp, Stamp):
@@ -33,26 +47,41 @@ def parent_run(span: Span, name: str) -> Any:
     )
 
 
-def enter(run: Any) -> dict[str, Any] | None:
-    """Make a run the parent of ``@traceable`` functions in this context; returns what was."""
+def enter(run: object) -> dict[str, object] | None:
+    """Make a run the parent of ``@traceable`` functions in this context.
+
+    Args:
+        run: result of ``parent_run``.
+
+    Returns:
+        State for ``leave``; ``None`` if nothing was changed.
+    """
     helpers = sys.modules.get("langsmith.run_helpers")
+    # The public ``tracing_context`` is a context manager; we enter and leave in different calls.
     set_context = getattr(helpers, "_set_tracing_context", None)
     get_context = getattr(helpers, "get_tracing_context", None)
     if run is None or set_context is None or get_context is None:
         return None
     before = get_context()
-    kept = {"parent": before.get("parent"), "metadata": before.get("metadata"), "run": run}
-    set_context({"parent": run, "metadata": {**(kept["metadata"] or {}), **run.metadata}})
-    return kept  # it holds the run: LangSmith's context has only a weak reference
+    tree, metadata = cast("RunTree", run), before.get("metadata")
+    # The state also keeps the run alive: LangSmith's context only has a weak reference to it.
+    saved = {"parent": before.get("parent"), "metadata": metadata, "run": run}
+    set_context({"parent": run, "metadata": {**(metadata or {}), **tree.metadata}})
+    return saved
 
 
-def leave(kept: dict[str, Any] | None) -> None:
-    """Put back what ``enter`` found."""
+def leave(saved: dict[str, object] | None) -> None:
+    """Restore the context that ``enter`` replaced."""
     set_context = getattr(sys.modules.get("langsmith.run_helpers"), "_set_tracing_context", None)
-    if kept is not None and set_context is not None:
-        set_context({"parent": kept["parent"], "metadata": kept["metadata"]})
+    if saved is not None and set_context is not None:
+        set_context({"parent": saved["parent"], "metadata": saved["metadata"]})
 
 
-def transfer(kept: dict[str, Any], later: dict[str, Any]) -> None:
-    """What ``enter`` found before the one is what must be put back after the later other."""
-    later.update({"parent": kept["parent"], "metadata": kept["metadata"]})
+def transfer(saved: dict[str, object], later: dict[str, object]) -> None:
+    """Make a later ``enter`` restore what an earlier one would have restored.
+
+    Args:
+        saved: state of the earlier one, which is left first.
+        later: state of the later one.
+    """
+    later.update({"parent": saved["parent"], "metadata": saved["metadata"]})

@@ -1,40 +1,55 @@
-"""JSON and attribute values that always encode, whatever an app or a server put into them."""
+"""Makes JSON and attribute values that always encode, whatever an app or a server put into them.
+
+One value that does not encode costs the whole batch of spans, or the run.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+#: OTLP integers are signed with 64 bits:
+#: https://github.com/open-telemetry/opentelemetry-proto (common.proto, AnyValue)
 _INT64: Final = 1 << 63
+#: Levels of nesting that are kept; it also ends a value that contains itself.
 _MAX_DEPTH: Final = 64
 
 
 def clean_text(text: str) -> str:
-    """Return the text with lone surrogates (half an emoji) replaced, so it encodes as UTF-8."""
+    """Return text that encodes as UTF-8: lone surrogates are replaced.
+
+    They come from emoji that were split between two JSON escapes.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        # A pair that was split by JSON escapes becomes its character again, the rest a mark.
+        # Via UTF-16 two halves of a pair become their character again, and a lone one U+FFFD.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 
 
 def clean_int(number: int) -> int | str:
-    """Return the number, or its digits when it does not fit 64 bits."""
+    """Return the number, or its digits as text if it does not fit into 64 bits."""
     return number if -_INT64 <= number < _INT64 else _digits(number)
 
 
 def _digits(number: int) -> str:
     try:
         return str(number)
-    except ValueError:  # Python refuses to write out integers of more than 4,300 digits
+    except ValueError:
+        # https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation
         return hex(number)[:64] + "..."
 
 
-def clean_json(value: Any, depth: int = 0) -> Any:
-    """Return a copy of a value that JSON can hold: no NaN, no huge int, no foreign object."""
+def clean_json(value: object, depth: int = 0) -> object:
+    """Return a copy of a value that is valid JSON: no NaN, no huge integers, no other objects.
+
+    Args:
+        value: any value.
+        depth: level of nesting.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -57,11 +72,11 @@ def clean_json(value: Any, depth: int = 0) -> Any:
 def _described(value: object) -> str:
     try:
         return clean_text(str(value))
-    except Exception:  # noqa: BLE001 - an app's own __str__
+    except Exception:  # noqa: BLE001 - the app's own __str__
         return f"<{type(value).__name__}>"
 
 
-def encode_json(value: Any) -> bytes:
-    """Return compact UTF-8 JSON; never fails."""
+def encode_json(value: object) -> bytes:
+    """Return any value as compact JSON in UTF-8; never raises."""
     clean = clean_json(value)
     return json.dumps(clean, ensure_ascii=False, separators=(",", ":")).encode("utf-8")

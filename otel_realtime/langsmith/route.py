@@ -1,4 +1,4 @@
-"""Where one conversation goes: decided when it opens, from the settings and LangSmith's variables.
+"""Where a conversation is delivered: decided when it opens, from settings and LangSmith's variables.
 
 | topology | leg | root run | spans below it |
 | --- | --- | --- | --- |
@@ -6,6 +6,8 @@
 | key in the process, ``langsmith="collector"`` | collector | runs API | the app's exporters |
 | no key in the process | collector | OTLP | the app's exporters |
 | off, not sampled | none | - | - |
+
+Exactly one path delivers each half, or LangSmith would show the conversation twice.
 """
 
 from __future__ import annotations
@@ -42,27 +44,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TWO_ROOTS: Final = (
-    "this app's TracerProvider already exports to LangSmith (%s); conversations go there "
-    "with it, without their recording. For the recording remove that exporter and set "
-    "LANGSMITH_TRACING=true and LANGSMITH_API_KEY: otel-realtime then delivers conversations itself"
+    "conversations are delivered to LangSmith by the app's own TracerProvider (%s), without their "
+    "recordings; to get recordings, remove that exporter and set LANGSMITH_TRACING=true and "
+    "LANGSMITH_API_KEY, and otel-realtime delivers conversations itself"
 )
 
 
 def choose_route(settings: Settings, provider: object, services: Services) -> Route:
-    """Decide where a conversation goes that opens now; implements ``tracing.route.ChooseRoute``.
+    """Decide where a conversation that opens now is delivered; a ``tracing.route.ChooseRoute``.
 
     Args:
-        settings: of the conversation.
-        provider: the app's TracerProvider, which may export to LangSmith itself.
-        services: of the process, which keeps one backend per LangSmith and state directory.
+        settings: settings of the conversation.
+        provider: the app's ``TracerProvider``, which may export to LangSmith itself.
+        services: services of the process, which keeps one backend per project and state directory.
     """
     config = LangSmithConfig.from_env()
     choice = _choose(settings, config, provider)
 
-    def join(**given: Any) -> Membership:
+    def join(**fields: Any) -> Membership:
         if choice.root_by_runs_api:
-            return TraceStamp(project=config.project, **given)
-        return Membership(**given)
+            return TraceStamp(project=config.project, **fields)
+        return Membership(**fields)
 
     return Route(
         leg=choice.leg,
@@ -75,7 +77,7 @@ def choose_route(settings: Settings, provider: object, services: Services) -> Ro
 
 def _connect(config: LangSmithConfig, settings: Settings, services: Services) -> Backend:
     def make() -> Backend:
-        from otel_realtime.langsmith.backend import LangSmith  # brings requests
+        from otel_realtime.langsmith.backend import LangSmith  # imports requests
 
         tidy = partial(services.tidy, settings)
         return LangSmith(config, Spool(settings.state_dir, config.api_url, config.project, tidy))
@@ -84,34 +86,41 @@ def _connect(config: LangSmithConfig, settings: Settings, services: Services) ->
 
 
 def journal_note(config: LangSmithConfig, membership: Membership) -> dict[str, Any]:
-    """What a journal keeps of its LangSmith; read back by ``api_url_of`` and ``project_of``."""
-    own = run_id(membership.root_span_id)
+    """Return the backend's address for the journal's header; never the key.
+
+    Read back by ``api_url_of`` and ``project_of``; the other values are for people.
+    """
+    root_run_id = run_id(membership.root_span_id)
     return {
         "api_url": config.api_url,
         "project": config.project,
-        "root_run_id": own,
-        "dotted_order": dotted_order(membership.start_ns, own),
+        "root_run_id": root_run_id,
+        "dotted_order": dotted_order(membership.start_ns, root_run_id),
     }
 
 
 def api_url_of(note: Mapping[str, Any]) -> str | None:
-    """Return the API that a journal's conversation was meant for; None: it does not say."""
+    """Return the API's URL that a journaled conversation is to be delivered to; ``None``: unknown."""
     url = note.get("api_url")
     return url if isinstance(url, str) else None
 
 
 def project_of(note: Mapping[str, Any]) -> str:
-    """Return the project that a journal's conversation was meant for."""
+    """Return the project that a journaled conversation is to be delivered to."""
     project = note.get("project")
     return project if isinstance(project, str) and project else "default"
 
 
 def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy:
-    """What may be stored: our switch, and LangSmith's ``HIDE`` variables on top of it."""
+    """Return which content may be stored: our switch, and LangSmith's ``HIDE`` variables.
+
+    https://docs.langchain.com/langsmith/mask-inputs-outputs
+    """
     capture = settings.capture_content
     return ContentPolicy(
         inputs=capture and not config.hide_inputs,
         outputs=capture and not config.hide_outputs,
+        # One file holds both sides, so either variable hides all of it.
         audio=capture and not (config.hide_inputs or config.hide_outputs),
         redact=settings.redact,
     )
@@ -121,24 +130,24 @@ def _choose(settings: Settings, config: LangSmithConfig, provider: object) -> Le
     choice = choose_leg(settings.langsmith, config, draw=random.random())
     if choice.problem:
         warn_once(("leg", choice.problem), "%s", choice.problem)
-    where = exporter_to_langsmith(provider) if choice.leg != LEG_NONE else None
-    if where is not None:
-        warn_once(("two roots", where), _TWO_ROOTS, where)
-        return LegChoice(LEG_COLLECTOR, False, "the app itself exports to LangSmith")
+    exporter = exporter_to_langsmith(provider) if choice.leg != LEG_NONE else None
+    if exporter is not None:
+        warn_once(("two roots", exporter), _TWO_ROOTS, exporter)
+        return LegChoice(LEG_COLLECTOR, False)
     return choice
 
 
 def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
-    """Return whether conversations go to LangSmith from this process, not sampling them."""
+    """Return whether this process delivers conversations to LangSmith, apart from sampling."""
     return choose_leg(settings.langsmith, config).leg == LEG_DIRECT
 
 
 def other_exporter(settings: Settings) -> SpanExporter | None:
-    """Return the exporter to what ``OTEL_EXPORTER_OTLP_*`` names, unless that is served already."""
-    where = endpoint("TRACES")
-    if not where:
+    """Return the exporter for ``OTEL_EXPORTER_OTLP_*``; ``None`` if unset, or already delivered to."""
+    url = endpoint("TRACES")
+    if not url:
         return None
-    if is_langsmith_host(where) and delivers_directly(settings, LangSmithConfig.from_env()):
-        logger.info("%s is LangSmith itself, which is served directly already", where)
+    if is_langsmith_host(url) and delivers_directly(settings, LangSmithConfig.from_env()):
+        logger.info("not exporting to %s by OTLP: this process delivers to LangSmith directly", url)
         return None
     return trace_exporter()

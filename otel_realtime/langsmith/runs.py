@@ -1,13 +1,15 @@
-"""The root run by LangSmith's runs API: posted when a conversation opens, patched once at its end.
+"""Requests of the runs API: a root run is posted when its conversation opens, and patched at its end.
 
-A run that has outputs cannot be updated again, so there is no update in between; and the patch
-must repeat id, trace id and dotted order exactly.
+Both use ``POST /runs/multipart``:
+https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
+
+There is no update in between, because LangSmith refuses or ignores a second one of a run that has
+outputs. The patch repeats id, trace id and dotted order exactly as they were posted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from otel_realtime.attributes import ATTACHMENT_NAME
 from otel_realtime.delivery.model import Closing, Opening, Recording
@@ -19,20 +21,25 @@ from otel_realtime.langsmith.payload import encode_json
 
 
 class RunsClient:
-    """Requests to the runs API; safe from any thread."""
+    """Sends requests to the runs API; thread-safe.
+
+    Args:
+        config: address and credentials.
+        http: HTTP client.
+    """
 
     def __init__(self, config: LangSmithConfig, http: Http | None = None) -> None:
         self._config = config
         self._http = http or Http()
 
     def post(self, opening: Opening) -> Answer:
-        """Create the root run; it has no end, so it shows as pending during the call."""
-        run: dict[str, Any] = {
-            **_place(opening),
+        """Create the root run. Without an end LangSmith shows it as pending during the call."""
+        run: dict[str, object] = {
+            **_run_ids(opening),
             "name": opening.name,
             "run_type": "chain",
             "start_time": iso_time(opening.start_ns),
-            "session_name": self._config.project,
+            "session_name": self._config.project,  # the API calls a project a session
         }
         if opening.tags:
             run["tags"] = list(opening.tags)
@@ -47,22 +54,22 @@ class RunsClient:
         self,
         opening: Opening,
         closing: Closing,
-        metadata: Mapping[str, Any],
+        metadata: Mapping[str, object],
         recording: Recording | None = None,
     ) -> Answer:
-        """End the root run, with the recording as its attachment.
+        """End the root run, with the recording as attachment.
 
         Args:
-            opening: as it was posted.
-            closing: what the end is.
-            metadata: all of the run's metadata; the part replaces what was posted.
-            recording: a recording with a path, None to attach nothing.
+            opening: the run as it was posted.
+            closing: its end.
+            metadata: all metadata of the run: this part replaces what was posted.
+            recording: file to attach; ``None``: attach nothing.
 
         Raises:
             RecordingError: the recording cannot be read.
         """
-        run: dict[str, Any] = {
-            **_place(opening),
+        run: dict[str, object] = {
+            **_run_ids(opening),
             "end_time": iso_time(closing.end_ns),
         }
         if closing.tags is not None:
@@ -77,15 +84,15 @@ class RunsClient:
         return self._send(MultipartBody(parts, _attachment(opening, recording)))
 
     def find_project(self, name: str) -> tuple[str, str] | None:
-        """Return (tenant id, project id) of a project, None when they cannot be had now."""
+        """Return the tenant id and the id of a project; ``None`` if they are not available now."""
         url = self._config.api_url + "/sessions"
         params = {"name": name, "limit": "1"}
-        found = self._http.get_json(url, self._config.headers(), params)
-        for project in found if isinstance(found, list) else ():
+        answer = self._http.get_json(url, self._config.headers(), params)
+        for project in answer if isinstance(answer, list) else ():
             if isinstance(project, dict) and project.get("name", name) == name:
-                tenant, own = project.get("tenant_id"), project.get("id")
-                if tenant and own:
-                    return str(tenant), str(own)
+                tenant_id, project_id = project.get("tenant_id"), project.get("id")
+                if tenant_id and project_id:
+                    return str(tenant_id), str(project_id)
         return None
 
     def _send(self, body: MultipartBody) -> Answer:
@@ -98,13 +105,15 @@ class RunsClient:
         return self._http.post(url, headers, body.open)
 
 
-def _place(opening: Opening) -> dict[str, str]:
-    """The run's ids and dotted order; the patch must repeat them exactly."""
-    own = run_id(opening.span_id)
-    return {"id": own, "trace_id": own, "dotted_order": dotted_order(opening.start_ns, own)}
+def _run_ids(opening: Opening) -> dict[str, str]:
+    """Return the run's ids and dotted order; a root's id is also its trace id."""
+    root_id = run_id(opening.span_id)
+    dotted = dotted_order(opening.start_ns, root_id)
+    return {"id": root_id, "trace_id": root_id, "dotted_order": dotted}
 
 
-def _part(event: str, opening: Opening, value: Any, field_name: str | None = None) -> Part:
+def _part(event: str, opening: Opening, value: object, field_name: str | None = None) -> Part:
+    """Return a JSON part, named ``<event>.<run id>[.<field>]``."""
     name = f"{event}.{run_id(opening.span_id)}"
     return Part(f"{name}.{field_name}" if field_name else name, encode_json(value))
 

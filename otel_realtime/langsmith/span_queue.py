@@ -1,9 +1,14 @@
-"""The spans and batches that LangSmith has not accepted yet, and nothing else.
+"""The queue of spans and batches that LangSmith has not accepted yet.
 
-Everything the exporter must not lose passes through this one object: spans come in at the app's
-pace, are encoded into batches (which also stand on disk, see ``spool``), leave as requests, and
-are gone only when a request is settled. Memory is bounded: batches beyond the bound are kept on
-disk only, and what the disk does not take is counted as lost.
+Everything that the exporter must not lose passes through it::
+
+    put -> waiting spans --dequeue, encoded--> batches (on disk, too) --request--> in flight
+                                                                                      |
+                    accepted, given up, or replaced by smaller requests <--settle-----+
+
+Spans are numbered in the order of arrival, which lets ``flush`` wait for those that were enqueued
+before it. Memory is bounded: beyond the bound batches are kept on disk only, and spans that the disk
+does not take are lost, and counted.
 """
 
 from __future__ import annotations
@@ -21,23 +26,25 @@ from otel_realtime.langsmith.encoding import MAX_REQUEST_BYTES, Batch, Entry, es
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.state.spool import read
 
+#: Bounds of what is held in memory.
 MAX_BYTES: Final = 64_000_000
 MAX_SPANS: Final = 200_000
+#: Most spans of a batch and of a request, as in OpenTelemetry's own batch processor.
 _BATCH_SPANS: Final = 512
-#: Number of what another process encoded: before all others, so whoever waits, waits for it too.
+#: Number of batches that another process encoded: below all others, so ``flush`` waits for them.
 _ADOPTED: Final = -1
 
 
 class Stored:
-    """One encoded batch: in memory, on disk, or both.
+    """An encoded batch, in memory, on disk, or both.
 
     Attributes:
-        body: gzipped protobuf; None when it is on disk only.
-        path: its file; None when it is in memory only.
-        spans: how many spans are in it.
-        first: number of its first span in the order of arrival.
+        body: gzipped protobuf; ``None`` if it is on disk only.
+        path: its file; ``None`` if it is in memory only.
+        spans: number of spans.
+        first: number of its first span, counted in the order of arrival.
         size: bytes before compression.
-        since: ``time.monotonic()`` of when its first span was queued.
+        since: ``time.monotonic()`` at the arrival of its first span.
     """
 
     __slots__ = ("body", "first", "path", "since", "size", "spans")
@@ -51,11 +58,11 @@ class Stored:
         self.since = since
 
     def read(self) -> bytes:
-        """Return the body, from disk if need be.
+        """Return the body, from disk if it is not in memory.
 
         Raises:
-            OSError: its file cannot be read.
-            ValueError: its file is none of ours.
+            OSError: the file cannot be read.
+            ValueError: the file is not a valid batch.
         """
         if self.body is not None or self.path is None:
             return self.body or b""
@@ -63,7 +70,14 @@ class Stored:
 
 
 class Request:
-    """What is sent at once. Once it was tried it stays as it is: a 409 speaks of all of it."""
+    """Batches that are sent in one request.
+
+    Once it was tried, a request keeps its parts: a 409 ("already received") is about all of them.
+
+    Attributes:
+        parts: the batches.
+        tried: it was sent at least once, perhaps by another process.
+    """
 
     __slots__ = ("parts", "tried")
 
@@ -73,22 +87,31 @@ class Request:
 
     @property
     def spans(self) -> int:
-        """How many spans are in it."""
+        """Number of spans."""
         return sum(part.spans for part in self.parts)
 
     @property
     def first(self) -> int:
-        """Number of its first span in the order of arrival."""
+        """Number of its first span, counted in the order of arrival."""
         return min(part.first for part in self.parts)
 
     @property
     def paths(self) -> list[Path]:
-        """The files it stands in."""
+        """Files of its batches."""
         return [part.path for part in self.parts if part.path is not None]
 
 
 class SpanQueue:
-    """Bounded, ordered, thread-safe."""
+    """A bounded, ordered queue; thread-safe.
+
+    Args:
+        max_bytes: most bytes held in memory, spans and bodies together.
+        max_spans: most spans that wait to be encoded.
+
+    Attributes:
+        lock: held while the queue changes; re-entrant, so that a caller can combine operations.
+        lost: number of spans lost or given up so far.
+    """
 
     def __init__(self, max_bytes: int = MAX_BYTES, max_spans: int = MAX_SPANS) -> None:
         self._max_bytes = max_bytes
@@ -99,14 +122,15 @@ class SpanQueue:
         self._oldest_at = 0.0
         self._requests: deque[Request] = deque()
         self._held_bytes = 0
-        self._taken = 0  # spans ever taken out of _waiting
+        self._dequeued = 0  # number of spans that ever left ``_waiting``
+        # Number of the first span that is being encoded: in neither of the two deques just now.
         self._encoding_from: int | None = None
         self.lost = 0
 
-    # --- spans ----------------------------------------------------------------------------------
+    # -- spans -------------------------------------------------------------------------------------
 
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
-        """Queue a span; False (and counted) when the bound is reached."""
+        """Enqueue a span, on the app's task; return ``False``, and count it, if the queue is full."""
         size = estimated_bytes(span)
         with self.lock:
             held = self._waiting_bytes + self._held_bytes
@@ -119,58 +143,80 @@ class SpanQueue:
             self._waiting_bytes += size
             return True
 
-    def wants_attention(self) -> bool:
-        """Tell whether the last span is the first one that waits, or fills a request."""
+    def needs_wakeup(self) -> bool:
+        """Return whether the jobs have to be woken for the span that was enqueued last.
+
+        That is so for the first span that waits, which starts the time it may wait, and for the one
+        that fills a batch; waking them for every span would cost the app's task.
+        """
         waiting = len(self._waiting)
         return waiting in (1, _BATCH_SPANS) or self._waiting_bytes >= MAX_REQUEST_BYTES
 
     def is_full(self) -> bool:
-        """Tell whether the waiting spans make a whole request."""
+        """Return whether the waiting spans fill a batch."""
         return len(self._waiting) >= _BATCH_SPANS or self._waiting_bytes >= MAX_REQUEST_BYTES
 
     def age_s(self) -> float | None:
-        """Return how long the oldest span has waited, None when none waits."""
+        """Return how long the oldest span has waited, in seconds; ``None`` if none waits."""
         return time.monotonic() - self._oldest_at if self._waiting else None
 
-    def take(self) -> tuple[list[Entry], int, float]:
-        """Take out what makes one batch, with the number and the time of its first span.
+    def dequeue(self) -> tuple[list[Entry], int, float]:
+        """Remove the spans of one batch, to be encoded.
 
-        The spans count as queued until ``encoded`` is called.
+        They count as enqueued until ``encoded`` is called.
+
+        Returns:
+            The spans, the number of the first one, and the time it arrived (``monotonic``).
         """
         with self.lock:
-            first, size, since = self._taken, 0, self._oldest_at
+            first, size, since = self._dequeued, 0, self._oldest_at
             entries: list[Entry] = []
             while self._waiting and len(entries) < _BATCH_SPANS and size < MAX_REQUEST_BYTES:
                 span, stamp, span_size = self._waiting.popleft()
                 entries.append((span, stamp))
                 size += span_size
             self._waiting_bytes -= size
-            self._taken += len(entries)
+            self._dequeued += len(entries)
+            # Approximate: the spans left over, if any, start to wait anew.
             self._oldest_at = time.monotonic()
             self._encoding_from = first if entries else None
             return entries, first, since
 
-    # --- requests -------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def encoded(self, stored: Sequence[Stored], lost: int) -> None:
-        """Queue the batches that came of the spans taken out last."""
+        """Enqueue the batches that the spans dequeued last were encoded as.
+
+        Args:
+            stored: the batches.
+            lost: number of spans that could not be encoded.
+        """
         with self.lock:
             self._encoding_from = None
             self.lost += lost
-            for one in stored:
-                self._hold(one)
-                self._requests.append(Request([one]))
+            for batch in stored:
+                self._retain_body(batch)
+                self._requests.append(Request([batch]))
 
     def adopt(self, batch: Batch, path: Path | None) -> None:
-        """Queue a batch that another process encoded."""
+        """Enqueue a batch that another process encoded.
+
+        Args:
+            batch: the batch.
+            path: its file.
+        """
         with self.lock:
             stored = Stored(batch, path, 0.0)
             stored.first = _ADOPTED
-            self._hold(stored)
+            self._retain_body(stored)
+            # As if tried: the other process may have sent it in exactly this form.
             self._requests.append(Request([stored], tried=True))
 
-    def _hold(self, stored: Stored) -> None:
-        """Keep the body in memory as long as there is room; half of it stays for spans."""
+    def _retain_body(self, stored: Stored) -> None:
+        """Keep a body in memory if half of the bound allows it; the other half is for spans.
+
+        A body without a file is always kept: it exists nowhere else.
+        """
         if stored.body is None:
             return
         if stored.path is not None and self._held_bytes + len(stored.body) > self._max_bytes // 2:
@@ -179,15 +225,20 @@ class SpanQueue:
             self._held_bytes += len(stored.body)
 
     def due_s(self, linger_s: float, hurry_below: int) -> float | None:
-        """Return seconds until a request is to be sent; None when there is none."""
+        """Return the seconds until a request is due; ``None`` if there is none.
+
+        Args:
+            linger_s: how long spans are collected, from the arrival of the first one.
+            hurry_below: spans with a lower number are due at once.
+        """
         if not self._requests:
             return None
         head = self._requests[0]
-        if head.tried or head.first < hurry_below or self._makes_a_whole():
+        if head.tried or head.first < hurry_below or self._fills_request():
             return 0.0
         return head.parts[0].since + linger_s - time.monotonic()
 
-    def _makes_a_whole(self) -> bool:
+    def _fills_request(self) -> bool:
         spans = size = 0
         for request in self._requests:
             spans += request.spans
@@ -197,9 +248,9 @@ class SpanQueue:
         return False
 
     def request(self) -> Request | None:
-        """Return what to send next: batches that were never tried are put together.
+        """Return the next request to send; ``None`` if there is none.
 
-        It stays queued until it is settled.
+        Batches that were never tried are combined. The request stays enqueued until it is settled.
         """
         with self.lock:
             if not self._requests:
@@ -220,7 +271,13 @@ class SpanQueue:
             return request
 
     def settle(self, request: Request, *, lost: int = 0, instead: Sequence[Request] = ()) -> None:
-        """Let go of a request that was accepted, given up, or is replaced by others."""
+        """Remove a request that was accepted, given up, or is replaced.
+
+        Args:
+            request: the request.
+            lost: number of its spans that are lost.
+            instead: requests that take its place.
+        """
         with self.lock:
             self._requests.remove(request)
             self.lost += lost
@@ -228,34 +285,35 @@ class SpanQueue:
             for part in set(request.parts) - kept:
                 self._held_bytes -= len(part.body or b"")
             for part in kept - set(request.parts):
-                self._hold(part)
+                self._retain_body(part)
             self._requests.extendleft(reversed(instead))
 
     def postpone(self, request: Request) -> None:
-        """Move a request behind the others, so that one that is never accepted blocks none."""
+        """Move a request to the end, so that one that is never accepted does not block the others."""
         with self.lock:
             self._requests.remove(request)
             self._requests.append(request)
 
-    # --- for flush ------------------------------------------------------------------------------
+    # -- for flush ---------------------------------------------------------------------------------
 
     def has_waiting_below(self, number: int) -> bool:
-        """Tell whether a span with a lower number still waits to be encoded."""
-        return bool(self._waiting) and self._taken < number
+        """Return whether a span with a lower number is still waiting to be encoded."""
+        return bool(self._waiting) and self._dequeued < number
 
-    def put_so_far(self) -> int:
-        """Return how many spans were ever queued."""
-        return self._taken + len(self._waiting)
+    def enqueued_count(self) -> int:
+        """Return how many spans were ever enqueued: the number of the next one."""
+        return self._dequeued + len(self._waiting)
 
     def is_settled(self, number: int) -> bool:
-        """Tell whether all spans before this number were accepted or given up."""
+        """Return whether all spans with a lower number were accepted or given up."""
         with self.lock:
             return self._oldest(request.first for request in self._requests) >= number
 
-    def _oldest(self, held: Iterable[int]) -> int:
-        found = list(held)
+    def _oldest(self, in_requests: Iterable[int]) -> int:
+        """Return the lowest number of a span that is not settled."""
+        numbers = list(in_requests)
         if self._encoding_from is not None:
-            found.append(self._encoding_from)
+            numbers.append(self._encoding_from)
         if self._waiting:
-            found.append(self._taken)
-        return min(found, default=self.put_so_far())
+            numbers.append(self._dequeued)
+        return min(numbers, default=self.enqueued_count())

@@ -1,9 +1,10 @@
-"""What LangSmith needs on every span of a conversation to find its run, parent and place.
+"""The attributes that link every span of a conversation to its root run in LangSmith.
 
-Explicit ids, as LangSmith's OpenTelemetry page documents them ("Linking attributes"): the trace's and
-the run's id, the parent's, the dotted order, and the project. They are written where the root run
-goes by the runs API; otherwise native OTLP parents hold and nothing of this is needed.
-https://docs.langchain.com/langsmith/trace-with-opentelemetry
+LangSmith's page on OpenTelemetry documents them as linking attributes: ids of trace, run and parent
+run, dotted order, and project (https://docs.langchain.com/langsmith/trace-with-opentelemetry). They
+are written only if the root run goes by the runs API. Otherwise OTLP's own parent ids suffice. If the
+root has an explicit id, *every* span below it needs them: one without is an orphan, which LangSmith
+drops without a word.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from otel_realtime.tracing.members import Member, Membership
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class TraceStamp(Membership):
-    """A conversation whose root run LangSmith gets by the runs API.
+    """A conversation whose root run goes by the runs API.
 
     Attributes:
-        project: LangSmith's project name.
-        root_run_id: LangSmith's id of the root run and of the trace.
+        project: name of the project.
+        root_run_id: id of the root run, which is also LangSmith's trace id.
     """
 
     project: str
@@ -42,16 +43,24 @@ class TraceStamp(Membership):
 
     @property
     def dotted_order(self) -> str:
-        """The root run's place."""
+        """Dotted order of the root run."""
         return dotted_order(self.start_ns, self.root_run_id)
 
     def member(self, span_id: int, start_ns: int, parent: Member | None) -> Stamp:
-        """Make a span's stamp; see ``Membership.member``."""
+        """Return a new stamp for a span; arguments as for ``Membership.member``."""
+        # All members of this conversation come from here, so the parent is a stamp, too.
         return Stamp(self, span_id, start_ns, cast("Stamp | None", parent))
 
 
 class Stamp(Member):
-    """One span's place in LangSmith: its run, the run above it, and its dotted order."""
+    """A member with its run id and dotted order.
+
+    Both are computed when the span starts, on the app's task: children need the parent's.
+
+    Attributes:
+        run_id: the span's run id.
+        dotted_order: its dotted order.
+    """
 
     __slots__ = ("dotted_order", "run_id")
 
@@ -60,22 +69,22 @@ class Stamp(Member):
     ) -> None:
         super().__init__(trace, span_id, parent)
         self.run_id = run_id(span_id)
-        above: str | None = None if parent is None else parent.dotted_order
-        self.dotted_order: str = dotted_order(start_ns, self.run_id, above)
+        prefix: str | None = None if parent is None else parent.dotted_order
+        self.dotted_order: str = dotted_order(start_ns, self.run_id, prefix)
 
     @property
     def trace(self) -> TraceStamp:
-        """The conversation it belongs to."""
+        """Conversation that the span belongs to."""
         return cast("TraceStamp", self.membership)
 
     def attributes(self) -> dict[str, str]:
-        """Return what the span must carry, whatever else it has lost."""
+        """Return the attributes that the span must have when it is delivered."""
         trace, parent = self.trace, self.parent
-        written = super().attributes()
-        written[LS_TRACE_ID] = trace.root_run_id
-        written[LS_SPAN_ID] = self.run_id
-        written[LS_DOTTED_ORDER] = self.dotted_order
-        written[LS_PROJECT] = trace.project
+        attributes = super().attributes()
+        attributes[LS_TRACE_ID] = trace.root_run_id
+        attributes[LS_SPAN_ID] = self.run_id
+        attributes[LS_DOTTED_ORDER] = self.dotted_order
+        attributes[LS_PROJECT] = trace.project
         if parent is not None:
-            written[LS_PARENT_ID] = cast("Stamp", parent).run_id
-        return written
+            attributes[LS_PARENT_ID] = cast("Stamp", parent).run_id
+        return attributes

@@ -1,4 +1,8 @@
-"""What LangSmith's answers mean for a delivery: one table for spans, runs and attachments."""
+"""What LangSmith's HTTP statuses mean for a delivery: one table for spans, runs and attachments.
+
+Statuses: https://www.rfc-editor.org/rfc/rfc9110#section-15 and, for the runs API,
+https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,17 @@ from typing import Final
 class Verdict(Enum):
     """What to do with a request after its answer."""
 
+    #: It was accepted.
     DONE = "done"
+    #: Send it again later.
     RETRY = "retry"
+    #: It will never be accepted as it is.
     DROP = "drop"
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A verdict with the sentence the log gives for it."""
+    """A verdict and its reason in a few words, for the log."""
 
     verdict: Verdict
     reason: str
@@ -29,39 +36,44 @@ class Ruling:
 _KEY: Final = (
     "check LANGSMITH_API_KEY, and LANGSMITH_WORKSPACE_ID if the key belongs to an organisation"
 )
+#: No answer: the connection failed, or timed out.
 NO_ANSWER: Final = Ruling(Verdict.RETRY, "no answer")
+#: The request could not be sent at all.
 UNUSABLE: Final = Ruling(
     Verdict.DROP, "the request cannot be made; check LANGSMITH_ENDPOINT and LANGSMITH_API_KEY"
 )
+#: Statuses with a meaning of their own.
 TABLE: Final[dict[int, Ruling]] = {
     400: Ruling(Verdict.DROP, "not understood"),
     401: Ruling(Verdict.DROP, "key refused; " + _KEY),
     403: Ruling(Verdict.DROP, "access refused; " + _KEY),
     404: Ruling(Verdict.DROP, "no such address; check LANGSMITH_ENDPOINT"),
     408: Ruling(Verdict.RETRY, "timed out at the server"),
-    # LangSmith answers a payload it already has with 409, for runs and for spans.
+    # LangSmith answers 409 to a payload it already has. Its own client ignores it, too.
     409: Ruling(Verdict.DONE, "already received"),
     413: Ruling(Verdict.DROP, "too large"),
     422: Ruling(Verdict.DROP, "invalid"),
     425: Ruling(Verdict.RETRY, "too early"),
     429: Ruling(Verdict.RETRY, "rate limited"),
 }
+#: All others, by their first digit.
 _CLASSES: Final[dict[int, Ruling]] = {
     2: Ruling(Verdict.DONE, "accepted"),
-    # Redirects are not followed: a POST would come out as a GET, or the key at another host.
+    # Redirects are not followed: a POST could become a GET, and the key go to another host.
     3: Ruling(Verdict.DROP, "redirected; check LANGSMITH_ENDPOINT"),
     4: Ruling(Verdict.DROP, "refused"),
     5: Ruling(Verdict.RETRY, "server error"),
 }
+#: The key was refused.
 KEY_REFUSED: Final = frozenset({401, 403})
-#: Refusals that somebody can mend by correcting the key or the address; None: no request was made.
-MENDABLE: Final = frozenset({None, 301, 302, 303, 307, 308, 401, 403, 404})
+#: Refusals that the user can correct, by another key or endpoint; ``None``: no request was sent.
+CORRECTABLE: Final = frozenset({None, 301, 302, 303, 307, 308, 401, 403, 404})
 TOO_LARGE: Final = 413
 ALREADY_RECEIVED: Final = 409
 
 
 def judge(status: int | None) -> Ruling:
-    """Return the ruling for an HTTP status, None meaning that there was no answer."""
+    """Return the ruling for an HTTP status; ``None``: there was no answer."""
     if status is None:
         return NO_ANSWER
     return TABLE.get(status) or _CLASSES.get(status // 100, _CLASSES[4])
@@ -69,22 +81,46 @@ def judge(status: int | None) -> Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait between tries: exponential, jittered; a server's wish has a ceiling."""
+    """Delays between attempts: exponential with jitter, unless the server asks for a delay.
+
+    Jitter keeps many processes from retrying in step after an outage.
+
+    Attributes:
+        first_s: delay after the first failure, in seconds.
+        ceiling_s: longest delay of our own, in seconds.
+        retry_after_ceiling_s: longest ``Retry-After`` that is respected, in seconds.
+    """
 
     first_s: float = 1.0
     ceiling_s: float = 60.0
     retry_after_ceiling_s: float = 300.0
 
     def wait_s(self, failures: int, retry_after_s: float | None = None) -> float:
-        """Return seconds until the next try after this many failures in a row (1 or more)."""
+        """Return the seconds until the next attempt.
+
+        Args:
+            failures: number of failures in a row, at least 1.
+            retry_after_s: delay that the server asked for, in seconds.
+        """
         if retry_after_s is not None:
             return min(max(retry_after_s, 0.0), self.retry_after_ceiling_s)
+        # The exponent is bounded because ``2.0 ** 1024`` overflows.
         full = min(self.first_s * 2.0 ** min(failures - 1, 30), self.ceiling_s)
         return full * random.uniform(0.5, 1.0)
 
 
 def parse_retry_after(text: str | None, now_s: float) -> float | None:
-    """Return the seconds a ``Retry-After`` header asks for (a number or an HTTP date)."""
+    """Return the delay in seconds that a ``Retry-After`` header asks for.
+
+    https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+
+    Args:
+        text: value of the header: seconds, or an HTTP date.
+        now_s: current time, epoch seconds.
+
+    Returns:
+        The delay; ``None`` without a valid header.
+    """
     if not text:
         return None
     if text.strip().isdecimal():

@@ -188,7 +188,7 @@ class Process:
         for processor in processors:
             processor.deactivate()
 
-    # -- conversations -------------------------------------------------------------------------------
+    # -- conversations -----------------------------------------------------------------------------
 
     def opened(self, conversation: LiveConversation, settings: Settings) -> None:
         """Register an open conversation, so that it is ended and delivered at exit.
@@ -257,7 +257,7 @@ class Process:
                 report.spans_left,
             )
 
-    # -- flush, shutdown, exit and fork --------------------------------------------------------------
+    # -- flush, shutdown, exit and fork ------------------------------------------------------------
 
     def flush(self, timeout_s: float) -> bool:
         """Deliver everything that is pending; see ``otel_realtime.flush``."""

@@ -8,7 +8,7 @@ merely releasing the GIL would mostly acquire it again at once.
 
 from __future__ import annotations
 
-# Bound here: an app's test that replaces ``time.sleep`` means its own calls.
+# Bound at import: a test of the app that patches ``time.sleep`` must not reach our threads.
 from time import perf_counter, sleep
 from typing import Final
 

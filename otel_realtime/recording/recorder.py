@@ -129,7 +129,7 @@ class Recorder:
         self._queue: deque[Entry] = deque([_WriterOnly(track.open)])
         self._append = self._queue.append
 
-    # --- the app's side -------------------------------------------------------------------------
+    # -- the app's side ----------------------------------------------------------------------------
 
     def frame(self, t: int, sent: bool, frame: str | bytes) -> None:
         """Enqueue an audio frame, unparsed.
@@ -256,7 +256,7 @@ class Recorder:
             return self._track.last_t
         return max(time.monotonic_ns() - self._mono_ns, self._track.last_t)
 
-    # --- facts, thread-safe ---------------------------------------------------------------------
+    # -- facts, thread-safe ------------------------------------------------------------------------
 
     @property
     def folder(self) -> Path | None:
@@ -296,7 +296,7 @@ class Recorder:
         if self._done:  # the writer no longer looks at this recorder
             self._track.discard()
 
-    # --- the writer's side ----------------------------------------------------------------------
+    # -- the writer's side -------------------------------------------------------------------------
 
     @property
     def done(self) -> bool:

@@ -91,7 +91,7 @@ def render(folder: Path, out: Path) -> Rendered:
     frames = sample_at(timeline.length_ns, rate_hz)
     partial = out.with_name(out.name + ".part")
     try:
-        _make_sure_it_fits(frames, out.parent)
+        _check_disk_space(frames, out.parent)
         with (
             Channel(_sources(folder, "user"), user, rate_hz) as left,
             Channel(_sources(folder, "agent"), agent, rate_hz) as right,
@@ -112,11 +112,11 @@ def render(folder: Path, out: Path) -> Rendered:
     return Rendered(out, frames, rate_hz, frames / rate_hz)
 
 
-def _make_sure_it_fits(frames: int, folder: Path) -> None:
-    """Fill no disk for nothing: a spoiled journal may speak of months.
+def _check_disk_space(frames: int, folder: Path) -> None:
+    """Check that a recording fits on the disk: a damaged journal may claim a length of months.
 
     Raises:
-        OSError: there is no room for so many frames.
+        OSError: there is not enough space for so many frames.
     """
     if frames * _FRAME_BYTES > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -41,13 +41,13 @@ class Soundtrack(Track):
         self._sources.clear()
 
     def apply(self, record: Sequence[Any]) -> None:
-        """Apply one record of the journal; what this version does not know is ignored.
+        """Apply one record of the journal; a record of an unknown kind is ignored.
 
         Args:
             record: ``[kind, t, ...]``; see ``state.journal``.
 
         Raises:
-            ValueError: it makes no sense, and changes nothing.
+            ValueError: the record is malformed; it changes nothing.
         """
         known = read_sound(list(record))
         if known is None:
@@ -62,6 +62,7 @@ class Soundtrack(Track):
             self._measure_audio(f"{side}-tap", self._tap_formats[side], known[3], known[4])
         elif kind == "tap_format":
             self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
+        # The meters measure energy along each source's own time: a gap takes time there, too.
         elif kind == "hole":
             self._meters[known[2]].skip(self._formats[known[2]].duration_ns(known[3]))
         elif kind == "format":
@@ -69,10 +70,10 @@ class Soundtrack(Track):
         self._apply(known)
 
     def finish(self, last_t: int = 0) -> None:
-        """End it, if its journal does not, at the last moment known, and measure it.
+        """End the recording, if its journal does not, at the last known time, and measure it.
 
         Args:
-            last_t: the latest time of any record, the trace's own included.
+            last_t: latest time of any record, ns since the start; notes count, too.
         """
         with self._lock:
             end(self._timeline, last_t)
@@ -104,9 +105,13 @@ class Soundtrack(Track):
 
 
 def end(timeline: Timeline, last_t: int) -> None:
-    """End the timeline of a journal that has no ``close``, at the last moment known.
+    """End a timeline whose journal has no ``close`` record, at the last known time.
 
-    The agent's audio has played on until then, whether or not another record of the sound came.
+    The agent's audio was played until then, even if no further audio record came.
+
+    Args:
+        timeline: the timeline.
+        last_t: latest time of any record, ns since the start.
     """
     timeline.last_t = max(timeline.last_t, last_t)
     timeline.finish()

@@ -117,7 +117,7 @@ class Track:
         self._tap_rejected = False
         self._talk: TalkTimes | None = None
 
-    # --- recording ------------------------------------------------------------------------------
+    # -- recording ---------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Create the folder, owned by this process, and begin the journal; on the writer thread."""
@@ -352,7 +352,7 @@ class Track:
             level=logging.ERROR,
         )
 
-    # --- queries, thread-safe -------------------------------------------------------------------
+    # -- queries, thread-safe ----------------------------------------------------------------------
 
     @property
     def last_t(self) -> int:

@@ -19,8 +19,6 @@ from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.recorder import Backlog, Recorder
 from otel_realtime.recording.track import Track
 
-__all__ = ["Recorder", "Writer"]
-
 #: All writers, to be reset in a forked child.
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
@@ -103,7 +101,7 @@ class Writer:
         for recorder in live:
             recorder.abandon()
 
-    # --- the writer thread ----------------------------------------------------------------------
+    # -- the writer thread -------------------------------------------------------------------------
 
     def _round(self) -> Again | None:
         """Visit every conversation once; the job repeats itself while there are any."""

@@ -55,6 +55,7 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             super().instrument(**kwargs)
 
     def _instrument(self, **kwargs: Any) -> None:
+        # Called by the base class, which has checked that it was not called before.
         _remember(kwargs)
         settings = PROCESS.effective_settings
         if settings.end_on_sigterm:
@@ -63,7 +64,7 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         _warm_up(settings)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        tap.uninstall()
+        tap.uninstall()  # first, so that no conversation opens while the open ones are ended
         PROCESS.close_all()
         PROCESS.deactivate_processors()
         PROCESS.sigterm.uninstall()

@@ -91,6 +91,7 @@ class RootEnd:
             root: the root.
             mark: attribute (key, value) that says a backend receives the root another way.
         """
+        # All before ``finish``: an ended span is read-only, and our processor looks at the mark.
         root.set_attributes(self._attributes(langsmith=mark is None))
         if mark is not None:
             root.set_attribute(*mark)
@@ -114,6 +115,7 @@ class RootEnd:
             end_ns=self.end_ns,
             inputs=root_facts.inputs(self.state, self.policy),
             outputs=root_facts.outputs(self.state, self.audio, self.policy),
+            # Where keys collide, our facts win over the app's metadata.
             metadata={**self.identity.metadata, **self.metadata()},
             tags=list(self.identity.tags),
             error=failure.message if failure is not None else None,
@@ -151,6 +153,7 @@ class RootEnd:
             return "disabled"
         if not summary.has_audio:
             return "none"
+        # Without LangSmith there is nothing to attach to; with a Collector only the key is missing.
         if not self.delivers_root:
             return "none" if self.leg == names.LEG_NONE else "no_credentials"
         return "failed" if summary.error or self.refused else "pending"

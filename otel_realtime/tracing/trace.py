@@ -120,6 +120,7 @@ class Trace:
         context = self.root.get_span_context()
         self.trace_id = f"{context.trace_id:032x}"
         self.sampled = self.root.is_recording() and context.trace_flags.sampled
+        # The rest needs the ids of the root, and whether it is sampled.
         self._backend: Backend | None = None
         if self.sampled and route.connect is not None:
             self._backend = route.connect()
@@ -167,7 +168,7 @@ class Trace:
         linked = parent.is_valid and not self.ambient
         span = tracer.start_span(
             names.ROOT_NAME,
-            context=caller if self.ambient else Context(),
+            context=caller if self.ambient else Context(),  # an empty one starts a new trace
             attributes=attributes,
             links=[Link(parent)] if linked else (),
             start_time=self.clock.start_ns,
@@ -189,7 +190,7 @@ class Trace:
             return False
         return parent.is_valid
 
-    # -- properties ----------------------------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------------------
 
     @property
     def span_id(self) -> int:
@@ -225,7 +226,7 @@ class Trace:
         thread = _UNSAFE_IN_FILE_NAMES.sub("_", self.identity.thread_id)[:80].lstrip(".-")
         return f"{thread or 'call'}-{self.span_id:016x}"
 
-    # -- the root run --------------------------------------------------------------------------------
+    # -- the root run ------------------------------------------------------------------------------
 
     def post(self) -> None:
         """Send the root run to the backend, once, so that the call is visible while it is going on."""
@@ -262,7 +263,7 @@ class Trace:
             self.root._start_time = start_ns
             admit_root(_sdk(self.root), self.membership)  # its dotted order has the start in it
 
-    # -- metadata, tags and privacy ------------------------------------------------------------------
+    # -- metadata, tags and privacy ----------------------------------------------------------------
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add metadata of the app; later values win, and reserved keys are left out."""
@@ -303,7 +304,7 @@ class Trace:
         failure, stacktrace = exception_failure(error, policy)
         fail(span, failure, at_ns, stacktrace)
 
-    # -- the end -------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------
 
     def end(
         self,

@@ -143,7 +143,7 @@ def test_an_app_that_exports_to_langsmith_itself(
     assert 1 == len(places.sandbox.conversations())
     assert not run["has_recording"]
     (warning,) = report["said"]
-    assert "already exports to LangSmith" in warning
+    assert "by the app's own TracerProvider" in warning
     assert "LANGSMITH_TRACING=true and LANGSMITH_API_KEY" in warning
 
 

@@ -38,7 +38,7 @@ def put(queue: SpanQueue, *texts: str) -> list[bool]:
 
 def encoded(queue: SpanQueue, size: int = 10, path: Path | None = None) -> Stored:
     """Take out what waits, as one batch of so many bytes."""
-    entries, first, since = queue.take()
+    entries, first, since = queue.dequeue()
     stored = Stored(Batch(bytes(size), len(entries), first, size), path, since)
     queue.encoded([stored], 0)
     return stored
@@ -78,7 +78,7 @@ def test_beyond_half_the_memory_a_body_is_on_disk_only(tmp_path: Path) -> None:
     bodies = []
     for number in range(3):
         put(queue, "")
-        entries, first, since = queue.take()
+        entries, first, since = queue.dequeue()
         body = bytes([number]) * 600
         path = spool.write(body, len(entries), len(body)) if number < 2 else None
         stored = Stored(Batch(body, 1, first, len(body)), path, since)
@@ -167,10 +167,10 @@ def test_a_batch_is_a_request_at_most() -> None:
     queue = SpanQueue()
     put(queue, *[""] * 600)
     assert queue.is_full()
-    assert [512, 88] == [len(queue.take()[0]) for _ in range(2)]
+    assert [512, 88] == [len(queue.dequeue()[0]) for _ in range(2)]
     put(queue, *["x" * 1_500_000] * 4)
     assert queue.is_full()
-    assert [3, 1, 0] == [len(queue.take()[0]) for _ in range(3)]
+    assert [3, 1, 0] == [len(queue.dequeue()[0]) for _ in range(3)]
     assert not queue.is_full()
 
 
@@ -179,7 +179,7 @@ def test_who_is_woken(waiting: int, wanted: bool) -> None:
     """By the first span that waits and by the one that fills a request, not by each."""
     queue = SpanQueue()
     put(queue, *[""] * waiting)
-    assert wanted == queue.wants_attention()
+    assert wanted == queue.needs_wakeup()
     assert queue.age_s() is not None
 
 
@@ -190,23 +190,23 @@ def test_a_span_is_settled_when_it_was_accepted_or_given_up() -> None:
     """Not while it waits, is encoded, or is on its way."""
     queue = SpanQueue()
     put(queue, "", "")
-    upto = queue.put_so_far()
+    upto = queue.enqueued_count()
     assert (2, False) == (upto, queue.is_settled(upto))
     assert queue.has_waiting_below(upto)
-    entries, first, since = queue.take()
+    entries, first, since = queue.dequeue()
     assert (False, False) == (queue.is_settled(upto), queue.has_waiting_below(upto))
     queue.encoded([Stored(Batch(b"", len(entries), first, 0), None, since)], 0)
     assert not queue.is_settled(upto)
     put(queue, "later")
     queue.settle(request(queue))
-    assert (True, False) == (queue.is_settled(upto), queue.is_settled(queue.put_so_far()))
+    assert (True, False) == (queue.is_settled(upto), queue.is_settled(queue.enqueued_count()))
 
 
 def test_what_could_not_be_encoded_is_given_up() -> None:
     """And counted."""
     queue = SpanQueue()
     put(queue, "", "")
-    queue.take()
+    queue.dequeue()
     queue.encoded([], 2)
     assert (True, 2, None) == (queue.is_settled(2), queue.lost, queue.request())
 
@@ -225,7 +225,7 @@ def test_batches_of_another_process_are_waited_for_too(tmp_path: Path) -> None:
     queue = SpanQueue()
     for number in range(2):
         queue.adopt(Batch(b"body", 5, 0, 4), tmp_path / f"{number}")
-    upto = queue.put_so_far()
+    upto = queue.enqueued_count()
     for number in range(2):
         assert not queue.is_settled(upto)
         assert [tmp_path / f"{number}"] == request(queue).paths
@@ -237,13 +237,13 @@ def test_a_batch_of_another_process_hides_no_span_that_waits(tmp_path: Path) -> 
     """Whoever waits for a span still does."""
     queue = SpanQueue()
     put(queue, "")
-    upto = queue.put_so_far()
+    upto = queue.enqueued_count()
     queue.adopt(Batch(b"body", 5, 0, 4), tmp_path / "other")
     queue.settle(request(queue))
     assert (False, True) == (queue.is_settled(upto), queue.has_waiting_below(upto))
     encoded(queue)
     queue.settle(request(queue))
-    assert queue.is_settled(queue.put_so_far())
+    assert queue.is_settled(queue.enqueued_count())
 
 
 def test_the_bounds_are_what_they_are() -> None:

@@ -110,7 +110,7 @@ def test_what_somebody_can_mend_stays(
 
 def on_disk(queue: SpanQueue, spans: int) -> bool:
     """Whether so many spans were encoded by now."""
-    return queue._taken == spans and queue._encoding_from is None
+    return queue._dequeued == spans and queue._encoding_from is None
 
 
 def test_beyond_the_memory_bound_spans_are_on_disk_only(

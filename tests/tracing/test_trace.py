@@ -36,7 +36,6 @@ Begin = Callable[..., Trace]
 @pytest.fixture
 def begin(traces: Traces) -> Iterator[Begin]:
     """Begins traces by ``traces``; forgets them at the end."""
-    begun: list[Trace] = []
 
     def begin(
         route: Route | None = None,
@@ -56,7 +55,6 @@ def begin(traces: Traces) -> Iterator[Begin]:
             caller=Context() if caller is None else caller,
             metrics=metrics,
         )
-        begun.append(found)
         return found
 
     yield begin
