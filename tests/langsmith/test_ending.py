@@ -86,7 +86,7 @@ def test_rendering_that_fails_costs_the_recording_only(
         lambda: Recording(path=gone),
     ):
         assert ("failed", None) == said(end(render))
-    assert 2 == caplog.text.count("cannot render the recording")
+    assert 2 == caplog.text.count("a recording is not attached: rendering it failed")
     assert 1 == caplog.text.count("cannot read the recording")
 
 
