@@ -238,7 +238,7 @@ def test_a_recording_that_cannot_be_rendered_stays_on_disk(
         if root is not None:
             assert [Recording(status="failed")] == root.recordings
     assert not (tmp_path / "kept").exists()
-    assert "conversation call-1 has no recording: it cannot be rendered" in caplog.text
+    assert "conversation call-1 is delivered without its recording" in caplog.text
 
 
 @pytest.mark.parametrize("error", [MemoryError(), SystemExit(3)])

@@ -271,7 +271,7 @@ def test_spans_can_be_taken_out() -> None:
 @pytest.mark.parametrize("body", [b"", b"no gzip", os.urandom(50)])
 def test_what_is_no_body_is_told(body: bytes) -> None:
     """As one kind of error."""
-    with pytest.raises(ValueError, match="no spans"):
+    with pytest.raises(ValueError, match="not a batch of spans"):
         span_parents(body)
 
 
@@ -279,5 +279,5 @@ def test_a_torn_body_is_told() -> None:
     """A file may have been cut anywhere."""
     (batch,), _ = encode(entries(span(2)), 0)
     for size in range(len(batch.body)):
-        with pytest.raises(ValueError, match="no spans"):
+        with pytest.raises(ValueError, match="not a batch of spans"):
             span_parents(batch.body[:size])
