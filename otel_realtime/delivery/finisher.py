@@ -223,10 +223,14 @@ class Finisher:
 
 def _give_up(job: Finish) -> None:
     """End the root of a conversation whose finishing raised; its folder stays for a recovery."""
-    if job.delivery is not None:
-        job.delivery.finish(job.last_resort(), on_done=lambda ok, status: job.done("failed"))
-    else:
+    if job.delivery is None:
         job.done(None)
+        return
+    try:
+        job.delivery.finish(job.last_resort(), on_done=lambda ok, status: job.done("failed"))
+    except BaseException:
+        job.done("failed")  # the backend is what fails: nobody else would say that it is over
+        raise
 
 
 class _FolderUse:

@@ -82,7 +82,7 @@ class EventSpans:
         self.dropped = 0
 
     def open(self, event: Event, payload: str, moment: Moment, turn: int) -> Span | None:
-        """Open the span of a received event.
+        """Open the span of a received event, and end the one before if it is still open.
 
         Args:
             event: the event as it may be stored.
@@ -94,6 +94,8 @@ class EventSpans:
             The span; ``None`` if the trace is full (``Settings.span_limit``).
         """
         writer, kind, failure = self._writer, event["type"], None
+        if writer.event is not None:  # two tasks receive, or the app did not ask for this frame
+            self.end(moment.at_ns)
         writer.turn = turn
         if kind in _CAN_FAIL or kind.endswith(".failed"):
             failure = event_failure(event, writer.policy)

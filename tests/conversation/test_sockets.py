@@ -20,6 +20,7 @@ from otel_realtime.conversation.options import Options, using
 from otel_realtime.conversation.sockets import UNDECIDED_FRAMES, Sockets, SocketSink
 from otel_realtime.process.process import Process
 from otel_realtime.tap import Close
+from otel_realtime.tracing.members import TABLE
 from tests.support.calls import append_frame, delta_frame, tone
 from tests.support.own_process import own_process, shaken
 from tests.support.provoked import provoked
@@ -284,6 +285,19 @@ def test_a_refused_handshake_is_a_root(own: Process, traces: Traces) -> None:
     (root,) = traces.spans
     assert (handshake.started_ns, StatusCode.ERROR) == (root.start_time, root.status.status_code)
     assert "429" == facts(root)["error.type"]
+
+
+def test_a_frame_that_nobody_asked_for_ends_the_span_before(own: Process, traces: Traces) -> None:
+    """As when two tasks receive: no span stays open, and all are forgotten at the end."""
+    members = len(TABLE)
+    sink = opened(own)
+    sink.received(CREATED)
+    sink.received(json.dumps({"type": "session.updated", "session": {"id": "sess_1"}}))
+    assert sink.engine is not None
+    sink.engine.close()
+    assert own.flush(10)
+    assert ["realtime_session", "  session.created", "  session.updated"] == outline(traces.spans)
+    assert members == len(TABLE)
 
 
 def test_a_position_is_told_to_the_conversation_that_has_the_item(own: Process) -> None:

@@ -300,7 +300,7 @@ def test_an_end_that_cannot_be_described(
 def test_a_delivery_that_fails_costs_no_other(
     finisher: Finisher, writer: Writer, tmp_path: Path
 ) -> None:
-    """The folder stays, and the thread goes on."""
+    """The folder stays, the conversation is over, and the thread goes on."""
 
     class Broken(Root):
         def finish(self, *given: Any, **named: Any) -> None:
@@ -310,6 +310,7 @@ def test_a_delivery_that_fails_costs_no_other(
     assert not finish(finisher, call)
     who = "otel-realtime-finisher"
     provoked(f"{who}: RuntimeError", f"{who}: on_fault: RuntimeError")
+    assert ["failed"] == call.done
     assert call.folder.exists()
     assert finish(finisher, closed(writer, tmp_path, after))
     assert [WHOLE] == after.ends

@@ -309,7 +309,7 @@ def test_announced_late(
     assert ("pro", "y") == (root["otel_realtime.metadata.plan"], root["langsmith.span.tags"])
     assert "late" != root["otel_realtime.thread_id"]
     (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "ignoring thread_id" in warning.getMessage()
+    assert "ignoring thread_id in conversation" in warning.getMessage()
 
 
 def test_using_reaches_a_connection_of_another_framework(

@@ -42,7 +42,7 @@ def recorder_of(worker: Worker, folder: Path | None = None, mono_ns: int | None 
 
 def write(recorder: Recorder) -> None:
     """The writer comes by, and takes all."""
-    while recorder.take(lambda: False):
+    while recorder.process(lambda: False):
         pass
 
 
@@ -132,7 +132,7 @@ def test_nobody_waits_for_a_writer_that_is_at_it(worker: Worker) -> None:
         at_it.set()
         return free.wait(10)
 
-    writer = threading.Thread(target=recorder.take, args=(due,))
+    writer = threading.Thread(target=recorder.process, args=(due,))
     writer.start()
     assert at_it.wait(5)
     hear(recorder)

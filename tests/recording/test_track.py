@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     track.finish()
     summary = track.summary()
     assert (None, 0.02) == (track.folder, summary.user_talk_s)
-    assert "the state directory cannot be written" in (summary.error or "")
+    assert "cannot write to the state directory" in (summary.error or "")
 
 
 class _Unspeakable:

@@ -24,4 +24,4 @@ def test_command_with_a_folder_it_cannot_use(
     """The command says in one line which folder it cannot use, and returns 1."""
     (tmp_path / "file").write_text("")
     assert command.run("127.0.0.1", 0, tmp_path / "file", False) == 1
-    assert "cannot keep data in" in capsys.readouterr().err
+    assert "cannot store data in" in capsys.readouterr().err
