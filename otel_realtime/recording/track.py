@@ -65,13 +65,7 @@ class AudioSummary:
 
 @dataclass(frozen=True, slots=True)
 class TapAudio:
-    """Audio that the app itself reports.
-
-    Attributes:
-        raw: samples, one channel.
-        rate_hz: sample rate; ``None``: that of the session's audio of the same side.
-        item_id: conversation item that it belongs to, if known.
-    """
+    """One channel of audio that the app reports; ``rate_hz`` ``None``: the session's own rate."""
 
     raw: bytes
     rate_hz: int | None = None
@@ -265,9 +259,8 @@ class Track:
 
     def measure(self) -> None:
         """Measure the talk times of the finished recording."""
-        measured = measure_talk(
-            self._sounds("user"), self._sounds("agent"), self._timeline.length_ns
-        )
+        user, agent = self._sounds("user"), self._sounds("agent")
+        measured = measure_talk(user, agent, self._timeline.length_ns)
         with self._lock:
             self._talk = measured
 
@@ -318,10 +311,7 @@ class Track:
         return self._parts.setdefault((audio.item_id, audio.content_index), self._formats["agent"])
 
     def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> bytes:
-        """Return the complete samples of a chunk; carry a rest over to the part's next chunk.
-
-        The server may split anywhere, and one byte too many turns all that follows into noise.
-        """
+        """Return a chunk's complete samples; carry the rest over: the server may split anywhere."""
         raw = audio.raw
         if width == 1:
             return raw
