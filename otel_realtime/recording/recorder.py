@@ -45,8 +45,8 @@ Entry = (
 class Backlog:
     """Number of bytes enqueued in a process, over all its conversations.
 
-    It is changed without a lock. A lost update makes the bound slightly inexact; a lock would be
-    paid for every frame.
+    It is changed without a lock, which would be paid for every frame. So that no update is lost,
+    nothing is called between the read and the write: CPython switches threads at calls and jumps.
     """
 
     __slots__ = ("queued",)
@@ -159,7 +159,8 @@ class Recorder:
         """Enqueue audio that the app hears (side ``user``) or plays (side ``agent``)."""
         backlog = self._backlog
         if backlog.queued <= BACKLOG_BYTES:
-            backlog.queued += len(audio.raw)
+            size = len(audio.raw)
+            backlog.queued += size
             self._append(partial(self._process_tap, t, side, audio))
         elif backlog is not _CLOSED:
             self._append(self._track.tap_hole)
@@ -369,7 +370,8 @@ class Recorder:
             self._done = True
 
     def _process_tap(self, t: int, side: str, audio: TapAudio) -> None:
-        self._shared.queued -= len(audio.raw)
+        size = len(audio.raw)
+        self._shared.queued -= size
         self._track.tap(t, side, audio)
 
     def _mark(self, reached: threading.Event) -> None:

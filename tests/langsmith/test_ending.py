@@ -86,8 +86,8 @@ def test_rendering_that_fails_costs_the_recording_only(
         lambda: Recording(path=gone),
     ):
         assert ("failed", None) == said(end(render))
-    assert 2 == caplog.text.count("rendering it failed")
-    assert 1 == caplog.text.count("cannot read it")
+    assert 2 == caplog.text.count("a recording is not attached: rendering it failed")
+    assert 1 == caplog.text.count("a recording is not attached: cannot read it")
 
 
 def test_a_recording_is_rendered_once(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import atexit
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
-from otel_realtime.process.process import Process
+from otel_realtime.conversation.engine import Engine
+from otel_realtime.process.process import PROCESS, Process
 from otel_realtime.tap import Handshake
 from tests.support.traces import Traces
 
@@ -24,6 +25,13 @@ def own_process(traces: Traces | None = None, **given: Any) -> Iterator[Process]
         process.shutdown(5)
         process.deactivate_processors()
         atexit.unregister(process._at_exit)
+
+
+def settle() -> None:
+    """Wait until the recordings of the live conversations hold all that they were given."""
+    for live in list(PROCESS.live):
+        recorder = cast("Engine", live).recorder
+        assert recorder is None or recorder.settle(10)
 
 
 def shaken(ago_s: float = 0.0, **given: Any) -> Handshake:

@@ -13,6 +13,7 @@ from otel_realtime import instrument
 from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.tap import agents as agents_tap
+from tests.support.own_process import settle
 from tests.support.talking import tone
 from tests.support.traces import Traces, facts
 
@@ -39,6 +40,8 @@ async def _converse(url: str, tracker: RealtimePlaybackTracker, *, plays: bool =
             player = threading.Thread(target=_play, args=(tracker, item))
             player.start()
             await asyncio.to_thread(player.join)
+            # The span of an answer says what the recording knows at the close, which never waits.
+            await asyncio.to_thread(settle)
 
 
 def _play(tracker: RealtimePlaybackTracker, item: str) -> None:
