@@ -17,6 +17,7 @@ import otel_realtime
 from otel_realtime import Settings, instrument
 from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.server import ScriptedServer
+from tests.support.own_process import settle
 from tests.support.talking import client_of, pcm, text_item, tone
 from tests.support.traces import Traces, facts, samples
 
@@ -118,6 +119,8 @@ def test_a_client_on_aiohttp_is_traced(traces: Traces, *, tapped: bool) -> None:
                 await socket.send_json({"type": "conversation.item.create", "item": item})
                 await socket.send_str(json.dumps({"type": "response.create"}))
             elif event["type"] == "response.done":
+                # The close never waits for the recording's writer, which a busy machine delays.
+                await asyncio.to_thread(settle)
                 return
 
     with ScriptedServer(Scenario(answers=(ANSWER,)), speed=20) as server:
