@@ -171,7 +171,8 @@ def test_without_any_thread_the_caller_runs_the_jobs(
 
 
 def test_a_thread_that_died_is_replaced(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app's test that breaks every wait for a while kills nothing for good."""
+    """An app's test that breaks its every wait for a while kills nothing for good."""
+    real = threading.Condition.wait
     monkeypatch.setattr("otel_realtime.background._MAX_BROKEN_WAITS", 3)
     monkeypatch.setattr("otel_realtime.background._REST_S", 0.001)
     worker.start()
@@ -179,8 +180,10 @@ def test_a_thread_that_died_is_replaced(worker: Worker, monkeypatch: pytest.Monk
     (first,) = threads()
     with monkeypatch.context() as patch:
 
-        def broken(self: object, timeout: float | None = None) -> bool:
-            raise RuntimeError("patched")
+        def broken(self: threading.Condition, timeout: float | None = None) -> bool:
+            if threading.current_thread() is first:  # not the threads of OpenTelemetry
+                raise RuntimeError("patched")
+            return real(self, timeout)
 
         patch.setattr(threading.Condition, "wait", broken)
         with worker._changed:
