@@ -171,7 +171,7 @@ def test_without_any_thread_the_caller_runs_the_jobs(
 
 
 def test_a_thread_that_died_is_replaced(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app's test that breaks its every wait for a while kills nothing for good."""
+    """An app's test that breaks every wait for a while kills nothing for good."""
     real = threading.Condition.wait
     monkeypatch.setattr("otel_realtime.background._MAX_BROKEN_WAITS", 3)
     monkeypatch.setattr("otel_realtime.background._REST_S", 0.001)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_realtime.core.audio.timeline import Timeline
-from otel_realtime.state.sounds import _FIELDS, MOST_BYTES, read_sound
+from otel_realtime.state.sounds import _FIELDS, _RULES, MOST_BYTES, read_sound
 
 WHOLE: list[list[Any]] = [
     ["user", 5, 0, 960],
@@ -114,3 +114,23 @@ def test_the_timeline_takes_whatever_is_read(records: list[tuple[str, list[Any]]
         timeline.apply(record)
     timeline.finish()
     assert timeline.length_ns >= 0
+
+
+_VALUES = st.sampled_from([0, -1, -2, 5, 1 << 30, (1 << 30) + 1, 1 << 53, True, None, "a", 1.0, []])
+
+
+@given(st.sampled_from(["user", "agent"]), st.lists(_VALUES, max_size=7))
+def test_the_short_way_of_audio_keeps_the_rules_of_the_table(kind: str, fields: list[Any]) -> None:
+    """Records of audio are checked without a call per field; the table says what they may hold."""
+    required, rules = _RULES[kind]
+    makes_sense = len(fields) >= required and all(
+        rule(value) for rule, value in zip(rules, fields, strict=False)
+    )
+    try:
+        found = read_sound([kind, 0, *fields])
+    except ValueError:
+        found = None
+    assert makes_sense == (found is not None)
+    if found is not None:
+        kept = fields[: len(rules)]
+        assert kept == found[2 : 2 + len(kept)]
