@@ -32,7 +32,7 @@ from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.state.notes import Notes
-from otel_realtime.tracing.inference import write_inference
+from otel_realtime.tracing.inference import describe_inference, write_inference
 
 if TYPE_CHECKING:
     from otel_realtime.process.process import Process
@@ -172,6 +172,12 @@ class Engine:
             settings: settings whose stricter privacy applies from now on.
         """
         with self.frames.lock:
+            if self.frames.closed and self.trace.sampled:
+                diagnostics.warn_once(
+                    "late description",
+                    "metadata or tags were given to a conversation that has ended; it stays as it was",
+                )
+                return
             self.trace.add_metadata(metadata)
             self.trace.add_tags(tags)
             self.frames.notes.about(self.trace.identity)
@@ -215,7 +221,8 @@ class Engine:
                 self.trace.writer, response, self.frames.state, self.frames.recorder, now_ns
             )
             self._tally.add(inference.sound)
-            self.trace.metrics.inference(response, inference)
+            if not self.frames.closed:  # otherwise ``_measure`` does, when all audio is processed
+                self.trace.metrics.inference(response, inference)
         # Afterwards: a recovery writes those that have no note.
         self.frames.notes.settled(responses)
 
@@ -293,9 +300,11 @@ class Engine:
         No step depends on the success of an earlier one; called with the lock held.
         """
         trace, closing = self.trace, None
+        remaining: list[Response] = []
         try:
             with steps:
-                self._settle(self.frames.state.take_remaining(), moment.at_ns)
+                remaining = self.frames.state.take_remaining()
+                self._settle(remaining, moment.at_ns)
             with steps:
                 trace.events.end(moment.at_ns)
             with steps:
@@ -309,9 +318,25 @@ class Engine:
             trace.metrics.closed(moment.t / 1e9, "error" if ending.failure else "ok")
             diagnostics.lose(diagnostics.EVENT, trace.events.dropped)
         with steps:
-            self._hand_over(recorder, closing, moment)
+            measure = partial(self._measure, remaining, recorder)
+            self._hand_over(recorder, closing, moment, measure)
 
-    def _hand_over(self, recorder: Recorder, closing: RootEnd | None, moment: Moment) -> None:
+    def _measure(self, responses: list[Response], recorder: Recorder) -> None:
+        """Record the metrics of responses that the close wrote, now that their audio is processed."""
+        writer = self.trace.writer
+        for response in responses:
+            inference = describe_inference(
+                response, self.frames.state, recorder, writer.policy, writer.provider, writer.limit
+            )
+            self.trace.metrics.inference(response, inference)
+
+    def _hand_over(
+        self,
+        recorder: Recorder,
+        closing: RootEnd | None,
+        moment: Moment,
+        measure: Callable[[], None],
+    ) -> None:
         """Submit what is left to do to the finisher, which works in the background."""
         trace, process = self.trace, self._process
         process.finisher.submit(
@@ -322,6 +347,7 @@ class Engine:
                 name=trace.name,
                 info=trace.recording_info(),
                 delivery=trace.delivery,
+                processed=measure,
                 # Evaluated later, when all audio has been processed.
                 closing=(
                     None if closing is None else lambda: closing.with_final_tally().run_closing()

@@ -74,6 +74,7 @@ class Finish:
         name: file name of a kept recording, without extension.
         info: what ``Settings.on_recording`` receives, besides the path.
         delivery: its root run at the backend; ``None`` without one.
+        processed: called once all audio has been processed.
         closing: returns the run's end with the final audio facts; ``None`` if that already failed.
         last_resort: returns a minimal end, for when ``closing`` fails.
         done: called when the root was delivered or given up, with the ``ls_audio_attach_status``
@@ -87,6 +88,7 @@ class Finish:
     name: str
     info: dict[str, Any]
     delivery: Root | None
+    processed: Callable[[], None]
     closing: Callable[[], Closing] | None
     last_resort: Callable[[], Closing]
     done: Callable[[str | None], None]
@@ -152,9 +154,21 @@ class Finisher:
 
     def _finish(self, job: Finish) -> None:
         """Render one conversation and start both deliveries; on the finisher's thread."""
-        job.recorder.settle(DRAIN_S)
+        settled = job.recorder.settle(DRAIN_S)
+        if not settled:
+            logger.warning(
+                "conversation %s was not completely written within %.0f s; its audio stays in %s",
+                job.name,
+                DRAIN_S,
+                job.recorder.folder,
+            )
+        try:
+            job.processed()
+        except Exception as error:  # noqa: BLE001 - reported; metrics cost no delivery
+            diagnostics.report("measuring", error)
         diagnostics.lose(diagnostics.AUDIO, job.recorder.summary().holes)
         rendered, failed = _render(job)
+        failed |= not settled
         if failed:
             self._failed.set()
         keeps = rendered is not None and _wants_copy(job.settings)

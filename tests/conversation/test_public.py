@@ -249,6 +249,21 @@ def test_a_closed_conversation_takes_every_call(traces: Traces) -> None:
     assert before == len(traces.spans)
 
 
+def test_metadata_after_the_end_is_refused(
+    traces: Traces, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, in our own words; the root stays as it ended."""
+    with otel_realtime.conversation(tracer_provider=traces.provider) as call:
+        pass
+    ended = facts(traces.root)
+    with caplog.at_level(logging.WARNING):
+        call.set_metadata(plan="gold")
+        call.add_tags("late")
+    (message,) = caplog.messages
+    assert "conversation that has ended" in message
+    assert ended == facts(traces.root)
+
+
 def test_what_holds_for_the_process_is_refused(
     traces: Traces, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from otel_realtime.attributes import Meta
 from otel_realtime.delivery import finisher as finishing
-from otel_realtime.delivery.finisher import Finish, Finisher
+from otel_realtime.delivery.finisher import ClosedRecorder, Finish, Finisher
 from otel_realtime.delivery.model import Closing, OnDone, Opening, Recording, Render
+from otel_realtime.recording.track import AudioSummary
 from otel_realtime.recording.writer import Writer
 from otel_realtime.settings import Settings
 from otel_realtime.state.journal import JOURNAL
@@ -120,6 +121,7 @@ def closed(writer: Writer, tmp_path: Path, root: Root | None, **settings: Any) -
         name="call-1",
         info={"thread_id": "t"},
         delivery=root,  # type: ignore[arg-type]
+        processed=lambda: None,
         closing=lambda: WHOLE,
         last_resort=lambda: BARE,
         done=done.append,
@@ -330,4 +332,55 @@ def test_a_fault_after_the_delivery_changes_nothing_of_it(
     assert not finish(finisher, call)
     provoked("otel-realtime-finisher: RuntimeError")
     assert ([WHOLE], ["attached"]) == (root.ends, call.done)
+    assert not call.folder.exists()
+
+
+def test_a_recording_that_is_not_written_in_time_stays_on_disk(
+    finisher: Finisher, writer: Writer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The root gets what was written; the rest comes after it, so the folder stays."""
+    root = Root(tmp_path / "backend")
+    call = closed(writer, tmp_path, root)
+
+    @dataclass
+    class Slow:
+        of: ClosedRecorder
+        folder: Path = call.folder
+
+        def settle(self, timeout_s: float) -> bool:
+            return False
+
+        def summary(self) -> AudioSummary:
+            return self.of.summary()
+
+        def discard(self) -> None:
+            self.of.discard()
+
+    call.job.recorder = Slow(call.job.recorder)
+    assert not finish(finisher, call)
+    assert ([WHOLE], ["attached"], ["root"]) == (root.ends, call.done, call.progress)
+    assert {JOURNAL, "user.raw"} <= {path.name for path in call.folder.iterdir()}
+    assert f"not completely written within 30 s; its audio stays in {call.folder}" in caplog.text
+
+
+def test_the_metrics_of_the_last_answers_cost_no_delivery(
+    finisher: Finisher, writer: Writer, tmp_path: Path
+) -> None:
+    """They are recorded before the root's end is described; a fault of theirs is reported."""
+
+    def fails() -> None:
+        order.append("processed")
+        raise ValueError("no metrics")
+
+    def end() -> Closing:
+        order.append("closing")
+        return WHOLE
+
+    order: list[str] = []
+    root = Root(tmp_path / "backend")
+    call = closed(writer, tmp_path, root)
+    call.job.processed, call.job.closing = fails, end
+    assert finish(finisher, call)
+    provoked("measuring: ValueError")
+    assert (["processed", "closing"], [WHOLE], ["attached"]) == (order, root.ends, call.done)
     assert not call.folder.exists()
