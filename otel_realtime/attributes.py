@@ -79,6 +79,10 @@ COMPLETION: Final = "gen_ai.completion"
 
 #: JSON array of messages with ``parts``, in the convention's own schema.
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
+#: JSON list of message parts: instructions of ``response.create`` that replaced the session's.
+SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+#: JSON list of tools of ``response.create`` that replaced the session's.
+TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 #: ``chat`` or ``execute_tool``.
 OPERATION: Final = "gen_ai.operation.name"
@@ -174,6 +178,11 @@ class Fact:
     CONTEXT_ITEMS: Final = "context_items"
     #: bool: the response is not part of the conversation (``"conversation": "none"``).
     OUT_OF_BAND: Final = "out_of_band"
+    #: ``prompt`` of the response, else of the session: a prompt template and its version.
+    PROMPT_ID: Final = "prompt_id"
+    PROMPT_VERSION: Final = "prompt_version"
+    #: Prefix: the rest is a key of ``response.create.metadata``, the app's labels.
+    RESPONSE_METADATA: Final = "response.metadata."
     #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
 
@@ -205,6 +214,16 @@ class RootFact:
     INTERRUPTIONS: Final = "interruptions"
     TOOL_CALLS: Final = "tool_calls"
     SERVER_ERRORS: Final = "server_errors"
+    #: int: times the server spoke because nobody did (``timeout_triggered``).
+    IDLE_TIMEOUTS: Final = "idle_timeouts"
+    #: int: keys that the caller pressed.
+    DTMF: Final = "dtmf"
+    #: Languages that the transcription detected, comma-separated.
+    LANGUAGES: Final = "languages"
+    #: ``prompt`` and ``reasoning.effort`` of the session.
+    PROMPT_ID: Final = "prompt_id"
+    PROMPT_VERSION: Final = "prompt_version"
+    REASONING_EFFORT: Final = "reasoning_effort"
     #: int: events that became no span because of ``Settings.span_limit``.
     DROPPED_EVENTS: Final = "dropped_events"
     #: float, s: time each side talked, and time both did.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.evidence import AUDIO_EVENTS
 from otel_realtime.core.protocol import events as wire
+from otel_realtime.core.protocol import partials
 from otel_realtime.core.protocol.changes import (
     Change,
     ToolAnnounced,
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
 # Bound as module names: two attribute look-ups less for every frame.
 _AGENT_TEXT, _AGENT_BYTES = wire.AGENT_AUDIO_TEXT, wire.AGENT_AUDIO_BYTES
 _USER_TEXT, _USER_BYTES = wire.USER_AUDIO_TEXT, wire.USER_AUDIO_BYTES
+_DELTA_TEXT, _DELTA_BYTES = wire.TEXT_DELTA_TEXT, wire.TEXT_DELTA_BYTES
 #: Client events that change the state. All others are requests whose effect the server reports:
 #: https://platform.openai.com/docs/api-reference/realtime-client-events
-_CLIENT_EVENTS: Final = frozenset({"response.create", "conversation.item.create"})
+_CLIENT_EVENTS: Final = frozenset({"response.create", "conversation.item.create", "session.update"})
 
 # A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
 current: ContextVar[weakref.ref[Any] | None] = ContextVar(
@@ -78,6 +80,7 @@ class Frames:
 
     def __init__(self, trace: Trace, owner: object) -> None:
         self.state = ConversationState()
+        self.state.session.other_model = trace.identity.model
         self.notes = Notes()
         self.pause: Pause | None = None
         self.lock = threading.Lock()
@@ -87,6 +90,7 @@ class Frames:
         self._trace = trace
         self._clock = trace.clock
         self._activation = trace.activation
+        self._partials = partials.Partials()
         self._skip = wire.skip_rule(trace.settings.skip_events)
         # Looked up once: both are used for every audio frame.
         self._mono_ns = trace.clock.mono_ns
@@ -173,6 +177,8 @@ class Frames:
         if wire.is_delta(frame):  # deltas never become spans; most need no parsing either
             if frame.startswith(_AGENT_BYTES if isinstance(frame, bytes) else _AGENT_TEXT):  # type: ignore[arg-type]
                 self._enqueue_audio(moment.t, False, frame)
+            elif frame.startswith(_DELTA_BYTES if isinstance(frame, bytes) else _DELTA_TEXT):  # type: ignore[arg-type]
+                self._keep_text(wire.parse(frame), moment)
             return
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
         event = wire.parse(text)
@@ -182,12 +188,28 @@ class Frames:
         if kind.endswith(".delta"):  # a server that does not put ``type`` first
             if kind in wire.AGENT_AUDIO and self.recorder is not None:
                 self.recorder.frame(moment.t, False, frame)
+            elif kind in wire.TEXT_DELTAS:
+                self._keep_text(event, moment)
             return
         current.set(self._owner)
         self._handle(event, text, moment)
         # The recording's timeline needs only the events that say something about audio.
         if self.recorder is not None and kind in AUDIO_EVENTS:
             self.recorder.event(moment.t, False, event)
+
+    def _keep_text(self, delta: wire.Event | None, moment: Moment) -> None:
+        """Keep what a delta says until the text is complete: the call may end before."""
+        with self.lock:
+            whole = None if delta is None or self.closed else self._partials.add(delta)
+            if whole is None:
+                return
+            policy = self._trace.writer.policy
+            stored, _ = policy.apply(whole)
+            if self.pause is not None and self.pause.hides(whole, self.state):
+                stored = policy.hidden(stored)
+            partial = partials.read(stored)
+            self.notes.said(partial, moment, policy)
+            self.state.keep(partial, moment)
 
     def _handle(self, event: wire.Event, text: str, moment: Moment) -> None:
         kind, trace = event["type"], self._trace
@@ -197,6 +219,8 @@ class Frames:
                 return
             # Redact first: what may not be stored must not get into the state either.
             stored, payload = self._admit(event, text)
+            if kind in partials.ENDS:
+                self._partials.end(event)
             changes = self.state.receive(stored, moment)
             if kind == "response.created":
                 response_id = object_or_empty(event.get("response")).get("id")

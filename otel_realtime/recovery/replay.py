@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,6 +114,14 @@ class Replayed:
         self.places[note.span_id] = (None, moment.at_ns)
         self.event = OpenEvent(note.span_id, event, payload, moment, event_turn(event, self.state))
 
+    def _said(self, note: notes.Said) -> None:
+        self._reach(note.moment.at_ns, note.moment.t)
+        partial, item = note.partial, self.state.items.get(note.partial.item_id)
+        if note.added and item is not None:
+            before = item.partial.get(partial.index, "")
+            partial = replace(partial, text=before + partial.text)
+        self.state.keep(partial, note.moment)
+
     def _asked(self, note: notes.Asked) -> None:
         self._event_ended(note.at_ns)
         self._reach(note.at_ns)
@@ -213,6 +221,7 @@ class Replayed:
 _RULES: Final[Mapping[type, Callable[[Replayed, Any], None]]] = {
     notes.Received: Replayed._received,
     notes.Sent: Replayed._sent,
+    notes.Said: Replayed._said,
     notes.Asked: Replayed._asked,
     notes.SpanBegan: Replayed._span_began,
     notes.SpanEnded: Replayed._span_ended,
@@ -239,6 +248,7 @@ def replay(folder: Path) -> Replayed:
     header = Header.from_wire(first[2])
     with Soundtrack(folder) as sound:
         found = Replayed(folder, header, sound, last_ns=header.start_ns)
+        found.state.session.other_model = header.who.model
         bad = 0
         for record in records:
             try:

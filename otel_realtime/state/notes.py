@@ -8,6 +8,9 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
     ["event", t, {"at", "t", "event", ?"dir": "r" | "s", ?"span", ?"n"}]
                                      received (``r``) or sent; ``n``: events received by then, those
                                      without a note included; without ``span`` none was made of it
+    ["said", t, {"at", "t", "item", "index", "role", "text" | "add", ?"response"}]
+                                     text of a part that is not complete: all of it, or what was
+                                     added to it
     ["asked", t, {"at"}]             the app asked for the next frame: the event's span ended
     ["span", t, {"span", "parent", "at", ?"name", ?"kind", ?"scope", ?"attributes"}]
                                      a tool's span, or one of the app's own, began
@@ -29,7 +32,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.outcome import Ending, Failure
-from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.partials import Partial
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import Moment, Response
 from otel_realtime.state.header import (
     attributes_from_wire,
@@ -53,10 +57,11 @@ class Notes:
         note: takes a note's kind and data; None: nothing of the conversation is on disk.
     """
 
-    __slots__ = ("_note",)
+    __slots__ = ("_note", "_said")
 
     def __init__(self, note: Note | None = None) -> None:
         self._note = note
+        self._said: tuple[str, int, str] = ("", 0, "")  # the latest part, and its text
 
     def received(
         self, event: Event, moment: Moment, span: Span | None, policy: ContentPolicy, count: int
@@ -81,6 +86,27 @@ class Notes:
         if self._note is not None:
             event = event if policy.payloads else policy.hidden(event)
             self._note("event", {"at": moment.at_ns, "t": moment.t, "dir": "s", "event": event})
+
+    def said(self, partial: Partial, moment: Moment, policy: ContentPolicy) -> None:
+        """The text of a part so far; only what was added to it is written."""
+        if self._note is None:
+            return
+        text = partial.text if policy.payloads else HIDDEN
+        last_id, last_index, last = self._said
+        self._said = (partial.item_id, partial.index, text)
+        grown = (last_id, last_index) == self._said[:2] and text.startswith(last)
+        self._note(
+            "said",
+            {
+                "at": moment.at_ns,
+                "t": moment.t,
+                "item": partial.item_id,
+                "index": partial.index,
+                "role": partial.role,
+                "response": partial.response_id,
+                **({"add": text[len(last) :]} if grown else {"text": text}),
+            },
+        )
 
     def asked(self, at_ns: int) -> None:
         """The current event's span has ended."""
@@ -153,6 +179,15 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """Text of a part that is not complete; ``added``: it goes on from the text before."""
+
+    partial: Partial
+    added: bool
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """The span of the event before has ended."""
 
@@ -221,7 +256,17 @@ class Ended:
 
 
 AnyNote = (
-    Received | Sent | Asked | SpanBegan | SpanEnded | Settled | About | Started | Tightened | Ended
+    Received
+    | Sent
+    | Said
+    | Asked
+    | SpanBegan
+    | SpanEnded
+    | Settled
+    | About
+    | Started
+    | Tightened
+    | Ended
 )
 
 
@@ -248,6 +293,18 @@ def _event(data: Mapping[str, Any]) -> Received | Sent:
         return Sent(event, moment)
     span = data.get("span")
     return Received(event, moment, None if span is None else _id(span), _int(data.get("n", 0)))
+
+
+def _said(data: Mapping[str, Any]) -> Said:
+    added, response_id = "add" in data, data.get("response")
+    partial = Partial(
+        item_id=str(data["item"]),
+        index=_int(data["index"]),
+        role="user" if data.get("role") == "user" else "assistant",
+        response_id=response_id if isinstance(response_id, str) else None,
+        text=str(data["add"] if added else data["text"]),
+    )
+    return Said(partial, added, _moment(data))
 
 
 def _span(data: Mapping[str, Any]) -> SpanBegan:
@@ -316,6 +373,7 @@ def _object(value: object) -> dict[str, Any]:
 
 _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "event": _event,
+    "said": _said,
     "asked": lambda data: Asked(_int(data["at"])),
     "span": _span,
     "end": lambda data: SpanEnded(_id(data["span"]), _int(data.get("at") or 0)),

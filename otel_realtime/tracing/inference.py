@@ -14,18 +14,20 @@ from opentelemetry.trace import SpanKind
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact, Meta
+from otel_realtime.core.protocol.asked import instructions, read_items, tools
+from otel_realtime.core.protocol.events import JsonObject
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.json_values import text_or_none
+from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.messages import (
     NS_PER_MS,
     chat_messages,
     convention_messages,
-    request_messages,
+    visible_text,
 )
 from otel_realtime.core.protocol.outcome import Failure, Provider
-from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts, Response
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import Usage, read_usage
@@ -95,7 +97,7 @@ def describe_inference(
         names.RESPONSE_STATUS: response.status,
         names.LS_METADATA + Meta.STATUS: response.status,
         **_messages(response, state, outputs, policy, limit),
-        **_request(response, state),
+        **_request(response, state, policy),
         **usage_facts(usage, limit),
         **product_facts(
             {
@@ -108,7 +110,11 @@ def describe_inference(
                 Fact.HEARD: sound.heard_ms,
                 Fact.HEARD_SOURCE: sound.heard_source,
                 # Without any audio nothing is known: absent, not false.
-                Fact.INTERRUPTED: sound.interrupted if sound.heard_source else None,
+                Fact.INTERRUPTED: (
+                    sound.interrupted
+                    if sound.heard_source
+                    else any(item.unfinished for item in outputs) or None
+                ),
             }
         ),
     }
@@ -133,24 +139,45 @@ def _messages(
     policy: ContentPolicy,
     limit: int,
 ) -> Attributes:
-    inputs = [item for item in map(state.items.get, response.inputs) if item is not None]
-    prompt = chat_messages(inputs, policy)
-    if response.out_of_band and policy.inputs:
-        # Its input is not in the conversation but in its own ``response.create``.
-        prompt += request_messages(response)
+    inputs = read_items(response, state.items, state.calls)
+    prompt: JsonObject = {"messages": chat_messages(inputs, policy, results=True)}
+    attributes: Attributes = {}
+    given = instructions(response)
+    if given is not None:
+        text = visible_text(given, "system", policy)
+        prompt["messages"].insert(0, {"role": "system", "content": text})
+        attributes[names.SYSTEM_INSTRUCTIONS] = dump([{"type": "text", "content": text}], limit)
+    offered = tools(response)
+    if offered is not None:
+        # Names and schemas are the developer's content.
+        prompt["tools"] = offered if policy.inputs else HIDDEN
+        attributes[names.TOOL_DEFINITIONS] = dump(prompt["tools"], limit)
     completion = chat_messages(outputs, policy)
     # Both forms: LangSmith reads the first two, other backends the convention's own.
     return {
-        names.PROMPT: dump({"messages": prompt}, limit),
+        **attributes,
+        names.PROMPT: dump(prompt, limit),
         names.COMPLETION: dump({"messages": completion}, limit),
-        names.INPUT_MESSAGES: dump(convention_messages(inputs, policy), limit),
+        names.INPUT_MESSAGES: dump(convention_messages(inputs, policy, results=True), limit),
         names.OUTPUT_MESSAGES: dump(convention_messages(outputs, policy), limit),
     }
 
 
-def _request(response: Response, state: ConversationState) -> Attributes:
-    attributes: Attributes = {}
-    config = {**state.session.config, **response.config}
+def _request(response: Response, state: ConversationState, policy: ContentPolicy) -> Attributes:
+    config = {**state.session.config, **response.request, **response.config}
+    prompt = object_or_empty(config.get("prompt"))
+    labels = response.metadata if policy.inputs else {}
+    attributes = product_facts(
+        {
+            Fact.PROMPT_ID: text_or_none(prompt.get("id")),
+            Fact.PROMPT_VERSION: text_or_none(prompt.get("version")),
+            **{
+                Fact.RESPONSE_METADATA + key: value
+                for key, value in labels.items()
+                if isinstance(value, str | bool | int | float)
+            },
+        }
+    )
     temperature = _number(config.get("temperature"))
     if temperature is not None:
         attributes[names.REQUEST_TEMPERATURE] = float(temperature)

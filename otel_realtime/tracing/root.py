@@ -14,6 +14,7 @@ from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
 from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.json_text import dump
+from otel_realtime.core.protocol.json_values import text_or_none
 from otel_realtime.core.protocol.messages import transcript
 from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
 from otel_realtime.core.protocol.redaction import ContentPolicy
@@ -112,6 +113,12 @@ def closing_metadata(
         RootFact.INTERRUPTIONS: tally.interruptions,
         RootFact.TOOL_CALLS: state.counts.tool_calls,
         RootFact.SERVER_ERRORS: state.counts.server_errors,
+        RootFact.IDLE_TIMEOUTS: state.counts.idle_timeouts,
+        RootFact.DTMF: state.counts.dtmf,
+        RootFact.LANGUAGES: ",".join(_languages(state)) or None,
+        RootFact.PROMPT_ID: text_or_none(session.prompt.get("id")),
+        RootFact.PROMPT_VERSION: text_or_none(session.prompt.get("version")),
+        RootFact.REASONING_EFFORT: session.reasoning_effort,
         RootFact.FIRST_AUDIO_P50: _median(tally.first_audio_ms),
         RootFact.VOICE_TO_VOICE_P50: _median(tally.voice_to_voice_ms),
         RootFact.VOICE_TO_VOICE_MAX: max(tally.voice_to_voice_ms, default=None),
@@ -120,6 +127,11 @@ def closing_metadata(
         **summary,
     }
     return {key: value for key, value in metadata.items() if value is not None}
+
+
+def _languages(state: ConversationState) -> list[str]:
+    """Return the languages that were spoken, each once, in order."""
+    return list(dict.fromkeys(code for item in state.items for code in item.languages))
 
 
 def _median(values: Sequence[int]) -> int | None:

@@ -196,6 +196,7 @@ def test_model_calls(call: Made) -> None:
         ("lookup_weather", '{"city": "Tokyo"}'),
     ] == [tuple(one["function"].values()) for one in tool_calls(asked)]
     assert [
+        {"role": "assistant", "content": "", "tool_calls": tool_calls(asked)},
         {"role": "tool", "tool_call_id": ids[0], "content": "18"},
         {"role": "tool", "tool_call_id": ids[1], "content": "22"},
     ] == json.loads(facts(told)["gen_ai.prompt"])["messages"]

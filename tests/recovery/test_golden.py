@@ -123,10 +123,11 @@ def frames(name: str) -> int:
 def comparable(name: str, call: dict[str, Any]) -> dict[str, Any]:
     """A conversation without what a later version may say in another way."""
     unlike = {*FREE, *(["user_talk_s"] if name in NO_TALK else [])}
+    facts = CALLS[name]["langsmith"]["metadata"].keys() - unlike  # later versions add to them
     known = {*CALLS[name]["spooled"], *CALLS[name]["open"]}
     return {
         **call,
-        "metadata": {key: value for key, value in call["metadata"].items() if key not in unlike},
+        "metadata": {key: call["metadata"].get(key) for key in facts},
         "below": [
             [*row[:3], row[3] if row[3][-17:].replace("-", "") in known else "made anew"]
             for row in call["below"]

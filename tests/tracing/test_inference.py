@@ -120,7 +120,13 @@ def test_messages_of_an_answer() -> None:
     """The new inputs and the outputs, in both shapes."""
     found = chat().attributes
     tool = {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
-    assert [tool] == messages(found, "prompt")
+    called, result = messages(found, "prompt")
+    assert tool == result
+    # The model that reads a result also reads the call that led to it.
+    assert ("assistant", ["call_1"]) == (
+        called["role"],
+        [call["id"] for call in called["tool_calls"]],
+    )
     assert [{"role": "assistant", "content": "It is sunny."}] == messages(found, "completion")
     parts = [{"type": "text", "content": "It is sunny."}]
     assert [{"role": "assistant", "parts": parts}] == json.loads(found["gen_ai.output.messages"])
@@ -195,7 +201,7 @@ def test_a_response_that_never_ended_says_so() -> None:
 
 
 def test_a_response_out_of_band_is_marked() -> None:
-    """And shows the input that it brought along, unless inputs are hidden."""
+    """And shows the input that it brought along; hidden as any other input."""
     rows = (
         sent("response.create", response={"conversation": "none", "input": [said("Judge.")]}),
         created("r", conversation_id=None),
@@ -204,7 +210,8 @@ def test_a_response_out_of_band_is_marked() -> None:
     found = chat(rows, "r").attributes
     assert (True, True) == (found[OURS + "out_of_band"], found[META + "out_of_band"])
     assert [{"role": "user", "content": "Judge."}] == messages(found, "prompt")
-    assert [] == messages(chat(rows, "r", policy=NO_INPUTS).attributes, "prompt")
+    hidden = messages(chat(rows, "r", policy=NO_INPUTS).attributes, "prompt")
+    assert [{"role": "user", "content": HIDDEN}] == hidden
 
 
 @pytest.mark.parametrize(
@@ -220,7 +227,7 @@ def test_each_side_of_an_answer_hides_for_itself(
 ) -> None:
     """Usage, status and latencies stay."""
     found = chat(audio=HEARD, policy=policy).attributes
-    assert asked == messages(found, "prompt")[0]["content"]
+    assert asked == messages(found, "prompt")[-1]["content"]
     assert answered == messages(found, "completion")[0]["content"]
     names = {name for name in CHAT if not name.endswith("voice_to_voice_ms")}
     assert names == found.keys()

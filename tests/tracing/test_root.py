@@ -172,6 +172,8 @@ def test_what_a_call_comes_to() -> None:
         "interruptions": 1,
         "tool_calls": 2,
         "server_errors": 1,
+        "idle_timeouts": 0,
+        "dtmf": 0,
         "first_audio_ms_p50": 300,
         "voice_to_voice_ms_p50": 750,
         "voice_to_voice_ms_max": 801,
@@ -195,7 +197,41 @@ def test_an_empty_conversation() -> None:
         "interruptions": 0,
         "tool_calls": 0,
         "server_errors": 0,
+        "idle_timeouts": 0,
+        "dtmf": 0,
     } == metadata([], model="from-url")
+
+
+def test_what_the_session_and_its_callers_add() -> None:
+    """Prompt, effort, keys, languages and idle timeouts."""
+    transcribed = "conversation.item.input_audio_transcription.completed"
+    found = metadata(
+        [
+            received(
+                "session.created",
+                session={"prompt": {"id": "p_1", "version": "3"}, "reasoning": {"effort": "low"}},
+            ),
+            received("input_audio_buffer.dtmf_event_received", event="5"),
+            received("input_audio_buffer.timeout_triggered", item_id="t", audio_start_ms=0),
+            received(transcribed, item_id="a", transcript="Hi", languages=[{"code": "en"}]),
+            received(
+                transcribed,
+                item_id="b",
+                transcript="Na",
+                languages=[{"code": "de"}, {"code": "en"}],
+            ),
+        ]
+    )
+    expected = {
+        "prompt_id": "p_1",
+        "prompt_version": "3",
+        "reasoning_effort": "low",
+        "dtmf": 1,
+        "idle_timeouts": 1,
+        "languages": "en,de",
+        "turns": 1,  # nobody spoke in the idle time
+    }
+    assert expected == {key: found[key] for key in expected}
 
 
 def test_only_voice_has_a_modality() -> None:

@@ -49,6 +49,14 @@ FAMILIES: Final = frozenset(
 
 #: Server events that carry agent audio: the GA name and the beta name.
 AGENT_AUDIO: Final = ("response.output_audio.delta", "response.audio.delta")
+#: Server events that carry text in pieces: GA and beta names.
+TEXT_DELTAS: Final = (
+    "response.output_audio_transcript.delta",
+    "response.audio_transcript.delta",
+    "response.output_text.delta",
+    "response.text.delta",
+    "conversation.item.input_audio_transcription.delta",
+)
 #: The client event that carries user audio.
 USER_AUDIO: Final = ("input_audio_buffer.append",)
 
@@ -82,6 +90,8 @@ def _prefixes(types: tuple[str, ...]) -> tuple[str, ...]:
 #: Prefixes of audio frames, for one ``startswith`` call per frame instead of a parse.
 AGENT_AUDIO_TEXT: Final = _prefixes(AGENT_AUDIO)
 AGENT_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in AGENT_AUDIO_TEXT)
+TEXT_DELTA_TEXT: Final = _prefixes(TEXT_DELTAS)
+TEXT_DELTA_BYTES: Final = tuple(prefix.encode() for prefix in TEXT_DELTA_TEXT)
 USER_AUDIO_TEXT: Final = _prefixes(USER_AUDIO)
 USER_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in USER_AUDIO_TEXT)
 

@@ -14,10 +14,17 @@ from typing import Final
 
 from otel_realtime.core.protocol.events import JsonMapping
 from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
+from otel_realtime.core.protocol.parts import Image, Segment, read_image
 
 #: Keys of a content part that hold its text, in order of preference: audio parts have a
-#: ``transcript``, text parts a ``text``; the URL of an image is a placeholder once scrubbed.
-_PART_TEXT: Final = ("transcript", "text", "image_url")
+#: ``transcript``, text parts a ``text``.
+_PART_TEXT: Final = ("transcript", "text")
+#: Kinds of items that only a model produces.
+_MODEL_KINDS: Final = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
+#: Keys of an item that hold text, and are taken as they are.
+_TEXT_FIELDS: Final = (
+    "role", "status", "name", "call_id", "phase", "server_label", "approval_request_id", "reason",
+)  # fmt: skip
 
 
 # Compared by identity: ``list.index`` and ``list.remove`` would compare twenty fields otherwise.
@@ -32,6 +39,8 @@ class Item:
         at_t: When it was first seen, in ns since the start of the conversation.
         turn: Number of its turn in order of arrival; 0 for items that belong to no turn.
         parts: Text of each content part, by content index.
+        partial: Text of parts whose ``.done`` has not come, as far as their deltas go.
+        images: Images among its content parts, by content index.
         audio: Whether it has audio.
         audio_start_ms: ``audio_start_ms`` of ``speech_started``, in ms of appended audio.
         audio_end_ms: ``audio_end_ms`` of ``speech_stopped``, in ms of appended audio.
@@ -46,6 +55,15 @@ class Item:
         arguments: Arguments of a call, as JSON text.
         output: Output of a function or MCP call.
         error: Error message of an MCP call.
+        phase: ``commentary`` or ``final_answer`` of an assistant's message (gpt-realtime-2).
+        server_label: MCP server of a call, an approval or a list of tools.
+        approval_request_id: The request that an ``mcp_approval_response`` answers.
+        approve: The answer; None for other kinds.
+        reason: Why the user approved or not.
+        idle: The server committed it because nobody spoke (``timeout_triggered``).
+        cut: Its response was cancelled before it was complete.
+        segments: Who said what when, of a transcription with speakers.
+        languages: Languages that the transcription detected.
     """
 
     id: str
@@ -54,6 +72,8 @@ class Item:
     at_t: int = 0
     turn: int = 0
     parts: dict[int, str] = field(default_factory=dict)
+    partial: dict[int, str] = field(default_factory=dict)
+    images: dict[int, Image] = field(default_factory=dict)
     audio: bool = False
     audio_start_ms: int | None = None
     audio_end_ms: int | None = None
@@ -68,16 +88,64 @@ class Item:
     arguments: str | None = None
     output: str | None = None
     error: str | None = None
+    phase: str | None = None
+    server_label: str | None = None
+    approval_request_id: str | None = None
+    approve: bool | None = None
+    reason: str | None = None
+    idle: bool = False
+    cut: bool = False
+    segments: list[Segment] = field(default_factory=list)
+    languages: list[str] = field(default_factory=list)
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """Text of each content part by index, complete or as far as it was received."""
+        return {**self.partial, **self.parts} if self.partial else self.parts
 
     @property
     def text(self) -> str:
         """Text of all content parts in order, one per line."""
-        return "\n".join(self.parts[index] for index in sorted(self.parts) if self.parts[index])
+        texts = self.texts
+        spoken = "\n".join(texts[index] for index in sorted(texts) if texts[index])
+        return spoken or " ".join(segment["text"] for segment in self.segments)
+
+    @property
+    def is_models(self) -> bool:
+        """Whether a model produces such items, unless the client seeds them as history."""
+        return self.kind in _MODEL_KINDS or (self.kind == "message" and self.role == "assistant")
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the output or the error of a call is known."""
+        return self.output is not None or self.error is not None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it ended in the middle of a sentence."""
+        return self.cut or (bool(self.partial) and self.status != "completed")
+
+    @property
+    def audio_ms(self) -> int | None:
+        """Length of the user's audio by the server's VAD, in ms; None without VAD."""
+        if self.audio_start_ms is None or self.audio_end_ms is None:
+            return None
+        return max(self.audio_end_ms - self.audio_start_ms, 0)
+
+    def set_part(self, index: int, text: str) -> None:
+        """Set the complete text of a content part; what its deltas said is no longer needed."""
+        self.parts[index] = text
+        self.partial.pop(index, None)
 
     @property
     def is_message(self) -> bool:
         """Whether it is a message of the user, the assistant or the developer."""
         return self.kind == "message" and self.role != ""
+
+    def set_partial(self, index: int, text: str) -> None:
+        """Set the text of a content part as far as its deltas go; its complete text stands."""
+        if index not in self.parts:
+            self.partial[index] = text
 
     def merge(self, source: JsonMapping) -> None:
         """Update the item from an ``item`` object on the wire; absent and empty keys change nothing.
@@ -86,10 +154,12 @@ class Item:
         out what they have sent before.
         """
         self.kind = text_or_none(source.get("type")) or self.kind
-        self.role = text_or_none(source.get("role")) or self.role
-        self.status = text_or_none(source.get("status")) or self.status
-        self.name = text_or_none(source.get("name")) or self.name
-        self.call_id = text_or_none(source.get("call_id")) or self.call_id
+        for key in _TEXT_FIELDS:
+            text = source.get(key)
+            if isinstance(text, str) and text:
+                setattr(self, key, text)
+        if isinstance(source.get("approve"), bool):
+            self.approve = source["approve"]
         for key in ("arguments", "output"):
             value = source.get(key)
             if isinstance(value, str) and value:
@@ -109,8 +179,11 @@ class Item:
         for key in _PART_TEXT:
             value = part.get(key)
             if isinstance(value, str) and value:
-                self.parts[index] = value
+                self.set_part(index, value)
                 return
+        image = read_image(part)
+        if image is not None:
+            self.images[index] = image
 
 
 class Items:

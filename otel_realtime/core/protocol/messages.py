@@ -10,17 +10,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
+from otel_realtime.core.protocol.events import JsonObject
 from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.parts import Segment
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
-from otel_realtime.core.protocol.responses import AudioFacts, Response
+from otel_realtime.core.protocol.responses import AudioFacts
 
 _MODEL_ROLES: Final = frozenset({"assistant"})
 #: Items that LangSmith shows as tool calls. Their outputs are messages of their own.
 _CALLS: Final = frozenset({"function_call", "mcp_call"})
+#: Items of an MCP approval, and who speaks in them.
+APPROVALS: Final[Mapping[str, str]] = {
+    "mcp_approval_request": "assistant",
+    "mcp_approval_response": "user",
+}
 #: Nanoseconds in a millisecond.
 NS_PER_MS: Final = 1_000_000
 
@@ -42,24 +49,30 @@ class ToolCallMessage(TypedDict):
 
 
 class ChatMessage(TypedDict, total=False):
-    """A message in OpenAI's chat shape; ``role`` and ``content`` are always present."""
+    """A message in OpenAI's chat shape; ``role`` and ``content`` are always present.
+
+    ``content`` is text, or a list of parts if an image is among them. ``phase`` is the wire's.
+    """
 
     role: str
-    content: str
+    content: str | list[JsonObject]
     tool_calls: list[ToolCallMessage]
     tool_call_id: str
+    phase: str
 
 
-class ConventionMessage(TypedDict):
-    """A message in the GenAI convention's shape; the keys of a part depend on its ``type``."""
+class ConventionMessage(TypedDict, total=False):
+    """A message in the GenAI convention's shape; the keys of a part depend on its ``type``.
+
+    ``role`` and ``parts`` are always present.
+    """
 
     role: str
-    parts: list[dict[str, str]]
+    parts: list[JsonObject]
+    phase: str
 
 
-class TurnMessage(TypedDict):
-    """A turn of the transcript: LangSmith previews ``role`` and ``content``."""
-
+class _PlainTurn(TypedDict):
     role: str
     content: str
     turn: int
@@ -70,30 +83,103 @@ class TurnMessage(TypedDict):
     interrupted: bool
 
 
+class TurnMessage(_PlainTurn, total=False):
+    """A turn of the transcript: LangSmith previews ``role`` and ``content``.
+
+    ``segments``: who said what when, if the transcription tells speakers apart.
+    """
+
+    segments: list[Segment]
+
+
 def visible_text(text: str, role: str, policy: ContentPolicy) -> str:
     """Return the text, or a marker if the policy hides the content of that role."""
     allowed = policy.outputs if role in _MODEL_ROLES else policy.inputs
     return text if allowed or not text else HIDDEN
 
 
-def chat_messages(items: Iterable[Item], policy: ContentPolicy) -> list[ChatMessage]:
-    """Return messages in OpenAI's chat shape; calls join the assistant message before them."""
+def placeholder(item: Item, span_ms: int | None = None) -> str:
+    """Return what stands for a user's audio without a transcript; empty for any other item.
+
+    Args:
+        item: The item.
+        span_ms: Its length in the recording, in ms, for want of the server's word.
+    """
+    if item.role != "user" or not item.audio or item.text or item.images:
+        return ""
+    length_ms = item.audio_ms if item.audio_ms is not None else span_ms
+    length = "" if length_ms is None else f" {length_ms / 1000:.1f} s"
+    return f"[silence{length}]" if item.idle else f"[audio{length}]"
+
+
+def _message_text(item: Item, policy: ContentPolicy) -> str:
+    return visible_text(item.text, item.role, policy) or placeholder(item)
+
+
+def _approval_text(item: Item, policy: ContentPolicy) -> str:
+    """Return an MCP approval as text: neither shape has a message for it."""
+    if item.kind == "mcp_approval_request":
+        arguments = visible_text(item.arguments or "", "assistant", policy)
+        return f"[approval requested: {_tool_name(item)} {arguments}]"
+    answer = "approved" if item.approve else "not approved"
+    reason = visible_text(item.reason or "", "user", policy)
+    return f"[{answer}{': ' if reason else ''}{reason}]"
+
+
+def _tool_name(item: Item) -> str:
+    return f"{item.server_label}.{item.name}" if item.server_label else item.name or ""
+
+
+def chat_messages(
+    items: Iterable[Item], policy: ContentPolicy, *, results: bool = False
+) -> list[ChatMessage]:
+    """Return messages in OpenAI's chat shape; calls join the assistant message before them.
+
+    Args:
+        items: The items, in order.
+        policy: What may be shown.
+        results: Also show the results of the server's own tools, which stand in the calls' items:
+            the model read them.
+    """
     messages: list[ChatMessage] = []
     for item in items:
         if item.kind in _CALLS:
             _append_call(messages, item, policy)
+            if results and item.kind == "mcp_call" and item.has_result:
+                messages.append(_tool_message(item.id, item.output or item.error, policy))
         elif item.kind == "function_call_output":
-            messages.append(
-                {
-                    "role": "tool",
-                    "tool_call_id": item.call_id or "",
-                    "content": visible_text(item.output or "", "tool", policy),
-                }
-            )
+            messages.append(_tool_message(item.call_id or "", item.output, policy))
+        elif item.kind in APPROVALS:
+            text = _approval_text(item, policy)
+            messages.append({"role": APPROVALS[item.kind], "content": text})
         elif item.is_message:
-            content = visible_text(item.text, item.role, policy)
-            messages.append({"role": item.role, "content": content})
+            message: ChatMessage = {"role": item.role, "content": _content(item, policy)}
+            if item.phase:
+                message["phase"] = item.phase
+            messages.append(message)
     return messages
+
+
+def _content(item: Item, policy: ContentPolicy) -> str | list[JsonObject]:
+    if not item.images:
+        return _message_text(item, policy)
+    parts: list[JsonObject] = []
+    texts = item.texts
+    for index in sorted({*texts, *item.images}):
+        image = item.images.get(index)
+        if image is not None:
+            url = visible_text(image.reference, item.role, policy)
+            detail = {"detail": image.detail} if image.detail else {}
+            parts.append({"type": "image_url", "image_url": {"url": url, **detail}})
+        elif texts[index]:
+            text = visible_text(texts[index], item.role, policy)
+            parts.append({"type": "text", "text": text})
+    return parts
+
+
+def _tool_message(call_id: str, output: str | None, policy: ContentPolicy) -> ChatMessage:
+    content = visible_text(output or "", "tool", policy)
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
 def _append_call(messages: list[ChatMessage], item: Item, policy: ContentPolicy) -> None:
@@ -114,55 +200,69 @@ def _append_call(messages: list[ChatMessage], item: Item, policy: ContentPolicy)
     )
 
 
-def convention_messages(items: Iterable[Item], policy: ContentPolicy) -> list[ConventionMessage]:
-    """Return messages in the GenAI convention's shape; assistant parts in a row share a message."""
+def convention_messages(
+    items: Iterable[Item], policy: ContentPolicy, *, results: bool = False
+) -> list[ConventionMessage]:
+    """Return messages in the GenAI convention's shape; arguments as for ``chat_messages``."""
     messages: list[ConventionMessage] = []
     for item in items:
-        role, part = _part(item, policy)
-        if not role:
-            continue
-        # What the model said and called is one message; each tool's response is its own.
-        if messages and role == "assistant" == messages[-1]["role"]:
-            messages[-1]["parts"].append(part)
-        else:
-            messages.append({"role": role, "parts": [part]})
+        for role, parts in _convention_parts(item, policy, results=results):
+            # What the model said and called is one message; each tool's response is its own.
+            last = messages[-1] if messages else None
+            joins = last is not None and role == "assistant" == last["role"]
+            if last is not None and joins and last.get("phase") == item.phase:
+                last["parts"].extend(parts)
+            else:
+                messages.append({"role": role, "parts": parts})
+                if item.phase:
+                    messages[-1]["phase"] = item.phase
     return messages
 
 
-def _part(item: Item, policy: ContentPolicy) -> tuple[str, dict[str, str]]:
+def _convention_parts(
+    item: Item, policy: ContentPolicy, *, results: bool
+) -> Iterator[tuple[str, list[JsonObject]]]:
+    """Yield the messages of an item, as role and parts."""
     if item.kind in _CALLS:
-        return "assistant", {
+        call = {
             "type": "tool_call",
             "id": item.call_id or item.id,
             "name": item.name or "",
             "arguments": visible_text(item.arguments or "", "assistant", policy),
         }
-    if item.kind == "function_call_output":
-        return "tool", {
-            "type": "tool_call_response",
-            "id": item.call_id or "",
-            "response": visible_text(item.output or "", "tool", policy),
-        }
-    role = item.role if item.is_message else ""
-    return role, {"type": "text", "content": visible_text(item.text, role, policy)}
+        yield "assistant", [call]
+        if results and item.kind == "mcp_call" and item.has_result:
+            yield "tool", [_tool_response(item.id, item.output or item.error, policy)]
+    elif item.kind == "function_call_output":
+        yield "tool", [_tool_response(item.call_id or "", item.output, policy)]
+    elif item.kind in APPROVALS:
+        text = _approval_text(item, policy)
+        yield APPROVALS[item.kind], [{"type": "text", "content": text}]
+    elif item.is_message and not item.images:
+        yield item.role, [{"type": "text", "content": _message_text(item, policy)}]
+    elif item.is_message:
+        yield item.role, list(_message_parts(item, policy))
 
 
-def request_messages(response: Response) -> list[ChatMessage]:
-    """Return the ``input`` of the ``response.create`` that asked for an out-of-band response.
+def _message_parts(item: Item, policy: ContentPolicy) -> Iterator[JsonObject]:
+    texts = item.texts
+    for index in sorted({*texts, *item.images}):
+        image = item.images.get(index)
+        if image is None:
+            text = visible_text(texts[index], item.role, policy)
+            yield {"type": "text", "content": text}
+        else:
+            part: JsonObject = {"type": "uri", "modality": "image"}
+            if image.mime:
+                part["mime_type"] = image.mime
+            if image.size is not None:
+                part["size"] = image.size
+            yield {**part, "uri": visible_text(image.reference, item.role, policy)}
 
-    Such a response reads this input instead of the conversation.
-    """
-    elements = response.request.get("input")
-    if not isinstance(elements, list):
-        return []
-    items = []
-    for index, element in enumerate(elements):
-        if isinstance(element, dict):
-            item = Item(f"input_{index}")
-            item.merge(element)
-            items.append(item)
-    # The policy was applied to the event, and the caller decides whether inputs are shown at all.
-    return chat_messages(items, ContentPolicy())
+
+def _tool_response(call_id: str, output: str | None, policy: ContentPolicy) -> JsonObject:
+    response = visible_text(output or "", "tool", policy)
+    return {"type": "tool_call_response", "id": call_id, "response": response}
 
 
 @dataclass(slots=True)
@@ -176,7 +276,8 @@ class Turn:
         end_ms: Where it ends in the recording, in ms.
         texts: Text of each item.
         heard: What was heard of each of these texts.
-        interrupted: Whether the audio of one of its items was cut.
+        interrupted: Whether the audio of one of its items was cut, or its text is unfinished.
+        segments: Who said what when, if the transcription tells speakers apart.
     """
 
     number: int
@@ -186,6 +287,7 @@ class Turn:
     texts: list[str] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     interrupted: bool = False
+    segments: list[Segment] = field(default_factory=list)
 
     def extend(self, start_ms: int | None, end_ms: int | None) -> None:
         """Extend the turn so that it also covers ``start_ms`` to ``end_ms``."""
@@ -198,7 +300,7 @@ class Turn:
         """Return the turn as a message of the transcript."""
         text = visible_text(" ".join(self.texts), self.role, policy)
         heard = visible_text(" ".join(part for part in self.heard if part), self.role, policy)
-        return {
+        message: TurnMessage = {
             "role": self.role,
             "content": text,
             "turn": self.number,
@@ -208,6 +310,12 @@ class Turn:
             "heard_text": heard,
             "interrupted": self.interrupted,
         }
+        if self.segments:
+            message["segments"] = [
+                {**segment, "text": visible_text(segment["text"], self.role, policy)}
+                for segment in self.segments
+            ]
+        return message
 
 
 #: Start and end of an item in the recording (ms), the text that was heard of it, whether it was
@@ -227,8 +335,12 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
     for item in items:
         if not item.is_message or item.role == "system":
             continue
-        # Uncommitted: the VAD heard speech begin, but the server has not made an item of it.
-        if not item.committed and item.id not in audible_only:
+        # Uncommitted: the VAD heard speech begin, but the server has not made an item of it. What
+        # the user said until then is a turn all the same, should the call end here.
+        said = item.role == "user" and item.text
+        if not (item.committed or said or item.id in audible_only):
+            continue
+        if item.idle and not item.text:  # the server took silence for the user's turn
             continue
         start_ms, end_ms, heard, interrupted, audible = _placement(item, audio)
         if item.id in audible_only and not audible:
@@ -241,7 +353,12 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
         if item.text:
             turn.texts.append(item.text)
             turn.heard.append(heard)
-        turn.interrupted = turn.interrupted or interrupted
+        elif item.audio and item.role == "user":
+            text = placeholder(item, (end_ms - start_ms) or None)
+            turn.texts.append(text)
+            turn.heard.append(text)
+        turn.segments.extend(item.segments)
+        turn.interrupted = turn.interrupted or interrupted or item.unfinished
     return turns
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from otel_realtime.core.protocol.events import JsonMapping, JsonObject
+from otel_realtime.core.protocol.events import JsonMapping, JsonObject, JsonValue
 from otel_realtime.core.protocol.items import Item, Items
 from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 
@@ -125,7 +125,10 @@ class Response:
         details: ``status_details``: why it is not completed.
         out_of_band: Whether it stands outside the conversation (``conversation_id`` is null).
         config: Settings that it has of its own, which precede the session's.
-        request: The ``response`` object of the ``response.create`` that asked for it.
+        request: The ``response`` object of the ``response.create`` that asked for it; empty if the
+            server began it by itself.
+        asked: When that was sent; None if the server began it by itself.
+        metadata: The app's labels, as the response echoes them or as the request gave them.
         inputs: Ids of the items that are new since the previous response.
         outputs: Ids of its output items, in the order in which the server opened them.
         context_items: Number of items it read before those in ``inputs``.
@@ -142,6 +145,8 @@ class Response:
     out_of_band: bool = False
     config: JsonObject = field(default_factory=dict)
     request: JsonMapping = field(default_factory=dict)
+    asked: Moment | None = None
+    metadata: JsonMapping = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     context_items: int = 0
@@ -156,6 +161,7 @@ class Response:
         # Only an explicit null means out of band; a missing key says nothing.
         if "conversation_id" in source:
             self.out_of_band = source["conversation_id"] is None
+        self.metadata = object_or_empty(source.get("metadata")) or self.metadata
         for key in ("output_modalities", "modalities", "max_output_tokens", "temperature", "model"):
             if source.get(key) is not None:
                 self.config[key] = source[key]
@@ -165,6 +171,26 @@ class Response:
         call = self.mcp.setdefault(item_id, McpCall(item_id, started=moment))
         if not event_type.endswith(".in_progress"):
             call.ended, call.failed = moment, event_type.endswith(".failed")
+
+    def asked_by(self, source: JsonMapping, moment: Moment | None) -> None:
+        """Take over what the client asked for.
+
+        Args:
+            source: The ``response`` object of its ``response.create``; empty if there is none.
+            moment: When that was sent; None: the server began the response by itself.
+        """
+        self.request, self.asked = source, moment
+        labels = object_or_empty(source.get("metadata"))
+        # Where the response itself does not say so, only its labels can: order may mislead.
+        if labels and labels == self.metadata and source.get("conversation") == "none":
+            self.out_of_band = True
+        self.metadata = self.metadata or labels
+
+    @property
+    def own_input(self) -> list[JsonValue] | None:
+        """Input that it reads instead of the conversation; None if it reads the conversation."""
+        given = self.request.get("input")
+        return given if isinstance(given, list) else None
 
     @property
     def status_reason(self) -> str | None:

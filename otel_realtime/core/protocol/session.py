@@ -28,12 +28,16 @@ class Counts:
         server_errors: ``error`` events.
         tool_calls: Function calls that the model completed.
         responses: Responses, whatever their outcome.
+        idle_timeouts: ``input_audio_buffer.timeout_triggered``: nobody spoke, so the model did.
+        dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
     """
 
     events: int = 0
     server_errors: int = 0
     tool_calls: int = 0
     responses: int = 0
+    idle_timeouts: int = 0
+    dtmf: int = 0
 
 
 @dataclass(slots=True)
@@ -43,10 +47,13 @@ class SessionFacts:
     Attributes:
         config: The configuration; keys of an update replace what was known.
         id: The server's id of the session.
+        other_model: The model by other words than the session's, which a sideband connection may
+            never receive: the handshake's, the client's ``session.update``, a response's.
     """
 
     config: JsonObject = field(default_factory=dict)
     id: str | None = None
+    other_model: str | None = None
 
     def merge(self, session: JsonMapping) -> None:
         """Update the configuration from a ``session`` object of the server."""
@@ -69,7 +76,7 @@ class SessionFacts:
     @property
     def model(self) -> str | None:
         """The model; authoritative on Azure, where the URL names a deployment instead."""
-        return text_or_none(self.config.get("model"))
+        return text_or_none(self.config.get("model")) or self.other_model
 
     @property
     def voice(self) -> str | None:
@@ -98,6 +105,16 @@ class SessionFacts:
         if not isinstance(transcription, dict):
             return None
         return text_or_none(transcription.get("model")) or "default"
+
+    @property
+    def prompt(self) -> JsonMapping:
+        """``id``, ``version`` and variables of the prompt template; empty without one."""
+        return object_or_empty(self.config.get("prompt"))
+
+    @property
+    def reasoning_effort(self) -> str | None:
+        """``reasoning.effort``: how much the model may think before it answers."""
+        return text_or_none(object_or_empty(self.config.get("reasoning")).get("effort"))
 
     @property
     def silence_ms(self) -> int | None:

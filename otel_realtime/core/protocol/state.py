@@ -15,12 +15,16 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     error                                   count it
     input_audio_buffer.speech_*             create the user item; VAD start or end
     input_audio_buffer.committed            place the user item; it is unread
-    conversation.item.added                 place the item; unread if a client's
+    input_audio_buffer.timeout_triggered    the user item is silence, nobody's turn
+    conversation.item.added                 place the item; unread if a client's,
+                                            else of the response that is active
     conversation.item.done, .retrieved      merge the item; add it if unknown
     conversation.item.deleted               the item is not read any more
     *_transcription.completed, .failed      text of the part; it is transcribed   Transcribed, once
-    response.created                        open the response; it reads what is
-                                            unread (nothing if out of band)
+    *_transcription.segment, .updated       who said what; text so far
+    text and transcript ``.delta``          text so far, until its ``.done``
+    response.created                        open the response and match its request;
+                                            it reads what is unread
     response.output_item.added, .done       the response has this output item     ToolAnnounced [1]
     response.output_*_transcript.done       text of the part; same ``output_text.done``
     response.function_call_arguments.done   the call is complete                  ToolAnnounced [1]
@@ -29,6 +33,7 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     response.done                           status, usage, output items           ToolAnnounced [1],
                                                                                   ToolPending [2]
     client: response.create                 remember it for ``response.created``
+    client: session.update                  the model, where the server never says it
     client: conversation.item.create        a function's output answers a call    ToolAnswered, once
 
     [1] for the first event with the complete arguments of a function call
@@ -45,7 +50,6 @@ from otel_realtime.core.protocol.changes import (
     ToolAnnounced,
     ToolAnswered,
     ToolPending,
-    Transcribed,
 )
 from otel_realtime.core.protocol.events import GA_NAMES, Event, JsonMapping
 from otel_realtime.core.protocol.items import Item, Items
@@ -55,8 +59,12 @@ from otel_realtime.core.protocol.json_values import (
     object_or_empty,
     text_or_none,
 )
+from otel_realtime.core.protocol.partials import Partial
+from otel_realtime.core.protocol.reading import Reading
+from otel_realtime.core.protocol.requests import Requests
 from otel_realtime.core.protocol.responses import AudioFacts, Moment, Response, ToolCall
 from otel_realtime.core.protocol.session import Counts, SessionFacts
+from otel_realtime.core.protocol.transcripts import Transcripts
 
 
 class ConversationState:
@@ -78,9 +86,9 @@ class ConversationState:
         self.unsettled: dict[str, Response] = {}
         self.calls: dict[str, ToolCall] = {}
         self.counts = Counts()
-        self._unread: list[str] = []  # ids of committed items that no response has read yet
-        self._requests: list[JsonMapping] = []
-        self._commit_moments: dict[str, Moment] = {}
+        self._transcripts = Transcripts(self.items, self.session)
+        self._reading = Reading()
+        self._requests = Requests()
 
     # --- client to server -----------------------------------------------------------------------
 
@@ -88,10 +96,13 @@ class ConversationState:
         """Apply an event that the client sent; most client events do not concern the state."""
         event_type = event["type"]
         if event_type == "response.create":
-            self._requests.append(object_or_empty(event.get("response")))
-            del self._requests[:-16]  # the server may refuse any of them, so they would pile up
+            self._requests.sent(event, moment)
+        elif event_type == "session.update":
+            model = text_or_none(object_or_empty(event.get("session")).get("model"))
+            self.session.other_model = model or self.session.other_model
         elif event_type == "conversation.item.create":
             item = object_or_empty(event.get("item"))
+            self._reading.seed(item)
             if item.get("type") == "function_call_output":
                 return self._answer(item, moment)
         return []
@@ -116,11 +127,46 @@ class ConversationState:
             handler(self, event, moment, changes)
         return changes
 
+    def keep(self, partial: Partial, moment: Moment) -> None:
+        """Keep the text so far of a content part; see ``partials``.
+
+        Args:
+            partial: The text, as it may be stored.
+            moment: When its latest delta arrived.
+        """
+        item = self.items.get_or_create(partial.item_id, moment.t, role=partial.role)
+        item.set_partial(partial.index, partial.text)
+        response = self.responses.get(partial.response_id or "")
+        if response is not None and item.id not in response.outputs:
+            # A server without ``response.output_item.added``.
+            item.response_id = response.id
+            response.outputs.append(item.id)
+            item.committed = item.committed or not response.out_of_band
+
     def _session(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         self.session.merge(object_or_empty(event.get("session")))
 
     def _error(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         self.counts.server_errors += 1
+        error = object_or_empty(event.get("error"))
+        refused = self._requests.refused(
+            text_or_none(error.get("event_id")), text_or_none(error.get("code"))
+        )
+        response = None if refused is None else self.responses.get(refused.response_id or "")
+        if response is not None:
+            response.asked_by({}, None)
+
+    def _timeout(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        self.counts.idle_timeouts += 1
+        item_id = text_or_none(event.get("item_id"))
+        if item_id is not None:
+            item = self.items.get_or_create(item_id, moment.t)
+            item.idle = item.audio = True
+            item.audio_start_ms = milliseconds(event.get("audio_start_ms"))
+            item.audio_end_ms = milliseconds(event.get("audio_end_ms"))
+
+    def _dtmf(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        self.counts.dtmf += 1
 
     def _user_item(self, event: Event, moment: Moment, previous_id: object = None) -> Item | None:
         item_id = text_or_none(event.get("item_id"))
@@ -149,8 +195,8 @@ class ConversationState:
             self.items.move(item, previous_id)
             if item.stopped_t is None:  # push to talk: there is no ``speech_stopped``
                 item.stopped_t = moment.t
-            self._mark_committed(item)
-            self._commit_moments[item.id] = moment
+            self._reading.commit(item)
+            self._transcripts.committed(item, moment)
 
     def _item_added(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("item"))
@@ -161,21 +207,27 @@ class ConversationState:
             self.items.move(item, previous_id)
             item.merge(source)
             self.items.assign_turn(item)
-            self._mark_committed(item)
+            seeded = self._reading.confirm(source)
+            if not (seeded or item.committed) and item.is_models:
+                self._adopt(item)
+            self._reading.commit(item)
 
-    def _mark_committed(self, item: Item) -> None:
-        """Make the item part of the conversation, to be read by the next response."""
-        if not item.committed:
-            item.committed = True
-            if item.response_id is None:  # a response's own output is not input to the next one
-                self._unread.append(item.id)
+    def _adopt(self, item: Item) -> None:
+        """Give an item of the model to the response that is active, if just one is."""
+        active = [
+            response
+            for response in self.unsettled.values()
+            if response.done is None and not response.out_of_band
+        ]
+        if item.response_id is None and len(active) == 1:
+            item.response_id = active[0].id
+            active[0].outputs.append(item.id)
 
     def _item_deleted(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item = self.items.get(event.get("item_id"))
         if item is not None:
             item.deleted = True
-            if item.id in self._unread:
-                self._unread.remove(item.id)
+            self._reading.forget(item.id)
 
     def _item_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("item"))
@@ -192,21 +244,14 @@ class ConversationState:
             return
         response = Response(response_id, created=moment)
         response.merge(source)
-        response.request = self._request_for(response)
-        if not response.out_of_band:
-            response.inputs, self._unread = self._unread, []
-            readable = sum(item.committed and not item.deleted for item in self.items)
-            response.context_items = max(readable - len(response.inputs), 0)
+        request = self._requests.match(response_id, source)
+        if request is not None:
+            response.asked_by(request.source, request.moment)
+        self.session.other_model = self.session.other_model or text_or_none(source.get("model"))
+        self._reading.begin(response, self.items)
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self.counts.responses += 1
-
-    def _request_for(self, response: Response) -> JsonMapping:
-        """Return the ``response.create`` that asked for it; the VAD asks for responses itself."""
-        for index, request in enumerate(self._requests):
-            if (request.get("conversation") == "none") == response.out_of_band:
-                return self._requests.pop(index)
-        return {}
 
     def _output_item(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("item"))
@@ -221,8 +266,7 @@ class ConversationState:
             self.items.assign_turn(item)
             item.committed = True
         # ``conversation.item.added`` may have come first, when it looked like the client's.
-        if item_id in self._unread:
-            self._unread.remove(item_id)
+        self._reading.forget(item_id)
         if response is not None and item_id not in response.outputs:
             response.outputs.append(item_id)
         if event["type"] == "response.output_item.done" and item.kind == "function_call":
@@ -232,7 +276,7 @@ class ConversationState:
         item = self.items.get(event.get("item_id"))
         text = event.get("transcript", event.get("text"))
         if item is not None and isinstance(text, str):
-            item.parts[content_index(event.get("content_index"))] = text
+            item.set_part(content_index(event.get("content_index")), text)
             item.audio = item.audio or "transcript" in event
 
     def _arguments_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
@@ -278,7 +322,17 @@ class ConversationState:
         outputs = source.get("output")
         for output in outputs if isinstance(outputs, list) else ():
             self._merge_output(response, object_or_empty(output), moment)
+        self._complete(response)
         self._report_pending(response, moment, changes)
+
+    def _complete(self, response: Response) -> None:
+        """Note what the end of a response says about its output items."""
+        items = response.output_items(self.items)
+        for item in items:
+            if item.status in (None, "in_progress") and response.status == "completed":
+                item.status = "completed"
+            item.cut = response.status == "cancelled" and item.status != "completed"
+        self._reading.end(items)
 
     def _report_pending(self, response: Response, moment: Moment, changes: list[Change]) -> None:
         pending: dict[str, ToolCall] = {}
@@ -302,31 +356,18 @@ class ConversationState:
         if not response.out_of_band:
             self.items.assign_turn(item)
             item.committed = True
+        self._reading.forget(item_id)  # seen as an item of the conversation first
         if item_id not in response.outputs:
             response.outputs.append(item_id)
 
-    def _transcript_completed(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        item_id = text_or_none(event.get("item_id"))
-        if item_id is None:
-            return
-        item = self.items.get_or_create(item_id, moment.t, role="user")
-        index, text = content_index(event.get("content_index")), event.get("transcript")
-        if isinstance(text, str):
-            item.parts[index] = text
-        if index in item.transcribed:
-            return  # xAI sends several per part; the model call has been counted already
-        item.transcribed.add(index)
-        start = self._commit_moments.get(item.id, moment)
-        changes.append(
-            Transcribed(
-                item,
-                model=self.session.transcription_model or "unknown",
-                started_t=start.t,
-                started_ns=start.at_ns,
-                event=event,
-                failed=event["type"].endswith(".failed"),
-            )
-        )
+    def _transcript_ended(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        changes.extend(self._transcripts.ended(event, moment))
+
+    def _transcript_updated(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        self._transcripts.updated(event, moment)
+
+    def _transcript_segment(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        self._transcripts.segment(event, moment)
 
     def _mcp_call(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item_id = text_or_none(event.get("item_id"))
@@ -378,12 +419,16 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
     "input_audio_buffer.speech_started": _State._speech_started,
     "input_audio_buffer.speech_stopped": _State._speech_stopped,
     "input_audio_buffer.committed": _State._committed,
+    "input_audio_buffer.timeout_triggered": _State._timeout,
+    "input_audio_buffer.dtmf_event_received": _State._dtmf,
     "conversation.item.added": _State._item_added,
     "conversation.item.retrieved": _State._item_done,
     "conversation.item.done": _State._item_done,
     "conversation.item.deleted": _State._item_deleted,
-    _TRANSCRIPTION + "completed": _State._transcript_completed,
-    _TRANSCRIPTION + "failed": _State._transcript_completed,
+    _TRANSCRIPTION + "completed": _State._transcript_ended,
+    _TRANSCRIPTION + "failed": _State._transcript_ended,
+    _TRANSCRIPTION + "segment": _State._transcript_segment,
+    _TRANSCRIPTION + "updated": _State._transcript_updated,
     "response.created": _State._response_created,
     "response.output_item.added": _State._output_item,
     "response.output_item.done": _State._output_item,

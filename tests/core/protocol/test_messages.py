@@ -14,13 +14,11 @@ from otel_realtime.core.protocol.messages import (
     chat_messages,
     convention_messages,
     heard_text,
-    request_messages,
     transcript,
     visible_text,
 )
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
-from otel_realtime.core.protocol.responses import Response
-from tests.support.streams import MS, Sounds, asked, at, bounded, said, sound
+from tests.support.streams import MS, Sounds, asked, bounded, said, sound
 
 ALL = ContentPolicy()
 NO_INPUTS = ContentPolicy(inputs=False)
@@ -125,14 +123,6 @@ def test_each_side_hides_for_itself(
 def test_an_empty_text_needs_no_hiding() -> None:
     """Nothing was said: that is no secret."""
     assert ("", HIDDEN) == (visible_text("", "user", NOTHING), visible_text("a", "user", NOTHING))
-
-
-def test_what_a_response_brought_along() -> None:
-    """The input of an out-of-band ``response.create``; malformed parts are left out."""
-    source = [said("Judge this."), "nonsense", {"type": "item_reference", "id": "a"}]
-    response = Response("r", created=at(0), request={"input": source})
-    assert [{"role": "user", "content": "Judge this."}] == request_messages(response)
-    assert [] == request_messages(Response("r", created=at(0), request={"input": "text"}))
 
 
 # -- the transcript --------------------------------------------------------------------------------

@@ -605,9 +605,9 @@ RECORDED = {
     "webrtc_beta_bargein.recv": (
         [
             ("assistant", "Hey there! How can I help you today?"),
-            ("user", ""),
+            ("user", "[audio 1.0 s]"),
             ("assistant", "I'm doing great, thanks for asking! How about you?"),
-            ("user", ""),
+            ("user", "[audio 0.4 s] [audio 0.6 s]"),
             ("assistant", FRIENDLY),
         ],
         [

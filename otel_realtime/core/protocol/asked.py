@@ -1,0 +1,87 @@
+"""What a model was asked: the messages that one response read, and what overrode the session's.
+
+The items come from ``reading.Reading``, or from the request itself. Two things are put before what
+they explain, as a model provider's own history has them, although an earlier response produced
+them: a tool call before its result, and a request for approval before its answer.
+
+Source: ``response.create`` at
+https://platform.openai.com/docs/api-reference/realtime-client-events/response/create.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from otel_realtime.core.protocol.events import JsonValue
+from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
+from otel_realtime.core.protocol.responses import Response, ToolCall
+
+
+def read_items(response: Response, items: Items, calls: Mapping[str, ToolCall]) -> list[Item]:
+    """Return what a response read, in order.
+
+    Args:
+        response: The response.
+        items: The conversation's items.
+        calls: Its function calls by ``call_id``.
+    """
+    if response.own_input is not None:
+        read = list(_own_items(response.own_input, items))
+    else:
+        read = [item for item in map(items.get, response.inputs) if item is not None]
+    return list(_explained(read, items, calls))
+
+
+def _own_items(elements: Iterable[JsonValue], items: Items) -> Iterator[Item]:
+    """Yield the elements of a request's own input, with references resolved."""
+    for index, element in enumerate(elements):
+        source = object_or_empty(element)
+        known = items.get(source.get("id"))
+        if source.get("type") == "item_reference" and known is not None:
+            yield known
+        elif source:
+            item = Item(text_or_none(source.get("id")) or f"input_{index}")
+            item.merge(source)
+            if item.kind == "item_reference":  # to an item that was not seen
+                item.kind, item.role = "message", "user"
+                item.set_part(0, f"[item {item.id}]")
+            yield item
+
+
+def _explained(read: list[Item], items: Items, calls: Mapping[str, ToolCall]) -> Iterator[Item]:
+    """Yield items, each run of results after the calls that led to them."""
+    present = {item.call_id for item in read if item.kind == "function_call"}
+    requests = {item.id for item in read if item.kind == "mcp_approval_request"}
+    for index, item in enumerate(read):
+        if item.kind == "function_call_output" and item.call_id not in present:
+            for result in read[index:]:  # parallel calls are one message, their results follow
+                if result.kind != "function_call_output":
+                    break
+                call = calls.get(result.call_id or "")
+                if call is not None and call.id not in present:
+                    present.add(call.id)
+                    yield Item(
+                        call.id,
+                        kind="function_call",
+                        name=call.name,
+                        call_id=call.id,
+                        arguments=call.arguments,
+                    )
+        elif item.kind == "mcp_approval_response":
+            request = items.get(item.approval_request_id)
+            if request is not None and request.id not in requests:
+                requests.add(request.id)
+                yield request
+        yield item
+
+
+def instructions(response: Response) -> str | None:
+    """Return the instructions that replaced the session's for this response; None if none did."""
+    return text_or_none(response.request.get("instructions"))
+
+
+def tools(response: Response) -> list[JsonValue] | None:
+    """Return the tools that replaced the session's for this response; None if none did."""
+    given = response.request.get("tools")
+    return given if isinstance(given, list) else None

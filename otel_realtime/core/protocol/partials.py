@@ -1,0 +1,126 @@
+"""Text that was received and is not complete yet: what the deltas of a content part add up to.
+
+A call can end in the middle of a sentence (hang-up, cancel, a killed process), and some servers
+never send the ``.done`` that repeats the whole text. So the text so far is kept until then.
+
+It takes the form of the event that would complete it. So the content policy and the app's
+``redact`` hook see the text as a whole, never a piece of it, in which a secret may be cut in two.
+
+Sources: ``response.output_audio_transcript.delta``, ``response.output_text.delta`` and
+``conversation.item.input_audio_transcription.delta`` at
+https://platform.openai.com/docs/api-reference/realtime-server-events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from otel_realtime.core.protocol.events import GA_NAMES, Event
+from otel_realtime.core.protocol.json_values import content_index, text_or_none
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A kind of delta.
+
+    Attributes:
+        done: Type of the event that completes it.
+        key: Key of the text in that event.
+        role: Who says it.
+    """
+
+    done: str
+    key: str
+    role: str
+
+
+_INPUT: Final = "conversation.item.input_audio_transcription."
+#: Type of a delta (GA name) -> what it is a part of.
+TEXT_DELTAS: Final[Mapping[str, TextDelta]] = {
+    "response.output_audio_transcript.delta": TextDelta(
+        "response.output_audio_transcript.done", "transcript", "assistant"
+    ),
+    "response.output_text.delta": TextDelta("response.output_text.done", "text", "assistant"),
+    _INPUT + "delta": TextDelta(_INPUT + "completed", "transcript", "user"),
+}
+_BY_DONE: Final = {kind.done: kind for kind in TEXT_DELTAS.values()}
+#: Types of the events that end a text, by their names in any dialect.
+ENDS: Final = frozenset(
+    {
+        *(delta.done for delta in TEXT_DELTAS.values()),
+        _INPUT + "failed",
+        "response.audio_transcript.done",
+        "response.text.done",
+    }
+)
+#: Parts whose text is kept at a time; a server without ``.done`` would make them pile up.
+MOST_OPEN: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partial:
+    """The text so far of one content part.
+
+    Attributes:
+        item_id: Its item.
+        index: Index of the part.
+        role: Who says it: ``user`` or ``assistant``.
+        response_id: The response that says it; None for the user.
+        text: The text.
+    """
+
+    item_id: str
+    index: int
+    role: str
+    response_id: str | None
+    text: str
+
+
+class Partials:
+    """The texts of one conversation that are not complete."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[str, int], str] = {}
+
+    def add(self, delta: Event) -> Event | None:
+        """Add a delta; return the event that would complete its text now.
+
+        Returns:
+            An event as ``read`` understands it, not yet fit to be stored; None if this is no delta
+            of a text.
+        """
+        kind = TEXT_DELTAS.get(GA_NAMES.get(delta["type"], delta["type"]))
+        item_id, piece = text_or_none(delta.get("item_id")), delta.get("delta")
+        if kind is None or item_id is None or not isinstance(piece, str):
+            return None
+        index = content_index(delta.get("content_index"))
+        # Popped, so that the part that was heard of last is the last to be forgotten.
+        text = self._texts.pop((item_id, index), "") + piece
+        self._texts[(item_id, index)] = text
+        if len(self._texts) > MOST_OPEN:
+            del self._texts[next(iter(self._texts))]
+        whole: Event = {"type": kind.done, "item_id": item_id, "content_index": index}
+        if isinstance(delta.get("response_id"), str):
+            whole["response_id"] = delta["response_id"]
+        whole[kind.key] = text
+        return whole
+
+    def end(self, event: Event) -> None:
+        """Forget a text that ``event`` ends; see ``ENDS``."""
+        item_id = event.get("item_id")
+        if isinstance(item_id, str):
+            self._texts.pop((item_id, content_index(event.get("content_index"))), None)
+
+
+def read(event: Event) -> Partial:
+    """Read what ``Partials.add`` returned, after the content policy was applied to it."""
+    kind = _BY_DONE[event["type"]]
+    return Partial(
+        item_id=event["item_id"],
+        index=event["content_index"],
+        role=kind.role,
+        response_id=event.get("response_id"),
+        text=text_or_none(event.get(kind.key)) or "",
+    )

@@ -1,0 +1,77 @@
+"""Which items a response reads that no response has read before.
+
+The server does not say what a response was given. It reads the conversation as it stands; what is
+new in it is what was committed since the previous response: by the user's voice, by the client, or
+by a tool of the server's own. The rules:
+
+1. A response's own output is no input to the next one, except the result of an MCP call, which the
+   response that made the call has not read if the call is the last thing in it.
+2. A response with an ``input`` of its own reads that and no conversation. What it refers to
+   (``item_reference``) counts as read.
+3. A response outside the conversation leaves the conversation unread.
+
+Source: ``response.create`` at
+https://platform.openai.com/docs/api-reference/realtime-client-events/response/create.
+"""
+
+from __future__ import annotations
+
+from otel_realtime.core.protocol.events import JsonMapping
+from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.json_values import object_or_empty
+from otel_realtime.core.protocol.requests import MOST_OPEN
+from otel_realtime.core.protocol.responses import Response
+
+
+class Reading:
+    """What no response has read yet, and which items the client itself has created."""
+
+    def __init__(self) -> None:
+        self._unread: list[str] = []
+        self._seeded: list[JsonMapping] = []  # created by the client, not yet confirmed
+
+    def commit(self, item: Item) -> None:
+        """Make an item part of the conversation, to be read by the next response."""
+        if not item.committed:
+            item.committed = True
+            if item.response_id is None:
+                self._unread.append(item.id)
+
+    def forget(self, item_id: str) -> None:
+        """Note that no response will read an item: it was deleted, or a response produced it."""
+        if item_id in self._unread:
+            self._unread.remove(item_id)
+
+    def begin(self, response: Response, items: Items) -> None:
+        """Note what a response that begins reads."""
+        if response.own_input is not None:
+            if not response.out_of_band:
+                for element in response.own_input:
+                    self.forget(str(object_or_empty(element).get("id")))
+            return
+        readable = sum(item.committed and not item.deleted for item in items)
+        response.inputs = list(self._unread)
+        response.context_items = max(readable - len(response.inputs), 0)
+        if not response.out_of_band:
+            self._unread.clear()
+
+    def end(self, outputs: list[Item]) -> None:
+        """Note the end of a response with these outputs."""
+        last = outputs[-1] if outputs else None
+        if last is not None and last.kind == "mcp_call" and last.has_result:
+            calls = [item.id for item in outputs if item.kind == "mcp_call"]
+            self._unread.extend(call for call in calls if call not in self._unread)
+
+    def seed(self, source: JsonMapping) -> None:
+        """Note that the client creates an item (``conversation.item.create``)."""
+        self._seeded.append(source)
+        del self._seeded[:-MOST_OPEN]  # the server may refuse any of them, so they would pile up
+
+    def confirm(self, source: JsonMapping) -> bool:
+        """Return whether an item that the server adds is one that the client created."""
+        for seeded in self._seeded:
+            keys = ("type", "role", "call_id") if seeded.get("id") is None else ("id",)
+            if all(seeded.get(key) == source.get(key) for key in keys):
+                self._seeded.remove(seeded)
+                return True
+        return False

@@ -1,0 +1,79 @@
+"""What the user said, by the transcription of the input audio.
+
+A separate model transcribes, so its events come at any time, before or after the answer, and are
+correlated by ``item_id`` only. The text of a part is its latest whole text: ``.completed``, before
+it what its deltas add up to, or what a service repeats as the text so far (xAI: ``.updated``, and
+``.completed`` with ``status: in_progress``).
+
+Source: ``conversation.item.input_audio_transcription.*`` at
+https://platform.openai.com/docs/api-reference/realtime-server-events/conversation/item/input_audio_transcription.
+"""
+
+from __future__ import annotations
+
+from otel_realtime.core.protocol.changes import Change, Transcribed
+from otel_realtime.core.protocol.events import Event
+from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.json_values import content_index, text_or_none
+from otel_realtime.core.protocol.parts import read_languages, read_segment
+from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.session import SessionFacts
+
+
+class Transcripts:
+    """The transcriptions of one conversation.
+
+    Args:
+        items: The conversation's items.
+        session: Its session, which names the model.
+    """
+
+    def __init__(self, items: Items, session: SessionFacts) -> None:
+        self._items = items
+        self._session = session
+        self._commit_moments: dict[str, Moment] = {}
+
+    def committed(self, item: Item, moment: Moment) -> None:
+        """Note that the audio of an item is complete: its transcription begins."""
+        self._commit_moments[item.id] = moment
+
+    def updated(self, event: Event, moment: Moment) -> None:
+        """Apply ``.updated``: the whole text so far."""
+        item_id, text = text_or_none(event.get("item_id")), event.get("transcript")
+        if item_id is not None and isinstance(text, str):
+            item = self._items.get_or_create(item_id, moment.t, role="user")
+            item.set_partial(content_index(event.get("content_index")), text)
+
+    def segment(self, event: Event, moment: Moment) -> None:
+        """Apply ``.segment``: what one speaker said."""
+        item_id, segment = text_or_none(event.get("item_id")), read_segment(event)
+        if item_id is not None and segment is not None:
+            self._items.get_or_create(item_id, moment.t, role="user").segments.append(segment)
+
+    def ended(self, event: Event, moment: Moment) -> list[Change]:
+        """Apply ``.completed`` or ``.failed``: one call of the transcription model."""
+        item_id = text_or_none(event.get("item_id"))
+        if item_id is None:
+            return []
+        if event.get("status") == "in_progress":
+            self.updated(event, moment)
+            return []
+        item = self._items.get_or_create(item_id, moment.t, role="user")
+        index, text = content_index(event.get("content_index")), event.get("transcript")
+        if isinstance(text, str):
+            item.set_part(index, text)
+        item.languages = read_languages(event) or item.languages
+        if index in item.transcribed:
+            return []  # xAI sends several per part; the model call has been counted already
+        item.transcribed.add(index)
+        start = self._commit_moments.get(item.id, moment)
+        return [
+            Transcribed(
+                item,
+                model=self._session.transcription_model or "unknown",
+                started_t=start.t,
+                started_ns=start.at_ns,
+                event=event,
+                failed=event["type"].endswith(".failed"),
+            )
+        ]

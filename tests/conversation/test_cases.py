@@ -1,0 +1,246 @@
+"""Situations that were stated wrongly once: what must stand on the spans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.cases import chats, play, row, rows_of, turns, value
+from tests.support.traces import facts
+
+PROMPT, INPUT = "gen_ai.prompt", "gen_ai.input.messages"
+
+
+def asked(attributes: Any) -> list[Any]:
+    """Contents of the prompt's messages."""
+    return [message["content"] for message in value(attributes, PROMPT)["messages"]]
+
+
+def test_parallel_asides_each_have_their_own_request() -> None:
+    """Created in the other order, told apart by the labels that the server echoes."""
+    found = chats(play(rows_of("parallel_oob")))
+    assert {"resp_a": ["REQUEST A"], "resp_b": ["REQUEST B"]} == {
+        name: asked(attributes) for name, attributes in found.items()
+    }
+    for name, attributes in found.items():
+        label = name[-1]
+        assert label == attributes["otel_realtime.response.metadata.topic"]
+        assert label == attributes["langsmith.metadata.response.metadata.topic"]
+        parts = value(attributes, INPUT)
+        assert [f"REQUEST {label.upper()}"] == [part["parts"][0]["content"] for part in parts]
+
+
+def test_instructions_of_one_response_stand_on_its_span() -> None:
+    """In both renderings, with the tools that it overrode and its labels."""
+    (found,) = chats(play(rows_of("response_instructions"))).values()
+    text = "GREET THE CALLER AS ACME BANK"
+    assert [{"role": "system", "content": text}] == value(found, PROMPT)["messages"]
+    assert [{"type": "text", "content": text}] == value(found, "gen_ai.system_instructions")
+    assert [] == value(found, "gen_ai.tool.definitions") == value(found, PROMPT)["tools"]
+    assert ("greeting", 200) == (
+        found["otel_realtime.response.metadata.why"],
+        found["gen_ai.request.max_tokens"],
+    )
+
+
+def test_hidden_instructions_are_hidden_in_both_renderings(monkeypatch: Any) -> None:
+    """And so are labels and tools."""
+    monkeypatch.setenv("OTEL_REALTIME_CAPTURE_CONTENT", "false")
+    (found,) = chats(play(rows_of("response_instructions"))).values()
+    assert not any("ACME" in str(each) or "greeting" in str(each) for each in found.values())
+
+
+def test_an_approval_and_its_result_are_among_the_messages() -> None:
+    """The model that speaks reads the call and what it brought; the one that calls, the approval."""
+    traces = play(rows_of("mcp_approval"))
+    found = chats(traces)
+    assert ["Look it up."] == asked(found["resp_1"])
+    request, answer = value(found["resp_2"], PROMPT)["messages"]
+    assert ("assistant", "user") == (request["role"], answer["role"])
+    assert '[approval requested: docs.search_docs {"q":"x"}]' == request["content"]
+    assert "[approved]" == answer["content"]
+    call, result = value(found["resp_3"], PROMPT)["messages"]
+    assert "search_docs" == call["tool_calls"][0]["function"]["name"]
+    assert ("tool", '[{"hit":1}]') == (result["role"], result["content"])
+    roles = [message["role"] for message in value(found["resp_3"], INPUT)]
+    assert ["assistant", "tool"] == roles
+    everything = [str(facts(span)) for span in traces.spans]
+    assert not any("topsecret" in text or "key=abc" in text for text in everything)
+
+
+SESSION = row(
+    "recv",
+    0,
+    "session.created",
+    session={
+        "type": "realtime",
+        "model": "gpt-realtime",
+        "audio": {"input": {"transcription": {"model": "whisper-1"}}},
+    },
+)
+RESPONSE = {"id": "r", "status": "in_progress", "conversation_id": "c", "metadata": None}
+TRANSCRIPT = {"item_id": "a", "response_id": "r", "content_index": 0}
+
+
+def sentence(*texts: str, kind: str = "response.output_audio_transcript.delta") -> list[Any]:
+    """A response that has got as far as these deltas."""
+    item = {"id": "a", "type": "message", "role": "assistant", "status": "in_progress"}
+    return [
+        SESSION,
+        row("recv", 100, "response.created", response=RESPONSE),
+        row("recv", 110, "response.output_item.added", response_id="r", item=item),
+        *(
+            row("recv", 200 + at, kind, delta=text, obfuscation="x7", **TRANSCRIPT)
+            for at, text in enumerate(texts)
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "response.output_audio_transcript.delta",
+        "response.audio_transcript.delta",
+        "response.output_text.delta",
+        "response.text.delta",
+    ],
+)
+def test_a_hang_up_in_mid_sentence_shows_what_was_said(kind: str) -> None:
+    """On the span of the response and in the transcript, marked as interrupted."""
+    traces = play(sentence("Your bal", "ance is", kind=kind))
+    (turn,) = turns(traces)
+    assert ("assistant", "Your balance is", True) == (
+        turn["role"],
+        turn["text"],
+        turn["interrupted"],
+    )
+    (found,) = chats(traces).values()
+    assert "Your balance is" in found["gen_ai.completion"]
+    assert "Your balance is" in found["gen_ai.output.messages"]
+    assert found["otel_realtime.interrupted"] is True
+
+
+def test_a_user_who_hangs_up_in_mid_sentence_is_shown() -> None:
+    """Some transcriptions begin before the VAD has heard the end."""
+    kind = "conversation.item.input_audio_transcription.delta"
+    traces = play(
+        [
+            SESSION,
+            row("recv", 50, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=0),
+            *(row("recv", 60, kind, item_id="u", content_index=0, delta=text) for text in "Hey"),
+        ]
+    )
+    (turn,) = turns(traces)
+    assert ("user", "Hey", True) == (turn["role"], turn["text"], turn["interrupted"])
+
+
+def test_a_server_without_done_events() -> None:
+    """Its text is complete when the response is."""
+    done = {**RESPONSE, "status": "completed", "output": [], "usage": None}
+    traces = play([*sentence("All ", "of it."), row("recv", 300, "response.done", response=done)])
+    (turn,) = turns(traces)
+    assert ("All of it.", False) == (turn["text"], turn["interrupted"])
+    (found,) = chats(traces).values()
+    assert "All of it." in found["gen_ai.completion"]
+
+
+def test_a_hook_sees_the_text_so_far_as_a_whole() -> None:
+    """A secret that two deltas cut in two is still redacted."""
+
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        text = payload.get("transcript")
+        if isinstance(text, str):
+            payload["transcript"] = text.replace("4242", "####")
+        return payload
+
+    from otel_realtime import Settings
+
+    traces = play(sentence("It ends in 42", "42, I"), settings=Settings(redact=redact))
+    assert ["It ends in ####, I"] == [turn["text"] for turn in turns(traces)]
+    assert not any("4242" in str(facts(span)) for span in traces.spans)
+
+
+def test_an_untranscribed_turn_is_a_placeholder_with_its_length() -> None:
+    """In the transcript and in both renderings of what the model read."""
+    traces = play(
+        [
+            SESSION,
+            row("recv", 100, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=50),
+            row("recv", 2500, "input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=2350),
+            row("recv", 2501, "input_audio_buffer.committed", item_id="u"),
+            row("recv", 2510, "response.created", response=RESPONSE),
+        ]
+    )
+    (found,) = chats(traces).values()
+    assert ["[audio 2.3 s]"] == asked(found) == [turn["text"] for turn in turns(traces)]
+    assert "[audio 2.3 s]" == value(found, INPUT)[0]["parts"][0]["content"]
+
+
+def test_images_are_parts_of_their_own() -> None:
+    """By reference, type and size; never their bytes."""
+    png = "data:image/png;base64," + "A" * 400
+    content = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": png, "detail": "low"},
+        {"type": "input_image", "image_url": "https://a.test/b.jpg"},
+    ]
+    item = {"id": "u", "type": "message", "role": "user", "content": content}
+    traces = play(
+        [
+            SESSION,
+            row("recv", 10, "conversation.item.added", item=item),
+            row("recv", 20, "response.created", response=RESPONSE),
+        ]
+    )
+    (found,) = chats(traces).values()
+    (message,) = value(found, PROMPT)["messages"]
+    assert [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "[image/png: 300 bytes]", "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": "https://a.test/b.jpg"}},
+    ] == message["content"]
+    (shown,) = value(found, INPUT)
+    assert ["text", "uri", "uri"] == [part["type"] for part in shown["parts"]]
+    assert ("image/png", 300) == (shown["parts"][1]["mime_type"], shown["parts"][1]["size"])
+    assert not any("AAAA" in str(facts(span)) for span in traces.spans)
+
+
+def test_the_phase_of_a_message() -> None:
+    """A preamble and the answer are told apart."""
+    items = [
+        {
+            "id": name,
+            "type": "message",
+            "role": "assistant",
+            "phase": name,
+            "status": "completed",
+            "content": [{"type": "output_text", "text": name}],
+        }
+        for name in ("commentary", "final_answer")
+    ]
+    done = {**RESPONSE, "status": "completed", "output": items}
+    traces = play(
+        [
+            SESSION,
+            row("recv", 10, "response.created", response=RESPONSE),
+            row("recv", 20, "response.done", response=done),
+        ]
+    )
+    (found,) = chats(traces).values()
+    assert '"phase":"commentary"' in found["gen_ai.completion"]
+    assert ["commentary", "final_answer"] == [
+        message["phase"] for message in value(found, "gen_ai.output.messages")
+    ]
+
+
+def test_the_model_of_a_sideband() -> None:
+    """The session may never be described there: the client's own update names it."""
+    traces = play(
+        [
+            row("sent", 0, "session.update", session={"model": "gpt-realtime-2.1"}),
+            row("recv", 10, "response.created", response=RESPONSE),
+        ]
+    )
+    assert "chat gpt-realtime-2.1" in [span.name for span in traces.spans]
+    assert "gpt-realtime-2.1" == facts(traces.root)["otel_realtime.model"]
