@@ -211,3 +211,28 @@ def test_a_journal_of_nonsense_is_survived(traces: Traces, snapshot: Snapshot) -
         ):  # fmt: skip
             journal.write(line + b"\n")
     assert rebuild(replay(folder), marked=True).closing.metadata["tool_calls"] == 1
+
+
+def test_a_kill_in_mid_sentence_shows_what_was_said(traces: Traces, snapshot: Snapshot) -> None:
+    """By both sides, as a hang-up would have shown it."""
+    call = one_turn(traces)
+    call.received({"type": "input_audio_buffer.speech_started", "item_id": "u9"})
+    heard = {"type": "conversation.item.input_audio_transcription.delta", "item_id": "u9"}
+    call.received({**heard, "content_index": 0, "delta": "And "})
+    call.received({**heard, "content_index": 0, "delta": "then"})
+    call.received({"type": "response.created", "response": {"id": "resp_9"}})
+    said = {"type": "response.output_audio_transcript.delta", "response_id": "resp_9"}
+    for text in ("Then ", "we"):
+        call.received({**said, "item_id": "a9", "content_index": 0, "delta": text})
+    folder = snapshot(call)
+    end(call)
+    _, closing = told(call)
+    rebuilt = rebuild(replay(folder), marked=True)
+    last = [
+        (turn["role"], turn["text"], turn["interrupted"])
+        for turn in (rebuilt.closing.outputs or {})["messages"][-2:]
+    ]
+    assert [("user", "And then", True), ("assistant", "Then we", True)] == last
+    assert (closing.outputs or {})["messages"][-2:][0]["text"] == "And then"
+    *_, chat = [span for span, _ in rebuilt.below if span.name.startswith("chat ")]
+    assert "Then we" in str((chat.attributes or {})["gen_ai.output.messages"])

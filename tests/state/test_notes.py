@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from otel_realtime.core.protocol.outcome import Ending, Failure, Identity, Provider
+from otel_realtime.core.protocol.partials import Partial
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import Moment, Response
 from otel_realtime.state.journal import note_line
@@ -22,6 +23,7 @@ from otel_realtime.state.notes import (
     Ended,
     Notes,
     Received,
+    Said,
     Sent,
     Settled,
     SpanBegan,
@@ -93,6 +95,30 @@ def test_an_event_of_the_client(event: dict[str, Any], moment: Moment) -> None:
     written = Written()
     written.to.sent(event, moment, ALL)
     assert [Sent(event, moment)] == written.notes
+
+
+@bounded
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1), texts)), moments)
+def test_text_so_far(pieces: list[tuple[str, int, str]], moment: Moment) -> None:
+    """Only what was added to a part is written, and adds up to the whole."""
+    written, whole, again = Written(), {}, {}
+    for item_id, index, piece in pieces:
+        key = (item_id, index)
+        whole[key] = whole.get(key, "") + piece
+        partial = Partial(
+            item_id=item_id, index=index, role="assistant", response_id="r", text=whole[key]
+        )
+        written.to.said(partial, moment, ALL)
+    for note in written.notes:
+        assert isinstance(note, Said)
+        assert ("assistant", "r", moment) == (
+            note.partial.role,
+            note.partial.response_id,
+            note.moment,
+        )
+        key = (note.partial.item_id, note.partial.index)
+        again[key] = (again.get(key, "") if note.added else "") + note.partial.text
+    assert whole == again
 
 
 @bounded
@@ -180,7 +206,11 @@ def test_content_that_is_hidden_is_not_written(is_sent: bool) -> None:
         written.to.sent(event, Moment(1, 2), NO_INPUTS)
     else:
         written.to.received(event, Moment(1, 2), None, NO_INPUTS, 1)
-    (found,) = written.notes
+    partial = Partial(item_id="a", index=0, role="user", response_id=None, text="PLANTED")
+    written.to.said(partial, Moment(1, 2), NO_INPUTS)
+    found, text = written.notes
+    assert isinstance(text, Said)
+    assert HIDDEN == text.partial.text
     assert isinstance(found, Received | Sent)
     assert {**event, "text": HIDDEN} == found.event
 
@@ -190,6 +220,8 @@ def test_a_conversation_that_is_not_on_disk_writes_nothing() -> None:
     notes, moment = Notes(), Moment(1, 2)
     notes.received({"type": "x"}, moment, span(1), ALL, 1)
     notes.sent({"type": "x"}, moment, ALL)
+    partial = Partial(item_id="a", index=0, role="user", response_id=None, text="x")
+    notes.said(partial, moment, ALL)
     notes.asked(1)
     notes.settled([Response("r", moment)])
     notes.about(Identity("t", False, Provider()))
@@ -200,7 +232,7 @@ def test_a_conversation_that_is_not_on_disk_writes_nothing() -> None:
 
 # -- what is read of anything ----------------------------------------------------------------------
 
-KINDS = ["event", "asked", "span", "end", "settled", "meta", "start", "policy", "ended"]
+KINDS = ["event", "said", "asked", "span", "end", "settled", "meta", "start", "policy", "ended"]
 
 
 @pytest.mark.parametrize("kind", ["user", "agent", "close", "", "EVENT"])
@@ -210,6 +242,7 @@ def test_records_of_the_sound_are_no_notes(kind: str) -> None:
 
 
 KEYS = ["at", "t", "dir", "event", "span", "n", "parent", "ids", "metadata", "tags", "start_ns"]
+KEYS += ["item", "index", "role", "text", "add", "response"]
 KEYS += [
     "inputs",
     "code",
