@@ -166,6 +166,9 @@ class Fact:
     TIME_TO_FIRST_AUDIO: Final = "time_to_first_audio_ms"
     #: int, ms: from the end of the user's speech to the first audible sample of the answer.
     VOICE_TO_VOICE: Final = "voice_to_voice_ms"
+    #: Prefix of the parts of ``VOICE_TO_VOICE``, which add up to it: ``<part>_ms`` (int), and
+    #: ``<part>_owner``, who can make it shorter; see ``core.protocol.breakdown``.
+    LATENCY: Final = "latency."
     #: int, ms: audio the model generated.
     GENERATED: Final = "generated_ms"
     #: int, ms: audio of it that was played, which is what the recording holds.
@@ -230,10 +233,13 @@ class RootFact:
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"
     OVERLAP: Final = "overlap_s"
-    #: int, ms: median and maximum over the responses.
+    #: int, ms: median, 95th percentile and maximum over the responses.
     FIRST_AUDIO_P50: Final = "first_audio_ms_p50"
     VOICE_TO_VOICE_P50: Final = "voice_to_voice_ms_p50"
+    VOICE_TO_VOICE_P95: Final = "voice_to_voice_ms_p95"
     VOICE_TO_VOICE_MAX: Final = "voice_to_voice_ms_max"
+    #: Prefix: the same of each part of the wait, ``latency.<part>_ms_p50`` and so on.
+    LATENCY: Final = "latency."
     #: int and str of the received close frame:
     #: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
     CLOSE_CODE: Final = "close_code"
@@ -296,6 +302,10 @@ METRIC_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 METRIC_TOOL: Final = "gen_ai.execute_tool.duration"
 #: Histogram, s
 METRIC_VOICE_TO_VOICE: Final = "otel_realtime.voice_to_voice"
+#: Histogram, s: one part of it, by ``LATENCY_PART`` and ``LATENCY_OWNER``.
+METRIC_LATENCY: Final = "otel_realtime.latency"
+LATENCY_PART: Final = "otel_realtime.latency.part"
+LATENCY_OWNER: Final = "otel_realtime.latency.owner"
 #: Histogram, s
 METRIC_CONVERSATION: Final = "otel_realtime.conversation.duration"
 #: Up-down counter, {conversation}

@@ -25,6 +25,8 @@ from otel_realtime.attributes import (
     OUTPUT_MESSAGES,
     PROMPT,
     RESPONSE_ID,
+    SYSTEM_INSTRUCTIONS,
+    TOOL_DEFINITIONS,
     USAGE,
 )
 from otel_realtime.langsmith.payload import clean_int, clean_text
@@ -49,7 +51,12 @@ _UNPACKED_BYTES: Final = 128_000_000
 #: Estimate for what a span holds besides its text attributes: ids, times and stamps.
 _SPAN_BYTES: Final = 600
 #: Attributes to leave out if the other one of the pair is there: LangSmith would show both.
-_DUPLICATES: Final = ((INPUT_MESSAGES, PROMPT), (OUTPUT_MESSAGES, COMPLETION))
+_DUPLICATES: Final = (
+    (INPUT_MESSAGES, PROMPT),
+    (SYSTEM_INSTRUCTIONS, PROMPT),
+    (TOOL_DEFINITIONS, PROMPT),
+    (OUTPUT_MESSAGES, COMPLETION),
+)
 #: Prefixes of the attributes LangSmith reads usage from, ours and those of other conventions.
 _USAGE_PREFIXES: Final = (USAGE, LS_USAGE, "llm.token_count.", "llm.usage.")
 

@@ -105,6 +105,7 @@ def describe_inference(
                 Fact.AUDIO_OFFSET: response.created.t // NS_PER_MS,
                 Fact.TIME_TO_FIRST_AUDIO: sound.first_audio_ms,
                 Fact.VOICE_TO_VOICE: sound.voice_to_voice_ms,
+                **_latency(sound),
                 Fact.CONTEXT_ITEMS: response.context_items,
                 Fact.GENERATED: sound.generated_ms,
                 Fact.HEARD: sound.heard_ms,
@@ -130,6 +131,15 @@ def describe_inference(
         sound=sound,
         tokens=usage,
     )
+
+
+def _latency(sound: ResponseAudio) -> dict[str, int | str]:
+    """Return the parts of the caller's wait, each with its owner, as facts."""
+    facts: dict[str, int | str] = {}
+    for part in sound.parts:
+        facts[f"{Fact.LATENCY}{part.name}_ms"] = part.ms
+        facts[f"{Fact.LATENCY}{part.name}_owner"] = part.owner
+    return facts
 
 
 def _messages(

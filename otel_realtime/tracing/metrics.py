@@ -133,6 +133,11 @@ class Instruments:
             "From the end of the user's speech to the first sound of the answer.",
             _LATENCY_SECONDS,
         )
+        self.latency = _seconds(
+            meter,
+            names.METRIC_LATENCY,
+            "Part of voice-to-voice; the parts of an answer add up to it.",
+        )
         self.conversation = _seconds(
             meter, names.METRIC_CONVERSATION, "A whole conversation.", _CALL_SECONDS
         )
@@ -216,6 +221,9 @@ class ConversationMetrics:
             to.first_chunk.record(sound.first_audio_ms / 1000, base)
         if sound.voice_to_voice_ms is not None:
             to.voice.record(sound.voice_to_voice_ms / 1000, base)
+        for part in sound.parts:
+            labels = {names.LATENCY_PART: part.name, names.LATENCY_OWNER: part.owner}
+            to.latency.record(part.ms / 1000, {**base, **labels})
         if sound.interrupted:
             to.interruptions.add(1, base)
         if inference.tokens is not None:

@@ -121,7 +121,13 @@ def closing_metadata(
         RootFact.REASONING_EFFORT: session.reasoning_effort,
         RootFact.FIRST_AUDIO_P50: _median(tally.first_audio_ms),
         RootFact.VOICE_TO_VOICE_P50: _median(tally.voice_to_voice_ms),
+        RootFact.VOICE_TO_VOICE_P95: _percentile_95(tally.voice_to_voice_ms),
         RootFact.VOICE_TO_VOICE_MAX: max(tally.voice_to_voice_ms, default=None),
+        **{
+            f"{RootFact.LATENCY}{part}_ms_{name}": measure(values)
+            for part, values in tally.parts_ms.items()
+            for name, measure in (("p50", _median), ("p95", _percentile_95), ("max", max))
+        },
         RootFact.CLOSE_CODE: ending.code,
         RootFact.CLOSE_REASON: ending.reason or None,
         **summary,
@@ -136,6 +142,11 @@ def _languages(state: ConversationState) -> list[str]:
 
 def _median(values: Sequence[int]) -> int | None:
     return round(median(values)) if values else None
+
+
+def _percentile_95(values: Sequence[int]) -> int | None:
+    """Return the nearest-rank percentile: a value that was measured."""
+    return sorted(values)[-(-len(values) * 95 // 100) - 1] if values else None
 
 
 def inputs(state: ConversationState, policy: ContentPolicy) -> dict[str, Any]:

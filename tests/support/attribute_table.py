@@ -12,6 +12,8 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
+from otel_realtime.core.protocol.breakdown import OWNERS
+
 JSON, TEXTS = "json", "str[]"
 Kind = Any
 META = "langsmith.metadata."
@@ -81,7 +83,13 @@ ROOT_MORE: Mapping[str, Kind] = {
             "overlap_s": float,
             "first_audio_ms_p50": int,
             "voice_to_voice_ms_p50": int,
+            "voice_to_voice_ms_p95": int,
             "voice_to_voice_ms_max": int,
+            **{
+                f"latency.{part}_ms_{name}": int
+                for part in OWNERS
+                for name in ("p50", "p95", "max")
+            },
             "languages": str,
             "prompt_id": str,
             "prompt_version": str,
@@ -173,6 +181,8 @@ CHAT_MORE: Mapping[str, Kind] = {
             "prompt_version": str,
             "time_to_first_audio_ms": int,
             "voice_to_voice_ms": int,
+            **{f"latency.{part}_ms": int for part in OWNERS},
+            **{f"latency.{part}_owner": str for part in OWNERS},
             "generated_ms": int,
             "heard_ms": int,
             "heard_source": str,

@@ -106,6 +106,13 @@ def test_how_long_the_caller_waited(meter: Meter) -> None:
     ((labels, seconds),) = points
     assert ("s", CHAT) == (unit, labels)
     assert found.sound.voice_to_voice_ms == round(seconds * 1000)
+    unit, points = meter.read()["otel_realtime.latency"]
+    assert "s" == unit
+    part, owner = "otel_realtime.latency.part", "otel_realtime.latency.owner"
+    assert [(each.name, each.owner, each.ms) for each in found.sound.parts] == [
+        (labels.pop(part), labels.pop(owner), round(value * 1000)) for labels, value in points
+    ]
+    assert [CHAT] * len(points) == [labels for labels, _ in points]
 
 
 def test_a_failed_response_says_why(meter: Meter) -> None:

@@ -158,6 +158,7 @@ def test_what_a_call_comes_to() -> None:
     state, _ = feed(CALL)
     state.counts.events = 40
     tally = Tally(interruptions=1, first_audio_ms=[200, 300, 900], voice_to_voice_ms=[700, 801])
+    tally.parts_ms["model"] = [20, 4, 12]
     ending = Ending(code=1000, reason="bye")
     found = root.closing_metadata(
         who(model="from-url"), state, tally, SUMMARY, ending, has_audio=True
@@ -176,7 +177,11 @@ def test_what_a_call_comes_to() -> None:
         "dtmf": 0,
         "first_audio_ms_p50": 300,
         "voice_to_voice_ms_p50": 750,
+        "voice_to_voice_ms_p95": 801,
         "voice_to_voice_ms_max": 801,
+        "latency.model_ms_p50": 12,
+        "latency.model_ms_p95": 20,
+        "latency.model_ms_max": 20,
         "close_code": 1000,
         "close_reason": "bye",
         **SUMMARY,

@@ -45,6 +45,7 @@ class Item:
         audio_start_ms: ``audio_start_ms`` of ``speech_started``, in ms of appended audio.
         audio_end_ms: ``audio_end_ms`` of ``speech_stopped``, in ms of appended audio.
         stopped_t: When ``speech_stopped`` arrived, else ``committed``; in ns since the start.
+        committed_t: When ``input_audio_buffer.committed`` arrived; in ns since the start.
         transcribed: Indices of the content parts whose input transcription completed or failed.
         committed: Whether it belongs to the conversation; a VAD start alone does not suffice.
         deleted: Whether the client deleted it, so that the model no longer reads it.
@@ -78,6 +79,7 @@ class Item:
     audio_start_ms: int | None = None
     audio_end_ms: int | None = None
     stopped_t: int | None = None
+    committed_t: int | None = None
     transcribed: set[int] = field(default_factory=set)
     committed: bool = False
     deleted: bool = False

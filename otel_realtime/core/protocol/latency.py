@@ -8,11 +8,15 @@ Input: a response, the conversation's items and the recording's timeline. Output
 2. ``first_audio_ms`` runs from ``response.created`` to the arrival of the first chunk. It measures
    the server; the chunk may be played later.
 3. ``voice_to_voice_ms`` runs from the end of the user's speech to the first audible sample of the
-   answer. It exists only if the response read an item with user audio, or is the first audible one
-   after responses that only called tools: the caller waits through all of them.
+   answer. It exists only where somebody waits: the response read an item with user audio, or is the
+   first audible one after responses that only called tools. Nobody waits for a greeting, for what is
+   said beside the conversation, or for a line that the server says because nobody spoke
+   (``input_audio_buffer.timeout_triggered``).
 4. The end of the user's speech is ``audio_end_ms`` minus ``silence_duration_ms`` with server VAD,
    which reports the end only after that much silence. Otherwise (semantic VAD, push to talk) it is
-   the end of the last voiced frame before ``speech_stopped`` or ``committed``.
+   the end of the last voiced frame before ``speech_stopped`` or ``committed``. On a connection
+   without audio (a sideband) it is the arrival of ``speech_stopped`` minus that silence.
+5. ``parts`` break that wait down; see ``breakdown``.
 
 Source: ``input_audio_buffer.speech_stopped``,
 https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_stopped.
@@ -23,7 +27,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from otel_realtime.core.protocol.breakdown import LatencyPart, break_down
 from otel_realtime.core.protocol.items import Item
+from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import AudioFacts, Response
 
@@ -46,6 +52,7 @@ class ResponseAudio:
         interrupted: Whether some of it was not heard.
         first_audio_ms: From ``response.created`` to the first chunk, in ms.
         voice_to_voice_ms: From the end of the user's speech to the first audible sample, in ms.
+        parts: What it consists of; they add up to it.
     """
 
     generated_ms: int | None = None
@@ -54,6 +61,7 @@ class ResponseAudio:
     interrupted: bool = False
     first_audio_ms: int | None = None
     voice_to_voice_ms: int | None = None
+    parts: tuple[LatencyPart, ...] = ()
 
 
 def response_audio(
@@ -65,45 +73,68 @@ def response_audio(
         return ResponseAudio()
     # If ``response.created`` was missed, the response dates from ``response.done``, after its audio.
     first_audio_ns = max(facts[0].first_chunk_t - response.created.t, 0)
+    parts = _wait(response, state, audio, facts)
     return ResponseAudio(
         generated_ms=sum(item.generated_ms for item in facts),
         heard_ms=sum(item.heard_ms for item in facts),
         heard_source=min((item.heard_source for item in facts), key=_SOURCES.index),
         interrupted=any(item.interrupted for item in facts),
         first_audio_ms=first_audio_ns // NS_PER_MS,
-        voice_to_voice_ms=_voice_to_voice(response, state, audio, facts),
+        voice_to_voice_ms=None if parts is None else sum(part.ms for part in parts),
+        parts=parts or (),
     )
 
 
-def _voice_to_voice(
+def _wait(
     response: Response, state: ConversationState, audio: AudioFacts, facts: list[ItemAudio]
-) -> int | None:
+) -> tuple[LatencyPart, ...] | None:
+    """Return the parts of the caller's wait for this response; None if nobody waited for it."""
     audible = [item.audible_from_t for item in facts if item.audible_from_t is not None]
-    question = _answered_speech(response, state, audio) if audible else None
-    if question is None:
+    chain = _waited_through(response, state, audio) if audible and not response.out_of_band else []
+    question = _spoken_input(chain[0], state) if chain else None
+    if question is None or question.idle:
         return None
     end_t = speech_end(question, state.session.silence_ms, audio)
-    return None if end_t is None else max((min(audible) - end_t) // NS_PER_MS, 0)
+    if end_t is None:
+        return None
+    made = [item.call_id for each in chain for item in each.output_items(state.items)]
+    calls = [state.calls.get(call_id or "") for call_id in made]
+    return break_down(
+        question,
+        chain,
+        [call for call in calls if call is not None],
+        start_t=end_t,
+        first_chunk_t=facts[0].first_chunk_t,
+        audible_t=min(audible),
+    )
 
 
-def _answered_speech(
+def _waited_through(
     response: Response, state: ConversationState, audio: AudioFacts
-) -> Item | None:
-    """Return the user's last speech that this response is the first to answer audibly."""
+) -> list[Response]:
+    """Return the responses from the one that read the user's speech to this one, which answers it.
+
+    Empty if an earlier one has answered, or no speech is answered at all.
+    """
     newest_first = iter(reversed(state.responses.values()))
     for candidate in newest_first:
         if candidate is response:
             break  # the iterator now continues with the responses before this one
-    current: Response | None = response
-    while current is not None:
-        read = [item for item in map(state.items.get, current.inputs) if item and item.audio]
-        if read:
-            return read[-1]
-        current = next((earlier for earlier in newest_first if not earlier.out_of_band), None)
-        # An earlier response with audio has already answered whatever was asked before it.
-        if current is not None and current.item_audio(audio):
-            return None
-    return None
+    chain = [response]
+    while _spoken_input(chain[0], state) is None:
+        earlier = next((other for other in newest_first if not other.out_of_band), None)
+        if earlier is None or earlier.item_audio(audio):
+            return []
+        chain.insert(0, earlier)
+    return chain
+
+
+def _spoken_input(response: Response, state: ConversationState) -> Item | None:
+    """Return the user's last speech among what a response read, by item or by reference."""
+    references = (object_or_empty(element).get("id") for element in response.own_input or ())
+    read = (state.items.get(item_id) for item_id in (*response.inputs, *references))
+    spoken = [item for item in read if item is not None and item.audio and item.role != "assistant"]
+    return spoken[-1] if spoken else None
 
 
 def speech_end(item: Item, silence_ms: int | None, audio: AudioFacts) -> int | None:
@@ -118,4 +149,6 @@ def speech_end(item: Item, silence_ms: int | None, audio: AudioFacts) -> int | N
         end_t = audio.user_time(max(item.audio_end_ms - silence_ms, 0))
         if end_t is not None:
             return end_t
+        if item.stopped_t is not None and audio.last_voice(item.stopped_t) is None:
+            return max(item.stopped_t - silence_ms * NS_PER_MS, 0)
     return audio.last_voice(item.stopped_t) if item.stopped_t is not None else None

@@ -112,11 +112,13 @@ class Tally:
         interruptions: Number of responses whose audio was cut.
         first_audio_ms: ``first_audio_ms`` of each response that has one.
         voice_to_voice_ms: ``voice_to_voice_ms`` of each response that has one.
+        parts_ms: Length of each part of these, by its name.
     """
 
     interruptions: int = 0
     first_audio_ms: list[int] = field(default_factory=list)
     voice_to_voice_ms: list[int] = field(default_factory=list)
+    parts_ms: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, audio: ResponseAudio) -> None:
         """Add one settled response."""
@@ -125,6 +127,8 @@ class Tally:
             self.first_audio_ms.append(audio.first_audio_ms)
         if audio.voice_to_voice_ms is not None:
             self.voice_to_voice_ms.append(audio.voice_to_voice_ms)
+        for part in audio.parts:
+            self.parts_ms.setdefault(part.name, []).append(part.ms)
 
 
 def tally(state: ConversationState, audio: AudioFacts) -> Tally:

@@ -195,6 +195,7 @@ class ConversationState:
             self.items.move(item, previous_id)
             if item.stopped_t is None:  # push to talk: there is no ``speech_stopped``
                 item.stopped_t = moment.t
+            item.committed_t = moment.t
             self._reading.commit(item)
             self._transcripts.committed(item, moment)
 

@@ -38,14 +38,20 @@ def test_a_silent_response_has_no_sound() -> None:
 def test_a_spoken_response() -> None:
     """Speech ended at 900 - 200 ms; the first chunk came at 450, the first sound at 1500."""
     audio = Sounds(sound("item_5", 1500, 800, first_chunk_t=450 * MS))
-    assert ResponseAudio(
-        generated_ms=800,
-        heard_ms=800,
-        heard_source="estimated",
-        interrupted=False,
-        first_audio_ms=280,
-        voice_to_voice_ms=800,
-    ) == facts(audio, ["item_1"])
+    found = facts(audio, ["item_1"])
+    assert 800 == sum(part.ms for part in found.parts)
+    assert (
+        ResponseAudio(
+            generated_ms=800,
+            heard_ms=800,
+            heard_source="estimated",
+            interrupted=False,
+            first_audio_ms=280,
+            voice_to_voice_ms=800,
+            parts=found.parts,
+        )
+        == found
+    )
 
 
 def test_several_sounds_add_up_to_the_weakest_evidence() -> None:
@@ -78,6 +84,34 @@ def test_a_wait_ends_with_the_first_sound() -> None:
     """A response that said something before it called a tool has answered already."""
     audio = Sounds(sound("item_2", 1200, 100), sound("item_5", 1500, 800))
     assert facts(audio, ["item_4"], before=("item_1",)).voice_to_voice_ms is None
+
+
+def test_nobody_waits_for_what_the_server_says_by_itself() -> None:
+    """Because nobody spoke; nor for what is said beside the conversation."""
+    audio = Sounds(sound("item_5", 1500, 800))
+    idle = received("input_audio_buffer.timeout_triggered", item_id="item_9", audio_start_ms=0)
+    state, _ = feed([*CALL, VAD, idle])
+    response = state.responses["resp_2"]
+    response.inputs = ["item_9"]
+    assert response_audio(response, state, audio).voice_to_voice_ms is None
+    response.inputs, response.out_of_band = ["item_1"], True
+    assert response_audio(response, state, audio).voice_to_voice_ms is None
+
+
+def test_speech_that_is_referred_to_is_waited_for() -> None:
+    """The request has an input of its own, with the user's item in it."""
+    state, _ = feed([*CALL, VAD])
+    response = state.responses["resp_2"]
+    response.inputs = []
+    response.request = {"input": [{"type": "item_reference", "id": "item_1"}]}
+    found = response_audio(response, state, Sounds(sound("item_5", 1500, 800)))
+    assert 800 == found.voice_to_voice_ms
+
+
+def test_a_sideband_knows_when_its_caller_stopped() -> None:
+    """No audio goes over it: the VAD reports the end of speech after its silence."""
+    item = Item("a", audio_end_ms=900, stopped_t=950 * MS)
+    assert 750 * MS == speech_end(item, 200, Sounds(offset_ms=None))
 
 
 def test_a_wait_is_never_negative() -> None:

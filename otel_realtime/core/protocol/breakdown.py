@@ -1,0 +1,140 @@
+"""Break the caller's wait down into parts, each with its owner; the parts add up to the whole.
+
+The wait is voice-to-voice: from the end of the user's speech to the first audible sample of the
+answer. It may go through several responses, if all but the last only called tools::
+
+    end of speech                the user has stopped speaking
+      end_of_speech  setting     until the audio is committed: silence that the VAD waits for (push to
+                                 talk: until the app commits it, which then owns this part)
+      request        app         until the client asks for a response, if it does
+      response       service     until ``response.created``
+      model          service     until the first audio arrives, or a call of a tool
+      tools          tool        from a call's arguments to the last result (MCP: to its end)
+      (request, response, model, tools again, for each further response)
+      playback       app         until that audio is audible
+    first audible sample
+
+Each stretch ends no earlier than the one before and no later than the wait. In whole ms the parts
+still add up to the whole: each is the difference of two rounded times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from otel_realtime.core.protocol.items import Item
+from otel_realtime.core.protocol.messages import NS_PER_MS
+from otel_realtime.core.protocol.responses import Response, ToolCall
+
+END_OF_SPEECH: Final = "end_of_speech"
+REQUEST: Final = "request"
+RESPONSE: Final = "response"
+MODEL: Final = "model"
+TOOLS: Final = "tools"
+PLAYBACK: Final = "playback"
+
+#: Every part, in the order of a simple answer -> who can make it shorter.
+OWNERS: Final[Mapping[str, str]] = {
+    END_OF_SPEECH: "setting",
+    REQUEST: "app",
+    RESPONSE: "service",
+    MODEL: "service",
+    TOOLS: "tool",
+    PLAYBACK: "app",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyPart:
+    """One part of a wait.
+
+    Attributes:
+        name: Its name, a key of ``OWNERS``.
+        ms: Its length.
+        owner: Who can make it shorter: ``setting``, ``service``, ``tool`` or ``app``.
+    """
+
+    name: str
+    ms: int
+    owner: str
+
+
+def break_down(
+    question: Item,
+    responses: Sequence[Response],
+    calls: Sequence[ToolCall],
+    *,
+    start_t: int,
+    first_chunk_t: int,
+    audible_t: int,
+) -> tuple[LatencyPart, ...]:
+    """Return the parts of a wait, in order of their first occurrence.
+
+    Args:
+        question: The user's item that is answered.
+        responses: The responses from the one that read it to the one that answers, in order.
+        calls: Their function calls.
+        start_t: End of the user's speech, in ns since the start of the conversation.
+        first_chunk_t: Arrival of the answer's first audio.
+        audible_t: When that audio was audible.
+    """
+    totals: dict[str, int] = {}
+    reached = start_t
+    for name, t in _stretches(question, responses, calls, first_chunk_t, audible_t):
+        end = min(max(t, reached), max(audible_t, start_t))
+        # Of times rounded to ms, so that the parts add up to the rounded whole.
+        length = (end - start_t) // NS_PER_MS - (reached - start_t) // NS_PER_MS
+        totals[name] = totals.get(name, 0) + length
+        reached = end
+    return tuple(LatencyPart(name, ms, _owner(name, question)) for name, ms in totals.items())
+
+
+def _owner(name: str, question: Item) -> str:
+    """Return who owns a part: without a VAD it is the app that says when the user has finished."""
+    if name == END_OF_SPEECH and question.audio_end_ms is None:
+        return "app"
+    return OWNERS[name]
+
+
+def _stretches(
+    question: Item,
+    responses: Sequence[Response],
+    calls: Sequence[ToolCall],
+    first_chunk_t: int,
+    audible_t: int,
+) -> Iterator[tuple[str, int]]:
+    """Yield the stretches as (part, end of the stretch), in order."""
+    reached = question.committed_t if question.committed_t is not None else question.stopped_t
+    if reached is not None:
+        yield END_OF_SPEECH, reached
+    for response in responses:
+        if response.asked is not None:
+            yield REQUEST, response.asked.t
+        yield RESPONSE, response.created.t
+        if response is responses[-1]:
+            yield from _server_tools(response, first_chunk_t)
+            yield MODEL, first_chunk_t
+        else:
+            yield from _tools(response, [call for call in calls if call.response_id == response.id])
+    yield PLAYBACK, audible_t
+
+
+def _tools(response: Response, calls: Sequence[ToolCall]) -> Iterator[tuple[str, int]]:
+    """Yield the stretches of a response that did not answer."""
+    announced = [call.announced.t for call in calls if call.announced is not None]
+    answered = [call.answered.t for call in calls if call.answered is not None]
+    end_t = response.done.t if response.done is not None else response.created.t
+    yield from _server_tools(response, min(announced, default=end_t))
+    yield MODEL, min(announced, default=end_t)
+    if answered:
+        yield TOOLS, max(answered)
+
+
+def _server_tools(response: Response, before_t: int) -> Iterator[tuple[str, int]]:
+    """Yield the MCP calls that the server made before a moment."""
+    for call in sorted(response.mcp.values(), key=lambda call: call.started.t):
+        if call.ended is not None and call.started.t < before_t:
+            yield MODEL, call.started.t
+            yield TOOLS, call.ended.t
