@@ -64,6 +64,8 @@ from otel_realtime.core.audio.user_side import UserPlacement
 
 #: A microphone that sent within this time before the close belongs to a live caller.
 HANG_UP_NS: Final = 2 * NS_PER_S
+#: The recording ends so long after the last sound at the latest: one hour.
+MAX_SILENCE_NS: Final = 3_600 * NS_PER_S
 #: The end of a pause that has not ended.
 FOREVER_NS: Final = 2**63
 
@@ -155,10 +157,21 @@ class Timeline:
 
     @property
     def length_ns(self) -> int:
-        """Length of the recording: the close, or the end of the last audio that is kept."""
-        end = self.last_t if self.close_t is None else self.close_t
+        """Length of the recording: the close, or the end of the last audio that is kept.
+
+        No more than an hour of silence at the end belongs to it, whatever the records claim.
+        """
+        heard_ns = self._heard_end_ns()
+        return max(min(self._now, heard_ns + MAX_SILENCE_NS), heard_ns)
+
+    @property
+    def cut_ns(self) -> int:
+        """How much silence at the end was left out; 0 if none was."""
+        return max(self._now - self._heard_end_ns() - MAX_SILENCE_NS, 0)
+
+    def _heard_end_ns(self) -> int:
         user = self._user_segments()
-        return max(end, user[-1].end_ns if user else 0, self._playback.end_ns(self._now))
+        return max(user[-1].end_ns if user else 0, self._playback.end_ns(self._now))
 
     @property
     def _now(self) -> int:

@@ -120,6 +120,15 @@ def test_a_reconnect_is_no_cut() -> None:
     assert found.user_time(250) == 3_250 * MS
 
 
+def test_the_recording_ends_an_hour_after_the_last_sound() -> None:
+    """Whatever a damaged journal, or an app's wrong time, claims."""
+    hour, days = 3_600_000, 1_000_000_000
+    found = timeline(agent(0, 0, 3_000), ["speech", days, True], ["close", days, True])
+    assert (3_000 + hour, days - 3_000 - hour) == (found.length_ns // MS, found.cut_ns // MS)
+    quiet = timeline(agent(0, 0, 3_000), ["close", hour, True])
+    assert (hour, 0) == (quiet.length_ns // MS, quiet.cut_ns)
+
+
 def test_a_caller_who_hangs_up_hears_no_more() -> None:
     """A microphone that was sending until the close belongs to somebody live."""
     found = timeline(agent(0, 0, 5_000), ["user", 900, 0, 960], ["close", 1_000, True])
