@@ -229,6 +229,8 @@ class RootFact:
     REASONING_EFFORT: Final = "reasoning_effort"
     #: int: events that became no span because of ``Settings.span_limit``.
     DROPPED_EVENTS: Final = "dropped_events"
+    #: int: times given as ``at_ns`` that jumped back, or forward by more than an hour; absent if none.
+    TIME_JUMPS: Final = "time_jumps"
     #: float, s: time each side talked, and time both did.
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"

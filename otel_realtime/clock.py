@@ -3,17 +3,31 @@
 Spans use wall time, so that they line up with the app's own. The recording must not jump when the
 system clock is set, so it uses monotonic time. An app that passes times itself (``received(...,
 at_ns=...)``) replaces both by its own: its events may have happened at another pace than now.
+
+The app's times may be wrong. One that jumps, back or by more than an hour forward, does not move the
+conversation: its event is taken to have happened at the time of the one before, and time goes on
+from there. So neither spans nor the recording get longer by what nobody lived through, and one
+wrong time does not hold up the right ones after it.
 """
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
+from otel_realtime import diagnostics
 from otel_realtime.core.protocol.responses import Moment
+
+logger = logging.getLogger(__name__)
 
 #: An app's times that lie further back than this are not those of a live call.
 REPLAY_NS: Final = 30_000_000_000
+#: No more silence than this, one hour, is believed to lie between two of the app's times.
+MAX_GAP_NS: Final = 3_600_000_000_000
+#: Several threads may report out of order by this much; such a time counts as the latest one.
+MAX_BACK_NS: Final = 1_000_000_000
 
 
 class Clock:
@@ -28,14 +42,21 @@ class Clock:
         mono_ns: Monotonic time of the start, in ns.
         uses_app_times: Whether the app has given a time. From then on only its times count, also
             for the recording.
+        jumps: How often the app's times jumped.
+        on_jump: Called with ``jumps`` after each.
     """
 
-    __slots__ = ("_last_ns", "mono_ns", "start_ns", "uses_app_times")
+    __slots__ = (
+        "_last_ns", "_shift_ns", "jumps", "mono_ns", "on_jump", "start_ns", "uses_app_times"
+    )  # fmt: skip
 
     def __init__(self, start_ns: int, mono_ns: int) -> None:
         self.start_ns = self._last_ns = start_ns
         self.mono_ns = mono_ns
         self.uses_app_times = False
+        self.jumps = 0
+        self.on_jump: Callable[[int], object] | None = None
+        self._shift_ns = 0  # what is added to times that continue from the latest jump
 
     @classmethod
     def now(cls) -> Clock:
@@ -62,8 +83,30 @@ class Clock:
         if at_ns is not None:
             self.uses_app_times = True
             # ``int``: an app may pass ``time.time() * 1e9``, and span times must be integers.
-            self._last_ns = max(int(at_ns), self._last_ns)
+            self._follow(int(at_ns))
         return Moment(self._last_ns - self.start_ns, self._last_ns)
+
+    def _follow(self, at_ns: int) -> None:
+        """Advance to a time that the app gives; by nothing, if it jumps."""
+        last_ns = self._last_ns
+        # First as it stands: after a single wrong time the right ones are right again.
+        for shift_ns in (0, self._shift_ns):
+            step_ns = at_ns + shift_ns - last_ns
+            if -MAX_BACK_NS <= step_ns <= MAX_GAP_NS:
+                self._last_ns = last_ns + max(step_ns, 0)
+                return
+        self._shift_ns = last_ns - at_ns
+        self.jumps += 1
+        diagnostics.warn_once(
+            "time jump",
+            "a time given as at_ns lies %.0f s %s the one before; such jumps are left out, and are "
+            "counted as time_jumps on the root: pass the time of each event in epoch ns, in order",
+            abs(self._shift_ns) / 1e9,
+            "before" if self._shift_ns > 0 else "after",
+            log=logger,
+        )
+        if self.on_jump is not None:
+            self.on_jump(self.jumps)
 
     @property
     def is_replay(self) -> bool:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import time
 
-from otel_realtime.clock import REPLAY_NS, Clock
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_realtime import diagnostics
+from otel_realtime.clock import MAX_GAP_NS, REPLAY_NS, Clock
 from otel_realtime.core.protocol.responses import Moment
 
 START = 1_700_000_000_000_000_000
@@ -56,3 +61,75 @@ def test_a_time_as_a_float_becomes_an_int() -> None:
     moment = clock.moment(float(START + 1024))  # type: ignore[arg-type]
     assert (int, int) == (type(moment.t), type(moment.at_ns))
     assert Moment(1024, START + 1024) == moment
+
+
+S = 1_000_000_000
+FAR = 1_000_000 * S  # 11.6 days
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that the app has set."""
+    found = Clock.now()
+    found.rebase(START)
+    return found
+
+
+def seen(clock: Clock, *times: int) -> list[int]:
+    """When events are taken to have happened; all times in s since the start."""
+    moments = [clock.moment(START + t * S) for t in times]
+    assert all(moment.t == moment.at_ns - START for moment in moments)
+    return [moment.t // S for moment in moments]
+
+
+def test_one_wrong_time_holds_up_nothing(clock: Clock) -> None:
+    """It counts as the one before; the right ones after it stay right."""
+    assert [1, 2, 2, 3, 4] == seen(clock, 1, 2, FAR // S, 3, 4)
+    assert [4, 5, 6] == seen(clock, -FAR // S, 5, 6)
+    assert 2 == clock.jumps
+
+
+def test_a_clock_that_was_set_goes_on_from_the_jump(clock: Clock) -> None:
+    """Forward or back: what lies between later times is kept."""
+    ahead = FAR // S
+    assert [1, 1, 2, 3] == seen(clock, 1, ahead, ahead + 1, ahead + 2)
+    assert [3, 5, 6] == seen(clock, -500, -498, -497)
+    assert 2 == clock.jumps
+
+
+def test_a_long_silence_is_believed_up_to_an_hour(clock: Clock) -> None:
+    """More than that is not: a call has no such gap, but clocks that are set do."""
+    assert [3_600] == seen(clock, 3_600)
+    assert MAX_GAP_NS == 3_600 * S
+    assert [3_600] == seen(clock, 3_600 + 3_601)
+    assert 1 == clock.jumps
+
+
+def test_threads_may_report_a_little_out_of_order(clock: Clock) -> None:
+    """That is no jump."""
+    clock.moment(START + 2 * S)
+    assert 2 * S == clock.moment(START + 2 * S - 900_000_000).t
+    assert (0, [3]) == (clock.jumps, seen(clock, 3))
+
+
+def test_a_jump_is_told_and_said_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it happens."""
+    diagnostics.REGISTER.forget("time jump")
+    told: list[int] = []
+    clock.on_jump = told.append
+    seen(clock, 1, FAR // S, 2, -FAR // S, 3)
+    assert [1, 2] == told
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "at_ns lies 999999 s after the one before" in said
+
+
+@given(st.lists(st.integers(-FAR, FAR), max_size=20))
+def test_whatever_the_app_gives_time_is_bounded(times: list[int]) -> None:
+    """It never runs back, and no step is longer than an hour."""
+    clock = Clock.now()
+    clock.rebase(START)
+    last = 0
+    for t in times:
+        now = clock.moment(START + t).t
+        assert 0 <= now - last <= MAX_GAP_NS
+        last = now

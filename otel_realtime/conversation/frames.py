@@ -106,7 +106,12 @@ class Frames:
         self.recorder = recorder
         self.notes = notes
         self._enqueue_audio = recorder.frame
+        self._clock.on_jump = self._jumped
         self.closed = False
+
+    def _jumped(self, jumps: int) -> None:
+        self._counts.time_jumps = jumps
+        self.notes.jumped(jumps)
 
     def before_receive(self) -> None:
         """End the current event's span: the app asks for the next frame, so it is done with it."""

@@ -8,6 +8,7 @@ https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import struct
@@ -17,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.channel import Channel, common_rate, sample_at
@@ -24,6 +26,8 @@ from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.soundtrack import end
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
 from otel_realtime.state.sounds import read_sound
+
+logger = logging.getLogger(__name__)
 
 WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _CHANNELS: Final = 2
@@ -88,6 +92,12 @@ def render(folder: Path, out: Path) -> Rendered:
     timeline = load(folder)
     user, agent = timeline.segments("user"), timeline.segments("agent")
     rate_hz = common_rate([*user, *agent])
+    if timeline.cut_ns:
+        logger.warning(
+            "the recording of %s ends %d s before the conversation: an hour after the last sound",
+            folder.name,
+            timeline.cut_ns // NS_PER_S,
+        )
     frames = sample_at(timeline.length_ns, rate_hz)
     partial = out.with_name(out.name + ".part")
     try:

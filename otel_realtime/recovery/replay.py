@@ -186,6 +186,9 @@ class Replayed:
     def _started(self, note: notes.Started) -> None:
         self.header.start_ns = self.last_ns = note.start_ns
 
+    def _jumped(self, note: notes.Jumped) -> None:
+        self.state.counts.time_jumps = max(self.state.counts.time_jumps, note.jumps)
+
     def _tightened(self, note: notes.Tightened) -> None:
         header, policy = self.header, note.policy
         header.policy = ContentPolicy(
@@ -228,6 +231,7 @@ _RULES: Final[Mapping[type, Callable[[Replayed, Any], None]]] = {
     notes.Settled: Replayed._settled,
     notes.About: Replayed._about,
     notes.Started: Replayed._started,
+    notes.Jumped: Replayed._jumped,
     notes.Tightened: Replayed._tightened,
     notes.Ended: Replayed._ended,
 }

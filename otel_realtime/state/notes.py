@@ -18,6 +18,7 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
     ["settled", t, {"ids"}]          the inference spans of these responses were written
     ["meta", t, {?"metadata", ?"tags"}]   what the app says of the conversation, all of it
     ["start", t, {"start_ns"}]       the app's first time moved the start
+    ["jump", t, {"n"}]               the app's times have jumped, so often in all
     ["policy", t, {?"inputs", ?"outputs", ?"audio"}]   stricter privacy; missing: hidden
     ["ended", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
                   ?"failure": [type, message], ?"otlp"}]
@@ -129,6 +130,11 @@ class Notes:
         if self._note is not None:
             self._note("start", {"start_ns": start_ns})
 
+    def jumped(self, jumps: int) -> None:
+        """The app's times have jumped, so often in all."""
+        if self._note is not None:
+            self._note("jump", {"n": jumps})
+
     def tightened(self, policy: ContentPolicy) -> None:
         """Stricter privacy holds from now on."""
         if self._note is not None:
@@ -238,6 +244,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Jumped:
+    """The app's times have jumped, so often in all."""
+
+    jumps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tightened:
     """Stricter privacy holds from now on."""
 
@@ -265,6 +278,7 @@ AnyNote = (
     | Settled
     | About
     | Started
+    | Jumped
     | Tightened
     | Ended
 )
@@ -380,6 +394,7 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "settled": lambda data: Settled(tuple(str(name) for name in data["ids"])),
     "meta": _about,
     "start": lambda data: Started(_int(data["start_ns"])),
+    "jump": lambda data: Jumped(_int(data["n"])),
     "policy": lambda data: Tightened(policy_from_wire(data)),
     "ended": _ended,
 }

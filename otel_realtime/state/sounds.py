@@ -35,6 +35,10 @@ def _is_ms(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MOST_MS
 
 
+def _is_ms_or_none(value: object) -> bool:
+    return value is None or _is_ms(value)
+
+
 def _is_number(value: object) -> bool:
     return type(value) in (int, float) and 0 <= value <= _MOST_MS  # type: ignore[operator]
 
@@ -71,7 +75,10 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "delete": ((_is_text,), (_is_text_or_none,)),
     "deleted": ((_is_text,), ()),
     "refused": ((_is_text_or_none, _is_text_or_none), ()),
-    "speech": ((_is_anything,), ()),
+    "speech": ((_is_anything,), (_is_ms_or_none,)),
+    "speech_end": ((_is_ms,), ()),
+    "item": ((_is_text, _is_text_or_none, _is_anything, _is_size), ()),
+    "tokens": ((_is_text, _is_size), ()),
     "buffer": ((_is_text,), (_is_text_or_none,)),
     "clear": ((), ()),
     "tap": ((_is_side, _is_offset, _is_size), (_is_text_or_none, _is_anything)),

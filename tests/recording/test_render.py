@@ -7,10 +7,12 @@ import shutil
 import struct
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from otel_realtime.core.audio import timeline
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.render import WAV_HEADER, render, wav_header
 from otel_realtime.state.journal import JOURNAL, line
@@ -179,15 +181,31 @@ def test_a_call_that_died_ends_with_its_last_record_of_any_kind(call: Call) -> N
     assert (right[1_200 * PER_MS :] == answer[: 1_500 * PER_MS]).all()
 
 
-def test_no_disk_is_filled_for_a_journal_that_speaks_of_months(call: Call) -> None:
+def test_no_disk_is_filled_beyond_what_it_holds(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What does not fit is not begun."""
+    call.speak(0, tone(100))
+    call.track.finish()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100 * PER_MS * 4 - 1))
+    with pytest.raises(RecordingError, match="No space left"):
+        render(call.folder, call.folder / "out.wav")
+    assert [JOURNAL, "user.raw"] == sorted(path.name for path in call.folder.iterdir())
+
+
+def test_a_journal_that_speaks_of_months_is_cut_and_it_is_said(
+    call: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An hour of silence after the last sound, and no more."""
+    monkeypatch.setattr(timeline, "MAX_SILENCE_NS", 2_000_000_000)
     call.speak(0, tone(100))
     call.track.finish()
     with (call.folder / JOURNAL).open("ab") as journal:
         journal.write(line(["clear", 1 << 52]))
-    with pytest.raises(RecordingError, match="No space left"):
-        render(call.folder, call.folder / "out.wav")
-    assert [JOURNAL, "user.raw"] == sorted(path.name for path in call.folder.iterdir())
+    assert 2_100 * PER_MS == render(call.folder, call.folder / "out.wav").frames
+    assert ["the recording of call ends 4503597 s before the conversation"] == [
+        record.getMessage().partition(":")[0] for record in caplog.records
+    ]
 
 
 def test_a_journal_cut_anywhere_renders_a_valid_prefix(call: Call, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ ROOT_MORE: Mapping[str, Kind] = {
             "voice": str,
             "input_format": str,
             "output_format": str,
+            "time_jumps": int,
             "user_talk_s": float,
             "agent_talk_s": float,
             "overlap_s": float,

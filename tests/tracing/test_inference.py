@@ -70,7 +70,7 @@ CHAT: dict[str, Any] = {
             "interrupted": bool,
             **{
                 f"latency.{part}_{what}": kind
-                for part in ("end_of_speech", "response", "model", "playback")
+                for part in ("end_of_speech", "request", "response", "model", "playback")
                 for what, kind in (("ms", int), ("owner", str))
             },
         }.items()

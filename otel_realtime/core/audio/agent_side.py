@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from otel_realtime.core.audio.formats import NS_PER_MS, AudioFormat
-from otel_realtime.core.audio.parts import ESTIMATED, TAP, HeardPart, ItemAudio, Part
+from otel_realtime.core.audio.parts import ESTIMATED, TAP, HeardPart, ItemAudio, Part, is_whole
 from otel_realtime.core.audio.played_audio import PlayedAudio
 from otel_realtime.core.audio.played_reports import LATE_REPORT_NS, TAP_TIMEOUT_NS, PlayedReports
 from otel_realtime.core.audio.player import Player
@@ -109,7 +109,9 @@ class Playback:
             heard_ms=sum(part.heard_ns for part in heard) // NS_PER_MS,
             # One part that the tap does not vouch for makes the evidence of the item weaker.
             heard_source=min((part.source for part in heard), key=TAP.__eq__),
-            interrupted=any(played.heard_ns < part.received_ns for played, part in pairs),
+            interrupted=not all(
+                is_whole(played.heard_ns, part.received_ns) for played, part in pairs
+            ),
             audible_from_t=min(starts, default=None),
             audible_until_t=max(part.until_t for part in heard),
         )

@@ -13,6 +13,8 @@ have the expected shape yields no record. The rules that need memory:
    truncating or the item.
 3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
 4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
+5. Which item belongs to which response, how long its text is (not the text), and how many audio
+   tokens a response has, matter where the audio itself takes another way (WebRTC, SIP).
 
 Sources: https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate,
 https://platform.openai.com/docs/api-reference/realtime-server-events/error.
@@ -35,6 +37,8 @@ JsonMapping = Mapping[str, Any]
 
 #: Eleven days: what is longer is not a position in a call and could overflow once it is in ns.
 _MAX_MS: Final = 10**9
+#: Types of a content part with audio: GA, and beta.
+_AUDIO_PARTS: Final = frozenset({"output_audio", "audio"})
 #: "Audio content of Xms is already shorter than Yms", "Only model output audio messages can be
 #: truncated": the texts of refusals as users have reported them.
 _ABOUT_TRUNCATING: Final = re.compile(r"truncat|already shorter|audio_end_ms", re.IGNORECASE)
@@ -76,6 +80,20 @@ def _milliseconds(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return None
     return int(min(max(value, 0), _MAX_MS))
+
+
+def _count(value: object) -> int:
+    """Return a number of tokens; 0 if it is none."""
+    return value if type(value) is int and 0 <= value <= _MAX_MS else 0
+
+
+def _audio_text(item: JsonMapping) -> str | None:
+    """Return the transcript of an item's audio, empty if there is none yet; None without audio."""
+    content = item.get("content")
+    parts = [_mapping(part) for part in content] if isinstance(content, list) else []
+    spoken = [part for part in parts if part.get("type") in _AUDIO_PARTS]
+    texts = (_text(part.get("transcript")) or "" for part in spoken)
+    return "".join(texts) if spoken else None
 
 
 def _content_index(value: object) -> int:
@@ -230,7 +248,12 @@ class Evidence:
     # --- cuts -----------------------------------------------------------------------------------
 
     def _speech_started(self, t: int, event: JsonMapping) -> list[Record]:
-        return [["speech", t, self._interrupts]]
+        start_ms = _milliseconds(event.get("audio_start_ms"))
+        return [["speech", t, self._interrupts, *(() if start_ms is None else (start_ms,))]]
+
+    def _speech_stopped(self, t: int, event: JsonMapping) -> list[Record]:
+        end_ms = _milliseconds(event.get("audio_end_ms"))
+        return [] if end_ms is None else [["speech_end", t, end_ms]]
 
     def _output_buffer(self, t: int, event: JsonMapping) -> list[Record]:
         change = str(event["type"]).rpartition(".")[2]
@@ -238,6 +261,37 @@ class Evidence:
 
     def _clear(self, t: int, event: JsonMapping) -> list[Record]:
         return [["clear", t]]
+
+    # --- what the server plays by itself --------------------------------------------------------
+
+    def _item_announced(self, t: int, event: JsonMapping) -> list[Record]:
+        response_id = _text(event.get("response_id"))
+        item = _mapping(event.get("item"))
+        return [] if response_id is None else self._item(t, item, response_id)
+
+    def _item(self, t: int, item: JsonMapping, response_id: str) -> list[Record]:
+        item_id, text = _text(item.get("id")), _audio_text(item)
+        if item_id is None or item.get("type") != "message":
+            return []
+        return [["item", t, item_id, response_id, int(text is not None), len(text or "")]]
+
+    def _audio_done(self, t: int, event: JsonMapping) -> list[Record]:
+        item_id, response_id = _text(event.get("item_id")), _text(event.get("response_id"))
+        if item_id is None or response_id is None:
+            return []
+        return [["item", t, item_id, response_id, 1, len(_text(event.get("transcript")) or "")]]
+
+    def _response_done(self, t: int, event: JsonMapping) -> list[Record]:
+        response = _mapping(event.get("response"))
+        response_id, outputs = _text(response.get("id")), response.get("output")
+        if response_id is None:
+            return []
+        records: list[Record] = []
+        for output in outputs if isinstance(outputs, list) else ():
+            records += self._item(t, _mapping(output), response_id)
+        details = _mapping(_mapping(response.get("usage")).get("output_token_details"))
+        tokens = _count(details.get("audio_tokens"))
+        return [*records, ["tokens", t, response_id, tokens]] if tokens else records
 
 
 _Handler = Callable[[Evidence, int, JsonMapping], list[Record]]
@@ -256,6 +310,13 @@ _HANDLERS: Final[Mapping[tuple[bool, str], _Handler]] = {
     (False, "conversation.item.deleted"): Evidence._deleted,
     (False, "error"): Evidence._error,
     (False, "input_audio_buffer.speech_started"): Evidence._speech_started,
+    (False, "input_audio_buffer.speech_stopped"): Evidence._speech_stopped,
+    (False, "response.output_item.added"): Evidence._item_announced,
+    (False, "response.output_audio.done"): Evidence._audio_done,
+    (False, "response.audio.done"): Evidence._audio_done,
+    (False, "response.output_audio_transcript.done"): Evidence._audio_done,
+    (False, "response.audio_transcript.done"): Evidence._audio_done,
+    (False, "response.done"): Evidence._response_done,
     (False, "output_audio_buffer.started"): Evidence._output_buffer,
     (False, "output_audio_buffer.stopped"): Evidence._output_buffer,
     (False, "output_audio_buffer.cleared"): Evidence._output_buffer,

@@ -20,6 +20,7 @@ NS_PER_MS: Final = 1_000_000
 PCM: Final = "audio/pcm"
 MULAW: Final = "audio/pcmu"
 ALAW: Final = "audio/pcma"
+_G711_HZ: Final = 8_000
 #: Bytes per sample.
 _WIDTHS: Final[Mapping[str, int]] = {PCM: 2, MULAW: 1, ALAW: 1}
 
@@ -30,7 +31,8 @@ class AudioFormat:
 
     Attributes:
         encoding: ``audio/pcm`` (16 bit, little endian, mono), ``audio/pcmu`` or ``audio/pcma``.
-        rate_hz: Samples per second.
+        rate_hz: Samples per second. G.711 is 8 kHz (ITU-T G.711, section 2), whatever is given:
+            servers and gateways are known to echo ``{"type": "audio/pcmu", "rate": 24000}``.
         width: Bytes per sample.
         bytes_per_s: Bytes per second of audio.
     """
@@ -43,6 +45,8 @@ class AudioFormat:
     def __post_init__(self) -> None:
         # Computed once: both are used for every audio frame. The dataclass is frozen.
         width = _WIDTHS[self.encoding]
+        if self.encoding != PCM:
+            object.__setattr__(self, "rate_hz", _G711_HZ)
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "bytes_per_s", width * self.rate_hz)
 
@@ -63,8 +67,8 @@ class AudioFormat:
 PCM16: Final = AudioFormat()
 _BETA_NAMES: Final[Mapping[str, AudioFormat]] = {
     "pcm16": PCM16,
-    "g711_ulaw": AudioFormat(MULAW, 8_000),
-    "g711_alaw": AudioFormat(ALAW, 8_000),
+    "g711_ulaw": AudioFormat(MULAW, _G711_HZ),
+    "g711_alaw": AudioFormat(ALAW, _G711_HZ),
 }
 
 
@@ -84,8 +88,9 @@ def parse_format(value: object) -> AudioFormat | None:
     encoding = value.get("type")
     if not isinstance(encoding, str) or encoding not in _WIDTHS:
         return None
-    # GA sends no rate for G.711, which is always 8 kHz (ITU-T G.711, section 2).
-    rate = value.get("rate") or (24_000 if encoding == PCM else 8_000)
+    if encoding != PCM:
+        return AudioFormat(encoding, _G711_HZ)
+    rate = value.get("rate") or 24_000
     if type(rate) is not int or not 1_000 <= rate <= 384_000:  # ``True`` is an int, not a rate
         return None
     return AudioFormat(encoding, rate)

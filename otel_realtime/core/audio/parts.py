@@ -14,6 +14,15 @@ CLIENT_TRUNCATE: Final = "client_truncate"
 SERVER: Final = "server"
 TAP: Final = "tap"
 
+#: What was heard to this part of a hundred was heard whole. Clients truncate an item after its
+#: play-out, too, and their position is a few milliseconds short of its end: no interruption.
+WHOLE_PERCENT: Final = 99
+
+
+def is_whole(heard: int, total: int) -> bool:
+    """Return whether an amount that was heard (in bytes or ns) counts as all of it."""
+    return heard * 100 >= total * WHOLE_PERCENT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemAudio:
@@ -21,23 +30,28 @@ class ItemAudio:
 
     Attributes:
         item_id: The item.
-        generated_ms: Duration of what was received, heard or not.
+        generated_ms: Duration of what was received, heard or not; None if its audio did not come
+            this way.
         heard_ms: Duration of what was played before its end or its cut.
         heard_source: ``tap``, ``client_truncate``, ``server`` or ``estimated``.
-        interrupted: Whether some of it was not heard.
-        first_chunk_t: Arrival of its first audio.
+        interrupted: Whether some of it was not heard; see :data:`WHOLE_PERCENT`.
+        first_chunk_t: Arrival of its first audio. If none comes this way: when the server began to
+            play it (``output_audio_buffer.started``); None if it never did.
         audible_from_t: Start of its play-out; None if it was never audible.
         audible_until_t: End of its play-out, after cuts; its arrival if it was never audible.
+        whole_ms: An estimate of how long an interrupted item would have been, by its tokens; None
+            if ``generated_ms`` is known, or if there is no estimate.
     """
 
     item_id: str
-    generated_ms: int
+    generated_ms: int | None
     heard_ms: int
     heard_source: str
     interrupted: bool
-    first_chunk_t: int
+    first_chunk_t: int | None
     audible_from_t: int | None
     audible_until_t: int
+    whole_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -204,7 +218,7 @@ def modelled_item(item_id: str, parts: list[Part]) -> ItemAudio:
         generated_ms=sum(part.received_ns for part in parts) // NS_PER_MS,
         heard_ms=sum(part.kept_ns for part in parts) // NS_PER_MS,
         heard_source=_source(parts),
-        interrupted=any(part.kept < part.received for part in parts),
+        interrupted=not all(is_whole(part.kept, part.received) for part in parts),
         first_chunk_t=first_t,
         audible_from_t=min((segment.start_ns for segment in heard), default=None),
         audible_until_t=max((segment.end_ns for segment in heard), default=first_t),

@@ -53,6 +53,7 @@ from otel_realtime.core.audio.parts import (
     ItemAudio,
     Part,
     ResponsePlayback,
+    is_whole,
     modelled_item,
 )
 from otel_realtime.core.audio.segments import LOST, DurationCounter, Segment
@@ -274,7 +275,8 @@ class Player:
     ) -> None:
         for part in parts:
             # Only a client's claim awaits an answer. Chunks logged from here on came after it.
-            cuts, by_client = kept < part.received, source == CLIENT_TRUNCATE
+            cuts = not is_whole(kept, part.received)
+            by_client = source == CLIENT_TRUNCATE
             claim = Claim(kept, len(self._log_t), source, event_id, cuts, by_client, claimed_t)
             part.claims.append(claim)
         self._replay(min(part.response.parts[0].entry for part in parts))

@@ -17,7 +17,10 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["truncated", t, item_id, content_index, audio_end_ms]         the server's report
     ["delete", t, item_id, event_id]   ["deleted", t, item_id]     likewise for a delete
     ["refused", t, event_id, item_id]                              the server refused a claim
-    ["speech", t, interrupts]                                      input_audio_buffer.speech_started
+    ["speech", t, interrupts, audio_start_ms?]                     input_audio_buffer.speech_started
+    ["speech_end", t, audio_end_ms]                                input_audio_buffer.speech_stopped
+    ["item", t, item_id, response_id, audio, characters]           an item of the agent was announced
+    ["tokens", t, response_id, audio_tokens]                       response.done
     ["buffer", t, "started" | "stopped" | "cleared", response_id]  output_audio_buffer.*
     ["clear", t]                                                   output_audio_buffer.clear was sent
     ["tap", t, side, offset, size, item_id?, quiet?]               the app gave what it plays or hears
@@ -29,9 +32,12 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
 
 Rules of its own:
 
-1. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
-2. Both sides are silent while the recording is paused.
-3. At the close, hearing ends for a live caller: queued agent audio is cut if the client sent audio
+1. An item of which audio has arrived is judged by that, any other one by the server's own word:
+   :mod:`otel_realtime.core.audio.server_buffer`. The user's audio likewise:
+   :mod:`otel_realtime.core.audio.session_clock`.
+2. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
+3. Both sides are silent while the recording is paused.
+4. At the close, hearing ends for a live caller: queued agent audio is cut if the client sent audio
    in the two seconds before. Without a microphone it plays on: a script waits for the answer.
 """
 
@@ -52,10 +58,14 @@ from otel_realtime.core.audio.segments import (
     exclude_intervals,
     order_without_overlap,
 )
+from otel_realtime.core.audio.server_buffer import ServerBuffer
+from otel_realtime.core.audio.session_clock import SessionClock
 from otel_realtime.core.audio.user_side import UserPlacement
 
 #: A microphone that sent within this time before the close belongs to a live caller.
 HANG_UP_NS: Final = 2 * NS_PER_S
+#: The recording ends so long after the last sound at the latest: one hour.
+MAX_SILENCE_NS: Final = 3_600 * NS_PER_S
 #: The end of a pause that has not ended.
 FOREVER_NS: Final = 2**63
 
@@ -76,6 +86,8 @@ class Timeline:
         self._user_tap_t = FOREVER_NS  # since when the user's tap replaces the wire
         self._agent = Player()
         self._playback = Playback(self._agent)
+        self._server = ServerBuffer()
+        self._session_clock = SessionClock()
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
 
@@ -108,13 +120,18 @@ class Timeline:
 
     def item(self, item_id: str) -> ItemAudio | None:
         """Return the audio facts of one of the agent's items; None if it has no audio."""
-        return self._playback.item(item_id, self._now)
+        received = self._playback.item(item_id, self._now)
+        if received is not None:
+            return received
+        return self._server.item(item_id, self._now, closed=self.close_t is not None)
 
     def user_time(self, audio_ms: int) -> int | None:
         """Return when the audio at the server's ``audio_start_ms`` or ``audio_end_ms`` was spoken.
 
         The server counts the audio appended in its session, not wall time.
         """
+        if self._user.last_sent_t is None:
+            return self._session_clock.time(audio_ms)
         return self._user.session_time(audio_ms)
 
     def user_time_at(self, audio_ns: int, *, tap: bool = False) -> int | None:
@@ -140,10 +157,21 @@ class Timeline:
 
     @property
     def length_ns(self) -> int:
-        """Length of the recording: the close, or the end of the last audio that is kept."""
-        end = self.last_t if self.close_t is None else self.close_t
+        """Length of the recording: the close, or the end of the last audio that is kept.
+
+        No more than an hour of silence at the end belongs to it, whatever the records claim.
+        """
+        heard_ns = self._heard_end_ns()
+        return max(min(self._now, heard_ns + MAX_SILENCE_NS), heard_ns)
+
+    @property
+    def cut_ns(self) -> int:
+        """How much silence at the end was left out; 0 if none was."""
+        return max(self._now - self._heard_end_ns() - MAX_SILENCE_NS, 0)
+
+    def _heard_end_ns(self) -> int:
         user = self._user_segments()
-        return max(end, user[-1].end_ns if user else 0, self._playback.end_ns(self._now))
+        return max(user[-1].end_ns if user else 0, self._playback.end_ns(self._now))
 
     @property
     def _now(self) -> int:
@@ -192,6 +220,7 @@ class Timeline:
     def _truncated(self, t: int, item_id: str, content_index: int, audio_end_ms: int) -> None:
         # Only confirms, or stems from a server that owns the buffer, which has cut it by itself.
         self._agent.truncate(item_id, content_index, audio_end_ms, None, by_client=False)
+        self._server.truncated(t, item_id, audio_end_ms)
 
     def _delete(self, t: int, item_id: str, event_id: str | None) -> None:
         self._agent.delete(t, item_id, event_id, by_client=True)
@@ -203,11 +232,25 @@ class Timeline:
     def _refused(self, t: int, event_id: str | None, item_id: str | None) -> None:
         self._agent.refuse(event_id, item_id)
 
-    def _speech(self, t: int, interrupts: bool) -> None:
+    def _speech(self, t: int, interrupts: bool, audio_start_ms: int | None = None) -> None:
+        if audio_start_ms is not None:
+            self._session_clock.add(t, audio_start_ms)
         if interrupts:
             self._cut(t)
 
+    def _speech_end(self, t: int, audio_end_ms: int) -> None:
+        self._session_clock.add(t, audio_end_ms)
+
+    def _item(
+        self, t: int, item_id: str, response_id: str | None, audio: object, characters: int
+    ) -> None:
+        self._server.add_item(t, item_id, response_id, audio=bool(audio), characters=characters)
+
+    def _tokens(self, t: int, response_id: str, audio_tokens: int) -> None:
+        self._server.add_tokens(response_id, audio_tokens)
+
     def _buffer(self, t: int, change: str, response_id: str | None) -> None:
+        self._server.change(t, change, response_id)
         if change == "cleared":
             self._cut(t, SERVER)
         elif response_id is not None and change == "started":
@@ -259,6 +302,7 @@ class Timeline:
 
     def _reset(self, t: int) -> None:
         self._user.reset()
+        self._session_clock.reset()
 
     def _pause(self, t: int) -> None:
         if self._paused_t is None:
@@ -292,6 +336,9 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "deleted": Timeline._deleted,
     "refused": Timeline._refused,
     "speech": Timeline._speech,
+    "speech_end": Timeline._speech_end,
+    "item": Timeline._item,
+    "tokens": Timeline._tokens,
     "buffer": Timeline._buffer,
     "clear": Timeline._clear,
     "tap": Timeline._tap,

@@ -4,9 +4,11 @@ Input: a response, the conversation's items and the recording's timeline. Output
 :class:`ResponseAudio`. The rules:
 
 1. Generated and heard durations are sums over the response's items. The source of the sum is the
-   weakest source among them.
+   weakest source among them. What was generated is unknown if the audio of one of them took another
+   way (WebRTC, SIP).
 2. ``first_audio_ms`` runs from ``response.created`` to the arrival of the first chunk. It measures
-   the server; the chunk may be played later.
+   the server; the chunk may be played later. Where no chunks come, the server's own start of play
+   (``output_audio_buffer.started``) stands for it.
 3. ``voice_to_voice_ms`` runs from the end of the user's speech to the first audible sample of the
    answer. It exists only where somebody waits: the response read an item with user audio, or is the
    first audible one after responses that only called tools. Nobody waits for a greeting, for what is
@@ -46,7 +48,7 @@ class ResponseAudio:
     """The audio of one response; every duration is None if it has none.
 
     Attributes:
-        generated_ms: Audio that the model generated, in ms.
+        generated_ms: Audio that the model generated, in ms; None if it is unknown.
         heard_ms: How much of it was played, in ms.
         heard_source: The weakest evidence among its items.
         interrupted: Whether some of it was not heard.
@@ -71,15 +73,19 @@ def response_audio(
     facts = response.item_audio(audio)
     if audio is None or not facts:
         return ResponseAudio()
-    # If ``response.created`` was missed, the response dates from ``response.done``, after its audio.
-    first_audio_ns = max(facts[0].first_chunk_t - response.created.t, 0)
+    generated = [item.generated_ms for item in facts if item.generated_ms is not None]
+    first_t = facts[0].first_chunk_t
     parts = _wait(response, state, audio, facts)
     return ResponseAudio(
-        generated_ms=sum(item.generated_ms for item in facts),
+        generated_ms=sum(generated) if len(generated) == len(facts) else None,
         heard_ms=sum(item.heard_ms for item in facts),
         heard_source=min((item.heard_source for item in facts), key=_SOURCES.index),
         interrupted=any(item.interrupted for item in facts),
-        first_audio_ms=first_audio_ns // NS_PER_MS,
+        # If ``response.created`` was missed, the response dates from ``response.done``, after its
+        # audio.
+        first_audio_ms=(
+            None if first_t is None else max(first_t - response.created.t, 0) // NS_PER_MS
+        ),
         voice_to_voice_ms=None if parts is None else sum(part.ms for part in parts),
         parts=parts or (),
     )
@@ -97,6 +103,7 @@ def _wait(
     end_t = speech_end(question, state.session.silence_ms, audio)
     if end_t is None:
         return None
+    first_t = facts[0].first_chunk_t
     made = [item.call_id for each in chain for item in each.output_items(state.items)]
     calls = [state.calls.get(call_id or "") for call_id in made]
     return break_down(
@@ -104,7 +111,7 @@ def _wait(
         chain,
         [call for call in calls if call is not None],
         start_t=end_t,
-        first_chunk_t=facts[0].first_chunk_t,
+        first_chunk_t=first_t if first_t is not None else min(audible),
         audible_t=min(audible),
     )
 

@@ -30,6 +30,8 @@ APPROVALS: Final[Mapping[str, str]] = {
 }
 #: Nanoseconds in a millisecond.
 NS_PER_MS: Final = 1_000_000
+#: The usual rate of speech, where nothing tells how long a text takes.
+CHARACTERS_PER_S: Final = 15
 
 
 class FunctionCall(TypedDict):
@@ -372,7 +374,8 @@ def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
         at_ms = item.at_t // NS_PER_MS
         # Without audio (a text answer) the text was read, unless a cut says that it was silenced.
         return at_ms, at_ms, "" if cut else item.text, cut, False
-    heard = heard_text(item.text, facts.generated_ms, facts.heard_ms, facts.interrupted)
+    whole_ms = facts.whole_ms if facts.generated_ms is None else facts.generated_ms
+    heard = heard_text(item.text, whole_ms, facts.heard_ms, facts.interrupted)
     start_ms = facts.audible_from_t // NS_PER_MS
     end_ms = facts.audible_until_t // NS_PER_MS
     return start_ms, end_ms, heard, facts.interrupted, facts.heard_ms > 0
@@ -396,15 +399,31 @@ def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
     return start_t // NS_PER_MS, max(start_t, end_t) // NS_PER_MS
 
 
-def heard_text(text: str, generated_ms: int, heard_ms: int, interrupted: bool) -> str:
+def heard_text(text: str, whole_ms: int | None, heard_ms: int, interrupted: bool) -> str:
     """Return an estimate of the words that were heard: as much of the text as of the audio.
 
     The wire has no times for single words, so the text is taken to be spoken at a constant rate,
-    and cut at the end of a word.
+    and cut at the end of a word. If it is unknown how long the whole item is, or would have been,
+    that rate is 15 characters a second: about 150 English words a minute. An interruption always
+    costs the last word: what was cut was no whole text.
+
+    Args:
+        text: The whole text.
+        whole_ms: Duration of the whole item, in ms; None if it is unknown.
+        heard_ms: How much of it was heard, in ms.
+        interrupted: Whether it was cut.
     """
-    if not interrupted or generated_ms <= 0 or heard_ms >= generated_ms:
+    if not interrupted:
         return text
-    cut = text[: round(len(text) * max(heard_ms, 0) / generated_ms)]
-    if len(cut) < len(text) and not text[len(cut)].isspace():
-        cut = cut.rpartition(" ")[0]
-    return cut.rstrip()
+    heard_ms = max(heard_ms, 0)
+    if whole_ms is not None and whole_ms > heard_ms:
+        length = round(len(text) * heard_ms / whole_ms)
+    else:
+        length = round(heard_ms / 1_000 * CHARACTERS_PER_S)
+    text = text.rstrip()
+    length = min(length, len(text) - 1)
+    if any(character.isspace() for character in text[max(length - 1, 0) : length + 1]):
+        return text[:length].rstrip()
+    # Within a word, which was not heard to its end. Some scripts have no spaces between words.
+    spaced = text.isascii() or any(character.isspace() for character in text)
+    return " ".join(text[:length].rsplit(maxsplit=1)[:-1]) if spaced else text[:length]

@@ -243,12 +243,15 @@ class Response:
         return [item for item in outputs if item is not None]
 
     def item_audio(self, audio: AudioFacts | None) -> list[ItemAudio]:
-        """Return the audio facts of its output items, ordered by the arrival of their audio."""
+        """Return the audio facts of its output items, ordered by the arrival of their audio.
+
+        An item of which no audio came stands where it was known to be unheard.
+        """
         if audio is None:
             return []
         facts = (audio.item(item_id) for item_id in self.outputs)
         known = [item_facts for item_facts in facts if item_facts is not None]
-        return sorted(known, key=lambda item_facts: item_facts.first_chunk_t)
+        return sorted(known, key=_arrival_t)
 
     def play_out_end_t(self, audio: AudioFacts | None) -> int:
         """Return when its audio is over and no truncate is expected any more, in ns."""
@@ -256,3 +259,7 @@ class Response:
         if not facts:
             return self.done.t if self.done else 0
         return max(item_facts.audible_until_t for item_facts in facts) + LATE_TRUNCATE_NS
+
+
+def _arrival_t(facts: ItemAudio) -> int:
+    return facts.audible_until_t if facts.first_chunk_t is None else facts.first_chunk_t

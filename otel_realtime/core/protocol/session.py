@@ -30,6 +30,7 @@ class Counts:
         responses: Responses, whatever their outcome.
         idle_timeouts: ``input_audio_buffer.timeout_triggered``: nobody spoke, so the model did.
         dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
+        time_jumps: Times given by the app that jumped.
     """
 
     events: int = 0
@@ -38,6 +39,7 @@ class Counts:
     responses: int = 0
     idle_timeouts: int = 0
     dtmf: int = 0
+    time_jumps: int = 0
 
 
 @dataclass(slots=True)

@@ -66,6 +66,40 @@ TRUNCATE = {
             ["buffer", 1, "cleared", "r"],
         ),
         (True, {"type": "output_audio_buffer.clear"}, ["clear", 1]),
+        (
+            False,
+            {"type": "input_audio_buffer.speech_started", "audio_start_ms": 900},
+            ["speech", 1, True, 900],
+        ),
+        (
+            False,
+            {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 1_900},
+            ["speech_end", 1, 1_900],
+        ),
+        (
+            False,
+            {
+                "type": "response.output_item.added",
+                "response_id": "r",
+                "item": {"type": "message", "id": "i", "content": []},
+            },
+            ["item", 1, "i", "r", 0, 0],
+        ),
+        (
+            False,
+            {"type": "response.audio.done", "response_id": "r", "item_id": "i"},
+            ["item", 1, "i", "r", 1, 0],
+        ),
+        (
+            False,
+            {
+                "type": "response.output_audio_transcript.done",
+                "response_id": "r",
+                "item_id": "i",
+                "transcript": "Hello.",
+            },
+            ["item", 1, "i", "r", 1, 6],
+        ),
     ],
 )
 def test_an_event_becomes_its_record(
@@ -74,6 +108,46 @@ def test_an_event_becomes_its_record(
     """Each type that says something about audio has one record."""
     assert event["type"] in AUDIO_EVENTS
     assert records((sent, event)) == [expected]
+
+
+def test_a_finished_response_tells_its_items_and_its_tokens() -> None:
+    """Of what it said, only the length; a text and a call are no sound."""
+    spoken = {"type": "output_audio", "transcript": "Hello."}
+    response = {
+        "id": "r",
+        "output": [
+            {"type": "message", "id": "i", "content": [spoken]},
+            {"type": "message", "id": "t", "content": [{"type": "output_text", "text": "Hi"}]},
+            {"type": "function_call", "id": "f"},
+            "?",
+        ],
+        "usage": {"output_token_details": {"audio_tokens": 61}},
+    }
+    assert records((False, {"type": "response.done", "response": response})) == [
+        ["item", 1, "i", "r", 1, 6],
+        ["item", 1, "t", "r", 0, 0],
+        ["tokens", 1, "r", 61],
+    ]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.done", "response": {"id": 5}},
+        {"type": "response.done", "response": {"id": "r", "output": 5, "usage": [1]}},
+        {
+            "type": "response.done",
+            "response": {"id": "r", "usage": {"output_token_details": {"audio_tokens": True}}},
+        },
+        {"type": "response.output_item.added", "item": {"type": "message", "id": "i"}},
+        {"type": "response.output_item.added", "response_id": "r", "item": [1]},
+        {"type": "response.output_audio.done", "item_id": "i"},
+        {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": "soon"},
+    ],
+)
+def test_a_server_event_of_another_shape_says_nothing(event: dict[str, Any]) -> None:
+    """Whatever a server sends."""
+    assert records((False, event)) == []
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ def test_sizes_are_whole_samples() -> None:
         ({"type": "audio/pcm"}, PCM16),
         ({"type": "audio/pcm", "rate": 16_000}, AudioFormat("audio/pcm", 16_000)),
         ({"type": "audio/pcmu"}, AudioFormat("audio/pcmu", 8_000)),
+        ({"type": "audio/pcmu", "rate": 24_000}, AudioFormat("audio/pcmu", 8_000)),
+        ({"type": "audio/pcma", "rate": "fast"}, AudioFormat("audio/pcma", 8_000)),
         ("pcm16", PCM16),
         ("g711_ulaw", AudioFormat("audio/pcmu", 8_000)),
         ("mp3", None),
@@ -35,6 +37,13 @@ def test_sizes_are_whole_samples() -> None:
 def test_formats_as_sessions_name_them(value: object, expected: AudioFormat | None) -> None:
     """GA objects and beta names."""
     assert parse_format(value) == expected
+
+
+def test_g711_is_8_khz_whatever_is_claimed() -> None:
+    """A tap, too, may take its rate from a session that is wrong."""
+    claimed = AudioFormat("audio/pcmu", 24_000)
+    assert (8_000, NS_PER_S) == (claimed.rate_hz, claimed.duration_ns(8_000))
+    assert claimed == AudioFormat("audio/pcmu", 8_000)
 
 
 def test_a_format_reads_back_what_it_wrote() -> None:

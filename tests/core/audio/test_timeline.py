@@ -66,6 +66,35 @@ def test_buffer_events_cut_or_confirm() -> None:
     assert heard_ms(timeline(audio, ["buffer", 500, "stopped", None])) == 3_000
 
 
+def test_without_audio_the_servers_word_counts() -> None:
+    """Once audio of an item has arrived, it is judged by that."""
+    stated = [
+        ["item", 100, "a", "r", 1, 30],
+        ["buffer", 200, "started", "r"],
+        ["buffer", 900, "cleared", "r"],
+        ["truncated", 910, "a", 0, 650],
+    ]
+    audio = timeline(*stated).item("a")
+    assert audio is not None
+    assert (None, 650, "server", True) == (
+        audio.generated_ms,
+        audio.heard_ms,
+        audio.heard_source,
+        audio.interrupted,
+    )
+    received = timeline(agent(150, 0, 3_000), *stated).item("a")
+    assert received is not None
+    assert (3_000, 650) == (received.generated_ms, received.heard_ms)
+
+
+def test_without_the_users_audio_the_events_tell_when_it_was_spoken() -> None:
+    """Once the client appends audio, that maps the server's times."""
+    spoken = [["speech", 2_400, True, 2_100], ["speech_end", 3_150, 3_100]]
+    assert timeline(*spoken).user_time(2_100) == 2_150 * MS
+    assert timeline(["user", 1_000, 0, 48_000], *spoken).user_time(500) == 500 * MS
+    assert timeline(*spoken, ["reset", 4_000]).user_time(2_100) is None
+
+
 def test_a_deleted_item_was_not_heard() -> None:
     """By the client or, where that was not seen, by the server's word."""
     assert heard_ms(timeline(agent(0, 0, 900), ["delete", 500, "a", None])) == 0
@@ -89,6 +118,15 @@ def test_a_reconnect_is_no_cut() -> None:
         (segment.start_ns, segment.end_ns) for segment in segments
     ]
     assert found.user_time(250) == 3_250 * MS
+
+
+def test_the_recording_ends_an_hour_after_the_last_sound() -> None:
+    """Whatever a damaged journal, or an app's wrong time, claims."""
+    hour, days = 3_600_000, 1_000_000_000
+    found = timeline(agent(0, 0, 3_000), ["speech", days, True], ["close", days, True])
+    assert (3_000 + hour, days - 3_000 - hour) == (found.length_ns // MS, found.cut_ns // MS)
+    quiet = timeline(agent(0, 0, 3_000), ["close", hour, True])
+    assert (hour, 0) == (quiet.length_ns // MS, quiet.cut_ns)
 
 
 def test_a_caller_who_hangs_up_hears_no_more() -> None:

@@ -1,0 +1,52 @@
+"""When the server heard what it reports, where the user's audio takes another way.
+
+The server's ``audio_start_ms`` and ``audio_end_ms`` count the audio that it received in its session.
+Where the client appends it here, the appended audio maps them to time. On the sideband of a WebRTC
+or SIP call the only evidence is when the events arrive: audio up to a position had been received
+when the event that names it came. So each event bounds the time from above, ``speech_stopped``
+closely, ``speech_started`` by the prefix that the VAD adds (300 ms). The smallest bound of an event
+and its neighbours is taken. Neighbours that differ by more than that do not count: the caller's
+audio stood still in between (a call on hold), or the events are reported at another pace.
+
+https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import Final
+
+from otel_realtime.core.audio.formats import NS_PER_MS
+
+#: Positions this near bound each other's time.
+NEAR_MS: Final = 5_000
+#: Bounds differ by the VAD's prefix, by what it takes to detect speech, and by the network.
+SPREAD_NS: Final = 600 * NS_PER_MS
+
+
+class SessionClock:
+    """Maps positions in the session's audio (ms) to time (ns since the start)."""
+
+    def __init__(self) -> None:
+        self._bounds: list[tuple[int, int]] = []  # position in ms, origin in ns; by position
+
+    def add(self, t: int, audio_ms: int) -> None:
+        """Add an event that came at ``t`` and names a position."""
+        insort(self._bounds, (audio_ms, t - audio_ms * NS_PER_MS))
+
+    def reset(self) -> None:
+        """Begin a new server session, whose positions count from 0."""
+        self._bounds.clear()
+
+    def time(self, audio_ms: int) -> int | None:
+        """Return when the audio at a position was spoken; None before any event."""
+        if not self._bounds:
+            return None
+        # An event about this position or a later one bounds its time; else the last event does.
+        index = min(bisect_left(self._bounds, (audio_ms,)), len(self._bounds) - 1)
+        origin = self._bounds[index][1]
+        first = bisect_left(self._bounds, (audio_ms - NEAR_MS,))
+        end = bisect_left(self._bounds, (audio_ms + NEAR_MS,))
+        near = (other for _, other in self._bounds[first:end] if other <= origin)
+        nearest = min((other for other in near if origin - other <= SPREAD_NS), default=origin)
+        return max(nearest + audio_ms * NS_PER_MS, 0)

@@ -1,0 +1,159 @@
+"""Times that the app gives, and formats that a server claims: what is wrong there spoils nothing."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import otel_realtime
+from otel_realtime import diagnostics
+from otel_realtime.settings import Settings
+from tests.support.calls import tone
+from tests.support.isolation import isolated
+from tests.support.traces import Traces, facts
+
+BEGAN_NS = 1_780_000_000_000_000_000
+MS = 1_000_000
+DAYS_MS = 1_000_000_000  # 11.6 days
+
+Event = dict[str, Any]
+
+
+class Reported:
+    """A conversation that is reported with its times, its spans, and its kept recording."""
+
+    def __init__(self, folder: Path) -> None:
+        self.traces = Traces()
+        self._kept = folder / "kept"
+
+    def feed(self, *rows: tuple[int, Event]) -> None:
+        """Report received events at their times in ms."""
+        settings = Settings(recordings_dir=self._kept)
+        with otel_realtime.conversation(
+            tracer_provider=self.traces.provider, settings=settings
+        ) as call:
+            for t, event in rows:
+                call.received(event, at_ns=BEGAN_NS + t * MS)
+        assert otel_realtime.flush(20)
+
+    @property
+    def recording(self) -> tuple[int, float]:
+        """Rate in Hz and length in s of the recording."""
+        (path,) = self._kept.glob("*.wav")
+        with wave.open(str(path), "rb") as file:
+            return file.getframerate(), file.getnframes() / file.getframerate()
+
+    @property
+    def offsets(self) -> list[int]:
+        """When each event's span began, in ms."""
+        spans = [span for span in self.traces.spans if "otel_realtime.event.type" in facts(span)]
+        return [((span.start_time or 0) - BEGAN_NS) // MS for span in spans]
+
+    @property
+    def root(self) -> dict[str, Any]:
+        """Attributes of the root."""
+        return dict(facts(self.traces.root))
+
+
+@pytest.fixture
+def reported(tmp_path: Path) -> Iterator[Reported]:
+    """A process whose app has another transport."""
+    with isolated(tmp_path):
+        diagnostics.REGISTER.forget("time jump")
+        yield Reported(tmp_path)
+
+
+def session(output: Event | str) -> Event:
+    """The first event: what the audio is."""
+    audio = {"input": {"format": output}, "output": {"format": output}}
+    return {"type": "session.created", "session": {"type": "realtime", "audio": audio}}
+
+
+def delta(raw: bytes) -> Event:
+    """A chunk of the agent's audio."""
+    return {
+        "type": "response.output_audio.delta",
+        "response_id": "r",
+        "item_id": "a",
+        "content_index": 0,
+        "delta": base64.b64encode(raw).decode(),
+    }
+
+
+CREATED: Event = {"type": "response.created", "response": {"id": "r", "conversation_id": "c"}}
+DONE: Event = {
+    "type": "response.done",
+    "response": {
+        "id": "r",
+        "status": "completed",
+        "output": [{"id": "a", "type": "message", "role": "assistant", "content": []}],
+    },
+}
+LIMITS: Event = {"type": "rate_limits.updated", "rate_limits": []}
+PCM: Event = {"type": "audio/pcm", "rate": 24_000}
+
+
+def test_times_far_ahead_make_no_long_recording(
+    reported: Reported, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three events that are stamped days later: the recording is what was heard, and it is said."""
+    with caplog.at_level(logging.WARNING):
+        reported.feed(
+            (0, session(PCM)),
+            (100, CREATED),
+            (200, delta(tone(1_000).tobytes())),
+            (DAYS_MS, DONE),
+            (DAYS_MS + 20, LIMITS),
+            (DAYS_MS + 40, LIMITS),
+        )
+    assert (24_000, 1.2) == reported.recording
+    assert [0, 100, 200, 220, 240] == reported.offsets
+    assert 1 == reported.root["otel_realtime.time_jumps"]
+    assert 0.24 == reported.root["otel_realtime.duration_s"]
+    assert 1 == sum("time_jumps" in record.getMessage() for record in caplog.records)
+
+
+def test_one_wrong_time_does_not_hold_up_the_rest(reported: Reported) -> None:
+    """Everything after it stands where it belongs."""
+    reported.feed(
+        (0, session(PCM)),
+        (100, CREATED),
+        (DAYS_MS, LIMITS),
+        (2_000, delta(tone(1_000).tobytes())),
+        (2_100, DONE),
+        (-50_000, LIMITS),
+        (4_000, LIMITS),
+    )
+    assert (24_000, 4.0) == reported.recording
+    assert [0, 100, 100, 2_100, 2_100, 4_000] == reported.offsets
+    assert 2 == reported.root["otel_realtime.time_jumps"]
+    (chat,) = [span for span in reported.traces.spans if span.name.startswith("chat")]
+    assert 1_900 == facts(chat)["otel_realtime.time_to_first_audio_ms"]
+
+
+def test_right_times_are_not_counted(reported: Reported) -> None:
+    """Not even as none."""
+    reported.feed((0, session(PCM)), (3_500_000, LIMITS))
+    assert "otel_realtime.time_jumps" not in reported.root
+
+
+@pytest.mark.parametrize("encoding", ["audio/pcmu", "audio/pcma"])
+def test_g711_is_8_khz_whatever_rate_is_claimed(reported: Reported, encoding: str) -> None:
+    """A gateway echoes 24 kHz for telephone audio."""
+    reported.feed(
+        (0, session({"type": encoding, "rate": 24_000})),
+        (100, CREATED),
+        (200, delta(bytes(range(256)) * 125)),  # 4 s
+        (300, DONE),
+    )
+    (chat,) = [span for span in reported.traces.spans if span.name.startswith("chat")]
+    assert (4_000, 4_000) == tuple(
+        facts(chat)[f"otel_realtime.{key}"] for key in ("generated_ms", "heard_ms")
+    )
+    assert (8_000, 4.2) == reported.recording
