@@ -116,11 +116,21 @@ USAGE: Final = "gen_ai.usage."
 TOOL_NAME: Final = "gen_ai.tool.name"
 #: ``function`` (run by the app) or ``extension`` (run by the server, MCP).
 TOOL_TYPE: Final = "gen_ai.tool.type"
+#: Values of ``TOOL_TYPE``.
+TOOL_FUNCTION: Final = "function"
+TOOL_EXTENSION: Final = "extension"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 #: JSON text of the arguments.
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 #: JSON text of the result.
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
+
+#: Values of ``Fact.TOOL_TIMING``: the tool's own execution, by ``call.tool()`` or an adapter.
+TIMING_EXACT: Final = "exact"
+#: Spans of the app, or of its libraries, show that the tool ran; when it began is a guess.
+TIMING_OBSERVED: Final = "observed"
+#: From the request to the result as both were seen on the wire.
+TIMING_WIRE: Final = "wire"
 
 # -- General semantic conventions ------------------------------------------------------------------
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/server/
@@ -183,6 +193,10 @@ class Fact:
     PROMPT_VERSION: Final = "prompt_version"
     #: Prefix: the rest is a key of ``response.create.metadata``, the app's labels.
     RESPONSE_METADATA: Final = "response.metadata."
+    #: How a tool's times are known: one of the ``TIMING_*`` values.
+    TOOL_TIMING: Final = "tool.timing"
+    #: int, ms: from a call's complete arguments until its result was sent.
+    TOOL_WAITED: Final = "tool.waited_ms"
     #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
 

@@ -33,7 +33,7 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import Usage, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import fail, stored_message
-from otel_realtime.tracing.tool import write_mcp_call
+from otel_realtime.tracing.mcp import write_mcp_call
 from otel_realtime.tracing.writer import SpanWriter, finish
 
 

@@ -195,9 +195,11 @@ TOOL: Mapping[str, Kind] = {
     "gen_ai.operation.name": str,
     "gen_ai.tool.name": str,
     "gen_ai.tool.type": str,
+    **_both({"tool.timing": str}),
 }
 TOOL_MORE: Mapping[str, Kind] = {
     **TURN,
+    **_both({"tool.waited_ms": int}),
     "gen_ai.tool.call.id": str,
     "otel_realtime.call.id": str,
     "gen_ai.tool.call.arguments": JSON,

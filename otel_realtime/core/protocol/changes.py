@@ -17,6 +17,20 @@ class ToolAnnounced:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolRepeated:
+    """The current event carries an unanswered call whose arguments were complete before."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCut:
+    """A call that was announced has turned out to be cut off: it is none."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
 class ToolPending:
     """The current ``response.done`` leaves this call to be answered.
 
@@ -27,6 +41,13 @@ class ToolPending:
 
     call: ToolCall
     alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOver:
+    """The current ``response.done`` ends a response out of band: nobody can answer this call."""
+
+    call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +79,5 @@ class Transcribed:
     failed: bool
 
 
-Change = ToolAnnounced | ToolPending | ToolAnswered | Transcribed
+ToolChange = ToolAnnounced | ToolRepeated | ToolCut | ToolPending | ToolOver | ToolAnswered
+Change = ToolChange | Transcribed

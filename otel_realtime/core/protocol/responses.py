@@ -78,6 +78,9 @@ class ToolCall:
         announced: When the first event with the complete arguments arrived.
         answered: When the client sent the ``function_call_output``.
         output: That output.
+        cut: Whether it turned out to be cut off, so that nobody will run it.
+        over: When its response ended, if that stands outside the conversation; then nobody can
+            answer it, and it is not missed.
     """
 
     id: str
@@ -88,6 +91,8 @@ class ToolCall:
     announced: Moment | None = None
     answered: Moment | None = None
     output: str | None = None
+    cut: bool = False
+    over: Moment | None = None
 
     def merge(self, item: Item) -> None:
         """Update name, arguments and response from the call's item."""
