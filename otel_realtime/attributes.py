@@ -116,11 +116,21 @@ USAGE: Final = "gen_ai.usage."
 TOOL_NAME: Final = "gen_ai.tool.name"
 #: ``function`` (run by the app) or ``extension`` (run by the server, MCP).
 TOOL_TYPE: Final = "gen_ai.tool.type"
+#: Values of ``TOOL_TYPE``.
+TOOL_FUNCTION: Final = "function"
+TOOL_EXTENSION: Final = "extension"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 #: JSON text of the arguments.
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 #: JSON text of the result.
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
+
+#: Values of ``Fact.TOOL_TIMING``: the tool's own execution, by ``call.tool()`` or an adapter.
+TIMING_EXACT: Final = "exact"
+#: Spans of the app, or of its libraries, show that the tool ran; when it began is a guess.
+TIMING_OBSERVED: Final = "observed"
+#: From the request to the result as both were seen on the wire.
+TIMING_WIRE: Final = "wire"
 
 # -- General semantic conventions ------------------------------------------------------------------
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/server/
@@ -149,6 +159,10 @@ ITEM_ID: Final = "otel_realtime.item.id"
 OUR_RESPONSE_ID: Final = "otel_realtime.response.id"
 #: ``call_id`` of a function call.
 CALL_ID: Final = "otel_realtime.call.id"
+#: Label of an MCP server, as the session names it.
+MCP_SERVER: Final = "otel_realtime.mcp.server"
+#: int: code of a failed MCP call, of the protocol or of HTTP.
+MCP_ERROR_CODE: Final = "otel_realtime.mcp.error_code"
 #: ``response.status``: ``completed``, ``cancelled``, ``incomplete``, ``failed``, ``in_progress``.
 RESPONSE_STATUS: Final = "otel_realtime.response.status"
 #: Reason or error code of ``response.status_details``.
@@ -186,6 +200,12 @@ class Fact:
     PROMPT_VERSION: Final = "prompt_version"
     #: Prefix: the rest is a key of ``response.create.metadata``, the app's labels.
     RESPONSE_METADATA: Final = "response.metadata."
+    #: How a tool's times are known: one of the ``TIMING_*`` values.
+    TOOL_TIMING: Final = "tool.timing"
+    #: int, ms: from a call's complete arguments until its result was sent.
+    TOOL_WAITED: Final = "tool.waited_ms"
+    #: bool: the client's answer to a request of the server to run an MCP tool.
+    MCP_APPROVED: Final = "mcp.approved"
     #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
 
@@ -216,6 +236,7 @@ class RootFact:
     RESPONSES: Final = "responses"
     INTERRUPTIONS: Final = "interruptions"
     TOOL_CALLS: Final = "tool_calls"
+    MCP_CALLS: Final = "mcp_calls"
     SERVER_ERRORS: Final = "server_errors"
     #: int: times the server spoke because nobody did (``timeout_triggered``).
     IDLE_TIMEOUTS: Final = "idle_timeouts"

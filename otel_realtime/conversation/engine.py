@@ -33,6 +33,7 @@ from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.inference import describe_inference, write_inference
+from otel_realtime.tracing.mcp import write_unfinished
 
 if TYPE_CHECKING:
     from otel_realtime.process.process import Process
@@ -115,12 +116,17 @@ class Engine:
         return None if self.frames.closed else self.frames.recorder
 
     def enter_tool(
-        self, call_id: str | None, name: str | None, arguments: str | None
-    ) -> tuple[ToolCall | None, OpenTool]:
+        self,
+        call_id: str | None,
+        name: str | None,
+        arguments: str | None,
+        *,
+        adapted: bool = False,
+    ) -> OpenTool:
         """Open the exact span of a tool; see ``Conversation.tool``.
 
         Returns:
-            The model's call, if there is one, and the open tool, for ``leave_tool``.
+            The open tool, for ``leave_tool``.
         """
         moment = self.clock.moment()
         with self.frames.lock:
@@ -130,16 +136,16 @@ class Engine:
                 call = self.frames.state.calls.setdefault(call_id, ToolCall(call_id))
             if arguments is not None and self._is_private(call_id):
                 arguments = HIDDEN
-            return call, self.trace.tools.enter(call, name, arguments, moment)
+            return self.trace.tools.enter(call, name, arguments, moment, adapted=adapted)
 
-    def leave_tool(self, call: ToolCall | None, entered: OpenTool, error: object) -> None:
+    def leave_tool(self, entered: OpenTool, error: object) -> None:
         """Leave the block of a tool that has returned, or raised ``error``."""
-        moment = self.clock.moment()
+        moment, failure = self.clock.moment(), None
         if isinstance(error, Exception):  # cancellation is not a failure of the tool
-            private = self._is_private(None if call is None else call.id)
-            self.trace.tool_raised(entered.span, error, moment.at_ns, private=private)
+            private = self._is_private(None if entered.call is None else entered.call.id)
+            failure = self.trace.tool_raised(entered.span, error, moment.at_ns, private=private)
         with self.frames.lock:
-            self.trace.tools.leave(call, entered, moment.at_ns)
+            self.trace.tools.leave(entered, moment.at_ns, failure)
 
     def _is_private(self, call_id: str | None) -> bool:
         return self.frames.pause is not None and self.frames.pause.is_private(call_id)
@@ -309,6 +315,8 @@ class Engine:
                 trace.events.end(moment.at_ns)
             with steps:
                 trace.tools.close(moment.at_ns)
+            with steps:
+                write_unfinished(trace.writer, self.frames.state, moment.at_ns)
             with steps:
                 closing = trace.end(self.frames.state, self._tally, recorder, ending, moment)
         finally:  # also after a KeyboardInterrupt, which ``steps`` lets pass

@@ -26,9 +26,15 @@ from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol import partials
 from otel_realtime.core.protocol.changes import (
     Change,
+    McpApproved,
+    McpListed,
     ToolAnnounced,
     ToolAnswered,
+    ToolChange,
+    ToolCut,
+    ToolOver,
     ToolPending,
+    ToolRepeated,
     Transcribed,
 )
 from otel_realtime.core.protocol.json_values import object_or_empty
@@ -39,6 +45,7 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.failure import error_kind
+from otel_realtime.tracing.mcp import write_approval, write_listing
 from otel_realtime.tracing.transcription import write_transcription
 
 if TYPE_CHECKING:
@@ -218,7 +225,7 @@ class Frames:
 
     def _handle(self, event: wire.Event, text: str, moment: Moment) -> None:
         kind, trace = event["type"], self._trace
-        active: Span | None = None
+        run: object = None
         with self.lock:
             if self.closed:
                 return
@@ -231,24 +238,27 @@ class Frames:
                 response_id = object_or_empty(event.get("response")).get("id")
                 if isinstance(response_id, str):
                     trace.membership.responses.add(response_id)
+            event_span: Span | None = None
             if not self._skip(kind):
-                active = trace.events.open(stored, payload, moment, event_turn(stored, self.state))
-            policy = trace.writer.policy
-            self.notes.received(stored, moment, active, policy, self._counts.events)
+                turn = event_turn(stored, self.state)
+                event_span = trace.events.open(stored, payload, moment, turn)
+            active, policy = event_span, trace.writer.policy
+            self.notes.received(stored, moment, event_span, policy, self._counts.events)
             if kind == "error":
                 trace.metrics.error(error_kind(stored))
             # Changes come after the event's span, which is the parent of their spans.
             bears_tools = False
             for change in changes:
-                bears_tools = bears_tools or not isinstance(change, Transcribed)
-                active = self._apply(change, moment, active)
-        # Outside the lock: contexts belong to this task alone.
-        if active is not None and trace.settings.activate_spans:
-            run = None
+                bears_tools = bears_tools or isinstance(change, ToolChange)
+                active = self._apply(change, moment) or event_span
+            if active is None or not trace.settings.activate_spans:
+                return
             # Only for events that make the app run tools: a LangSmith ``RunTree`` is expensive.
             if bears_tools and "langsmith" in sys.modules:
-                run = parent_run.parent_run(active, kind)
-            self._activation.enter(active, run)
+                run = trace.tools.run_of(active) or parent_run.parent_run(active, kind)
+                trace.tools.keep_run(active, run)
+        # Outside the lock: contexts belong to this task alone.
+        self._activation.enter(active, run)
 
     def _admit(self, event: wire.Event, text: str) -> tuple[wire.Event, str]:
         """Return an event as it may be stored, and the JSON text of its span's payload."""
@@ -269,28 +279,39 @@ class Frames:
             )
         return stored, payload
 
-    def _apply(self, change: Change, moment: Moment, active: Span | None) -> Span | None:
+    def _apply(self, change: Change, moment: Moment) -> Span | None:
         """Trace one change of the state.
 
         Args:
             change: the change.
             moment: when its event was received or sent.
-            active: the span that is to become current.
 
         Returns:
-            The span that is to become current: the tool's, if the event calls exactly one.
+            The tool's span, if it is to be current instead of the event's: the event makes the app
+            run exactly this tool.
         """
-        tools, metrics = self._trace.tools, self._trace.metrics
+        trace, span = self._trace, None
+        tools = trace.tools
         if isinstance(change, ToolAnnounced):
-            tools.announce(change.call)
+            span = tools.announce(change.call, moment)
+        elif isinstance(change, ToolRepeated):
+            span = tools.repeat(change.call)
         elif isinstance(change, ToolPending):
-            span = tools.open(change.call, moment)
-            return span if change.alone and span is not None else active
+            span = tools.pend(change.call, moment)
+            return span if change.alone else None
+        elif isinstance(change, ToolCut):
+            tools.cut(change.call)
+        elif isinstance(change, ToolOver):
+            tools.leave_over(change.call)
         elif isinstance(change, ToolAnswered):
-            metrics.tool(tools.answer(change.call, moment), change.call.name)
+            tools.answer(change.call, moment)
+        elif isinstance(change, McpApproved):
+            write_approval(trace.writer, change.approval, moment.at_ns)
+        elif isinstance(change, McpListed):
+            write_listing(trace.writer, change.listing, moment.at_ns)
         elif isinstance(change, Transcribed):
-            metrics.transcription(write_transcription(self._trace.writer, change, moment))
-        return active
+            trace.metrics.transcription(write_transcription(trace.writer, change, moment))
+        return span
 
     def send(self, frame: wire.Frame, moment: Moment) -> None:
         """Handle a frame of the client.
@@ -319,7 +340,7 @@ class Frames:
                     stored = policy.hidden(stored)
                 self.notes.sent(stored, moment, policy)
                 for change in self.state.send(stored, moment):
-                    self._apply(change, moment, None)
+                    self._apply(change, moment)
             # A tool's result ends its span; what the app does next belongs to the event again.
             if self._activation.attached:
                 self._activation.step_out(self._trace.writer.event)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from otel_realtime.conversation.engine import Engine
-    from otel_realtime.core.protocol.responses import ToolCall
     from otel_realtime.tracing.tool import OpenTool
 
     #: NumPy arrays are listed because they declare the buffer protocol only from Python 3.12 on.
@@ -295,7 +294,7 @@ class _ToolBlock:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._entered: tuple[ToolCall | None, OpenTool] | None = None
+        self._entered: OpenTool | None = None
         self._token: Token[Context] | None = None
         self._native: dict[str, object] | None = None
 
@@ -306,7 +305,7 @@ class _ToolBlock:
         if engine.closed:
             return None
         self._entered = engine.enter_tool(_text(call_id), _text(name), _text(arguments))
-        span: Span = self._entered[1].span
+        span: Span = self._entered.span
         base = otel_context.get_current()
         self._token = otel_context.attach(child_context(span, engine.trace.membership, base))
         self._native = parent_run.enter(parent_run.parent_run(span, "tool"))
@@ -321,8 +320,7 @@ class _ToolBlock:
         if self._token is not None:
             otel_context.detach(self._token)
         if self._entered is not None:
-            call, entered = self._entered
-            engine.leave_tool(call, entered, error)
+            engine.leave_tool(self._entered, error)
         if engine.closed:  # closed inside the block: the detach restored an event's context
             engine.frames.before_receive()
 

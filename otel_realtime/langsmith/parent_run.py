@@ -47,6 +47,23 @@ def parent_run(span: Span, name: str) -> object:
     )
 
 
+def used(run: object) -> bool:
+    """Return whether a run of ``parent_run`` has children."""
+    return bool(getattr(run, "child_runs", None))
+
+
+def restarted(run: object, span: Span) -> None:
+    """Give a run without children the place that its span has now.
+
+    Args:
+        run: result of ``parent_run``.
+        span: its span, which began anew.
+    """
+    stamp = TABLE.get(span.get_span_context().span_id)
+    if isinstance(stamp, Stamp):
+        cast("RunTree", run).dotted_order = stamp.dotted_order
+
+
 def enter(run: object) -> dict[str, object] | None:
     """Make a run the parent of ``@traceable`` functions in this context.
 

@@ -30,7 +30,9 @@ from opentelemetry.trace import (
 )
 
 from otel_realtime import attributes as names
+from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.outcome import Ending, tally
+from otel_realtime.core.protocol.responses import ToolCall
 from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
@@ -41,6 +43,7 @@ from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.inference import write_inference
+from otel_realtime.tracing.mcp import write_unfinished
 from otel_realtime.tracing.members import (
     Member,
     Membership,
@@ -48,6 +51,7 @@ from otel_realtime.tracing.members import (
     MemberTable,
     admit_root,
 )
+from otel_realtime.tracing.tool_facts import timing_facts
 from otel_realtime.tracing.writer import SpanWriter
 from otel_realtime.version import VERSION
 
@@ -194,11 +198,28 @@ class _Builder:
         if found.event is not None:
             opened.append(self._event(root, found.event))
         for one in found.spans.values():
-            span = self._reopen(one)
+            span, call = self._reopen(one), self._call_of(one)
+            over = call.over if call is not None else None
+            if call is not None:
+                until_ns = end_ns if over is None else over.at_ns
+                observed = any(parent == one.span_id for parent, _ in found.places.values())
+                known = one.attributes.get(names.OURS + Fact.TOOL_TIMING, names.TIMING_WIRE)
+                timing = (
+                    names.TIMING_OBSERVED if observed and known != names.TIMING_EXACT else known
+                )
+                span.set_attributes(timing_facts(timing, call.announced, until_ns))
+            if over is not None:  # nobody could have answered it
+                span.end(max(over.at_ns, one.start_ns + 1))
+                continue
             fail(span, DIED, max(end_ns, one.start_ns))
             opened.append(span)
         for span in reversed(opened):
             span.end(max(end_ns, getattr(span, "start_time", None) or end_ns))
+
+    def _call_of(self, one: SpanBegan) -> ToolCall | None:
+        """The call of a tool's span."""
+        call_id = one.attributes.get(names.TOOL_CALL_ID)
+        return self._found.state.calls.get(call_id) if isinstance(call_id, str) else None
 
     def _responses(self, root: Span) -> None:
         """Model calls that had not been written."""
@@ -214,6 +235,7 @@ class _Builder:
         )
         for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
+        write_unfinished(writer, found.state, found.end.at_ns)
 
     def _event(self, root: Span, event: OpenEvent) -> Span:
         policy = self._found.header.policy

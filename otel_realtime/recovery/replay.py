@@ -54,6 +54,7 @@ class Replayed:
         spans: other open spans by id, in the order they were started.
         ended: events whose span has ended lately, and when, epoch ns.
         places: every span known by id: its parent (None: the root) and its start, epoch ns.
+        tools: the tool spans that were exported or are to be, by id.
         last_ns: time of the last thing that is known, epoch ns; ``last_t`` since the start.
         ending: how it ended; None if its process died before.
         by_otlp: its root went by OTLP, because the runs API had refused it.
@@ -67,6 +68,7 @@ class Replayed:
     spans: dict[int, notes.SpanBegan] = field(default_factory=dict)
     ended: deque[tuple[OpenEvent, int]] = field(default_factory=deque)
     places: dict[int, tuple[int | None, int]] = field(default_factory=dict)
+    tools: set[int] = field(default_factory=set)
     dropped: int = 0
     last_ns: int = 0
     last_t: int = 0
@@ -159,19 +161,16 @@ class Replayed:
 
     def _span_began(self, note: notes.SpanBegan) -> None:
         self.places[note.span_id] = (note.parent_id, note.start_ns)
-        self._replace(note.attributes.get(names.TOOL_CALL_ID))
         self.spans[note.span_id] = note
+        if note.attributes.get(names.TOOL_TYPE) == names.TOOL_FUNCTION:
+            self.tools.add(note.span_id)
         self._reach(note.start_ns)
-
-    def _replace(self, call_id: object) -> None:
-        """A second span of a tool call takes the place of the first, which is never exported."""
-        if call_id is not None:
-            for span in list(self.spans.values()):
-                if span.attributes.get(names.TOOL_CALL_ID) == call_id:
-                    del self.spans[span.span_id]
 
     def _span_ended(self, note: notes.SpanEnded) -> None:
         self.spans.pop(note.span_id, None)
+        # Version 0.1.0 had no mark of its own for what is discarded: it ends with the root's start.
+        if note.discarded or note.at_ns <= self.header.start_ns:
+            self.tools.discard(note.span_id)
         self._reach(note.at_ns)
 
     def _settled(self, note: notes.Settled) -> None:
@@ -218,6 +217,7 @@ class Replayed:
         end = self.end
         self._forget_before(end.at_ns - UNWRITTEN_NS)
         self.sound.finish(end.t)
+        self.state.counts.tool_calls = len(self.tools)
         self.last_ns, self.last_t = end.at_ns, end.t
 
 

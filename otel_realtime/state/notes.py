@@ -13,8 +13,10 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
                                      added to it
     ["asked", t, {"at"}]             the app asked for the next frame: the event's span ended
     ["span", t, {"span", "parent", "at", ?"name", ?"kind", ?"scope", ?"attributes"}]
-                                     a tool's span, or one of the app's own, began
-    ["end", t, {"span", ?"at"}]      and has ended, or will never be exported
+                                     a tool's span, or one of the app's own, began; a second time
+                                     for one span: it began anew
+    ["end", t, {"span", ?"at", ?"discarded"}]
+                                     and has ended; ``discarded``: it will never be exported
     ["settled", t, {"ids"}]          the inference spans of these responses were written
     ["meta", t, {?"metadata", ?"tags"}]   what the app says of the conversation, all of it
     ["start", t, {"start_ns"}]       the app's first time moved the start
@@ -215,10 +217,11 @@ class SpanBegan:
 
 @dataclass(frozen=True, slots=True)
 class SpanEnded:
-    """It has ended."""
+    """It has ended; ``discarded``: without having been exported."""
 
     span_id: int
     at_ns: int
+    discarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +393,9 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "said": _said,
     "asked": lambda data: Asked(_int(data["at"])),
     "span": _span,
-    "end": lambda data: SpanEnded(_id(data["span"]), _int(data.get("at") or 0)),
+    "end": lambda data: SpanEnded(
+        _id(data["span"]), _int(data.get("at") or 0), data.get("discarded") is True
+    ),
     "settled": lambda data: Settled(tuple(str(name) for name in data["ids"])),
     "meta": _about,
     "start": lambda data: Started(_int(data["start_ns"])),

@@ -50,6 +50,14 @@ class NativeParents(Protocol):
         """Restore the state that ``enter`` returned."""
         ...
 
+    def used(self, run: object) -> bool:
+        """Return whether a run has children."""
+        ...
+
+    def restarted(self, run: object, span: Span) -> None:
+        """Bring a run without children up to date, whose span began anew."""
+        ...
+
     def transfer(self, saved: dict[str, object], later: dict[str, object]) -> None:
         """Make a later ``enter`` restore what an earlier one would have restored."""
         ...

@@ -33,7 +33,7 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import Usage, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import fail, stored_message
-from otel_realtime.tracing.tool import write_mcp_call
+from otel_realtime.tracing.mcp import write_mcp_call
 from otel_realtime.tracing.writer import SpanWriter, finish
 
 
@@ -248,6 +248,8 @@ def write_inference(
     for call in response.mcp.values():
         item = state.items.get(call.item_id)
         if item is not None:
-            write_mcp_call(writer, call, item, span, end_ns, response.turn)
+            below = writer.context_below(span)
+            closed_ns = now_ns if response.status == "completed" else end_ns
+            write_mcp_call(writer, call, item, below, closed_ns, response.turn)
     finish(span, end_ns)
     return inference

@@ -183,10 +183,11 @@ class MemberTable:
         """Drop a span that is never ended and therefore never exported."""
         with self._lock:
             member = self._members.pop(span_id, None)
-        if member is not None and member.noted and member.membership.note is not None:
-            # Else a recovery would take the span for one that was open at a crash, and export it.
-            at_ns = member.membership.start_ns
-            member.membership.note("end", {"span": f"{span_id:016x}", "at": at_ns})
+        _note_discarded(span_id, member)
+
+    def renounce(self, span_id: int) -> None:
+        """Note that a span will probably be discarded; until then it may still get children."""
+        _note_discarded(span_id, self._members.get(span_id))
 
     def forget(self, membership: Membership) -> None:
         """Drop a closed conversation; keep spans that are still open until they end.
@@ -207,6 +208,14 @@ class MemberTable:
             membership.span_ids.clear()
 
 
+def _note_discarded(span_id: int, member: Member | None) -> None:
+    """Journal that a span is none: else a recovery would take it for one that a crash left open."""
+    if member is not None and member.noted and member.membership.note is not None:
+        member.noted = False
+        note = {"span": f"{span_id:016x}", "at": member.membership.start_ns, "discarded": True}
+        member.membership.note("end", note)
+
+
 #: The members of this process.
 TABLE: Final = MemberTable()
 
@@ -219,21 +228,6 @@ def admit_root(span: Span, membership: Membership, table: MemberTable = TABLE) -
     root = membership.member(membership.root_span_id, membership.start_ns, None)
     table.add(membership.root_span_id, root)
     span.set_attributes({**root.attributes(), LS_KIND: KIND_CHAIN})
-
-
-def has_children(span_id: int, table: MemberTable = TABLE) -> bool:
-    """Return whether a span has children; ``True`` if the span is unknown."""
-    own = table.get(span_id)
-    if own is None:
-        return True
-    # Children start after their parent, so only the spans behind it can be its children.
-    for later_id in reversed(own.membership.span_ids):
-        if later_id == span_id:
-            return False
-        later = table.get(later_id)
-        if later is not None and later.parent is own:
-            return True
-    return False
 
 
 class MembershipProcessor(SpanProcessor):
@@ -316,7 +310,7 @@ class MembershipProcessor(SpanProcessor):
             attributes[LS_KIND] = KIND_CHAIN
         span.set_attributes(attributes)
         if membership.note is not None:
-            member.noted = _note_start(membership.note, span, membership)
+            member.noted = note_start(membership.note, span, membership)
 
     def _nearest_member(self, parent: SpanContext | None, context: Context | None) -> Member | None:
         """Return the nearest member above a span that starts; ``None`` if it is not one of ours."""
@@ -348,7 +342,7 @@ class MembershipProcessor(SpanProcessor):
         membership.outlet.put(span, member)
 
 
-def _note_start(note: Note, span: Span, membership: Membership) -> bool:
+def note_start(note: Note, span: Span, membership: Membership) -> bool:
     """Journal the start of a span that may be open for long: a tool's, or one of the app's own.
 
     Recovery recreates such a span with the same id if the process dies before it ends. Our other

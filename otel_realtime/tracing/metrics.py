@@ -62,8 +62,8 @@ class Metrics(Protocol):
             attributes: attributes of its span.
         """
 
-    def tool(self, seconds: float, name: str) -> None:
-        """Record the duration of a tool call that was answered."""
+    def tool(self, seconds: float, name: str, failure: str | None = None) -> None:
+        """Record the duration of a tool's span, and the type of its failure."""
 
     def error(self, kind: str) -> None:
         """Count an error that the server reported."""
@@ -87,7 +87,7 @@ class NoMetrics:
     def transcription(self, attributes: Attributes) -> None:
         """Do nothing."""
 
-    def tool(self, seconds: float, name: str) -> None:
+    def tool(self, seconds: float, name: str, failure: str | None = None) -> None:
         """Do nothing."""
 
     def error(self, kind: str) -> None:
@@ -126,7 +126,7 @@ class Instruments:
             names.METRIC_FIRST_CHUNK,
             "From response.created to the first audio.",
         )
-        self.tool = _seconds(meter, names.METRIC_TOOL, "From a call's arguments to its result.")
+        self.tool = _seconds(meter, names.METRIC_TOOL, "The span of a tool: as exact as that.")
         self.voice = _seconds(
             meter,
             names.METRIC_VOICE_TO_VOICE,
@@ -257,9 +257,11 @@ class ConversationMetrics:
                 labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
                 self._instruments.tokens.record(count, labels)
 
-    def tool(self, seconds: float, name: str) -> None:
-        """Record the duration of a tool call that was answered."""
+    def tool(self, seconds: float, name: str, failure: str | None = None) -> None:
+        """Record the duration of a tool's span, and the type of its failure."""
         labels: _Labels = {names.OPERATION: "execute_tool", names.TOOL_NAME: name}
+        if failure is not None:
+            labels[names.ERROR_TYPE] = failure
         self._instruments.tool.record(seconds, labels)
 
     def error(self, kind: str) -> None:

@@ -1,246 +1,295 @@
 """Tool spans: announced by the model, run by the app, ended by the result the app sends.
 
-What the wire shows of a function call, and what the app can add::
+The wire shows the request and the result. When the app began is a matter of evidence::
 
-    response.done              the call's arguments are complete: its span starts
-      call.tool(call_id)       the app really runs it now: an exact span replaces the first one
-      (block left)             its true end is known
-    conversation.item.create   function_call_output is sent: the span ends, with the result
+    response.function_call_arguments.done   the call's arguments are complete: its span opens under
+                                            this event, and is current while the app handles it
+      (a span starts below it)              the app runs it: the span stays
+    response.done                           nothing has happened: the span begins anew, under this event
+      call.tool(call_id)                    the app runs it now: the span begins here, exactly
+      (block left)                          its true end is known
+    conversation.item.create                function_call_output is sent: the span ends, with the result
 
-Without ``call.tool()`` the span covers the time until the result is sent. A call that is answered
-before its ``response.done`` gets its span when the result is sent. Convention:
-https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/execute-tool.md
+A span *begins anew* in place (see ``restart``): whoever inherited it as current span stays below it.
+An adapter for a framework (``tap``) does what ``call.tool()`` does. A call that is cut off gets no
+span in the end; one that nobody can answer (out of band) ends with its response.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, get_current_span
 
 from otel_realtime import attributes as names
-from otel_realtime.core.protocol.items import Item
-from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.json_values import text_or_none
-from otel_realtime.core.protocol.messages import visible_text
 from otel_realtime.core.protocol.outcome import Failure
-from otel_realtime.core.protocol.redaction import ContentPolicy
-from otel_realtime.core.protocol.responses import McpCall, Moment, ToolCall
-from otel_realtime.tracing.facts import Attributes, position_facts
-from otel_realtime.tracing.failure import fail, stored_message
-from otel_realtime.tracing.members import TABLE, has_children
+from otel_realtime.core.protocol.responses import Moment, ToolCall
+from otel_realtime.tracing.activation import NativeParents
+from otel_realtime.tracing.facts import position_facts
+from otel_realtime.tracing.failure import fail
+from otel_realtime.tracing.members import TABLE
+from otel_realtime.tracing.restart import has_children, restart
+from otel_realtime.tracing.tool_facts import (
+    UNKNOWN,
+    admitted_arguments,
+    timing_facts,
+    tool_attributes,
+    tool_result,
+)
 from otel_realtime.tracing.writer import SpanWriter, finish
 
+#: Failure of a call whose result was never sent.
+NOT_ANSWERED: Final = Failure(
+    "tool_not_answered", "the conversation ended before the app sent this call's result"
+)
+#: Most calls out of band whose spans wait for an answer that nobody can be expected to send.
+MAX_OVER: Final = 16
 
-def admitted_arguments(
-    call_id: str | None, name: str | None, arguments: str, policy: ContentPolicy
-) -> str:
-    """Return arguments that the app passed to ``call.tool()`` as they may be stored.
-
-    They go through the policy, and so ``Settings.redact``, in the shape of a conversation item.
-    """
-    item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-    stored, _ = policy.apply(item)
-    return text_or_none(stored.get("arguments")) or ""
+Measure = Callable[[float, str, "str | None"], None]
+"""Record the duration of a tool in seconds, its name, and the type of its failure."""
 
 
-def tool_attributes(
-    call_id: str | None, name: str, arguments: str | None, policy: ContentPolicy, limit: int
-) -> Attributes:
-    """Return the attributes that a tool span starts with.
-
-    Args:
-        call_id: id of the model's call; ``None`` for a tool that the model did not call.
-        name: name of the tool.
-        arguments: JSON text of the arguments; ``None`` if they are unknown.
-        policy: which content may be stored.
-        limit: most characters of JSON per attribute.
-    """
-    attributes: Attributes = {
-        names.LS_KIND: names.KIND_TOOL,
-        names.OPERATION: "execute_tool",
-        names.TOOL_NAME: name,
-        names.TOOL_TYPE: "function",
-    }
-    if call_id:
-        attributes[names.TOOL_CALL_ID] = attributes[names.CALL_ID] = call_id
-    if arguments is not None:
-        text = _json_text(visible_text(arguments, "assistant", policy), limit)
-        attributes[names.PROMPT] = attributes[names.TOOL_ARGUMENTS] = text
-    return attributes
-
-
-def tool_result(output: str | None, policy: ContentPolicy, limit: int) -> Attributes:
-    """Return the attributes that a tool span gets with its result; none without a result."""
-    if output is None:
-        return {}
-    text = _json_text(visible_text(output, "tool", policy), limit)
-    return {names.COMPLETION: text, names.TOOL_RESULT: text}
-
-
-def _json_text(text: str, limit: int) -> str:
-    """Return arguments or a result as valid JSON: JSON unchanged, other text as a JSON string."""
-    try:
-        value = json.loads(text, parse_constant=_reject_constant)
-    except (ValueError, RecursionError):
-        return dump(text, limit)
-    # Text beyond ASCII may hold lone surrogates, which do not encode: ``dump`` replaces them.
-    return text if len(text) <= limit and text.isascii() else dump(value, limit)
-
-
-def _reject_constant(constant: str) -> None:
-    # Python's parser accepts NaN and Infinity, which JSON does not have:
-    # https://www.rfc-editor.org/rfc/rfc8259#section-6
-    raise ValueError(f"{constant} is not JSON")
-
-
-def mcp_attributes(item: Item, policy: ContentPolicy, limit: int) -> Attributes:
-    """Return the attributes of a tool call that the server itself made (``mcp_call`` item)."""
-    attributes = tool_attributes(item.id, item.name or UNKNOWN, item.arguments, policy, limit)
-    attributes[names.TOOL_TYPE] = "extension"
-    return {**attributes, **tool_result(item.output, policy, limit)}
-
-
-def mcp_failure(item: Item, policy: ContentPolicy) -> Failure:
-    """Return the failure of a tool call that the server itself made."""
-    return Failure("mcp_call_failed", stored_message(item.error, policy) or "the MCP call failed")
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OpenTool:
     """A tool span that has not ended.
 
     Attributes:
         span: the span.
+        name: name of the tool.
+        call: the model's call; ``None`` for a tool that the model did not call.
+        parent: context of the span's parent.
         started: when it started.
-        block: a ``call.tool()`` block is or was running in it; the span then ends with the block.
-        exit_ns: when the block was left, epoch ns; ``None`` before.
-        answered: the client has sent the result.
+        timing: ``names.TIMING_EXACT`` if it began with a block, else ``names.TIMING_WIRE``.
+        blocks: number of ``call.tool()`` blocks that are running in it.
+        adapted: the block is a framework's, entered by an adapter.
+        exit_ns: when the last of its blocks was left, epoch ns; ``None`` before.
+        failure: type of the exception that left the block.
+        before: the span of an earlier block for the same call, which waits for the result, too.
+        run: the span for ``NativeParents``.
     """
 
     span: Span
+    name: str
+    call: ToolCall | None
+    parent: Context
     started: Moment
-    block: bool = False
+    timing: str = names.TIMING_WIRE
+    blocks: int = 0
+    adapted: bool = False
     exit_ns: int | None = None
-    answered: bool = False
+    failure: str | None = None
+    before: OpenTool | None = None
+    run: object = None
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether a block is or was running in it; the span then ends with the block."""
+        return self.blocks > 0 or self.exit_ns is not None
 
 
 class ToolSpans:
-    """The tool spans of one conversation, by ``call_id``.
+    """The tool spans of one conversation.
 
     Called with the conversation's lock held: a tool may run in a thread of its own.
+
+    Args:
+        writer: the conversation's span writer.
+        measure: records the duration of each tool.
+        native: another library's context of parents; ``None`` if there is none.
+
+    Attributes:
+        ended: number of spans that have ended, and so are exported.
     """
 
-    def __init__(self, writer: SpanWriter) -> None:
+    def __init__(
+        self, writer: SpanWriter, measure: Measure, native: NativeParents | None = None
+    ) -> None:
+        self.ended = 0
         self._writer = writer
-        self._parents: dict[str, Context] = {}
-        self._open: dict[str, OpenTool] = {}
-        # ``call.tool()`` blocks that have not been left, by identity: two may share a ``call_id``,
-        # and those without one are not in ``_open``.
+        self._measure = measure
+        self._native = native
+        self._calls: dict[str, OpenTool] = {}
+        # Blocks that have not been left, by identity: those without a ``call_id`` are nowhere else.
         self._blocks: dict[int, OpenTool] = {}
+        self._over: list[str] = []
 
-    def announce(self, call: ToolCall) -> None:
-        """Make the current event's span the parent, for a call that is answered early."""
-        self._parents[call.id] = self._writer.current_context()
+    # -- what the wire says --------------------------------------------------------------------------
 
-    def open(self, call: ToolCall, moment: Moment) -> Span | None:
-        """Open the span of a call whose ``response.done`` was received, as child of that event's.
+    def announce(self, call: ToolCall, moment: Moment) -> Span | None:
+        """Open the span of a call whose arguments are complete, below the current event's span.
 
         Args:
             call: the call.
+            moment: receipt of the event.
+
+        Returns:
+            The span that is to become current; ``None`` if the app runs the tool already.
+        """
+        tool = self._calls.get(call.id)
+        if tool is not None:  # the app was faster: it entered ``call.tool()`` before
+            self._complete(tool, call)
+            return None
+        parent = self._writer.current_context()
+        tool = self._open(call, call.name, call.arguments, parent, moment, call.turn)
+        self._calls[call.id] = tool
+        return tool.span
+
+    def repeat(self, call: ToolCall) -> Span | None:
+        """Return the span that is to become current at another event with the same call.
+
+        Apps run tools at ``response.output_item.done``, too; ``None`` if this one is running already.
+        """
+        tool = self._calls.get(call.id)
+        return tool.span if tool is not None and not self._is_running(tool) else None
+
+    def pend(self, call: ToolCall, moment: Moment) -> Span | None:
+        """Let a call that nobody runs yet begin with its ``response.done``, as child of that event's.
+
+        Args:
+            call: the call, which has not been answered.
             moment: receipt of ``response.done``.
 
         Returns:
-            The span; ``None`` if the call already has one.
+            The span that is to become current; ``None`` if the tool is running.
         """
-        if call.id in self._open:  # the app was faster: it entered ``call.tool()`` before
+        tool = self._calls.get(call.id)
+        if tool is None or self._is_running(tool):
             return None
-        self._parents[call.id] = self._writer.current_context()
-        span = self._start(call.id, call.name, call.arguments, moment, call.turn)
-        self._open[call.id] = OpenTool(span, moment)
-        return span
+        if tool.started is not moment:  # else it was announced by this very event
+            self._begin_anew(tool, moment, self._writer.current_context())
+        return tool.span
 
-    def answer(self, call: ToolCall, moment: Moment) -> float:
+    def cut(self, call: ToolCall) -> None:
+        """Give up the span of a call that was cut off, unless something happens below it after all."""
+        tool = self._calls.get(call.id)
+        if tool is not None and not self._is_running(tool):
+            TABLE.renounce(_span_id(tool.span))
+
+    def leave_over(self, call: ToolCall) -> None:
+        """Let the span of a call that nobody can answer end with its response.
+
+        It is finished late with that end: an app may answer it all the same.
+        """
+        self._over.append(call.id)
+        if len(self._over) > MAX_OVER:
+            oldest = self._over.pop(0)
+            tool = self._calls.get(oldest)
+            if tool is not None and not tool.blocks:
+                del self._calls[oldest]
+                self._end_unanswered(tool, 0)
+
+    def answer(self, call: ToolCall, moment: Moment) -> None:
         """End the span of a call whose result the client has sent.
 
         Args:
             call: the call, with its result.
             moment: when the result was sent.
-
-        Returns:
-            Duration of the call in seconds.
         """
-        tool = self._open.get(call.id)
-        if tool is None:  # answered before its ``response.done``
+        tool = self._calls.pop(call.id, None)
+        if tool is None:  # not announced while the conversation was open
             started = call.announced or moment
-            span = self._start(call.id, call.name, call.arguments, started, call.turn)
-            tool = OpenTool(span, started)
-        tool.answered = True
+            tool = self._open(
+                call, call.name, call.arguments, self._writer.root, started, call.turn
+            )
         writer = self._writer
         tool.span.set_attributes(tool_result(call.output, writer.policy, writer.limit))
-        end_ns = tool.exit_ns if tool.exit_ns is not None else moment.at_ns
-        # Sent from within its block: the span ends with the block, which may still do other work.
-        if not tool.block or tool.exit_ns is not None:
-            self._end(call, tool, end_ns)
-        return max(end_ns - tool.started.at_ns, 0) / 1e9
+        each: OpenTool | None = tool
+        while each is not None:
+            # Sent from within its block: the span ends with the block, which may do other work.
+            if not each.blocks:
+                self._finish(each, moment.at_ns if each.exit_ns is None else each.exit_ns)
+            each = each.before
+
+    # -- what the app says ---------------------------------------------------------------------------
 
     def enter(
-        self, call: ToolCall | None, name: str | None, arguments: str | None, moment: Moment
+        self,
+        call: ToolCall | None,
+        name: str | None,
+        arguments: str | None,
+        moment: Moment,
+        *,
+        adapted: bool = False,
     ) -> OpenTool:
-        """Enter a ``call.tool()`` block: open the exact span of a tool.
+        """Enter a ``call.tool()`` block: the exact span of a tool begins.
 
         Args:
             call: the model's call; ``None`` for a tool that the model did not call.
             name: name of the tool; ``None``: the call's.
             arguments: JSON text of the arguments; ``None``: the call's.
             moment: entry into the block.
+            adapted: an adapter enters it for a framework.
 
         Returns:
             What ``leave`` needs.
         """
         call_id = call.id if call is not None else None
-        turn = self._writer.turn
-        if call is not None:
-            turn = call.turn or turn
-            name = name or call.name
+        name = name or (call.name if call is not None else None)
         if arguments is not None:
             arguments = admitted_arguments(call_id, name, arguments, self._writer.policy)
-        elif call is not None:
-            arguments = call.arguments
-        waiting = self._open.get(call_id) if call_id else None
-        if waiting is not None and not waiting.block and has_children(_span_id(waiting.span)):
-            # The app already started spans below it: it has to stay, with its earlier start.
-            waiting.block = True
-            self._blocks[id(waiting)] = waiting
+        waiting = self._calls.get(call_id) if call_id else None
+        if waiting is not None and waiting.adapted and waiting.blocks:
+            waiting.blocks += 1  # the app's own block inside its framework's
             return waiting
-        span = self._start(call_id, name or "", arguments, moment, turn)
-        entered = OpenTool(span, moment, block=True)
+        if waiting is not None and not waiting.bracketed:
+            entered = self._enter_waiting(waiting, name, arguments, moment)
+        else:
+            if arguments is None and call is not None and call.announced is not None:
+                arguments = call.arguments
+            turn = (call.turn if call is not None else 0) or self._writer.turn
+            parent = waiting.parent if waiting is not None else self._writer.current_context()
+            entered = self._open(
+                call, name or "", arguments, parent, moment, turn, names.TIMING_EXACT
+            )
+            entered.before = waiting
+            if call_id:
+                self._calls[call_id] = entered
+        entered.adapted = adapted
+        entered.blocks = 1
         self._blocks[id(entered)] = entered
-        if call_id:
-            self._open[call_id] = entered
-            if waiting is not None and not waiting.block:
-                # Replaced by the exact span. A span that is never ended is never exported.
-                TABLE.discard(_span_id(waiting.span))
         return entered
 
-    def leave(self, call: ToolCall | None, entered: OpenTool, at_ns: int) -> None:
+    def _enter_waiting(
+        self, tool: OpenTool, name: str | None, arguments: str | None, moment: Moment
+    ) -> OpenTool:
+        """Let the span of a call begin with the block, unless the app started spans below it."""
+        if not self._is_running(tool):
+            tool.timing = names.TIMING_EXACT
+            self._begin_anew(tool, moment, tool.parent)
+        if name and name != tool.name:
+            tool.name = name
+            tool.span.update_name(f"execute_tool {name}")
+            tool.span.set_attribute(names.TOOL_NAME, name)
+        if arguments is not None:
+            writer, call_id = self._writer, tool.call.id if tool.call is not None else None
+            tool.span.set_attributes(
+                tool_attributes(call_id, tool.name, arguments, writer.policy, writer.limit)
+            )
+        return tool
+
+    def leave(self, entered: OpenTool, at_ns: int, failure: str | None = None) -> None:
         """Leave a ``call.tool()`` block: end the span, or keep it open until the result is sent.
 
         Args:
-            call: as passed to ``enter``.
             entered: what ``enter`` returned.
             at_ns: when the block was left, epoch ns.
+            failure: type of the exception that left it; its span says so already.
         """
-        if self._blocks.pop(id(entered), None) is None:
-            return  # the conversation was closed meanwhile, and the span with it
+        entered.failure = entered.failure or failure
+        entered.blocks -= 1
+        if entered.blocks or self._blocks.pop(id(entered), None) is None:
+            return  # an inner block; or the conversation was closed meanwhile, and the span with it
         entered.exit_ns = max(at_ns, entered.started.at_ns)
-        if call is None or self._open.get(call.id) is not entered:
-            finish(entered.span, entered.exit_ns)
-        elif entered.answered:
-            self._end(call, entered, entered.exit_ns)
+        call = entered.call
+        if call is None or call.answered is not None:
+            self._finish(entered, entered.exit_ns)
+            if call is not None and self._calls.get(call.id) is entered:
+                del self._calls[call.id]
+
+    # -- the end -------------------------------------------------------------------------------------
 
     def close(self, at_ns: int) -> None:
         """End all open spans at the end of the conversation; unanswered calls have failed.
@@ -248,66 +297,129 @@ class ToolSpans:
         Args:
             at_ns: end of the conversation, epoch ns.
         """
-        for tool in self._open.values():
-            if tool.exit_ns is None and not tool.answered:
-                fail(tool.span, NOT_ANSWERED, max(at_ns, tool.started.at_ns))
-            finish(tool.span, tool.exit_ns or at_ns)
-        for block in self._blocks.values():
+        for tool in list(self._calls.values()):
+            self._end_unanswered(tool, at_ns)
+        for block in list(self._blocks.values()):
             if block.span.is_recording():
-                finish(block.span, at_ns)
+                self._finish(block, at_ns)
         self.drop()
 
     def drop(self) -> None:
         """Forget all spans without ending them: at the close, and in a forked child."""
-        self._open.clear()
+        self._calls.clear()
         self._blocks.clear()
-        self._parents.clear()
+        self._over.clear()
 
-    def _start(
-        self, call_id: str | None, name: str, arguments: str | None, started: Moment, turn: int
-    ) -> Span:
+    def _end_unanswered(self, tool: OpenTool, closed_ns: int) -> None:
+        """End a call's spans without a result.
+
+        Args:
+            tool: its latest span.
+            closed_ns: end of the conversation, epoch ns; of no account for a call that is over.
+        """
+        each: OpenTool | None = tool
+        while each is not None:
+            call = each.call
+            if call is not None and call.cut and not self._is_running(each):
+                TABLE.discard(_span_id(each.span))
+            else:
+                over = call.over if call is not None and not each.blocks else None
+                end_ns = each.exit_ns or (closed_ns if over is None else over.at_ns)
+                end_ns = max(end_ns, each.started.at_ns)
+                missed = call is not None and call.announced is not None and call.over is None
+                if missed and each.failure is None:
+                    each.failure = NOT_ANSWERED.type
+                    fail(each.span, NOT_ANSWERED, end_ns)
+                self._finish(each, end_ns, closed_ns)
+            each = each.before
+
+    # -- for other libraries' contexts of parents ----------------------------------------------------
+
+    def run_of(self, span: Span) -> object:
+        """Return what ``keep_run`` kept of an open tool's span; ``None`` if nothing was."""
+        tool = self._of(span)
+        return tool.run if tool is not None else None
+
+    def keep_run(self, span: Span, run: object) -> None:
+        """Keep a span for ``NativeParents``, if it is that of an open tool."""
+        tool = self._of(span)
+        if tool is not None:
+            tool.run = run
+
+    def _of(self, span: Span) -> OpenTool | None:
+        return next((tool for tool in self._calls.values() if tool.span is span), None)
+
+    # -- spans ---------------------------------------------------------------------------------------
+
+    def _open(
+        self,
+        call: ToolCall | None,
+        name: str,
+        arguments: str | None,
+        parent: Context,
+        started: Moment,
+        turn: int,
+        timing: str = names.TIMING_WIRE,
+    ) -> OpenTool:
         writer, name = self._writer, name or UNKNOWN
+        call_id = call.id if call is not None else None
         attributes = tool_attributes(call_id, name, arguments, writer.policy, writer.limit)
         attributes.update(position_facts(started, turn))
-        parent = self._parents.get(call_id or "") or writer.current_context()
-        return writer.start(f"execute_tool {name}", parent, attributes, started.at_ns)
+        attributes.update(timing_facts(timing, None, None))
+        span = writer.start(f"execute_tool {name}", parent, attributes, started.at_ns)
+        return OpenTool(span, name, call, parent, started, timing)
 
-    def _end(self, call: ToolCall, tool: OpenTool, end_ns: int) -> None:
+    def _complete(self, tool: OpenTool, call: ToolCall) -> None:
+        """Add what is known now to the span of a tool that was entered before it was announced."""
+        writer, tool.call = self._writer, call
+        if tool.name == UNKNOWN and call.name:
+            tool.name = call.name
+            tool.span.update_name(f"execute_tool {call.name}")
+        told = names.TOOL_ARGUMENTS in (getattr(tool.span, "attributes", None) or ())
+        arguments = None if told else call.arguments
+        tool.span.set_attributes(
+            tool_attributes(call.id, tool.name, arguments, writer.policy, writer.limit)
+        )
+
+    def _is_running(self, tool: OpenTool) -> bool:
+        """Return whether there is evidence that the app runs the tool: a block, or what is below."""
+        if tool.bracketed or has_children(_span_id(tool.span)):
+            return True
+        return self._native is not None and tool.run is not None and self._native.used(tool.run)
+
+    def _begin_anew(self, tool: OpenTool, moment: Moment, parent: Context) -> None:
+        """Let a span under which nothing has happened begin now, below another parent."""
+        turn = (tool.call.turn if tool.call is not None else 0) or self._writer.turn
+        # First the attributes: the journal takes them from the span.
+        tool.span.set_attributes(position_facts(moment, turn))
+        tool.span.set_attributes(timing_facts(tool.timing, None, None))
+        if restart(tool.span, get_current_span(parent), moment.at_ns):
+            if self._native is not None and tool.run is not None:
+                self._native.restarted(tool.run, tool.span)
+        else:  # another SDK's span: that one is never ended, and so never exported
+            call = tool.call
+            arguments = call.arguments if call is not None else None
+            TABLE.discard(_span_id(tool.span))
+            again = self._open(call, tool.name, arguments, parent, moment, turn, tool.timing)
+            tool.span, tool.run = again.span, None
+        tool.parent, tool.started = parent, moment
+
+    def _finish(self, tool: OpenTool, end_ns: int, closed_ns: int | None = None) -> None:
+        """End a span; ``closed_ns``: end of the conversation, if nobody can answer any more."""
+        call, timing = tool.call, tool.timing
+        if timing != names.TIMING_EXACT and self._is_running(tool):
+            timing = names.TIMING_OBSERVED
+        until_ns = closed_ns
+        if call is not None and call.answered is not None:
+            until_ns = call.answered.at_ns
+        elif call is not None and call.over is not None:
+            until_ns = call.over.at_ns
+        asked = call.announced if call is not None else None
+        tool.span.set_attributes(timing_facts(timing, asked, until_ns))
         finish(tool.span, end_ns)
-        self._open.pop(call.id, None)
-        self._parents.pop(call.id, None)
-
-
-def write_mcp_call(
-    writer: SpanWriter, call: McpCall, item: Item, parent: Span, end_ns: int, turn: int
-) -> None:
-    """Write a tool call that the server itself made, as a child of its inference span.
-
-    Args:
-        writer: the conversation's span writer.
-        call: the call's times, from ``response.mcp_call.*`` events.
-        item: its ``mcp_call`` item.
-        parent: the inference span.
-        end_ns: end of a call without an end of its own, epoch ns.
-        turn: the turn it belongs to.
-    """
-    attributes = mcp_attributes(item, writer.policy, writer.limit)
-    attributes.update(position_facts(call.started, turn))
-    name = f"execute_tool {item.name or UNKNOWN}"
-    span = writer.start(name, writer.context_below(parent), attributes, call.started.at_ns)
-    ended_ns = max(call.ended.at_ns if call.ended else end_ns, call.started.at_ns)
-    if call.failed or item.error:
-        fail(span, mcp_failure(item, writer.policy), ended_ns)
-    finish(span, ended_ns)
+        self.ended += 1
+        self._measure(max(end_ns - tool.started.at_ns, 0) / 1e9, tool.name, tool.failure)
 
 
 def _span_id(span: Span) -> int:
     return span.get_span_context().span_id
-
-
-#: Failure of a call whose result was never sent.
-NOT_ANSWERED: Final = Failure(
-    "tool_not_answered", "the conversation ended before the app sent this call's result"
-)
-#: Name of a tool whose name is not known.
-UNKNOWN: Final = "unknown"

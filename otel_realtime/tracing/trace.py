@@ -144,8 +144,8 @@ class Trace:
             span_limit=settings.span_limit,
         )
         self.events = EventSpans(self.writer)
-        self.tools = ToolSpans(self.writer)
         self.metrics = metrics(self.sampled)
+        self.tools = ToolSpans(self.writer, self.metrics.tool, native)
         self.delivery: Root | None = None
         self.before_post: Callable[[], object] | None = None
         self.info: dict[str, Any] = {}
@@ -287,8 +287,8 @@ class Trace:
             capture=settings.capture_content, audio=settings.record_audio
         )
 
-    def tool_raised(self, span: Span, error: Exception, at_ns: int, *, private: bool) -> None:
-        """Mark the span of a tool that raised as failed.
+    def tool_raised(self, span: Span, error: Exception, at_ns: int, *, private: bool) -> str:
+        """Mark the span of a tool that raised as failed; return the failure's type.
 
         Args:
             span: the tool's span.
@@ -296,13 +296,13 @@ class Trace:
             at_ns: when it was raised, epoch ns.
             private: the recording was paused: hide the exception's text.
         """
-        if not span.is_recording():
-            return
         policy = self.writer.policy
         if private:
             policy = replace(policy, inputs=False, outputs=False)
         failure, stacktrace = exception_failure(error, policy)
-        fail(span, failure, at_ns, stacktrace)
+        if span.is_recording():
+            fail(span, failure, at_ns, stacktrace)
+        return failure.type
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -344,6 +344,8 @@ class Trace:
             refused=self.refused,
             limit=self.payload_limit,
         )
+        # The state counts calls by the wire; the app may have run tools of its own, or one twice.
+        state.counts.tool_calls = self.tools.ended
         # A root that the runs API refused keeps no mark: then it is delivered by OTLP after all.
         delivered = self.delivery is not None and not self.refused
         closing.end(self.root, mark=self.membership.delivered_mark if delivered else None)

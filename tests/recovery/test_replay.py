@@ -19,6 +19,7 @@ from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import rebuild
 from otel_realtime.recovery.replay import replay
 from tests.recovery.conftest import end, one_turn, tool_call
+from tests.support.streams import asked, created, done, received
 from tests.support.traces import Traces, outline
 
 Snapshot = Callable[[otel_realtime.Conversation], Path]
@@ -112,6 +113,58 @@ def test_an_apps_open_span_is_there_so_that_its_children_have_a_parent(
     assert "      query" in lines
     errors = {span.name: span.status.description for span in below if not span.status.is_ok}
     assert {"execute_tool search", "query"} <= errors.keys()
+
+
+def told_of_tools(rebuilt: Any) -> list[tuple[Any, ...]]:
+    """The recovered tool spans: name, type of the failure, how the times are known."""
+    return [
+        (
+            span.name,
+            span.attributes.get("error.type"),
+            span.attributes.get("otel_realtime.tool.timing"),
+            "otel_realtime.tool.waited_ms" in span.attributes,
+        )
+        for span, _ in rebuilt.below
+        if span.name.startswith("execute_tool")
+    ]
+
+
+def report(call: otel_realtime.Conversation, *rows: Any) -> None:
+    """Report what was received and sent."""
+    for is_sent, event in rows:
+        (call.sent if is_sent else call.received)(event)
+
+
+def test_each_call_is_what_it_was_when_the_process_died(traces: Traces, snapshot: Snapshot) -> None:
+    """Announced: open. Cut off: none. Out of band: over, and no error. Run twice: both are there."""
+    call = one_turn(traces)
+    outside = {"conversation_id": None}
+    half = asked("item_1", "call_half", status="incomplete", name="half")
+
+    def arguments(call_id: str, **keys: Any) -> Any:
+        told = {"item_id": f"item_{call_id}", "call_id": call_id, "name": call_id, **keys}
+        return received("response.function_call_arguments.done", arguments="{}", **told)
+
+    report(call, created("r1"), arguments("call_half"), done("r1", half, status="cancelled"))
+    report(call, created("r2", **outside), arguments("outside", response_id="r2"))
+    report(call, done("r2", **outside), created("r3"), arguments("announced"))
+    report(call, created("r4"), arguments("twice", response_id="r4"), done("r4"))
+    with call.tool("twice"):
+        pass
+    block = call.tool("twice")
+    block.__enter__()
+    folder = snapshot(call)
+    rebuilt = rebuild(replay(folder), marked=True)
+    assert [
+        ("execute_tool announced", "process_died", "wire", True),
+        ("execute_tool outside", None, "wire", True),
+        ("execute_tool twice", "process_died", "exact", True),
+        ("execute_tool twice", "process_died", "exact", True),
+    ] == sorted(told_of_tools(rebuilt), key=lambda one: (one[0], str(one[1])))
+    tool_calls = rebuilt.closing.metadata["tool_calls"]
+    block.__exit__(None, None, None)
+    end(call)
+    assert told(call)[1].metadata["tool_calls"] == tool_calls
 
 
 def test_an_event_that_ended_just_now_is_there_for_the_tool_below_it(

@@ -54,6 +54,7 @@ ROOT: Mapping[str, Kind] = {
     "otel_realtime.responses": int,
     "otel_realtime.interruptions": int,
     "otel_realtime.tool_calls": int,
+    "otel_realtime.mcp_calls": int,
     "otel_realtime.server_errors": int,
     "otel_realtime.idle_timeouts": int,
     "otel_realtime.dtmf": int,
@@ -206,9 +207,11 @@ TOOL: Mapping[str, Kind] = {
     "gen_ai.operation.name": str,
     "gen_ai.tool.name": str,
     "gen_ai.tool.type": str,
+    **_both({"tool.timing": str}),
 }
 TOOL_MORE: Mapping[str, Kind] = {
     **TURN,
+    **_both({"tool.waited_ms": int}),
     "gen_ai.tool.call.id": str,
     "otel_realtime.call.id": str,
     "gen_ai.tool.call.arguments": JSON,

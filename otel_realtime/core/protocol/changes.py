@@ -6,12 +6,26 @@ from dataclasses import dataclass
 
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.items import Item
-from otel_realtime.core.protocol.responses import ToolCall
+from otel_realtime.core.protocol.responses import McpApproval, McpListing, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
 class ToolAnnounced:
     """The current event is the first that carries the call's complete arguments."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRepeated:
+    """The current event carries an unanswered call whose arguments were complete before."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCut:
+    """A call that was announced has turned out to be cut off: it is none."""
 
     call: ToolCall
 
@@ -30,10 +44,31 @@ class ToolPending:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolOver:
+    """The current ``response.done`` ends a response out of band: nobody can answer this call."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
 class ToolAnswered:
     """The client sent the call's ``function_call_output``."""
 
     call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class McpApproved:
+    """The client answered a request for approval, with yes or no."""
+
+    approval: McpApproval
+
+
+@dataclass(frozen=True, slots=True)
+class McpListed:
+    """The server has got a list of tools, or has failed to."""
+
+    listing: McpListing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +93,5 @@ class Transcribed:
     failed: bool
 
 
-Change = ToolAnnounced | ToolPending | ToolAnswered | Transcribed
+ToolChange = ToolAnnounced | ToolRepeated | ToolCut | ToolPending | ToolOver | ToolAnswered
+Change = ToolChange | McpApproved | McpListed | Transcribed

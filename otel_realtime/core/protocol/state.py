@@ -25,19 +25,18 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     text and transcript ``.delta``          text so far, until its ``.done``
     response.created                        open the response and match its request;
                                             it reads what is unread
-    response.output_item.added, .done       the response has this output item     ToolAnnounced [1]
+    response.output_item.added, .done       the response has this output item     of tools [1]
     response.output_*_transcript.done       text of the part; same ``output_text.done``
-    response.function_call_arguments.done   the call is complete                  ToolAnnounced [1]
+    response.function_call_arguments.done   the call is complete                  of tools [1]
     response.mcp_call_arguments.done        merge the call
-    response.mcp_call.*                     start or end of a call of the server
-    response.done                           status, usage, output items           ToolAnnounced [1],
-                                                                                  ToolPending [2]
+    response.mcp_call.*, mcp_list_tools.*   what the server runs itself           of MCP [2]
+    response.done                           status, usage, output items           of tools [1]
     client: response.create                 remember it for ``response.created``
     client: session.update                  the model, where the server never says it
-    client: conversation.item.create        a function's output answers a call    ToolAnswered, once
+    client: conversation.item.create        a function's output answers a call    of tools [1]
 
-    [1] for the first event with the complete arguments of a function call
-    [2] for each call of this response that has not been answered yet
+    [1] see ``tool_calls``
+    [2] see ``mcp``; its items come with the events of items
 """
 
 from __future__ import annotations
@@ -45,12 +44,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from otel_realtime.core.protocol.changes import (
-    Change,
-    ToolAnnounced,
-    ToolAnswered,
-    ToolPending,
-)
+from otel_realtime.core.protocol.changes import Change
 from otel_realtime.core.protocol.events import GA_NAMES, Event, JsonMapping
 from otel_realtime.core.protocol.items import Item, Items
 from otel_realtime.core.protocol.json_values import (
@@ -59,11 +53,13 @@ from otel_realtime.core.protocol.json_values import (
     object_or_empty,
     text_or_none,
 )
+from otel_realtime.core.protocol.mcp import McpFacts
 from otel_realtime.core.protocol.partials import Partial
 from otel_realtime.core.protocol.reading import Reading
 from otel_realtime.core.protocol.requests import Requests
-from otel_realtime.core.protocol.responses import AudioFacts, Moment, Response, ToolCall
+from otel_realtime.core.protocol.responses import AudioFacts, Moment, Response
 from otel_realtime.core.protocol.session import Counts, SessionFacts
+from otel_realtime.core.protocol.tool_calls import ToolCalls
 from otel_realtime.core.protocol.transcripts import Transcripts
 
 
@@ -76,6 +72,7 @@ class ConversationState:
         responses: All responses by id, in order of creation.
         unsettled: Those that ``take_settled`` has not returned yet.
         calls: Function calls by ``call_id``.
+        mcp: What the server runs itself.
         counts: What the root span counts.
     """
 
@@ -84,8 +81,10 @@ class ConversationState:
         self.items = Items()
         self.responses: dict[str, Response] = {}
         self.unsettled: dict[str, Response] = {}
-        self.calls: dict[str, ToolCall] = {}
         self.counts = Counts()
+        self._tools = ToolCalls(self.counts)
+        self.calls = self._tools.by_id
+        self.mcp = McpFacts(self.counts)
         self._transcripts = Transcripts(self.items, self.session)
         self._reading = Reading()
         self._requests = Requests()
@@ -104,17 +103,10 @@ class ConversationState:
             item = object_or_empty(event.get("item"))
             self._reading.seed(item)
             if item.get("type") == "function_call_output":
-                return self._answer(item, moment)
+                return self._tools.answer(item, moment)
+            if item.get("type") == "mcp_approval_response":
+                return self.mcp.answer(item, moment)
         return []
-
-    def _answer(self, source: JsonMapping, moment: Moment) -> list[Change]:
-        call = self.calls.get(text_or_none(source.get("call_id")) or "")
-        if call is None or call.answered is not None:
-            return []  # the output of an unknown call is history that the app seeds
-        output = source.get("output")
-        call.output = output if isinstance(output, str) else None
-        call.answered = moment
-        return [ToolAnswered(call)]
 
     # --- server to client -----------------------------------------------------------------------
 
@@ -212,6 +204,7 @@ class ConversationState:
             if not (seeded or item.committed) and item.is_models:
                 self._adopt(item)
             self._reading.commit(item)
+            changes += self._mcp_item(item, source, moment)
 
     def _adopt(self, item: Item) -> None:
         """Give an item of the model to the response that is active, if just one is."""
@@ -233,10 +226,13 @@ class ConversationState:
     def _item_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("item"))
         item = self.items.get(source.get("id"))
-        if item is not None:
-            item.merge(source)
-        else:
+        if item is None:
             self._item_added(event, moment, changes)
+            return
+        item.merge(source)
+        if item.kind == "function_call" and item.status == "incomplete":
+            changes += self._tools.complete(item, moment, self.items.turns)
+        changes += self._mcp_item(item, source, moment)
 
     def _response_created(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("response"))
@@ -271,7 +267,8 @@ class ConversationState:
         if response is not None and item_id not in response.outputs:
             response.outputs.append(item_id)
         if event["type"] == "response.output_item.done" and item.kind == "function_call":
-            self._announce(item, moment, changes)
+            changes += self._tools.complete(item, moment, self.items.turns)
+        changes += self._mcp_item(item, source, moment)
 
     def _part_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item = self.items.get(event.get("item_id"))
@@ -289,21 +286,7 @@ class ConversationState:
         item.response_id = item.response_id or text_or_none(event.get("response_id"))
         item.merge({key: event.get(key) for key in ("name", "call_id", "arguments")})
         if item.kind == "function_call":
-            self._announce(item, moment, changes)
-
-    def _announce(self, item: Item, moment: Moment, changes: list[Change]) -> None:
-        # An incomplete call was cut off (an interruption, a token limit): nobody will run it.
-        if item.call_id is None or item.status == "incomplete":
-            return
-        call = self.calls.get(item.call_id)
-        if call is None:
-            call = self.calls[item.call_id] = ToolCall(item.call_id)
-        call.merge(item)
-        if call.announced is None:
-            call.announced = moment
-            call.turn = self.items.turns
-            self.counts.tool_calls += 1
-            changes.append(ToolAnnounced(call))
+            changes += self._tools.complete(item, moment, self.items.turns)
 
     def _response_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("response"))
@@ -322,9 +305,9 @@ class ConversationState:
         response.turn = self.items.turns
         outputs = source.get("output")
         for output in outputs if isinstance(outputs, list) else ():
-            self._merge_output(response, object_or_empty(output), moment)
+            changes += self._merge_output(response, object_or_empty(output), moment)
         self._complete(response)
-        self._report_pending(response, moment, changes)
+        changes += self._tools.response_done(response, self.items, moment, self.items.turns)
 
     def _complete(self, response: Response) -> None:
         """Note what the end of a response says about its output items."""
@@ -335,22 +318,12 @@ class ConversationState:
             item.cut = response.status == "cancelled" and item.status != "completed"
         self._reading.end(items)
 
-    def _report_pending(self, response: Response, moment: Moment, changes: list[Change]) -> None:
-        pending: dict[str, ToolCall] = {}
-        for item in response.output_items(self.items):
-            if item.kind != "function_call" or item.status == "incomplete":
-                continue
-            self._announce(item, moment, changes)
-            # Many clients send the output before ``response.done`` arrives.
-            call = self.calls.get(item.call_id or "")
-            if call is not None and call.answered is None:
-                pending[call.id] = call
-        changes.extend(ToolPending(call, len(pending) == 1) for call in pending.values())
-
-    def _merge_output(self, response: Response, source: JsonMapping, moment: Moment) -> None:
+    def _merge_output(
+        self, response: Response, source: JsonMapping, moment: Moment
+    ) -> list[Change]:
         item_id = text_or_none(source.get("id"))
         if item_id is None:
-            return
+            return []
         item = self.items.get_or_create(item_id, moment.t)
         item.response_id = response.id
         item.merge(source)
@@ -360,6 +333,7 @@ class ConversationState:
         self._reading.forget(item_id)  # seen as an item of the conversation first
         if item_id not in response.outputs:
             response.outputs.append(item_id)
+        return self._mcp_item(item, source, moment)
 
     def _transcript_ended(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         changes.extend(self._transcripts.ended(event, moment))
@@ -380,8 +354,17 @@ class ConversationState:
         if response is None:  # the event names none, so it is taken to be of the latest open one
             unsettled = reversed(self.unsettled.values())
             response = next((latest for latest in unsettled if latest.done is None), None)
-        if response is not None:
-            response.record_mcp_call(item_id, event["type"], moment)
+        self.mcp.call_event(item_id, event["type"], moment, response)
+
+    def _mcp_item(self, item: Item, source: JsonMapping, moment: Moment) -> list[Change]:
+        if not item.kind.startswith("mcp_"):
+            return []
+        return self.mcp.item(item, source, moment, self.responses, self.items.turns)
+
+    def _mcp_list(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        item_id = text_or_none(event.get("item_id"))
+        if item_id is not None:
+            changes += self.mcp.list_event(item_id, event["type"], moment)
 
     # --- responses that settle later ------------------------------------------------------------
 
@@ -440,5 +423,8 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
     "response.mcp_call.in_progress": _State._mcp_call,
     "response.mcp_call.completed": _State._mcp_call,
     "response.mcp_call.failed": _State._mcp_call,
+    "mcp_list_tools.in_progress": _State._mcp_list,
+    "mcp_list_tools.completed": _State._mcp_list,
+    "mcp_list_tools.failed": _State._mcp_list,
     "response.done": _State._response_done,
 }

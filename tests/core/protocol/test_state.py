@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from otel_realtime.core.protocol.changes import (
     Change,
+    McpApproved,
+    McpListed,
     ToolAnnounced,
     ToolAnswered,
-    ToolPending,
     Transcribed,
 )
 from otel_realtime.core.protocol.messages import chat_messages, convention_messages, transcript
@@ -29,8 +30,6 @@ from tests.support.streams import (
     MS,
     Row,
     all_streams,
-    answer,
-    asked,
     at,
     bounded,
     created,
@@ -51,10 +50,18 @@ def spoken(state: ConversationState) -> list[tuple[str, str]]:
 
 def named(changes: list[Change]) -> list[str]:
     """Changes as short words."""
-    return [
-        f"{type(change).__name__} {change.item.id if isinstance(change, Transcribed) else change.call.id}"
-        for change in changes
-    ]
+    return [f"{type(change).__name__} {_about(change)}" for change in changes]
+
+
+def _about(change: Change) -> str:
+    match change:
+        case Transcribed():
+            return change.item.id
+        case McpApproved():
+            return change.approval.item.id
+        case McpListed():
+            return change.listing.item_id
+    return change.call.id
 
 
 NOBODY: frozenset[str] = frozenset()
@@ -100,74 +107,7 @@ def test_when_a_response_was() -> None:
     assert kinds.index("response.done") * 10 * MS == response.done.t
 
 
-# -- tools -----------------------------------------------------------------------------------------
-
-
-def test_a_call_is_announced_by_its_first_complete_arguments() -> None:
-    """``arguments.done``, or ``output_item.done`` where a server leaves that out."""
-    item = asked("item_1", "call_1")
-    state, changes = feed([created("resp_1")])
-    state, changes = feed([received("response.output_item.done", item=item)], state)
-    assert ["ToolAnnounced call_1"] == named(changes)
-    assert '{"city":"Paris"}' == state.calls["call_1"].arguments
-    _, changes = feed([received("response.output_item.done", item=item)], state)
-    assert [] == changes
-
-
-def test_a_call_without_earlier_events_is_announced_by_its_response() -> None:
-    """Then it is pending as well."""
-    _, changes = feed([created("r"), done("r", asked("item_1", "call_1"))])
-    assert ["ToolAnnounced call_1", "ToolPending call_1"] == named(changes)
-    assert isinstance(changes[1], ToolPending)
-    assert changes[1].alone
-
-
-def test_two_pending_calls_are_not_alone() -> None:
-    """Neither can be the current one."""
-    item = asked("item_1", "call_1")
-    _, changes = feed([created("r"), done("r", item, asked("item_2", "call_2"), item)])
-    pending = [change for change in changes if isinstance(change, ToolPending)]
-    assert [("call_1", False), ("call_2", False)] == [(one.call.id, one.alone) for one in pending]
-
-
-def test_a_call_that_was_answered_early_is_not_pending() -> None:
-    """The common order: the result goes out before ``response.done``."""
-    item = asked("item_1", "call_1")
-    early = received("response.output_item.done", response_id="r", item=item)
-    _, changes = feed([created("r"), early, answer("call_1"), done("r", item)])
-    assert ["ToolAnnounced call_1", "ToolAnswered call_1"] == named(changes)
-
-
-def test_a_call_is_pending_though_its_response_lists_no_output() -> None:
-    """Some servers leave ``output`` out."""
-    item = received("response.output_item.done", response_id="r", item=asked("item_1", "call_1"))
-    bare = received("response.done", response={"id": "r", "status": "completed", "output": None})
-    _, changes = feed([created("r"), item, bare])
-    assert ["ToolAnnounced call_1", "ToolPending call_1"] == named(changes)
-
-
-def test_a_call_cut_off_in_its_arguments_is_none() -> None:
-    """An interrupted response can hold an incomplete call: nobody will answer it."""
-    item = asked("item_1", "call_1", status="incomplete", arguments='{"ci')
-    _, changes = feed([created("r"), done("r", item, status="cancelled")])
-    assert [] == changes
-
-
-def test_a_result_is_taken_once() -> None:
-    """A second one for the same call changes nothing."""
-    state, _ = feed([created("r"), done("r", asked("item_1", "call_1"))])
-    state, changes = feed([answer("call_1", "one"), answer("call_1", "two")], state)
-    assert ["ToolAnswered call_1"] == named(changes)
-    assert "one" == state.calls["call_1"].output
-
-
-def test_a_result_nobody_asked_for_is_seeded_history() -> None:
-    """Apps that resume a conversation create old calls and results as items."""
-    call = sent("conversation.item.create", item=asked("item_1", "call_1"))
-    added = received("conversation.item.added", item=asked("item_1", "call_1"))
-    state, changes = feed([call, answer("call_1"), added])
-    assert [] == changes
-    assert 0 == state.counts.tool_calls
+# -- tools of the server ---------------------------------------------------------------------------
 
 
 def test_server_side_calls_belong_to_the_open_response() -> None:
@@ -600,7 +540,7 @@ RECORDED = {
             ("assistant", FOGGY),
         ],
         [("completed", "tool_call", 347, 36, 0), ("completed", "stop", 401, 15, 384)],
-        CALLED,
+        ["ToolAnnounced", "ToolRepeated", "ToolAnswered"],
     ),
     "webrtc_beta_bargein.recv": (
         [
