@@ -142,6 +142,7 @@ _USAGE: Mapping[str, Kind] = {
                 for side in ("input", "output")
             ),
             "image.input_tokens",
+            "reasoning.output_tokens",
             *(f"{kind}.cache_read.input_tokens" for kind in ("audio", "text", "image")),
         )
     },

@@ -35,7 +35,7 @@ def test_usage_stands_once_in_each_form() -> None:
         "input_tokens": 7,
         "output_tokens": 5,
         "total_tokens": 12,
-        "input_token_details": {"text": 3, "audio": 4, "cache_read": 2},
+        "input_token_details": {"text": 1, "audio": 4, "cache_read": 2},
         "output_token_details": {"text": 1, "audio": 4},
     } == json.loads(found["langsmith.usage_metadata"])
 
