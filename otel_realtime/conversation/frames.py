@@ -284,7 +284,10 @@ class Frames:
         elif isinstance(change, ToolAnswered):
             metrics.tool(tools.answer(change.call, moment), change.call.name)
         elif isinstance(change, Transcribed):
-            metrics.transcription(write_transcription(self._trace.writer, change, moment))
+            session_id = self.state.session.id
+            metrics.transcription(
+                write_transcription(self._trace.writer, change, moment, session_id)
+            )
         return active
 
     def send(self, frame: wire.Frame, moment: Moment) -> None:

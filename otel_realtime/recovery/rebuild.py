@@ -211,6 +211,7 @@ class _Builder:
             provider=header.who.provider,
             payload_limit=header.payload_limit,
             span_limit=_ROOM,
+            conversation_id=header.who.conversation_id,
         )
         for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)

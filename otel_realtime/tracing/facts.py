@@ -11,6 +11,7 @@ from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import NS_PER_MS
+from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.usage import Usage, usage_attributes, usage_metadata
 
@@ -36,6 +37,28 @@ def product_facts(facts: Mapping[str, AttributeValue | None]) -> Attributes:
             attributes[names.OURS + key] = value
             attributes[names.LS_METADATA + key] = value
     return attributes
+
+
+def connection_facts(
+    provider: Provider, *, session_id: str | None, conversation_id: str | None
+) -> Attributes:
+    """Return where a model call went, and in which session.
+
+    The convention wants these on each inference span:
+    https://github.com/open-telemetry/semantic-conventions-genai/pull/394
+
+    Args:
+        provider: the service that runs the model.
+        session_id: the server's id of the session; ``None`` if unknown.
+        conversation_id: the app's own id of the conversation; ``None`` if it gave none.
+    """
+    facts: dict[str, AttributeValue | None] = {
+        names.SERVER_ADDRESS: provider.host,
+        names.SERVER_PORT: provider.port,
+        names.REALTIME_SESSION_ID: session_id,
+        names.CONVERSATION_ID: conversation_id,
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def usage_facts(usage: Usage | None, limit: int) -> Attributes:

@@ -20,7 +20,7 @@ from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
-from otel_realtime.tracing.facts import Attributes
+from otel_realtime.tracing.facts import Attributes, connection_facts
 
 #: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
 METADATA_ATTRIBUTES: Final = 32
@@ -43,13 +43,10 @@ def opening_attributes(identity: Identity, version: str, *, room: int | None = N
         # The app's metadata first: where keys collide, our facts win.
         **app_attributes(identity.metadata, room=room),
         **_facts(opening_metadata(identity, version)),
+        **connection_facts(
+            identity.provider, session_id=None, conversation_id=identity.conversation_id
+        ),
     }
-    if identity.provider.host:
-        attributes[names.SERVER_ADDRESS] = identity.provider.host
-    if identity.provider.port:
-        attributes[names.SERVER_PORT] = identity.provider.port
-    if identity.given_thread_id:
-        attributes[names.CONVERSATION_ID] = replace_surrogates(identity.thread_id)
     if identity.tags:
         attributes[names.LS_TAGS] = replace_surrogates(",".join(identity.tags))
     return attributes
@@ -68,6 +65,7 @@ def opening_metadata(identity: Identity, version: str) -> dict[str, Any]:
         RootFact.CALL_ID: identity.call_id,
         Meta.INTEGRATION: names.INTEGRATION,
         Meta.INTEGRATION_VERSION: version,
+        Meta.AGENT_TYPE: "root",
         RootFact.PARENT_TRACE_ID: identity.parent_trace_id,
         RootFact.PARENT_SPAN_ID: identity.parent_span_id,
     }

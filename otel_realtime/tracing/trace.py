@@ -142,6 +142,7 @@ class Trace:
             provider=identity.provider,
             payload_limit=self.payload_limit,
             span_limit=settings.span_limit,
+            conversation_id=identity.conversation_id,
         )
         self.events = EventSpans(self.writer)
         self.tools = ToolSpans(self.writer)

@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, SpanKind, Tracer
 from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.activation import child_context
-from otel_realtime.tracing.facts import Attributes
+from otel_realtime.tracing.facts import Attributes, connection_facts
 from otel_realtime.tracing.members import Membership
 
 
@@ -23,6 +23,7 @@ class SpanWriter:
     Attributes:
         policy: which content may be stored; may become stricter.
         provider: who serves the model.
+        conversation_id: the app's own id of the conversation; ``None`` if it gave none.
         limit: most characters of JSON per attribute.
         room: number of spans that still fit into the trace (``Settings.span_limit``).
         begun: a span below the root was started.
@@ -41,9 +42,11 @@ class SpanWriter:
         provider: Provider,
         payload_limit: int,
         span_limit: int,
+        conversation_id: str | None = None,
     ) -> None:
         self.policy = policy
         self.provider = provider
+        self.conversation_id = conversation_id
         self.limit = payload_limit
         self.room = span_limit - 1  # the root counts, too
         self.begun = False
@@ -74,6 +77,12 @@ class SpanWriter:
         self.begun = True
         return self._tracer.start_span(
             name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
+        )
+
+    def connection(self, session_id: str | None) -> Attributes:
+        """Return where a model call went, given the server's id of the session."""
+        return connection_facts(
+            self.provider, session_id=session_id, conversation_id=self.conversation_id
         )
 
     def context_below(self, span: Span) -> Context:

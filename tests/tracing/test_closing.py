@@ -175,6 +175,7 @@ def test_a_root_run_as_it_is_posted() -> None:
             "thread_id": "thread",
             "ls_integration": "otel-realtime",
             "ls_integration_version": VERSION,
+            "ls_agent_type": "root",
             "OTEL_TRACE_ID": "0" * 31 + "1",
         },
         tags=["x"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from otel_realtime.core.protocol.outcome import Provider
-from otel_realtime.tracing.facts import position_facts
+from otel_realtime.tracing.facts import connection_facts, position_facts
 from otel_realtime.tracing.inference import describe_inference
 from tests.support.span_tables import ALL, LIMIT, META, OURS, chat, messages
 from tests.support.streams import CALL, at, created, done, feed
@@ -53,3 +53,16 @@ def test_where_something_stands() -> None:
     expected = {"turn": 2, "audio_offset_ms": 1234}
     assert {p + name: value for p in (OURS, META) for name, value in expected.items()} == found
     assert {OURS + "audio_offset_ms", META + "audio_offset_ms"} == position_facts(at(0), 0).keys()
+
+
+def test_where_a_model_call_went() -> None:
+    """Server, session and the app's conversation, as far as they are known."""
+    assert {
+        "server.address": "api.openai.com",
+        "server.port": 443,
+        "gen_ai.realtime_session.id": "sess_1",
+        "gen_ai.conversation.id": "thread",
+    } == connection_facts(
+        Provider("openai", "api.openai.com", 443), session_id="sess_1", conversation_id="thread"
+    )
+    assert {} == connection_facts(Provider(), session_id=None, conversation_id=None)
