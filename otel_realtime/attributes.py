@@ -48,6 +48,8 @@ LS_THREAD_ID: Final = LS_METADATA + "thread_id"
 KIND_CHAIN: Final = "chain"
 KIND_LLM: Final = "llm"
 KIND_TOOL: Final = "tool"
+#: Value of ``Meta.MODALITY``.
+MODALITY_AUDIO: Final = "audio"
 
 # -- Routing to LangSmith (our own; read by our exporter and by the bundled Collector) -------------
 

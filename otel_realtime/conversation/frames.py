@@ -38,6 +38,7 @@ from otel_realtime.core.protocol.shown import event_turn, prepare_event
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
+from otel_realtime.tracing.facts import is_voice
 from otel_realtime.tracing.failure import error_kind
 from otel_realtime.tracing.transcription import write_transcription
 
@@ -54,6 +55,17 @@ _DELTA_TEXT, _DELTA_BYTES = wire.TEXT_DELTA_TEXT, wire.TEXT_DELTA_BYTES
 #: Client events that change the state. All others are requests whose effect the server reports:
 #: https://platform.openai.com/docs/api-reference/realtime-client-events
 _CLIENT_EVENTS: Final = frozenset({"response.create", "conversation.item.create", "session.update"})
+
+#: Server events that can show whether a conversation is one of voices.
+_MODALITY_EVENTS: Final = frozenset(
+    {
+        "session.created",
+        "session.updated",
+        "transcription_session.created",
+        "transcription_session.updated",
+        "response.done",
+    }
+)
 
 # A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
 current: ContextVar[weakref.ref[Any] | None] = ContextVar(
@@ -226,6 +238,8 @@ class Frames:
                 response_id = object_or_empty(event.get("response")).get("id")
                 if isinstance(response_id, str):
                     trace.membership.responses.add(response_id)
+            if kind in _MODALITY_EVENTS:
+                trace.membership.about.voice = is_voice(self.state)
             if not self._skip(kind):
                 active = trace.events.open(stored, payload, moment, event_turn(stored, self.state))
             policy = trace.writer.policy

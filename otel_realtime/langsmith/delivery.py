@@ -323,7 +323,8 @@ class _Patch:
     def _try(self) -> Answer | None:
         """Send the patch once; return ``None`` if the recording cannot be read and was left out."""
         end, opening = self._end, self._root.opening
-        metadata: dict[str, Any] = {**opening.metadata, **end.metadata}
+        merged: dict[str, Any] = {**opening.metadata, **end.metadata}
+        metadata = {key: value for key, value in merged.items() if value is not None}
         metadata[Meta.ATTACH_STATUS] = end.status
         try:
             answer = self._owner.client().patch(opening, end.closing, metadata, end.attached)

@@ -39,6 +39,7 @@ from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
+from otel_realtime.tracing.facts import RunMetadata, is_voice
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.inference import write_inference
 from otel_realtime.tracing.members import (
@@ -142,6 +143,7 @@ class _Builder:
             trace_id=header.trace_id,
             span_id=header.root_span_id,
             start_ns=header.start_ns,
+            voice=self._membership.about.voice,
         )
         return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run_closing())
 
@@ -288,6 +290,7 @@ def _membership(found: Replayed) -> Membership:
         "thread_id": header.who.thread_id,
         "leg": header.leg,
         "ambient": header.ambient,
+        "about": RunMetadata(header.who.metadata, is_voice(found.state)),
     }
     if header.delivers_root:
         return TraceStamp(project=project_of(header.backend), **shared)

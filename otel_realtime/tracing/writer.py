@@ -7,14 +7,20 @@ end, so a crash cannot leave them open.
 
 from __future__ import annotations
 
+from typing import Final
+
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Tracer
 
+from otel_realtime import attributes as names
 from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.activation import child_context
 from otel_realtime.tracing.facts import Attributes, connection_facts
 from otel_realtime.tracing.members import Membership
+
+#: Runs that LangSmith's views look at besides the root.
+_RUNS: Final = (names.KIND_LLM, names.KIND_TOOL)
 
 
 class SpanWriter:
@@ -75,6 +81,10 @@ class SpanWriter:
         """
         self.room -= 1
         self.begun = True
+        if attributes.get(names.LS_KIND) in _RUNS and self._membership.leg != names.LEG_DIRECT:
+            # First: where a span may have few attributes, those that came first are dropped. On leg
+            # ``direct`` our exporter adds them, off the app's task.
+            attributes = {**self._membership.about.attributes(), **attributes}
         return self._tracer.start_span(
             name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from otel_realtime.core.protocol.outcome import Provider
-from otel_realtime.tracing.facts import connection_facts, position_facts
+from otel_realtime.tracing.facts import RunMetadata, connection_facts, is_voice, position_facts
 from otel_realtime.tracing.inference import describe_inference
 from tests.support.span_tables import ALL, LIMIT, META, OURS, chat, messages
-from tests.support.streams import CALL, at, created, done, feed
+from tests.support.streams import CALL, at, created, done, feed, received, said
 
 
 def test_langsmith_has_provider_names_of_its_own() -> None:
@@ -45,6 +48,35 @@ def test_a_response_without_usage_has_none() -> None:
     found = chat((created("r"), done("r", usage=None)), "r").attributes
     assert not [name for name in found if "usage" in name]
     assert [] == messages(found, "completion")
+
+
+def test_what_stands_on_every_run() -> None:
+    """The first of the app's metadata, without long values; it may grow during the call."""
+    app: dict[str, Any] = {"plan": "gold", "essay": "a" * 2000, "n": 2**70}
+    about = RunMetadata(app)
+    found = about.attributes()
+    assert ("gold", str(2**70)) == (found[META + "plan"], found[META + "n"])
+    assert META + "essay" not in found
+    app |= {f"k{number}": number for number in range(99)}
+    assert 31 + 3 == len(about.attributes())
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ((), True),
+        ([received("session.created", session={"output_modalities": ["audio"]})], True),
+        ([received("session.created", session={"output_modalities": ["text"]})], False),
+        ([received("session.created", session={"modalities": ["text", "audio"]})], True),
+        ([received("session.created", session={"modalities": "odd"})], True),
+        ([received("session.created", session={"type": "transcription"})], False),
+        ([created("r"), done("r", said("Hi", id="a", role="assistant"))], False),
+        (CALL, True),
+    ],
+)
+def test_whether_it_is_a_conversation_of_voices(rows: Any, expected: bool) -> None:
+    """What the session says, until an answer shows it."""
+    assert expected is is_voice(feed(rows)[0])
 
 
 def test_where_something_stands() -> None:
