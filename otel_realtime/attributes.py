@@ -48,6 +48,8 @@ LS_THREAD_ID: Final = LS_METADATA + "thread_id"
 KIND_CHAIN: Final = "chain"
 KIND_LLM: Final = "llm"
 KIND_TOOL: Final = "tool"
+#: Value of ``Meta.MODALITY``.
+MODALITY_AUDIO: Final = "audio"
 
 # -- Routing to LangSmith (our own; read by our exporter and by the bundled Collector) -------------
 
@@ -96,13 +98,16 @@ CONVERSATION_ID: Final = "gen_ai.conversation.id"
 #: https://github.com/open-telemetry/semantic-conventions-genai/pull/394
 REALTIME_SESSION_ID: Final = "gen_ai.realtime_session.id"
 REQUEST_MODEL: Final = "gen_ai.request.model"
+#: ``reasoning.effort`` as it was requested.
+REQUEST_REASONING: Final = "gen_ai.request.reasoning.level"
 #: float
 REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
 #: int
 REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 RESPONSE_ID: Final = "gen_ai.response.id"
-#: str[]: ``stop``, ``length``, ``content_filter``, ``tool_call`` or ``error``.
+#: str[]: ``stop``, ``length``, ``content_filter``, ``tool_call``, ``error``, or the server's reason
+#: for a cancelled response (``turn_detected``, ``client_cancelled``).
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 #: ``text`` or ``speech``.
 OUTPUT_TYPE: Final = "gen_ai.output.type"
@@ -286,6 +291,12 @@ class Meta:
     #: https://docs.langchain.com/langsmith/cost-tracking
     PROVIDER: Final = "ls_provider"
     MODEL_NAME: Final = "ls_model_name"
+    #: ``root``: the run that LangSmith's trajectory view starts from.
+    AGENT_TYPE: Final = "ls_agent_type"
+    #: ``completions``: how that view reads the outputs of a model call.
+    MESSAGE_FORMAT: Final = "ls_message_format"
+    #: bool: that view leaves the run out; its presence counts, whatever its value.
+    MESSAGE_VIEW_EXCLUDE: Final = "ls_message_view_exclude"
     #: ``audio`` marks a voice conversation.
     MODALITY: Final = "ls_modality"
     INTEGRATION: Final = "ls_integration"

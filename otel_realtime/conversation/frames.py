@@ -44,6 +44,7 @@ from otel_realtime.core.protocol.shown import event_turn, prepare_event
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
+from otel_realtime.tracing.facts import is_voice
 from otel_realtime.tracing.failure import error_kind
 from otel_realtime.tracing.mcp import write_approval, write_listing
 from otel_realtime.tracing.transcription import write_transcription
@@ -61,6 +62,17 @@ _DELTA_TEXT, _DELTA_BYTES = wire.TEXT_DELTA_TEXT, wire.TEXT_DELTA_BYTES
 #: Client events that change the state. All others are requests whose effect the server reports:
 #: https://platform.openai.com/docs/api-reference/realtime-client-events
 _CLIENT_EVENTS: Final = frozenset({"response.create", "conversation.item.create", "session.update"})
+
+#: Server events that can show whether a conversation is one of voices.
+_MODALITY_EVENTS: Final = frozenset(
+    {
+        "session.created",
+        "session.updated",
+        "transcription_session.created",
+        "transcription_session.updated",
+        "response.done",
+    }
+)
 
 # A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
 current: ContextVar[weakref.ref[Any] | None] = ContextVar(
@@ -239,6 +251,8 @@ class Frames:
                 if isinstance(response_id, str):
                     trace.membership.responses.add(response_id)
             event_span: Span | None = None
+            if kind in _MODALITY_EVENTS:
+                trace.membership.about.voice = is_voice(self.state)
             if not self._skip(kind):
                 turn = event_turn(stored, self.state)
                 event_span = trace.events.open(stored, payload, moment, turn)
@@ -310,7 +324,10 @@ class Frames:
         elif isinstance(change, McpListed):
             write_listing(trace.writer, change.listing, moment.at_ns)
         elif isinstance(change, Transcribed):
-            trace.metrics.transcription(write_transcription(trace.writer, change, moment))
+            session_id = self.state.session.id
+            trace.metrics.transcription(
+                write_transcription(trace.writer, change, moment, session_id)
+            )
         return span
 
     def send(self, frame: wire.Frame, moment: Moment) -> None:

@@ -55,7 +55,7 @@ class Closing:
         inputs: inputs of the run, JSON values; ``None``: leave those of the opening, which are
             empty.
         outputs: outputs of the run, JSON values.
-        metadata: further metadata, merged over the opening's.
+        metadata: further metadata, merged over the opening's; ``None`` removes a key.
         tags: all tags; ``None``: leave those of the opening.
         error: error message; ``None`` if nothing went wrong.
     """

@@ -7,6 +7,7 @@ counts as unset.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +18,12 @@ from otel_realtime.diagnostics import warn_once
 from otel_realtime.settings import parse_bool
 
 DEFAULT_API_URL: Final = "https://api.smith.langchain.com"
+DEFAULT_PROJECT: Final = "default"
+#: Both are needed; the rules are those of LangSmith's client (``langsmith.address``).
+_AGENT_VARIABLES: Final = ("LANGSMITH_AGENT_ID", "LANGSMITH_AGENT_ENVIRONMENT")
+_AGENT_ID: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ENVIRONMENTS: Final = ("local", "development", "staging", "production")
+_ADDRESS: Final = re.compile(r"lrn:agents/([^/]+)/environments/([^/]+)")
 #: Domain of LangSmith's own cloud; regions are subdomains of it.
 _HOSTED: Final = "smith.langchain.com"
 #: Largest attachment in MB. LangSmith's cloud accepts about 200 MB, says its client's voice code; a
@@ -64,6 +71,46 @@ def _rate(env: Mapping[str, str]) -> float | None:
     return None
 
 
+def _destination(env: Mapping[str, str]) -> str:
+    """Return where runs go: the name of a project, or the address of an agent.
+
+    Half an address, an invalid one, or one beside a project leaves a call untraced by LangSmith's
+    own client; here it is said, and the conversation is delivered all the same.
+    """
+    project = _read(env, "PROJECT") or _read(env, "SESSION")
+    parts = {name: env.get(name, "").strip() for name in _AGENT_VARIABLES}
+    if not any(parts.values()):
+        return project or DEFAULT_PROJECT
+    agent, environment = parts.values()
+    environment = environment.lower()
+    given = " ".join(f"{name}={value}" for name, value in parts.items() if value)
+    if not (_AGENT_ID.fullmatch(agent) and environment in _ENVIRONMENTS):
+        warn_once(
+            ("LANGSMITH", "AGENT", given),
+            "ignoring %s: an agent's address needs LANGSMITH_AGENT_ID (lowercase letters, digits and "
+            "hyphens) and LANGSMITH_AGENT_ENVIRONMENT (%s); runs go to project %r",
+            given,
+            ", ".join(_ENVIRONMENTS),
+            project or DEFAULT_PROJECT,
+        )
+        return project or DEFAULT_PROJECT
+    if project:
+        warn_once(
+            ("LANGSMITH", "AGENT", given, project),
+            "conversations go to the agent of %s, not to project %r: unset one of them, because "
+            "LangSmith's own client traces nothing while both are set",
+            given,
+            project,
+        )
+    return f"lrn:agents/{agent}/environments/{environment}"
+
+
+def agent_of(project: str) -> tuple[str, str] | None:
+    """Return id and environment of an agent's address; ``None`` if it is the name of a project."""
+    found = _ADDRESS.fullmatch(project)
+    return None if found is None else (found[1], found[2])
+
+
 def warn_key_refused(config: LangSmithConfig, status: int | None, answer: object) -> None:
     """Log that LangSmith refuses the key, once, whether a span or a root run was refused first.
 
@@ -102,7 +149,8 @@ class LangSmithConfig:
     Attributes:
         api_url: base URL of the API, without a trailing slash.
         api_key: API key; ``None`` if there is none. Never part of the repr.
-        project: name of the project.
+        project: name of the project, or the address of an agent, which has a project of its own:
+            ``lrn:agents/<id>/environments/<environment>``.
         workspace_id: sent as ``X-Tenant-Id``, which organisation-scoped keys need.
         tracing: ``LANGSMITH_TRACING``; ``None`` if it is not set.
         sampling_rate: share of conversations to deliver, 0 to 1; ``None``: all.
@@ -113,7 +161,7 @@ class LangSmithConfig:
 
     api_url: str = DEFAULT_API_URL
     api_key: str | None = field(default=None, repr=False)
-    project: str = "default"
+    project: str = DEFAULT_PROJECT
     workspace_id: str | None = None
     tracing: bool | None = None
     sampling_rate: float | None = None
@@ -132,7 +180,7 @@ class LangSmithConfig:
         return cls(
             api_url=_api_url(env),
             api_key=_read(env, "API_KEY"),
-            project=_read(env, "PROJECT") or _read(env, "SESSION") or "default",
+            project=_destination(env),
             workspace_id=_read(env, "WORKSPACE_ID"),
             tracing=_flag(env, "TRACING") if tracing is None else tracing,
             sampling_rate=_rate(env),
@@ -164,6 +212,18 @@ class LangSmithConfig:
         if self.workspace_id:
             headers["X-Tenant-Id"] = self.workspace_id
         return headers
+
+    def otlp_destination(self) -> dict[str, str]:
+        """Return the headers that say where spans go; LangSmith refuses a request with both kinds."""
+        agent = agent_of(self.project)
+        if agent is None:
+            return {"Langsmith-Project": self.project}
+        return {"Langsmith-Agent-Id": agent[0], "Langsmith-Agent-Environment": agent[1]}
+
+    def run_destination(self) -> dict[str, str]:
+        """Return the fields of a run that say where it goes; the API calls a project a session."""
+        key = "session_name" if agent_of(self.project) is None else "address"
+        return {key: self.project}
 
     def run_url(self, tenant_id: str, project_id: str, run_id: str) -> str:
         """Return the URL of a run's page."""

@@ -23,7 +23,7 @@ from otel_realtime.background import Again, Job, Worker
 from otel_realtime.delivery.model import Closing, OnDone, Opening, PostStatus, Render
 from otel_realtime.diagnostics import warn_again, warn_once
 from otel_realtime.errors import RecordingError
-from otel_realtime.langsmith.config import LangSmithConfig, warn_key_refused
+from otel_realtime.langsmith.config import LangSmithConfig, agent_of, warn_key_refused
 from otel_realtime.langsmith.ending import End
 from otel_realtime.langsmith.http import Answer
 from otel_realtime.langsmith.ids import run_id
@@ -205,6 +205,8 @@ class Deliveries:
 
     def _look_up(self, project: str) -> None:
         """Look up a project's id, once, for the URLs of its runs."""
+        if agent_of(project) is not None:  # only LangSmith knows the project of an agent
+            return
         with self._lock:
             if project in self._projects:
                 return
@@ -323,7 +325,8 @@ class _Patch:
     def _try(self) -> Answer | None:
         """Send the patch once; return ``None`` if the recording cannot be read and was left out."""
         end, opening = self._end, self._root.opening
-        metadata: dict[str, Any] = {**opening.metadata, **end.metadata}
+        merged: dict[str, Any] = {**opening.metadata, **end.metadata}
+        metadata = {key: value for key, value in merged.items() if value is not None}
         metadata[Meta.ATTACH_STATUS] = end.status
         try:
             answer = self._owner.client().patch(opening, end.closing, metadata, end.attached)

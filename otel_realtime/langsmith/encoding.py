@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, Status
+from opentelemetry.trace import Link, Status, StatusCode
 
 from otel_realtime.attributes import (
     COMPLETION,
+    ERROR_TYPE,
     INPUT_MESSAGES,
     LS_USAGE,
     OUTPUT_MESSAGES,
@@ -112,6 +113,9 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
             attributes.pop(duplicate, None)
     if _counts_twice(span, attributes, stamp):
         attributes = {k: v for k, v in attributes.items() if not k.startswith(_USAGE_PREFIXES)}
+    if _is_ours(span):
+        # LangSmith's views look at the runs themselves; its own facts go before the app's metadata.
+        attributes = {**stamp.trace.about.attributes(), **attributes}
     # Once more: a span with more than 128 attributes has lost those it was started with.
     attributes.update(stamp.attributes())
     return ReadableSpan(
@@ -120,7 +124,7 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         parent=span.parent,
         resource=span.resource,
         attributes=attributes,
-        events=[_clean_event(event) for event in span.events],
+        events=[*map(_clean_event, span.events), *_missing_exception(span, attributes)],
         links=[_clean_link(link) for link in span.links],
         kind=span.kind,
         status=_clean_status(span.status),
@@ -132,10 +136,28 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
 
 def _counts_twice(span: ReadableSpan, attributes: Mapping[str, object], stamp: Stamp) -> bool:
     """Return whether another instrumentation states the usage of one of our responses again."""
+    return not _is_ours(span) and attributes.get(RESPONSE_ID) in stamp.trace.responses
+
+
+def _is_ours(span: ReadableSpan) -> bool:
     scope = span.instrumentation_scope
-    if scope is not None and scope.name.startswith(OUR_SCOPE):
-        return False
-    return attributes.get(RESPONSE_ID) in stamp.trace.responses
+    return scope is not None and scope.name.startswith(OUR_SCOPE)
+
+
+def _missing_exception(span: ReadableSpan, attributes: Mapping[str, Any]) -> Iterator[Event]:
+    """Yield the ``exception`` event of a failed span that has none.
+
+    LangSmith takes a run for a success unless there is one, whatever the span's status; HTTP clients'
+    instrumentations, for instance, set only the status:
+    https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
+    """
+    failed = span.status.status_code is StatusCode.ERROR
+    if not failed or any(event.name == "exception" for event in span.events):
+        return
+    kind = str(attributes.get(ERROR_TYPE) or "error")
+    message = clean_text(span.status.description or "") or kind
+    at_ns = int(span.end_time or span.start_time or 0)
+    yield Event("exception", {"exception.type": kind, "exception.message": message}, at_ns)
 
 
 def _clean_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

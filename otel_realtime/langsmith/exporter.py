@@ -86,7 +86,7 @@ class DirectExporter:
         self._url = config.otlp_traces_url
         self._headers = {
             **config.headers(),
-            "Langsmith-Project": config.project,
+            **config.otlp_destination(),
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "gzip",
         }

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from opentelemetry.trace import Span
 
+from otel_realtime.langsmith.config import agent_of
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.tracing.members import TABLE
 
@@ -36,13 +37,15 @@ def parent_run(span: Span, name: str) -> object:
     stamp = TABLE.get(span.get_span_context().span_id)
     if module is None or not isinstance(stamp, Stamp):
         return None
+    project = stamp.trace.project
     return module.RunTree(
         id=UUID(stamp.run_id),
         trace_id=UUID(stamp.trace.root_run_id),
         dotted_order=stamp.dotted_order,
         name=name,
         run_type="chain",
-        session_name=stamp.trace.project,
+        # An agent's address is taken from the environment, as for every run of that client.
+        **({"session_name": project} if agent_of(project) is None else {}),
         extra={"metadata": {"thread_id": stamp.trace.thread_id}},
     )
 

@@ -39,7 +39,7 @@ class RunsClient:
             "name": opening.name,
             "run_type": "chain",
             "start_time": iso_time(opening.start_ns),
-            "session_name": self._config.project,  # the API calls a project a session
+            **self._config.run_destination(),
         }
         if opening.tags:
             run["tags"] = list(opening.tags)

@@ -21,6 +21,7 @@ from otel_realtime.attributes import (
     ROOT_BY_RUNS_API,
     ROOT_MARKER,
 )
+from otel_realtime.langsmith.config import agent_of
 from otel_realtime.langsmith.ids import dotted_order, run_id
 from otel_realtime.tracing.members import Member, Membership
 
@@ -30,7 +31,7 @@ class TraceStamp(Membership):
     """A conversation whose root run goes by the runs API.
 
     Attributes:
-        project: name of the project.
+        project: name of the project, or the address of an agent.
         root_run_id: id of the root run, which is also LangSmith's trace id.
     """
 
@@ -84,7 +85,8 @@ class Stamp(Member):
         attributes[LS_TRACE_ID] = trace.root_run_id
         attributes[LS_SPAN_ID] = self.run_id
         attributes[LS_DOTTED_ORDER] = self.dotted_order
-        attributes[LS_PROJECT] = trace.project
+        if agent_of(trace.project) is None:  # the headers alone can address an agent
+            attributes[LS_PROJECT] = trace.project
         if parent is not None:
             attributes[LS_PARENT_ID] = cast("Stamp", parent).run_id
         return attributes

@@ -41,6 +41,7 @@ from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
+from otel_realtime.tracing.facts import RunMetadata, is_voice
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.inference import write_inference
 from otel_realtime.tracing.mcp import write_unfinished
@@ -146,6 +147,7 @@ class _Builder:
             trace_id=header.trace_id,
             span_id=header.root_span_id,
             start_ns=header.start_ns,
+            voice=self._membership.about.voice,
         )
         return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run_closing())
 
@@ -232,6 +234,7 @@ class _Builder:
             provider=header.who.provider,
             payload_limit=header.payload_limit,
             span_limit=_ROOM,
+            conversation_id=header.who.conversation_id,
         )
         for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
@@ -309,6 +312,7 @@ def _membership(found: Replayed) -> Membership:
         "thread_id": header.who.thread_id,
         "leg": header.leg,
         "ambient": header.ambient,
+        "about": RunMetadata(header.who.metadata, is_voice(found.state)),
     }
     if header.delivers_root:
         return TraceStamp(project=project_of(header.backend), **shared)

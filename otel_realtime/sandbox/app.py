@@ -117,7 +117,7 @@ class Routes:
         """
         body = await bodies.read_body(request, self._limit)
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        project = request.headers.get("langsmith-project")
+        project = _destination(request)
 
         def ingest() -> None:
             self._store.apply(ingest_otlp.read(body, media_type, project, self._store.incoming))
@@ -245,6 +245,22 @@ class Routes:
 
 def _found_or_404(value: JsonObject | None) -> Response:
     return json_response({"error": "not found"}, 404) if value is None else json_response(value)
+
+
+def _destination(request: Request) -> str | None:
+    """Return the project of a request by OTLP, or the address of the agent that its headers name.
+
+    Raises:
+        RequestError: they name both.
+    """
+    project = request.headers.get("langsmith-project")
+    agent = request.headers.get("langsmith-agent-id")
+    environment = request.headers.get("langsmith-agent-environment")
+    if agent is None and environment is None:
+        return project
+    if project is not None or agent is None or environment is None:
+        raise RequestError(400, "the headers name half an agent's address, or a project beside it")
+    return f"lrn:agents/{agent}/environments/{environment}"
 
 
 def _parameter(parameters: str, name: str) -> str:

@@ -226,7 +226,7 @@ class _RequestReader:
             id=run_id,
             run_type=body["run_type"],
             delivered_by=BY_RUNS_API,
-            project=str(body.get("session_name") or DEFAULT_PROJECT),
+            project=str(body.get("address") or body.get("session_name") or DEFAULT_PROJECT),
             trace_id=trace_id or (None if parent_id else run_id),
             parent_id=parent_id,
             dotted_order=body.get("dotted_order"),

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
+from otel_realtime.attributes import Meta
 from otel_realtime.sandbox.contract import check_run
 from otel_realtime.sandbox.model import (
     BY_OTLP,
@@ -158,7 +159,8 @@ class Ledger:
     def _merged(self, run: Run, patch: Patch) -> Run:
         changes: JsonObject = dict(patch.changes)
         if "metadata" in changes:
-            lost = sorted(set(run.metadata) - set(changes["metadata"]))
+            # Whether a call is one of voices is known for certain only at its end.
+            lost = sorted(set(run.metadata) - set(changes["metadata"]) - {Meta.MODALITY})
             if lost:
                 self._report("metadata_lost", f"the patch's extra drops {', '.join(lost)}", patch)
         return replace(run, **changes, patch_fingerprint=patch.fingerprint)

@@ -116,7 +116,8 @@ class RootEnd:
             inputs=root_facts.inputs(self.state, self.policy),
             outputs=root_facts.outputs(self.state, self.audio, self.policy),
             # Where keys collide, our facts win over the app's metadata.
-            metadata={**self.identity.metadata, **self.metadata()},
+            # None: what was assumed when it opened is taken back.
+            metadata={Meta.MODALITY: None, **self.identity.metadata, **self.metadata()},
             tags=list(self.identity.tags),
             error=failure.message if failure is not None else None,
         )
@@ -170,7 +171,9 @@ def _talk_times(summary: AudioSummary) -> dict[str, float]:
     }
 
 
-def run_opening(identity: Identity, *, trace_id: int, span_id: int, start_ns: int) -> Opening:
+def run_opening(
+    identity: Identity, *, trace_id: int, span_id: int, start_ns: int, voice: bool
+) -> Opening:
     """Return the root run as it is posted.
 
     Args:
@@ -178,7 +181,9 @@ def run_opening(identity: Identity, *, trace_id: int, span_id: int, start_ns: in
         trace_id: OTel trace id.
         span_id: OTel span id of the root.
         start_ns: start of the root, epoch ns.
+        voice: it is a conversation of voices, as far as is known; its end says what it was.
     """
+    modality = {Meta.MODALITY: names.MODALITY_AUDIO} if voice else {}
     return Opening(
         trace_id=trace_id,
         span_id=span_id,
@@ -187,6 +192,7 @@ def run_opening(identity: Identity, *, trace_id: int, span_id: int, start_ns: in
         metadata={
             **identity.metadata,
             **root_facts.opening_metadata(identity, VERSION),
+            **modality,
             Meta.OTEL_TRACE_ID: f"{trace_id:032x}",
         },
         tags=list(identity.tags),

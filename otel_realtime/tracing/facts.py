@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from opentelemetry.util.types import AttributeValue
 
 from otel_realtime import attributes as names
-from otel_realtime.attributes import Fact
+from otel_realtime.attributes import Fact, Meta
+from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import NS_PER_MS
+from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import Usage, usage_attributes, usage_metadata
+from otel_realtime.version import VERSION
 
 #: Attributes of a span, of the types OpenTelemetry allows:
 #: https://opentelemetry.io/docs/specs/otel/common/#attribute
@@ -22,6 +27,54 @@ Attributes = dict[str, AttributeValue]
 #: ``gen_ai.provider.name`` -> ``ls_provider``, where they differ: LangSmith's price map has its own
 #: names. https://docs.langchain.com/langsmith/cost-tracking
 LS_PROVIDERS: Final[Mapping[str, str]] = {"azure.ai.openai": "azure", "x_ai": "xai"}
+
+
+#: The app's metadata on runs below the root: most keys, and most characters of a value. All of it
+#: stands on the root; a call has thousands of runs.
+_RUN_KEYS: Final = 32
+_RUN_CHARACTERS: Final = 1024
+
+
+@dataclass(slots=True)
+class RunMetadata:
+    """What LangSmith's views want on every run of a conversation, and not only on its root.
+
+    One per conversation, shared by its spans. Filters and charts look at the runs themselves:
+    https://docs.langchain.com/langsmith/trace-voice-fundamentals
+
+    Attributes:
+        app: the app's metadata; it may grow during the conversation.
+        voice: it is a conversation of voices, as far as is known.
+    """
+
+    app: Mapping[str, Any] = field(default_factory=dict)
+    voice: bool = True
+
+    def attributes(self) -> Attributes:
+        """Return the metadata as attributes of a span."""
+        attributes: Attributes = {}
+        for key, value in list(self.app.items())[:_RUN_KEYS]:
+            scalar = scalar_of(value)
+            if not isinstance(scalar, str) or len(scalar) <= _RUN_CHARACTERS:
+                attributes[names.LS_METADATA + key] = scalar
+        attributes[names.LS_METADATA + Meta.INTEGRATION] = names.INTEGRATION
+        attributes[names.LS_METADATA + Meta.INTEGRATION_VERSION] = VERSION
+        if self.voice:
+            attributes[names.LS_METADATA + Meta.MODALITY] = names.MODALITY_AUDIO
+        return attributes
+
+
+def is_voice(state: ConversationState) -> bool:
+    """Return whether a conversation is one of voices, as far as is known while it lasts.
+
+    Before anything was answered the session says it: answers are speech unless it says otherwise.
+    """
+    if state.session.transcription_only:
+        return False
+    if any(item.audio for item in state.items):
+        return True
+    answered = any(response.done is not None for response in state.responses.values())
+    return state.session.speaks and not answered
 
 
 def product_facts(facts: Mapping[str, AttributeValue | None]) -> Attributes:
@@ -36,6 +89,28 @@ def product_facts(facts: Mapping[str, AttributeValue | None]) -> Attributes:
             attributes[names.OURS + key] = value
             attributes[names.LS_METADATA + key] = value
     return attributes
+
+
+def connection_facts(
+    provider: Provider, *, session_id: str | None, conversation_id: str | None
+) -> Attributes:
+    """Return where a model call went, and in which session.
+
+    The convention wants these on each inference span:
+    https://github.com/open-telemetry/semantic-conventions-genai/pull/394
+
+    Args:
+        provider: the service that runs the model.
+        session_id: the server's id of the session; ``None`` if unknown.
+        conversation_id: the app's own id of the conversation; ``None`` if it gave none.
+    """
+    facts: dict[str, AttributeValue | None] = {
+        names.SERVER_ADDRESS: provider.host,
+        names.SERVER_PORT: provider.port,
+        names.REALTIME_SESSION_ID: session_id,
+        names.CONVERSATION_ID: conversation_id,
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def usage_facts(usage: Usage | None, limit: int) -> Attributes:
@@ -59,3 +134,19 @@ def usage_facts(usage: Usage | None, limit: int) -> Attributes:
 def position_facts(started: Moment, turn: int) -> Attributes:
     """Return the turn a span belongs to, if any, and its offset into the recording."""
     return product_facts({Fact.TURN: turn or None, Fact.AUDIO_OFFSET: started.t // NS_PER_MS})
+
+
+def scalar_of(value: object) -> str | bool | int | float:
+    """Return a value as one that encodes: OTLP integers have 64 bits, JSON has no NaN.
+
+    https://opentelemetry.io/docs/specs/otel/common/#attribute
+    """
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else dump(value)
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)  # not 0 for NaN and infinity
+    return dump(value)

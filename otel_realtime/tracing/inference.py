@@ -23,6 +23,7 @@ from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.messages import (
     NS_PER_MS,
     chat_messages,
+    choices,
     convention_messages,
     visible_text,
 )
@@ -96,6 +97,7 @@ def describe_inference(
         names.LS_METADATA + Meta.MODEL_NAME: model,
         names.RESPONSE_STATUS: response.status,
         names.LS_METADATA + Meta.STATUS: response.status,
+        names.LS_METADATA + Meta.MESSAGE_FORMAT: "completions",
         **_messages(response, state, outputs, policy, limit),
         **_request(response, state, policy),
         **usage_facts(usage, limit),
@@ -162,12 +164,12 @@ def _messages(
         # Names and schemas are the developer's content.
         prompt["tools"] = offered if policy.inputs else HIDDEN
         attributes[names.TOOL_DEFINITIONS] = dump(prompt["tools"], limit)
-    completion = chat_messages(outputs, policy)
+    (reason,) = response.finish_reasons(state.items)
     # Both forms: LangSmith reads the first two, other backends the convention's own.
     return {
         **attributes,
         names.PROMPT: dump(prompt, limit),
-        names.COMPLETION: dump({"messages": completion}, limit),
+        names.COMPLETION: dump({"choices": choices(outputs, policy, reason)}, limit),
         names.INPUT_MESSAGES: dump(convention_messages(inputs, policy, results=True), limit),
         names.OUTPUT_MESSAGES: dump(convention_messages(outputs, policy), limit),
     }
@@ -195,6 +197,9 @@ def _request(response: Response, state: ConversationState, policy: ContentPolicy
         value = _number(config.get(key))
         if value is not None:
             attributes[names.REQUEST_MAX_TOKENS] = int(value)
+    effort = text_or_none(object_or_empty(config.get("reasoning")).get("effort"))
+    if effort is not None:
+        attributes[names.REQUEST_REASONING] = effort
     return attributes
 
 
@@ -238,6 +243,7 @@ def write_inference(
     inference = describe_inference(
         response, state, audio, writer.policy, writer.provider, writer.limit
     )
+    inference.attributes.update(writer.connection(state.session.id))
     start_ns = response.created.at_ns
     end_ns = max(response.done.at_ns if response.done else now_ns, start_ns)
     span = writer.start(

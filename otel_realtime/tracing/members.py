@@ -31,6 +31,7 @@ from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_realtime.attributes import KIND_CHAIN, KIND_TOOL, LEG, LS_KIND, LS_THREAD_ID
+from otel_realtime.tracing.facts import RunMetadata
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -70,6 +71,7 @@ class Membership:
         delivered_mark: attribute (key, value) of a root that the backend receives another way; a
             root that carries it does not go to the outlet.
         note: writes to the conversation's journal; ``None`` without a journal.
+        about: metadata that LangSmith wants on every run.
         responses: ids of the Realtime responses, to recognise spans that other instrumentations
             make of the same responses.
         span_ids: members in the order they were started.
@@ -85,6 +87,7 @@ class Membership:
     outlet: Outlet | None = field(default=None, repr=False)
     delivered_mark: tuple[str, str] | None = None
     note: Note | None = field(default=None, repr=False)
+    about: RunMetadata = field(default_factory=RunMetadata, repr=False)
     responses: set[str] = field(default_factory=set)
     span_ids: list[int] = field(default_factory=list, repr=False)
     forgotten: bool = False

@@ -20,7 +20,7 @@ from opentelemetry.util.types import AttributeValue
 from otel_realtime import attributes as names
 from otel_realtime import diagnostics
 from otel_realtime.core.protocol.responses import Response
-from otel_realtime.core.protocol.usage import Usage
+from otel_realtime.core.protocol.usage import MODALITIES, Usage, partition
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.inference import Inference
 from otel_realtime.version import VERSION
@@ -230,32 +230,33 @@ class ConversationMetrics:
             self._usage(inference.tokens, base)
 
     def _usage(self, usage: Usage, base: _Labels) -> None:
-        for kind, total, split in (
-            ("input", usage.input, usage.input_by_modality),
-            ("output", usage.output, usage.output_by_modality),
-        ):
-            for modality, count in partition(total, split).items():
-                labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
-                self._instruments.tokens.record(count, labels)
+        self._tokens("input", usage.input, usage.input_by_modality, base)
+        self._tokens("output", usage.output, usage.output_by_modality, base)
         if usage.cached:
             self._instruments.cached.add(usage.cached, base)
+
+    def _tokens(self, kind: str, total: int, split: Mapping[str, int], base: _Labels) -> None:
+        # The modalities partition the total, so that a sum over the attribute is what was used.
+        for modality, count in partition(total, split).items():
+            labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
+            self._instruments.tokens.record(count, labels)
 
     def transcription(self, attributes: Attributes) -> None:
         """Record the tokens of a transcription; see ``Metrics``."""
         model = attributes[names.REQUEST_MODEL]
         base: _Labels = {**self._base, names.OPERATION: "chat", names.REQUEST_MODEL: model}
+
+        def tokens(name: str) -> int | None:
+            return cast("int | None", attributes.get(f"{names.USAGE}{name}_tokens"))
+
         for kind in ("input", "output"):
-            total = cast("int | None", attributes.get(f"{names.USAGE}{kind}_tokens"))
-            if total is None:
-                continue
-            split = {
-                modality: cast("int", attributes[key])
-                for modality in ("text", "audio", "image")
-                if (key := f"{names.USAGE}{modality}.{kind}_tokens") in attributes
-            }
-            for modality, count in partition(total, split).items():
-                labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
-                self._instruments.tokens.record(count, labels)
+            total = tokens(kind)
+            if total is not None:
+                split = {name: tokens(f"{name}.{kind}") or 0 for name in MODALITIES}
+                self._tokens(kind, total, split, base)
+        cached = tokens("cache_read.input")
+        if cached:
+            self._instruments.cached.add(cached, base)
 
     def tool(self, seconds: float, name: str, failure: str | None = None) -> None:
         """Record the duration of a tool's span, and the type of its failure."""
@@ -271,20 +272,6 @@ class ConversationMetrics:
     def upload(self, outcome: str) -> None:
         """Count a recording by its ``ls_audio_attach_status``."""
         self._instruments.uploads.add(1, {"outcome": outcome})
-
-
-def partition(total: int, split: Mapping[str, int]) -> dict[str, int]:
-    """Return a split by modality that adds up to the total, without zeros.
-
-    Tokens that no modality claims are text. If the modalities claim more than the total, text is
-    reduced first, then images. Without this the sum over the attribute would not be the total.
-    """
-    counts, rest = {}, total
-    for name in ("audio", "image", "text"):
-        counts[name] = min(split.get(name, 0), rest)
-        rest -= counts[name]
-    counts["text"] += rest
-    return {name: count for name, count in counts.items() if count}
 
 
 # Weak keys: a provider that the app replaces can be collected.

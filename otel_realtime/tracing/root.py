@@ -20,7 +20,7 @@ from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
-from otel_realtime.tracing.facts import Attributes
+from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
 
 #: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
 METADATA_ATTRIBUTES: Final = 32
@@ -43,13 +43,10 @@ def opening_attributes(identity: Identity, version: str, *, room: int | None = N
         # The app's metadata first: where keys collide, our facts win.
         **app_attributes(identity.metadata, room=room),
         **_facts(opening_metadata(identity, version)),
+        **connection_facts(
+            identity.provider, session_id=None, conversation_id=identity.conversation_id
+        ),
     }
-    if identity.provider.host:
-        attributes[names.SERVER_ADDRESS] = identity.provider.host
-    if identity.provider.port:
-        attributes[names.SERVER_PORT] = identity.provider.port
-    if identity.given_thread_id:
-        attributes[names.CONVERSATION_ID] = replace_surrogates(identity.thread_id)
     if identity.tags:
         attributes[names.LS_TAGS] = replace_surrogates(",".join(identity.tags))
     return attributes
@@ -68,6 +65,7 @@ def opening_metadata(identity: Identity, version: str) -> dict[str, Any]:
         RootFact.CALL_ID: identity.call_id,
         Meta.INTEGRATION: names.INTEGRATION,
         Meta.INTEGRATION_VERSION: version,
+        Meta.AGENT_TYPE: "root",
         RootFact.PARENT_TRACE_ID: identity.parent_trace_id,
         RootFact.PARENT_SPAN_ID: identity.parent_span_id,
     }
@@ -103,7 +101,7 @@ def closing_metadata(
     metadata: dict[str, Any] = {
         RootFact.MODEL: session.model or identity.model,
         RootFact.EVENT_COUNT: state.counts.events,
-        Meta.MODALITY: "audio" if voice else None,
+        Meta.MODALITY: names.MODALITY_AUDIO if voice else None,
         RootFact.SESSION_ID: session.id,
         RootFact.VOICE: session.voice,
         RootFact.INPUT_FORMAT: session.format("input"),
@@ -235,25 +233,9 @@ def app_attributes(metadata: Mapping[str, Any], *, room: int | None = None) -> A
         is_scalar = isinstance(value, str | bool | int | float) and scalars < METADATA_ATTRIBUTES
         if room is not None and len(attributes) + 1 + is_scalar > room:
             break
-        scalar = _scalar(value)
+        scalar = scalar_of(value)
         attributes[names.LS_METADATA + key] = scalar
         if is_scalar:
             scalars += 1
             attributes[names.APP_METADATA + key] = scalar
     return attributes
-
-
-def _scalar(value: object) -> str | bool | int | float:
-    """Return a value as one that encodes: OTLP integers have 64 bits, JSON has no NaN.
-
-    https://opentelemetry.io/docs/specs/otel/common/#attribute
-    """
-    if isinstance(value, str):
-        return replace_surrogates(value)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else dump(value)
-    if isinstance(value, float):
-        return value if value - value == 0 else str(value)  # not 0 for NaN and infinity
-    return dump(value)

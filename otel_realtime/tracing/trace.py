@@ -35,6 +35,7 @@ from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.activation import Activation, NativeParents
 from otel_realtime.tracing.closing import RootEnd, recording_info, run_opening
 from otel_realtime.tracing.event import EventSpans
+from otel_realtime.tracing.facts import RunMetadata
 from otel_realtime.tracing.failure import exception_failure, fail
 from otel_realtime.tracing.limits import limits_of
 from otel_realtime.tracing.members import admit_root
@@ -132,6 +133,7 @@ class Trace:
             leg=route.leg,
             ambient=self.ambient,
             outlet=route.outlet(self._backend),
+            about=RunMetadata(identity.metadata),
         )
         self.activation: Activation = Activation(self.membership, native)
         self.writer: SpanWriter = SpanWriter(
@@ -142,6 +144,7 @@ class Trace:
             provider=identity.provider,
             payload_limit=self.payload_limit,
             span_limit=settings.span_limit,
+            conversation_id=identity.conversation_id,
         )
         self.events = EventSpans(self.writer)
         self.metrics = metrics(self.sampled)
@@ -236,6 +239,7 @@ class Trace:
                 trace_id=self.membership.trace_id,
                 span_id=self.span_id,
                 start_ns=self.membership.start_ns,
+                voice=self.membership.about.voice,
             )
             self.delivery = self._backend.open(opening, ready=self.before_post)
 

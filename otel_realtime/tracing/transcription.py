@@ -13,7 +13,7 @@ from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact, Meta
 from otel_realtime.core.protocol.changes import Transcribed
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.messages import NS_PER_MS, visible_text
+from otel_realtime.core.protocol.messages import NS_PER_MS, text_part, visible_text
 from otel_realtime.core.protocol.outcome import Failure, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
@@ -39,7 +39,6 @@ def transcription_attributes(
     transcript = visible_text(text if isinstance(text, str) else "", "user", policy)
     # The transcript is this model's output, so its role is ``assistant`` although the user spoke it.
     prompt, completion = {"role": "user"}, {"role": "assistant"}
-    part = {"type": "text", "content": "[audio]"}
     return {
         names.LS_KIND: names.KIND_LLM,
         names.OPERATION: "chat",
@@ -51,12 +50,14 @@ def transcription_attributes(
         names.ITEM_ID: change.item.id,
         names.LS_METADATA + Meta.PROVIDER: LS_PROVIDERS.get(provider.name, provider.name),
         names.LS_METADATA + Meta.MODEL_NAME: change.model,
+        # Else LangSmith's trajectory view shows the caller's words as the assistant's.
+        names.LS_METADATA + Meta.MESSAGE_VIEW_EXCLUDE: True,
         names.PROMPT: dump({"messages": [{**prompt, "content": "[audio]"}]}, limit),
         names.COMPLETION: dump({"messages": [{**completion, "content": transcript}]}, limit),
-        names.INPUT_MESSAGES: dump([{**prompt, "parts": [part]}], limit),
-        names.OUTPUT_MESSAGES: dump(
-            [{**completion, "parts": [{**part, "content": transcript}]}], limit
+        names.INPUT_MESSAGES: dump(
+            [{**prompt, "parts": [text_part("[audio]", audio=True)]}], limit
         ),
+        names.OUTPUT_MESSAGES: dump([{**completion, "parts": [text_part(transcript)]}], limit),
         **usage_facts(usage, limit),
         **product_facts(
             {
@@ -68,18 +69,22 @@ def transcription_attributes(
     }
 
 
-def write_transcription(writer: SpanWriter, change: Transcribed, moment: Moment) -> Attributes:
+def write_transcription(
+    writer: SpanWriter, change: Transcribed, moment: Moment, session_id: str | None = None
+) -> Attributes:
     """Write one call of the transcription model as a span.
 
     Args:
         writer: the conversation's span writer.
         change: the transcription.
         moment: its end.
+        session_id: the server's id of the session; ``None`` if unknown.
 
     Returns:
         The span's attributes.
     """
     attributes = transcription_attributes(change, writer.policy, writer.provider, writer.limit)
+    attributes.update(writer.connection(session_id))
     name = f"transcribe {change.model}"
     span = writer.start(name, writer.root, attributes, change.started_ns, SpanKind.CLIENT)
     end_ns = max(moment.at_ns, change.started_ns)

@@ -7,14 +7,20 @@ end, so a crash cannot leave them open.
 
 from __future__ import annotations
 
+from typing import Final
+
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Tracer
 
+from otel_realtime import attributes as names
 from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.activation import child_context
-from otel_realtime.tracing.facts import Attributes
+from otel_realtime.tracing.facts import Attributes, connection_facts
 from otel_realtime.tracing.members import Membership
+
+#: Runs that LangSmith's views look at besides the root.
+_RUNS: Final = (names.KIND_LLM, names.KIND_TOOL)
 
 
 class SpanWriter:
@@ -23,6 +29,7 @@ class SpanWriter:
     Attributes:
         policy: which content may be stored; may become stricter.
         provider: who serves the model.
+        conversation_id: the app's own id of the conversation; ``None`` if it gave none.
         limit: most characters of JSON per attribute.
         room: number of spans that still fit into the trace (``Settings.span_limit``).
         begun: a span below the root was started.
@@ -41,9 +48,11 @@ class SpanWriter:
         provider: Provider,
         payload_limit: int,
         span_limit: int,
+        conversation_id: str | None = None,
     ) -> None:
         self.policy = policy
         self.provider = provider
+        self.conversation_id = conversation_id
         self.limit = payload_limit
         self.room = span_limit - 1  # the root counts, too
         self.begun = False
@@ -72,8 +81,18 @@ class SpanWriter:
         """
         self.room -= 1
         self.begun = True
+        if attributes.get(names.LS_KIND) in _RUNS and self._membership.leg != names.LEG_DIRECT:
+            # First: where a span may have few attributes, those that came first are dropped. On leg
+            # ``direct`` our exporter adds them, off the app's task.
+            attributes = {**self._membership.about.attributes(), **attributes}
         return self._tracer.start_span(
             name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
+        )
+
+    def connection(self, session_id: str | None) -> Attributes:
+        """Return where a model call went, given the server's id of the session."""
+        return connection_facts(
+            self.provider, session_id=session_id, conversation_id=self.conversation_id
         )
 
     def context_below(self, span: Span) -> Context:

@@ -211,8 +211,8 @@ def test_model_calls(call: Made) -> None:
 
 
 def tool_calls(span: ReadableSpan) -> list[dict[str, Any]]:
-    (message,) = json.loads(facts(span)["gen_ai.completion"])["messages"]
-    return list(message["tool_calls"])
+    (choice,) = json.loads(facts(span)["gen_ai.completion"])["choices"]
+    return list(choice["message"]["tool_calls"])
 
 
 def test_tokens_stand_once(call: Made) -> None:

@@ -36,6 +36,44 @@ def test_langsmith_names_win_over_langchain_names() -> None:
     )
 
 
+AGENT = {"LANGSMITH_AGENT_ID": "support-1", "LANGSMITH_AGENT_ENVIRONMENT": "Production"}
+ADDRESS = "lrn:agents/support-1/environments/production"
+
+
+def test_an_agent_can_be_addressed_instead_of_a_project(caplog: pytest.LogCaptureFixture) -> None:
+    """Its headers and its field take the project's place."""
+    config = LangSmithConfig.from_env(AGENT)
+    assert ADDRESS == config.project
+    assert {
+        "Langsmith-Agent-Id": "support-1",
+        "Langsmith-Agent-Environment": "production",
+    } == config.otlp_destination()
+    assert {"address": ADDRESS} == config.run_destination()
+    assert not caplog.records
+    plain = LangSmithConfig(project="voice")
+    assert {"Langsmith-Project": "voice"} == plain.otlp_destination()
+    assert {"session_name": "voice"} == plain.run_destination()
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"LANGSMITH_AGENT_ID": "support-1"}, "default"),
+        ({"LANGSMITH_AGENT_ENVIRONMENT": "production", "LANGSMITH_PROJECT": "voice"}, "voice"),
+        ({**AGENT, "LANGSMITH_AGENT_ID": "Support/1"}, "default"),
+        ({**AGENT, "LANGSMITH_AGENT_ENVIRONMENT": "moon"}, "default"),
+        ({**AGENT, "LANGSMITH_PROJECT": "voice"}, ADDRESS),
+    ],
+)
+def test_half_an_address_or_one_beside_a_project_is_said_once(
+    env: dict[str, str], expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one line; the conversation goes somewhere all the same."""
+    assert [expected] * 2 == [LangSmithConfig.from_env(env).project for _ in range(2)]
+    (record,) = caplog.records
+    assert "LANGSMITH_AGENT_" in record.getMessage()
+
+
 def test_bad_values_are_said_and_ignored(caplog: pytest.LogCaptureFixture) -> None:
     """A flag or rate that does not parse is named in the log and counts as unset."""
     env = {"LANGSMITH_TRACING": "perhaps", "LANGSMITH_TRACING_SAMPLING_RATE": "7"}

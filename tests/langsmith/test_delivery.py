@@ -53,6 +53,18 @@ def another(number: int) -> Opening:
     return replace(OPENING, span_id=number)
 
 
+def test_the_end_can_take_back_what_was_posted(
+    server: LangSmithServer, deliveries: Deliveries
+) -> None:
+    """A key whose value at the end is None is not in the run any more."""
+    opening = replace(OPENING, metadata={**OPENING.metadata, "assumed": "audio"})
+    root = deliveries.open(opening)
+    root.finish(replace(CLOSING, metadata={**CLOSING.metadata, "assumed": None}))
+    assert deliveries.flush(5) is True
+    post, patch = (metadata(request) for request in server.posts())
+    assert ("audio", False) == (post["assumed"], "assumed" in patch)
+
+
 def test_a_run_is_visible_at_once_and_ends_once(
     server: LangSmithServer, deliveries: Deliveries, tmp_path: Path
 ) -> None:

@@ -100,7 +100,8 @@ def test_a_copy_is_stamped_again() -> None:
     given = {"text": "a", "yes": True, "many": [1, 2], "half": 0.5}
     one = span(2, given, resource=Resource({"service.name": "app"}))
     copy = prepare(one, stamp())
-    assert {**given, "many": [1, 2], **stamp().attributes()} == copy.attributes
+    about = TRACE.about.attributes()
+    assert {**given, "many": [1, 2], **stamp().attributes(), **about} == copy.attributes
     assert (one.name, one.context, one.start_time, one.end_time, one.resource) == (
         copy.name,
         copy.context,
@@ -111,10 +112,57 @@ def test_a_copy_is_stamped_again() -> None:
     assert given == {**(one.attributes or {})}
 
 
+def test_a_span_of_ours_says_whose_run_it_is() -> None:
+    """The app's metadata and the integration; its own facts go first, and others' spans have none."""
+    conversation = trace()
+    conversation.about.app = {"plan": "gold", "turn": 9}
+    place = conversation.member(2, START, ROOT)
+    meta = "langsmith.metadata."
+    found = prepare(span(2, {meta + "turn": 1}), place).attributes or {}
+    assert ("gold", 1, "otel-realtime", "audio") == tuple(
+        found[meta + name] for name in ("plan", "turn", "ls_integration", "ls_modality")
+    )
+    conversation.about.voice = False
+    assert meta + "ls_modality" not in (prepare(span(2), place).attributes or {})
+    theirs = prepare(span(2, scope="some.library"), place).attributes or {}
+    assert not {meta + "plan", meta + "ls_integration"} & set(theirs)
+
+
+@pytest.mark.parametrize(
+    ("given", "description", "expected"),
+    [
+        ({}, "refused", ("error", "refused")),
+        ({"error.type": "500"}, None, ("500", "500")),
+        ({"error.type": "ConnectError"}, "no route", ("ConnectError", "no route")),
+        ({}, None, ("error", "error")),
+        ({"error.type": 7}, HALF, ("7", MENDED)),
+    ],
+)
+def test_a_failed_span_without_an_exception_gets_one(
+    given: dict[str, Any], description: str | None, expected: tuple[str, str]
+) -> None:
+    """At its end: LangSmith would take the run for a success."""
+    failed = span(2, given, scope="some.client", status=Status(StatusCode.ERROR, description))
+    (event,) = prepare(failed, stamp()).events
+    found = event.attributes or {}
+    assert ("exception", START + 1_000) == (event.name, event.timestamp)
+    assert expected == (found["exception.type"], found["exception.message"])
+    assert () == failed.events
+
+
+def test_an_exception_stands_once() -> None:
+    """A span that has one keeps it, and one that did not fail gets none."""
+    own = Event("exception", {"exception.type": "A"}, START)
+    failed = span(2, status=Status(StatusCode.ERROR), events=[Event("other", {}, START), own])
+    assert ["other", "exception"] == [event.name for event in prepare(failed, stamp()).events]
+    assert [] == list(prepare(span(2), stamp()).events)
+
+
 def test_messages_stand_once() -> None:
     """GenAI's go where the prompt says the same, and stay where nothing else says it."""
     both = {"gen_ai.prompt": "p", "gen_ai.input.messages": "i", "gen_ai.output.messages": "o"}
-    kept = set(prepare(span(2, both), stamp()).attributes or ()) - set(stamp().attributes())
+    ours = {*stamp().attributes(), *TRACE.about.attributes()}
+    kept = set(prepare(span(2, both), stamp()).attributes or ()) - ours
     assert {"gen_ai.prompt", "gen_ai.output.messages"} == kept
 
 

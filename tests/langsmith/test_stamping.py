@@ -39,6 +39,12 @@ def test_a_root_is_its_own_trace() -> None:
     } == root.attributes()
 
 
+def test_an_agents_address_is_no_projects_name() -> None:
+    """The request's headers address it; a span would name a project beside it."""
+    made = trace(project="lrn:agents/support/environments/staging")
+    assert "langsmith.trace.session_name" not in made.member(2, START, None).attributes()
+
+
 def test_a_place_is_below_the_one_above() -> None:
     """Each with its own start, the parent's repeated exactly."""
     made = trace()

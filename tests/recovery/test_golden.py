@@ -4,7 +4,8 @@ Better than ``expected.json``, and asserted as it is now:
 
 - ``spans_delivered`` counts what was sent: the root of ``refused``, which comes by the runs API, not;
 - a killed conversation ends with the last record of any kind, not with the last one of its events or
-  its sound: ``paused`` (its response was settled a second later), ``hidden`` and ``half``.
+  its sound: ``paused`` (its response was settled a second later), ``hidden`` and ``half``;
+- the root says ``ls_agent_type``, which LangSmith's trajectory view starts from.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def better(name: str) -> dict[str, Any]:
         end_ns = (start_ns or records[0][2]["start_ns"]) + last_t(name)
         was["end_ns"] = max(was["end_ns"], end_ns // 1000 * 1000)
         was["metadata"]["duration_s"] = round((was["end_ns"] - was["start_ns"]) / 1e9, 3)
+    was["metadata"]["ls_agent_type"] = "root"
     for attached in was["attachments"]:
         attached["size"] = 44 + 4 * frames(name)
     return was

@@ -201,6 +201,10 @@ MORE: dict[str, tuple[str, Callable[[Sandbox], Any]]] = {
             send_json(s.url, "patch", patch_body(ROOT, outputs=None)),
         ),
     ),
+    "details that overlap": (
+        "usage_inconsistent",
+        llm_with({"input_tokens": 3, "input_token_details": {"audio": 3, "cache_read": 2}}),
+    ),
     "details above their total": (
         "usage_inconsistent",
         llm_with({"input_tokens": 3, "input_token_details": {"audio": 2, "text": 2}}),

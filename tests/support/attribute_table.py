@@ -60,6 +60,7 @@ ROOT: Mapping[str, Kind] = {
     "otel_realtime.dtmf": int,
     "otel_realtime.dropped_events": int,
     "langsmith.metadata.ls_integration": str,
+    "langsmith.metadata.ls_agent_type": str,
     "langsmith.metadata.ls_integration_version": str,
     "langsmith.metadata.ls_audio_attach_status": str,
     "langsmith.metadata.OTEL_TRACE_ID": str,
@@ -138,6 +139,12 @@ _MODEL: Mapping[str, Kind] = {
     "langsmith.metadata.ls_provider": str,
     "langsmith.metadata.ls_model_name": str,
 }
+_CONNECTION: Mapping[str, Kind] = {
+    "gen_ai.conversation.id": str,
+    "gen_ai.realtime_session.id": str,
+    "server.address": str,
+    "server.port": int,
+}
 _USAGE: Mapping[str, Kind] = {
     "langsmith.usage_metadata": JSON,
     **{
@@ -152,12 +159,14 @@ _USAGE: Mapping[str, Kind] = {
                 for side in ("input", "output")
             ),
             "image.input_tokens",
+            "reasoning.output_tokens",
             *(f"{kind}.cache_read.input_tokens" for kind in ("audio", "text", "image")),
         )
     },
 }
 CHAT: Mapping[str, Kind] = {
     **_MODEL,
+    "langsmith.metadata.ls_message_format": str,
     "gen_ai.response.id": str,
     "gen_ai.response.finish_reasons": TEXTS,
     "gen_ai.input.messages": JSON,
@@ -170,6 +179,8 @@ CHAT: Mapping[str, Kind] = {
 CHAT_MORE: Mapping[str, Kind] = {
     **TURN,
     **_USAGE,
+    **_CONNECTION,
+    "gen_ai.request.reasoning.level": str,
     "gen_ai.request.temperature": float,
     "gen_ai.request.max_tokens": int,
     "otel_realtime.response.status_reason": str,
@@ -193,10 +204,15 @@ CHAT_MORE: Mapping[str, Kind] = {
         }
     ),
 }
-TRANSCRIBE: Mapping[str, Kind] = {**_MODEL, "otel_realtime.item.id": str}
+TRANSCRIBE: Mapping[str, Kind] = {
+    **_MODEL,
+    "otel_realtime.item.id": str,
+    "langsmith.metadata.ls_message_view_exclude": bool,
+}
 TRANSCRIBE_MORE: Mapping[str, Kind] = {
     **TURN,
     **_USAGE,
+    **_CONNECTION,
     "gen_ai.input.messages": JSON,
     "gen_ai.output.messages": JSON,
     "error.type": str,

@@ -46,8 +46,12 @@ def chat(
 
 
 def messages(found: dict[str, Any], name: str) -> Any:
-    """The messages of ``gen_ai.prompt`` or ``gen_ai.completion``."""
-    return json.loads(found[f"gen_ai.{name}"])["messages"]
+    """The messages of ``gen_ai.prompt`` or ``gen_ai.completion``, in whichever shape it has."""
+    value = json.loads(found[f"gen_ai.{name}"])
+    if "choices" in value:
+        assert list(range(len(value["choices"]))) == [one["index"] for one in value["choices"]]
+        return [choice["message"] for choice in value["choices"]]
+    return value["messages"]
 
 
 def who(**keys: Any) -> Identity:

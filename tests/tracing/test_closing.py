@@ -175,10 +175,21 @@ def test_a_root_run_as_it_is_posted() -> None:
             "thread_id": "thread",
             "ls_integration": "otel-realtime",
             "ls_integration_version": VERSION,
+            "ls_agent_type": "root",
+            "ls_modality": "audio",
             "OTEL_TRACE_ID": "0" * 31 + "1",
         },
         tags=["x"],
-    ) == run_opening(who_it_is, trace_id=1, span_id=2, start_ns=START_NS)
+    ) == run_opening(who_it_is, trace_id=1, span_id=2, start_ns=START_NS, voice=True)
+    text = run_opening(who_it_is, trace_id=1, span_id=2, start_ns=START_NS, voice=False)
+    assert "ls_modality" not in text.metadata
+
+
+def test_a_modality_that_was_assumed_is_taken_back(call: Call, tmp_path: Path) -> None:
+    """Before the first event a conversation counts as one of voices; its end knows."""
+    assert "audio" == closed(call).run_closing().metadata["ls_modality"]
+    silent = Call(tmp_path / "silent")
+    assert closed(silent).run_closing().metadata["ls_modality"] is None
 
 
 def test_what_is_told_of_a_recording_is_a_copy() -> None:

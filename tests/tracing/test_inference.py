@@ -40,6 +40,7 @@ CHAT: dict[str, Any] = {
     "gen_ai.output.type": str,
     "gen_ai.prompt": JSON,
     "gen_ai.completion": JSON,
+    "langsmith.metadata.ls_message_format": str,
     "gen_ai.input.messages": JSON,
     "gen_ai.output.messages": JSON,
     "gen_ai.usage.input_tokens": int,
@@ -138,7 +139,8 @@ def test_messages_of_an_answer() -> None:
         [call["id"] for call in called["tool_calls"]],
     )
     assert [{"role": "assistant", "content": "It is sunny."}] == messages(found, "completion")
-    parts = [{"type": "text", "content": "It is sunny."}]
+    text = "It is sunny."
+    parts = [{"type": "text", "content": text, "modality": "audio", "transcript": text}]
     assert [{"role": "assistant", "parts": parts}] == json.loads(found["gen_ai.output.messages"])
 
 
@@ -160,18 +162,39 @@ def test_a_response_of_calls() -> None:
         ({"max_output_tokens": "inf", "temperature": None}, {}),
         ({"max_output_tokens": True, "temperature": "hot"}, {}),
         ({"max_output_tokens": -1, "temperature": 10**400}, {}),
+        ({"reasoning": {"effort": "low"}}, {"reasoning.level": "low"}),
+        ({"reasoning": {"effort": None}}, {}),
+        ({"reasoning": "high"}, {}),
     ],
 )
 def test_what_was_requested(config: dict[str, Any], expected: dict[str, Any]) -> None:
     """Of the session, when it is a number."""
     rows = received("session.updated", session=config), created("r"), done("r")
     found = chat(rows, "r").attributes
-    request = {name: found.get("gen_ai.request." + name) for name in ("temperature", "max_tokens")}
+    keys = ("temperature", "max_tokens", "reasoning.level")
+    request = {name: found.get("gen_ai.request." + name) for name in keys}
     given = {name: value for name, value in request.items() if value is not None}
     assert expected == given
     assert {name: type(value) for name, value in expected.items()} == {
         name: type(value) for name, value in given.items()
     }
+
+
+def test_a_responses_own_effort_goes_before_the_sessions() -> None:
+    """The server echoes it on the response."""
+    session = received("session.updated", session={"reasoning": {"effort": "low"}})
+    own = created("r", reasoning={"effort": "high"}), done("r")
+    found = chat((session, *own), "r").attributes
+    assert "high" == found["gen_ai.request.reasoning.level"]
+
+
+def test_a_completion_is_a_documented_shape() -> None:
+    """LangSmith reads ``choices``, and is told so."""
+    found = chat().attributes
+    message = {"role": "assistant", "content": "It is sunny."}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    assert {"choices": [choice]} == json.loads(found["gen_ai.completion"])
+    assert "completions" == found[META + "ls_message_format"]
 
 
 def test_the_models_name() -> None:

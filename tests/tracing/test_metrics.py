@@ -7,16 +7,14 @@ import weakref
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.inference import describe_inference
-from otel_realtime.tracing.metrics import Metrics, metrics_for, partition
-from tests.support.streams import CALL, Row, Sounds, at, bounded, created, done, feed, sound
+from otel_realtime.tracing.metrics import Metrics, metrics_for
+from tests.support.streams import CALL, Row, Sounds, at, created, done, feed, sound
 
 #: Of the whole process: what other tests left counts too.
 PROCESS_WIDE = {"otel_realtime.recording.pending", "otel_realtime.telemetry.lost"}
@@ -237,36 +235,3 @@ def test_time_that_ran_backwards_is_no_negative_duration(meter: Meter) -> None:
     meter.metrics.inference(response, found)
     _, ((_, seconds),) = meter.read()["gen_ai.client.operation.duration"]
     assert 0 == seconds
-
-
-counts = st.integers(0, 2**40)
-
-
-@bounded
-@given(counts, st.dictionaries(st.sampled_from(["text", "audio", "image"]), st.integers(0, 2**40)))
-def test_modalities_partition_the_total(total: int, split: dict[str, int]) -> None:
-    """Whatever a server claims: they add up, and none is negative or zero."""
-    found = partition(total, split)
-    assert total == sum(found.values())
-    assert all(count > 0 for count in found.values())
-    if total == sum(split.values()):
-        assert {name: count for name, count in split.items() if count} == found
-
-
-@pytest.mark.parametrize(
-    ("total", "split", "expected"),
-    [
-        (0, {}, {}),
-        (7, {}, {"text": 7}),
-        (7, {"audio": 7, "text": 0}, {"audio": 7}),
-        (7, {"audio": 3}, {"audio": 3, "text": 4}),
-        (7, {"audio": 3, "text": 1}, {"audio": 3, "text": 4}),
-        (7, {"audio": 3, "text": 9}, {"audio": 3, "text": 4}),
-        (7, {"audio": 9, "image": 1}, {"audio": 7}),
-    ],
-)
-def test_what_no_modality_claims_is_text(
-    total: int, split: dict[str, int], expected: dict[str, int]
-) -> None:
-    """And what they claim too much is cut, text first."""
-    assert expected == partition(total, split)

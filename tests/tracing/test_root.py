@@ -39,6 +39,7 @@ def test_a_conversation_of_which_little_is_known() -> None:
         META + "thread_id": "thread",
         META + "ls_integration": "otel-realtime",
         META + "ls_integration_version": "9",
+        META + "ls_agent_type": "root",
     } == root.opening_attributes(who(), "9")
 
 
@@ -69,6 +70,7 @@ def test_a_conversation_of_which_all_is_known() -> None:
         **{prefix + name: value for prefix in (OURS, META) for name, value in facts.items()},
         META + "ls_integration": "otel-realtime",
         META + "ls_integration_version": "9",
+        META + "ls_agent_type": "root",
         META + "plan": "gold",
         OURS + "metadata.plan": "gold",
         META + "ids": "[1,2]",

@@ -38,6 +38,7 @@ TRANSCRIBE: dict[str, Any] = {
     "gen_ai.output.messages": JSON,
     META + "ls_provider": str,
     META + "ls_model_name": str,
+    META + "ls_message_view_exclude": bool,
     OURS + "item.id": str,
     OURS + "turn": int,
     META + "turn": int,

@@ -52,6 +52,26 @@ def test_a_span_is_as_it_was_told(rig: Rig) -> None:
     )
 
 
+@pytest.mark.parametrize("leg", ["direct", "collector", "none"])
+def test_model_calls_and_tools_say_whose_they_are(rig: Rig, leg: str) -> None:
+    """Where no exporter of ours can add it later; their own facts go first."""
+    found = writer(rig)
+    rig.trace.leg, rig.trace.about.app = leg, {"plan": "gold", "turn": 9}
+    for kind in ("llm", "tool", "chain"):
+        own = {"langsmith.span.kind": kind, "langsmith.metadata.turn": 1}
+        found.start(kind, found.root, own, START).end()
+    told = {
+        span.name: [(span.attributes or {}).get("langsmith.metadata." + key) for key in METADATA]
+        for span in rig.finished.get_finished_spans()
+    }
+    written, not_written = ["gold", "otel-realtime", "audio", 1], [None, None, None, 1]
+    runs = not_written if leg == "direct" else written
+    assert {"llm": runs, "tool": runs, "chain": not_written} == told
+
+
+METADATA = ("plan", "ls_integration", "ls_modality", "turn")
+
+
 def test_the_room_counts_down_with_each_span(rig: Rig) -> None:
     """The root has its place in it; the first span below it is noted."""
     found = writer(rig, 3)

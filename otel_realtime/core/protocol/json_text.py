@@ -11,6 +11,7 @@ from otel_realtime.core.protocol.events import (
     MAX_DEPTH,
     TOO_DEEP,
     JsonValue,
+    limit_depth,
     replace_surrogates,
 )
 
@@ -42,6 +43,22 @@ def _dump_or_unreadable(value: object) -> str:
         return encode(value)
     except Exception:  # noqa: BLE001 - an object of the app may raise when it is converted
         return UNREADABLE
+
+
+def object_or_text(text: str) -> JsonValue:
+    """Return the JSON object that a text holds, or the text itself if it holds anything else.
+
+    A tool's arguments and result are text on the wire, and objects in the GenAI convention
+    (``gen_ai.tool.call.arguments``: "expected to be an object"). Only objects are decoded: a result
+    ``42`` or ``null`` may be the app's plain text.
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # also an integer of more digits than Python converts
+        return text
+    return limit_depth(value)
 
 
 def encode(value: object) -> str:

@@ -16,6 +16,7 @@ from typing import Final, TypedDict
 
 from otel_realtime.core.protocol.events import JsonObject
 from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.json_text import object_or_text
 from otel_realtime.core.protocol.parts import Segment
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts
@@ -61,6 +62,14 @@ class ChatMessage(TypedDict, total=False):
     tool_calls: list[ToolCallMessage]
     tool_call_id: str
     phase: str
+
+
+class Choice(TypedDict):
+    """One element of ``choices`` in the shape of OpenAI's chat completions."""
+
+    index: int
+    message: ChatMessage
+    finish_reason: str
 
 
 class ConventionMessage(TypedDict, total=False):
@@ -184,6 +193,25 @@ def _tool_message(call_id: str, output: str | None, policy: ContentPolicy) -> Ch
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
+def choices(items: Iterable[Item], policy: ContentPolicy, finish_reason: str) -> list[Choice]:
+    """Return a response's output in the shape of OpenAI's chat completions.
+
+    A response can have several messages, such as a remark before a call and the answer after it.
+    The shape has one message per choice, so each is a choice of its own: none is lost.
+
+    Args:
+        items: the output items.
+        policy: which content may be stored.
+        finish_reason: the convention's finish reason of the response.
+    """
+    # The convention says ``tool_call``, OpenAI's chat ``tool_calls``.
+    reason = "tool_calls" if finish_reason == "tool_call" else finish_reason
+    return [
+        {"index": index, "message": message, "finish_reason": reason}
+        for index, message in enumerate(chat_messages(items, policy))
+    ]
+
+
 def _append_call(messages: list[ChatMessage], item: Item, policy: ContentPolicy) -> None:
     # The chat shape has no message for a bare call: it belongs to an assistant message.
     if not messages or messages[-1]["role"] != "assistant":
@@ -230,7 +258,7 @@ def _convention_parts(
             "type": "tool_call",
             "id": item.call_id or item.id,
             "name": item.name or "",
-            "arguments": visible_text(item.arguments or "", "assistant", policy),
+            "arguments": object_or_text(visible_text(item.arguments or "", "assistant", policy)),
         }
         yield "assistant", [call]
         if results and item.kind == "mcp_call" and item.has_result:
@@ -241,9 +269,32 @@ def _convention_parts(
         text = _approval_text(item, policy)
         yield APPROVALS[item.kind], [{"type": "text", "content": text}]
     elif item.is_message and not item.images:
-        yield item.role, [{"type": "text", "content": _message_text(item, policy)}]
+        yield item.role, [_spoken_part(item, policy)]
     elif item.is_message:
         yield item.role, list(_message_parts(item, policy))
+
+
+def _spoken_part(item: Item, policy: ContentPolicy) -> JsonObject:
+    text = visible_text(item.text, item.role, policy)
+    part = text_part(text, audio=item.audio)
+    if not text:  # nothing was transcribed: what stands for it is no transcript
+        part["content"] = placeholder(item)
+    return part
+
+
+def text_part(text: str, *, audio: bool = False) -> JsonObject:
+    """Return a part with text, or with the transcript of audio.
+
+    The audio itself is in the recording. A part of type ``blob`` or ``uri`` would need its bytes or an
+    address, so it is a text part that says what it is the text of; both keys are the convention's,
+    which allows further keys on every part.
+    """
+    part: JsonObject = {"type": "text", "content": text}
+    if audio:
+        part["modality"] = "audio"
+        if text:
+            part["transcript"] = text
+    return part
 
 
 def _message_parts(item: Item, policy: ContentPolicy) -> Iterator[JsonObject]:
@@ -251,8 +302,7 @@ def _message_parts(item: Item, policy: ContentPolicy) -> Iterator[JsonObject]:
     for index in sorted({*texts, *item.images}):
         image = item.images.get(index)
         if image is None:
-            text = visible_text(texts[index], item.role, policy)
-            yield {"type": "text", "content": text}
+            yield text_part(visible_text(texts[index], item.role, policy))
         else:
             part: JsonObject = {"type": "uri", "modality": "image"}
             if image.mime:
@@ -264,7 +314,7 @@ def _message_parts(item: Item, policy: ContentPolicy) -> Iterator[JsonObject]:
 
 def _tool_response(call_id: str, output: str | None, policy: ContentPolicy) -> JsonObject:
     response = visible_text(output or "", "tool", policy)
-    return {"type": "tool_call_response", "id": call_id, "response": response}
+    return {"type": "tool_call_response", "id": call_id, "response": object_or_text(response)}
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from otel_realtime.core.protocol.events import JsonObject
+from otel_realtime.core.protocol.events import JsonObject, replace_surrogates
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.redaction import scrub
@@ -85,6 +85,11 @@ class Identity:
     tags: list[str] = field(default_factory=list)
     parent_trace_id: str | None = None
     parent_span_id: str | None = None
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The thread id as ``gen_ai.conversation.id``: only if the app gave it."""
+        return replace_surrogates(self.thread_id) if self.given_thread_id else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,14 +32,18 @@ MAX_WAIT_NS: Final = 30_000_000_000
 MAX_MCP_WAIT_NS: Final = 300_000_000_000
 
 #: ``response.status`` -> the convention's finish reason (``gen_ai.response.finish_reasons``,
-#: https://github.com/open-telemetry/semantic-conventions-genai). Being cancelled is not an error:
-#: it is usually the user's own speech that cancels a response.
+#: https://github.com/open-telemetry/semantic-conventions-genai); a cancelled response has the
+#: server's own reason instead.
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "completed": "stop",
-    "cancelled": "stop",
     "incomplete": "length",
     "failed": "error",
 }
+
+#: Settings that a response may have of its own.
+_OWN_SETTINGS: Final = (
+    "output_modalities", "modalities", "max_output_tokens", "temperature", "model", "reasoning",
+)  # fmt: skip
 
 
 class AudioFacts(Protocol):
@@ -214,7 +218,7 @@ class Response:
         if "conversation_id" in source:
             self.out_of_band = source["conversation_id"] is None
         self.metadata = object_or_empty(source.get("metadata")) or self.metadata
-        for key in ("output_modalities", "modalities", "max_output_tokens", "temperature", "model"):
+        for key in _OWN_SETTINGS:
             if source.get(key) is not None:
                 self.config[key] = source[key]
 
@@ -254,13 +258,20 @@ class Response:
         return text_or_none(object_or_empty(self.details.get("error")).get("message"))
 
     def finish_reasons(self, items: Items) -> list[str]:
-        """Return the convention's finish reasons, one for the whole response."""
+        """Return the convention's finish reasons, one for the whole response.
+
+        For an interrupted generation the convention wants "the provider-reported interruption
+        reason", and ``error`` without one:
+        https://github.com/open-telemetry/semantic-conventions-genai/pull/394
+        """
         kinds = {item.kind for item in self.output_items(items)}
         # The wire has no status for these two; the convention has a finish reason for each.
         if self.status == "completed" and "function_call" in kinds:
             return ["tool_call"]
         if self.status == "incomplete" and self.status_reason == "content_filter":
             return ["content_filter"]
+        if self.status == "cancelled":
+            return [text_or_none(self.details.get("reason")) or "error"]
         return [FINISH_REASONS.get(self.status, "error")]
 
     def is_settled(

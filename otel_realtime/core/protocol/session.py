@@ -133,6 +133,12 @@ class SessionFacts:
         return milliseconds(turn_detection.get("silence_duration_ms"))
 
     @property
+    def speaks(self) -> bool:
+        """Whether answers are speech, as they are unless the session says otherwise."""
+        modalities = self.config.get("output_modalities", self.config.get("modalities"))
+        return not isinstance(modalities, list) or "audio" in modalities
+
+    @property
     def transcription_only(self) -> bool:
         """Whether it is a transcription session (in the beta, an object type of its own)."""
         kinds = (self.config.get("type"), self.config.get("object"))

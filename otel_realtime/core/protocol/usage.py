@@ -3,17 +3,27 @@
 Input: the ``usage`` object of ``response.done`` or of a completed input transcription. Output: totals
 and details by modality. The rules:
 
-1. As the server counts, ``text + audio + image`` of one direction is its total. Nothing is ever
-   added to anything else.
-2. ``cached_tokens`` is the part of the input that was read from the prompt cache, not an addition.
-3. ``reasoning_tokens`` is counted inside the text tokens already and is not read.
-4. A count that is not a non-negative integer is treated as absent. An absent count stays absent;
-   only the two totals default to 0, and only if one of them is present.
-5. A transcription that is billed by duration has seconds of audio instead of tokens.
+1. The totals are what the server bills, and are never changed.
+2. As the server counts, ``text + audio + image`` of one direction is its total. Where a server's
+   details do not add up, they are made to: what no modality claims is text, and what is too much is
+   taken from text first, then from images. A direction without any details stays without.
+3. ``cached_tokens`` is the part of the input that was read from the prompt cache, not an addition.
+   ``cached_tokens_details`` says of which modality; what it leaves open (or all, if it is absent) is
+   taken from text first, then from audio, then from images: a cache holds the beginning of a prompt,
+   which is instructions and tools, and the estimate of the bill is never too low.
+4. ``reasoning_tokens`` are counted inside the output's text tokens.
+5. A count that is not a non-negative integer is treated as absent. An absent total defaults to 0,
+   and only if the other one is present.
+6. A transcription that is billed by duration has seconds of audio instead of tokens.
+
+LangSmith wants the details *disjoint*: each is priced by its own rate, and what they leave of the
+total by the model's base rate. An audio token that was read from the cache is in ``cache_read`` and
+nowhere else, a reasoning token in ``reasoning``.
 
 Sources: ``response.usage`` at
 https://platform.openai.com/docs/api-reference/realtime-server-events/response/done;
-``usage_metadata`` at https://docs.langchain.com/langsmith/log-llm-trace; ``gen_ai.usage.*`` at
+``usage_metadata`` at https://docs.langchain.com/langsmith/log-llm-trace and its prices at
+https://docs.langchain.com/langsmith/cost-tracking; ``gen_ai.usage.*`` at
 https://github.com/open-telemetry/semantic-conventions-genai.
 """
 
@@ -28,6 +38,10 @@ from otel_realtime.core.protocol.json_values import object_or_empty
 
 #: The modalities that the Realtime API counts; each is a key ``<modality>_tokens`` of the details.
 MODALITIES: Final = ("text", "audio", "image")
+#: Whose count is believed first where the modalities claim more than the total.
+_BELIEVED: Final = ("audio", "image", "text")
+#: From which cached tokens are taken where the server does not say; rule 3.
+_CACHED_FIRST: Final = ("text", "audio", "image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +55,8 @@ class Usage:
         input_by_modality: Input tokens by modality (``text``, ``audio``, ``image``).
         output_by_modality: Output tokens by modality.
         cached: Input tokens read from the prompt cache; None if not reported.
-        cached_by_modality: The same by modality.
+        cached_by_modality: The same by modality; empty if the server does not split them.
+        reasoning: Output tokens spent on reasoning, inside those of text; None if not reported.
     """
 
     input: int
@@ -51,6 +66,7 @@ class Usage:
     output_by_modality: Mapping[str, int]
     cached: int | None
     cached_by_modality: Mapping[str, int]
+    reasoning: int | None = None
 
 
 class UsageMetadata(TypedDict, total=False):
@@ -78,15 +94,75 @@ def read_usage(usage: object) -> Usage | None:
     tokens_in, tokens_out = tokens_in or 0, tokens_out or 0
     total = _count(usage.get("total_tokens"))
     details_in = object_or_empty(usage.get("input_token_details"))
+    details_out = object_or_empty(usage.get("output_token_details"))
+    cached_details = _by_modality(object_or_empty(details_in.get("cached_tokens_details")))
+    cached = _count(details_in.get("cached_tokens"))
+    if cached is None and cached_details:
+        cached = sum(cached_details.values())
+    if cached is not None:
+        cached = min(cached, tokens_in)
+    split_in, split_out = (
+        _completed(tokens_in, _by_modality(details_in)),
+        _completed(tokens_out, _by_modality(details_out)),
+    )
+    if cached_details:
+        cached_details = _cached_split(
+            cached or 0, cached_details, split_in or partition(tokens_in, cached_details)
+        )
+    reasoning = _count(details_out.get("reasoning_tokens"))
+    if reasoning is not None:
+        reasoning = min(reasoning, split_out.get("text", 0) if split_out else tokens_out)
     return Usage(
         input=tokens_in,
         output=tokens_out,
         total=tokens_in + tokens_out if total is None else total,
-        input_by_modality=_by_modality(details_in),
-        output_by_modality=_by_modality(object_or_empty(usage.get("output_token_details"))),
-        cached=_count(details_in.get("cached_tokens")),
-        cached_by_modality=_by_modality(object_or_empty(details_in.get("cached_tokens_details"))),
+        input_by_modality=split_in,
+        output_by_modality=split_out,
+        cached=cached,
+        cached_by_modality=cached_details,
+        reasoning=reasoning,
     )
+
+
+def _completed(total: int, reported: Mapping[str, int]) -> dict[str, int]:
+    """Return a split by modality that adds up to the total, or none if none was reported."""
+    if not reported:
+        return {}
+    split = {**dict.fromkeys(reported, 0), **partition(total, reported)}
+    return {modality: split[modality] for modality in MODALITIES if modality in split}
+
+
+def partition(total: int, split: Mapping[str, int]) -> dict[str, int]:
+    """Return a split by modality that adds up to the total, without zeros; see rule 2."""
+    counts, rest = {}, total
+    for modality in _BELIEVED:
+        counts[modality] = min(split.get(modality, 0), rest)
+        rest -= counts[modality]
+    counts["text"] += rest
+    return {modality: count for modality, count in counts.items() if count}
+
+
+def _cached_split(
+    cached: int, reported: Mapping[str, int], split: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the cached tokens by modality, each at most that modality's input; see rule 3.
+
+    Args:
+        cached: all cached tokens, at most the sum of ``split``.
+        reported: cached tokens by modality as reported.
+        split: input tokens by modality.
+    """
+    counts, rest = dict.fromkeys(reported, 0), cached
+    for modality in _BELIEVED:
+        if modality in reported:
+            counts[modality] = min(reported[modality], split.get(modality, 0), rest)
+            rest -= counts[modality]
+    for modality in _CACHED_FIRST:
+        more = min(rest, split.get(modality, 0) - counts.get(modality, 0))
+        if more:
+            counts[modality] = counts.get(modality, 0) + more
+            rest -= more
+    return counts
 
 
 def audio_seconds(usage: object) -> float | None:
@@ -100,26 +176,38 @@ def audio_seconds(usage: object) -> float | None:
 
 
 def usage_metadata(usage: Usage) -> UsageMetadata:
-    """Return the usage as LangSmith's ``usage_metadata``."""
-    details_in: dict[str, int] = dict(usage.input_by_modality)
-    if usage.cached is not None:
-        details_in["cache_read"] = usage.cached
+    """Return the usage as LangSmith's ``usage_metadata``: no token is in two details."""
     metadata: UsageMetadata = {
         "input_tokens": usage.input,
         "output_tokens": usage.output,
         "total_tokens": usage.total,
     }
+    details_in, details_out = dict(usage.input_by_modality), dict(usage.output_by_modality)
+    if usage.cached and not details_in:
+        details_in = partition(usage.input, usage.cached_by_modality)
+    if usage.reasoning and not details_out:
+        details_out = partition(usage.output, {})
+    if usage.cached is not None and details_in:
+        cached = _cached_split(usage.cached, usage.cached_by_modality, details_in)
+        for modality, count in cached.items():
+            details_in[modality] = details_in.get(modality, 0) - count
+        details_in["cache_read"] = usage.cached
+    if usage.reasoning is not None and details_out:
+        details_out["text"] = details_out.get("text", 0) - usage.reasoning
+        details_out["reasoning"] = usage.reasoning
     if details_in:
         metadata["input_token_details"] = details_in
-    if usage.output_by_modality:
-        metadata["output_token_details"] = dict(usage.output_by_modality)
+    if details_out:
+        metadata["output_token_details"] = details_out
     return metadata
 
 
 def usage_attributes(usage: Usage) -> dict[str, int]:
     """Return the ``gen_ai.usage.*`` attributes, keyed without that prefix.
 
-    The totals and ``cache_read`` are the convention's; the split by modality is proposed to it.
+    The totals and ``cache_read`` are the convention's; the split by modality and ``reasoning`` are
+    proposed to it (https://github.com/open-telemetry/semantic-conventions-genai/pull/394). A part is
+    counted in its whole here: cached audio is audio, too, and reasoning is text.
     """
     attributes = {"input_tokens": usage.input, "output_tokens": usage.output}
     if usage.cached is not None:
@@ -130,6 +218,8 @@ def usage_attributes(usage: Usage) -> dict[str, int]:
         attributes[f"{modality}.output_tokens"] = count
     for modality, count in usage.cached_by_modality.items():
         attributes[f"{modality}.cache_read.input_tokens"] = count
+    if usage.reasoning is not None:
+        attributes["reasoning.output_tokens"] = usage.reasoning
     return attributes
 
 

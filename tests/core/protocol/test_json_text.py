@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_realtime.core.protocol.events import TOO_DEEP
-from otel_realtime.core.protocol.json_text import dump, shorten
+from otel_realtime.core.protocol.json_text import dump, object_or_text, shorten
 from tests.support.odd_values import Unreadable, deep
 from tests.support.streams import bounded, json_values
 
@@ -60,3 +61,27 @@ def test_values_that_are_no_json_are_dumped_as_far_as_they_can_be() -> None:
     endless: list[Any] = []
     endless.append(endless)
     assert TOO_DEEP in dump(endless)
+
+
+@pytest.mark.parametrize("text", ["", "42", "null", "[1]", '"a"', "sunny", '{"a":', "{a}", "{} {}"])
+def test_text_that_is_no_object_stays_text(text: str) -> None:
+    """Numbers, lists and broken JSON may be plain words of the app."""
+    assert text == object_or_text(text)
+
+
+def test_text_of_an_object_is_that_object() -> None:
+    """Also with space around it; what the stack cannot hold is cut or left as text."""
+    assert {"city": "Oslo", "days": [1]} == object_or_text(' {"city": "Oslo", "days": [1]}\n')
+    assert {} == object_or_text("{}")
+    assert TOO_DEEP in dump(object_or_text('{"a":' * 150 + "1" + "}" * 150))
+    digits = '{"n":' + "9" * 5000 + "}"
+    assert digits == object_or_text(digits)
+
+
+@bounded
+@given(st.text() | json_values.map(dump))
+def test_any_text_is_taken(text: str) -> None:
+    """It comes back as an object or unchanged, and encodes either way."""
+    value = object_or_text(text)
+    assert isinstance(value, dict) or value == text
+    json.loads(dump(value))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from otel_realtime.core.protocol.items import Item, Items
 from otel_realtime.core.protocol.messages import (
     chat_messages,
+    choices,
     convention_messages,
     heard_text,
     transcript,
@@ -80,7 +81,7 @@ def test_messages_of_the_convention() -> None:
             "role": "assistant",
             "parts": [
                 {"type": "text", "content": "One moment."},
-                {**paris, "arguments": '{"city":"Paris"}'},
+                {**paris, "arguments": {"city": "Paris"}},
                 {"type": "tool_call", "id": "call_2", "name": "time", "arguments": ""},
             ],
         },
@@ -90,9 +91,75 @@ def test_messages_of_the_convention() -> None:
         },
         {
             "role": "assistant",
-            "parts": [{"type": "tool_call", "id": "item_7", "name": "search", "arguments": "{}"}],
+            "parts": [{"type": "tool_call", "id": "item_7", "name": "search", "arguments": {}}],
         },
     ] == convention_messages(ROUND, ALL)
+
+
+def test_what_was_spoken_is_marked_as_audio() -> None:
+    """Its text is a transcript; without one there is no text to show."""
+    part = {"type": "input_audio", "transcript": "Weather?"}
+    heard = {"type": "message", "role": "user", "content": [part]}
+    silent = {**heard, "content": [{"type": "input_audio", "transcript": None}]}
+    spoken = {"type": "text", "content": "Weather?", "modality": "audio", "transcript": "Weather?"}
+    empty = {"type": "text", "content": "[audio]", "modality": "audio"}
+    assert [
+        {"role": "user", "parts": [spoken]},
+        {"role": "user", "parts": [empty]},
+    ] == convention_messages(items(heard, silent), ALL)
+    (hidden,) = convention_messages(items(heard), NO_INPUTS)
+    expected = {"type": "text", "content": HIDDEN, "modality": "audio", "transcript": HIDDEN}
+    assert [expected] == hidden["parts"]
+
+
+def test_images_are_parts_of_their_own() -> None:
+    """By address, or by type and size; the bytes are never there, and a hidden address neither."""
+    content = [
+        {"type": "input_text", "text": "Which of these?"},
+        {"type": "input_image", "image_url": "[image/png: 300 bytes]"},
+        {"type": "input_image", "image_url": "https://example.org/a.png"},
+    ]
+    asked = items({"type": "message", "role": "user", "content": content})
+    (message,) = convention_messages(asked, ALL)
+    image = {"type": "uri", "modality": "image", "mime_type": "image/png", "size": 300}
+    assert [
+        {"type": "text", "content": "Which of these?"},
+        {**image, "uri": "[image/png: 300 bytes]"},
+        {"type": "uri", "modality": "image", "uri": "https://example.org/a.png"},
+    ] == message["parts"]
+    alone = items({"type": "message", "role": "user", "content": content[1:2]})
+    assert [{**image, "uri": "[image/png: 300 bytes]"}] == convention_messages(alone, ALL)[0][
+        "parts"
+    ]
+    (hidden,) = convention_messages(asked, NO_INPUTS)
+    assert [
+        {"type": "text", "content": HIDDEN},
+        {**image, "uri": HIDDEN},
+        {"type": "uri", "modality": "image", "uri": HIDDEN},
+    ] == hidden["parts"]
+
+
+def test_a_tools_result_is_an_object_where_it_is_one() -> None:
+    """Other text stays text."""
+    results = [
+        {"type": "function_call_output", "call_id": "c", "output": o} for o in ('{"t":1}', "1")
+    ]
+    found = convention_messages(items(*results), ALL)
+    assert [{"t": 1}, "1"] == [message["parts"][0]["response"] for message in found]
+
+
+def test_an_answer_as_choices() -> None:
+    """In OpenAI's words; each of several messages is one of them."""
+    calls = chat_messages(ROUND[2:4], ALL)
+    assert [{"index": 0, "message": calls[0], "finish_reason": "tool_calls"}] == choices(
+        ROUND[2:4], ALL, "tool_call"
+    )
+    two = items(said("Wait.", role="assistant"), said("Here.", role="assistant"))
+    assert [(0, "Wait.", "stop"), (1, "Here.", "stop")] == [
+        (choice["index"], choice["message"]["content"], choice["finish_reason"])
+        for choice in choices(two, ALL, "stop")
+    ]
+    assert [] == choices([], ALL, "error")
 
 
 INPUTS = ("You are terse.", "Weather?", "sunny")

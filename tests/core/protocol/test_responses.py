@@ -26,7 +26,10 @@ def response(*outputs: dict[str, Any], items: Items | None = None, **source: Any
     ("status", "details", "expected"),
     [
         ("completed", None, "stop"),
-        ("cancelled", {"reason": "turn_detected"}, "stop"),
+        ("cancelled", {"reason": "turn_detected"}, "turn_detected"),
+        ("cancelled", {"type": "cancelled", "reason": "client_cancelled"}, "client_cancelled"),
+        ("cancelled", None, "error"),
+        ("cancelled", {"reason": 7}, "error"),
         ("incomplete", {"reason": "max_output_tokens"}, "length"),
         ("incomplete", {"reason": "content_filter"}, "content_filter"),
         ("failed", {"error": {"code": "server_error"}}, "error"),
@@ -46,7 +49,7 @@ def test_tool_calls_are_a_reason_of_their_own() -> None:
     outputs = said("One moment.", id="a", role="assistant"), asked("b", "call_1")
     assert ["tool_call"] == response(*outputs, items=items).finish_reasons(items)
     cut = response(*outputs, items=items, status="cancelled")
-    assert ["stop"] == cut.finish_reasons(items)
+    assert ["error"] == cut.finish_reasons(items)
 
 
 @pytest.mark.parametrize(

@@ -475,7 +475,7 @@ RECORDED = {
             ("user", "Hello, what now?"),
             ("assistant", LOUD),
         ],
-        [("cancelled", "stop", 80, 40, 32), ("completed", "stop", 94, 47, 32)],
+        [("cancelled", "turn_detected", 80, 40, 32), ("completed", "stop", 94, 47, 32)],
         ["Transcribed", "Transcribed"],
     ),
     "ga_ws_tool_and_errors": (
@@ -553,7 +553,7 @@ RECORDED = {
         [
             ("completed", "stop", 111, 55, 0),
             ("completed", "stop", 187, 79, 128),
-            ("cancelled", "stop", 0, 0, 0),
+            ("cancelled", "turn_detected", 0, 0, 0),
             ("completed", "stop", 295, 157, 192),
         ],
         [],
