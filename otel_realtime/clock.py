@@ -22,8 +22,10 @@ from otel_realtime.core.protocol.responses import Moment
 
 logger = logging.getLogger(__name__)
 
-#: An app's times that lie further back than this are not those of a live call.
+#: An app's times that are further from now than this are not those of a live call.
 REPLAY_NS: Final = 30_000_000_000
+#: The app's times may run ahead of a live call by this much: it may be told a little late.
+AHEAD_NS: Final = 1_000_000_000
 #: No more silence than this, one hour, is believed to lie between two of the app's times.
 MAX_GAP_NS: Final = 3_600_000_000_000
 #: Several threads may report out of order by this much; such a time counts as the latest one.
@@ -110,8 +112,15 @@ class Clock:
 
     @property
     def is_replay(self) -> bool:
-        """Whether the app's times lie in the past, so that it reports a call that is over."""
-        return self.uses_app_times and time.time_ns() - self._last_ns > REPLAY_NS
+        """Whether the app reports a call that it does not live through.
+
+        Its times are far from now, or go on faster than time does.
+        """
+        if not self.uses_app_times:
+            return False
+        lived_ns = time.monotonic_ns() - self.mono_ns
+        told_ns = self._last_ns - self.start_ns
+        return abs(time.time_ns() - self._last_ns) > REPLAY_NS or told_ns > lived_ns + AHEAD_NS
 
     def rebase(self, start_ns: int) -> None:
         """Move the start to the app's first time, in epoch ns."""

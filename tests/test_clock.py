@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_realtime import diagnostics
-from otel_realtime.clock import MAX_GAP_NS, REPLAY_NS, Clock
+from otel_realtime.clock import AHEAD_NS, MAX_GAP_NS, REPLAY_NS, Clock
 from otel_realtime.core.protocol.responses import Moment
 
 START = 1_700_000_000_000_000_000
@@ -52,6 +52,16 @@ def test_an_app_that_counts_live_is_no_replay() -> None:
     clock = Clock.now()
     clock.rebase(time.time_ns() - 2 * REPLAY_NS)
     assert clock.is_replay
+
+
+def test_a_call_that_is_told_faster_than_it_was_lived_is_a_replay() -> None:
+    """Whether it began now, or lies in the future."""
+    now = time.time_ns()
+    for start in (now, now + 3 * REPLAY_NS):
+        clock = Clock.now()
+        clock.rebase(start)
+        clock.moment(start + 2 * AHEAD_NS)
+        assert clock.is_replay
 
 
 def test_a_time_as_a_float_becomes_an_int() -> None:

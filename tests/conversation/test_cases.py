@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -67,6 +68,43 @@ def test_an_approval_and_its_result_are_among_the_messages() -> None:
     assert ["assistant", "tool"] == roles
     everything = [str(facts(span)) for span in traces.spans]
     assert not any("topsecret" in text or "key=abc" in text for text in everything)
+
+
+def test_a_line_that_the_server_says_by_itself() -> None:
+    """Because nobody spoke: no turn of the user's, and nobody waited for it."""
+    silence = {"item_id": "t", "audio_start_ms": 400, "audio_end_ms": 30_400}
+    said = {"id": "a", "type": "message", "role": "assistant", "status": "completed"}
+    content = [{"type": "output_audio", "transcript": "Are you still there?"}]
+    delta = base64.b64encode(bytes(48_000)).decode()
+    part = {"response_id": "r", "item_id": "a", "content_index": 0}
+    done = {**RESPONSE, "status": "completed", "output": [{**said, "content": content}]}
+    quiet = base64.b64encode(bytes(960)).decode()
+    traces = play(
+        [
+            SESSION,
+            *(
+                row("sent", at, "input_audio_buffer.append", audio=quiet)
+                for at in range(0, 400, 20)
+            ),
+            row("recv", 30_500, "input_audio_buffer.timeout_triggered", **silence),
+            row("recv", 30_501, "input_audio_buffer.committed", item_id="t"),
+            row("recv", 30_510, "response.created", response=RESPONSE),
+            row("recv", 30_600, "response.output_item.added", response_id="r", item=said),
+            row("recv", 30_700, "response.output_audio.delta", delta=delta, **part),
+            row("recv", 30_800, "response.done", response=done),
+            row("recv", 32_000, "rate_limits.updated", rate_limits=[]),
+        ]
+    )
+    assert [("assistant", "Are you still there?")] == [
+        (turn["role"], turn["text"]) for turn in turns(traces)
+    ]
+    (found,) = chats(traces).values()
+    assert (1, 1000) == (found["otel_realtime.turn"], found["otel_realtime.heard_ms"])
+    assert not [name for name in found if "voice_to_voice" in name or ".latency." in name]
+    assert ["[silence 30.0 s]"] == asked(found)
+    root = facts(traces.root)
+    assert (1, 1) == (root["otel_realtime.idle_timeouts"], root["otel_realtime.turns"])
+    assert not [name for name in root if "voice_to_voice" in name or ".latency." in name]
 
 
 SESSION = row(

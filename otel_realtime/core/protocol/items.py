@@ -261,9 +261,10 @@ class Items:
     def assign_turn(self, item: Item) -> None:
         """Assign its turn number to a message item: a new one if the role differs from the last.
 
-        A system message comes from the developer and is not a turn of either speaker.
+        A system message comes from the developer and is not a turn of either speaker; silence that
+        the server took for the user's turn is none.
         """
-        if item.turn or not item.is_message or item.role == "system":
+        if item.turn or item.idle or not item.is_message or item.role == "system":
             return
         if item.role != self._last_role:
             self._last_role = item.role
