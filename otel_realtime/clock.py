@@ -6,7 +6,7 @@ at_ns=...)``) replaces both by its own: its events may have happened at another 
 
 The app's times may be wrong. One that jumps, back or by more than an hour forward, does not move the
 conversation: its event is taken to have happened at the time of the one before, and time goes on
-from there. So neither spans nor the recording get longer by what nobody lived through, and one
+from there, or from where later times say. So neither spans nor the recording get longer by what nobody lived through, and one
 wrong time does not hold up the right ones after it.
 """
 
@@ -28,8 +28,11 @@ REPLAY_NS: Final = 30_000_000_000
 AHEAD_NS: Final = 1_000_000_000
 #: No more silence than this, one hour, is believed to lie between two of the app's times.
 MAX_GAP_NS: Final = 3_600_000_000_000
-#: Several threads may report out of order by this much; such a time counts as the latest one.
-MAX_BACK_NS: Final = 1_000_000_000
+#: Reports of several threads, or of two streams, may be out of order by this much: such a time
+#: counts as the latest one, and the times after it catch up.
+MAX_BACK_NS: Final = 10_000_000_000
+#: By this much that is no jump.
+JITTER_NS: Final = 1_000_000_000
 
 
 class Clock:
@@ -49,7 +52,7 @@ class Clock:
     """
 
     __slots__ = (
-        "_last_ns", "_shift_ns", "jumps", "mono_ns", "on_jump", "start_ns", "uses_app_times"
+        "_given_ns", "_last_ns", "_shift_ns", "jumps", "mono_ns", "on_jump", "start_ns", "uses_app_times",
     )  # fmt: skip
 
     def __init__(self, start_ns: int, mono_ns: int) -> None:
@@ -58,6 +61,7 @@ class Clock:
         self.uses_app_times = False
         self.jumps = 0
         self.on_jump: Callable[[int], object] | None = None
+        self._given_ns = start_ns  # the latest time of the app, as it gave it
         self._shift_ns = 0  # what is added to times that continue from the latest jump
 
     @classmethod
@@ -90,21 +94,26 @@ class Clock:
 
     def _follow(self, at_ns: int) -> None:
         """Advance to a time that the app gives; by nothing, if it jumps."""
-        last_ns = self._last_ns
+        last_ns, given_ns, self._given_ns = self._last_ns, self._given_ns, at_ns
         # First as it stands: after a single wrong time the right ones are right again.
         for shift_ns in (0, self._shift_ns):
             step_ns = at_ns + shift_ns - last_ns
             if -MAX_BACK_NS <= step_ns <= MAX_GAP_NS:
                 self._last_ns = last_ns + max(step_ns, 0)
+                if step_ns < -JITTER_NS and at_ns - given_ns < -JITTER_NS:
+                    self._jumped(at_ns - given_ns)
                 return
         self._shift_ns = last_ns - at_ns
+        self._jumped(at_ns - given_ns)
+
+    def _jumped(self, by_ns: int) -> None:
         self.jumps += 1
         diagnostics.warn_once(
             "time jump",
             "a time given as at_ns lies %.0f s %s the one before; such jumps are left out, and are "
             "counted as time_jumps on the root: pass the time of each event in epoch ns, in order",
-            abs(self._shift_ns) / 1e9,
-            "before" if self._shift_ns > 0 else "after",
+            abs(by_ns) / 1e9,
+            "after" if by_ns > 0 else "before",
             log=logger,
         )
         if self.on_jump is not None:
@@ -124,5 +133,5 @@ class Clock:
 
     def rebase(self, start_ns: int) -> None:
         """Move the start to the app's first time, in epoch ns."""
-        self.start_ns = self._last_ns = int(start_ns)
+        self.start_ns = self._last_ns = self._given_ns = int(start_ns)
         self.uses_app_times = True

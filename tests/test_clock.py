@@ -122,6 +122,12 @@ def test_threads_may_report_a_little_out_of_order(clock: Clock) -> None:
     assert (0, [3]) == (clock.jumps, seen(clock, 3))
 
 
+def test_streams_that_are_reported_one_after_the_other_catch_up(clock: Clock) -> None:
+    """The second one begins seconds before the end of the first: noticed, and not moved."""
+    assert [4, 5, 5, 5, 6] == seen(clock, 4, 5, 0, 4, 6)
+    assert 1 == clock.jumps
+
+
 def test_a_jump_is_told_and_said_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """However often it happens."""
     diagnostics.REGISTER.forget("time jump")

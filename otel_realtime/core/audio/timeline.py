@@ -37,8 +37,9 @@ Rules of its own:
    :mod:`otel_realtime.core.audio.session_clock`.
 2. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
 3. Both sides are silent while the recording is paused.
-4. At the close, hearing ends for a live caller: queued agent audio is cut if the client sent audio
-   in the two seconds before. Without a microphone it plays on: a script waits for the answer.
+4. At the close, hearing ends for a live caller: queued agent audio is cut if the user's audio came
+   in the two seconds before, on the wire or from a tap. Without a microphone it plays on: a script
+   waits for the answer.
 """
 
 from __future__ import annotations
@@ -315,12 +316,12 @@ class Timeline:
 
     def _close(self, t: int, by_client: object = None) -> None:
         self.close_t = t
-        self._user.finish()
-        if self._user_tap is not None:
-            self._user_tap.finish()
-        # Judged by the wire, also with a tap: only a live connection has a caller to hang up.
-        last = self._user.last_sent_t
-        if last is not None and t - last <= HANG_UP_NS:
+        last_t = -HANG_UP_NS - 1
+        for side in (self._user, self._user_tap):
+            if side is not None:
+                side.finish()
+                last_t = max(last_t, last_t if side.last_sent_t is None else side.last_sent_t)
+        if t - last_t <= HANG_UP_NS:
             self._cut(t)
 
 

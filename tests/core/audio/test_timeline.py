@@ -120,6 +120,14 @@ def test_a_reconnect_is_no_cut() -> None:
     assert found.user_time(250) == 3_250 * MS
 
 
+def test_a_tapped_caller_who_hangs_up_hears_no_more() -> None:
+    """The microphone's audio may take another way than this connection."""
+    tapped = timeline(agent(0, 0, 5_000), ["tap", 900, "user", 0, 960], ["close", 1_000, True])
+    assert heard_ms(tapped) == 1_000
+    silent = timeline(agent(0, 0, 5_000), ["tap", 900, "user", 0, 960], ["close", 4_000, True])
+    assert heard_ms(silent) == 5_000
+
+
 def test_the_recording_ends_an_hour_after_the_last_sound() -> None:
     """Whatever a damaged journal, or an app's wrong time, claims."""
     hour, days = 3_600_000, 1_000_000_000
