@@ -159,6 +159,10 @@ ITEM_ID: Final = "otel_realtime.item.id"
 OUR_RESPONSE_ID: Final = "otel_realtime.response.id"
 #: ``call_id`` of a function call.
 CALL_ID: Final = "otel_realtime.call.id"
+#: Label of an MCP server, as the session names it.
+MCP_SERVER: Final = "otel_realtime.mcp.server"
+#: int: code of a failed MCP call, of the protocol or of HTTP.
+MCP_ERROR_CODE: Final = "otel_realtime.mcp.error_code"
 #: ``response.status``: ``completed``, ``cancelled``, ``incomplete``, ``failed``, ``in_progress``.
 RESPONSE_STATUS: Final = "otel_realtime.response.status"
 #: Reason or error code of ``response.status_details``.
@@ -197,6 +201,8 @@ class Fact:
     TOOL_TIMING: Final = "tool.timing"
     #: int, ms: from a call's complete arguments until its result was sent.
     TOOL_WAITED: Final = "tool.waited_ms"
+    #: bool: the client's answer to a request of the server to run an MCP tool.
+    MCP_APPROVED: Final = "mcp.approved"
     #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
 
@@ -227,6 +233,7 @@ class RootFact:
     RESPONSES: Final = "responses"
     INTERRUPTIONS: Final = "interruptions"
     TOOL_CALLS: Final = "tool_calls"
+    MCP_CALLS: Final = "mcp_calls"
     SERVER_ERRORS: Final = "server_errors"
     #: int: times the server spoke because nobody did (``timeout_triggered``).
     IDLE_TIMEOUTS: Final = "idle_timeouts"

@@ -72,6 +72,7 @@ TESTED_BY: dict[str, str] = {
     "conversation.services": "conversation/test_public.py",
     "core.audio.parts": "core/audio/test_played_reports.py",
     "core.protocol.changes": "core/protocol/test_state.py",  # what its steps report
+    "core.protocol.mcp": "tracing/test_mcp.py",
     "core.protocol.pause": "privacy/test_pause.py",
     # The scripted server is one thing, seen from its socket.
     "demo.generation": "demo/test_server.py",

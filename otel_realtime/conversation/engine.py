@@ -33,6 +33,7 @@ from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.inference import describe_inference, write_inference
+from otel_realtime.tracing.mcp import write_unfinished
 
 if TYPE_CHECKING:
     from otel_realtime.process.process import Process
@@ -314,6 +315,8 @@ class Engine:
                 trace.events.end(moment.at_ns)
             with steps:
                 trace.tools.close(moment.at_ns)
+            with steps:
+                write_unfinished(trace.writer, self.frames.state, moment.at_ns)
             with steps:
                 closing = trace.end(self.frames.state, self._tally, recorder, ending, moment)
         finally:  # also after a KeyboardInterrupt, which ``steps`` lets pass

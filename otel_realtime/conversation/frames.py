@@ -26,8 +26,11 @@ from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol import partials
 from otel_realtime.core.protocol.changes import (
     Change,
+    McpApproved,
+    McpListed,
     ToolAnnounced,
     ToolAnswered,
+    ToolChange,
     ToolCut,
     ToolOver,
     ToolPending,
@@ -42,6 +45,7 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.failure import error_kind
+from otel_realtime.tracing.mcp import write_approval, write_listing
 from otel_realtime.tracing.transcription import write_transcription
 
 if TYPE_CHECKING:
@@ -240,7 +244,7 @@ class Frames:
             # Changes come after the event's span, which is the parent of their spans.
             bears_tools = False
             for change in changes:
-                bears_tools = bears_tools or not isinstance(change, Transcribed)
+                bears_tools = bears_tools or isinstance(change, ToolChange)
                 active = self._apply(change, moment) or event_span
             if active is None or not trace.settings.activate_spans:
                 return
@@ -296,6 +300,10 @@ class Frames:
             tools.leave_over(change.call)
         elif isinstance(change, ToolAnswered):
             tools.answer(change.call, moment)
+        elif isinstance(change, McpApproved):
+            write_approval(trace.writer, change.approval, moment.at_ns)
+        elif isinstance(change, McpListed):
+            write_listing(trace.writer, change.listing, moment.at_ns)
         elif isinstance(change, Transcribed):
             trace.metrics.transcription(write_transcription(trace.writer, change, moment))
         return span

@@ -43,6 +43,7 @@ from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.inference import write_inference
+from otel_realtime.tracing.mcp import write_unfinished
 from otel_realtime.tracing.members import (
     Member,
     Membership,
@@ -234,6 +235,7 @@ class _Builder:
         )
         for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
+        write_unfinished(writer, found.state, found.end.at_ns)
 
     def _event(self, root: Span, event: OpenEvent) -> Span:
         policy = self._found.header.policy

@@ -238,6 +238,8 @@ def write_inference(
     for call in response.mcp.values():
         item = state.items.get(call.item_id)
         if item is not None:
-            write_mcp_call(writer, call, item, span, end_ns, response.turn)
+            below = writer.context_below(span)
+            closed_ns = now_ns if response.status == "completed" else end_ns
+            write_mcp_call(writer, call, item, below, closed_ns, response.turn)
     finish(span, end_ns)
     return inference

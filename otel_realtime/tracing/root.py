@@ -112,6 +112,7 @@ def closing_metadata(
         RootFact.RESPONSES: state.counts.responses,
         RootFact.INTERRUPTIONS: tally.interruptions,
         RootFact.TOOL_CALLS: state.counts.tool_calls,
+        RootFact.MCP_CALLS: state.counts.mcp_calls,
         RootFact.SERVER_ERRORS: state.counts.server_errors,
         RootFact.IDLE_TIMEOUTS: state.counts.idle_timeouts,
         RootFact.DTMF: state.counts.dtmf,

@@ -91,7 +91,16 @@ def timing_facts(timing: str, asked: Moment | None, until_ns: int | None) -> Att
         asked: when the arguments were complete; ``None`` for a tool that the model did not call.
         until_ns: when the result was sent, or nobody could send it any more, epoch ns.
     """
-    waited_ms = None
-    if asked is not None and until_ns is not None:
-        waited_ms = max(until_ns - asked.at_ns, 0) // NS_PER_MS
-    return product_facts({Fact.TOOL_TIMING: timing, Fact.TOOL_WAITED: waited_ms})
+    return {**product_facts({Fact.TOOL_TIMING: timing}), **waited_facts(asked, until_ns)}
+
+
+def waited_facts(asked: Moment | None, until_ns: int | None) -> Attributes:
+    """Return how long an answer was waited for; nothing if that is not known.
+
+    Args:
+        asked: when it was asked for.
+        until_ns: when it came, or could not come any more, epoch ns.
+    """
+    if asked is None or until_ns is None:
+        return {}
+    return product_facts({Fact.TOOL_WAITED: max(until_ns - asked.at_ns, 0) // NS_PER_MS})

@@ -52,6 +52,7 @@ ROOT: Mapping[str, Kind] = {
     "otel_realtime.responses": int,
     "otel_realtime.interruptions": int,
     "otel_realtime.tool_calls": int,
+    "otel_realtime.mcp_calls": int,
     "otel_realtime.server_errors": int,
     "otel_realtime.idle_timeouts": int,
     "otel_realtime.dtmf": int,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.items import Item
-from otel_realtime.core.protocol.responses import ToolCall
+from otel_realtime.core.protocol.responses import McpApproval, McpListing, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,20 @@ class ToolAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class McpApproved:
+    """The client answered a request for approval, with yes or no."""
+
+    approval: McpApproval
+
+
+@dataclass(frozen=True, slots=True)
+class McpListed:
+    """The server has got a list of tools, or has failed to."""
+
+    listing: McpListing
+
+
+@dataclass(frozen=True, slots=True)
 class Transcribed:
     """An input transcription ended: one call of the transcription model.
 
@@ -80,4 +94,4 @@ class Transcribed:
 
 
 ToolChange = ToolAnnounced | ToolRepeated | ToolCut | ToolPending | ToolOver | ToolAnswered
-Change = ToolChange | Transcribed
+Change = ToolChange | McpApproved | McpListed | Transcribed

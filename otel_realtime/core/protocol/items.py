@@ -55,6 +55,7 @@ class Item:
         arguments: Arguments of a call, as JSON text.
         output: Output of a function or MCP call.
         error: Error message of an MCP call.
+        error_code: Its code, if it is a number.
         phase: ``commentary`` or ``final_answer`` of an assistant's message (gpt-realtime-2).
         server_label: MCP server of a call, an approval or a list of tools.
         approval_request_id: The request that an ``mcp_approval_response`` answers.
@@ -88,6 +89,7 @@ class Item:
     arguments: str | None = None
     output: str | None = None
     error: str | None = None
+    error_code: int | None = None
     phase: str | None = None
     server_label: str | None = None
     approval_request_id: str | None = None
@@ -167,6 +169,9 @@ class Item:
         error = source.get("error")  # an object, whose fields depend on its type (MCP)
         if error:
             self.error = str(object_or_empty(error).get("message") or error)
+            code = object_or_empty(error).get("code")
+            if type(code) is int and -(2**63) <= code < 2**63:  # an attribute holds 64 bits
+                self.error_code = code
         content = source.get("content")
         if isinstance(content, list):
             for index, part in enumerate(content):

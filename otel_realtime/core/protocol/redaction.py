@@ -74,6 +74,7 @@ _SHAPE_KEYS: Final = frozenset(
         "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
         "conversation_id", "object", "status", "role", "phase", "code", "reason", "model", "voice",
         "format", "modality", "eagerness", "truncation", "status_reason", "conversation",
+        "approval_request_id", "server_label",
     }
 )  # fmt: skip
 #: An identifier is one printable ASCII word; anything else under such a key is content.
@@ -82,14 +83,21 @@ _SHAPE_LISTS: Final = frozenset({"modalities", "output_modalities"})
 #: Objects in which even numbers and keys are content: an app's labels, a tool's schema.
 _CONTENT_OBJECTS: Final = frozenset({"metadata", "variables", "parameters", "prompt", "tools"})
 #: Types of objects whose ``name`` the developer chose: a function's. Elsewhere it may be a person's.
-_NAMED: Final = frozenset({"function_call", "mcp_call", "response.function_call_arguments.done"})
+_NAMED: Final = frozenset(
+    {
+        "function_call",
+        "mcp_call",
+        "mcp_approval_request",
+        "response.function_call_arguments.done",
+    }
+)
 #: Values of ``rate_limits.updated``'s ``rate_limits[].name``, which have no ``type``.
 _LIMITS: Final = ("tokens", "requests")
 #: Keys that a ``redact`` hook cannot remove: the state machine could not follow the conversation.
 _IDENTITY: Final = frozenset(
     {
         "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
-        "conversation_id", "conversation", "role", "status",
+        "conversation_id", "conversation", "role", "status", "approval_request_id",
     }
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ the end time of ``response.done``. The rules:
 3. The input transcripts of the items it read have arrived or failed, if input transcription is
    configured at all.
 4. Rules 2 and 3 are waived 30 seconds after the end of play-out: a transcript may never come.
+5. The tools that the server runs for it have ended; at the latest 5 minutes after its end.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 LATE_TRUNCATE_NS: Final = 1_000_000_000
 #: No response waits longer than this after its play-out.
 MAX_WAIT_NS: Final = 30_000_000_000
+#: Nor longer than this after its end for a tool that the server runs.
+MAX_MCP_WAIT_NS: Final = 300_000_000_000
 
 #: ``response.status`` -> the convention's finish reason (``gen_ai.response.finish_reasons``,
 #: https://github.com/open-telemetry/semantic-conventions-genai). Being cancelled is not an error:
@@ -107,13 +110,57 @@ class McpCall:
 
     Attributes:
         item_id: Its ``mcp_call`` item.
-        started: When ``response.mcp_call.in_progress`` arrived.
+        started: When ``response.mcp_call.in_progress`` arrived, or its item.
+        ended: When ``.completed`` or ``.failed`` arrived, or its item with a result.
+        failed: Whether it failed.
+        begun: Whether an event said that it runs.
+    """
+
+    item_id: str
+    started: Moment
+    ended: Moment | None = None
+    failed: bool = False
+    begun: bool = True
+
+
+@dataclass(slots=True)
+class McpApproval:
+    """A request of the server to run a tool, and the client's answer.
+
+    Attributes:
+        item: Its ``mcp_approval_request`` item.
+        asked: When that was first seen.
+        turn: The conversation's turn then.
+        answered: When the client sent the ``mcp_approval_response``.
+        approved: The answer; None if it is not known.
+        reason: Why, if the client said so.
+    """
+
+    item: Item
+    asked: Moment
+    turn: int = 0
+    answered: Moment | None = None
+    approved: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class McpListing:
+    """A list of tools that the server gets from an MCP server.
+
+    Attributes:
+        item_id: Its ``mcp_list_tools`` item.
+        started: When ``mcp_list_tools.in_progress`` arrived; None before.
+        server: Label of the MCP server.
+        tools: Names of the tools.
         ended: When ``.completed`` or ``.failed`` arrived.
         failed: Whether it failed.
     """
 
     item_id: str
-    started: Moment
+    started: Moment | None = None
+    server: str | None = None
+    tools: list[str] = field(default_factory=list)
     ended: Moment | None = None
     failed: bool = False
 
@@ -170,12 +217,6 @@ class Response:
         for key in ("output_modalities", "modalities", "max_output_tokens", "temperature", "model"):
             if source.get(key) is not None:
                 self.config[key] = source[key]
-
-    def record_mcp_call(self, item_id: str, event_type: str, moment: Moment) -> None:
-        """Record the start or the end of a server-side tool call (``response.mcp_call.*``)."""
-        call = self.mcp.setdefault(item_id, McpCall(item_id, started=moment))
-        if not event_type.endswith(".in_progress"):
-            call.ended, call.failed = moment, event_type.endswith(".failed")
 
     def asked_by(self, source: JsonMapping, moment: Moment | None) -> None:
         """Take over what the client asked for.
@@ -234,6 +275,10 @@ class Response:
             transcribes: Whether input transcription is configured.
         """
         if self.done is None:
+            return False
+        # The server may run its tools after ``response.done``.
+        running = self.status == "completed" and any(not one.ended for one in self.mcp.values())
+        if running and now_t <= self.done.t + MAX_MCP_WAIT_NS:
             return False
         play_out_end_t = self.play_out_end_t(audio)
         if now_t > max(play_out_end_t, self.done.t) + MAX_WAIT_NS:

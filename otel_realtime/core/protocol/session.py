@@ -27,6 +27,7 @@ class Counts:
         events: Server events, audio included.
         server_errors: ``error`` events.
         tool_calls: Function calls that the model completed.
+        mcp_calls: Tools that the server ran itself.
         responses: Responses, whatever their outcome.
         idle_timeouts: ``input_audio_buffer.timeout_triggered``: nobody spoke, so the model did.
         dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
@@ -35,6 +36,7 @@ class Counts:
     events: int = 0
     server_errors: int = 0
     tool_calls: int = 0
+    mcp_calls: int = 0
     responses: int = 0
     idle_timeouts: int = 0
     dtmf: int = 0

@@ -29,13 +29,14 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     response.output_*_transcript.done       text of the part; same ``output_text.done``
     response.function_call_arguments.done   the call is complete                  of tools [1]
     response.mcp_call_arguments.done        merge the call
-    response.mcp_call.*                     start or end of a call of the server
+    response.mcp_call.*, mcp_list_tools.*   what the server runs itself           of MCP [2]
     response.done                           status, usage, output items           of tools [1]
     client: response.create                 remember it for ``response.created``
     client: session.update                  the model, where the server never says it
     client: conversation.item.create        a function's output answers a call    of tools [1]
 
     [1] see ``tool_calls``
+    [2] see ``mcp``; its items come with the events of items
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from otel_realtime.core.protocol.json_values import (
     object_or_empty,
     text_or_none,
 )
+from otel_realtime.core.protocol.mcp import McpFacts
 from otel_realtime.core.protocol.partials import Partial
 from otel_realtime.core.protocol.reading import Reading
 from otel_realtime.core.protocol.requests import Requests
@@ -70,6 +72,7 @@ class ConversationState:
         responses: All responses by id, in order of creation.
         unsettled: Those that ``take_settled`` has not returned yet.
         calls: Function calls by ``call_id``.
+        mcp: What the server runs itself.
         counts: What the root span counts.
     """
 
@@ -81,6 +84,7 @@ class ConversationState:
         self.counts = Counts()
         self._tools = ToolCalls(self.counts)
         self.calls = self._tools.by_id
+        self.mcp = McpFacts(self.counts)
         self._transcripts = Transcripts(self.items, self.session)
         self._reading = Reading()
         self._requests = Requests()
@@ -100,6 +104,8 @@ class ConversationState:
             self._reading.seed(item)
             if item.get("type") == "function_call_output":
                 return self._tools.answer(item, moment)
+            if item.get("type") == "mcp_approval_response":
+                return self.mcp.answer(item, moment)
         return []
 
     # --- server to client -----------------------------------------------------------------------
@@ -197,6 +203,7 @@ class ConversationState:
             if not (seeded or item.committed) and item.is_models:
                 self._adopt(item)
             self._reading.commit(item)
+            changes += self._mcp_item(item, source, moment)
 
     def _adopt(self, item: Item) -> None:
         """Give an item of the model to the response that is active, if just one is."""
@@ -224,6 +231,7 @@ class ConversationState:
         item.merge(source)
         if item.kind == "function_call" and item.status == "incomplete":
             changes += self._tools.complete(item, moment, self.items.turns)
+        changes += self._mcp_item(item, source, moment)
 
     def _response_created(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("response"))
@@ -259,6 +267,7 @@ class ConversationState:
             response.outputs.append(item_id)
         if event["type"] == "response.output_item.done" and item.kind == "function_call":
             changes += self._tools.complete(item, moment, self.items.turns)
+        changes += self._mcp_item(item, source, moment)
 
     def _part_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item = self.items.get(event.get("item_id"))
@@ -295,7 +304,7 @@ class ConversationState:
         response.turn = self.items.turns
         outputs = source.get("output")
         for output in outputs if isinstance(outputs, list) else ():
-            self._merge_output(response, object_or_empty(output), moment)
+            changes += self._merge_output(response, object_or_empty(output), moment)
         self._complete(response)
         changes += self._tools.response_done(response, self.items, moment, self.items.turns)
 
@@ -308,11 +317,12 @@ class ConversationState:
             item.cut = response.status == "cancelled" and item.status != "completed"
         self._reading.end(items)
 
-
-    def _merge_output(self, response: Response, source: JsonMapping, moment: Moment) -> None:
+    def _merge_output(
+        self, response: Response, source: JsonMapping, moment: Moment
+    ) -> list[Change]:
         item_id = text_or_none(source.get("id"))
         if item_id is None:
-            return
+            return []
         item = self.items.get_or_create(item_id, moment.t)
         item.response_id = response.id
         item.merge(source)
@@ -322,6 +332,7 @@ class ConversationState:
         self._reading.forget(item_id)  # seen as an item of the conversation first
         if item_id not in response.outputs:
             response.outputs.append(item_id)
+        return self._mcp_item(item, source, moment)
 
     def _transcript_ended(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         changes.extend(self._transcripts.ended(event, moment))
@@ -342,8 +353,17 @@ class ConversationState:
         if response is None:  # the event names none, so it is taken to be of the latest open one
             unsettled = reversed(self.unsettled.values())
             response = next((latest for latest in unsettled if latest.done is None), None)
-        if response is not None:
-            response.record_mcp_call(item_id, event["type"], moment)
+        self.mcp.call_event(item_id, event["type"], moment, response)
+
+    def _mcp_item(self, item: Item, source: JsonMapping, moment: Moment) -> list[Change]:
+        if not item.kind.startswith("mcp_"):
+            return []
+        return self.mcp.item(item, source, moment, self.responses, self.items.turns)
+
+    def _mcp_list(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        item_id = text_or_none(event.get("item_id"))
+        if item_id is not None:
+            changes += self.mcp.list_event(item_id, event["type"], moment)
 
     # --- responses that settle later ------------------------------------------------------------
 
@@ -402,5 +422,8 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
     "response.mcp_call.in_progress": _State._mcp_call,
     "response.mcp_call.completed": _State._mcp_call,
     "response.mcp_call.failed": _State._mcp_call,
+    "mcp_list_tools.in_progress": _State._mcp_list,
+    "mcp_list_tools.completed": _State._mcp_list,
+    "mcp_list_tools.failed": _State._mcp_list,
     "response.done": _State._response_done,
 }

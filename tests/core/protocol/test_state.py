@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.core.protocol.changes import Change, ToolAnnounced, ToolAnswered, Transcribed
+from otel_realtime.core.protocol.changes import (
+    Change,
+    McpApproved,
+    McpListed,
+    ToolAnnounced,
+    ToolAnswered,
+    Transcribed,
+)
 from otel_realtime.core.protocol.messages import chat_messages, convention_messages, transcript
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
@@ -43,10 +50,18 @@ def spoken(state: ConversationState) -> list[tuple[str, str]]:
 
 def named(changes: list[Change]) -> list[str]:
     """Changes as short words."""
-    return [
-        f"{type(change).__name__} {change.item.id if isinstance(change, Transcribed) else change.call.id}"
-        for change in changes
-    ]
+    return [f"{type(change).__name__} {_about(change)}" for change in changes]
+
+
+def _about(change: Change) -> str:
+    match change:
+        case Transcribed():
+            return change.item.id
+        case McpApproved():
+            return change.approval.item.id
+        case McpListed():
+            return change.listing.item_id
+    return change.call.id
 
 
 NOBODY: frozenset[str] = frozenset()
