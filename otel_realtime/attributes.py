@@ -211,6 +211,8 @@ class Fact:
     TOOL_WAITED: Final = "tool.waited_ms"
     #: bool: the client's answer to a request of the server to run an MCP tool.
     MCP_APPROVED: Final = "mcp.approved"
+    #: Languages that a transcription detected, comma-separated.
+    LANGUAGES: Final = "languages"
     #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
 

@@ -12,8 +12,14 @@ from opentelemetry.trace import SpanKind
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact, Meta
 from otel_realtime.core.protocol.changes import Transcribed
+from otel_realtime.core.protocol.events import JsonObject
 from otel_realtime.core.protocol.json_text import dump
-from otel_realtime.core.protocol.messages import NS_PER_MS, text_part, visible_text
+from otel_realtime.core.protocol.messages import (
+    NS_PER_MS,
+    text_part,
+    visible_segments,
+    visible_text,
+)
 from otel_realtime.core.protocol.outcome import Failure, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
@@ -36,9 +42,13 @@ def transcription_attributes(
     """
     usage = read_usage(change.event.get("usage"))
     text = change.event.get("transcript")
-    transcript = visible_text(text if isinstance(text, str) else "", "user", policy)
+    spoken = text if isinstance(text, str) and text else change.item.text
+    transcript = visible_text(spoken, "user", policy)
     # The transcript is this model's output, so its role is ``assistant`` although the user spoke it.
     prompt, completion = {"role": "user"}, {"role": "assistant"}
+    said: JsonObject = {**completion, "content": transcript}
+    if change.item.segments:  # who said what when
+        said["segments"] = visible_segments(change.item.segments, "user", policy)
     return {
         names.LS_KIND: names.KIND_LLM,
         names.OPERATION: "chat",
@@ -53,7 +63,7 @@ def transcription_attributes(
         # Else LangSmith's trajectory view shows the caller's words as the assistant's.
         names.LS_METADATA + Meta.MESSAGE_VIEW_EXCLUDE: True,
         names.PROMPT: dump({"messages": [{**prompt, "content": "[audio]"}]}, limit),
-        names.COMPLETION: dump({"messages": [{**completion, "content": transcript}]}, limit),
+        names.COMPLETION: dump({"messages": [said]}, limit),
         names.INPUT_MESSAGES: dump(
             [{**prompt, "parts": [text_part("[audio]", audio=True)]}], limit
         ),
@@ -63,6 +73,7 @@ def transcription_attributes(
             {
                 Fact.TURN: change.item.turn or None,
                 Fact.AUDIO_OFFSET: change.started_t // NS_PER_MS,
+                Fact.LANGUAGES: ",".join(change.item.languages) or None,
                 Fact.TRANSCRIPTION_SECONDS: audio_seconds(change.event.get("usage")),
             }
         ),

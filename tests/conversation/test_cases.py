@@ -282,3 +282,33 @@ def test_the_model_of_a_sideband() -> None:
     )
     assert "chat gpt-realtime-2.1" in [span.name for span in traces.spans]
     assert "gpt-realtime-2.1" == facts(traces.root)["otel_realtime.model"]
+
+
+def test_speakers_and_languages() -> None:
+    """On the transcription's span, in the transcript and on the root."""
+    kind = "conversation.item.input_audio_transcription."
+    part = {"item_id": "u", "content_index": 0}
+    segment = {"text": "Hello.", "speaker": "A", "start": 0.0, "end": 1.5}
+    traces = play(
+        [
+            SESSION,
+            row("recv", 10, "input_audio_buffer.committed", item_id="u"),
+            row("recv", 20, kind + "segment", id="s1", **segment, **part),
+            row(
+                "recv",
+                30,
+                kind + "completed",
+                transcript="Hello.",
+                languages=[{"code": "en"}, {"code": "es"}],
+                usage={"type": "duration", "seconds": 2},
+                **part,
+            ),
+        ]
+    )
+    (turn,) = turns(traces)
+    assert [segment] == turn["segments"]
+    found = facts(traces.one("transcribe whisper-1"))
+    (message,) = value(found, "gen_ai.completion")["messages"]
+    assert ("Hello.", [segment]) == (message["content"], message["segments"])
+    root = facts(traces.root)["otel_realtime.languages"]
+    assert "en,es" == found["otel_realtime.languages"] == root

@@ -216,7 +216,7 @@ TRANSCRIBE_MORE: Mapping[str, Kind] = {
     "gen_ai.input.messages": JSON,
     "gen_ai.output.messages": JSON,
     "error.type": str,
-    **_both({"transcription.seconds": float}),
+    **_both({"transcription.seconds": float, "languages": str}),
 }
 TOOL: Mapping[str, Kind] = {
     **BELOW,

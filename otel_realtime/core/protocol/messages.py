@@ -109,6 +109,15 @@ def visible_text(text: str, role: str, policy: ContentPolicy) -> str:
     return text if allowed or not text else HIDDEN
 
 
+def visible_segments(
+    segments: Iterable[Segment], role: str, policy: ContentPolicy
+) -> list[Segment]:
+    """Return segments with their text as ``visible_text`` has it; speakers and times stay."""
+    return [
+        {**segment, "text": visible_text(segment["text"], role, policy)} for segment in segments
+    ]
+
+
 def placeholder(item: Item, span_ms: int | None = None) -> str:
     """Return what stands for a user's audio without a transcript; empty for any other item.
 
@@ -363,10 +372,7 @@ class Turn:
             "interrupted": self.interrupted,
         }
         if self.segments:
-            message["segments"] = [
-                {**segment, "text": visible_text(segment["text"], self.role, policy)}
-                for segment in self.segments
-            ]
+            message["segments"] = visible_segments(self.segments, self.role, policy)
         return message
 
 
