@@ -149,7 +149,7 @@ class Instruments:
         self.interruptions = meter.create_counter(
             names.METRIC_INTERRUPTIONS,
             unit="{response}",
-            description="Responses that were not played to their end.",
+            description="Responses that were cut short; those that queued behind one do not count.",
         )
         self.errors = meter.create_counter(
             names.METRIC_ERRORS, unit="{error}", description="Errors reported by the server."
@@ -224,7 +224,7 @@ class ConversationMetrics:
         for part in sound.parts:
             labels = {names.LATENCY_PART: part.name, names.LATENCY_OWNER: part.owner}
             to.latency.record(part.ms / 1000, {**base, **labels})
-        if sound.interrupted:
+        if sound.interrupted and sound.counts:
             to.interruptions.add(1, base)
         if inference.tokens is not None:
             self._usage(inference.tokens, base)

@@ -29,6 +29,8 @@ WHOLE: list[list[Any]] = [
     ["tokens", 5, "resp_1", 61],
     ["buffer", 5, "started", "resp_1"],
     ["clear", 5],
+    ["cancel", 5],
+    ["flushed", 5],
     ["tap", 5, "agent", 0, 640, "item_a", 0],
     ["tap", 5, "user", 0, 640],
     ["tap_format", 5, "user", {"type": "audio/pcm", "rate": 16_000}],

@@ -13,7 +13,8 @@ have the expected shape yields no record. The rules that need memory:
    truncating or the item.
 3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
 4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
-5. Which item belongs to which response, how long its text is (not the text), and how many audio
+5. ``response.cancel`` counts once the conversation goes on: with new speech, or a new response.
+6. Which item belongs to which response, how long its text is (not the text), and how many audio
    tokens a response has, matter where the audio itself takes another way (WebRTC, SIP).
 
 Sources: https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate,
@@ -122,6 +123,7 @@ class Evidence:
         self._updates: deque[_Update] = deque(maxlen=64)
         self._requests: deque[_Request] = deque(maxlen=64)
         self._sessions = 0
+        self._cancelled = False  # the client has cancelled, and nothing has followed yet
 
     def records(self, t: int, sent: bool, event: JsonMapping) -> list[Record]:
         """Return the records of an event.
@@ -163,8 +165,11 @@ class Evidence:
 
     def _response_created(self, t: int, event: JsonMapping) -> list[Record]:
         # An output format in the response holds for this response only.
-        own = _session_format(_mapping(event.get("response")), "output")
-        return self._format(t, "agent", own or self._confirmed["agent"])
+        response = _mapping(event.get("response"))
+        own = _session_format(response, "output")
+        out_of_band = "conversation_id" in response and response["conversation_id"] is None
+        flushed = [] if out_of_band else self._flushed(t)
+        return flushed + self._format(t, "agent", own or self._confirmed["agent"])
 
     def _input(self, t: int) -> list[Record]:
         """Return the change to the format that the client requested last, else to the session's."""
@@ -249,7 +254,10 @@ class Evidence:
 
     def _speech_started(self, t: int, event: JsonMapping) -> list[Record]:
         start_ms = _milliseconds(event.get("audio_start_ms"))
-        return [["speech", t, self._interrupts, *(() if start_ms is None else (start_ms,))]]
+        return [
+            *self._flushed(t),
+            ["speech", t, self._interrupts, *(() if start_ms is None else (start_ms,))],
+        ]
 
     def _speech_stopped(self, t: int, event: JsonMapping) -> list[Record]:
         end_ms = _milliseconds(event.get("audio_end_ms"))
@@ -261,6 +269,14 @@ class Evidence:
 
     def _clear(self, t: int, event: JsonMapping) -> list[Record]:
         return [["clear", t]]
+
+    def _cancel(self, t: int, event: JsonMapping) -> list[Record]:
+        self._cancelled = True
+        return [["cancel", t]]
+
+    def _flushed(self, t: int) -> list[Record]:
+        cancelled, self._cancelled = self._cancelled, False
+        return [["flushed", t]] if cancelled else []
 
     # --- what the server plays by itself --------------------------------------------------------
 
@@ -321,6 +337,7 @@ _HANDLERS: Final[Mapping[tuple[bool, str], _Handler]] = {
     (False, "output_audio_buffer.stopped"): Evidence._output_buffer,
     (False, "output_audio_buffer.cleared"): Evidence._output_buffer,
     (True, "output_audio_buffer.clear"): Evidence._clear,
+    (True, "response.cancel"): Evidence._cancel,
 }
 #: Types of the events that the recording must see, sent or received.
 AUDIO_EVENTS: Final = frozenset(event_type for _, event_type in _HANDLERS)

@@ -19,6 +19,8 @@ output_audio_buffer.cleared          cut everything that is queued when it arriv
 input_audio_buffer.speech_started    cut everything that is queued when it arrives,     estimated
                                      unless ``interrupt_response`` is false
 output_audio_buffer.clear (client)   cut everything that is queued when it is sent      estimated
+response.cancel (client), followed   cut everything that was queued when it was sent    estimated
+by new speech or a new response
 ===================================  =================================================  ===============
 
 Rules:
@@ -29,7 +31,8 @@ Rules:
 3. Chunks of a cut response that arrive after the cut are not heard.
 4. A claimed part was heard by the time of its claim: what is queued before it, unless claimed
    itself, is cut as far as that demands.
-5. ``response.cancel`` alone proves nothing: it stops generation, not the player.
+5. ``response.cancel`` alone proves nothing: it stops generation, not the player. Once the
+   conversation goes on without the rest of the answer, the player was flushed with it.
 
 Evidence may arrive late and may be taken back. So the player keeps a log of arrivals and cuts (in
 arrays: a long call has many thousands) and replays it from the last moment at which the queue was
@@ -68,6 +71,7 @@ class Player:
         self._parts_by_item: dict[str, list[Part]] = {}
         self._responses: dict[str, ResponsePlayback] = {}
         self._cut_sources: dict[int, str] = {}  # by log entry
+        self._cancels: list[int] = []  # entries of cuts that are not known to be any
         self._log_part = array("i")  # index of the chunk's part; -1 for a cut
         self._log_t = array("q")
         self._log_offset = array("q")
@@ -118,6 +122,17 @@ class Player:
         entry = self._log(-1, t, 0, 0)
         self._cut_sources[entry] = source
         self._play(entry)
+
+    def cancel(self, t: int) -> None:
+        """Note that everything that is queued at ``t`` may have been cut."""
+        self._cancels.append(self._log(-1, t, 0, 0))
+
+    def confirm_cancels(self) -> None:
+        """Cut at each moment noted by ``cancel``."""
+        if self._cancels:
+            self._cut_sources.update(dict.fromkeys(self._cancels, ESTIMATED))
+            self._replay(self._cancels[0])
+            self._cancels.clear()
 
     def truncate(
         self,
@@ -345,7 +360,9 @@ class Player:
         self._queue_end_ns = segment.end_ns
 
     def _play_cut(self, entry: int) -> None:
-        t, source = self._log_t[entry], self._cut_sources[entry]
+        t, source = self._log_t[entry], self._cut_sources.get(entry)
+        if source is None:  # only ``response.cancel`` so far
+            return
         # Segments are ordered, so only the last ones can reach beyond the cut.
         index = len(self._placed)
         while index > 0 and self._placed[index - 1][1].end_ns > t:

@@ -23,6 +23,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["tokens", t, response_id, audio_tokens]                       response.done
     ["buffer", t, "started" | "stopped" | "cleared", response_id]  output_audio_buffer.*
     ["clear", t]                                                   output_audio_buffer.clear was sent
+    ["cancel", t]                                                  response.cancel was sent
+    ["flushed", t]                                                 and did cut: the call went on
     ["tap", t, side, offset, size, item_id?, quiet?]               the app gave what it plays or hears
     ["tap_format", t, side, {"type", "rate"}]                      the format of that from here on
     ["played", t, item_id, content_index, audio_ms]                the app reported a position
@@ -262,6 +264,12 @@ class Timeline:
     def _clear(self, t: int) -> None:
         self._cut(t)
 
+    def _cancel(self, t: int) -> None:
+        self._agent.cancel(t)
+
+    def _flushed(self, t: int) -> None:
+        self._agent.confirm_cancels()
+
     def _cut(self, t: int, source: str = ESTIMATED) -> None:
         self._agent.cut(t, source)
         self._playback.cut(t)
@@ -342,6 +350,8 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "tokens": Timeline._tokens,
     "buffer": Timeline._buffer,
     "clear": Timeline._clear,
+    "cancel": Timeline._cancel,
+    "flushed": Timeline._flushed,
     "tap": Timeline._tap,
     "tap_format": Timeline._tap_format,
     "played": Timeline._played,

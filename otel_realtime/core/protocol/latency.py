@@ -19,6 +19,8 @@ Input: a response, the conversation's items and the recording's timeline. Output
    the end of the last voiced frame before ``speech_stopped`` or ``committed``. On a connection
    without audio (a sideband) it is the arrival of ``speech_stopped`` minus that silence.
 5. ``parts`` break that wait down; see ``breakdown``.
+6. A barge-in counts as one interruption, however many responses it cuts: one that was waiting to be
+   played behind an interrupted one, and was not heard at all, is interrupted but not counted.
 
 Source: ``input_audio_buffer.speech_stopped``,
 https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_stopped.
@@ -26,6 +28,7 @@ https://platform.openai.com/docs/api-reference/realtime-server-events/input_audi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
 
 #: ``heard_source`` by strength of evidence, weakest first.
 _SOURCES: Final = ("estimated", "server", "client_truncate", "tap")
+#: A client's position is late by what its player buffers: a response that was created this long
+#: after the end of what was heard was still there to be cut with it.
+SAME_CUT_NS: Final = 250 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,7 @@ class ResponseAudio:
         heard_ms: How much of it was played, in ms.
         heard_source: The weakest evidence among its items.
         interrupted: Whether some of it was not heard.
+        counts: Whether that is an interruption of its own: rule 6.
         first_audio_ms: From ``response.created`` to the first chunk, in ms.
         voice_to_voice_ms: From the end of the user's speech to the first audible sample, in ms.
         parts: What it consists of; they add up to it.
@@ -61,6 +68,7 @@ class ResponseAudio:
     heard_ms: int | None = None
     heard_source: str | None = None
     interrupted: bool = False
+    counts: bool = True
     first_audio_ms: int | None = None
     voice_to_voice_ms: int | None = None
     parts: tuple[LatencyPart, ...] = ()
@@ -81,6 +89,7 @@ def response_audio(
         heard_ms=sum(item.heard_ms for item in facts),
         heard_source=min((item.heard_source for item in facts), key=_SOURCES.index),
         interrupted=any(item.interrupted for item in facts),
+        counts=not _was_queued(response, state, audio, facts),
         # If ``response.created`` was missed, the response dates from ``response.done``, after its
         # audio.
         first_audio_ms=(
@@ -89,6 +98,29 @@ def response_audio(
         voice_to_voice_ms=None if parts is None else sum(part.ms for part in parts),
         parts=parts or (),
     )
+
+
+def _was_queued(
+    response: Response, state: ConversationState, audio: AudioFacts, facts: list[ItemAudio]
+) -> bool:
+    """Return whether the barge-in that cut it had cut the response that was heard before it."""
+    if any(item.audible_from_t is not None for item in facts):
+        return False
+    for earlier in _before(response, state):
+        heard = [item for item in earlier.item_audio(audio) if item.audible_from_t is not None]
+        if heard:
+            end_t = max(item.audible_until_t for item in heard) + SAME_CUT_NS
+            return any(item.interrupted for item in heard) and response.created.t <= end_t
+    return False
+
+
+def _before(response: Response, state: ConversationState) -> Iterator[Response]:
+    """Return the responses before this one, newest first."""
+    newest_first = iter(reversed(state.responses.values()))
+    for candidate in newest_first:
+        if candidate is response:
+            break  # the iterator now continues with the responses before this one
+    return newest_first
 
 
 def _wait(
@@ -123,10 +155,7 @@ def _waited_through(
 
     Empty if an earlier one has answered, or no speech is answered at all.
     """
-    newest_first = iter(reversed(state.responses.values()))
-    for candidate in newest_first:
-        if candidate is response:
-            break  # the iterator now continues with the responses before this one
+    newest_first = _before(response, state)
     chain = [response]
     while _spoken_input(chain[0], state) is None:
         earlier = next((other for other in newest_first if not other.out_of_band), None)

@@ -114,7 +114,7 @@ class Tally:
     """Totals over settled responses.
 
     Attributes:
-        interruptions: Number of responses whose audio was cut.
+        interruptions: Number of barge-ins; one may cut several responses.
         first_audio_ms: ``first_audio_ms`` of each response that has one.
         voice_to_voice_ms: ``voice_to_voice_ms`` of each response that has one.
         parts_ms: Length of each part of these, by its name.
@@ -127,7 +127,7 @@ class Tally:
 
     def add(self, audio: ResponseAudio) -> None:
         """Add one settled response."""
-        self.interruptions += audio.interrupted
+        self.interruptions += audio.interrupted and audio.counts
         if audio.first_audio_ms is not None:
             self.first_audio_ms.append(audio.first_audio_ms)
         if audio.voice_to_voice_ms is not None:

@@ -110,6 +110,22 @@ def test_an_event_becomes_its_record(
     assert records((sent, event)) == [expected]
 
 
+def test_a_cancel_counts_once_the_call_goes_on() -> None:
+    """With new speech, or a new response of the conversation, once."""
+    cancel = (True, {"type": "response.cancel"})
+    speech = (False, {"type": "input_audio_buffer.speech_started"})
+    created = (False, {"type": "response.created", "response": {"id": "r"}})
+    beside = (False, {"type": "response.created", "response": {"conversation_id": None}})
+    assert records(cancel, beside) == [["cancel", 1]]
+    assert records(cancel, cancel, speech, created) == [
+        ["cancel", 1],
+        ["cancel", 2],
+        ["flushed", 3],
+        ["speech", 3, True],
+    ]
+    assert records(created, cancel, created) == [["cancel", 2], ["flushed", 3]]
+
+
 def test_a_finished_response_tells_its_items_and_its_tokens() -> None:
     """Of what it said, only the length; a text and a call are no sound."""
     spoken = {"type": "output_audio", "transcript": "Hello."}

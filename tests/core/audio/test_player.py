@@ -364,3 +364,44 @@ def test_whatever_happens_the_model_stays_sound(
     speaker.player._replay(0)
     assert before == [(s.start_ns, s.offset, s.size) for s in speaker.player.segments()]
     assert heard == {item: speaker.player.item(item) for item in "abcd"}
+
+
+def test_a_cancel_cuts_once_the_call_goes_on(speaker: Speaker) -> None:
+    """At its own time; before that it proves nothing."""
+    speaker.answer(0, 3_000)
+    speaker.player.cancel(1_000 * MS)
+    speaker.chunk(1_010, 200)  # was on its way
+    assert (3_200, 3_200, "estimated", False) == speaker.facts()
+    speaker.player.confirm_cancels()
+    assert (3_200, 1_000, "estimated", True) == speaker.facts()
+    speaker.answer(1_500, 400, "b", "r2")
+    assert [(0, 0, 1_000), (1_500, 3_200, 400)] == speaker.heard()
+    speaker.player.confirm_cancels()  # nothing is left to be confirmed
+    assert (400, 400, "estimated", False) == speaker.facts("b")
+
+
+def test_a_truncate_says_more_than_a_cancel(speaker: Speaker) -> None:
+    """Whichever came first."""
+    speaker.answer(0, 3_000)
+    speaker.player.cancel(1_000 * MS)
+    speaker.truncate("a", 1_200)
+    speaker.player.confirm_cancels()
+    assert (3_000, 1_200, "client_truncate", True) == speaker.facts()
+
+
+@pytest.mark.parametrize(("end_ms", "interrupted"), [(3_000, False), (2_970, False), (2_960, True)])
+def test_a_truncate_of_what_was_heard_is_no_interruption(
+    speaker: Speaker, end_ms: int, interrupted: bool
+) -> None:
+    """Clients send one after the play-out, too; their position is a little short of the end."""
+    speaker.answer(0, 3_000)
+    speaker.truncate("a", end_ms)
+    assert (3_000, end_ms, "client_truncate", interrupted) == speaker.facts()
+
+
+def test_a_late_truncate_does_not_silence_what_was_heard_behind_it(speaker: Speaker) -> None:
+    """The item's successor in the same response, if the item itself was heard whole."""
+    speaker.answer(0, 2_000)
+    speaker.answer(500, 1_000, "b")
+    speaker.truncate("a", 1_990)
+    assert (1_000, 1_000, "estimated", False) == speaker.facts("b")

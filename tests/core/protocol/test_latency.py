@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from otel_realtime.core.audio.parts import ItemAudio
+from otel_realtime.core.protocol import latency
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.latency import ResponseAudio, response_audio, speech_end
 from tests.support.streams import CALL, MS, Row, Sounds, feed, received, sound
@@ -140,3 +142,26 @@ def test_when_speech_ended(silence_ms: int | None, audio: Sounds, expected: int 
 def test_speech_that_never_stopped_has_no_end() -> None:
     """No commit and no VAD."""
     assert speech_end(Item("a"), 200, Sounds(loud_ms=5)) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "counts"),
+    [
+        (sound("item_4", 200, 500, interrupted=True), None, False),
+        (sound("item_4", 200, 500), None, True),  # the barge-in came after it
+        (sound("item_4", 0, 20, interrupted=True), None, True),  # cut before this one was made
+        (sound("item_4", 200, 500, interrupted=True), 800, True),  # heard, and cut in turn
+        (sound("item_4", None, 0, interrupted=True), None, True),  # nothing was heard before
+    ],
+)
+def test_one_barge_in_over_two_responses_is_one(
+    monkeypatch: pytest.MonkeyPatch, first: ItemAudio, second: int | None, counts: bool
+) -> None:
+    """What waited behind the one that was cut, and was never heard, is no interruption of its own."""
+    monkeypatch.setattr(latency, "SAME_CUT_NS", 0)
+    state, _ = feed(CALL)
+    state.responses["resp_1"].outputs.append("item_4")
+    response = state.responses["resp_2"]
+    cut = sound("item_5", second, 0, generated_ms=900, interrupted=True)
+    found = response_audio(response, state, Sounds(first, cut))
+    assert (True, counts) == (found.interrupted, found.counts)
