@@ -196,6 +196,9 @@ class Fact:
     HEARD_SOURCE: Final = "heard_source"
     #: bool: part of the generated audio was not played.
     INTERRUPTED: Final = "interrupted"
+    #: Why: ``vad``, ``client`` or ``server``; bool: nothing was said, the agent stopped in vain.
+    INTERRUPTION_CAUSE: Final = "interruption_cause"
+    FALSE_INTERRUPTION: Final = "false_interruption"
     #: int: items of the conversation before the response's new ones.
     CONTEXT_ITEMS: Final = "context_items"
     #: bool: the response is not part of the conversation (``"conversation": "none"``).
@@ -242,6 +245,11 @@ class RootFact:
     TURNS: Final = "turns"
     RESPONSES: Final = "responses"
     INTERRUPTIONS: Final = "interruptions"
+    #: int: the agent stopped, but nothing was said.
+    FALSE_INTERRUPTIONS: Final = "false_interruptions"
+    #: Prefixes, int: how many of both have which cause, ``interruptions_by_vad`` and so on.
+    INTERRUPTIONS_BY: Final = "interruptions_by_"
+    FALSE_BY: Final = "false_interruptions_by_"
     TOOL_CALLS: Final = "tool_calls"
     MCP_CALLS: Final = "mcp_calls"
     SERVER_ERRORS: Final = "server_errors"
@@ -346,8 +354,10 @@ LATENCY_OWNER: Final = "otel_realtime.latency.owner"
 METRIC_CONVERSATION: Final = "otel_realtime.conversation.duration"
 #: Up-down counter, {conversation}
 METRIC_ACTIVE: Final = "otel_realtime.conversations.active"
-#: Counter, {response}
+#: Counter, {response}, by the next two.
 METRIC_INTERRUPTIONS: Final = "otel_realtime.interruptions"
+INTERRUPTION_CAUSE: Final = "otel_realtime.interruption.cause"
+INTERRUPTION_FALSE: Final = "otel_realtime.interruption.false"
 #: Counter, {error}: ``error`` events of the server.
 METRIC_ERRORS: Final = "otel_realtime.errors"
 #: Counter, {recording}, by ``outcome`` (a value of ``Meta.ATTACH_STATUS``).

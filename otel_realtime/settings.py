@@ -161,6 +161,7 @@ RULES: Final[Mapping[str, _Rule]] = {
     "end_on_sigterm": _Rule(bool),
     "span_limit": _Rule(int, minimum=1),
     "payload_limit": _Rule(int, minimum=256),
+    "false_interruption_ms": _Rule(int, minimum=0),
     "max_attachment_mb": _Rule(float, minimum=0, optional=True),
     "state_max_mb": _Rule(float, minimum=1),
     "state_max_age_days": _Rule(float, minimum=0),
@@ -249,6 +250,8 @@ class Settings:
     """Characters of JSON per attribute; longer payloads are shortened and stay valid JSON."""
     metrics: bool = _env("METRICS", True)
     """Report OpenTelemetry metrics through the app's ``MeterProvider``."""
+    false_interruption_ms: int = _env("FALSE_INTERRUPTION_MS", 250)
+    """Speech shorter than this, in ms, says nothing: what it interrupts is interrupted in vain."""
     state_dir: Path = field(default_factory=_state_dir)
     """Directory of live and undelivered conversations."""
     recover_on_start: bool = _env("RECOVER_ON_START", True)

@@ -10,6 +10,7 @@ import pytest
 
 from otel_realtime import diagnostics
 from otel_realtime import settings as module
+from otel_realtime.core.protocol.interruptions import SHORTEST_SPEECH_MS
 from otel_realtime.errors import ConfigError
 from otel_realtime.settings import FIELDS, Settings, parse_bool
 
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "span_limit": 24_000,
     "payload_limit": 32_768,
     "metrics": True,
+    "false_interruption_ms": SHORTEST_SPEECH_MS,
     "recover_on_start": True,
     "recordings_dir": None,
     "on_recording": None,
@@ -46,6 +48,7 @@ ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "span_limit": ("100", 100),
     "payload_limit": ("1000", 1000),
     "metrics": ("FALSE", False),
+    "false_interruption_ms": ("400", 400),
     "state_dir": ("/var/lib/calls", Path("/var/lib/calls")),
     "recover_on_start": ("false", False),
     "recordings_dir": ("/srv/wav", "/srv/wav"),

@@ -100,6 +100,7 @@ class Frames:
     def __init__(self, trace: Trace, owner: object) -> None:
         self.state = ConversationState()
         self.state.session.other_model = trace.identity.model
+        self.state.shortest_speech_ms = trace.settings.false_interruption_ms
         self.notes = Notes()
         self.pause: Pause | None = None
         self.lock = threading.Lock()

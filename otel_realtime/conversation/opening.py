@@ -139,6 +139,7 @@ def _header(trace: Trace) -> Header:
         audio_format=settings.audio_format,
         max_attachment_mb=settings.max_attachment_mb,
         payload_limit=settings.payload_limit,
+        false_interruption_ms=settings.false_interruption_ms,
         skip_events=settings.skip_events,
         resource=dict(resource.attributes) if resource is not None else {},
     )

@@ -253,6 +253,7 @@ def replay(folder: Path) -> Replayed:
     with Soundtrack(folder) as sound:
         found = Replayed(folder, header, sound, last_ns=header.start_ns)
         found.state.session.other_model = header.who.model
+        found.state.shortest_speech_ms = header.false_interruption_ms
         bad = 0
         for record in records:
             try:

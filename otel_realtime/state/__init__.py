@@ -40,7 +40,8 @@ what a crash leaves is a valid prefix; a torn last line is left out.
     records  recorded                   sound was wanted; and had somewhere to go
     name  recordings_dir                file name, and where a recording is kept
     audio_format  max_attachment_mb     settings of the same name
-    payload_limit  skip_events          likewise
+    payload_limit  skip_events  false_interruption_ms
+                                        likewise
     resource                            attributes of the OTel resource
 
 *Delivered.* A list of steps: ``kept`` (the recording is in ``recordings_dir``), ``otlp`` and

@@ -62,6 +62,7 @@ class Header:
     audio_format: str = "auto"
     max_attachment_mb: float | None = None
     payload_limit: int = 32_768
+    false_interruption_ms: int = 250
     skip_events: tuple[str, ...] = ()
     resource: dict[str, Any] = field(default_factory=dict)
 
@@ -94,6 +95,7 @@ class Header:
             "audio_format": self.audio_format,
             "max_attachment_mb": self.max_attachment_mb,
             "payload_limit": self.payload_limit,
+            "false_interruption_ms": self.false_interruption_ms,
             "skip_events": list(self.skip_events),
             "resource": self.resource,
             **self.backend,
@@ -137,6 +139,9 @@ class Header:
         found.audio_format = _one_of(source.get("audio_format"), formats, found.audio_format)
         limit = _number(source, "payload_limit", int, None)
         found.payload_limit = limit if limit is not None and limit > 0 else found.payload_limit
+        shortest = _number(source, "false_interruption_ms", int, None)
+        if shortest is not None and shortest >= 0:
+            found.false_interruption_ms = shortest
         return found
 
 
@@ -146,6 +151,7 @@ _OWN: Final = frozenset(
         "given_thread_id", "provider", "call_id", "model", "metadata", "tags", "parent", "ambient",
         "leg", "by_runs_api", "policy", "records", "recorded", "name", "recordings_dir",
         "audio_format", "max_attachment_mb", "payload_limit", "skip_events", "resource",
+        "false_interruption_ms",
     }
 )  # fmt: skip
 

@@ -112,6 +112,7 @@ def describe_inference(
                 Fact.GENERATED: sound.generated_ms,
                 Fact.HEARD: sound.heard_ms,
                 Fact.HEARD_SOURCE: sound.heard_source,
+                **_interruption(sound),
                 # Without any audio nothing is known: absent, not false.
                 Fact.INTERRUPTED: (
                     sound.interrupted
@@ -133,6 +134,14 @@ def describe_inference(
         sound=sound,
         tokens=usage,
     )
+
+
+def _interruption(sound: ResponseAudio) -> dict[str, bool | str]:
+    """Return why the answer was cut, as facts; empty if it was not."""
+    cut = sound.interruption
+    if cut is None:
+        return {}
+    return {Fact.INTERRUPTION_CAUSE: cut.cause, Fact.FALSE_INTERRUPTION: cut.false}
 
 
 def _latency(sound: ResponseAudio) -> dict[str, int | str]:

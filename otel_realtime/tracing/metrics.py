@@ -224,8 +224,12 @@ class ConversationMetrics:
         for part in sound.parts:
             labels = {names.LATENCY_PART: part.name, names.LATENCY_OWNER: part.owner}
             to.latency.record(part.ms / 1000, {**base, **labels})
-        if sound.interrupted and sound.counts:
-            to.interruptions.add(1, base)
+        if sound.interruption is not None:
+            why: _Labels = {
+                names.INTERRUPTION_CAUSE: sound.interruption.cause,
+                names.INTERRUPTION_FALSE: sound.interruption.false,
+            }
+            to.interruptions.add(1, {**base, **why})
         if inference.tokens is not None:
             self._usage(inference.tokens, base)
 

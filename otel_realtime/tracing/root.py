@@ -6,13 +6,15 @@ inputs, outputs and metadata of the run that LangSmith's runs API receives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
 from otel_realtime.core.protocol.events import replace_surrogates
+from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import text_or_none
 from otel_realtime.core.protocol.messages import transcript
@@ -108,7 +110,9 @@ def closing_metadata(
         RootFact.OUTPUT_FORMAT: session.format("output"),
         RootFact.TURNS: len(transcript(state.items, None, _out_of_band_items(state))),
         RootFact.RESPONSES: state.counts.responses,
-        RootFact.INTERRUPTIONS: tally.interruptions,
+        RootFact.INTERRUPTIONS: len(tally.interruptions),
+        RootFact.FALSE_INTERRUPTIONS: sum(cut.false for cut in tally.interruptions),
+        **_causes(tally.interruptions),
         RootFact.TOOL_CALLS: state.counts.tool_calls,
         RootFact.MCP_CALLS: state.counts.mcp_calls,
         RootFact.SERVER_ERRORS: state.counts.server_errors,
@@ -133,6 +137,16 @@ def closing_metadata(
         **summary,
     }
     return {key: value for key, value in metadata.items() if value is not None}
+
+
+def _causes(interruptions: Iterable[Interruption]) -> dict[str, int]:
+    """Return how many interruptions, and how many false ones, have which cause."""
+    counts = Counter(
+        prefix + cut.cause
+        for cut in interruptions
+        for prefix in (RootFact.INTERRUPTIONS_BY, *([RootFact.FALSE_BY] if cut.false else []))
+    )
+    return dict(sorted(counts.items()))
 
 
 def _languages(state: ConversationState) -> list[str]:

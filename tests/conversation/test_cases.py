@@ -312,3 +312,55 @@ def test_speakers_and_languages() -> None:
     assert ("Hello.", [segment]) == (message["content"], message["segments"])
     root = facts(traces.root)["otel_realtime.languages"]
     assert "en,es" == found["otel_realtime.languages"] == root
+
+
+def barge_in(text: str, *, to_ms: int = 2_400) -> list[Any]:
+    """An answer of 3 s that the user's voice stops after 1 s; the user says ``text``."""
+    session = {
+        "type": "realtime",
+        "audio": {
+            "input": {
+                "transcription": {"model": "whisper-1"},
+                "turn_detection": {
+                    "type": "server_vad",
+                    "prefix_padding_ms": 300,
+                    "silence_duration_ms": 500,
+                },
+            }
+        },
+    }
+    delta = base64.b64encode(bytes(3_000 * 48)).decode()
+    item = {"id": "a", "type": "message", "role": "assistant"}
+    part = {"response_id": "r", "item_id": "a", "content_index": 0}
+    said = "conversation.item.input_audio_transcription.completed"
+    return [
+        row("recv", 0, "session.created", session=session),
+        row("recv", 100, "response.created", response=RESPONSE),
+        row("recv", 150, "response.output_item.added", response_id="r", item=item),
+        row("recv", 200, "response.output_audio.delta", delta=delta, **part),
+        row("recv", 300, "response.done", response={**RESPONSE, "status": "completed"}),
+        row("recv", 1_200, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=1_000),
+        row("recv", 2_500, "input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=to_ms),
+        row("recv", 2_501, "input_audio_buffer.committed", item_id="u"),
+        row("recv", 4_900, said, item_id="u", content_index=0, transcript=text),
+        row("recv", 9_000, "rate_limits.updated", rate_limits=[]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "false"),
+    [(barge_in("Stop."), False), (barge_in(""), True), (barge_in("", to_ms=1_900), True)],
+)
+def test_an_agent_that_stops_for_nothing(rows: list[Any], false: bool) -> None:
+    """The VAD heard a voice, but nothing was said; it waits for the words before it says so."""
+    traces = play(rows)
+    (found,) = chats(traces).values()
+    assert ("vad", false, 1_000) == (
+        found["otel_realtime.interruption_cause"],
+        found["otel_realtime.false_interruption"],
+        found["otel_realtime.heard_ms"],
+    )
+    root = facts(traces.root)
+    names = ("interruptions", "interruptions_by_vad", "false_interruptions")
+    assert (1, 1, int(false)) == tuple(root["otel_realtime." + name] for name in names)
+    assert int(false) == root.get("otel_realtime.false_interruptions_by_vad", 0)

@@ -39,7 +39,10 @@ METRICS = {
         {"gen_ai_provider_name", "outcome"},
     ),
     "otel_realtime_conversations_active": ("gauge", {"gen_ai_provider_name"}),
-    "otel_realtime_interruptions": ("counter", MODEL),
+    "otel_realtime_interruptions": (
+        "counter",
+        MODEL | {"otel_realtime_interruption_cause", "otel_realtime_interruption_false"},
+    ),
     "otel_realtime_errors": ("counter", {"gen_ai_provider_name", "error_type"}),
     "otel_realtime_recording_uploads": ("counter", {"outcome"}),
     "otel_realtime_recording_pending_bytes": ("gauge", set()),

@@ -70,6 +70,7 @@ headers = st.builds(
     audio_format=st.sampled_from(["auto", "wav", "flac", "opus"]),
     max_attachment_mb=st.none() | st.floats(0, 1e6),
     payload_limit=st.integers(256, 10**9),
+    false_interruption_ms=st.integers(0, 10**9),
     skip_events=st.lists(texts, max_size=3).map(tuple),
     resource=st.dictionaries(texts, texts | st.integers() | st.lists(texts, max_size=2)),
 ).map(without_hidden_sound)

@@ -53,6 +53,7 @@ ROOT: Mapping[str, Kind] = {
     "otel_realtime.turns": int,
     "otel_realtime.responses": int,
     "otel_realtime.interruptions": int,
+    "otel_realtime.false_interruptions": int,
     "otel_realtime.tool_calls": int,
     "otel_realtime.mcp_calls": int,
     "otel_realtime.server_errors": int,
@@ -92,6 +93,11 @@ ROOT_MORE: Mapping[str, Kind] = {
                 f"latency.{part}_ms_{name}": int
                 for part in OWNERS
                 for name in ("p50", "p95", "max")
+            },
+            **{
+                f"{kind}interruptions_by_{cause}": int
+                for kind in ("", "false_")
+                for cause in ("vad", "client", "server")
             },
             "languages": str,
             "prompt_id": str,
@@ -200,6 +206,8 @@ CHAT_MORE: Mapping[str, Kind] = {
             "heard_ms": int,
             "heard_source": str,
             "interrupted": bool,
+            "interruption_cause": str,
+            "false_interruption": bool,
             "out_of_band": bool,
         }
     ),

@@ -69,6 +69,8 @@ CHAT: dict[str, Any] = {
             "heard_ms": int,
             "heard_source": str,
             "interrupted": bool,
+            "interruption_cause": str,
+            "false_interruption": bool,
             **{
                 f"latency.{part}_{what}": kind
                 for part in ("end_of_speech", "request", "response", "model", "playback")
@@ -116,7 +118,7 @@ def test_an_answer_without_audio_facts_says_nothing_of_sound() -> None:
     """Absent, not None."""
     found = chat().attributes
     absent = {"time_to_first_audio_ms", "voice_to_voice_ms", "generated_ms", "heard_ms"}
-    absent |= {"heard_source", "interrupted"}
+    absent |= {"heard_source", "interrupted", "interruption_cause", "false_interruption"}
     check(
         {
             name: kind

@@ -74,6 +74,7 @@ def test_a_spoken_answer(meter: Meter) -> None:
         sound("item_5", 1500, 500, generated_ms=900, first_chunk_t=450_000_000, interrupted=True)
     )
     settle(meter, CALL, "resp_2", audio)
+    why = {"otel_realtime.interruption.cause": "client", "otel_realtime.interruption.false": False}
     tokens = [
         ({**CHAT, "gen_ai.token.type": kind, "gen_ai.token.modality": modality}, count)
         for kind, modality, count in (
@@ -88,7 +89,7 @@ def test_a_spoken_answer(meter: Meter) -> None:
         "gen_ai.client.operation.time_to_first_chunk": ("s", [(CHAT, 0.28)]),
         "gen_ai.client.token.usage": ("{token}", tokens),
         "otel_realtime.token.cached": ("{token}", [(CHAT, 2.0)]),
-        "otel_realtime.interruptions": ("{response}", [(CHAT, 1.0)]),
+        "otel_realtime.interruptions": ("{response}", [({**CHAT, **why}, 1.0)]),
     } == meter.read()
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.outcome import Ending, Provider, Tally, sanitize_metadata
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.tracing import root
@@ -159,7 +160,12 @@ def test_what_a_call_comes_to() -> None:
     """Counts, formats and latencies, with their types."""
     state, _ = feed(CALL)
     state.counts.events = 40
-    tally = Tally(interruptions=1, first_audio_ms=[200, 300, 900], voice_to_voice_ms=[700, 801])
+    cut = Interruption("vad", False)
+    tally = Tally(
+        interruptions=[cut, Interruption("client", True)],
+        first_audio_ms=[200, 300, 900],
+        voice_to_voice_ms=[700, 801],
+    )
     tally.parts_ms["model"] = [20, 4, 12]
     ending = Ending(code=1000, reason="bye")
     found = root.closing_metadata(
@@ -172,7 +178,11 @@ def test_what_a_call_comes_to() -> None:
         "openai_session_id": "sess_1",
         "turns": 2,
         "responses": 2,
-        "interruptions": 1,
+        "interruptions": 2,
+        "interruptions_by_vad": 1,
+        "interruptions_by_client": 1,
+        "false_interruptions": 1,
+        "false_interruptions_by_client": 1,
         "tool_calls": 2,
         "mcp_calls": 0,
         "server_errors": 1,
@@ -203,6 +213,7 @@ def test_an_empty_conversation() -> None:
         "turns": 0,
         "responses": 0,
         "interruptions": 0,
+        "false_interruptions": 0,
         "tool_calls": 0,
         "mcp_calls": 0,
         "server_errors": 0,

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_realtime.core.protocol.breakdown import LatencyPart, break_down
+from otel_realtime.core.protocol.interruptions import Interruption, explain
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.messages import NS_PER_MS
@@ -58,7 +59,8 @@ class ResponseAudio:
         heard_ms: How much of it was played, in ms.
         heard_source: The weakest evidence among its items.
         interrupted: Whether some of it was not heard.
-        counts: Whether that is an interruption of its own: rule 6.
+        interruption: Why; None if it was heard whole, or if it does not count as an interruption of
+            its own: rule 6.
         first_audio_ms: From ``response.created`` to the first chunk, in ms.
         voice_to_voice_ms: From the end of the user's speech to the first audible sample, in ms.
         parts: What it consists of; they add up to it.
@@ -68,7 +70,7 @@ class ResponseAudio:
     heard_ms: int | None = None
     heard_source: str | None = None
     interrupted: bool = False
-    counts: bool = True
+    interruption: Interruption | None = None
     first_audio_ms: int | None = None
     voice_to_voice_ms: int | None = None
     parts: tuple[LatencyPart, ...] = ()
@@ -84,12 +86,13 @@ def response_audio(
     generated = [item.generated_ms for item in facts if item.generated_ms is not None]
     first_t = facts[0].first_chunk_t
     parts = _wait(response, state, audio, facts)
+    source = min((item.heard_source for item in facts), key=_SOURCES.index)
     return ResponseAudio(
         generated_ms=sum(generated) if len(generated) == len(facts) else None,
         heard_ms=sum(item.heard_ms for item in facts),
-        heard_source=min((item.heard_source for item in facts), key=_SOURCES.index),
+        heard_source=source,
         interrupted=any(item.interrupted for item in facts),
-        counts=not _was_queued(response, state, audio, facts),
+        interruption=_interruption(response, state, audio, facts, source),
         # If ``response.created`` was missed, the response dates from ``response.done``, after its
         # audio.
         first_audio_ms=(
@@ -100,13 +103,24 @@ def response_audio(
     )
 
 
-def _was_queued(
-    response: Response, state: ConversationState, audio: AudioFacts, facts: list[ItemAudio]
-) -> bool:
+def _interruption(
+    response: Response,
+    state: ConversationState,
+    audio: AudioFacts,
+    facts: list[ItemAudio],
+    source: str,
+) -> Interruption | None:
+    cut_t = response.cut_t(audio)
+    if cut_t is None or _was_queued(response, audio, facts):
+        return None
+    return explain(state.speeches.near(cut_t), source, state.session, state.shortest_speech_ms)
+
+
+def _was_queued(response: Response, audio: AudioFacts, facts: list[ItemAudio]) -> bool:
     """Return whether the barge-in that cut it had cut the response that was heard before it."""
     if any(item.audible_from_t is not None for item in facts):
         return False
-    for earlier in _before(response, state):
+    for earlier in _before(response):
         heard = [item for item in earlier.item_audio(audio) if item.audible_from_t is not None]
         if heard:
             end_t = max(item.audible_until_t for item in heard) + SAME_CUT_NS
@@ -114,13 +128,11 @@ def _was_queued(
     return False
 
 
-def _before(response: Response, state: ConversationState) -> Iterator[Response]:
+def _before(response: Response) -> Iterator[Response]:
     """Return the responses before this one, newest first."""
-    newest_first = iter(reversed(state.responses.values()))
-    for candidate in newest_first:
-        if candidate is response:
-            break  # the iterator now continues with the responses before this one
-    return newest_first
+    while response.previous is not None:
+        response = response.previous
+        yield response
 
 
 def _wait(
@@ -155,7 +167,7 @@ def _waited_through(
 
     Empty if an earlier one has answered, or no speech is answered at all.
     """
-    newest_first = _before(response, state)
+    newest_first = _before(response)
     chain = [response]
     while _spoken_input(chain[0], state) is None:
         earlier = next((other for other in newest_first if not other.out_of_band), None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otel_realtime.core.protocol.events import JsonObject, replace_surrogates
+from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.redaction import scrub
@@ -114,20 +115,21 @@ class Tally:
     """Totals over settled responses.
 
     Attributes:
-        interruptions: Number of barge-ins; one may cut several responses.
+        interruptions: Barge-ins; one may cut several responses.
         first_audio_ms: ``first_audio_ms`` of each response that has one.
         voice_to_voice_ms: ``voice_to_voice_ms`` of each response that has one.
         parts_ms: Length of each part of these, by its name.
     """
 
-    interruptions: int = 0
+    interruptions: list[Interruption] = field(default_factory=list)
     first_audio_ms: list[int] = field(default_factory=list)
     voice_to_voice_ms: list[int] = field(default_factory=list)
     parts_ms: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, audio: ResponseAudio) -> None:
         """Add one settled response."""
-        self.interruptions += audio.interrupted and audio.counts
+        if audio.interruption is not None:
+            self.interruptions.append(audio.interruption)
         if audio.first_audio_ms is not None:
             self.first_audio_ms.append(audio.first_audio_ms)
         if audio.voice_to_voice_ms is not None:

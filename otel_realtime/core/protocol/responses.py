@@ -7,7 +7,8 @@ the end time of ``response.done``. The rules:
 2. Each of its audio items has been played out or cut, plus one second for a late truncate.
 3. The input transcripts of the items it read have arrived or failed, if input transcription is
    configured at all.
-4. Rules 2 and 3 are waived 30 seconds after the end of play-out: a transcript may never come.
+4. If speech cut it, what that speech says is known (see ``interruptions``).
+5. Rules 2 to 4 are waived 30 seconds after the end of play-out: a transcript may never come.
 5. The tools that the server runs for it have ended; at the latest 5 minutes after its end.
 """
 
@@ -176,6 +177,7 @@ class Response:
     Attributes:
         id: Its id.
         created: When ``response.created`` arrived.
+        previous: The response that was created before it.
         done: When ``response.done`` arrived.
         status: ``in_progress``, ``completed``, ``cancelled``, ``incomplete`` or ``failed``.
         details: ``status_details``: why it is not completed.
@@ -195,6 +197,7 @@ class Response:
 
     id: str
     created: Moment
+    previous: Response | None = None
     done: Moment | None = None
     status: str = "in_progress"
     details: JsonMapping = field(default_factory=dict)
@@ -291,12 +294,23 @@ class Response:
         running = self.status == "completed" and any(not one.ended for one in self.mcp.values())
         if running and now_t <= self.done.t + MAX_MCP_WAIT_NS:
             return False
-        play_out_end_t = self.play_out_end_t(audio)
-        if now_t > max(play_out_end_t, self.done.t) + MAX_WAIT_NS:
+        if now_t > self.latest_t(audio):
             return True
         inputs = map(items.get, self.inputs if transcribes else ())
         awaits_transcript = any(item and item.audio and not item.transcribed for item in inputs)
-        return now_t >= play_out_end_t and not awaits_transcript
+        return now_t >= self.play_out_end_t(audio) and not awaits_transcript
+
+    def latest_t(self, audio: AudioFacts | None) -> int:
+        """Return until when it may wait for transcripts, in ns; only once it is done."""
+        done_t = self.done.t if self.done is not None else self.created.t
+        return max(self.play_out_end_t(audio), done_t) + MAX_WAIT_NS
+
+    def cut_t(self, audio: AudioFacts | None) -> int | None:
+        """Return when its audio was cut, in ns: the end of what was heard; None if it was not."""
+        facts = self.item_audio(audio)
+        if not any(item.interrupted for item in facts):
+            return None
+        return max(item.audible_until_t for item in facts)
 
     def output_items(self, items: Items) -> list[Item]:
         """Return its output items, in the order in which the server opened them."""

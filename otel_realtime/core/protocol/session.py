@@ -121,16 +121,39 @@ class SessionFacts:
         return text_or_none(object_or_empty(self.config.get("reasoning")).get("effort"))
 
     @property
-    def silence_ms(self) -> int | None:
-        """``silence_duration_ms`` of server VAD; None with semantic VAD or push to talk."""
-        turn_detection = self._audio_config("input").get(
+    def _turn_detection(self) -> JsonMapping | None:
+        """The VAD's settings; None without a VAD."""
+        settings = self._audio_config("input").get(
             "turn_detection", self.config.get("turn_detection")
         )
-        if not isinstance(turn_detection, dict):
+        return settings if isinstance(settings, dict) else None
+
+    @property
+    def vad_interrupts(self) -> bool:
+        """Whether the user's voice stops the model: ``interrupt_response`` of the VAD.
+
+        Of a session that was never described it is assumed.
+        """
+        if not self.config:
+            return True
+        return self._turn_detection is not None and (
+            self._turn_detection.get("interrupt_response") is not False
+        )
+
+    @property
+    def prefix_padding_ms(self) -> int | None:
+        """``prefix_padding_ms``: what the VAD adds before the start of speech; None without VAD."""
+        if self._turn_detection is None:
             return None
-        if turn_detection.get("type", "server_vad") != "server_vad":
+        return milliseconds(self._turn_detection.get("prefix_padding_ms"))
+
+    @property
+    def silence_ms(self) -> int | None:
+        """``silence_duration_ms`` of server VAD; None with semantic VAD or push to talk."""
+        settings = self._turn_detection
+        if settings is None or settings.get("type", "server_vad") != "server_vad":
             return None  # semantic VAD ends a turn by what was said, not after a fixed silence
-        return milliseconds(turn_detection.get("silence_duration_ms"))
+        return milliseconds(settings.get("silence_duration_ms"))
 
     @property
     def speaks(self) -> bool:

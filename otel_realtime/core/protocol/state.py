@@ -46,6 +46,7 @@ from typing import Final
 
 from otel_realtime.core.protocol.changes import Change
 from otel_realtime.core.protocol.events import GA_NAMES, Event, JsonMapping
+from otel_realtime.core.protocol.interruptions import SHORTEST_SPEECH_MS, Speeches, is_known
 from otel_realtime.core.protocol.items import Item, Items
 from otel_realtime.core.protocol.json_values import (
     content_index,
@@ -74,6 +75,8 @@ class ConversationState:
         calls: Function calls by ``call_id``.
         mcp: What the server runs itself.
         counts: What the root span counts.
+        speeches: When the user began to speak.
+        shortest_speech_ms: Speech shorter than this says nothing (see ``interruptions``).
     """
 
     def __init__(self) -> None:
@@ -82,6 +85,8 @@ class ConversationState:
         self.responses: dict[str, Response] = {}
         self.unsettled: dict[str, Response] = {}
         self.counts = Counts()
+        self.speeches = Speeches()
+        self.shortest_speech_ms = SHORTEST_SPEECH_MS
         self._tools = ToolCalls(self.counts)
         self.calls = self._tools.by_id
         self.mcp = McpFacts(self.counts)
@@ -172,6 +177,7 @@ class ConversationState:
         item = self._user_item(event, moment)
         if item is not None:
             item.audio_start_ms = milliseconds(event.get("audio_start_ms"))
+            self.speeches.began(moment.t, item)
 
     def _speech_stopped(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item = self._user_item(event, moment)
@@ -239,7 +245,8 @@ class ConversationState:
         response_id = text_or_none(source.get("id"))
         if response_id is None or response_id in self.responses:
             return
-        response = Response(response_id, created=moment)
+        previous = next(reversed(self.responses.values()), None)
+        response = Response(response_id, created=moment, previous=previous)
         response.merge(source)
         request = self._requests.match(response_id, source)
         if request is not None:
@@ -380,10 +387,19 @@ class ConversationState:
             response
             for response in self.unsettled.values()
             if response.is_settled(self.items, audio, now_t, transcribes)
+            and not self._awaits_reason(response, audio, now_t)
         ]
         for response in settled:
             del self.unsettled[response.id]
         return settled
+
+    def _awaits_reason(self, response: Response, audio: AudioFacts | None, now_t: int) -> bool:
+        """Return whether it was cut by speech of which it is not known yet what it says."""
+        if now_t > response.latest_t(audio):
+            return False
+        cut_t = response.cut_t(audio)
+        speech = None if cut_t is None else self.speeches.near(cut_t)
+        return speech is not None and not is_known(speech, self.session)
 
     def take_remaining(self) -> list[Response]:
         """Remove all unsettled responses and return them: the conversation is over."""

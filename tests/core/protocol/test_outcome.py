@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from otel_realtime.core.protocol.breakdown import LatencyPart
+from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.latency import ResponseAudio
 from otel_realtime.core.protocol.outcome import Provider, Tally, sanitize_metadata, tally
 from tests.support.streams import CALL, Sounds, feed, sound
@@ -38,15 +40,31 @@ def test_reserved_keys_are_refused() -> None:
 def test_settled_responses_add_up() -> None:
     """Silent ones add nothing."""
     tally = Tally()
-    spoken = ResponseAudio(interrupted=True, first_audio_ms=300, voice_to_voice_ms=900)
+    cut = Interruption("vad", False)
+    spoken = ResponseAudio(
+        interrupted=True,
+        interruption=cut,
+        first_audio_ms=300,
+        voice_to_voice_ms=900,
+        parts=(LatencyPart("model", 900, "service"),),
+    )
     for facts in (ResponseAudio(), spoken, ResponseAudio(first_audio_ms=100)):
         tally.add(facts)
-    assert Tally(interruptions=1, first_audio_ms=[300, 100], voice_to_voice_ms=[900]) == tally
+    assert (
+        Tally(
+            interruptions=[cut],
+            first_audio_ms=[300, 100],
+            voice_to_voice_ms=[900],
+            parts_ms={"model": [900]},
+        )
+        == tally
+    )
 
 
 def test_responses_can_be_counted_anew() -> None:
     """When all sound was taken in."""
     state, _ = feed(CALL)
     audio = Sounds(sound("item_5", 1500, 100, generated_ms=900, interrupted=True))
-    assert Tally(interruptions=1, first_audio_ms=[1330]) == tally(state, audio)
+    cut = Interruption("client", False)
+    assert Tally(interruptions=[cut], first_audio_ms=[1330]) == tally(state, audio)
     assert Tally() == tally(state, Sounds())
