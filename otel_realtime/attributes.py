@@ -271,6 +271,11 @@ class RootFact:
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"
     OVERLAP: Final = "overlap_s"
+    #: float, s: time nobody talked, in all and at a stretch.
+    DEAD_AIR: Final = "dead_air_s"
+    LONGEST_SILENCE: Final = "longest_silence_s"
+    #: float, s: time both talked where the user had begun.
+    AGENT_OVER_USER: Final = "agent_over_user_s"
     #: int, ms: median, 95th percentile and maximum over the responses.
     FIRST_AUDIO_P50: Final = "first_audio_ms_p50"
     VOICE_TO_VOICE_P50: Final = "voice_to_voice_ms_p50"
@@ -358,6 +363,10 @@ METRIC_ACTIVE: Final = "otel_realtime.conversations.active"
 METRIC_INTERRUPTIONS: Final = "otel_realtime.interruptions"
 INTERRUPTION_CAUSE: Final = "otel_realtime.interruption.cause"
 INTERRUPTION_FALSE: Final = "otel_realtime.interruption.false"
+#: Histograms, s, one value for each recorded conversation: as ``RootFact`` of these names.
+METRIC_DEAD_AIR: Final = "otel_realtime.dead_air"
+METRIC_LONGEST_SILENCE: Final = "otel_realtime.longest_silence"
+METRIC_AGENT_OVER_USER: Final = "otel_realtime.agent_over_user"
 #: Counter, {error}: ``error`` events of the server.
 METRIC_ERRORS: Final = "otel_realtime.errors"
 #: Counter, {recording}, by ``outcome`` (a value of ``Meta.ATTACH_STATUS``).

@@ -330,13 +330,17 @@ class Engine:
             self._hand_over(recorder, closing, moment, measure)
 
     def _measure(self, responses: list[Response], recorder: Recorder) -> None:
-        """Record the metrics of responses that the close wrote, now that their audio is processed."""
+        """Record the metrics of responses that the close wrote, and of the talk.
+
+        Called when all audio has been processed.
+        """
         writer = self.trace.writer
         for response in responses:
             inference = describe_inference(
                 response, self.frames.state, recorder, writer.policy, writer.provider, writer.limit
             )
             self.trace.metrics.inference(response, inference)
+        self.trace.metrics.talk(recorder.summary())
 
     def _hand_over(
         self,

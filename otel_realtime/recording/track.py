@@ -44,7 +44,8 @@ class AudioSummary:
 
     Attributes:
         user_talk_s, agent_talk_s: seconds in which each side was heard (at first: received).
-        overlap_s, dead_air_s: seconds in which both, or neither, were heard; 0 until ``measured``.
+        overlap_s, dead_air_s, longest_silence_s, agent_over_user_s: as in ``TalkTimes``; 0 until
+            ``measured``.
         measured: the recording is closed, and its talk times are exact.
         holes: number of gaps, where the backlog was full.
         bad_frames: number of audio frames that could not be decoded.
@@ -55,6 +56,8 @@ class AudioSummary:
     agent_talk_s: float
     overlap_s: float
     dead_air_s: float
+    longest_silence_s: float
+    agent_over_user_s: float
     duration_s: float
     has_audio: bool
     measured: bool
@@ -388,6 +391,8 @@ class Track:
             agent_talk_s=round(measured.agent_s, 3),
             overlap_s=round(measured.overlap_s, 3),
             dead_air_s=round(measured.dead_air_s, 3),
+            longest_silence_s=round(measured.longest_silence_s, 3),
+            agent_over_user_s=round(measured.agent_over_user_s, 3),
             duration_s=length / NS_PER_S,
             has_audio=self._has_audio,
             measured=self._talk is not None,

@@ -168,6 +168,9 @@ def _talk_times(summary: AudioSummary) -> dict[str, float]:
         RootFact.USER_TALK: summary.user_talk_s,
         RootFact.AGENT_TALK: summary.agent_talk_s,
         RootFact.OVERLAP: summary.overlap_s,
+        RootFact.DEAD_AIR: summary.dead_air_s,
+        RootFact.LONGEST_SILENCE: summary.longest_silence_s,
+        RootFact.AGENT_OVER_USER: summary.agent_over_user_s,
     }
 
 

@@ -10,7 +10,7 @@ conversation: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#cardinality-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics as metrics_api
@@ -24,6 +24,9 @@ from otel_realtime.core.protocol.usage import MODALITIES, Usage, partition
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.inference import Inference
 from otel_realtime.version import VERSION
+
+if TYPE_CHECKING:
+    from otel_realtime.recording.track import AudioSummary
 
 #: Bucket boundaries that the GenAI convention specifies, in seconds and in tokens.
 _SECONDS: Final = (
@@ -68,6 +71,9 @@ class Metrics(Protocol):
     def error(self, kind: str) -> None:
         """Count an error that the server reported."""
 
+    def talk(self, summary: AudioSummary) -> None:
+        """Record who talked, and who did not, in a conversation whose audio is measured."""
+
     def upload(self, outcome: str) -> None:
         """Count a recording by its ``ls_audio_attach_status``: ``attached``, ``too_large``, ..."""
 
@@ -91,6 +97,9 @@ class NoMetrics:
         """Do nothing."""
 
     def error(self, kind: str) -> None:
+        """Do nothing."""
+
+    def talk(self, summary: AudioSummary) -> None:
         """Do nothing."""
 
     def upload(self, outcome: str) -> None:
@@ -140,6 +149,15 @@ class Instruments:
         )
         self.conversation = _seconds(
             meter, names.METRIC_CONVERSATION, "A whole conversation.", _CALL_SECONDS
+        )
+        self.dead_air = _seconds(
+            meter, names.METRIC_DEAD_AIR, "Time in which nobody talked.", _CALL_SECONDS
+        )
+        self.longest_silence = _seconds(
+            meter, names.METRIC_LONGEST_SILENCE, "Longest time at a stretch in which nobody talked."
+        )
+        self.agent_over_user = _seconds(
+            meter, names.METRIC_AGENT_OVER_USER, "Time the agent talked over a user who had begun."
         )
         self.active = meter.create_up_down_counter(
             names.METRIC_ACTIVE,
@@ -272,6 +290,13 @@ class ConversationMetrics:
     def error(self, kind: str) -> None:
         """Count an error that the server reported."""
         self._instruments.errors.add(1, {**self._base, names.ERROR_TYPE: kind})
+
+    def talk(self, summary: AudioSummary) -> None:
+        """Record who talked, and who did not; nothing without audio."""
+        if summary.measured and summary.has_audio:
+            self._instruments.dead_air.record(summary.dead_air_s, self._base)
+            self._instruments.longest_silence.record(summary.longest_silence_s, self._base)
+            self._instruments.agent_over_user.record(summary.agent_over_user_s, self._base)
 
     def upload(self, outcome: str) -> None:
         """Count a recording by its ``ls_audio_attach_status``."""

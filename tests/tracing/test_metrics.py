@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.inference import describe_inference
 from otel_realtime.tracing.metrics import Metrics, metrics_for
+from tests.support.calls import Call, tone
 from tests.support.streams import CALL, Row, Sounds, at, created, done, feed, sound
 
 #: Of the whole process: what other tests left counts too.
@@ -236,3 +238,19 @@ def test_time_that_ran_backwards_is_no_negative_duration(meter: Meter) -> None:
     meter.metrics.inference(response, found)
     _, ((_, seconds),) = meter.read()["gen_ai.client.operation.duration"]
     assert 0 == seconds
+
+
+def test_who_talked(meter: Meter, tmp_path: Path) -> None:
+    """Once for a conversation with audio, when it is measured."""
+    call = Call(tmp_path)
+    call.speak(1_000, tone(1_000))
+    meter.metrics.talk(call.track.summary())
+    assert {} == meter.read()
+    call.close(4_000)
+    call.track.measure()
+    meter.metrics.talk(call.track.summary())
+    assert {
+        "otel_realtime.dead_air": ("s", [(BASE, 3.0)]),
+        "otel_realtime.longest_silence": ("s", [(BASE, 2.0)]),
+        "otel_realtime.agent_over_user": ("s", [(BASE, 0.0)]),
+    } == meter.read()

@@ -21,6 +21,8 @@ from otel_realtime.core.audio.segments import Segment
 #: Duration of a frame, in ns and in seconds.
 FRAME_NS: Final = NS_PER_S // 50
 FRAME_S: Final = FRAME_NS / NS_PER_S
+#: Pauses between words are shorter than this; a VAD waits at least as long for the end of speech.
+WORD_GAP_S: Final = 0.2
 #: Mean square of 16-bit samples at -45 dB of full scale.
 VOICE_POWER: Final = (32_768 * 10 ** (-45 / 20)) ** 2
 
@@ -81,12 +83,16 @@ class TalkTimes:
         agent_s: The agent talks.
         overlap_s: Both talk.
         dead_air_s: Nobody talks.
+        longest_silence_s: Nobody talks, at a stretch.
+        agent_over_user_s: Both talk, and the user had begun: the agent talks over the user.
     """
 
     user_s: float = 0.0
     agent_s: float = 0.0
     overlap_s: float = 0.0
     dead_air_s: float = 0.0
+    longest_silence_s: float = 0.0
+    agent_over_user_s: float = 0.0
 
 
 #: The sources of one side (the wire, the tap), each with its segments in the recording.
@@ -97,9 +103,57 @@ def measure_talk(user: SideSources, agent: SideSources, length_ns: int) -> TalkT
     """Return the talk times of a finished recording of ``length_ns``."""
     user_starts, agent_starts = _side_starts(user), _side_starts(agent)
     user_s, agent_s = user_starts.size * FRAME_S, agent_starts.size * FRAME_S
-    overlap = _overlap(user_starts, agent_starts)
-    dead_air = max(length_ns / NS_PER_S - (user_s + agent_s - overlap), 0.0)
-    return TalkTimes(user_s, agent_s, overlap, dead_air)
+    overlap, length_s = _overlap(user_starts, agent_starts), length_ns / NS_PER_S
+    return TalkTimes(
+        user_s,
+        agent_s,
+        overlap,
+        dead_air_s=max(length_s - (user_s + agent_s - overlap), 0.0),
+        longest_silence_s=_longest_silence(user_starts, agent_starts, length_s),
+        agent_over_user_s=_agent_over_user(user_starts, agent_starts),
+    )
+
+
+def _longest_silence(user_starts: FrameStarts, agent_starts: FrameStarts, length_s: float) -> float:
+    """Return the longest time without a voiced frame of either side, from start to end."""
+    starts = np.sort(np.concatenate((user_starts, agent_starts)))
+    begins = np.concatenate(([0.0], starts + FRAME_S))
+    ends = np.append(starts, length_s)
+    return max(float((ends - begins).max()), 0.0)
+
+
+def _agent_over_user(user_starts: FrameStarts, agent_starts: FrameStarts) -> float:
+    """Return the seconds in which both talk, where the agent began while the user was talking.
+
+    Both are taken to talk on through pauses shorter than :data:`WORD_GAP_S`.
+    """
+    user, agent = _stretches(user_starts), _stretches(agent_starts)
+    total = 0.0
+    if not len(user) or not len(agent):
+        return total
+    # The user's stretch that each of the agent's begins in, if any.
+    index = np.searchsorted(user[:, 0], agent[:, 0], "left") - 1
+    begun = (index >= 0) & (agent[:, 0] < user[index, 1])
+    for (start, end), user_end in zip(agent[begun], user[index[begun], 1], strict=True):
+        until = min(end, user_end)
+        total += _overlap(_within(user_starts, start, until), _within(agent_starts, start, until))
+    return total
+
+
+def _stretches(starts: FrameStarts) -> FrameStarts:
+    """Return where a side talks, as rows of start and end in seconds."""
+    if not starts.size:
+        return np.empty((0, 2), np.float64)
+    gaps = np.flatnonzero(np.diff(starts) - FRAME_S >= WORD_GAP_S)
+    first = np.concatenate(([0], gaps + 1))
+    last = np.append(gaps, starts.size - 1)
+    return np.column_stack((starts[first], starts[last] + FRAME_S))
+
+
+def _within(starts: FrameStarts, start: float, end: float) -> FrameStarts:
+    """Return the frames that overlap a stretch of time."""
+    low, high = np.searchsorted(starts, (start - FRAME_S, end), "right")
+    return starts[low:high]
 
 
 def _side_starts(side: SideSources) -> FrameStarts:

@@ -122,9 +122,18 @@ def _was_queued(response: Response, audio: AudioFacts, facts: list[ItemAudio]) -
         return False
     for earlier in _before(response):
         heard = [item for item in earlier.item_audio(audio) if item.audible_from_t is not None]
-        if heard:
-            end_t = max(item.audible_until_t for item in heard) + SAME_CUT_NS
-            return any(item.interrupted for item in heard) and response.created.t <= end_t
+        if not heard:
+            continue
+        end_t = max(item.audible_until_t for item in heard) + SAME_CUT_NS
+        created_t, spoken = response.created.t, _spoken_input(response, state)
+        if created_t > end_t or not any(item.interrupted for item in heard):
+            return False
+        # The answer to what the caller said meanwhile did not wait, unless it was cut by more.
+        answers = spoken is not None and spoken.at_t >= min(i.audible_from_t or 0 for i in heard)
+        return not answers or any(
+            item.audio and item.role == "user" and created_t < item.at_t <= end_t
+            for item in state.items
+        )
     return False
 
 

@@ -84,3 +84,36 @@ def test_nobody_talks() -> None:
     measured = measure_talk([(VoiceMeter(), [])], [(VoiceMeter(), [])], 3_000 * MS)
     assert (measured.user_s, measured.agent_s, measured.overlap_s) == (0, 0, 0)
     assert measured.dead_air_s == 3.0
+
+
+def test_the_longest_silence_is_the_callers_too() -> None:
+    """From the start to the end, wherever nobody talks."""
+    user, agent = meter(tone(1_000)), meter(tone(1_000))
+    side = [(user, [segment(2_500, 0, 1_000)])]
+    other = [(agent, [segment(4_000, 0, 1_000)])]
+    assert 2.5 == pytest.approx(measure_talk(side, other, 6_000 * MS).longest_silence_s)
+    assert 4.0 == pytest.approx(measure_talk(side, other, 9_000 * MS).longest_silence_s)
+    assert (
+        3.0
+        == measure_talk([(VoiceMeter(), [])], [(VoiceMeter(), [])], 3_000 * MS).longest_silence_s
+    )
+
+
+@pytest.mark.parametrize(
+    ("agent_ms", "over_s"),
+    [
+        (500, 1.4),  # in the middle of the user's words
+        (1_040, 0.9),  # in the pause between two of them
+        (2_500, 0.0),  # afterwards
+        (0, 0.0),  # the user barges in
+    ],
+)
+def test_who_began_tells_who_talks_over_whom(agent_ms: int, over_s: float) -> None:
+    """The user talks from 200 ms to 2,000 ms with a pause of 100 ms after 1,000 ms."""
+    user = meter(tone(800), silence(100), tone(900))
+    agent = meter(tone(3_000))
+    measured = measure_talk(
+        [(user, [segment(200, 0, 1_800)])], [(agent, [segment(agent_ms, 0, 3_000)])], 8_000 * MS
+    )
+    assert over_s == pytest.approx(measured.agent_over_user_s, abs=0.05)
+    assert measured.agent_over_user_s <= measured.overlap_s + 1e-9
