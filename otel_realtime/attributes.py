@@ -127,6 +127,9 @@ TOOL_EXTENSION: Final = "extension"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 #: JSON text of the arguments.
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+#: Name of the agent that a framework hands the conversation over to:
+#: https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-agent-spans.md
+AGENT_NAME: Final = "gen_ai.agent.name"
 #: JSON text of the result.
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
 

@@ -69,6 +69,7 @@ TESTED_BY: dict[str, str] = {
     "conversation.engine": "conversation/test_public.py",
     "conversation.frames": "e2e/test_ways_in.py",
     "conversation.null": "conversation/test_public.py",
+    "conversation.running": "tap/test_agents.py",
     "conversation.services": "conversation/test_public.py",
     "core.audio.parts": "core/audio/test_played_reports.py",
     "core.protocol.changes": "core/protocol/test_state.py",  # what its steps report
@@ -108,6 +109,8 @@ TESTED_BY: dict[str, str] = {
     "tap.link": "tap/test_closing.py",
     "tap.patches": "tap/test_install.py",
     "tap.timers": "tap/test_closing.py",
+    "tap.tools": "tap/test_agents.py",  # what brackets a tool, at a framework that is always here
+    "tracing.handoff": "tap/test_agents.py",
 }
 
 

@@ -32,6 +32,7 @@ from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.state.notes import Notes
+from otel_realtime.tracing.handoff import write_handoff
 from otel_realtime.tracing.inference import describe_inference, write_inference
 from otel_realtime.tracing.mcp import write_unfinished
 
@@ -146,6 +147,25 @@ class Engine:
             failure = self.trace.tool_raised(entered.span, error, moment.at_ns, private=private)
         with self.frames.lock:
             self.trace.tools.leave(entered, moment.at_ns, failure)
+
+    def knows_call(self, call_id: str) -> bool:
+        """Return whether the model made this call in this conversation, which is still open."""
+        return not self.frames.closed and call_id in self.frames.state.calls
+
+    def handed_over(self, agent: str, call_id: str | None, begun: Moment) -> None:
+        """Trace that a framework handed the conversation over to another agent.
+
+        Args:
+            agent: name of that agent.
+            call_id: the model's call that asked for it, if any.
+            begun: when the framework began.
+        """
+        moment = self.clock.moment()
+        with self.frames.lock:
+            if not self.frames.closed:
+                trace = self.trace
+                parent = trace.tools.context_of(call_id) or trace.writer.root
+                write_handoff(trace.writer, agent, parent, begun, moment.at_ns)
 
     def _is_private(self, call_id: str | None) -> bool:
         return self.frames.pause is not None and self.frames.pause.is_private(call_id)

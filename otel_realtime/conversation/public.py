@@ -12,27 +12,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from opentelemetry import context as otel_context
 from opentelemetry.trace import Span
 
 from otel_realtime.conversation.frames import current
+from otel_realtime.conversation.running import ToolBlock
 from otel_realtime.conversation.services import SOCKETS
 from otel_realtime.core.audio.formats import MULAW, PCM
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.diagnostics import walled
-from otel_realtime.langsmith import parent_run
 from otel_realtime.langsmith.ids import run_id
-from otel_realtime.tracing.activation import child_context
 
 if TYPE_CHECKING:
-    from contextvars import Token
-
     import numpy.typing as npt
-    from opentelemetry.context import Context
     from typing_extensions import Buffer
 
     from otel_realtime.conversation.engine import Engine
-    from otel_realtime.tracing.tool import OpenTool
 
     #: NumPy arrays are listed because they declare the buffer protocol only from Python 3.12 on.
     Audio = Buffer | npt.NDArray[Any]
@@ -227,7 +221,7 @@ class Conversation:
         Yields:
             The tool's span. An exception of the block marks it as failed and passes through.
         """
-        block = _ToolBlock(self._engine)
+        block = ToolBlock(self._engine)
         error: BaseException | None = None
         try:
             yield block.enter(call_id, name, arguments) or self._engine.trace.root
@@ -286,45 +280,6 @@ class Conversation:
         self._engine.close(error)
 
 
-class _ToolBlock:
-    """One ``call.tool()`` block.
-
-    Entry and exit catch our faults separately, so that a fault on entry cannot skip the tool itself.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._entered: OpenTool | None = None
-        self._token: Token[Context] | None = None
-        self._native: dict[str, object] | None = None
-
-    @walled
-    def enter(self, call_id: str | None, name: str | None, arguments: str | None) -> Span | None:
-        """Open the span and make it current; return ``None`` if the conversation is closed."""
-        engine = self._engine
-        if engine.closed:
-            return None
-        self._entered = engine.enter_tool(_text(call_id), _text(name), _text(arguments))
-        span: Span = self._entered.span
-        base = otel_context.get_current()
-        self._token = otel_context.attach(child_context(span, engine.trace.membership, base))
-        self._native = parent_run.enter(parent_run.parent_run(span, "tool"))
-        return span
-
-    @walled
-    def leave(self, error: BaseException | None) -> None:
-        """Make the previous span current again, and end this one."""
-        engine = self._engine
-        parent_run.leave(self._native)
-        # Detach first: the span must not be current any more when it ends.
-        if self._token is not None:
-            otel_context.detach(self._token)
-        if self._entered is not None:
-            engine.leave_tool(self._entered, error)
-        if engine.closed:  # closed inside the block: the detach restored an event's context
-            engine.frames.before_receive()
-
-
 def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = None) -> None:
     """Report audio of the user in G.711 mu-law at 8 kHz, the format of telephony; kept unchanged.
 
@@ -334,10 +289,6 @@ def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = N
         at_ns: as for ``record_user_audio``.
     """
     call._record("user", audio, 8_000, MULAW, None, at_ns)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else wire.replace_surrogates(str(value))
 
 
 def _recording_time(engine: Engine, at_ns: int | None) -> int:

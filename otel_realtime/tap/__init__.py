@@ -13,7 +13,11 @@ It sits on the websocket, not on SDK methods, so it does not matter how the app 
 ``websockets``  a transport: one library, described to the modules above
 ``aiohttp``     a transport
 ``sdk``         connection objects of the ``openai`` SDK, which may replace their socket
-``agents``      what the Agents SDK is told of playback
+``tools``       tools that a framework runs: what brackets their execution
+``agents``      a framework: the OpenAI Agents SDK, and what it is told of playback
+``livekit``     a framework: LiveKit Agents
+``pipecat``     a framework
+``pydantic_ai`` a framework
 ==============  ================================================================================
 
 A transport is a module with ``install``, ``uninstall`` and ``attach``, which it gets from its
@@ -24,7 +28,7 @@ and how it opens them by an ``Opening``, and list the module below.
 from __future__ import annotations
 
 from otel_realtime.diagnostics import walled
-from otel_realtime.tap import agents, aiohttp, sdk, websockets
+from otel_realtime.tap import agents, aiohttp, livekit, pipecat, pydantic_ai, sdk, websockets
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
 from otel_realtime.tap.link import end_abandoned, release_all, tap_of
 from otel_realtime.tap.timers import stop_timers
@@ -42,7 +46,7 @@ __all__ = [
 ]
 
 _TRANSPORTS = (websockets, aiohttp)
-_FRAMEWORKS = (sdk, agents)
+_FRAMEWORKS = (sdk, agents, livekit, pipecat, pydantic_ai)
 
 
 def install(observer: Observer) -> None:

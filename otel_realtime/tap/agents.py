@@ -1,23 +1,35 @@
-"""Playback as the Agents SDK knows it: ``RealtimePlaybackTracker``, where an app uses one.
+"""The Agents SDK: its playback tracker, where an app uses one, its tools, and its handoffs.
 
 https://openai.github.io/openai-agents-python/ref/realtime/model/
 
 The app tells the tracker what it has played (``on_play_bytes`` ends in ``on_play_ms``), so that the
 SDK truncates at the right place. The recording can have no better evidence. A tracker does not know
 its connection, but the item leads there, because a server's item ids are its own.
+
+The session runs tools in tasks, by ``invoke_function_tool``, and by default tells the model of an
+exception instead of raising it. A handoff is a tool call, too, that makes another agent the current
+one: ``RealtimeHandoffEvent`` says so, in the task of that call.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Final
 
 from otel_realtime.diagnostics import walled
+from otel_realtime.tap.interface import Handover
 from otel_realtime.tap.patches import Instrumentation, Method
+from otel_realtime.tap.tools import note_failure, run_tool
 
 #: Where the tracker is defined; imported by apps that use the Realtime part of the SDK.
 MODULE: Final = "agents.realtime.model"
+_SESSION: Final = "agents.realtime.session"
+_NO_TOOLS: Final = "spans of its tools have the times of the wire"
+_NO_HANDOFFS: Final = "its handoffs have no spans"
+
+_handover: ContextVar[Handover | None] = ContextVar("otel_realtime_handover", default=None)
 
 
 def _wrap_on_play_ms(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +50,66 @@ def _report(tracker: Any, item_id: str, content_index: int) -> None:
         _agents.observer.played(item_id, content_index, elapsed_ms)
 
 
+def _wrap_invoke(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def invoke_function_tool(*args: Any, **kwargs: Any) -> Any:
+        call_id = getattr(kwargs.get("context"), "tool_call_id", None)
+        run = functools.partial(original, *args, **kwargs)
+        return await run_tool(_agents.observer, call_id, run)
+
+    return invoke_function_tool
+
+
+def _wrap_failure(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def maybe_invoke(*args: Any, **kwargs: Any) -> Any:
+        note_failure(kwargs.get("error"))
+        return await original(*args, **kwargs)
+
+    return maybe_invoke
+
+
+def _wrap_handle(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def handle_tool_call(self: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _handover.set(_begin(getattr(event, "call_id", None)))
+        try:
+            return await original(self, event, *args, **kwargs)
+        finally:
+            _handover.reset(token)
+
+    return handle_tool_call
+
+
+@walled
+def _begin(call_id: object) -> Handover | None:
+    if _agents.observer is None or not isinstance(call_id, str):
+        return None
+    return _agents.observer.handover(call_id)
+
+
+def _wrap_put_event(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def put_event(self: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(event, "type", None) == "handoff":
+            _made(event)
+        return original(self, event, *args, **kwargs)
+
+    return put_event
+
+
+@walled
+def _made(event: Any) -> None:
+    handover = _handover.get()
+    if handover is not None:
+        handover.made(str(event.to_agent.name))
+
+
 _agents: Final = Instrumentation(
-    Method(MODULE, "RealtimePlaybackTracker", "on_play_ms", _wrap_on_play_ms)
+    Method(MODULE, "RealtimePlaybackTracker", "on_play_ms", _wrap_on_play_ms),
+    Method(_SESSION, "", "invoke_function_tool", _wrap_invoke, _NO_TOOLS),
+    Method("agents.tool", "", "maybe_invoke_function_tool_failure_error_function", _wrap_failure),
+    Method(_SESSION, "RealtimeSession", "_handle_tool_call", _wrap_handle, _NO_HANDOFFS),
+    Method(_SESSION, "RealtimeSession", "_put_event", _wrap_put_event, _NO_HANDOFFS),
 )
 install, uninstall = _agents.install, _agents.uninstall

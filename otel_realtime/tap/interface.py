@@ -89,6 +89,20 @@ class Sink(Protocol):
         ...
 
 
+class ToolBlock(Protocol):
+    """A tool that a framework is running; never raises."""
+
+    def leave(self, error: BaseException | None) -> None:
+        """Note that it has returned, or what it raised; in the task that entered it."""
+
+
+class Handover(Protocol):
+    """A framework may be handing the conversation over to another of its agents; never raises."""
+
+    def made(self, agent: str) -> None:
+        """Note that it did, to the agent of this name."""
+
+
 class Observer(Protocol):
     """Opens conversations; ``install`` takes one for the whole process."""
 
@@ -123,3 +137,25 @@ class Observer(Protocol):
             content_index: Which part of it.
             audio_ms: Position in its audio.
         """
+
+    def tool(self, call_id: str) -> ToolBlock | None:
+        """Note that a framework runs a tool from now on; called in the task that runs it.
+
+        Args:
+            call_id: The model's call.
+
+        Returns:
+            What must be told of its end; ``None`` if no conversation knows the call.
+        """
+        ...
+
+    def handover(self, call_id: str | None) -> Handover | None:
+        """Note that a handover may begin now.
+
+        Args:
+            call_id: The model's call that asks for it, if any.
+
+        Returns:
+            What must be told if it is made; ``None`` if it is of no conversation.
+        """
+        ...

@@ -14,6 +14,7 @@ from typing import Any
 
 import wrapt
 
+from otel_realtime import diagnostics
 from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Observer
 
@@ -48,19 +49,22 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method to replace.
+    """A method to replace, or a function.
 
     Attributes:
         module: Module that holds the class.
-        owner: Name of the class.
+        owner: Name of the class; empty for a function of the module.
         name: Name of the method.
         wrap: Return the replacement of the original.
+        missed: What is not seen where the installed version has no such method, for the log; empty
+            if that is to be expected.
     """
 
     module: str
     owner: str
     name: str
     wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+    missed: str = ""
 
 
 class Instrumentation:
@@ -106,12 +110,20 @@ class Instrumentation:
 
     @walled
     def _replace(self, method: Method, module: object) -> None:
-        owner = getattr(module, method.owner, None)
+        owner = getattr(module, method.owner, None) if method.owner else module
         original = getattr(owner, method.name, None)
         if self.observer is None or method in self._patches:
             return
         # An app's tests may have put a stand-in for the library into sys.modules.
-        if isinstance(owner, type) and original is not None:
+        if callable(original) and (isinstance(owner, type) or owner is module):
             patches = Patches(owner)
             patches.put(method.name, method.wrap(original))
             self._patches[method] = patches
+        elif method.missed:
+            diagnostics.warn_once(
+                ("changed", method.module, method.name),
+                "%s has no %s that we know: %s",
+                method.module,
+                ".".join(filter(None, (method.owner, method.name))),
+                method.missed,
+            )

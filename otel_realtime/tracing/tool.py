@@ -333,6 +333,11 @@ class ToolSpans:
                 self._finish(each, end_ns, closed_ns)
             each = each.before
 
+    def context_of(self, call_id: str | None) -> Context | None:
+        """Return the context for children of an open call's span; ``None`` if there is none."""
+        tool = self._calls.get(call_id) if call_id else None
+        return self._writer.context_below(tool.span) if tool is not None else None
+
     # -- for other libraries' contexts of parents ----------------------------------------------------
 
     def run_of(self, span: Span) -> object:

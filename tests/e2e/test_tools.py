@@ -305,3 +305,45 @@ def test_traceable_functions_nest(is_async: bool, sandbox: Sandbox, traces: Trac
         found["outputs"],
     )
     assert json.loads(facts(traces.one("execute_tool look_up"))["gen_ai.tool.call.result"])
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.05])
+def test_traceable_functions_of_a_task_nest(
+    late_s: float, sandbox: Sandbox, traces: Traces
+) -> None:
+    """Of a task that the announcing event started, before and after the response is done."""
+
+    @traceable(run_type="tool")
+    async def search(what: str) -> str:
+        await asyncio.sleep(0)
+        return what + "!"
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def run(rt: Any, call: Any) -> None:
+        await asyncio.sleep(late_s)
+        await search("sky")
+        await answer(rt, call)
+        await rt.response.create()
+
+    async def in_tasks(rt: Any, event: Any) -> bool:
+        if event.type == "response.function_call_arguments.done":
+            tasks.append(asyncio.create_task(run(rt, event)))
+            await asyncio.sleep(0.01 if not late_s else 0)
+        return bool(event.type == "response.done" and not calls_of(event.response))
+
+    play(traces, (ONE, LAST), in_tasks)
+    get_cached_client().flush()
+    (listed,) = sandbox.conversations()
+    conversation = sandbox.conversation(listed["id"])
+    assert conversation is not None
+    assert [] == conversation["violations"]
+    by_id = {run["id"]: run for run in conversation["runs"]}
+    (found,) = [run for run in by_id.values() if run["name"] == "search"]
+    assert "execute_tool look_up" == by_id[found["parent_id"]]["name"]
+    above = {0.0: "response.function_call_arguments.done", 0.05: "response.done"}[late_s]
+    span = traces.one("execute_tool look_up")
+    assert (above, "observed") == (
+        parent_name(span, traces.spans),
+        facts(span)["otel_realtime.tool.timing"],
+    )

@@ -84,6 +84,12 @@ class RecordingObserver:
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         self.played_positions.append((item_id, content_index, audio_ms))
 
+    def tool(self, call_id: str) -> None:
+        """Nobody runs tools here."""
+
+    def handover(self, call_id: str | None) -> None:
+        """Nor hands anything over."""
+
     @property
     def sink(self) -> RecordingSink:
         """The only conversation there was."""

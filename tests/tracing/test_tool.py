@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
@@ -17,7 +19,7 @@ import otel_realtime
 from otel_realtime import Conversation, Settings
 from otel_realtime.tracing import tool as tool_spans
 from tests.support.case_files import START_NS, play
-from tests.support.streams import answer, asked, created, done, received
+from tests.support.streams import answer, asked, bounded, created, done, received
 from tests.support.traces import Traces, facts, outline, parent_name
 
 CASES = Path(__file__).parent / "cases"
@@ -347,3 +349,67 @@ def test_the_tree(call: Call) -> None:
     assert ["    execute_tool weather", "      work"] == [
         line for line in outline(call.traces.spans) if line.startswith("    ")
     ]
+
+
+# -- in any order ----------------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["arguments", "item", "half", "done", "cancelled", "answer", "work", "block", "leave"]
+        ),
+        st.integers(1, 3),
+    ),
+    max_size=24,
+)
+
+
+@bounded
+@given(STEPS, st.booleans())
+def test_whatever_happens_each_span_is_whole(steps: list[tuple[str, int]], activates: bool) -> None:
+    """Every parent is there and began before; spans, count and metric agree; nothing is left."""
+    traces = Traces()
+    made = Call(traces, activate_spans=activates)
+    made.at(5, created("r"))
+    blocks: list[Any] = []
+    own: list[Any] = []
+    for index, (step, number) in enumerate(steps):
+        item = asked(f"item_{number}", f"call_{number}")
+        half = {**item, "status": "incomplete"}
+        ms = 10 * (index + 1)
+        if step == "arguments":
+            made.at(ms, whole(number))
+        elif step in ("item", "half"):
+            shown = item if step == "item" else half
+            made.at(ms, received("response.output_item.done", response_id="r", item=shown))
+        elif step == "done":
+            made.at(ms, done("r", item))
+        elif step == "cancelled":
+            made.at(ms, done("r", half, status="cancelled"))
+        elif step == "answer":
+            made.at(ms, answer(f"call_{number}"))
+        elif step == "work":
+            span = traces.tracer.start_span("work", start_time=START_NS + ms * MS)
+            span.end(START_NS + (ms + 1) * MS)
+            own.append(span)
+        elif step == "block":
+            block = made.conversation.tool(f"call_{number}" if number < 3 else None, name="own")
+            block.__enter__()
+            blocks.append(block)
+        elif blocks:
+            blocks.pop().__exit__(None, None, None)
+    while blocks:
+        blocks.pop().__exit__(None, None, None)
+    made.close()
+    known = {span.context.span_id: span for span in traces.spans if span.context}
+    for span in traces.spans:
+        if span.parent is not None:
+            assert span.parent.span_id in known, span.name
+            assert (known[span.parent.span_id].start_time or 0) <= (span.start_time or 0), span.name
+    tools = made.tools()
+    assert len(tools) == facts(traces.root)["otel_realtime.tool_calls"]
+    assert {"exact", "observed", "wire"} >= {told(span)[0] for span in tools}
+    assert len(own) == len(traces.named("work"))
+    for number in (1, 2, 3):
+        of_call = [s for s in tools if facts(s).get("gen_ai.tool.call.id") == f"call_{number}"]
+        assert 1 >= sum("gen_ai.tool.call.result" in facts(span) for span in of_call)

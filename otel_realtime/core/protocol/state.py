@@ -211,6 +211,8 @@ class ConversationState:
                 self._adopt(item)
             self._reading.commit(item)
             changes += self._mcp_item(item, source, moment)
+            if item.kind == "function_call_output":  # sent by another client of the same call
+                changes += self._tools.answer(source, moment)
 
     def _adopt(self, item: Item) -> None:
         """Give an item of the model to the response that is active, if just one is."""

@@ -69,6 +69,17 @@ def test_a_result_is_taken_once() -> None:
     assert "one" == state.calls["call_1"].output
 
 
+def test_a_result_that_another_client_sent_is_seen_in_the_conversation() -> None:
+    """On a sideband the browser runs the tool; the server shows its result as an item."""
+    item = {"id": "out_1", "type": "function_call_output", "call_id": "call_1", "output": "blue"}
+    rows = [created("r"), done("r", asked("item_1", "call_1"))]
+    state, changes = feed([*rows, received("conversation.item.added", item=item)])
+    assert ["ToolAnnounced call_1", "ToolPending call_1", "ToolAnswered call_1"] == named(changes)
+    assert "blue" == state.calls["call_1"].output
+    _, changes = feed([received("conversation.item.done", item=item), answer("call_1")], state)
+    assert [] == changes
+
+
 def test_a_result_nobody_asked_for_is_seeded_history() -> None:
     """Apps that resume a conversation create old calls and results as items."""
     call = sent("conversation.item.create", item=asked("item_1", "call_1"))
