@@ -41,7 +41,7 @@ from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
-from otel_realtime.tracing.facts import RunMetadata, is_voice
+from otel_realtime.tracing.facts import RunMetadata, allowed, is_voice
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.inference import write_inference
 from otel_realtime.tracing.mcp import write_unfinished
@@ -133,6 +133,8 @@ class _Builder:
     def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
         root = self._root()
+        for span_id in found.places:  # in the order of the live process: it decides their places
+            self._member_of(span_id)
         again: list[tuple[ReadableSpan, Member]] = []
         if found.ending is None:
             for event, at_ns in found.unexported(spooled):
@@ -246,7 +248,9 @@ class _Builder:
         span = self._tracer(_SCOPE).start_span(
             event.event["type"],
             context=set_span_in_context(root, Context()),
-            attributes=event_attributes(event.event, event.payload, event.moment.t, event.turn),
+            attributes=allowed(
+                event_attributes(event.event, event.payload, event.moment.t, event.turn), policy
+            ),
             start_time=event.moment.at_ns,
         )
         failure = event_failure(event.event, policy)
@@ -300,6 +304,7 @@ class _Builder:
             delivers_root=header.delivers_root,
             refused=False,
             limit=header.payload_limit,
+            titled=header.title == "first_utterance",
         )
 
 

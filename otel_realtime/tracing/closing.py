@@ -54,6 +54,7 @@ class RootEnd:
         delivers_root: this process delivers the root run, and with it the recording.
         refused: the backend refused the root run for good.
         limit: most characters of JSON per attribute.
+        titled: the root run is named after what the caller said first.
     """
 
     identity: Identity
@@ -71,6 +72,7 @@ class RootEnd:
     delivers_root: bool
     refused: bool
     limit: int
+    titled: bool = False
 
     @property
     def end_ns(self) -> int:
@@ -120,6 +122,7 @@ class RootEnd:
             metadata={Meta.MODALITY: None, **self.identity.metadata, **self.metadata()},
             tags=list(self.identity.tags),
             error=failure.message if failure is not None else None,
+            name=root_facts.title(self.state, self.policy) if self.titled else None,
         )
 
     def metadata(self) -> dict[str, Any]:

@@ -347,6 +347,7 @@ class Trace:
             delivers_root=self.route.delivers_root,
             refused=self.refused,
             limit=self.payload_limit,
+            titled=self.settings.title == "first_utterance",
         )
         # The state counts calls by the wire; the app may have run tools of its own, or one twice.
         state.counts.tool_calls = self.tools.ended
