@@ -33,6 +33,7 @@ from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.outcome import Ending, tally
 from otel_realtime.core.protocol.responses import ToolCall
+from otel_realtime.delivery.keep import uri_of
 from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
@@ -305,6 +306,11 @@ class _Builder:
             refused=False,
             limit=header.payload_limit,
             titled=header.title == "first_utterance",
+            recording_uri=(
+                uri_of(header.recordings_dir, header.name)
+                if header.recordings_dir and header.recorded
+                else None
+            ),
         )
 
 

@@ -20,6 +20,7 @@ from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.delivery.model import WAV
 from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
 
 #: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
@@ -167,6 +168,14 @@ def outputs(
         return {}
     turns = transcript(state.items, audio, _out_of_band_items(state))
     return {"messages": [turn.message(policy) for turn in turns]}
+
+
+def recording_part(uri: str) -> dict[str, Any]:
+    """Return a kept recording as a part of the GenAI convention: a reference, without its bytes.
+
+    https://github.com/open-telemetry/semantic-conventions-genai/pull/390
+    """
+    return {"type": "uri", "modality": "audio", "mime_type": WAV, "uri": uri}
 
 
 def title(state: ConversationState, policy: ContentPolicy) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from otel_realtime.settings import Settings
 from tests.support.cases import START_NS
 from tests.support.langsmith_server import LangSmithServer
 from tests.support.streams import CALL, Row, created, done, received, said
-from tests.support.traces import Traces, arrived
+from tests.support.traces import Traces, arrived, facts
 
 HIDE_INPUTS, HIDE_OUTPUTS = "LANGSMITH_HIDE_INPUTS", "LANGSMITH_HIDE_OUTPUTS"
 
@@ -183,3 +185,27 @@ def test_a_thread_with_a_slash_is_said_once(
     for _ in range(2):
         talk(traces, thread_id="team/7")
     assert 1 == len([record for record in caplog.records if "slash" in record.getMessage()])
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_kept_recording_is_referred_to(
+    sandbox: Sandbox, traces: Traces, tmp_path: Path, recorded: bool
+) -> None:
+    """By a part with its address, on the span and on the run; the file is there."""
+    settings = Settings(recordings_dir=str(tmp_path / "kept"), record_audio=recorded)
+    with otel_realtime.conversation(tracer_provider=traces.provider, settings=settings) as call:
+        call.received({"type": "session.created", "session": {}})
+        call.record_user_audio(b"\1\2" * 2400, rate=24_000)
+    assert otel_realtime.flush(5) is True
+    root = arrived(sandbox, traces.spans)["root"]
+    outputs = json.loads(facts(traces.root)["gen_ai.completion"])
+    assert outputs == root["outputs"]
+    if not recorded:
+        assert "recording" not in outputs
+        return
+    part = outputs["recording"]
+    assert ("uri", "audio", "audio/wav") == tuple(
+        part[key] for key in ("type", "modality", "mime_type")
+    )
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert kept.as_uri() == part["uri"]
