@@ -146,12 +146,14 @@ class _Rule:
 
 LangSmithMode = Literal["auto", "direct", "collector", "off"]
 ParentMode = Literal["new", "ambient"]
+TitleMode = Literal["fixed", "first_utterance"]
 AudioFormatName = Literal["auto", "wav", "flac", "opus"]
 
 #: Accepted values, whether they come from code or from the environment; other fields take any.
 RULES: Final[Mapping[str, _Rule]] = {
     "langsmith": _Rule(choices=get_args(LangSmithMode)),
     "parent": _Rule(choices=get_args(ParentMode)),
+    "title": _Rule(choices=get_args(TitleMode)),
     "audio_format": _Rule(choices=get_args(AudioFormatName)),
     "capture_content": _Rule(bool),
     "record_audio": _Rule(bool),
@@ -267,6 +269,11 @@ class Settings:
     """Format of the attachment: ``wav``, ``flac``, ``opus``, or ``auto``, the first that fits."""
     max_attachment_mb: float | None = _env("MAX_ATTACHMENT_MB", None)
     """Largest attachment in MB; ``None``: 180 on LangSmith's own hosts, 24 elsewhere."""
+    title: TitleMode = _env("TITLE", "fixed")  # noqa: RUF009
+    """Name of the root run in LangSmith: ``fixed``, or ``first_utterance``, what the caller said first.
+
+    The OTel span keeps its name, and so does the run where inputs are hidden.
+    """
     state_max_mb: float = _env("STATE_MAX_MB", 4096.0)
     """Most disk space undelivered conversations may take, in MB."""
     state_max_age_days: float = _env("STATE_MAX_AGE_DAYS", 14.0)

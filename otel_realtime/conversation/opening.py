@@ -5,15 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracerProvider
 
+from otel_realtime.attributes import LEG_NONE
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.engine import Engine
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
+from otel_realtime.diagnostics import warn_once
 from otel_realtime.langsmith import parent_run
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.state.header import Header
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from otel_realtime.conversation.options import Options
     from otel_realtime.process.process import Process
     from otel_realtime.tap.interface import Handshake
+
+_SLASH: Final = (
+    "thread_id %r has a slash: LangSmith's page of such a thread may not open; use another "
+    "character there"
+)
 
 
 def open_conversation(
@@ -67,6 +74,8 @@ def open_conversation(
         ),
         native=parent_run,
     )
+    if "/" in identity.thread_id and trace.sampled and trace.route.leg != LEG_NONE:
+        warn_once("thread id", _SLASH, identity.thread_id)
     trace.info["langsmith_run_id"] = run_id(trace.span_id)
     engine = Engine(trace, process)
     if trace.sampled:
@@ -138,6 +147,7 @@ def _header(trace: Trace) -> Header:
         recordings_dir=settings.recordings_dir,
         audio_format=settings.audio_format,
         max_attachment_mb=settings.max_attachment_mb,
+        title=settings.title,
         payload_limit=settings.payload_limit,
         false_interruption_ms=settings.false_interruption_ms,
         skip_events=settings.skip_events,

@@ -38,6 +38,18 @@ def is_remote(directory: str) -> bool:
     return "://" in directory
 
 
+def uri_of(directory: str, name: str) -> str:
+    """Return the URI that a copy will have, before it is made; without credentials.
+
+    Args:
+        directory: a folder, or an fsspec URL.
+        name: name of the copy, without extension.
+    """
+    if is_remote(directory):
+        return f"{_without_password(directory).rstrip('/')}/{name}.wav"
+    return (Path(directory).expanduser().absolute() / f"{name}.wav").as_uri()
+
+
 def keep(recording: Path, directory: str, name: str) -> str:
     """Copy a rendered recording to a folder or bucket.
 

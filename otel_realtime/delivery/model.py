@@ -58,6 +58,7 @@ class Closing:
         metadata: further metadata, merged over the opening's; ``None`` removes a key.
         tags: all tags; ``None``: leave those of the opening.
         error: error message; ``None`` if nothing went wrong.
+        name: new name of the run; ``None``: leave that of the opening.
     """
 
     end_ns: int
@@ -66,6 +67,7 @@ class Closing:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] | None = None
     error: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

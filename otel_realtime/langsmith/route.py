@@ -114,6 +114,8 @@ def project_of(note: Mapping[str, Any]) -> str:
 def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy:
     """Return which content may be stored: our switch, and LangSmith's ``HIDE`` variables.
 
+    LangSmith's client empties the inputs, or the outputs, of every run, whoever spoke there. What the
+    user said is hidden in the outputs as well (the transcript) if inputs are, and the other way round.
     https://docs.langchain.com/langsmith/mask-inputs-outputs
     """
     capture = settings.capture_content
@@ -122,6 +124,8 @@ def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy
         outputs=capture and not config.hide_outputs,
         # One file holds both sides, so either variable hides all of it.
         audio=capture and not (config.hide_inputs or config.hide_outputs),
+        run_inputs=not config.hide_inputs,
+        run_outputs=not config.hide_outputs,
         redact=settings.redact,
     )
 

@@ -72,6 +72,8 @@ class RunsClient:
             **_run_ids(opening),
             "end_time": iso_time(closing.end_ns),
         }
+        if closing.name is not None:
+            run["name"] = closing.name
         if closing.tags is not None:
             run["tags"] = list(closing.tags)
         parts = [_part("patch", opening, run)]

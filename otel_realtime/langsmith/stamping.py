@@ -5,6 +5,11 @@ run, dotted order, and project (https://docs.langchain.com/langsmith/trace-with-
 are written only if the root run goes by the runs API. Otherwise OTLP's own parent ids suffice. If the
 root has an explicit id, *every* span below it needs them: one without is an orphan, which LangSmith
 drops without a word.
+
+LangSmith sorts runs by their dotted order, which has microseconds and then the run's id: of two runs
+that start in the same microsecond, chance would be first. So the place of a run in its dotted order is
+the first free microsecond below its parent, from its start on. Events keep the order of the wire, and
+a model call comes behind the ``response.created`` that began it. Start times stay as they are.
 """
 
 from __future__ import annotations
@@ -63,15 +68,36 @@ class Stamp(Member):
         dotted_order: its dotted order.
     """
 
-    __slots__ = ("dotted_order", "run_id")
+    __slots__ = ("_at_us", "_free", "dotted_order", "run_id")
 
     def __init__(
         self, trace: TraceStamp, span_id: int, start_ns: int, parent: Stamp | None
     ) -> None:
         super().__init__(trace, span_id, parent)
         self.run_id = run_id(span_id)
-        prefix: str | None = None if parent is None else parent.dotted_order
-        self.dotted_order: str = dotted_order(start_ns, self.run_id, prefix)
+        self._free: dict[int, int] | None = None
+        self._at_us = start_ns // 1000
+        if parent is None:
+            self.dotted_order: str = dotted_order(start_ns, self.run_id)
+        else:
+            self._at_us = parent._place(self._at_us)
+            self.dotted_order = dotted_order(self._at_us * 1000, self.run_id, parent.dotted_order)
+
+    def _place(self, at_us: int) -> int:
+        """Return the first free microsecond for a run below this one, and take it.
+
+        Args:
+            at_us: start of that run, epoch us.
+        """
+        if self._free is None:
+            self._free = {}
+        free, at_us = self._free, max(at_us, self._at_us)  # not before this one
+        found = at_us
+        while found in free:
+            found = free[found]
+        # What is taken leads to what follows it, so that many runs of one time stay quick.
+        free[at_us] = free[found] = found + 1
+        return found
 
     @property
     def trace(self) -> TraceStamp:

@@ -33,6 +33,7 @@ from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.core.protocol.outcome import Ending, tally
 from otel_realtime.core.protocol.responses import ToolCall
+from otel_realtime.delivery.keep import uri_of
 from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
@@ -41,7 +42,7 @@ from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
-from otel_realtime.tracing.facts import RunMetadata, is_voice
+from otel_realtime.tracing.facts import RunMetadata, allowed, is_voice
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.inference import write_inference
 from otel_realtime.tracing.mcp import write_unfinished
@@ -133,6 +134,8 @@ class _Builder:
     def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
         root = self._root()
+        for span_id in found.places:  # in the order of the live process: it decides their places
+            self._member_of(span_id)
         again: list[tuple[ReadableSpan, Member]] = []
         if found.ending is None:
             for event, at_ns in found.unexported(spooled):
@@ -246,7 +249,9 @@ class _Builder:
         span = self._tracer(_SCOPE).start_span(
             event.event["type"],
             context=set_span_in_context(root, Context()),
-            attributes=event_attributes(event.event, event.payload, event.moment.t, event.turn),
+            attributes=allowed(
+                event_attributes(event.event, event.payload, event.moment.t, event.turn), policy
+            ),
             start_time=event.moment.at_ns,
         )
         failure = event_failure(event.event, policy)
@@ -300,6 +305,12 @@ class _Builder:
             delivers_root=header.delivers_root,
             refused=False,
             limit=header.payload_limit,
+            titled=header.title == "first_utterance",
+            recording_uri=(
+                uri_of(header.recordings_dir, header.name)
+                if header.recordings_dir and header.recorded
+                else None
+            ),
         )
 
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 from otel_realtime import attributes as names
 from otel_realtime.core.protocol.events import Event, skip_rule
 from otel_realtime.core.protocol.outcome import Ending, Failure
-from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.shown import event_payload, event_turn
 from otel_realtime.core.protocol.state import ConversationState
@@ -190,7 +189,8 @@ class Replayed:
 
     def _tightened(self, note: notes.Tightened) -> None:
         header, policy = self.header, note.policy
-        header.policy = ContentPolicy(
+        header.policy = replace(
+            header.policy,
             inputs=header.policy.inputs and policy.inputs,
             outputs=header.policy.outputs and policy.outputs,
             audio=header.policy.audio and policy.audio,

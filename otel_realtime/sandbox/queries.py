@@ -91,7 +91,7 @@ def conversation(db: sqlite3.Connection, run_id: str, *, payloads: bool) -> Json
     # One query for the whole trace, which may have thousands of runs.
     attachments_by_run = attachments(db, run_id)
     rows = db.execute(
-        "SELECT * FROM runs WHERE held = 0 AND (trace_id = ? OR id = ?) ORDER BY start_ns, id",
+        "SELECT * FROM runs WHERE held = 0 AND (trace_id = ? OR id = ?) ORDER BY start_ns / 1000, dotted_order, id",
         (run_id, run_id),
     )
     runs = [_run(item, attachments_by_run.get(item["id"], []), payloads=payloads) for item in rows]

@@ -36,12 +36,13 @@ what a crash leaves is a valid prefix; a torn last line is left out.
     by_runs_api                         the root run goes by the runs API
     api_url  project                    the LangSmith it is meant for
     root_run_id  dotted_order           of the root run; derived, for people who read this
-    policy                              {"inputs", "outputs", "audio"}: what may be shown
+    policy                              what may be shown: {"inputs", "outputs", "audio", "run_inputs",
+                                        "run_outputs"}
     records  recorded                   sound was wanted; and had somewhere to go
     name  recordings_dir                file name, and where a recording is kept
     audio_format  max_attachment_mb     settings of the same name
-    payload_limit  skip_events  false_interruption_ms
-                                        likewise
+    payload_limit  skip_events  title   likewise
+    false_interruption_ms               likewise
     resource                            attributes of the OTel resource
 
 *Delivered.* A list of steps: ``kept`` (the recording is in ``recordings_dir``), ``otlp`` and

@@ -41,7 +41,7 @@ class Header:
         records: sound was wanted.
         recorded: sound was kept, and had somewhere to go.
         name: file name of a kept recording, without extension.
-        recordings_dir: ``Settings.recordings_dir``; so are the next four of their names.
+        recordings_dir: ``Settings.recordings_dir``; so are the next five of their names.
         resource: attributes of the OTel resource.
     """
 
@@ -61,6 +61,7 @@ class Header:
     recordings_dir: str | None = None
     audio_format: str = "auto"
     max_attachment_mb: float | None = None
+    title: str = "fixed"
     payload_limit: int = 32_768
     false_interruption_ms: int = 250
     skip_events: tuple[str, ...] = ()
@@ -94,6 +95,7 @@ class Header:
             "recordings_dir": self.recordings_dir,
             "audio_format": self.audio_format,
             "max_attachment_mb": self.max_attachment_mb,
+            "title": self.title,
             "payload_limit": self.payload_limit,
             "false_interruption_ms": self.false_interruption_ms,
             "skip_events": list(self.skip_events),
@@ -137,6 +139,7 @@ class Header:
         found.recorded = found.policy.audio and _flag(source, "recorded", True)
         formats = ("auto", "wav", "flac", "opus")
         found.audio_format = _one_of(source.get("audio_format"), formats, found.audio_format)
+        found.title = _one_of(source.get("title"), ("fixed", "first_utterance"), found.title)
         limit = _number(source, "payload_limit", int, None)
         found.payload_limit = limit if limit is not None and limit > 0 else found.payload_limit
         shortest = _number(source, "false_interruption_ms", int, None)
@@ -150,7 +153,7 @@ _OWN: Final = frozenset(
         "format", "version", "trace_id", "root_span_id", "start_ns", "mono_ns", "thread_id",
         "given_thread_id", "provider", "call_id", "model", "metadata", "tags", "parent", "ambient",
         "leg", "by_runs_api", "policy", "records", "recorded", "name", "recordings_dir",
-        "audio_format", "max_attachment_mb", "payload_limit", "skip_events", "resource",
+        "audio_format", "max_attachment_mb", "title", "payload_limit", "skip_events", "resource",
         "false_interruption_ms",
     }
 )  # fmt: skip
@@ -174,14 +177,26 @@ def check_format(source: Mapping[str, Any]) -> None:
 
 def policy_to_wire(policy: ContentPolicy) -> dict[str, bool]:
     """What of the content may be stored, as the journal says it."""
-    return {"inputs": policy.inputs, "outputs": policy.outputs, "audio": policy.audio}
+    return {
+        "inputs": policy.inputs,
+        "outputs": policy.outputs,
+        "audio": policy.audio,
+        "run_inputs": policy.run_inputs,
+        "run_outputs": policy.run_outputs,
+    }
 
 
 def policy_from_wire(source: object) -> ContentPolicy:
     """Read a policy; what is not said plainly is hidden."""
     said = source if isinstance(source, Mapping) else {}
     inputs, outputs, audio = (said.get(key) is True for key in ("inputs", "outputs", "audio"))
-    return ContentPolicy(inputs=inputs, outputs=outputs, audio=audio)
+    return ContentPolicy(
+        inputs=inputs,
+        outputs=outputs,
+        audio=audio,
+        run_inputs=said.get("run_inputs") is not False,  # 0.1.0 did not know these
+        run_outputs=said.get("run_outputs") is not False,
+    )
 
 
 def attributes_from_wire(source: object) -> dict[str, Any]:

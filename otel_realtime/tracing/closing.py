@@ -54,6 +54,8 @@ class RootEnd:
         delivers_root: this process delivers the root run, and with it the recording.
         refused: the backend refused the root run for good.
         limit: most characters of JSON per attribute.
+        titled: the root run is named after what the caller said first.
+        recording_uri: where the recording will be kept; ``None``: nowhere.
     """
 
     identity: Identity
@@ -71,6 +73,8 @@ class RootEnd:
     delivers_root: bool
     refused: bool
     limit: int
+    titled: bool = False
+    recording_uri: str | None = None
 
     @property
     def end_ns(self) -> int:
@@ -103,10 +107,17 @@ class RootEnd:
         return root_facts.closing_attributes(
             self.metadata(),
             root_facts.inputs(self.state, self.policy),
-            root_facts.outputs(self.state, self.audio, self.policy),
+            self._outputs(),
             self.limit,
             langsmith=langsmith,
         )
+
+    def _outputs(self) -> dict[str, Any]:
+        outputs = root_facts.outputs(self.state, self.audio, self.policy)
+        kept = self.recording_uri is not None and self.records and self.policy.run_outputs
+        if kept and self.audio.summary().has_audio:
+            outputs["recording"] = root_facts.recording_part(str(self.recording_uri))
+        return outputs
 
     def run_closing(self) -> Closing:
         """Return the end of the root run, for its one patch."""
@@ -114,12 +125,13 @@ class RootEnd:
         return Closing(
             end_ns=self.end_ns,
             inputs=root_facts.inputs(self.state, self.policy),
-            outputs=root_facts.outputs(self.state, self.audio, self.policy),
+            outputs=self._outputs(),
             # Where keys collide, our facts win over the app's metadata.
             # None: what was assumed when it opened is taken back.
             metadata={Meta.MODALITY: None, **self.identity.metadata, **self.metadata()},
             tags=list(self.identity.tags),
             error=failure.message if failure is not None else None,
+            name=root_facts.title(self.state, self.policy) if self.titled else None,
         )
 
     def metadata(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.outcome import Provider
+from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import Usage, usage_attributes, usage_metadata
@@ -29,6 +30,12 @@ Attributes = dict[str, AttributeValue]
 LS_PROVIDERS: Final[Mapping[str, str]] = {"azure.ai.openai": "azure", "x_ai": "xai"}
 
 
+#: Attributes that are a span's inputs, and those that are its outputs.
+_INPUTS: Final = (
+    names.PROMPT, names.INPUT_MESSAGES, names.SYSTEM_INSTRUCTIONS, names.TOOL_DEFINITIONS,
+    names.TOOL_ARGUMENTS,
+)  # fmt: skip
+_OUTPUTS: Final = (names.COMPLETION, names.OUTPUT_MESSAGES, names.TOOL_RESULT)
 #: The app's metadata on runs below the root: most keys, and most characters of a value. All of it
 #: stands on the root; a call has thousands of runs.
 _RUN_KEYS: Final = 32
@@ -75,6 +82,20 @@ def is_voice(state: ConversationState) -> bool:
         return True
     answered = any(response.done is not None for response in state.responses.values())
     return state.session.speaks and not answered
+
+
+def allowed(attributes: Attributes, policy: ContentPolicy) -> Attributes:
+    """Return attributes without a side that no span may have (``LANGSMITH_HIDE_INPUTS``, ``_OUTPUTS``).
+
+    Outputs stay as an empty object: LangSmith drops the usage of a run that has none.
+    """
+    if policy.run_inputs and policy.run_outputs:
+        return attributes
+    hidden = (() if policy.run_inputs else _INPUTS) + (() if policy.run_outputs else _OUTPUTS)
+    kept = {name: value for name, value in attributes.items() if name not in hidden}
+    if names.COMPLETION in hidden and names.COMPLETION in attributes:
+        kept[names.COMPLETION] = "{}"
+    return kept
 
 
 def product_facts(facts: Mapping[str, AttributeValue | None]) -> Attributes:

@@ -305,8 +305,10 @@ class MembershipProcessor(SpanProcessor):
         if not context.trace_flags.sampled:  # RECORD_ONLY: processors see it, exporters do not
             self._table.add(context.span_id, parent)
             return
-        member = membership.member(context.span_id, int(span.start_time or 0), parent)
-        self._table.add(context.span_id, member)
+        member = self._table.get(context.span_id)
+        if member is None:  # else a recovery makes the span again, and it keeps its place
+            member = membership.member(context.span_id, int(span.start_time or 0), parent)
+            self._table.add(context.span_id, member)
         attributes = member.attributes()
         # On other instrumentations' spans LangSmith derives the run type from their own attributes.
         if LS_KIND not in (span.attributes or ()) and _is_ours(span):

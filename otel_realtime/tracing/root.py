@@ -19,13 +19,16 @@ from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import text_or_none
 from otel_realtime.core.protocol.messages import transcript
 from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
-from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.delivery.model import WAV
 from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
 
 #: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
 METADATA_ATTRIBUTES: Final = 32
+#: Most characters of a title, without the sign that it was cut; more do not fit into a list of runs.
+TITLE_CHARACTERS: Final = 80
 
 
 def opening_attributes(identity: Identity, version: str, *, room: int | None = None) -> Attributes:
@@ -94,11 +97,9 @@ def closing_metadata(
         has_audio: audio went over this connection.
     """
     session = state.session
-    # On a sideband connection the audio goes over SIP or WebRTC; items show that there was some:
+    # Over SIP and WebRTC the audio goes another way; items show that there was some:
     # https://platform.openai.com/docs/guides/realtime-server-controls
-    has_audio = has_audio or (
-        identity.call_id is not None and any(item.audio for item in state.items)
-    )
+    has_audio = has_audio or any(item.audio for item in state.items)
     voice = has_audio and not session.transcription_only
     metadata: dict[str, Any] = {
         RootFact.MODEL: session.model or identity.model,
@@ -165,6 +166,8 @@ def _percentile_95(values: Sequence[int]) -> int | None:
 
 def inputs(state: ConversationState, policy: ContentPolicy) -> dict[str, Any]:
     """Return the root's inputs: the last session configuration, without secrets."""
+    if not policy.run_inputs:
+        return {}
     config = state.session.config
     if not policy.inputs:  # instructions and tools are content
         config = {key: value for key, value in config.items() if key in {"id", "model", "type"}}
@@ -175,8 +178,39 @@ def outputs(
     state: ConversationState, audio: AudioFacts | None, policy: ContentPolicy
 ) -> dict[str, Any]:
     """Return the root's outputs: the transcript as turns, in the form of chat messages."""
+    if not policy.run_outputs:
+        return {}
     turns = transcript(state.items, audio, _out_of_band_items(state))
     return {"messages": [turn.message(policy) for turn in turns]}
+
+
+def recording_part(uri: str) -> dict[str, Any]:
+    """Return a kept recording as a part of the GenAI convention: a reference, without its bytes.
+
+    https://github.com/open-telemetry/semantic-conventions-genai/pull/390
+    """
+    return {"type": "uri", "modality": "audio", "mime_type": WAV, "uri": uri}
+
+
+def title(state: ConversationState, policy: ContentPolicy) -> str | None:
+    """Return what the caller said first, as a title; ``None`` if nothing is known or may be shown."""
+    if not policy.inputs:
+        return None
+    for item in state.items:
+        if item.is_message and item.role == "user":
+            words = " ".join(item.text.split())
+            if words and words != HIDDEN:
+                return _shortened(words)
+    return None
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= TITLE_CHARACTERS:
+        return text
+    cut = text[:TITLE_CHARACTERS]
+    # At the end of a word, unless the last one is most of the title (or the script has no spaces).
+    at_word = cut.rpartition(" ")[0]
+    return (at_word if len(at_word) > TITLE_CHARACTERS // 2 else cut).rstrip(" ,;:.-") + "…"
 
 
 def _out_of_band_items(state: ConversationState) -> frozenset[str]:

@@ -28,7 +28,7 @@ from otel_realtime import attributes as names
 from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.responses import Moment, ToolCall
 from otel_realtime.tracing.activation import NativeParents
-from otel_realtime.tracing.facts import position_facts
+from otel_realtime.tracing.facts import allowed, position_facts
 from otel_realtime.tracing.failure import fail
 from otel_realtime.tracing.members import TABLE
 from otel_realtime.tracing.restart import has_children, restart
@@ -195,7 +195,8 @@ class ToolSpans:
                 call, call.name, call.arguments, self._writer.root, started, call.turn
             )
         writer = self._writer
-        tool.span.set_attributes(tool_result(call.output, writer.policy, writer.limit))
+        result = tool_result(call.output, writer.policy, writer.limit)
+        tool.span.set_attributes(allowed(result, writer.policy))
         each: OpenTool | None = tool
         while each is not None:
             # Sent from within its block: the span ends with the block, which may do other work.
@@ -265,9 +266,8 @@ class ToolSpans:
             tool.span.set_attribute(names.TOOL_NAME, name)
         if arguments is not None:
             writer, call_id = self._writer, tool.call.id if tool.call is not None else None
-            tool.span.set_attributes(
-                tool_attributes(call_id, tool.name, arguments, writer.policy, writer.limit)
-            )
+            told = tool_attributes(call_id, tool.name, arguments, writer.policy, writer.limit)
+            tool.span.set_attributes(allowed(told, writer.policy))
         return tool
 
     def leave(self, entered: OpenTool, at_ns: int, failure: str | None = None) -> None:
@@ -382,9 +382,8 @@ class ToolSpans:
             tool.span.update_name(f"execute_tool {call.name}")
         told = names.TOOL_ARGUMENTS in (getattr(tool.span, "attributes", None) or ())
         arguments = None if told else call.arguments
-        tool.span.set_attributes(
-            tool_attributes(call.id, tool.name, arguments, writer.policy, writer.limit)
-        )
+        known = tool_attributes(call.id, tool.name, arguments, writer.policy, writer.limit)
+        tool.span.set_attributes(allowed(known, writer.policy))
 
     def _is_running(self, tool: OpenTool) -> bool:
         """Return whether there is evidence that the app runs the tool: a block, or what is below."""

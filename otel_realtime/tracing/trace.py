@@ -28,6 +28,7 @@ from otel_realtime.core.protocol.outcome import (
 )
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.delivery.keep import uri_of
 from otel_realtime.delivery.model import Backend, Closing, Root
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.settings import Settings
@@ -229,6 +230,11 @@ class Trace:
         thread = _UNSAFE_IN_FILE_NAMES.sub("_", self.identity.thread_id)[:80].lstrip(".-")
         return f"{thread or 'call'}-{self.span_id:016x}"
 
+    @property
+    def _recording_uri(self) -> str | None:
+        directory = self.settings.recordings_dir
+        return uri_of(directory, self.name) if directory and self.recorded else None
+
     # -- the root run ------------------------------------------------------------------------------
 
     def post(self) -> None:
@@ -347,6 +353,8 @@ class Trace:
             delivers_root=self.route.delivers_root,
             refused=self.refused,
             limit=self.payload_limit,
+            titled=self.settings.title == "first_utterance",
+            recording_uri=self._recording_uri,
         )
         # The state counts calls by the wire; the app may have run tools of its own, or one twice.
         state.counts.tool_calls = self.tools.ended

@@ -16,7 +16,7 @@ from otel_realtime import attributes as names
 from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.activation import child_context
-from otel_realtime.tracing.facts import Attributes, connection_facts
+from otel_realtime.tracing.facts import Attributes, allowed, connection_facts
 from otel_realtime.tracing.members import Membership
 
 #: Runs that LangSmith's views look at besides the root.
@@ -81,6 +81,7 @@ class SpanWriter:
         """
         self.room -= 1
         self.begun = True
+        attributes = allowed(attributes, self.policy)
         if attributes.get(names.LS_KIND) in _RUNS and self._membership.leg != names.LEG_DIRECT:
             # First: where a span may have few attributes, those that came first are dropped. On leg
             # ``direct`` our exporter adds them, off the app's task.

@@ -15,7 +15,7 @@ import pytest
 
 import otel_realtime
 from otel_realtime.delivery import finisher as finish
-from otel_realtime.delivery.keep import keep
+from otel_realtime.delivery.keep import keep, uri_of
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.errors import RecordingError
@@ -60,6 +60,19 @@ def s3(server: str, process: pytest.MonkeyPatch) -> Any:
     for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
         client.delete_object(Bucket=BUCKET, Key=item["Key"])
     return client
+
+
+@pytest.mark.parametrize(
+    ("directory", "expected"),
+    [
+        ("/srv/wav", "file:///srv/wav/a%20b.wav"),
+        ("s3://bucket/calls/", "s3://bucket/calls/a b.wav"),
+        ("sftp://me:secret@host/calls", "sftp://host/calls/a b.wav"),
+    ],
+)
+def test_the_address_of_a_copy_is_known_before(directory: str, expected: str) -> None:
+    """And names nobody's password."""
+    assert expected == uri_of(directory, "a b")
 
 
 def names(s3: Any) -> list[str]:

@@ -99,9 +99,10 @@ def test_a_copy_is_stamped_again() -> None:
     """A span with many attributes has lost the first ones; everything else is as it was."""
     given = {"text": "a", "yes": True, "many": [1, 2], "half": 0.5}
     one = span(2, given, resource=Resource({"service.name": "app"}))
-    copy = prepare(one, stamp())
+    place = stamp()
+    copy = prepare(one, place)
     about = TRACE.about.attributes()
-    assert {**given, "many": [1, 2], **stamp().attributes(), **about} == copy.attributes
+    assert {**given, "many": [1, 2], **place.attributes(), **about} == copy.attributes
     assert (one.name, one.context, one.start_time, one.end_time, one.resource) == (
         copy.name,
         copy.context,

@@ -154,6 +154,8 @@ def test_what_may_be_stored(capture: bool, hide_inputs: bool, hide_outputs: bool
         inputs=capture and not hide_inputs,
         outputs=capture and not hide_outputs,
         audio=capture and not hide_inputs and not hide_outputs,
+        run_inputs=not hide_inputs,
+        run_outputs=not hide_outputs,
         redact=redact,
     ) == content_policy(Settings(capture_content=capture, redact=redact), config)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,26 @@ def test_the_post_is_a_pending_root(server: LangSmithServer, client: RunsClient)
         f"post.{RUN}.inputs": {},
         f"post.{RUN}.extra": {"metadata": {"thread_id": "t-1", "ls_modality": "audio"}},
     }
+
+
+def test_the_patch_can_name_the_run(server: LangSmithServer, client: RunsClient) -> None:
+    """Only then it has a name."""
+    client.patch(OPENING, replace(CLOSING, name="What is the weather?"), {})
+    run, *_ = server.posts()[0].parts()
+    assert "What is the weather?" == run.json["name"]
+
+
+def test_an_agents_address_takes_the_projects_place(
+    server: LangSmithServer, config: LangSmithConfig
+) -> None:
+    """In the post; the patch finds its run by the id."""
+    address = "lrn:agents/support/environments/staging"
+    client = RunsClient(replace(config, project=address))
+    client.post(OPENING)
+    client.patch(OPENING, CLOSING, {})
+    post, patch = (request.parts()[0].json for request in server.posts())
+    assert (address, False) == (post["address"], "session_name" in post)
+    assert not {"address", "session_name"} & set(patch)
 
 
 def test_the_patch_repeats_the_ids_and_carries_the_recording(

@@ -64,6 +64,44 @@ def test_a_place_is_below_the_one_above() -> None:
     assert (made, Stamp) == (query.trace, type(query))
 
 
+def places(*stamps: Stamp) -> list[int]:
+    """The microseconds of their own places, from the conversation's start on."""
+    return [
+        int(one.dotted_order.rpartition(".")[2].partition("Z")[0][-6:]) - START // 1000 % 10**6
+        for one in stamps
+    ]
+
+
+def test_runs_of_one_microsecond_keep_their_order() -> None:
+    """The order in which they are made; a later time of their own stays theirs."""
+    made = trace()
+    root = made.member(1, START, None)
+    ids = (9, 3, 7)  # by id it would be another
+    first = [made.member(span_id, START + 5_000, root) for span_id in ids]
+    assert [5, 6, 7] == places(*first)
+    event = made.member(4, START + 100_000, root)
+    chat = made.member(2, START + 5_500, root)  # written when it is complete
+    assert [100, 8] == places(event, chat)
+    assert sorted([*first, chat], key=lambda one: one.dotted_order) == [*first, chat]
+
+
+def test_a_child_has_its_place_below_its_parent() -> None:
+    """Others elsewhere do not move it, and it never stands before the one above."""
+    made = trace()
+    root = made.member(1, START, None)
+    _, second = (made.member(span_id, START, root) for span_id in (2, 3))
+    below = [made.member(span_id, START, second) for span_id in (4, 5)]
+    assert [1, 1, 2] == places(second, *below)
+
+
+def test_many_runs_of_one_time_are_placed_quickly() -> None:
+    """Also those that come back to it later."""
+    made = trace()
+    root = made.member(1, START, None)
+    many = [made.member(number, START, root) for number in range(2, 24_000)]
+    assert list(range(24_000 - 2)) == places(*many)
+
+
 def test_a_start_that_moves_moves_the_place() -> None:
     """Of the root, before anything stands below it; the ids stay."""
     made = trace()

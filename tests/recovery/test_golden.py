@@ -5,6 +5,7 @@ Better than ``expected.json``, and asserted as it is now:
 - ``spans_delivered`` counts what was sent: the root of ``refused``, which comes by the runs API, not;
 - a killed conversation ends with the last record of any kind, not with the last one of its events or
   its sound: ``paused`` (its response was settled a second later), ``hidden`` and ``half``;
+- the root's outputs say where its recording is kept (``refused``);
 - the root says ``ls_agent_type``, which LangSmith's trajectory view starts from.
 """
 
@@ -109,6 +110,11 @@ def better(name: str) -> dict[str, Any]:
         was["end_ns"] = max(was["end_ns"], end_ns // 1000 * 1000)
         was["metadata"]["duration_s"] = round((was["end_ns"] - was["start_ns"]) / 1e9, 3)
     was["metadata"]["ls_agent_type"] = "root"
+    header = journal(name)[0][2]
+    if header["recordings_dir"]:
+        kept = f"{header['recordings_dir']}/{header['name']}.wav"
+        audio = {"type": "uri", "modality": "audio", "mime_type": "audio/wav", "uri": kept}
+        was["outputs"]["recording"] = audio
     for attached in was["attachments"]:
         attached["size"] = 44 + 4 * frames(name)
     return was

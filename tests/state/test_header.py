@@ -27,7 +27,12 @@ texts = st.text(min_size=1, max_size=8)
 trace_ids = st.none() | st.integers(1, 2**128 - 1).map("{:032x}".format)
 span_ids = st.none() | st.integers(1, 2**64 - 1).map("{:016x}".format)
 policies = st.builds(
-    ContentPolicy, inputs=st.booleans(), outputs=st.booleans(), audio=st.booleans()
+    ContentPolicy,
+    inputs=st.booleans(),
+    outputs=st.booleans(),
+    audio=st.booleans(),
+    run_inputs=st.booleans(),
+    run_outputs=st.booleans(),
 )
 identities = st.builds(
     Identity,
@@ -69,6 +74,7 @@ headers = st.builds(
     recordings_dir=st.none() | texts,
     audio_format=st.sampled_from(["auto", "wav", "flac", "opus"]),
     max_attachment_mb=st.none() | st.floats(0, 1e6),
+    title=st.sampled_from(["fixed", "first_utterance"]),
     payload_limit=st.integers(256, 10**9),
     false_interruption_ms=st.integers(0, 10**9),
     skip_events=st.lists(texts, max_size=3).map(tuple),

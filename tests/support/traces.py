@@ -108,7 +108,7 @@ def arrived(sandbox: Sandbox, spans: Iterable[ReadableSpan]) -> dict[str, Any]:
     (root,) = [span for span in spans if span.name == ROOT]
     conversation = sandbox.conversation(run_of(root))
     assert conversation is not None, "the conversation has not arrived"
-    assert [] == conversation["violations"]
+    assert [] == conversation["violations"], conversation["violations"]
     assert _as_runs(spans, root) == {
         run["id"]: (
             run["name"],

@@ -146,7 +146,7 @@ def test_a_recording_that_could_not_be_written_says_why(call: Call) -> None:
 
 def test_a_call_without_sound_has_no_recording(tmp_path: Path) -> None:
     """None is missed."""
-    found = closed(Call(tmp_path / "silent")).metadata()
+    found = closed(Call(tmp_path / "silent"), state=feed([])[0]).metadata()
     assert ("none", False) == (found["ls_audio_attach_status"], "ls_modality" in found)
 
 
@@ -191,8 +191,8 @@ def test_a_root_run_as_it_is_posted() -> None:
 def test_a_modality_that_was_assumed_is_taken_back(call: Call, tmp_path: Path) -> None:
     """Before the first event a conversation counts as one of voices; its end knows."""
     assert "audio" == closed(call).run_closing().metadata["ls_modality"]
-    silent = Call(tmp_path / "silent")
-    assert closed(silent).run_closing().metadata["ls_modality"] is None
+    silent = closed(Call(tmp_path / "silent"), state=feed([])[0])
+    assert silent.run_closing().metadata["ls_modality"] is None
 
 
 def test_what_is_told_of_a_recording_is_a_copy() -> None:

@@ -44,6 +44,38 @@ def test_a_conversation_of_which_little_is_known() -> None:
     } == root.opening_attributes(who(), "9")
 
 
+def spoken_first(*texts: str | None) -> Any:
+    """A state with these items of the user, in order; None is audio without a transcript."""
+    rows = []
+    for index, text in enumerate(texts):
+        part = {"type": "input_audio", "transcript": text}
+        item = {"id": f"u{index}", "type": "message", "role": "user", "content": [part]}
+        rows.append(received("conversation.item.added", item=item))
+    return feed(rows)[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ((), None),
+        ((None, "  What is\n the weather? ", "And there?"), "What is the weather?"),
+        ((None, HIDDEN, "Hi"), "Hi"),
+        (("word " * 40,), "word " * 15 + "word…"),
+        (("a" * 200,), "a" * 80 + "…"),
+        (("今日は" * 50,), ("今日は" * 50)[:80] + "…"),
+    ],
+)
+def test_a_title_is_what_was_said_first(texts: Any, expected: str | None) -> None:
+    """In one line, cut at the end of a word; what was hidden is none."""
+    assert expected == root.title(spoken_first(*texts), ALL)
+
+
+def test_a_title_is_content() -> None:
+    """Hidden inputs give none; hidden outputs do not matter."""
+    assert root.title(spoken_first("Hi"), NO_INPUTS) is None
+    assert "Hi" == root.title(spoken_first("Hi"), NO_OUTPUTS)
+
+
 def test_a_conversation_of_which_all_is_known() -> None:
     """Product facts stand twice, the app's metadata too; LangSmith's own keys once."""
     found = root.opening_attributes(
@@ -257,7 +289,7 @@ def test_what_the_session_and_its_callers_add() -> None:
 def test_only_voice_has_a_modality() -> None:
     """A text chat has none, a session that only transcribes neither; a sideband of a call has."""
     only = received("session.created", session={"type": "transcription"})
-    assert "ls_modality" not in metadata(CALL)
+    assert "audio" == metadata(CALL)["ls_modality"]
     assert "ls_modality" not in metadata([only], SUMMARY)
     assert "audio" == metadata(CALL, SUMMARY)["ls_modality"]
     assert "audio" == metadata(CALL, call_id="rtc_1")["ls_modality"]

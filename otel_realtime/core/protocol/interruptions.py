@@ -20,7 +20,7 @@ Source: https://platform.openai.com/docs/guides/realtime-vad.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,6 +61,10 @@ class Speeches:
         """Note a ``speech_started``; ``t`` in ns since the start of the conversation."""
         self._starts.append(t)
         self._items.append(item)
+
+    def any_between(self, after_t: int, until_t: int) -> bool:
+        """Return whether speech began after ``after_t`` and not after ``until_t``."""
+        return bisect_right(self._starts, after_t) < bisect_right(self._starts, until_t)
 
     def near(self, t: int) -> Item | None:
         """Return the item of the speech that began closest to ``t``; None if none is near."""

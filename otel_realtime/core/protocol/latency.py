@@ -111,12 +111,14 @@ def _interruption(
     source: str,
 ) -> Interruption | None:
     cut_t = response.cut_t(audio)
-    if cut_t is None or _was_queued(response, audio, facts):
+    if cut_t is None or _was_queued(response, state, audio, facts):
         return None
     return explain(state.speeches.near(cut_t), source, state.session, state.shortest_speech_ms)
 
 
-def _was_queued(response: Response, audio: AudioFacts, facts: list[ItemAudio]) -> bool:
+def _was_queued(
+    response: Response, state: ConversationState, audio: AudioFacts, facts: list[ItemAudio]
+) -> bool:
     """Return whether the barge-in that cut it had cut the response that was heard before it."""
     if any(item.audible_from_t is not None for item in facts):
         return False
@@ -130,10 +132,7 @@ def _was_queued(response: Response, audio: AudioFacts, facts: list[ItemAudio]) -
             return False
         # The answer to what the caller said meanwhile did not wait, unless it was cut by more.
         answers = spoken is not None and spoken.at_t >= min(i.audible_from_t or 0 for i in heard)
-        return not answers or any(
-            item.audio and item.role == "user" and created_t < item.at_t <= end_t
-            for item in state.items
-        )
+        return not answers or state.speeches.any_between(created_t, end_t)
     return False
 
 

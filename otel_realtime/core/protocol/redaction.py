@@ -28,7 +28,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from otel_realtime.core.protocol.events import (
@@ -124,12 +124,16 @@ class ContentPolicy:
         inputs: Whether to store what the user, the tools and the developer said.
         outputs: Whether to store what the model said.
         audio: Whether to store the audio of both.
+        run_inputs: Whether spans and runs may have inputs, whoever spoke in them.
+        run_outputs: Whether spans and runs may have outputs, whoever spoke in them.
         redact: The app's hook, which sees each payload before it is stored.
     """
 
     inputs: bool = True
     outputs: bool = True
     audio: bool = True
+    run_inputs: bool = True
+    run_outputs: bool = True
     redact: Callable[[JsonObject], JsonObject] | None = None
 
     @property
@@ -144,11 +148,11 @@ class ContentPolicy:
             capture: Whether content of either side may be stored.
             audio: Whether audio may be stored; without ``capture`` it may not.
         """
-        return ContentPolicy(
+        return replace(
+            self,
             inputs=self.inputs and capture,
             outputs=self.outputs and capture,
             audio=self.audio and audio and capture,
-            redact=self.redact,
         )
 
     def apply(

@@ -99,6 +99,8 @@ def test_the_speech_next_to_a_cut() -> None:
     assert [early, early, late, late] == [speeches.near(t) for t in (0, 1_400, 1_600, 9_000)]
     assert None is speeches.near(2_001 + NEAR_NS)
     assert None is Speeches().near(0)
+    bounds = [(0, 999), (0, 1_000), (1_000, 1_999), (1_999, 2_000), (2_000, 9_000)]
+    assert [False, True, False, True, False] == [speeches.any_between(*each) for each in bounds]
 
 
 @bounded
