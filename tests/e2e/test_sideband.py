@@ -189,7 +189,7 @@ def test_a_recovery_says_the_same(sideband: Sideband, tmp_path: Path) -> None:
         heard(sound.heard_ms, interrupted=sound.interrupted, first_ms=sound.first_audio_ms)
         for sound in sounds
     ]
-    assert 1 == tally(found.state, found.sound).interruptions
+    assert 1 == len(tally(found.state, found.sound).interruptions)
 
 
 def test_a_recorded_answer_is_heard_whole(sideband: Sideband) -> None:
