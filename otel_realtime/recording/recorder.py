@@ -278,6 +278,14 @@ class Recorder:
         """
         return self._track.user_time(audio_ms)
 
+    def user_item(self, item_id: str) -> tuple[int, int] | None:
+        """Return when the user spoke an item that the client itself committed (push to talk).
+
+        Returns:
+            Start and end in ns since the conversation's start; ``None`` if the VAD committed it.
+        """
+        return self._track.user_item(item_id)
+
     def last_voice(self, before_t: int) -> int | None:
         """Return the end of the user's last 20 ms above -45 dBFS that end by ``before_t``.
 

@@ -362,6 +362,11 @@ class Track:
         with self._lock:
             return self._timeline.user_time(audio_ms)
 
+    def user_item(self, item_id: str) -> tuple[int, int] | None:
+        """Return what ``Recorder.user_item`` does."""
+        with self._lock:
+            return self._timeline.user_item(item_id)
+
     def last_voice(self, before_t: int) -> int | None:
         """Return what ``Recorder.last_voice`` does."""
         with self._lock:

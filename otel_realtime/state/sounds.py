@@ -86,6 +86,7 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "tap": ((_is_side, _is_offset, _is_size), (_is_text_or_none, _is_anything)),
     "tap_format": ((_is_side, _is_format), ()),
     "played": ((_is_text, _is_index, _is_number), ()),
+    "commit": ((_is_text,), (_is_text_or_none,)),
     "reset": ((), ()),
     "pause": ((), ()),
     "resume": ((), ()),

@@ -98,7 +98,7 @@ def describe_inference(
         names.RESPONSE_STATUS: response.status,
         names.LS_METADATA + Meta.STATUS: response.status,
         names.LS_METADATA + Meta.MESSAGE_FORMAT: "completions",
-        **_messages(response, state, outputs, policy, limit),
+        **_messages(response, state, audio, outputs, policy, limit),
         **_request(response, state, policy),
         **usage_facts(usage, limit),
         **product_facts(
@@ -156,11 +156,16 @@ def _latency(sound: ResponseAudio) -> dict[str, int | str]:
 def _messages(
     response: Response,
     state: ConversationState,
+    audio: AudioFacts | None,
     outputs: list[Item],
     policy: ContentPolicy,
     limit: int,
 ) -> Attributes:
     inputs = read_items(response, state.items, state.calls)
+    for item in inputs:
+        committed = audio.user_item(item.id) if audio is not None and item.audio else None
+        if committed is not None:
+            item.committed_ms = (committed[1] - committed[0]) // NS_PER_MS
     prompt: JsonObject = {"messages": chat_messages(inputs, policy, results=True)}
     attributes: Attributes = {}
     given = instructions(response)

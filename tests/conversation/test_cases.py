@@ -364,3 +364,37 @@ def test_an_agent_that_stops_for_nothing(rows: list[Any], false: bool) -> None:
     names = ("interruptions", "interruptions_by_vad", "false_interruptions")
     assert (1, 1, int(false)) == tuple(root["otel_realtime." + name] for name in names)
     assert int(false) == root.get("otel_realtime.false_interruptions_by_vad", 0)
+
+
+def test_push_to_talk_has_its_place_and_length() -> None:
+    """By what the client appended up to each commit; what it cleared or could not commit is none."""
+    block = base64.b64encode(bytes(20 * 48)).decode()
+
+    def speech(start_ms: int, end_ms: int) -> list[Any]:
+        blocks = range(start_ms, end_ms, 20)
+        return [row("sent", at + 20, "input_audio_buffer.append", audio=block) for at in blocks]
+
+    traces = play(
+        [
+            SESSION,
+            *speech(0, 400),
+            row("sent", 410, "input_audio_buffer.clear"),
+            *speech(1_000, 2_500),
+            row("sent", 2_510, "input_audio_buffer.commit"),
+            row("sent", 2_511, "input_audio_buffer.commit", event_id="twice"),
+            row("recv", 2_550, "input_audio_buffer.committed", item_id="u1"),
+            row("recv", 2_560, "error", error={"event_id": "twice", "code": "empty"}),
+            row("recv", 2_570, "response.created", response=RESPONSE),
+            *speech(5_000, 5_800),
+            row("sent", 5_810, "input_audio_buffer.commit"),
+            row("recv", 5_850, "input_audio_buffer.committed", item_id="u2"),
+        ]
+    )
+    (found,) = chats(traces).values()
+    assert ["[audio 1.5 s]"] == asked(found)
+    (turn,) = turns(traces)
+    assert ("[audio 1.5 s] [audio 0.8 s]", 1_000, 5_800) == (
+        turn["text"],
+        turn["start_ms"],
+        turn["end_ms"],
+    )

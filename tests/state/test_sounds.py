@@ -35,6 +35,8 @@ WHOLE: list[list[Any]] = [
     ["tap", 5, "user", 0, 640],
     ["tap_format", 5, "user", {"type": "audio/pcm", "rate": 16_000}],
     ["played", 5, "item_a", 0, 20.5],
+    ["commit", 5, "sent"],
+    ["commit", 5, "done", "item_a"],
     ["reset", 5],
     ["pause", 5],
     ["resume", 5],

@@ -214,6 +214,10 @@ class Sounds:
         """When this millisecond of appended audio was spoken."""
         return None if self._offset_ms is None else (audio_ms + self._offset_ms) * MS
 
+    def user_item(self, item_id: str) -> tuple[int, int] | None:
+        """Nothing was committed by hand."""
+        return None
+
     def last_voice(self, before_t: int) -> int | None:
         """The loud moment, if it was before."""
         return None if self._loud_ms is None else min(self._loud_ms * MS, before_t)

@@ -14,7 +14,8 @@ have the expected shape yields no record. The rules that need memory:
 3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
 4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
 5. ``response.cancel`` counts once the conversation goes on: with new speech, or a new response.
-6. Which item belongs to which response, how long its text is (not the text), and how many audio
+6. With push to talk the client commits what it has appended as an item; the server names the item.
+7. Which item belongs to which response, how long its text is (not the text), and how many audio
    tokens a response has, matter where the audio itself takes another way (WebRTC, SIP).
 
 Sources: https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate,
@@ -29,6 +30,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from otel_realtime.core.audio.commits import COMMIT_EMPTY
 from otel_realtime.core.audio.formats import PCM16, AudioFormat, parse_format
 
 #: A journal record, ``[kind, t, ...]``; a JSON array, so its elements are whatever JSON allows.
@@ -123,6 +125,7 @@ class Evidence:
         self._updates: deque[_Update] = deque(maxlen=64)
         self._requests: deque[_Request] = deque(maxlen=64)
         self._sessions = 0
+        self._commits: deque[str | None] = deque(maxlen=64)  # event ids
         self._cancelled = False  # the client has cancelled, and nothing has followed yet
 
     def records(self, t: int, sent: bool, event: JsonMapping) -> list[Record]:
@@ -142,6 +145,7 @@ class Evidence:
     def _session_created(self, t: int, event: JsonMapping) -> list[Record]:
         self._sessions += 1
         reset: list[Record] = [["reset", t]] if self._sessions > 1 else []
+        self._commits.clear()
         return reset + self._session(t, event)
 
     def _session_updated(self, t: int, event: JsonMapping) -> list[Record]:
@@ -224,6 +228,9 @@ class Evidence:
     def _error(self, t: int, event: JsonMapping) -> list[Record]:
         error = _mapping(event.get("error"))
         event_id = _text(error.get("event_id"))
+        refused = self._refuse_commit(t, error, event_id)
+        if refused:
+            return refused
         if event_id is not None:
             return self._refuse_update(t, event_id) + self._refuse(t, event_id)
         # The client gave its event no id, so the error is attributed by its content.
@@ -277,6 +284,29 @@ class Evidence:
     def _flushed(self, t: int) -> list[Record]:
         cancelled, self._cancelled = self._cancelled, False
         return [["flushed", t]] if cancelled else []
+
+    # --- what the client commits ----------------------------------------------------------------
+
+    def _commit(self, t: int, event: JsonMapping) -> list[Record]:
+        self._commits.append(_text(event.get("event_id")))
+        return [["commit", t, "sent"]]
+
+    def _clear_input(self, t: int, event: JsonMapping) -> list[Record]:
+        return [["commit", t, "cleared"]]
+
+    def _committed(self, t: int, event: JsonMapping) -> list[Record]:
+        if not self._commits:  # the server's VAD commits by itself
+            return []
+        self._commits.popleft()
+        return [["commit", t, "done", _text(event.get("item_id"))]]
+
+    def _refuse_commit(self, t: int, error: JsonMapping, event_id: str | None) -> list[Record]:
+        """Take back the oldest commit if the error is about a commit."""
+        named = event_id is not None and event_id in self._commits
+        if self._commits and (named or error.get("code") == COMMIT_EMPTY):
+            self._commits.popleft()  # the server answers in order
+            return [["commit", t, "refused"]]
+        return []
 
     # --- what the server plays by itself --------------------------------------------------------
 
@@ -338,6 +368,9 @@ _HANDLERS: Final[Mapping[tuple[bool, str], _Handler]] = {
     (False, "output_audio_buffer.cleared"): Evidence._output_buffer,
     (True, "output_audio_buffer.clear"): Evidence._clear,
     (True, "response.cancel"): Evidence._cancel,
+    (True, "input_audio_buffer.commit"): Evidence._commit,
+    (True, "input_audio_buffer.clear"): Evidence._clear_input,
+    (False, "input_audio_buffer.committed"): Evidence._committed,
 }
 #: Types of the events that the recording must see, sent or received.
 AUDIO_EVENTS: Final = frozenset(event_type for _, event_type in _HANDLERS)

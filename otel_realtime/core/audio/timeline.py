@@ -28,6 +28,7 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["tap", t, side, offset, size, item_id?, quiet?]               the app gave what it plays or hears
     ["tap_format", t, side, {"type", "rate"}]                      the format of that from here on
     ["played", t, item_id, content_index, audio_ms]                the app reported a position
+    ["commit", t, "sent" | "cleared" | "refused" | "done", item_id?]   input_audio_buffer.commit*
     ["reset", t]                                                   a new server session began
     ["pause", t]   ["resume", t]                                   nothing is recorded in between
     ["close", t, by_client]                                        the conversation ended
@@ -51,6 +52,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from otel_realtime.core.audio.agent_side import Playback
+from otel_realtime.core.audio.commits import Commits
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, parse_format
 from otel_realtime.core.audio.parts import ESTIMATED, SERVER, ItemAudio
 from otel_realtime.core.audio.player import Player
@@ -91,6 +93,7 @@ class Timeline:
         self._playback = Playback(self._agent)
         self._server = ServerBuffer()
         self._session_clock = SessionClock()
+        self._commits = Commits()
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
 
@@ -136,6 +139,13 @@ class Timeline:
         if self._user.last_sent_t is None:
             return self._session_clock.time(audio_ms)
         return self._user.session_time(audio_ms)
+
+    def user_item(self, item_id: str) -> tuple[int, int] | None:
+        """Return when the user spoke an item that the client itself committed, start and end."""
+        span = self._commits.of(item_id)
+        start_t = None if span is None else self._user.time_at(span[0] + 1)
+        end_t = None if span is None else self._user.time_at(span[1])
+        return None if start_t is None or end_t is None else (start_t, max(start_t, end_t))
 
     def user_time_at(self, audio_ns: int, *, tap: bool = False) -> int | None:
         """Return when the audio at a position in a whole source was spoken.
@@ -309,8 +319,19 @@ class Timeline:
     def _played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
         self._playback.reports.add(t, item_id, content_index, int(audio_ms * NS_PER_MS))
 
+    def _commit(self, t: int, change: str, item_id: str | None = None) -> None:
+        if change == "sent":
+            self._commits.commit(self._user.appended_ns)
+        elif change == "cleared":
+            self._commits.clear(self._user.appended_ns)
+        elif change == "refused":
+            self._commits.refuse()
+        elif change == "done" and item_id is not None:
+            self._commits.committed(item_id)
+
     def _reset(self, t: int) -> None:
         self._user.reset()
+        self._commits.reset()
         self._session_clock.reset()
 
     def _pause(self, t: int) -> None:
@@ -355,6 +376,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "tap": Timeline._tap,
     "tap_format": Timeline._tap_format,
     "played": Timeline._played,
+    "commit": Timeline._commit,
     "reset": Timeline._reset,
     "pause": Timeline._pause,
     "resume": Timeline._resume,

@@ -44,6 +44,7 @@ class Item:
         audio: Whether it has audio.
         audio_start_ms: ``audio_start_ms`` of ``speech_started``, in ms of appended audio.
         audio_end_ms: ``audio_end_ms`` of ``speech_stopped``, in ms of appended audio.
+        committed_ms: Length of what the client itself committed (push to talk), in ms.
         stopped_t: When ``speech_stopped`` arrived, else ``committed``; in ns since the start.
         committed_t: When ``input_audio_buffer.committed`` arrived; in ns since the start.
         transcribed: Indices of the content parts whose input transcription completed or failed.
@@ -79,6 +80,7 @@ class Item:
     audio: bool = False
     audio_start_ms: int | None = None
     audio_end_ms: int | None = None
+    committed_ms: int | None = None
     stopped_t: int | None = None
     committed_t: int | None = None
     transcribed: set[int] = field(default_factory=set)
@@ -131,9 +133,9 @@ class Item:
 
     @property
     def audio_ms(self) -> int | None:
-        """Length of the user's audio by the server's VAD, in ms; None without VAD."""
+        """Length of the user's audio in ms, by the server's VAD or the client's commit."""
         if self.audio_start_ms is None or self.audio_end_ms is None:
-            return None
+            return self.committed_ms
         return max(self.audio_end_ms - self.audio_start_ms, 0)
 
     def set_part(self, index: int, text: str) -> None:

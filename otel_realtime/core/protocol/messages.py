@@ -441,9 +441,12 @@ def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
     """Return start and end of a user's item in the recording, in ms.
 
     The VAD's ``audio_start_ms`` and ``audio_end_ms`` count appended audio, so they need the
-    timeline; without it the events' arrival stands in.
+    timeline; so does what a push-to-talk client commits. Without it the events' arrival stands in.
     """
     start_t = end_t = None
+    committed = None if audio is None else audio.user_item(item.id)
+    if committed is not None:
+        start_t, end_t = committed
     if audio is not None and item.audio_start_ms is not None:
         start_t = audio.user_time(item.audio_start_ms)
     if audio is not None and item.audio_end_ms is not None:

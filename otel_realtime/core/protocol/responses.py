@@ -56,6 +56,9 @@ class AudioFacts(Protocol):
     def user_time(self, audio_ms: int) -> int | None:
         """Return when the user spoke this millisecond of the appended audio."""
 
+    def user_item(self, item_id: str) -> tuple[int, int] | None:
+        """Return when the user spoke an item that the client itself committed, start and end."""
+
     def last_voice(self, before_t: int) -> int | None:
         """Return the end of the last voiced user audio before ``before_t``."""
 
