@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import shutil
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import otel_realtime
 from otel_realtime import diagnostics
+from otel_realtime.recovery.replay import replay
 from otel_realtime.settings import Settings
 from tests.support.calls import tone
 from tests.support.isolation import isolated
@@ -32,14 +34,18 @@ class Reported:
         self.traces = Traces()
         self._kept = folder / "kept"
 
-    def feed(self, *rows: tuple[int, Event]) -> None:
-        """Report received events at their times in ms."""
+    def feed(self, *rows: tuple[int, Event], copy: Path | None = None) -> None:
+        """Report received events at their times in ms; ``copy``: where the journal goes before the end."""
         settings = Settings(recordings_dir=self._kept)
         with otel_realtime.conversation(
             tracer_provider=self.traces.provider, settings=settings
         ) as call:
             for t, event in rows:
                 call.received(event, at_ns=BEGAN_NS + t * MS)
+            recorder = call._engine.recorder
+            if copy is not None and recorder is not None and recorder.settle(5):
+                assert recorder.folder is not None
+                shutil.copytree(recorder.folder, copy)
         assert otel_realtime.flush(20)
 
     @property
@@ -135,6 +141,14 @@ def test_one_wrong_time_does_not_hold_up_the_rest(reported: Reported) -> None:
     assert 2 == reported.root["otel_realtime.time_jumps"]
     (chat,) = [span for span in reported.traces.spans if span.name.startswith("chat")]
     assert 1_900 == facts(chat)["otel_realtime.time_to_first_audio_ms"]
+
+
+def test_a_recovery_counts_the_jumps_too(reported: Reported, tmp_path: Path) -> None:
+    """The journal of a process that died holds times that are right, and how many were not."""
+    copy = tmp_path / "copy"
+    reported.feed((0, session(PCM)), (DAYS_MS, LIMITS), (2_000, LIMITS), copy=copy)
+    found = replay(copy)
+    assert (1, 2_000 * MS) == (found.state.counts.time_jumps, found.end.t)
 
 
 def test_right_times_are_not_counted(reported: Reported) -> None:

@@ -21,6 +21,7 @@ from otel_realtime.state.notes import (
     AnyNote,
     Asked,
     Ended,
+    Jumped,
     Notes,
     Received,
     Said,
@@ -129,6 +130,15 @@ def test_when_the_app_asked_and_when_it_starts(asked: int, start: int) -> None:
     written.to.asked(asked)
     written.to.started(start)
     assert [Asked(asked), Started(start)] == written.notes
+
+
+@bounded
+@given(counts)
+def test_how_often_the_times_jumped(jumps: int) -> None:
+    """So far."""
+    written = Written()
+    written.to.jumped(jumps)
+    assert [Jumped(jumps)] == written.notes
 
 
 @bounded

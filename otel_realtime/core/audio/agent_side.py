@@ -123,7 +123,7 @@ class Playback:
 
     def _heard(self, part: Part, now: int) -> HeardPart:
         if self._audio_t is None or self.reports.covers(part):
-            return self.reports.heard(part, now)
+            return self.reports.heard(part, now, placed=False)
         return self._heard_by_audio(part, now, self._audio_t)
 
     def _heard_by_audio(self, part: Part, now: int, first_t: int) -> HeardPart:

@@ -27,6 +27,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.parts import (
     ESTIMATED,
@@ -55,9 +57,10 @@ class PartReports:
         last_t: When the latest position was reported, in ns since the start.
         position_ns: That position.
         step_ns: The largest difference of two successive positions.
+        first_origin_ns: The smallest origin of all: when the play-out began.
     """
 
-    __slots__ = ("_positions", "_times", "last_t", "position_ns", "step_ns")
+    __slots__ = ("_positions", "_times", "first_origin_ns", "last_t", "position_ns", "step_ns")
 
     def __init__(self) -> None:
         self._times = array("q")
@@ -65,6 +68,7 @@ class PartReports:
         self.last_t = 0
         self.position_ns = 0
         self.step_ns = 0
+        self.first_origin_ns = 0
 
     def __len__(self) -> int:
         return len(self._times)
@@ -74,6 +78,8 @@ class PartReports:
         if position_ns <= self.position_ns:
             return
         self.step_ns = max(self.step_ns, position_ns - self.position_ns)
+        origin = t - position_ns
+        self.first_origin_ns = min(self.first_origin_ns, origin) if self._times else origin
         self._times.append(t)
         self._positions.append(position_ns)
         self.last_t, self.position_ns = t, position_ns
@@ -82,18 +88,24 @@ class PartReports:
         """Return when the play-out would have begun by the latest report, had it never paused."""
         return self.last_t - self.position_ns
 
-    def steps(self, kept_ns: int) -> Iterator[tuple[int, int, int]]:
-        """Yield each step until ``kept_ns`` as ``(starts at, from position, to position)``, in ns."""
-        origins = array("q", bytes(8 * len(self)))
-        earliest = None
-        for index in range(len(self) - 1, -1, -1):
-            origin = self._times[index] - self._positions[index]
-            earliest = origin if earliest is None else min(earliest, origin)
-            origins[index] = earliest
-        reached = 0
-        for origin, position in zip(origins, self._positions, strict=True):
-            yield origin + reached, reached, min(position, kept_ns)
-            reached = position
+    def runs(self, kept_ns: int) -> Iterator[tuple[int, int, int]]:
+        """Yield what was played without a gap, until ``kept_ns``.
+
+        A difference below 20 ms between two steps is jitter. Time grows with the number of gaps.
+
+        Yields:
+            When it starts, from which position it goes, and to which; in ns.
+        """
+        positions = np.array(self._positions, np.int64)
+        late = np.array(self._times, np.int64) - positions
+        origins = np.minimum.accumulate(late[::-1])[::-1]  # of a report and all later ones
+        index = reached = 0
+        while index < len(origins) and reached < kept_ns:
+            origin = int(origins[index])
+            index = int(np.searchsorted(origins, origin + JITTER_NS))
+            end = min(int(positions[index - 1]), kept_ns)
+            yield origin + reached, reached, end
+            reached = end
         if kept_ns > reached:
             yield self.last_t, reached, kept_ns
 
@@ -145,8 +157,15 @@ class PlayedReports:
         reports.add(t, position)
         self._step_ns = max(self._step_ns, reports.step_ns)
 
-    def heard(self, part: Part, now: int) -> HeardPart:
-        """Return what was heard of a part by ``now``; other evidence fills gaps in the reports."""
+    def heard(self, part: Part, now: int, *, placed: bool = True) -> HeardPart:
+        """Return what was heard of a part by ``now``; other evidence fills gaps in the reports.
+
+        Args:
+            part: The part.
+            now: The time of the query.
+            placed: Whether the segments are wanted. To place a part takes time in proportion to its
+                reports, so a part that still plays is not placed anew after each of them.
+        """
         if self.first_t is None or self.rejected:
             return modelled_part(part)
         reports = self._reports.get(part.key)
@@ -155,14 +174,21 @@ class PlayedReports:
             return modelled_part(part) if preceding else self._unreported(part, now)
         end_t = self.cut_after(reports.last_t - LATE_REPORT_NS)
         kept, source = _kept(part, reports, end_t, now)
-        state = (len(reports), part.received, kept)
-        placed = self._placed.get(part.key)
-        if placed is None or placed[0] != state:
-            segments = _place(part, list(self._player.arrivals(part)), reports, kept)
-            placed = self._placed[part.key] = (state, heard_part(segments, kept, source, part))
         # It may go on playing as long as neither its end nor a cut has been reached.
-        open_until = now if kept < part.received_ns and end_t is None else 0
-        return replace(placed[1], source=source, until_t=max(placed[1].until_t, open_until))
+        plays = kept < part.received_ns and end_t is None
+        if plays and not placed and kept:
+            from_t = max(reports.first_origin_ns, part.first_t, 0)
+            return HeardPart([], kept, source, from_t, max(now, reports.last_t))
+        found = self._place(part, reports, kept, source)
+        return replace(found, source=source, until_t=max(found.until_t, now if plays else 0))
+
+    def _place(self, part: Part, reports: PartReports, kept: int, source: str) -> HeardPart:
+        state = (len(reports), part.received, kept)
+        known = self._placed.get(part.key)
+        if known is None or known[0] != state:
+            segments = _place(part, list(self._player.arrivals(part)), reports, kept)
+            known = self._placed[part.key] = (state, heard_part(segments, kept, source, part))
+        return known[1]
 
     def cut_after(self, t: int) -> int | None:
         """Return the first cut at ``t`` or later; None if there is none."""
@@ -220,11 +246,11 @@ def _place(
 ) -> list[Segment]:
     """Place the first ``kept`` ns of a part according to the reports.
 
-    A step can begin within a chunk and span several, so both are walked in parallel.
+    A run can begin within a chunk and span several, so both are walked in parallel.
     """
     placed: list[Segment] = []
     audio_format, index, base = part.format, 0, 0  # base: where arrivals[index] begins, in bytes
-    for start, low_ns, high_ns in reports.steps(kept):
+    for start, low_ns, high_ns in reports.runs(kept):
         low, high = audio_format.size(low_ns), audio_format.size(high_ns)
         while low < high:
             while low >= base + arrivals[index][2]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_realtime.core.audio import played_reports
+from otel_realtime.core.audio.played_reports import PartReports
 from tests.support.calls import PER_MS, Call, spans, tone
 from tests.support.taps import MS, facts, report
 
@@ -56,3 +62,40 @@ def test_facts_of_a_call_in_progress(call: Call) -> None:
     assert audio is not None
     assert (audio.heard_ms, audio.audible_from_t) == (400, 1_200 * MS)
     assert audio.audible_until_t >= 1_600 * MS
+
+
+def test_what_plays_is_not_placed_at_each_report(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A player that reports every 20 ms, and a query after each: one placing, at the end."""
+    placed: list[int] = []
+    place = played_reports._place
+    monkeypatch.setattr(played_reports, "_place", lambda *given: placed.append(1) or place(*given))
+    call.hear(1_000, tone(3_000))
+    for position in range(20, 3_001, 20):
+        call.track.played((1_200 + position) * MS, "item_a", 0, position)
+        audio = call.track.item("item_a")
+        assert audio is not None
+        assert (position, 1_200 * MS) == (audio.heard_ms, audio.audible_from_t)
+    _, right = call.close(9_000)
+    assert spans(right) == [(1_200 * PER_MS, 4_200 * PER_MS)]
+    assert 2 == len(placed)  # here once, and once for the recording
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(0, 60)), min_size=1, max_size=30),
+    st.integers(0, 13_000),
+)
+def test_runs_are_the_steps_without_jitter(steps: list[tuple[int, int]], kept_ms: int) -> None:
+    """Each step begins at the earliest origin of its report and all later ones, or adjoins."""
+    reports, t, position = PartReports(), 0, 0
+    for step, late in steps:
+        position += step
+        t = max(t, position + late)
+        reports.add(t * MS, position * MS)
+    runs = list(reports.runs(kept_ms * MS))
+    assert kept_ms * MS == sum(high - low for _, low, high in runs)
+    assert [low for _, low, _ in runs[1:]] == [high for _, _, high in runs[:-1]]
+    ends = [start + high - low for start, low, high in runs]
+    assert all(start >= end for (start, _, _), end in zip(runs[1:], ends, strict=False))
+    assert all(start >= low for start, low, _ in runs)
