@@ -78,6 +78,7 @@ class Routes:
             Route("/api/conversations/{run_id}/recording", self.recording, methods=["GET"]),
             Route("/api/runs/{run_id}", self.run, methods=["GET"]),
             Route("/api/violations", self.violations, methods=["GET"]),
+            Route("/api/shapes", self.shapes, methods=["GET"]),
             Route("/o/{tenant}/projects/p/{project}/r/{run_id}", self.redirect, methods=["GET"]),
             Route("/conversations/{run_id}", self.page, methods=["GET"]),
             Route("/", self.page, methods=["GET"]),
@@ -225,6 +226,10 @@ class Routes:
     async def violations(self, request: Request) -> Response:
         """Return all violations of the contract."""
         return json_response({"violations": await run_in_threadpool(self._store.violations)})
+
+    async def shapes(self, request: Request) -> Response:
+        """Return what spans of other instrumentations are like that LangSmith shows in part."""
+        return json_response({"shapes": await run_in_threadpool(self._store.shapes)})
 
     async def clear(self, request: Request) -> Response:
         """Delete all conversations."""

@@ -21,6 +21,8 @@ from otel_realtime.sandbox.times import dotted_time, is_valid_time, split_dotted
 
 #: "25,000 runs per trace": https://docs.langchain.com/langsmith/observability-concepts
 RUN_LIMIT: Final = 25_000
+#: Prefix of the names of our instrumentation scopes.
+OUR_SCOPE: Final = "otel_realtime"
 
 #: Kind of violation -> the rule it breaks.
 KINDS: Final[Mapping[str, str]] = {
@@ -70,6 +72,29 @@ KINDS: Final[Mapping[str, str]] = {
     "part_headers": "A part has Content-Type and its true length, and no filename.",
     "malformed_run": "A run has id, name, run_type, start_time, trace_id and dotted_order.",
 }
+
+
+#: What a span of another instrumentation may be like without a fault of who delivered it. Ids, place,
+#: thread and leg are stamped on every span, so those rules hold for all of them.
+SHAPES: Final = frozenset(
+    {
+        "empty_name", "bad_kind", "wrong_type", "bad_timestamp", "float_timestamp",
+        "negative_duration", "thread_id_overridden", "tool_name_on_non_tool", "duplicate_messages",
+        "error_without_exception", "exception_outside_span", "usage_without_outputs",
+        "usage_on_non_llm", "usage_not_int", "usage_inconsistent", "bad_json", "bad_value",
+        "audio_in_text",
+    }
+)  # fmt: skip
+
+
+def foreign_scope(kind: str, scope: str) -> str:
+    """Return the other instrumentation that a violation of this kind is a matter of, else nothing.
+
+    Args:
+        kind: a key of ``KINDS``.
+        scope: name of the instrumentation that made the span; empty if it is unknown.
+    """
+    return "" if kind not in SHAPES or scope.startswith(OUR_SCOPE) else scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +218,7 @@ def check_run(run: Run) -> Iterator[Violation]:
                 run_id=run.id,
                 span_id=run.span_id,
                 trace_id=run.trace_id or "",
+                scope=foreign_scope(kind, run.scope),
             )
 
 

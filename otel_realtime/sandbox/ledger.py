@@ -215,8 +215,8 @@ def store_violations(db: sqlite3.Connection, violations: Iterable[Violation]) ->
     """Store violations; a violation that is stored already is not repeated."""
     now = time.time_ns()
     db.executemany(
-        "INSERT OR IGNORE INTO violations (kind, message, run_id, span_id, trace_id, at_ns)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO violations"
+        " (kind, message, run_id, span_id, trace_id, scope, at_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             (
                 v.kind,
@@ -225,6 +225,7 @@ def store_violations(db: sqlite3.Connection, violations: Iterable[Violation]) ->
                 v.run_id,
                 v.span_id,
                 v.trace_id,
+                v.scope.encode("utf-8", "replace").decode(),
                 now,
             )
             for v in violations

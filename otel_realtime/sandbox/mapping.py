@@ -133,6 +133,7 @@ def to_run(span: Span, header_project: str) -> Run:
         usage=usage(attributes),
         span_id=span.span_id,
         otel_trace_id=span.trace_id,
+        scope=span.scope,
         attributes=attributes,
         events=tuple(
             {"name": e.name, "time_ns": e.time_ns, "attributes": e.attributes} for e in span.events

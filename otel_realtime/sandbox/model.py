@@ -33,6 +33,7 @@ class Violation:
         run_id: the offending run; empty if the request names none.
         span_id: the span it was mapped from, in hex; empty for the runs API.
         trace_id: the trace it belongs to; empty while unknown.
+        scope: another instrumentation whose span has that shape; empty for a fault of the sender's.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Violation:
     run_id: str = ""
     span_id: str = ""
     trace_id: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ class Run:
     usage: object = None
     span_id: str = ""
     otel_trace_id: str = ""
+    #: Instrumentation that made the span; not stored.
+    scope: str = ""
     attributes: Attributes = field(default_factory=dict)
     events: tuple[Attributes, ...] = ()
     fingerprint: str = ""

@@ -37,7 +37,7 @@ class Span:
     """A received span; ids are lower-case hex, times are nanoseconds since the Unix epoch.
 
     The value of an attribute that was sent without one is None; ``non_integer_times`` names the
-    time fields that were not integers.
+    time fields that were not integers, ``scope`` the instrumentation that made the span.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Span:
     events: tuple[SpanEvent, ...]
     status_code: int
     resource: Attributes
+    scope: str = ""
     non_integer_times: tuple[str, ...] = ()
 
 
@@ -70,11 +71,12 @@ def decode_protobuf(body: bytes) -> list[Span]:
     for resource_spans in request.resource_spans:
         resource = _attributes(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans:
-            spans.extend(_from_message(span, resource) for span in scope_spans.spans)
+            scope = scope_spans.scope.name
+            spans.extend(_from_message(span, resource, scope) for span in scope_spans.spans)
     return spans
 
 
-def _from_message(span: SpanMessage, resource: Attributes) -> Span:
+def _from_message(span: SpanMessage, resource: Attributes, scope: str) -> Span:
     _check_ids(len(span.trace_id), len(span.span_id), len(span.parent_span_id))
     return Span(
         name=span.name,
@@ -90,6 +92,7 @@ def _from_message(span: SpanMessage, resource: Attributes) -> Span:
         ),
         status_code=span.status.code,
         resource=resource,
+        scope=scope,
     )
 
 
@@ -144,7 +147,11 @@ def decode_json(body: bytes) -> list[Span]:
     try:
         request = json.loads(body)
         return [
-            _from_json(span, _json_attributes(group.get("resource", {}).get("attributes", ())))
+            _from_json(
+                span,
+                _json_attributes(group.get("resource", {}).get("attributes", ())),
+                str(scope.get("scope", {}).get("name", "")),
+            )
             for group in request.get("resourceSpans", ())
             for scope in group.get("scopeSpans", ())
             for span in scope.get("spans", ())
@@ -153,7 +160,7 @@ def decode_json(body: bytes) -> list[Span]:
         raise RequestError(400, f"not an OTLP/JSON trace request: {error!r}") from error
 
 
-def _from_json(span: Mapping[str, Any], resource: Attributes) -> Span:
+def _from_json(span: Mapping[str, Any], resource: Attributes, scope: str) -> Span:
     ids = {name: str(span.get(name) or "") for name in ("traceId", "spanId", "parentSpanId")}
     try:
         _check_ids(*(len(bytes.fromhex(text)) for text in ids.values()))
@@ -181,6 +188,7 @@ def _from_json(span: Mapping[str, Any], resource: Attributes) -> Span:
         ),
         status_code=_STATUS_CODES.get(str((span.get("status") or {}).get("code", 0)), 0),
         resource=resource,
+        scope=scope,
         non_integer_times=tuple(non_integer),
     )
 

@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS attachments (
     digest TEXT NOT NULL, file TEXT NOT NULL, PRIMARY KEY (run_id, name));
 CREATE TABLE IF NOT EXISTS violations (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, message TEXT NOT NULL, run_id TEXT NOT NULL,
-    span_id TEXT NOT NULL, trace_id TEXT NOT NULL, at_ns INTEGER NOT NULL);
+    span_id TEXT NOT NULL, trace_id TEXT NOT NULL, at_ns INTEGER NOT NULL,
+    scope TEXT NOT NULL DEFAULT '');
 CREATE UNIQUE INDEX IF NOT EXISTS violations_once ON violations (run_id, kind, message, span_id);
 CREATE INDEX IF NOT EXISTS violations_of_trace ON violations (trace_id);
 CREATE TEMP TABLE IF NOT EXISTS level (id TEXT PRIMARY KEY);

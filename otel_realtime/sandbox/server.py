@@ -133,12 +133,16 @@ class Sandbox:
         return self._store.conversations()
 
     def conversation(self, run_id: str) -> JsonObject | None:
-        """Return the trace of a root run: its summary, ``root``, ``runs`` and ``violations``."""
+        """Return the trace of a root run: summary, ``root``, ``runs``, ``violations``, ``shapes``."""
         return self._store.conversation(run_id)
 
     def violations(self) -> list[JsonObject]:
         """Return all violations of the contract."""
         return self._store.violations()
+
+    def shapes(self) -> list[JsonObject]:
+        """Return what spans of other instrumentations are like that LangSmith shows in part."""
+        return self._store.shapes()
 
     def recording(self, run_id: str) -> Path | None:
         """Return the path of a conversation's recording, or None if it has none."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from otel_realtime.sandbox.contract import foreign_scope
 from otel_realtime.sandbox.mapping import (
     ATTACHMENTS,
     METADATA,
@@ -223,4 +224,5 @@ def check_span(span: Span, run: Run) -> Iterator[Violation]:
                 run_id=run.id,
                 span_id=span.span_id,
                 trace_id=run.trace_id or "",
+                scope=foreign_scope(kind, span.scope),
             )

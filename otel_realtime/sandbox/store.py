@@ -45,6 +45,9 @@ class Store:
         self._read_lock = threading.Lock()
         self._writer = _connect(data_dir / "sandbox.sqlite3")
         self._writer.executescript(SCHEMA)
+        columns = self._writer.execute("PRAGMA table_info(violations)").fetchall()
+        if "scope" not in {column["name"] for column in columns}:  # data of 0.1.0
+            self._writer.execute("ALTER TABLE violations ADD scope TEXT NOT NULL DEFAULT ''")
         self._reader = _connect(data_dir / "sandbox.sqlite3")
 
     def close(self) -> None:
@@ -106,6 +109,11 @@ class Store:
         """Return one run, or None if it is unknown or held back."""
         with self._read_lock:
             return queries.run(self._reader, run_id)
+
+    def shapes(self) -> list[JsonObject]:
+        """Return what spans of other instrumentations are like that LangSmith shows in part."""
+        with self._read_lock:
+            return queries.shapes(self._reader)
 
     def violations(self) -> list[JsonObject]:
         """Return all violations of the contract, including the current orphans."""

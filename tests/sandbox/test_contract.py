@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from otel_realtime.sandbox import Sandbox
-from otel_realtime.sandbox.contract import KINDS
+from otel_realtime.sandbox.contract import KINDS, SHAPES
 from tests.sandbox.conftest import RUN_LIMIT
 from tests.support.sandbox_client import (
     HEADERS,
@@ -231,9 +231,37 @@ def test_other_way_of_breaking_a_rule(case: str, sandbox: Sandbox) -> None:
     assert kind in kinds(sandbox)
 
 
+def test_the_shape_of_another_instrumentations_span_is_no_fault(sandbox: Sandbox) -> None:
+    """It is listed apart, with the instrumentation's name; its place in the trace is the sender's."""
+    failed = {"error": True, "scope": "opentelemetry.instrumentation.httpx"}
+    export(sandbox.url, S(), S(2, parent=1, name="GET", **failed))
+    assert [] == sandbox.violations()
+    (shape,) = sandbox.shapes()
+    assert ("error_without_exception", "opentelemetry.instrumentation.httpx", run_id(2)) == (
+        shape["kind"],
+        shape["scope"],
+        shape["run_id"],
+    )
+    found = sandbox.conversation(ROOT)
+    assert found is not None
+    assert ([], [shape]) == (found["violations"], found["shapes"])
+    assert 0 == sandbox.conversations()[0]["violations"]
+    export(sandbox.url, S(3, parent=9, name="lost", scope="some.library"))
+    assert ["orphan"] == [violation["kind"] for violation in sandbox.violations()]
+
+
+def test_our_own_span_has_no_excuse(sandbox: Sandbox) -> None:
+    """The same shape is a fault there, and where nobody says who made the span."""
+    export(sandbox.url, S(), S(2, parent=1, error=True, scope="otel_realtime"))
+    export(sandbox.url, S(3, parent=1, error=True))
+    assert ["error_without_exception"] * 2 == [one["kind"] for one in sandbox.violations()]
+    assert [] == sandbox.shapes()
+
+
 def test_every_kind_has_a_case() -> None:
     """No rule exists that nothing breaks here."""
     assert set(KINDS) == set(CASES)
+    assert set() == SHAPES - set(KINDS)
 
 
 def test_linked_conversation_breaks_nothing(sandbox: Sandbox) -> None:

@@ -66,6 +66,7 @@ class S:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     events: Sequence[tuple[str, int, Mapping[str, Any]]] = ()
     error: bool = False
+    scope: str = ""
 
     def message(self) -> SpanMessage:
         attributes = {"langsmith.metadata.thread_id": "t-1", **self.attributes}
@@ -91,7 +92,11 @@ class S:
 
 def trace_request(*spans: S) -> bytes:
     request = ExportTraceServiceRequest()
-    request.resource_spans.add().scope_spans.add().spans.extend(s.message() for s in spans)
+    resource = request.resource_spans.add()
+    for s in spans:
+        made = resource.scope_spans.add()
+        made.scope.name = s.scope
+        made.spans.append(s.message())
     return request.SerializeToString()
 
 

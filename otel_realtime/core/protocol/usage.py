@@ -205,7 +205,7 @@ def usage_metadata(usage: Usage) -> UsageMetadata:
 def usage_attributes(usage: Usage) -> dict[str, int]:
     """Return the ``gen_ai.usage.*`` attributes, keyed without that prefix.
 
-    The totals and ``cache_read`` are the convention's; the split by modality and ``reasoning`` are
+    The totals, ``cache_read`` and ``reasoning`` are the convention's; the split by modality is
     proposed to it (https://github.com/open-telemetry/semantic-conventions-genai/pull/394). A part is
     counted in its whole here: cached audio is audio, too, and reasoning is text.
     """

@@ -103,6 +103,13 @@ function violationCard(violations, title) {
   return element("section", { className: "card violations" }, element("h2", {}, title), element("ul", {}, ...items));
 }
 
+function shapeCard(shapes) {
+  const items = shapes.map((s) =>
+    element("li", { title: s.rule }, element("b", {}, s.scope), ` ${s.message} `));
+  return element("section", { className: "card" },
+    element("h2", {}, "Spans of other instrumentations that LangSmith shows in part"), element("ul", {}, ...items));
+}
+
 // --- one conversation ---------------------------------------------------------------------------
 
 let selected = null;
@@ -144,6 +151,7 @@ function render(conversation) {
       ? element("section", { className: "card", "aria-label": "Recording" }, player)
       : element("p", { className: "soft" }, `No recording${attachStatus ? ` (${attachStatus})` : ""}.`),
     conversation.violations.length ? violationCard(conversation.violations, "Contract violations") : null,
+    conversation.shapes?.length ? shapeCard(conversation.shapes) : null,
     element("div", { className: "split" }, tree, detail),
   );
   const current = tree.querySelector(`[data-run="${CSS.escape(selected)}"]`);
