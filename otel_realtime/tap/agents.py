@@ -6,14 +6,15 @@ The app tells the tracker what it has played (``on_play_bytes`` ends in ``on_pla
 SDK truncates at the right place. The recording can have no better evidence. A tracker does not know
 its connection, but the item leads there, because a server's item ids are its own.
 
-The session runs tools in tasks, by ``invoke_function_tool``, and by default tells the model of an
-exception instead of raising it. A handoff is a tool call, too, that makes another agent the current
+The session runs tools in tasks, by ``invoke_function_tool`` (before 0.10 there is only the handling of
+the whole call around it), and by default tells the model of an exception instead of raising it. A handoff is a tool call, too, that makes another agent the current
 one: ``RealtimeHandoffEvent`` says so, in the task of that call.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
@@ -26,7 +27,7 @@ from otel_realtime.tap.tools import note_failure, run_tool
 #: Where the tracker is defined; imported by apps that use the Realtime part of the SDK.
 MODULE: Final = "agents.realtime.model"
 _SESSION: Final = "agents.realtime.session"
-_NO_TOOLS: Final = "spans of its tools have the times of the wire"
+_NO_TOOLS: Final = "spans of its tools may have the times of the wire; its handoffs have no spans"
 _NO_HANDOFFS: Final = "its handoffs have no spans"
 
 _handover: ContextVar[Handover | None] = ContextVar("otel_realtime_handover", default=None)
@@ -72,9 +73,13 @@ def _wrap_failure(original: Callable[..., Any]) -> Callable[..., Any]:
 def _wrap_handle(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def handle_tool_call(self: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _handover.set(_begin(getattr(event, "call_id", None)))
+        call_id = getattr(event, "call_id", None)
+        run = functools.partial(original, self, event, *args, **kwargs)
+        token = _handover.set(_begin(call_id))
         try:
-            return await original(self, event, *args, **kwargs)
+            if hasattr(sys.modules.get(_SESSION), "invoke_function_tool"):
+                return await run()
+            return await run_tool(_agents.observer, call_id, run)
         finally:
             _handover.reset(token)
 
@@ -107,9 +112,9 @@ def _made(event: Any) -> None:
 
 _agents: Final = Instrumentation(
     Method(MODULE, "RealtimePlaybackTracker", "on_play_ms", _wrap_on_play_ms),
-    Method(_SESSION, "", "invoke_function_tool", _wrap_invoke, _NO_TOOLS),
+    Method(_SESSION, "", "invoke_function_tool", _wrap_invoke),
     Method("agents.tool", "", "maybe_invoke_function_tool_failure_error_function", _wrap_failure),
-    Method(_SESSION, "RealtimeSession", "_handle_tool_call", _wrap_handle, _NO_HANDOFFS),
+    Method(_SESSION, "RealtimeSession", "_handle_tool_call", _wrap_handle, _NO_TOOLS),
     Method(_SESSION, "RealtimeSession", "_put_event", _wrap_put_event, _NO_HANDOFFS),
 )
 install, uninstall = _agents.install, _agents.uninstall

@@ -103,27 +103,30 @@ def test_the_tracker_is_given_back() -> None:
 TOOL_S = 0.4
 
 
-async def _ask(url: str, agent: RealtimeAgent[Any]) -> None:
-    """Ask once, and hang up after the spoken answer."""
+async def _ask(url: str, agent: RealtimeAgent[Any], results: int) -> None:
+    """Ask once, and hang up after the spoken answer, when so many results have been sent."""
     config: Any = {"url": f"{url}/realtime?model=gpt-realtime", "api_key": "any"}
     async with await RealtimeRunner(agent).run(model_config=config) as session:
         await session.send_message("Well?")
-        spoken = False
+        spoken = ended = False
         async for event in session:
             spoken = spoken or event.type == "audio"
-            if event.type == "agent_end" and spoken:
+            results -= event.type == "tool_end"
+            ended = ended or (event.type == "agent_end" and spoken)
+            if ended and results <= 0:
                 return
 
 
 def _answers(*calls: Call) -> Scenario:
     last = Answer(text="Done.", pcm=tone(100))
-    return scenario(Answer(calls=calls), last, answer_delay_ms=0, rate_limits=False)
+    # As many answers as there may be results: at the end the script starts over.
+    return scenario(Answer(calls=calls), *[last] * 4, answer_delay_ms=0, rate_limits=False)
 
 
-def _run(traces: Traces, agent: RealtimeAgent[Any], *calls: Call) -> None:
+def _run(traces: Traces, agent: RealtimeAgent[Any], *calls: Call, results: int = 0) -> None:
     instrument(tracer_provider=traces.provider)
     with ScriptedServer(_answers(*calls), speed=SPEED) as server:
-        asyncio.run(_ask(server.url, agent))
+        asyncio.run(_ask(server.url, agent, results))
 
 
 def _told(span: Any) -> tuple[Any, ...]:
@@ -144,7 +147,7 @@ def test_two_tools_at_once_are_exact(traces: Traces) -> None:
 
     agent = RealtimeAgent[Any](name="host", tools=[look_up])
     calls = [Call(name="look_up", arguments=f'{{"what": "{what}"}}') for what in ("sky", "sea")]
-    _run(traces, agent, *calls)
+    _run(traces, agent, *calls, results=2)
     tools = {facts(span)["gen_ai.prompt"]: span for span in traces.named("execute_tool look_up")}
     assert 2 == len(tools) == facts(traces.root)["otel_realtime.tool_calls"]
     for what in ("sky", "sea"):

@@ -26,7 +26,7 @@ LAST = Answer(text="Done.")
 def play(traces: Traces, agent: Agent, *calls: Call) -> None:
     """Ask once, and hang up after the answer that follows the tools."""
     instrument(tracer_provider=traces.provider)
-    script = scenario(Answer(calls=calls), LAST, answer_delay_ms=0, rate_limits=False)
+    script = scenario(Answer(calls=calls), *[LAST] * 4, answer_delay_ms=0, rate_limits=False)
     with ScriptedServer(script, speed=SPEED) as server:
         asyncio.run(_converse(server.url, agent))
 

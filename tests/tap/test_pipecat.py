@@ -48,7 +48,7 @@ class Ender(FrameProcessor):  # type: ignore[misc]
 def play(traces: Traces, function: Callable[..., Any], *calls: Call) -> None:
     """Let the model call a function, and end after the spoken answer."""
     instrument(tracer_provider=traces.provider)
-    script = scenario(Answer(calls=calls), LAST, answer_delay_ms=0, rate_limits=False)
+    script = scenario(Answer(calls=calls), *[LAST] * 4, answer_delay_ms=0, rate_limits=False)
     with ScriptedServer(script, speed=SPEED) as server:
         asyncio.run(_converse(server.url, function))
 

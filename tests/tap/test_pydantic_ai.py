@@ -29,7 +29,7 @@ LAST = Answer(text="Done.", pcm=tone(100))
 def play(traces: Traces, tool: Callable[..., Any], *calls: Call) -> None:
     """Ask once, let the agent run its tool, hang up after the spoken answer."""
     instrument(tracer_provider=traces.provider)
-    script = scenario(Answer(calls=calls), LAST, answer_delay_ms=0, rate_limits=False)
+    script = scenario(Answer(calls=calls), *[LAST] * 4, answer_delay_ms=0, rate_limits=False)
     with ScriptedServer(script, speed=SPEED) as server:
         asyncio.run(_converse(server.url, tool))
 
