@@ -232,7 +232,7 @@ class Frames:
             stored, _ = policy.apply(whole)
             if self.pause is not None and self.pause.hides(whole, self.state):
                 stored = policy.hidden(stored)
-            partial = partials.read(stored)
+            partial = partials.read(whole, stored)
             self.notes.said(partial, moment, policy)
             self.state.keep(partial, moment)
 

@@ -88,8 +88,7 @@ class Partials:
         """Add a delta; return the event that would complete its text now.
 
         Returns:
-            An event as ``read`` understands it, not yet fit to be stored; None if this is no delta
-            of a text.
+            An event that is not yet fit to be stored; None if this is no delta of a text.
         """
         kind = TEXT_DELTAS.get(GA_NAMES.get(delta["type"], delta["type"]))
         item_id, piece = text_or_none(delta.get("item_id")), delta.get("delta")
@@ -114,13 +113,19 @@ class Partials:
             self._texts.pop((item_id, content_index(event.get("content_index"))), None)
 
 
-def read(event: Event) -> Partial:
-    """Read what ``Partials.add`` returned, after the content policy was applied to it."""
-    kind = _BY_DONE[event["type"]]
+def read(whole: Event, stored: Event) -> Partial:
+    """Read what ``Partials.add`` returned.
+
+    Args:
+        whole: That event.
+        stored: The same after the content policy and the app's ``redact`` hook, which may have taken
+            anything out of it.
+    """
+    kind = _BY_DONE[whole["type"]]
     return Partial(
-        item_id=event["item_id"],
-        index=event["content_index"],
+        item_id=text_or_none(stored.get("item_id")) or whole["item_id"],
+        index=whole["content_index"],
         role=kind.role,
-        response_id=event.get("response_id"),
-        text=text_or_none(event.get(kind.key)) or "",
+        response_id=text_or_none(stored.get("response_id")),
+        text=text_or_none(stored.get(kind.key)) or "",
     )
