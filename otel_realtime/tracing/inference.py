@@ -79,6 +79,7 @@ def describe_inference(
     outputs = response.output_items(state.items)
     usage = read_usage(response.usage)
     sound = response_audio(response, state, audio)
+    unfinished = any(item.unfinished for item in outputs)
     turn = max((item.turn for item in outputs), default=0) or response.turn
     attributes: Attributes = {
         names.LS_KIND: names.KIND_LLM,
@@ -115,9 +116,9 @@ def describe_inference(
                 **_interruption(sound),
                 # Without any audio nothing is known: absent, not false.
                 Fact.INTERRUPTED: (
-                    sound.interrupted
+                    sound.interrupted or unfinished
                     if sound.heard_source
-                    else any(item.unfinished for item in outputs) or None
+                    else unfinished or any(item.cut for item in outputs) or None
                 ),
             }
         ),

@@ -398,3 +398,36 @@ def test_push_to_talk_has_its_place_and_length() -> None:
         turn["start_ms"],
         turn["end_ms"],
     )
+
+
+def test_an_answer_that_was_cancelled_and_played_all_the_same() -> None:
+    """A cancel stops the model, not the player: by the sound it was heard whole, and that rules."""
+    item = {"id": "a", "type": "message", "role": "assistant"}
+    part = {"response_id": "r", "item_id": "a", "content_index": 0}
+    text = [{"type": "output_audio", "transcript": "Hello there."}]
+    details = {"type": "cancelled", "reason": "client_cancelled"}
+    cancelled = {**RESPONSE, "status": "cancelled", "status_details": details}
+    traces = play(
+        [
+            *sentence()[:3],
+            row("recv", 200, "response.output_audio.delta", delta="AAAA" * 12_000, **part),
+            row("sent", 300, "response.cancel"),
+            row(
+                "recv",
+                320,
+                "response.done",
+                response={
+                    **cancelled,
+                    "output": [{**item, "status": "incomplete", "content": text}],
+                },
+            ),
+            row("recv", 9_000, "rate_limits.updated", rate_limits=[]),
+        ]
+    )
+    (found,), (turn,) = chats(traces).values(), turns(traces)
+    assert ("Hello there.", False, False) == (
+        turn["heard_text"],
+        turn["interrupted"],
+        found["otel_realtime.interrupted"],
+    )
+    assert ("client_cancelled",) == found["gen_ai.response.finish_reasons"]

@@ -128,8 +128,8 @@ class Item:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it ended in the middle of a sentence."""
-        return self.cut or (bool(self.partial) and self.status != "completed")
+        """Whether its text ended in the middle: its ``.done`` never came."""
+        return bool(self.partial) and self.status != "completed"
 
     @property
     def audio_ms(self) -> int | None:

@@ -426,10 +426,11 @@ def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
         return start_ms, end_ms, item.text, False, True
     facts = audio.item(item.id) if audio is not None else None
     if facts is None or facts.audible_from_t is None:
-        cut = facts is not None and facts.interrupted
+        silenced = facts is not None and facts.interrupted
         at_ms = item.at_t // NS_PER_MS
         # Without audio (a text answer) the text was read, unless a cut says that it was silenced.
-        return at_ms, at_ms, "" if cut else item.text, cut, False
+        cut = silenced or (facts is None and item.cut)
+        return at_ms, at_ms, "" if silenced else item.text, cut, False
     whole_ms = facts.whole_ms if facts.generated_ms is None else facts.generated_ms
     heard = heard_text(item.text, whole_ms, facts.heard_ms, facts.interrupted)
     start_ms = facts.audible_from_t // NS_PER_MS
