@@ -58,6 +58,9 @@ _DUPLICATES: Final = (
     (TOOL_DEFINITIONS, PROMPT),
     (OUTPUT_MESSAGES, COMPLETION),
 )
+#: Status code of a response, under its name of today and under the older one that is still in use:
+#: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+_HTTP_STATUS: Final = ("http.response.status_code", "http.status_code")
 #: Prefixes of the attributes LangSmith reads usage from, ours and those of other conventions.
 _USAGE_PREFIXES: Final = (USAGE, LS_USAGE, "llm.token_count.", "llm.usage.")
 
@@ -154,8 +157,10 @@ def _missing_exception(span: ReadableSpan, attributes: Mapping[str, Any]) -> Ite
     failed = span.status.status_code is StatusCode.ERROR
     if not failed or any(event.name == "exception" for event in span.events):
         return
-    kind = str(attributes.get(ERROR_TYPE) or "error")
-    message = clean_text(span.status.description or "") or kind
+    status = next((attributes[key] for key in _HTTP_STATUS if key in attributes), None)
+    kind = str(attributes.get(ERROR_TYPE) or status or "error")
+    told = "" if status is None else f"HTTP status {status}"
+    message = clean_text(span.status.description or "") or told or kind
     at_ns = int(span.end_time or span.start_time or 0)
     yield Event("exception", {"exception.type": kind, "exception.message": message}, at_ns)
 

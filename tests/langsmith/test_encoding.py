@@ -136,6 +136,12 @@ def test_a_span_of_ours_says_whose_run_it_is() -> None:
         ({"error.type": "500"}, None, ("500", "500")),
         ({"error.type": "ConnectError"}, "no route", ("ConnectError", "no route")),
         ({}, None, ("error", "error")),
+        ({"http.status_code": 503}, None, ("503", "HTTP status 503")),
+        (
+            {"http.response.status_code": 404, "error.type": "404"},
+            None,
+            ("404", "HTTP status 404"),
+        ),
         ({"error.type": 7}, HALF, ("7", MENDED)),
     ],
 )

@@ -19,7 +19,7 @@ from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import rebuild
 from otel_realtime.recovery.replay import replay
 from tests.recovery.conftest import end, one_turn, tool_call
-from tests.support.streams import asked, created, done, received
+from tests.support.streams import asked, created, done, received, said
 from tests.support.traces import Traces, outline
 
 Snapshot = Callable[[otel_realtime.Conversation], Path]
@@ -53,6 +53,24 @@ def test_the_root_ends_as_the_live_process_would_have_ended_it(
         rebuilt.opening.name,
     )
     assert [] == rebuilt.below
+
+
+def test_a_title_is_what_the_live_process_would_have_given(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """Its setting stands in the journal; without it the run keeps its name."""
+    for mode in ("first_utterance", "fixed"):
+        settings = otel_realtime.Settings(title=mode)
+        call = otel_realtime.conversation(
+            tracer_provider=traces.provider, settings=settings
+        ).__enter__()
+        item = said("What is the weather?", id="u")
+        call.received({"type": "conversation.item.added", "item": item})
+        folder = snapshot(call)
+        end(call)
+        _, closing = told(call)
+        expected = "What is the weather?" if mode == "first_utterance" else None
+        assert expected == closing.name == rebuild(replay(folder), marked=True).closing.name
 
 
 def test_the_apps_own_times_are_kept(traces: Traces, snapshot: Snapshot) -> None:

@@ -148,6 +148,12 @@ _MODEL: Mapping[str, Kind] = {
     "langsmith.metadata.ls_provider": str,
     "langsmith.metadata.ls_model_name": str,
 }
+#: On every model call and tool where this process does not deliver the spans itself.
+_WHOSE: Mapping[str, Kind] = {
+    "langsmith.metadata.ls_modality": str,
+    "langsmith.metadata.ls_integration": str,
+    "langsmith.metadata.ls_integration_version": str,
+}
 _CONNECTION: Mapping[str, Kind] = {
     "gen_ai.conversation.id": str,
     "gen_ai.realtime_session.id": str,
@@ -186,6 +192,7 @@ CHAT: Mapping[str, Kind] = {
     **_both({"context_items": int}),
 }
 CHAT_MORE: Mapping[str, Kind] = {
+    **_WHOSE,
     **TURN,
     **_USAGE,
     **_CONNECTION,
@@ -221,6 +228,7 @@ TRANSCRIBE: Mapping[str, Kind] = {
     "langsmith.metadata.ls_message_view_exclude": bool,
 }
 TRANSCRIBE_MORE: Mapping[str, Kind] = {
+    **_WHOSE,
     **TURN,
     **_USAGE,
     **_CONNECTION,
@@ -237,6 +245,7 @@ TOOL: Mapping[str, Kind] = {
     **_both({"tool.timing": str}),
 }
 TOOL_MORE: Mapping[str, Kind] = {
+    **_WHOSE,
     **TURN,
     **_both({"tool.waited_ms": int}),
     "gen_ai.tool.call.id": str,
