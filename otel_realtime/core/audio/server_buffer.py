@@ -156,10 +156,15 @@ class ServerBuffer:
     def change(self, t: int, change: str, response_id: str | None) -> None:
         """Apply ``output_audio_buffer.started``, ``.stopped`` or ``.cleared``."""
         self._speaks = True
-        if response_id is None:
-            plays = [play for play in self._plays.values() if _is_open(play)]
-        else:
+        if response_id is not None:
             plays = [self._play(response_id)]
+        elif change == "started":  # what was announced last
+            waiting = [
+                play for play in self._plays.values() if play.items and play.started_t is None
+            ]
+            plays = waiting[-1:]
+        else:
+            plays = [play for play in self._plays.values() if _is_open(play)]
         for play in plays:
             # Each comes once; a second one would be an echo.
             if change == "started" and play.started_t is None:

@@ -175,6 +175,17 @@ def test_a_clear_that_names_no_response_cuts_what_plays(server: Server) -> None:
     assert (1_100, 1_500, 400, True) == server.span("b")
 
 
+def test_a_start_that_names_no_response_is_that_of_the_latest(server: Server) -> None:
+    """Of those that wait for one."""
+    server.say(900, "stopped", None)
+    server.announce(1_000, "b", "s")
+    server.say(1_100, "started", None)
+    server.say(1_200, "started", None)
+    server.say(1_500, "stopped", None)
+    assert (400, 900, 500, False) == server.span()
+    assert (1_100, 1_500, 400, False) == server.span("b")
+
+
 def test_items_of_a_response_share_its_time() -> None:
     """By the length of their texts, until a truncate says where one ends."""
     server = Server()
