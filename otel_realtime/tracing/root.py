@@ -17,11 +17,11 @@ from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import text_or_none
-from otel_realtime.core.protocol.messages import transcript
 from otel_realtime.core.protocol.outcome import Ending, Identity, Tally
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.core.protocol.turns import transcript
 from otel_realtime.delivery.model import WAV
 from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
 

@@ -20,10 +20,11 @@ from otel_realtime.core.protocol.changes import (
     ToolAnswered,
     Transcribed,
 )
-from otel_realtime.core.protocol.messages import chat_messages, convention_messages, transcript
+from otel_realtime.core.protocol.messages import chat_messages, convention_messages
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.core.protocol.turns import transcript
 from otel_realtime.core.protocol.usage import read_usage
 from tests.support.streams import (
     CALL,

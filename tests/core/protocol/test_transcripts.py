@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from otel_realtime.core.protocol.changes import Transcribed
-from otel_realtime.core.protocol.messages import transcript
+from otel_realtime.core.protocol.turns import transcript
 from tests.support.streams import Row, feed, received
 
 EVENT = "conversation.item.input_audio_transcription."

@@ -1,0 +1,207 @@
+"""The root's transcript: the conversation as turns, with their places in the recording.
+
+Each turn is a message in LangSmith's shape and adds its number, where it lies in the recording, and
+what was heard of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, TypedDict
+
+from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.messages import (
+    NS_PER_MS,
+    placeholder,
+    visible_segments,
+    visible_text,
+)
+from otel_realtime.core.protocol.parts import Segment
+from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.core.protocol.responses import AudioFacts
+
+#: The usual rate of speech, where nothing tells how long a text takes.
+CHARACTERS_PER_S: Final = 15
+
+
+class _PlainTurn(TypedDict):
+    role: str
+    content: str
+    turn: int
+    start_ms: int | None
+    end_ms: int | None
+    text: str
+    heard_text: str
+    interrupted: bool
+
+
+class TurnMessage(_PlainTurn, total=False):
+    """A turn of the transcript: LangSmith previews ``role`` and ``content``.
+
+    ``segments``: who said what when, if the transcription tells speakers apart.
+    """
+
+    segments: list[Segment]
+
+
+@dataclass(slots=True)
+class Turn:
+    """A maximal run of items of one role.
+
+    Attributes:
+        number: Its number, from 1, in conversation order.
+        role: Role of all its items.
+        start_ms: Where it begins in the recording, in ms.
+        end_ms: Where it ends in the recording, in ms.
+        texts: Text of each item.
+        heard: What was heard of each of these texts.
+        interrupted: Whether the audio of one of its items was cut, or its text is unfinished.
+        segments: Who said what when, if the transcription tells speakers apart.
+    """
+
+    number: int
+    role: str
+    start_ms: int | None = None
+    end_ms: int | None = None
+    texts: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    segments: list[Segment] = field(default_factory=list)
+
+    def extend(self, start_ms: int | None, end_ms: int | None) -> None:
+        """Extend the turn so that it also covers ``start_ms`` to ``end_ms``."""
+        if start_ms is not None:
+            self.start_ms = start_ms if self.start_ms is None else min(self.start_ms, start_ms)
+        if end_ms is not None:
+            self.end_ms = end_ms if self.end_ms is None else max(self.end_ms, end_ms)
+
+    def message(self, policy: ContentPolicy) -> TurnMessage:
+        """Return the turn as a message of the transcript."""
+        text = visible_text(" ".join(self.texts), self.role, policy)
+        heard = visible_text(" ".join(part for part in self.heard if part), self.role, policy)
+        message: TurnMessage = {
+            "role": self.role,
+            "content": text,
+            "turn": self.number,
+            "start_ms": self.start_ms,
+            "end_ms": self.end_ms,
+            "text": text,
+            "heard_text": heard,
+            "interrupted": self.interrupted,
+        }
+        if self.segments:
+            message["segments"] = visible_segments(self.segments, self.role, policy)
+        return message
+
+
+#: Start and end of an item in the recording (ms), the text that was heard of it, whether it was
+#: interrupted, and whether it was audible at all. A plain tuple, because a long call has many.
+_Placement = tuple[int, int, str, bool, bool]
+
+
+def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[str]) -> list[Turn]:
+    """Return the conversation as turns, in conversation order.
+
+    Args:
+        items: All items.
+        audio: Where they are in the recording; None if the conversation has no audio facts.
+        audible_only: Ids of items that count only if they were heard: out-of-band responses.
+    """
+    turns: list[Turn] = []
+    for item in items:
+        if not item.is_message or item.role == "system":
+            continue
+        # Uncommitted: the VAD heard speech begin, but the server has not made an item of it. What
+        # the user said until then is a turn all the same, should the call end here.
+        said = item.role == "user" and item.text
+        if not (item.committed or said or item.id in audible_only):
+            continue
+        if item.idle and not item.text:  # the server took silence for the user's turn
+            continue
+        start_ms, end_ms, heard, interrupted, audible = _placement(item, audio)
+        if item.id in audible_only and not audible:
+            continue
+        # Numbered anew: ``Item.turn`` counts in order of arrival, before items were moved.
+        if not turns or turns[-1].role != item.role:
+            turns.append(Turn(len(turns) + 1, item.role))
+        turn = turns[-1]
+        turn.extend(start_ms, end_ms)
+        if item.text:
+            turn.texts.append(item.text)
+            turn.heard.append(heard)
+        elif item.audio and item.role == "user":
+            text = placeholder(item, (end_ms - start_ms) or None)
+            turn.texts.append(text)
+            turn.heard.append(text)
+        turn.segments.extend(item.segments)
+        turn.interrupted = turn.interrupted or interrupted or item.unfinished
+    return turns
+
+
+def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
+    if item.role != "assistant":
+        start_ms, end_ms = user_span(item, audio)
+        return start_ms, end_ms, item.text, False, True
+    facts = audio.item(item.id) if audio is not None else None
+    if facts is None or facts.audible_from_t is None:
+        silenced = facts is not None and facts.interrupted
+        at_ms = item.at_t // NS_PER_MS
+        # Without audio (a text answer) the text was read, unless a cut says that it was silenced.
+        cut = silenced or (facts is None and item.cut)
+        return at_ms, at_ms, "" if silenced else item.text, cut, False
+    whole_ms = facts.whole_ms if facts.generated_ms is None else facts.generated_ms
+    heard = heard_text(item.text, whole_ms, facts.heard_ms, facts.interrupted)
+    start_ms = facts.audible_from_t // NS_PER_MS
+    end_ms = facts.audible_until_t // NS_PER_MS
+    return start_ms, end_ms, heard, facts.interrupted, facts.heard_ms > 0
+
+
+def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
+    """Return start and end of a user's item in the recording, in ms.
+
+    The VAD's ``audio_start_ms`` and ``audio_end_ms`` count appended audio, so they need the
+    timeline; so does what a push-to-talk client commits. Without it the events' arrival stands in.
+    """
+    start_t = end_t = None
+    committed = None if audio is None else audio.user_item(item.id)
+    if committed is not None:
+        start_t, end_t = committed
+    if audio is not None and item.audio_start_ms is not None:
+        start_t = audio.user_time(item.audio_start_ms)
+    if audio is not None and item.audio_end_ms is not None:
+        end_t = audio.user_time(item.audio_end_ms)
+    if end_t is None:
+        end_t = item.stopped_t if item.stopped_t is not None else item.at_t
+    if start_t is None:
+        start_t = min(item.at_t, end_t)  # without a VAD the item is first seen at its commit
+    return start_t // NS_PER_MS, max(start_t, end_t) // NS_PER_MS
+
+
+def heard_text(text: str, whole_ms: int | None, heard_ms: int, interrupted: bool) -> str:
+    """Return an estimate of the words that were heard: as much of the text as of the audio.
+
+    The wire has no times for single words, so the text is taken to be spoken at a constant rate,
+    and cut at the end of a word. If it is unknown how long the whole item is, or would have been,
+    that rate is 15 characters a second: about 150 English words a minute. An interruption always
+    costs the last word: what was cut was no whole text.
+
+    Args:
+        text: The whole text.
+        whole_ms: Duration of the whole item, in ms; None if it is unknown.
+        heard_ms: How much of it was heard, in ms.
+        interrupted: Whether it was cut.
+    """
+    if not interrupted:
+        return text
+    heard_ms = max(heard_ms, 0)
+    if whole_ms is not None and whole_ms > heard_ms:
+        length = round(len(text) * heard_ms / whole_ms)
+    else:
+        length = round(heard_ms / 1_000 * CHARACTERS_PER_S)
+    text = text.rstrip()
+    length = min(length, len(text) - 1)
+    if any(character.isspace() for character in text[max(length - 1, 0) : length + 1]):
+        return text[:length].rstrip()
+    # Within a word, which was not heard to its end. Some scripts have no spaces between words.
+    spaced = text.isascii() or any(character.isspace() for character in text)
+    return " ".join(text[:length].rsplit(maxsplit=1)[:-1]) if spaced else text[:length]
