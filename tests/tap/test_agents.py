@@ -19,6 +19,7 @@ from tests.support.traces import Traces, facts, parent_name
 
 pytest.importorskip("agents.realtime")
 from agents import function_tool
+from agents import tool as agents_tools
 from agents.realtime import RealtimeAgent, RealtimePlaybackTracker, RealtimeRunner, realtime_handoff
 from agents.realtime import session as agents_session
 
@@ -98,6 +99,12 @@ def test_the_tracker_is_given_back() -> None:
     assert RealtimePlaybackTracker.on_play_ms is original
 
 
+#: Older versions hide from everybody what a tool raised.
+modern = pytest.mark.skipif(
+    not hasattr(agents_tools, "maybe_invoke_function_tool_failure_error_function"),
+    reason="a version of the SDK that turns exceptions into results unseen",
+)
+
 # -- tools and handoffs ----------------------------------------------------------------------------
 
 TOOL_S = 0.4
@@ -158,9 +165,10 @@ def test_two_tools_at_once_are_exact(traces: Traces) -> None:
         assert request.parent is not None
         assert span.context.span_id == request.parent.span_id
         waited_ms = facts(span)["otel_realtime.tool.waited_ms"]
-        assert waited_ms >= seconds * 1000
+        assert waited_ms >= TOOL_S * 1000
 
 
+@modern
 def test_a_tool_that_raises_and_a_tool_in_a_thread(traces: Traces) -> None:
     """By default the SDK tells the model of the exception and goes on; the span says what it was."""
 
@@ -206,6 +214,7 @@ def test_a_handoff(traces: Traces) -> None:
     assert "gen_ai.tool.name" not in facts(span)
 
 
+@modern
 def test_an_app_that_brackets_its_tool_itself(traces: Traces) -> None:
     """``call.tool()`` inside the SDK's tool is the same span."""
 
