@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test coverage soak test-collector collector-binaries lint actionlint format bench clean
+.PHONY: demo test coverage test-frameworks soak test-collector collector-binaries lint actionlint format bench clean
 
 # pip 25.1 is the first that reads dependency groups.
 $(VENV)/ready: pyproject.toml
@@ -25,6 +25,17 @@ test: $(VENV)/ready-dev
 # The whole suite once more, with the branches of each module that it reaches.
 coverage: $(VENV)/ready-dev
 	$(RUN) -m pytest --cov --cov-report=term $(ARGS)
+
+# Frameworks that run tools themselves, with their real packages: several hundred MB.
+FRAMEWORKS := .venv-frameworks
+
+$(FRAMEWORKS)/ready-frameworks: pyproject.toml
+	$(MAKE) VENV=$(FRAMEWORKS) $(FRAMEWORKS)/ready
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --editable ".[sandbox,demo]" --group frameworks
+	touch $@
+
+test-frameworks: $(FRAMEWORKS)/ready-frameworks
+	$(FRAMEWORKS)/bin/python -m pytest tests/tap/test_agents.py tests/tap/test_pydantic_ai.py tests/tap/test_pipecat.py tests/tap/test_livekit.py $(ARGS)
 
 soak: $(VENV)/ready-dev
 	$(RUN) -m pytest -m soak $(ARGS)
