@@ -75,7 +75,12 @@ def describe_inference(
         provider: who serves the model.
         limit: most characters of JSON per attribute.
     """
-    model = text_or_none(response.config.get("model")) or state.session.model or "unknown"
+    model = (
+        text_or_none(response.config.get("model"))
+        or response.session_model
+        or state.session.model
+        or "unknown"
+    )
     outputs = response.output_items(state.items)
     usage = read_usage(response.usage)
     sound = response_audio(response, state, audio)
@@ -258,7 +263,7 @@ def write_inference(
     inference = describe_inference(
         response, state, audio, writer.policy, writer.provider, writer.limit
     )
-    inference.attributes.update(writer.connection(state.session.id))
+    inference.attributes.update(writer.connection(response.session_id or state.session.id))
     start_ns = response.created.at_ns
     end_ns = max(response.done.at_ns if response.done else now_ns, start_ns)
     span = writer.start(

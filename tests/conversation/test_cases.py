@@ -431,3 +431,18 @@ def test_an_answer_that_was_cancelled_and_played_all_the_same() -> None:
         found["otel_realtime.interrupted"],
     )
     assert ("client_cancelled",) == found["gen_ai.response.finish_reasons"]
+
+
+def test_a_model_call_belongs_to_the_session_it_was_made_in() -> None:
+    """A reconnect begins another one, perhaps with another model, before the call is written."""
+    done = {**RESPONSE, "status": "completed", "output": []}
+    traces = play(
+        [
+            row("recv", 0, "session.created", session={"id": "s1", "model": "one"}),
+            row("recv", 10, "response.created", response=RESPONSE),
+            row("recv", 20, "response.done", response=done),
+            row("recv", 21, "session.created", session={"id": "s2", "model": "two"}),
+        ]
+    )
+    (found,) = chats(traces).values()
+    assert ("s1", "one") == (found["gen_ai.realtime_session.id"], found["gen_ai.request.model"])

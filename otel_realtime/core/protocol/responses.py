@@ -181,6 +181,8 @@ class Response:
         id: Its id.
         created: When ``response.created`` arrived.
         previous: The response that was created before it.
+        session_id: The server's session that it was created in; a reconnect begins another one.
+        session_model: The model of that session, if it was known then.
         done: When ``response.done`` arrived.
         status: ``in_progress``, ``completed``, ``cancelled``, ``incomplete`` or ``failed``.
         details: ``status_details``: why it is not completed.
@@ -201,6 +203,8 @@ class Response:
     id: str
     created: Moment
     previous: Response | None = None
+    session_id: str | None = None
+    session_model: str | None = None
     done: Moment | None = None
     status: str = "in_progress"
     details: JsonMapping = field(default_factory=dict)

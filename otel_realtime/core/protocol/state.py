@@ -248,7 +248,13 @@ class ConversationState:
         if response_id is None or response_id in self.responses:
             return
         previous = next(reversed(self.responses.values()), None)
-        response = Response(response_id, created=moment, previous=previous)
+        response = Response(
+            response_id,
+            created=moment,
+            previous=previous,
+            session_id=self.session.id,
+            session_model=self.session.model,
+        )
         response.merge(source)
         request = self._requests.match(response_id, source)
         if request is not None:
