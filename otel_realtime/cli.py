@@ -57,6 +57,11 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fast", action="store_true", help="run a shorter conversation")
     parser.add_argument(
+        "--long",
+        action="store_true",
+        help="run a longer conversation: an idle timeout, an MCP approval, a classification",
+    )
+    parser.add_argument(
         "--no-browser", action="store_true", help="do not open the page in a browser"
     )
     parser.add_argument(
@@ -139,6 +144,7 @@ def _run_demo(options: argparse.Namespace) -> int:
 
     return run_demo(
         fast=options.fast,
+        long=options.long,
         browser=not options.no_browser,
         keep_running=options.keep_running,
         langsmith=options.langsmith,

@@ -78,6 +78,8 @@ TESTED_BY: dict[str, str] = {
     # The scripted server is one thing, seen from its socket.
     "demo.generation": "demo/test_server.py",
     "demo.items": "demo/test_server.py",
+    "demo.listening": "demo/test_server.py",
+    "demo.mcp": "demo/test_assistant.py",
     "demo.make_voices": "demo/test_speech.py",  # what needs no speech synthesiser
     "demo.scenario": "demo/test_story.py",
     "demo.session": "demo/test_server.py",

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from openai import AsyncOpenAI
 
@@ -202,7 +202,7 @@ class VoiceApp:
         self.show(f"  server  {event.error.message}")
 
     #: Any: each handler takes the event of its own type.
-    handlers: Final[
+    handlers: ClassVar[
         Mapping[str, Callable[[Any, AsyncRealtimeConnection, Any], Awaitable[None]]]
     ] = {
         "response.output_audio.delta": on_audio,

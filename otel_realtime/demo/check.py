@@ -53,8 +53,8 @@ def check_spans(spans: Sequence[ReadableSpan], sent: Sequence[Json]) -> list[str
         problems.append(f"event spans differ: {_first_difference(expected, traced)}")
     event_counts = Counter(event["type"] for event in sent)
     transcribed = "conversation.item.input_audio_transcription.completed"
-    function_calls = sum(
-        item["type"] == "function_call"
+    tool_calls = sum(
+        item["type"] in ("function_call", "mcp_call")
         for event in sent
         if event["type"] == "response.done"
         for item in event["response"]["output"]
@@ -62,7 +62,7 @@ def check_spans(spans: Sequence[ReadableSpan], sent: Sequence[Json]) -> list[str
     expected_counts = {
         "chat": event_counts["response.done"],
         "transcribe": event_counts[transcribed],
-        "execute_tool": function_calls,
+        "execute_tool": tool_calls,
     }
     operation_counts = Counter(node.name.split(" ")[0] for node in nodes)
     for operation, number in expected_counts.items():
@@ -162,10 +162,16 @@ def _check_cut(agent_channel: bytes, answer: bytes, played_ms: int) -> list[str]
 def _spoken_answers(scenario: Scenario, sent: Iterable[Json]) -> Iterable[tuple[str, Answer]]:
     """Yield the item id and the answer of every message that the server spoke."""
     responses = [event["response"] for event in sent if event["type"] == "response.done"]
-    for number, response in enumerate(responses):
+    # A response out of the conversation and the run of an approved call are no answers.
+    for number, response in enumerate(filter(_is_answer, responses)):
         for item in response["output"]:
             if item["type"] == "message":
                 yield item["id"], scenario.answer(number)
+
+
+def _is_answer(response: Json) -> bool:
+    ran_approved = any(item.get("approval_request_id") for item in response["output"])
+    return response.get("conversation_id", "") is not None and not ran_approved
 
 
 def audible_s(pcm: bytes) -> float:

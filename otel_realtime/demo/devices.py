@@ -47,12 +47,18 @@ class Speaker:
         self._chunks: list[_Chunk] = []
         self._playing_since_s = 0.0
         self._ends_s = 0.0
+        self._last_item_id = ""
+        #: How many items it has begun to play.
+        self.items = 0
 
     def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
         """Enqueue audio of an item (PCM16 mono at 24 kHz)."""
         now = self._clock()
         if now >= self._ends_s:
             self._playing_since_s = self._ends_s = now
+        if item_id != self._last_item_id:
+            self._last_item_id = item_id
+            self.items += 1
         # Played chunks of this item are kept: its position counts from its first chunk.
         self._chunks = [c for c in self._chunks if c.item_id == item_id or c.ends_s > now]
         ends_s = self._ends_s + len(pcm) / BYTES_PER_MS / 1000
@@ -93,7 +99,9 @@ class Line:
     Attributes:
         speech: what is said.
         after: what the caller waits for: ``start``, the start of the call; ``answer``, the end of
-            the agent's answer; or ``speaking``, the start of the agent's speech, to interrupt it.
+            the agent's answer; ``prompt``, the end of what the agent says next by itself, because
+            the caller stays silent after the answer; or ``speaking``, the start of the agent's
+            speech, to interrupt it.
         wait_s: how long after that.
     """
 
@@ -126,6 +134,8 @@ class Caller:
         self._clock = clock
         self._started_s = 0.0
         self._last_spoke_s = 0.0
+        #: Items that the speaker had begun to play when the caller last spoke.
+        self._items_before = 0
         self._unsent = b""
 
     async def microphone(self) -> AsyncIterator[bytes]:
@@ -144,6 +154,7 @@ class Caller:
         chunk, self._unsent = self._unsent[:size], self._unsent[size:]
         if chunk:
             self._last_spoke_s = self._clock()
+            self._items_before = self._speaker.items
         # A microphone sends silence, too: the server's voice activity detection counts on it.
         return chunk.ljust(size, b"\0")
 
@@ -152,12 +163,17 @@ class Caller:
             return self._clock() - self._started_s >= line.wait_s
         if line.after == "speaking":
             return self._speaker.playing_for_s >= line.wait_s
-        return self._answered(line.wait_s)
+        return self._answered(line.wait_s, items=2 if line.after == "prompt" else 1)
 
-    def _answered(self, silence_s: float) -> bool:
-        """Return whether the agent answered the last line and has since been silent that long."""
-        ends_s = self._speaker.ends_at_s
-        return ends_s > self._last_spoke_s and self._clock() - ends_s >= silence_s
+    def _answered(self, silence_s: float, items: int = 1) -> bool:
+        """Return whether the agent answered the last line and has since been silent that long.
+
+        Args:
+            silence_s: seconds since the end of what it said.
+            items: how many items it must have spoken.
+        """
+        answered = self._speaker.items >= self._items_before + items
+        return answered and self._clock() - self._speaker.ends_at_s >= silence_s
 
     def _should_hang_up(self) -> bool:
         if self._clock() - self._started_s > MAX_CALL_S:

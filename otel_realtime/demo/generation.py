@@ -17,7 +17,7 @@ from typing import Any, AnyStr, Final, Protocol
 
 from otel_realtime.demo.g711 import from_pcm
 from otel_realtime.demo.items import AGENT_MS_PER_TOKEN, Item, Tokens, text_tokens, usage
-from otel_realtime.demo.scenario import Answer, Call
+from otel_realtime.demo.scenario import Answer, Call, McpCall
 from otel_realtime.demo.speech import BYTES_PER_MS
 from otel_realtime.demo.wire import Json, new_id
 
@@ -38,6 +38,12 @@ class ResponseSession(Protocol):
 
     def close_item(self, item: Item) -> None:
         """Announce that the item is done."""
+
+    def needs_approval(self, call: McpCall) -> bool:
+        """Return whether the client must approve a call of an MCP tool first."""
+
+    def approval_requested(self, item: Item, call: McpCall) -> None:
+        """Wait for the client's answer to an ``mcp_approval_request`` item."""
 
     def response_ended(self, response: Response) -> None:
         """Handle the end of the response, after its ``response.done``."""
@@ -103,6 +109,16 @@ class Response:
         #: Closes the open item with a status; None while no item is open.
         self._close_open_item: Callable[[str], None] | None = None
 
+    @property
+    def unplayed_ms(self) -> float:
+        """How much of its audio a client that plays at once has not played at the response's end."""
+        return sum(item.audio_ms for item in self._output) * max(0.0, 1 - 1 / self._pace)
+
+    @property
+    def ran_mcp(self) -> bool:
+        """Whether it called an MCP tool; the model then goes on by itself."""
+        return any(item.body["type"] == "mcp_call" for item in self._output)
+
     def steps(self) -> Iterator[float]:
         """Generate the response; yield the milliseconds to wait before each next step."""
         self._emit_response("response.created", "in_progress", None, None)
@@ -112,6 +128,11 @@ class Response:
             yield from self._audio_message() if has_audio else self._text_message()
         for call in self._answer.calls:
             yield from self._function_call(call)
+        for mcp_call in self._answer.mcp_calls:
+            if self._answer.approved_by is None and self._session.needs_approval(mcp_call):
+                self._request_approval(mcp_call)
+            else:
+                yield from self._mcp_call(mcp_call)
         self._end(self._answer.status, self._answer.status_details)
 
     def cancel(self, reason: str) -> None:
@@ -227,12 +248,39 @@ class Response:
             yield TEXT_STEP_MS
         self._finish_open_item("completed")
 
+    def _request_approval(self, call: McpCall) -> None:
+        item, _ = self._open_item({"type": "mcp_approval_request", **_tool_of(call)}, "mcpr")
+        self._output_tokens += Tokens(text_tokens(call.name + call.arguments) + 8)
+        self._session.approval_requested(item, call)
+        self._close_item(item)
+
+    def _mcp_call(self, call: McpCall) -> Iterator[float]:
+        body = {"type": "mcp_call", **_tool_of(call), "output": None, "error": None}
+        item, address = self._open_item(
+            {**body, "approval_request_id": self._answer.approved_by}, "mcp"
+        )
+        emit = self._session.emit
+        if self._answer.approved_by is None:
+            emit("response.mcp_call_arguments.delta", **address, delta=call.arguments)
+            emit("response.mcp_call_arguments.done", **address, arguments=call.arguments)
+            self._output_tokens += Tokens(text_tokens(call.name + call.arguments) + 8)
+        # The events of the call itself have no response_id.
+        place = {"item_id": item.id, "output_index": address["output_index"]}
+        self._close_open_item = lambda _: self._close_item(item)
+        emit("response.mcp_call.in_progress", **place)
+        yield call.takes_ms
+        emit("response.mcp_call.completed", **place)
+        item.body["output"] = call.output
+        self._finish_open_item("completed")
+
     # --- opening and closing ---------------------------------------------------------------------
 
-    def _open_item(self, body: Json) -> tuple[Item, Json]:
+    def _open_item(self, body: Json, prefix: str = "item") -> tuple[Item, Json]:
         """Announce a new output item; return it and the keys that its events have in common."""
         item_type = body.pop("type")
-        item = Item({"id": new_id("item"), "type": item_type, "status": "in_progress", **body})
+        # Items of MCP servers have no status.
+        status = {"status": "in_progress"} if prefix == "item" else {}
+        item = Item({"id": new_id(prefix), "type": item_type, **status, **body})
         index = len(self._output)
         self._output.append(item)
         self._session.emit(
@@ -246,8 +294,9 @@ class Response:
             self._session.open_item(item)
         return item, {"response_id": self.id, "item_id": item.id, "output_index": index}
 
-    def _close_item(self, item: Item, status: str) -> None:
-        item.body["status"] = status
+    def _close_item(self, item: Item, status: str | None = None) -> None:
+        if status is not None:
+            item.body["status"] = status
         index = self._output.index(item)
         if self.options.conversation_id is not None:
             self._session.close_item(item)
@@ -306,6 +355,11 @@ def transcript_deltas(text: str) -> list[str]:
     """Return the deltas of a text: its words, each but the first with the space before it."""
     words = text.split()
     return words[:1] + [f" {word}" for word in words[1:]]
+
+
+def _tool_of(call: McpCall) -> Json:
+    """Return the keys of an item that names an MCP tool."""
+    return {"server_label": call.server_label, "name": call.name, "arguments": call.arguments}
 
 
 def _split(data: AnyStr, size: int) -> list[AnyStr]:

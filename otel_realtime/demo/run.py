@@ -19,12 +19,12 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 import otel_realtime
 from otel_realtime import attributes
-from otel_realtime.demo import check
-from otel_realtime.demo.app import VoiceApp
+from otel_realtime.demo import check, check_long
+from otel_realtime.demo.assistant import APPROVAL_S, AssistantApp
 from otel_realtime.demo.devices import Caller, Speaker
 from otel_realtime.demo.environment import environment
 from otel_realtime.demo.server import Connection, ScriptedServer
-from otel_realtime.demo.story import Story, fast_story, full_story
+from otel_realtime.demo.story import Story, fast_story, full_story, long_story
 from otel_realtime.demo.tree import node_of, render
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.ids import run_id
@@ -61,6 +61,7 @@ class CallResult:
 def run_demo(
     *,
     fast: bool,
+    long: bool = False,
     browser: bool,
     keep_running: bool,
     langsmith: bool,
@@ -73,6 +74,8 @@ def run_demo(
 
     Args:
         fast: run the short script, which takes about 7 seconds instead of 20.
+        long: run the script with an idle timeout, an approval and a classification, about 40
+            seconds, or 25 if ``fast``.
         browser: open the page in a browser and serve it until Ctrl-C.
         keep_running: serve the page until Ctrl-C even if no browser is opened.
         langsmith: send to the user's own LangSmith (``LANGSMITH_API_KEY``) instead of the sandbox.
@@ -89,7 +92,7 @@ def run_demo(
     with ExitStack() as stack:
         sandbox = None if langsmith else stack.enter_context(_sandbox(folder))
         stack.enter_context(environment(folder, None if sandbox is None else sandbox.url))
-        story = fast_story() if fast else full_story()
+        story = _story(fast=fast, long=long)
         out(f"Running a scripted call of about {story.about_s} seconds with synthetic voices.")
         result = _run_call(story, out)
         out("")
@@ -101,6 +104,12 @@ def run_demo(
         if page is not None and (keep_running or (browser and webbrowser.open(page))):
             _serve_until_interrupted(out)
     return 1 if problems else 0
+
+
+def _story(*, fast: bool, long: bool) -> Story:
+    if long:
+        return long_story(fast=fast)
+    return fast_story() if fast else full_story()
 
 
 def _sandbox(folder: Path) -> Sandbox:
@@ -137,7 +146,7 @@ async def _run_app(story: Story, url: str, out: Out) -> None:
     caller = Caller(story.lines, speaker, hang_up_after_s=story.hang_up_after_s)
     async with AsyncOpenAI(api_key="scripted", websocket_base_url=url) as client:
         microphone = caller.microphone()
-        app = VoiceApp(client, microphone, speaker, show=show, silence_ms=story.silence_ms)
+        app = story.app(client, microphone, speaker, show=show, silence_ms=story.silence_ms)
         await app.run()
 
 
@@ -162,6 +171,10 @@ def _problems(result: CallResult, story: Story, folder: Path, sandbox: Sandbox |
     problems = [] if result.delivered else ["the destination did not accept everything"]
     problems += check.check_spans(result.spans, sent)
     problems += check.check_interruption(result.spans, received)
+    if story.app is AssistantApp:
+        problems += check_long.check_idle(result.spans, sent)
+        problems += check_long.check_approval(result.spans, sent, round(APPROVAL_S * 1000))
+        problems += check_long.check_out_of_band(result.spans, received)
     if sandbox is not None and result.root is not None:
         conversation = sandbox.conversation(_run_id(result.root))
         if conversation is None:

@@ -28,13 +28,35 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class McpCall:
+    """A call of an MCP tool, which the server runs itself.
+
+    Attributes:
+        server_label: the MCP server, as the session names it.
+        name: the tool.
+        arguments: JSON text.
+        output: what the tool returns.
+        takes_ms: how long it runs.
+    """
+
+    server_label: str
+    name: str
+    arguments: str = "{}"
+    output: str = ""
+    takes_ms: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One response of the model: a message, function calls, or a message followed by calls.
+    """One response of the model: a message, calls, or a message followed by calls.
 
     Attributes:
         text: the words, sent as the transcript of the audio, or as text in a text session.
         pcm: the audio (PCM16 mono at 24 kHz).
         calls: functions called after the message.
+        mcp_calls: MCP tools called after that. Where the session requires approval, the response
+            asks for it, and the call is a response of its own.
+        approved_by: id of the ``mcp_approval_request`` that allowed ``mcp_calls``; None: not asked.
         status: how the response ends unless it is cancelled: ``completed``, ``incomplete`` or
             ``failed``.
         status_details: ``response.status_details`` of a response that is not ``completed``.
@@ -43,6 +65,8 @@ class Answer:
     text: str = ""
     pcm: bytes = b""
     calls: tuple[Call, ...] = ()
+    mcp_calls: tuple[McpCall, ...] = ()
+    approved_by: str | None = None
     status: str = "completed"
     status_details: Mapping[str, Any] | None = None
 
@@ -59,6 +83,9 @@ class Scenario:
     Attributes:
         user_transcripts: the transcript of each user utterance; starts over at the end.
         answers: the model's responses in order; starts over at the end.
+        out_of_band_answers: the same for out-of-band responses; if empty, they are among
+            ``answers``.
+        mcp_tools: the tools of each MCP server, as ``mcp_list_tools`` items show them.
         model: the model, unless the client names one.
         voice: the default voice.
         instructions: the default instructions.
@@ -73,6 +100,8 @@ class Scenario:
 
     user_transcripts: tuple[str, ...] = ("Hello.",)
     answers: tuple[Answer, ...] = (Answer(text="Hello."),)
+    out_of_band_answers: tuple[Answer, ...] = ()
+    mcp_tools: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     model: str = "gpt-realtime"
     voice: str = "marin"
     instructions: str = "You are a friendly assistant. Answer briefly."

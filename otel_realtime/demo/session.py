@@ -9,30 +9,21 @@ Server events: https://platform.openai.com/docs/api-reference/realtime-server-ev
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from otel_realtime.demo.g711 import to_pcm
-from otel_realtime.demo.generation import Response, ResponseOptions, transcript_deltas
-from otel_realtime.demo.items import (
-    Item,
-    ItemList,
-    Tokens,
-    item_tokens,
-    text_tokens,
-    transcription_usage,
-)
-from otel_realtime.demo.scenario import Scenario
-from otel_realtime.demo.speech import BYTES_PER_MS
-from otel_realtime.demo.vad import Detector, SpeechStarted
+from otel_realtime.demo.generation import Response, ResponseOptions
+from otel_realtime.demo.items import Item, ItemList, Tokens, item_tokens, text_tokens
+from otel_realtime.demo.listening import Cancel, InputAudio
+from otel_realtime.demo.mcp import McpServers
+from otel_realtime.demo.scenario import Answer, McpCall, Scenario
 from otel_realtime.demo.wire import (
     RESPONSE_KEYS,
     Json,
     RequestError,
     check_event,
     check_format,
+    check_input,
     check_item,
     check_keys,
     new_id,
@@ -40,13 +31,6 @@ from otel_realtime.demo.wire import (
     parse,
     updated_session,
 )
-
-#: Cancels a generator of waits that ``run`` has started.
-Cancel = Callable[[], object]
-#: The service rejects a commit of less audio.
-MIN_COMMIT_MS: Final = 100
-#: Time between two deltas of an input transcription.
-TRANSCRIPT_STEP_MS: Final = 20
 
 
 class Session:
@@ -82,22 +66,19 @@ class Session:
             expires_at=expires_at,
         )
         self.conversation_id = new_id("conv")
+        #: Runs a generator of waits (milliseconds) in the background.
+        self.run = run
         self._send = send
-        self._run = run
         #: Responses in progress by id, each with its cancel function.
         self._running: dict[str, tuple[Response, Cancel]] = {}
         self._response_count = 0
-        self._utterance_count = 0
+        self._out_of_band_count = 0
         #: Input tokens of the last response: the prefix that the prompt cache may hold.
         self._last_input_tokens = Tokens()
         #: A turn ended while a response was active; it is answered when that response ends.
         self._response_due = False
-        self._buffer = bytearray()
-        #: Position of the buffer's first sample in the audio of the whole session.
-        self._buffer_start_ms = 0
-        self._speech_item_id = ""
-        self._speech_start_ms = 0
-        self._detector = self._new_detector(0)
+        self.input = InputAudio(self)
+        self._mcp = McpServers(self)
 
     def start(self) -> None:
         """Send ``session.created``."""
@@ -129,8 +110,16 @@ class Session:
         # As in recorded sessions: the service sends no previous_item_id for output items.
         self.emit("conversation.item.done", previous_item_id=None, item=item.to_wire())
 
+    def needs_approval(self, call: McpCall) -> bool:
+        """Return whether the client must approve a call of an MCP tool first."""
+        return self._mcp.needs_approval(call)
+
+    def approval_requested(self, item: Item, call: McpCall) -> None:
+        """Wait for the client's answer to an ``mcp_approval_request`` item."""
+        self._mcp.ask(item, call)
+
     def response_ended(self, response: Response) -> None:
-        """Remove the response, and start the next one if a turn waits for it."""
+        """Remove the response; go on with the next one, or wait for the user."""
         self._running.pop(response.id, None)
         if self.scenario.rate_limits:
             limit = {
@@ -140,144 +129,51 @@ class Session:
                 "reset_seconds": 0.004,
             }
             self.emit("rate_limits.updated", rate_limits=[limit])
-        if self._response_due and self._active_response() is None:
+        if response.options.conversation_id is None:
+            return
+        if self._response_due or response.ran_mcp:
+            # The model continues by itself with the result of an MCP call.
             self._response_due = False
-            self._start_response({})
+            self.respond()
+        else:
+            self.input.start_idle_timer(response.unplayed_ms)
+
+    # --- called by the input audio and by the MCP servers ----------------------------------------
+
+    def announce(self, item: Item, previous_id: str | None) -> None:
+        """Announce a new item that is complete."""
+        self.emit("conversation.item.added", previous_item_id=previous_id, item=item.to_wire())
+        self.emit("conversation.item.done", previous_item_id=previous_id, item=item.to_wire())
+
+    def user_started(self) -> None:
+        """Interrupt the response in progress, if the session's turn detection does that."""
+        active = self._active_response()
+        if active is not None and (self.input.turn_detection or {}).get("interrupt_response"):
+            self._cancel(active, "turn_detected")
+
+    def user_finished(self) -> None:
+        """Answer the user, or the user's silence, if the session's turn detection does that."""
+        creates = (self.input.turn_detection or {}).get("create_response")
+        if creates and self.session["type"] != "transcription":
+            self.respond()
+
+    def respond(self, answer: Answer | None = None) -> None:
+        """Start a response, or wait for the one in progress; by default the scenario's next one."""
+        if self._active_response() is None:
+            self._start_response({}, answer)
+        else:
+            self._response_due = True
 
     # --- session configuration -------------------------------------------------------------------
 
     def _update(self, event: Json) -> None:
-        before = self._turn_detection()
+        before = self.input.turn_detection
         self.session = updated_session(self.session, event["session"])
         # An unchanged detector keeps its state: an update in mid-speech must not lose the turn.
-        if self._turn_detection() != before:
-            self._detector = self._new_detector(self._appended_ms())
+        if self.input.turn_detection != before:
+            self.input.reconfigured()
         self.emit("session.updated", session=self.session)
-
-    def _turn_detection(self) -> Json | None:
-        turn_detection: Json | None = self.session["audio"]["input"]["turn_detection"]
-        return turn_detection
-
-    def _new_detector(self, appended_ms: int) -> Detector:
-        vad = self._turn_detection() or {}
-        known = ("threshold", "prefix_padding_ms", "silence_duration_ms")
-        return Detector(**{key: vad[key] for key in known if key in vad}, appended_ms=appended_ms)
-
-    # --- input audio -----------------------------------------------------------------------------
-
-    def _appended_ms(self) -> int:
-        """Return the length of the audio appended in the whole session."""
-        return self._buffer_start_ms + len(self._buffer) // BYTES_PER_MS
-
-    def _append(self, event: Json) -> None:
-        pcm = self._decode(event["audio"])
-        self._buffer += pcm
-        vad = self._turn_detection()
-        if vad is None:
-            return
-        for change in self._detector.feed(pcm):
-            if isinstance(change, SpeechStarted):
-                self._speech_started(change.audio_start_ms, vad)
-            else:
-                self._speech_stopped(change.audio_end_ms, vad)
-        if not self._detector.speaking:
-            # Silence before the next turn's prefix is never committed; one second is a margin.
-            self._discard_before(self._appended_ms() - vad["prefix_padding_ms"] - 1000)
-
-    def _decode(self, text: object) -> bytes:
-        """Return base64 audio in the session's input format as PCM16 at 24 kHz."""
-        return to_pcm(_decode_base64(text), self.session["audio"]["input"]["format"])
-
-    def _speech_started(self, audio_start_ms: int, vad: Json) -> None:
-        self._speech_item_id = new_id("item")
-        self._speech_start_ms = audio_start_ms
-        self.emit(
-            "input_audio_buffer.speech_started",
-            audio_start_ms=audio_start_ms,
-            item_id=self._speech_item_id,
-        )
-        active = self._active_response()
-        if active is not None and vad["interrupt_response"]:
-            self._cancel(active, "turn_detected")
-
-    def _speech_stopped(self, audio_end_ms: int, vad: Json) -> None:
-        self.emit(
-            "input_audio_buffer.speech_stopped",
-            audio_end_ms=audio_end_ms,
-            item_id=self._speech_item_id,
-        )
-        self._discard_before(self._speech_start_ms)
-        self._commit_up_to(audio_end_ms, self._speech_item_id)
-        if not vad["create_response"] or self.session["type"] == "transcription":
-            return
-        if self._active_response() is None:
-            self._start_response({})
-        else:
-            self._response_due = True
-
-    def _discard_before(self, position_ms: int) -> None:
-        excess = (position_ms - self._buffer_start_ms) * BYTES_PER_MS
-        if excess > 0:
-            del self._buffer[:excess]
-            self._buffer_start_ms = position_ms
-
-    def _commit_up_to(self, end_ms: int, item_id: str) -> None:
-        """Create a user item of the buffered audio up to a position in the session's audio."""
-        audio = self._buffer[: (end_ms - self._buffer_start_ms) * BYTES_PER_MS]
-        self._discard_before(end_ms)
-        content = [{"type": "input_audio", "transcript": None}]
-        body = {
-            "id": item_id,
-            "type": "message",
-            "status": "completed",
-            "role": "user",
-            "content": content,
-        }
-        item = Item(body, audio)
-        previous_id = self.items.add(item)
-        self.emit("input_audio_buffer.committed", previous_item_id=previous_id, item_id=item_id)
-        self._announce(item, previous_id)
-        transcription = self.session["audio"]["input"]["transcription"]
-        if transcription is not None:
-            text = self.scenario.user_transcript(self._utterance_count)
-            self._run(self._transcribe(item, text, str(transcription["model"])))
-        self._utterance_count += 1
-
-    def _announce(self, item: Item, previous_id: str | None) -> None:
-        self.emit("conversation.item.added", previous_item_id=previous_id, item=item.to_wire())
-        self.emit("conversation.item.done", previous_item_id=previous_id, item=item.to_wire())
-
-    def _transcribe(self, item: Item, text: str, model: str) -> Iterator[float]:
-        address = {"item_id": item.id, "content_index": 0}
-        prefix = "conversation.item.input_audio_transcription"
-        yield self.scenario.transcription_delay_ms
-        if self.scenario.transcription_fails:
-            error = {"type": "transcription_error", "code": "audio_unintelligible", "param": None}
-            message = "The audio could not be transcribed."
-            self.emit(f"{prefix}.failed", **address, error={**error, "message": message})
-            return
-        for word in transcript_deltas(text):
-            self.emit(f"{prefix}.delta", **address, delta=word)
-            yield TRANSCRIPT_STEP_MS
-        item.body["content"][0]["transcript"] = text
-        usage = transcription_usage(model, item.audio_ms, text)
-        self.emit(f"{prefix}.completed", **address, transcript=text, usage=usage)
-
-    def _commit(self, event: Json) -> None:
-        buffered_ms = len(self._buffer) / BYTES_PER_MS
-        if buffered_ms < MIN_COMMIT_MS:
-            message = (
-                "Error committing input audio buffer: buffer too small. Expected at least 100ms "
-                f"of audio, but buffer only has {buffered_ms:.2f}ms of audio."
-            )
-            raise RequestError("input_audio_buffer_commit_empty", message)
-        self._commit_up_to(self._appended_ms(), new_id("item"))
-        self._detector = self._new_detector(self._appended_ms())
-
-    def _clear(self, event: Json) -> None:
-        self._discard_before(self._appended_ms())
-        self._detector = self._new_detector(self._appended_ms())
-        self.emit("input_audio_buffer.cleared")
+        self._mcp.list_tools()
 
     # --- items -----------------------------------------------------------------------------------
 
@@ -288,16 +184,21 @@ class Session:
         ):
             message = f"Tool call ID '{body['call_id']}' not found in conversation."
             raise RequestError("invalid_tool_call_id", message, "item.call_id")
+        is_approval = body["type"] == "mcp_approval_response"
+        if is_approval:
+            self._mcp.check_answer(body)
         parts = [dict(part) for part in body.get("content", ())]
-        audio = b"".join(self._decode(part.pop("audio", "")) for part in parts)
+        audio = b"".join(self.input.decode(part.pop("audio", "")) for part in parts)
         wire: Json = {"id": body.get("id") or new_id("item"), "type": body["type"]}
-        if body["type"] != "function_call_output":
+        if body["type"] in ("message", "function_call"):
             wire["status"] = "completed"
         wire.update({key: value for key, value in body.items() if key not in ("id", "type")})
         if parts:
             wire["content"] = parts
         item = Item(wire, bytearray(audio))
-        self._announce(item, self.items.add(item, event.get("previous_item_id")))
+        self.announce(item, self.items.add(item, event.get("previous_item_id")))
+        if is_approval:
+            self._mcp.answer(body)
 
     def _retrieve_item(self, event: Json) -> None:
         item = self.items.get(event["item_id"], "retrieving")
@@ -333,11 +234,22 @@ class Session:
             raise RequestError("conversation_already_has_active_response", message)
         self._start_response(overrides)
 
-    def _start_response(self, overrides: Mapping[str, Any]) -> None:
-        """Start the scenario's next answer.
+    def _next_answer(self, *, out_of_band: bool) -> Answer:
+        """Return what the scenario answers next."""
+        scenario = self.scenario
+        if out_of_band and scenario.out_of_band_answers:
+            answers = scenario.out_of_band_answers
+            self._out_of_band_count += 1
+            return answers[(self._out_of_band_count - 1) % len(answers)]
+        self._response_count += 1
+        return scenario.answer(self._response_count - 1)
+
+    def _start_response(self, overrides: Mapping[str, Any], answer: Answer | None = None) -> None:
+        """Start a response.
 
         Args:
             overrides: the ``response`` object of ``response.create``.
+            answer: what it says or does; None: the scenario's next answer.
         """
         out_of_band = overrides.get("conversation") == "none"
         input_tokens = self._context_tokens(overrides)
@@ -359,26 +271,32 @@ class Session:
         )
         if not out_of_band:
             self._last_input_tokens = input_tokens
+            self.input.stop_idle_timer()
         scenario = self.scenario
         response = Response(
-            scenario.answer(self._response_count),
+            answer or self._next_answer(out_of_band=out_of_band),
             options,
             self,
             delay_ms=scenario.answer_delay_ms,
             delta_ms=scenario.delta_ms,
             pace=scenario.audio_pace,
         )
-        self._response_count += 1
         steps = response.steps()
         # The first step is taken here, so that response.created precedes any other event.
         first_wait_ms = next(steps)
-        self._running[response.id] = (response, self._run(_resume(first_wait_ms, steps)))
+        self._running[response.id] = (response, self.run(_resume(first_wait_ms, steps)))
 
     def _context_tokens(self, overrides: Mapping[str, Any]) -> Tokens:
         instructions = overrides.get("instructions") or self.session["instructions"] or ""
         tokens = Tokens(text_tokens(f"{instructions}{self.session['tools'] or ''}"))
-        if overrides.get("input") is not None:
-            return tokens + Tokens(text_tokens(str(overrides["input"])))
+        given = overrides.get("input")
+        if given is not None:
+            items = [body for body in check_input(given) if body["type"] != "item_reference"]
+            ids = [body["id"] for body in given if body["type"] == "item_reference"]
+            tokens += Tokens(text_tokens(str(items) if items else ""))
+            for item_id in ids:
+                tokens += item_tokens(self.items.get(item_id, "retrieving"))
+            return tokens
         for item in self.items:
             tokens += item_tokens(item)
         return tokens
@@ -401,14 +319,6 @@ class Session:
         self._cancel(response, "client_cancelled")
 
 
-def _decode_base64(text: object) -> bytes:
-    try:
-        return base64.b64decode(str(text), validate=True)
-    except binascii.Error:
-        message = "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz)."
-        raise RequestError("invalid_value", message, "audio") from None
-
-
 def _resume(first_wait_ms: float, steps: Iterator[float]) -> Iterator[float]:
     """Yield the wait of a step that was taken already, then the remaining steps."""
     yield first_wait_ms
@@ -417,9 +327,9 @@ def _resume(first_wait_ms: float, steps: Iterator[float]) -> Iterator[float]:
 
 _HANDLERS: Final[Mapping[str, Callable[[Session, Json], None]]] = {
     "session.update": Session._update,
-    "input_audio_buffer.append": Session._append,
-    "input_audio_buffer.commit": Session._commit,
-    "input_audio_buffer.clear": Session._clear,
+    "input_audio_buffer.append": lambda session, event: session.input.append(event),
+    "input_audio_buffer.commit": lambda session, event: session.input.commit(event),
+    "input_audio_buffer.clear": lambda session, event: session.input.clear(event),
     "conversation.item.create": Session._create_item,
     "conversation.item.retrieve": Session._retrieve_item,
     "conversation.item.delete": Session._delete_item,

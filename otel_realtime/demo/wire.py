@@ -194,7 +194,61 @@ _ITEM_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "message": ("role", "content"),
     "function_call": ("name", "call_id", "arguments"),
     "function_call_output": ("call_id", "output"),
+    "mcp_approval_response": ("id", "approval_request_id", "approve"),
 }
+#: Keys of an MCP tool in the session: https://platform.openai.com/docs/guides/realtime-mcp
+_MCP_KEYS: Final = frozenset(
+    {"type", "server_label", "server_url", "connector_id", "server_description"}
+    | {"authorization", "headers", "allowed_tools", "require_approval", "defer_loading"}
+)
+#: Range of ``turn_detection.idle_timeout_ms``:
+#: https://platform.openai.com/docs/api-reference/realtime-client-events/session/update
+IDLE_TIMEOUT_MS: Final = range(5_000, 30_001)
+
+
+def check_input(items: object) -> list[Json]:
+    """Check the ``input`` of a response: items, and references to items of the conversation.
+
+    Raises:
+        RequestError: it is not a list of items.
+    """
+    if not isinstance(items, list):
+        message = "Invalid type for 'response.input': expected an array of objects."
+        raise RequestError("invalid_type", message, "response.input")
+    for index, item in enumerate(items):
+        path = f"response.input[{index}]"
+        if isinstance(item, dict) and item.get("type") == "item_reference":
+            check_keys(item, {"type": None, "id": None}, path)
+            if "id" not in item:
+                raise RequestError("missing_required_parameter", _missing(f"{path}.id"), path)
+        else:
+            check_item(item)
+    return items
+
+
+def _check_tools(tools: object) -> None:
+    if not isinstance(tools, list):
+        message = "Invalid type for 'session.tools': expected an array of objects."
+        raise RequestError("invalid_type", message, "session.tools")
+    for index, tool in enumerate(tools):
+        path = f"session.tools[{index}]"
+        if not isinstance(tool, dict):
+            message = f"Invalid type for '{path}': expected an object."
+            raise RequestError("invalid_type", message, path)
+        if tool.get("type") == "mcp":
+            check_keys(tool, dict.fromkeys(_MCP_KEYS), path)
+            if "server_label" not in tool:
+                name = f"{path}.server_label"
+                raise RequestError("missing_required_parameter", _missing(name), name)
+
+
+def _check_turn_detection(turn_detection: Json) -> None:
+    idle_ms = turn_detection["idle_timeout_ms"]
+    if idle_ms is not None and (not isinstance(idle_ms, int) or idle_ms not in IDLE_TIMEOUT_MS):
+        path = "session.audio.input.turn_detection.idle_timeout_ms"
+        bounds = f"from {IDLE_TIMEOUT_MS[0]} to {IDLE_TIMEOUT_MS[-1]}"
+        message = f"Invalid value for '{path}': expected an integer {bounds}."
+        raise RequestError("invalid_value", message, path)
 
 
 def _check_content(item: Json) -> None:
@@ -271,6 +325,8 @@ def updated_session(session: Json, changes: object) -> Json:
     checked = check_keys(changes, SESSION_KEYS, "session")
     if checked.get("type") not in ("realtime", "transcription"):
         raise RequestError("missing_required_parameter", _missing("session.type"), "session.type")
+    if checked.get("tools") is not None:
+        _check_tools(checked["tools"])
     updated = copy.deepcopy(session)
     _merge(updated, checked, SESSION_KEYS)
     audio = updated["audio"]
@@ -279,6 +335,7 @@ def updated_session(session: Json, changes: object) -> Json:
     # The service reports these objects with every key, whatever the client sent.
     if audio["input"]["turn_detection"] is not None:
         audio["input"]["turn_detection"] = {**TURN_DETECTION, **audio["input"]["turn_detection"]}
+        _check_turn_detection(audio["input"]["turn_detection"])
     if audio["input"]["transcription"] is not None:
         audio["input"]["transcription"] = {**TRANSCRIPTION, **audio["input"]["transcription"]}
     return updated

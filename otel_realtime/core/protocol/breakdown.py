@@ -10,7 +10,8 @@ answer. It may go through several responses, if all but the last only called too
       response       service     until ``response.created``
       model          service     until the first audio arrives, or a call of a tool
       tools          tool        from a call's arguments to the last result (MCP: to its end)
-      (request, response, model, tools again, for each further response)
+      approval       app         from a request to run an MCP tool to the app's answer
+      (request, response, model, tools, approval again, for each further response)
       playback       app         until that audio is audible
     first audible sample
 
@@ -22,17 +23,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.messages import NS_PER_MS
-from otel_realtime.core.protocol.responses import Response, ToolCall
+from otel_realtime.core.protocol.responses import McpApproval, Response, ToolCall
 
 END_OF_SPEECH: Final = "end_of_speech"
 REQUEST: Final = "request"
 RESPONSE: Final = "response"
 MODEL: Final = "model"
 TOOLS: Final = "tools"
+APPROVAL: Final = "approval"
 PLAYBACK: Final = "playback"
 
 #: Every part, in the order of a simple answer -> who can make it shorter.
@@ -42,6 +45,7 @@ OWNERS: Final[Mapping[str, str]] = {
     RESPONSE: "service",
     MODEL: "service",
     TOOLS: "tool",
+    APPROVAL: "app",
     PLAYBACK: "app",
 }
 
@@ -65,6 +69,7 @@ def break_down(
     question: Item,
     responses: Sequence[Response],
     calls: Sequence[ToolCall],
+    approvals: Mapping[str, Sequence[McpApproval]] = MappingProxyType({}),
     *,
     start_t: int,
     first_chunk_t: int,
@@ -76,13 +81,14 @@ def break_down(
         question: The user's item that is answered.
         responses: The responses from the one that read it to the one that answers, in order.
         calls: Their function calls.
+        approvals: What they asked to be allowed, by the id of the response.
         start_t: End of the user's speech, in ns since the start of the conversation.
         first_chunk_t: Arrival of the answer's first audio.
         audible_t: When that audio was audible.
     """
     totals: dict[str, int] = {}
     reached = start_t
-    for name, t in _stretches(question, responses, calls, first_chunk_t, audible_t):
+    for name, t in _stretches(question, responses, calls, approvals, first_chunk_t, audible_t):
         end = min(max(t, reached), max(audible_t, start_t))
         # Of times rounded to ms, so that the parts add up to the rounded whole.
         length = (end - start_t) // NS_PER_MS - (reached - start_t) // NS_PER_MS
@@ -102,6 +108,7 @@ def _stretches(
     question: Item,
     responses: Sequence[Response],
     calls: Sequence[ToolCall],
+    approvals: Mapping[str, Sequence[McpApproval]],
     first_chunk_t: int,
     audible_t: int,
 ) -> Iterator[tuple[str, int]]:
@@ -117,19 +124,26 @@ def _stretches(
             yield from _server_tools(response, first_chunk_t)
             yield MODEL, first_chunk_t
         else:
-            yield from _tools(response, [call for call in calls if call.response_id == response.id])
+            own = [call for call in calls if call.response_id == response.id]
+            yield from _tools(response, own, approvals.get(response.id, ()))
     yield PLAYBACK, audible_t
 
 
-def _tools(response: Response, calls: Sequence[ToolCall]) -> Iterator[tuple[str, int]]:
+def _tools(
+    response: Response, calls: Sequence[ToolCall], approvals: Sequence[McpApproval]
+) -> Iterator[tuple[str, int]]:
     """Yield the stretches of a response that did not answer."""
     announced = [call.announced.t for call in calls if call.announced is not None]
+    announced += [approval.asked.t for approval in approvals]
     answered = [call.answered.t for call in calls if call.answered is not None]
     end_t = response.done.t if response.done is not None else response.created.t
     yield from _server_tools(response, min(announced, default=end_t))
     yield MODEL, min(announced, default=end_t)
     if answered:
         yield TOOLS, max(answered)
+    allowed = [approval.answered.t for approval in approvals if approval.answered is not None]
+    if allowed:
+        yield APPROVAL, max(allowed)
 
 
 def _server_tools(response: Response, before_t: int) -> Iterator[tuple[str, int]]:

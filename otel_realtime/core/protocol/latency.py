@@ -156,12 +156,17 @@ def _wait(
     if end_t is None:
         return None
     first_t = facts[0].first_chunk_t
-    made = [item.call_id for each in chain for item in each.output_items(state.items)]
-    calls = [state.calls.get(call_id or "") for call_id in made]
+    made = {each.id: each.output_items(state.items) for each in chain}
+    calls = [state.calls.get(item.call_id or "") for items in made.values() for item in items]
+    requests = state.mcp.approvals
     return break_down(
         question,
         chain,
         [call for call in calls if call is not None],
+        {
+            key: [requests[item.id] for item in items if item.id in requests]
+            for key, items in made.items()
+        },
         start_t=end_t,
         first_chunk_t=first_t if first_t is not None else min(audible),
         audible_t=min(audible),

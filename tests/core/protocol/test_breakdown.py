@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from otel_realtime.core.protocol.breakdown import OWNERS, break_down
 from otel_realtime.core.protocol.items import Item
-from otel_realtime.core.protocol.responses import McpCall, Moment, Response, ToolCall
+from otel_realtime.core.protocol.responses import McpApproval, McpCall, Moment, Response, ToolCall
 from tests.support.streams import MS, bounded
 
 
@@ -74,6 +74,31 @@ def test_an_answer_that_the_app_asked_for() -> None:
         "model": (130, "service"),
         "playback": (0, "app"),
     } == parts(PUSHED, [asked], first_ms=1500, audible_ms=1500)
+
+
+def test_an_approval_in_between() -> None:
+    """Until the app allows the MCP call it is the app's wait, not the service's."""
+    request = McpApproval(Item("mcpr"), asked=moment(1600), answered=moment(2400))
+    found = break_down(
+        VAD,
+        [
+            response("a", 1270, done=moment(1610)),
+            response("b", 2420, done=moment(2900)),
+            response("c", 2930),
+        ],
+        [],
+        {"a": [request]},
+        start_t=1000 * MS,
+        first_chunk_t=3230 * MS,
+        audible_t=3230 * MS,
+    )
+    assert {
+        "end_of_speech": 250,
+        "response": 20 + 20 + 30,
+        "model": 330 + 480 + 300,
+        "approval": 800,
+        "playback": 0,
+    } == {part.name: part.ms for part in found}
 
 
 def test_tools_in_between() -> None:
