@@ -79,8 +79,8 @@ TESTED_BY: dict[str, str] = {
     "demo.generation": "demo/test_server.py",
     "demo.items": "demo/test_server.py",
     "demo.listening": "demo/test_server.py",
-    "demo.mcp": "demo/test_assistant.py",
     "demo.make_voices": "demo/test_speech.py",  # what needs no speech synthesiser
+    "demo.mcp": "demo/test_assistant.py",
     "demo.scenario": "demo/test_story.py",
     "demo.session": "demo/test_server.py",
     "demo.wire": "demo/test_server.py",

@@ -64,7 +64,7 @@ def node_of(span: ReadableSpan) -> Node:
 
 
 def _note(span: ReadableSpan, span_attributes: Mapping[str, Any]) -> str:
-    """Return the error of a failed span, or else token counts and how much of it was heard."""
+    """Return the error of a failed span, or else tokens, latency and how much of it was heard."""
     if span.status.status_code is StatusCode.ERROR:
         return f"ERROR {span.status.description or ''}".rstrip()
     notes = []
@@ -73,6 +73,11 @@ def _note(span: ReadableSpan, span_attributes: Mapping[str, Any]) -> str:
     ]
     if None not in tokens:
         notes.append(f"{tokens[0]} -> {tokens[1]} tokens")
+    waited_ms = span_attributes.get(attributes.OURS + attributes.Fact.VOICE_TO_VOICE)
+    if waited_ms is not None:
+        notes.append(f"heard after {waited_ms / 1000:.1f} s")
+    if span_attributes.get(attributes.OURS + attributes.Fact.OUT_OF_BAND):
+        notes.append("out of band")
     if span_attributes.get(attributes.OURS + attributes.Fact.INTERRUPTED):
         heard_ms = span_attributes.get(attributes.OURS + attributes.Fact.HEARD, 0)
         generated_ms = span_attributes.get(attributes.OURS + attributes.Fact.GENERATED, 0)

@@ -33,6 +33,14 @@ SENT: list[dict[str, Any]] = [
     {"type": "response.done", "response": {"output": [CALL]}},
     {"type": "response.done", "response": {"output": [SPOKEN]}},
 ]
+#: Neither of them is one of the scenario's answers.
+ASIDE = [
+    {"type": "response.done", "response": {"output": [SPOKEN], "conversation_id": None}},
+    {
+        "type": "response.done",
+        "response": {"output": [{"type": "mcp_call", "approval_request_id": "mcpr"}]},
+    },
+]
 CUT_MS = 1500
 RECEIVED = [{"type": "conversation.item.truncate", "item_id": "item_m", "audio_end_ms": CUT_MS}]
 SAID = utterance("agent_paris").pcm
@@ -156,6 +164,13 @@ def test_a_recording_cut_at_the_barge_in_passes(tmp_path: Path) -> None:
     agent = (silence(1.0) + SAID[: CUT_MS * 48]).ljust(48_000 * 4, b"\0")
     path = stereo(tmp_path / "a.wav", tone(300, 4.0), agent)
     assert check_recording(path, SCENARIO, SENT, RECEIVED, 4.0) == []
+
+
+def test_responses_that_are_no_answers_do_not_count(tmp_path: Path) -> None:
+    """One out of the conversation, and the run of an approved MCP call."""
+    agent = (silence(1.0) + SAID[: CUT_MS * 48]).ljust(48_000 * 4, b"\0")
+    path = stereo(tmp_path / "a.wav", tone(300, 4.0), agent)
+    assert check_recording(path, SCENARIO, [*ASIDE, *SENT], RECEIVED, 4.0) == []
 
 
 def test_an_uncut_or_silent_recording_does_not(tmp_path: Path) -> None:

@@ -82,3 +82,30 @@ def test_the_caller_speaks_into_the_agents_talk_and_hangs_up_after_the_answer() 
     assert heard[:3] == [True, True, False]
     assert sum(heard) == 4
     assert not heard[-1]
+
+
+def test_the_caller_waits_until_the_agent_speaks_by_itself() -> None:
+    """A line after a ``prompt`` comes after the second thing the agent says, however long it is."""
+    line = Utterance("la", tone(300, CHUNK_MS / 1000))
+
+    async def call() -> list[bool]:
+        speaker = Speaker()
+        lines = (
+            Line(speech=line, after="start", wait_s=0.0),
+            Line(speech=line, after="prompt", wait_s=0.0),
+        )
+        caller = Caller(lines, speaker, hang_up_after_s=0.01)
+        heard: list[bool] = []
+        async for chunk in caller.microphone():
+            heard.append(any(chunk))
+            if len(heard) in (2, 3):
+                speaker.play("item_a", 0, silence(0.01))
+            if len(heard) == 6:
+                speaker.play("item_b", 0, silence(0.01))
+            if heard[6:].count(True) == 1 and speaker.items == 2:
+                speaker.play("item_c", 0, silence(0.01))
+        return heard
+
+    heard = asyncio.run(asyncio.wait_for(call(), 10))
+    assert heard[:6] == [True, False, False, False, False, False]
+    assert heard.count(True) == 2

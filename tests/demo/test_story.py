@@ -8,9 +8,15 @@ import pytest
 
 from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.speech import utterance
-from otel_realtime.demo.story import CALLS, Story, fast_story, full_story
+from otel_realtime.demo.story import CALLS, Story, fast_story, full_story, long_story
 
-STORIES = [full_story, fast_story]
+
+def long_fast_story() -> Story:
+    """The longer call, with hardly a pause."""
+    return long_story(fast=True)
+
+
+STORIES = [full_story, fast_story, long_story, long_fast_story]
 
 
 @pytest.fixture(params=STORIES, ids=lambda made: made.__name__)
@@ -31,8 +37,10 @@ def test_the_tools_are_called_first(story: Story) -> None:
     assert CALLS is first
     cities = [json.loads(call.arguments)["city"] for call in CALLS.calls]
     assert ["Paris", "Tokyo"] == cities
-    assert len(story.lines) == len(spoken)
-    assert all(answer.text and answer.pcm for answer in spoken)
+    prompts = sum(line.after == "prompt" for line in story.lines)
+    mcp = sum(bool(answer.mcp_calls) for answer in spoken)
+    assert len(story.lines) + prompts + mcp == len(spoken)
+    assert all((answer.text and answer.pcm) or answer.mcp_calls for answer in spoken)
 
 
 def test_the_caller_speaks_into_an_answer(story: Story) -> None:
@@ -56,6 +64,14 @@ def test_the_fast_call_is_the_shorter_one() -> None:
     assert fast.about_s < full.about_s
     assert fast.hang_up_after_s < full.hang_up_after_s
     assert len(fast.lines) < len(full.lines)
+
+
+def test_the_long_call_is_the_longest() -> None:
+    """It has all the others have, and takes as long as a newcomer will wait."""
+    full, long = full_story(), long_story()
+    assert full.about_s < long.about_s <= 60
+    assert long_fast_story().about_s < long.about_s
+    assert {line.speech.text for line in full.lines} < {line.speech.text for line in long.lines}
 
 
 def test_a_scenario_starts_over() -> None:
