@@ -8,11 +8,13 @@ the trace.
 from __future__ import annotations
 
 import asyncio
+import base64
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
@@ -27,7 +29,7 @@ from otel_realtime.demo.devices import CHUNK_MS, Caller, Line, Speaker
 from otel_realtime.demo.generation import ARGUMENTS_DELTA_CHARS, TEXT_STEP_MS
 from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.server import ScriptedServer
-from otel_realtime.demo.speech import Utterance, tone
+from otel_realtime.demo.speech import BYTES_PER_MS, Utterance, tone
 from otel_realtime.demo.story import CALLS, WARNINGS
 from tests.support.isolation import isolated
 from tests.support.traces import Traces
@@ -120,6 +122,63 @@ async def call(number: int) -> list[int]:
                 await asyncio.wait_for(app.run(), 60)
     pairs = zip(ends_s, ear.heard_s, strict=True)
     return [round(1000 * (heard_s - end_s)) for end_s, heard_s in pairs]
+
+
+async def push_to_talk(commit_ms: int, ask_ms: int, delay_ms: int) -> int:
+    """Hold one call without a VAD; returns how long the caller waited, ms.
+
+    Args:
+        commit_ms: from the end of the speech until the app commits it.
+        ask_ms: from then until the app asks for a response.
+        delay_ms: the server's delay.
+    """
+    scenario = Scenario(answers=(SPOKEN,), answer_delay_ms=delay_ms)
+    with ScriptedServer(scenario) as server:
+        async with (
+            AsyncOpenAI(api_key="any", websocket_base_url=server.url) as client,
+            client.realtime.connect(model="gpt-realtime") as connection,
+        ):
+            # As every app does: it receives while it sends.
+            heard_s = asyncio.create_task(first_sound(connection))
+            audio: Any = {"input": {"turn_detection": None}}
+            await connection.session.update(session={"type": "realtime", "audio": audio})
+            size = CHUNK_MS * BYTES_PER_MS
+            due_s = time.monotonic()
+            for start in range(0, 15 * size, size):
+                due_s += CHUNK_MS / 1000
+                await asyncio.sleep(due_s - time.monotonic())
+                chunk = base64.b64encode(tone(300, 0.6)[start : start + size]).decode()
+                await connection.input_audio_buffer.append(audio=chunk)
+            await asyncio.sleep(commit_ms / 1000)
+            await connection.input_audio_buffer.commit()
+            await asyncio.sleep(ask_ms / 1000)
+            await connection.response.create()
+            return round(1000 * (await heard_s - due_s))
+
+
+async def first_sound(connection: Any) -> float:
+    """Receive until the agent is heard; returns when that was, on the monotonic clock."""
+    heard_s: list[float] = []
+    async for event in connection:
+        if event.type == "response.output_audio.delta":
+            heard_s.append(time.monotonic())
+        if event.type == "response.done":
+            break
+    return heard_s[0]
+
+
+def test_the_parts_of_push_to_talk_are_the_apps(tmp_path: Path) -> None:
+    """Until it commits and until it asks; and the model's time is the model's."""
+    expected = (180, 120, 150)
+    with isolated(tmp_path):
+        traces = Traces()
+        otel_realtime.instrument(tracer_provider=traces.provider)
+        whole_ms = asyncio.run(push_to_talk(*expected))
+        assert otel_realtime.flush(20)
+        (parts,) = measured(traces.spans)
+    found = (parts["end_of_speech"], parts["request"], parts["model"])
+    for actual, wanted in zip((*found, parts["whole"]), (*expected, whole_ms), strict=True):
+        assert -5 <= actual - wanted <= MAX_MS, (parts, whole_ms)
 
 
 def measured(spans: list[ReadableSpan]) -> list[dict[str, int]]:
