@@ -8,7 +8,8 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
     ["event", t, {"at", "t", "event", ?"dir": "r" | "s", ?"span", ?"n"}]
                                      received (``r``) or sent; ``n``: events received by then, those
                                      without a note included; without ``span`` none was made of it
-    ["said", t, {"at", "t", "item", "index", "role", "text" | "add", ?"response"}]
+    ["said", t, {"at", "t", "item", "index", "role", "text" | "add",
+                     ?"response", ?"audio"}]
                                      text of a part that is not complete: all of it, or what was
                                      added to it
     ["asked", t, {"at"}]             the app asked for the next frame: the event's span ended
@@ -107,6 +108,7 @@ class Notes:
                 "index": partial.index,
                 "role": partial.role,
                 "response": partial.response_id,
+                "audio": partial.audio,
                 **({"add": text[len(last) :]} if grown else {"text": text}),
             },
         )
@@ -320,6 +322,7 @@ def _said(data: Mapping[str, Any]) -> Said:
         role="user" if data.get("role") == "user" else "assistant",
         response_id=response_id if isinstance(response_id, str) else None,
         text=str(data["add"] if added else data["text"]),
+        audio=data.get("audio") is True,
     )
     return Said(partial, added, _moment(data))
 

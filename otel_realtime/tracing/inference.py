@@ -8,7 +8,7 @@ https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opentelemetry.trace import SpanKind
 
@@ -34,7 +34,8 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import Usage, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import fail, stored_message
-from otel_realtime.tracing.mcp import write_mcp_call
+from otel_realtime.tracing.mcp import failure_of, write_mcp_call
+from otel_realtime.tracing.tool_facts import UNKNOWN
 from otel_realtime.tracing.writer import SpanWriter, finish
 
 
@@ -48,6 +49,7 @@ class Inference:
         failure: what went wrong; ``None`` if nothing did.
         sound: generated and heard audio, and latencies.
         tokens: usage; ``None`` if the server did not report any.
+        server_tools: calls that the server itself made (MCP): seconds, name, type of failure.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Inference:
     failure: Failure | None
     sound: ResponseAudio
     tokens: Usage | None
+    server_tools: list[tuple[float, str, str | None]] = field(default_factory=list)
 
 
 def describe_inference(
@@ -139,7 +142,22 @@ def describe_inference(
         failure=_response_failure(response, policy),
         sound=sound,
         tokens=usage,
+        server_tools=_server_tools(response, state, policy),
     )
+
+
+def _server_tools(
+    response: Response, state: ConversationState, policy: ContentPolicy
+) -> list[tuple[float, str, str | None]]:
+    """Return the finished calls that the server itself made: seconds, name, type of failure."""
+    found = []
+    for call in response.mcp.values():
+        item = state.items.get(call.item_id)
+        if item is not None and call.ended is not None:
+            seconds = max(call.ended.at_ns - call.started.at_ns, 0) / 1e9
+            failure = failure_of(call, item, policy)
+            found.append((seconds, item.name or UNKNOWN, failure.type if failure else None))
+    return found
 
 
 def _interruption(sound: ResponseAudio) -> dict[str, bool | str]:
@@ -276,6 +294,6 @@ def write_inference(
         if item is not None:
             below = writer.context_below(span)
             closed_ns = now_ns if response.status == "completed" else end_ns
-            write_mcp_call(writer, call, item, below, closed_ns, response.turn)
+            write_mcp_call(writer, call, item, below, closed_ns, response.turn, start_ns)
     finish(span, end_ns)
     return inference

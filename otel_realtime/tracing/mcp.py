@@ -57,8 +57,21 @@ def mcp_failure(item: Item, policy: ContentPolicy) -> Failure:
     return Failure("mcp_call_failed", stored_message(item.error, policy) or "the MCP call failed")
 
 
+def failure_of(call: McpCall, item: Item, policy: ContentPolicy) -> Failure | None:
+    """Return what went wrong with a tool call that the server itself made; ``None``: nothing did."""
+    if call.failed or item.error:
+        return mcp_failure(item, policy)
+    return NOT_FINISHED if call.ended is None else None
+
+
 def write_mcp_call(
-    writer: SpanWriter, call: McpCall, item: Item, parent: Context, end_ns: int, turn: int
+    writer: SpanWriter,
+    call: McpCall,
+    item: Item,
+    parent: Context,
+    end_ns: int,
+    turn: int,
+    not_before_ns: int = 0,
 ) -> None:
     """Write a tool call that the server itself made, as a child of its inference span.
 
@@ -69,17 +82,18 @@ def write_mcp_call(
         parent: context of the inference span; of the root, if no response is known.
         end_ns: end of a call without an end of its own, epoch ns.
         turn: the turn it belongs to.
+        not_before_ns: start of the parent, epoch ns: the event that says the call runs may be the
+            first of the response that is seen.
     """
-    started_ns = call.started.at_ns
+    started_ns = max(call.started.at_ns, not_before_ns)
     ended_ns = max(call.ended.at_ns if call.ended else end_ns, started_ns)
     attributes = mcp_attributes(item, writer.policy, writer.limit)
     attributes.update(position_facts(call.started, turn))
     attributes.update(timing_facts(names.TIMING_WIRE, call.started, ended_ns))
     span = writer.start(f"execute_tool {item.name or UNKNOWN}", parent, attributes, started_ns)
-    if call.failed or item.error:
-        fail(span, mcp_failure(item, writer.policy), ended_ns)
-    elif call.ended is None:
-        fail(span, NOT_FINISHED, ended_ns)
+    failure = failure_of(call, item, writer.policy)
+    if failure is not None:
+        fail(span, failure, ended_ns)
     finish(span, ended_ns)
 
 

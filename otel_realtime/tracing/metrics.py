@@ -248,6 +248,8 @@ class ConversationMetrics:
                 names.INTERRUPTION_FALSE: sound.interruption.false,
             }
             to.interruptions.add(1, {**base, **why})
+        for seconds, name, failure in inference.server_tools:
+            self.tool(seconds, name, failure)
         if inference.tokens is not None:
             self._usage(inference.tokens, base)
 

@@ -46,9 +46,10 @@ def transcription_attributes(
     transcript = visible_text(spoken, "user", policy)
     # The transcript is this model's output, so its role is ``assistant`` although the user spoke it.
     prompt, completion = {"role": "user"}, {"role": "assistant"}
+    part = text_part(transcript)
     said: JsonObject = {**completion, "content": transcript}
     if change.item.segments:  # who said what when
-        said["segments"] = visible_segments(change.item.segments, "user", policy)
+        part["segments"] = said["segments"] = visible_segments(change.item.segments, "user", policy)
     return {
         names.LS_KIND: names.KIND_LLM,
         names.OPERATION: "chat",
@@ -67,7 +68,7 @@ def transcription_attributes(
         names.INPUT_MESSAGES: dump(
             [{**prompt, "parts": [text_part("[audio]", audio=True)]}], limit
         ),
-        names.OUTPUT_MESSAGES: dump([{**completion, "parts": [text_part(transcript)]}], limit),
+        names.OUTPUT_MESSAGES: dump([{**completion, "parts": [part]}], limit),
         **usage_facts(usage, limit),
         **product_facts(
             {

@@ -239,7 +239,7 @@ def test_images_are_parts_of_their_own() -> None:
         {"type": "image_url", "image_url": {"url": "https://a.test/b.jpg"}},
     ] == message["content"]
     (shown,) = value(found, INPUT)
-    assert ["text", "uri", "uri"] == [part["type"] for part in shown["parts"]]
+    assert ["text", "generic", "uri"] == [part["type"] for part in shown["parts"]]
     assert ("image/png", 300) == (shown["parts"][1]["mime_type"], shown["parts"][1]["size"])
     assert not any("AAAA" in str(facts(span)) for span in traces.spans)
 
@@ -446,3 +446,52 @@ def test_a_model_call_belongs_to_the_session_it_was_made_in() -> None:
     )
     (found,) = chats(traces).values()
     assert ("s1", "one") == (found["gen_ai.realtime_session.id"], found["gen_ai.request.model"])
+
+
+def called(response_id: str, item_id: str, number: int, at: int) -> list[Any]:
+    """A response that calls a function, always by the same ``call_id``, and its result."""
+    call = {"id": item_id, "type": "function_call", "status": "completed", "name": "look"}
+    call |= {"call_id": "call_0", "arguments": f'{{"n":{number}}}'}
+    result = {"type": "function_call_output", "call_id": "call_0", "output": f"result {number}"}
+    begun = {**RESPONSE, "id": response_id}
+    ended = {**begun, "status": "completed", "output": [call]}
+    return [
+        row("recv", at, "response.created", response=begun),
+        row("recv", at + 10, "response.output_item.done", response_id=response_id, item=call),
+        row("recv", at + 20, "response.done", response=ended),
+        row("sent", at + 300, "conversation.item.create", item=result),
+        row("recv", at + 310, "conversation.item.added", item={**result, "id": f"o{number}"}),
+    ]
+
+
+def test_a_call_id_that_is_used_again() -> None:
+    """Each item is a call of its own, with its own span, arguments and result."""
+    last = row("recv", 2_000, "response.created", response={**RESPONSE, "id": "r3"})
+    traces = play([SESSION, *called("r1", "f1", 1, 100), *called("r2", "f2", 2, 1_000), last])
+    assert [('{"n":1}', '"result 1"'), ('{"n":2}', '"result 2"')] == [
+        (found["gen_ai.tool.call.arguments"], found["gen_ai.tool.call.result"])
+        for found in map(facts, traces.named("execute_tool look"))
+    ]
+    assert 2 == facts(traces.root)["otel_realtime.tool_calls"]
+    found = chats(traces)
+    for name, number in (("r2", 1), ("r3", 2)):
+        call, result = value(found[name], PROMPT)["messages"]
+        arguments = call["tool_calls"][0]["function"]["arguments"]
+        assert (f'{{"n":{number}}}', f"result {number}") == (arguments, result["content"])
+
+
+def test_hidden_inputs_hide_who_speaks(monkeypatch: Any) -> None:
+    """A speaker's label may be a name."""
+    monkeypatch.setenv("LANGSMITH_HIDE_INPUTS", "true")
+    kind = "conversation.item.input_audio_transcription."
+    part = {"item_id": "u", "content_index": 0}
+    segment = {"text": "Hello.", "speaker": "Jane Doe", "start": 0.0, "end": 1.5}
+    traces = play(
+        [
+            SESSION,
+            row("recv", 10, "input_audio_buffer.committed", item_id="u"),
+            row("recv", 20, kind + "segment", id="s1", **segment, **part),
+            row("recv", 30, kind + "completed", transcript="Hello.", **part),
+        ]
+    )
+    assert not [span.name for span in traces.spans if "Jane" in str(facts(span))]

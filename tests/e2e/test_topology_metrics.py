@@ -38,6 +38,10 @@ METRICS = {
         "histogram",
         {"gen_ai_provider_name", "outcome"},
     ),
+    **{
+        f"otel_realtime_{name}_seconds": ("histogram", {"gen_ai_provider_name"})
+        for name in ("dead_air", "longest_silence", "agent_over_user")
+    },
     "otel_realtime_conversations_active": ("gauge", {"gen_ai_provider_name"}),
     "otel_realtime_interruptions": (
         "counter",

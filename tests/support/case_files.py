@@ -1,4 +1,4 @@
-"""Small calls kept as files beside the tests that use them: rows ``{"dir", "event", "t_ms"}``."""
+"""Small calls kept as files: rows ``{"dir", "event", "t_ms"}``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import otel_realtime
 
+CASES = Path(__file__).parents[1] / "cases"
 #: When each of them starts, epoch ns.
 START_NS = 1_800_000_000_000_000_000
 

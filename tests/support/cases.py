@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import otel_realtime
+from tests.support.case_files import CASES, START_NS, rows
 from tests.support.traces import Traces, facts
-
-CASES = Path(__file__).parents[1] / "conversation" / "cases"
-#: When a call that is fed by hand begins, epoch ns.
-START_NS = 1_800_000_000 * 1_000_000_000
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
     """The rows of one case: ``dir``, ``event``, ``t_ms``."""
-    return [json.loads(line) for line in (CASES / f"{name}.jsonl").read_text().splitlines()]
+    return rows(CASES / f"{name}.jsonl")
 
 
-def play(rows: Iterable[dict[str, Any]], **given: Any) -> Traces:
+def play(told: Iterable[dict[str, Any]], **given: Any) -> Traces:
     """Feed the rows to one conversation; return what was traced."""
     traces = Traces()
     with otel_realtime.conversation(tracer_provider=traces.provider, **given) as call:
-        for row in rows:
+        for row in told:
             feed = call.sent if row["dir"] == "sent" else call.received
             feed(row["event"], at_ns=START_NS + row["t_ms"] * 1_000_000)
     return traces

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.tracing.mcp import mcp_attributes, mcp_failure
-from tests.support.case_files import START_NS, play
+from tests.support.case_files import CASES, START_NS, play
 from tests.support.span_tables import ALL, LIMIT, NO_OUTPUTS, NOTHING, check
 from tests.support.streams import created, done, received, sent
 from tests.support.traces import Traces, facts, parent_name
@@ -34,7 +33,7 @@ def test_a_servers_own_tool() -> None:
     assert "the MCP call failed" == mcp_failure(item, NOTHING).message
 
 
-CASE = Path(__file__).parent / "cases" / "R17_mcp_approval.jsonl"
+CASE = CASES / "mcp_approval.jsonl"
 
 
 def times(span: ReadableSpan) -> tuple[int, int]:
@@ -222,3 +221,19 @@ def test_odd_values_are_survived(traces: Traces) -> None:
         rows += [running("completed", value), received("mcp_list_tools.failed", item_id=value)]  # type: ignore[arg-type]
     report(traces, *rows)
     assert traces.root
+
+
+def test_a_call_never_starts_before_its_response(traces: Traces) -> None:
+    """The event that says it runs may be seen before ``response.created``."""
+    report(
+        traces,
+        received("conversation.item.added", item=call_item()),
+        running("in_progress"),
+        created("r"),
+        received("response.output_item.added", response_id="r", item=call_item()),
+        running("completed"),
+        done("r", call_item(output="[]")),
+    )
+    tool = traces.one("execute_tool search")
+    above = {s.context.span_id: s for s in traces.spans if s.context}[tool.parent.span_id]  # type: ignore[union-attr]
+    assert (above.start_time or 0) <= (tool.start_time or 0)

@@ -16,7 +16,7 @@ from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.inference import describe_inference
 from otel_realtime.tracing.metrics import Metrics, metrics_for
 from tests.support.calls import Call, tone
-from tests.support.streams import CALL, Row, Sounds, at, created, done, feed, sound
+from tests.support.streams import CALL, Row, Sounds, at, created, done, feed, received, sound
 
 #: Of the whole process: what other tests left counts too.
 PROCESS_WIDE = {"otel_realtime.recording.pending", "otel_realtime.telemetry.lost"}
@@ -254,3 +254,24 @@ def test_who_talked(meter: Meter, tmp_path: Path) -> None:
         "otel_realtime.longest_silence": ("s", [(BASE, 2.0)]),
         "otel_realtime.agent_over_user": ("s", [(BASE, 0.0)]),
     } == meter.read()
+
+
+def test_tools_of_the_server_are_measured_like_others(meter: Meter) -> None:
+    """By name, and with the type of their failure."""
+    call = {"id": "m", "type": "mcp_call", "name": "search", "arguments": "{}"}
+    rows = (
+        created("r", model="m"),
+        received("response.output_item.added", response_id="r", item=call),
+        received("response.mcp_call.in_progress", item_id="m"),
+        received("response.mcp_call.failed", item_id="m"),
+        done("r", {**call, "error": {"message": "no"}}, usage=None),
+    )
+    settle(meter, rows, "r")
+    unit, points = meter.read()["gen_ai.execute_tool.duration"]
+    ((labels, seconds),) = points
+    assert ("s", "search", "mcp_call_failed", 0.01) == (
+        unit,
+        labels["gen_ai.tool.name"],
+        labels["error.type"],
+        round(seconds, 6),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +17,10 @@ from opentelemetry.trace import StatusCode
 import otel_realtime
 from otel_realtime import Conversation, Settings
 from otel_realtime.tracing import tool as tool_spans
-from tests.support.case_files import START_NS, play
+from tests.support.case_files import CASES, START_NS, play
 from tests.support.streams import answer, asked, bounded, created, done, received
 from tests.support.traces import Traces, facts, outline, parent_name
 
-CASES = Path(__file__).parent / "cases"
 MS = 1_000_000
 OUTSIDE = {"conversation_id": None}
 
@@ -89,7 +87,7 @@ def times(span: ReadableSpan) -> tuple[int, int]:
 def test_a_hang_up_at_the_announcing_event(traces: Traces) -> None:
     """The call has its span, which says that nobody answered it."""
     made = Call(traces)
-    play(made.conversation, CASES / "R24_hangup_tool_after_arguments.jsonl")
+    play(made.conversation, CASES / "hangup_tool_after_arguments.jsonl")
     made.close()
     span = traces.one("execute_tool end_call")
     assert (StatusCode.ERROR, "tool_not_answered") == (
@@ -106,7 +104,7 @@ def test_a_hang_up_at_the_announcing_event(traces: Traces) -> None:
 def test_structured_output_and_half_a_call(traces: Traces) -> None:
     """The one ends with its response and is no error; the other has no span and is not counted."""
     made = Call(traces)
-    play(made.conversation, CASES / "R27_oob_tool_and_half_call.jsonl")
+    play(made.conversation, CASES / "oob_tool_and_half_call.jsonl")
     made.close()
     (span,) = made.tools()
     assert ("execute_tool classify", (130, 140), ("wire", 10)) == (

@@ -58,22 +58,33 @@ def _explained(read: list[Item], items: Items, calls: Mapping[str, ToolCall]) ->
             for result in read[index:]:  # parallel calls are one message, their results follow
                 if result.kind != "function_call_output":
                     break
-                call = calls.get(result.call_id or "")
-                if call is not None and call.id not in present:
-                    present.add(call.id)
-                    yield Item(
-                        call.id,
-                        kind="function_call",
-                        name=call.name,
-                        call_id=call.id,
-                        arguments=call.arguments,
-                    )
+                call = _call_of(result, items, calls)
+                if call is not None and call.call_id not in present:
+                    present.add(call.call_id)
+                    yield call
         elif item.kind == "mcp_approval_response":
             request = items.get(item.approval_request_id)
             if request is not None and request.id not in requests:
                 requests.add(request.id)
                 yield request
         yield item
+
+
+def _call_of(result: Item, items: Items, calls: Mapping[str, ToolCall]) -> Item | None:
+    """Return the call that led to a result; None if it was not seen."""
+    item = items.get(result.answers)
+    if item is not None:
+        return item
+    call = calls.get(result.call_id or "")
+    if call is None:
+        return None
+    return Item(
+        call.id,
+        kind="function_call",
+        name=call.name,
+        call_id=call.id,
+        arguments=call.arguments,
+    )
 
 
 def instructions(response: Response) -> str | None:

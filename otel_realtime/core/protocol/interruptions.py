@@ -10,7 +10,8 @@ playing, or both. The rules:
 2. Cause ``vad``: there is such speech, and the session lets the VAD interrupt
    (``turn_detection.interrupt_response``, true unless it says otherwise). Without either, the cause
    is whoever's word it is that the answer was cut: ``server`` (``output_audio_buffer.cleared``,
-   ``conversation.item.truncated``), else ``client``.
+   ``conversation.item.truncated``), else ``client``. A response that the server cancelled because
+   of ``turn_detected`` was cut by the VAD in any case.
 3. An interruption is false if that speech said nothing: its transcript is empty, or it was shorter
    than ``Settings.false_interruption_ms`` without the padding and the silence that the VAD adds. A
    cough, a noise, an echo of the agent: the agent stopped for nothing.
@@ -31,6 +32,8 @@ VAD: Final = "vad"
 CLIENT: Final = "client"
 SERVER: Final = "server"
 
+#: ``status_details.reason`` of a response that the VAD cancelled.
+TURN_DETECTED: Final = "turn_detected"
 #: Speech is looked for within this time of a cut.
 NEAR_NS: Final = 1_000_000_000
 #: Default of ``Settings.false_interruption_ms``.
@@ -76,17 +79,24 @@ class Speeches:
 
 
 def explain(
-    speech: Item | None, source: str, session: SessionFacts, shortest_ms: int
+    speech: Item | None,
+    source: str,
+    reason: str | None,
+    session: SessionFacts,
+    shortest_ms: int,
 ) -> Interruption:
     """Return the cause of a cut, and whether it was for nothing.
 
     Args:
         speech: The speech near it; None if there is none.
         source: Whose word it is: ``heard_source`` of the response.
+        reason: The server's reason if it cancelled the response, ``turn_detected`` for one.
         session: The session; it says whether the VAD interrupts.
         shortest_ms: Speech shorter than this says nothing.
     """
-    if speech is None or not session.vad_interrupts:
+    if reason == TURN_DETECTED:
+        cause = VAD
+    elif speech is None or not session.vad_interrupts:
         cause = SERVER if source == SERVER else CLIENT
     else:
         cause = VAD
@@ -95,10 +105,8 @@ def explain(
 
 def says_nothing(speech: Item, session: SessionFacts, shortest_ms: int) -> bool:
     """Return whether nothing was said, by what is known so far."""
-    if speech.text:
-        return False
-    if speech.transcribed and speech.parts:  # completed with an empty text, not failed
-        return True
+    if speech.transcribed and speech.parts and not speech.text.strip():
+        return True  # completed with an empty text, not failed
     if speech.audio_ms is None:
         return False
     added_ms = (session.prefix_padding_ms or 0) + (session.silence_ms or 0)

@@ -54,6 +54,7 @@ class Item:
         status: ``completed``, ``incomplete`` or ``in_progress``.
         name: Function or tool name of a call.
         call_id: Id that connects a function call with its output.
+        answers: Id of the call's item, of an output; some models use a ``call_id`` again.
         arguments: Arguments of a call, as JSON text.
         output: Output of a function or MCP call.
         error: Error message of an MCP call.
@@ -90,6 +91,7 @@ class Item:
     status: str | None = None
     name: str | None = None
     call_id: str | None = None
+    answers: str | None = None
     arguments: str | None = None
     output: str | None = None
     error: str | None = None

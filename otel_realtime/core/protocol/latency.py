@@ -113,7 +113,8 @@ def _interruption(
     cut_t = response.cut_t(audio)
     if cut_t is None or _was_queued(response, state, audio, facts):
         return None
-    return explain(state.speeches.near(cut_t), source, state.session, state.shortest_speech_ms)
+    speech, reason = state.speeches.near(cut_t), response.status_reason
+    return explain(speech, source, reason, state.session, state.shortest_speech_ms)
 
 
 def _was_queued(
@@ -157,12 +158,17 @@ def _wait(
         return None
     first_t = facts[0].first_chunk_t
     made = {each.id: each.output_items(state.items) for each in chain}
-    calls = [state.calls.get(item.call_id or "") for items in made.values() for item in items]
+    calls = [
+        call
+        for items in made.values()
+        for item in items
+        if (call := state.calls.get(item.call_id or "")) and call.item_id in (None, item.id)
+    ]
     requests = state.mcp.approvals
     return break_down(
         question,
         chain,
-        [call for call in calls if call is not None],
+        calls,
         {
             key: [requests[item.id] for item in items if item.id in requests]
             for key, items in made.items()

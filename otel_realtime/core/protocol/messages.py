@@ -14,7 +14,7 @@ from typing import Final, TypedDict
 from otel_realtime.core.protocol.events import JsonObject
 from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_text import object_or_text
-from otel_realtime.core.protocol.parts import Segment
+from otel_realtime.core.protocol.parts import Image, Segment
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 
 _MODEL_ROLES: Final = frozenset({"assistant"})
@@ -48,7 +48,8 @@ class ToolCallMessage(TypedDict):
 class ChatMessage(TypedDict, total=False):
     """A message in OpenAI's chat shape; ``role`` and ``content`` are always present.
 
-    ``content`` is text, or a list of parts if an image is among them. ``phase`` is the wire's.
+    ``content`` is text, or a list of parts if an image is among them. ``phase`` is the wire's;
+    ``segments``: who said what when.
     """
 
     role: str
@@ -56,6 +57,7 @@ class ChatMessage(TypedDict, total=False):
     tool_calls: list[ToolCallMessage]
     tool_call_id: str
     phase: str
+    segments: list[Segment]
 
 
 class Choice(TypedDict):
@@ -86,10 +88,14 @@ def visible_text(text: str, role: str, policy: ContentPolicy) -> str:
 def visible_segments(
     segments: Iterable[Segment], role: str, policy: ContentPolicy
 ) -> list[Segment]:
-    """Return segments with their text as ``visible_text`` has it; speakers and times stay."""
-    return [
-        {**segment, "text": visible_text(segment["text"], role, policy)} for segment in segments
-    ]
+    """Return segments with text and speaker as ``visible_text`` has them; their times stay."""
+    visible: list[Segment] = []
+    for segment in segments:
+        shown: Segment = {**segment, "text": visible_text(segment["text"], role, policy)}
+        if "speaker" in segment:  # it may be a name
+            shown["speaker"] = visible_text(segment["speaker"], role, policy)
+        visible.append(shown)
+    return visible
 
 
 def placeholder(item: Item, span_ms: int | None = None) -> str:
@@ -150,6 +156,8 @@ def chat_messages(
             message: ChatMessage = {"role": item.role, "content": _content(item, policy)}
             if item.phase:
                 message["phase"] = item.phase
+            if item.segments:
+                message["segments"] = visible_segments(item.segments, item.role, policy)
             messages.append(message)
     return messages
 
@@ -262,6 +270,8 @@ def _spoken_part(item: Item, policy: ContentPolicy) -> JsonObject:
     part = text_part(text, audio=item.audio)
     if not text:  # nothing was transcribed: what stands for it is no transcript
         part["content"] = placeholder(item)
+    if item.segments:
+        part["segments"] = visible_segments(item.segments, item.role, policy)
     return part
 
 
@@ -287,12 +297,20 @@ def _message_parts(item: Item, policy: ContentPolicy) -> Iterator[JsonObject]:
         if image is None:
             yield text_part(visible_text(texts[index], item.role, policy))
         else:
-            part: JsonObject = {"type": "uri", "modality": "image"}
-            if image.mime:
-                part["mime_type"] = image.mime
-            if image.size is not None:
-                part["size"] = image.size
-            yield {**part, "uri": visible_text(image.reference, item.role, policy)}
+            yield _image_part(image, item.role, policy)
+
+
+def _image_part(image: Image, role: str, policy: ContentPolicy) -> JsonObject:
+    """Return an image as the convention's ``uri`` or ``file`` part, or as what is known of its bytes."""
+    about = {"mime_type": image.mime, "size": image.size, "detail": image.detail}
+    known = {key: value for key, value in about.items() if value is not None}
+    reference = visible_text(image.reference, role, policy)
+    if image.file_id is not None:
+        return {"type": "file", "modality": "image", "file_id": reference, **known}
+    if image.uri is not None:
+        return {"type": "uri", "modality": "image", "uri": reference, **known}
+    # A ``blob`` would need the bytes, which are never kept.
+    return {"type": "generic", "modality": "image", "content": reference, **known}
 
 
 def _tool_response(call_id: str, output: str | None, policy: ContentPolicy) -> JsonObject:

@@ -35,6 +35,11 @@ class TextDelta:
     key: str
     role: str
 
+    @property
+    def audio(self) -> bool:
+        """Whether it is the transcript of audio."""
+        return self.key == "transcript"
+
 
 _INPUT: Final = "conversation.item.input_audio_transcription."
 #: Type of a delta (GA name) -> what it is a part of.
@@ -69,6 +74,7 @@ class Partial:
         role: Who says it: ``user`` or ``assistant``.
         response_id: The response that says it; None for the user.
         text: The text.
+        audio: Whether it is the transcript of audio.
     """
 
     item_id: str
@@ -76,6 +82,7 @@ class Partial:
     role: str
     response_id: str | None
     text: str
+    audio: bool = False
 
 
 class Partials:
@@ -128,4 +135,5 @@ def read(whole: Event, stored: Event) -> Partial:
         role=kind.role,
         response_id=text_or_none(stored.get("response_id")),
         text=text_or_none(stored.get(kind.key)) or "",
+        audio=kind.audio,
     )

@@ -18,13 +18,15 @@ class Image:
     """An image in a message; its bytes are never kept.
 
     Attributes:
-        uri: Its address, or the id of a file; None if its bytes were in the message.
+        uri: Its address; None if its bytes were in the message.
+        file_id: Id of an uploaded file that it is.
         mime: Its MIME type; None if unknown.
         size: Size in bytes; None if unknown.
         detail: ``auto``, ``low`` or ``high``; None if not given.
     """
 
     uri: str | None = None
+    file_id: str | None = None
     mime: str | None = None
     size: int | None = None
     detail: str | None = None
@@ -32,8 +34,8 @@ class Image:
     @property
     def reference(self) -> str:
         """What a reader sees in its place."""
-        if self.uri is not None:
-            return self.uri
+        if self.uri is not None or self.file_id is not None:
+            return self.uri or self.file_id or ""
         size = "unknown size" if self.size is None else f"{self.size} bytes"
         return f"[{self.mime or 'image'}: {size}]"
 
@@ -55,14 +57,14 @@ def read_image(part: JsonMapping) -> Image | None:
     url = part.get("image_url")
     if isinstance(url, dict):  # Chat Completions nest it
         part, url = {**part, **url}, url.get("url")
-    uri = text_or_none(url) or text_or_none(part.get("file_id"))
-    if uri is None and part.get("type") != "input_image":
+    uri, file_id = text_or_none(url), text_or_none(part.get("file_id"))
+    if uri is None and file_id is None and part.get("type") != "input_image":
         return None
     detail = text_or_none(part.get("detail"))
     scrubbed = _SCRUBBED.fullmatch(uri or "")
     if scrubbed is not None:
         return Image(mime=scrubbed[1], size=int(scrubbed[2]), detail=detail)
-    return Image(uri=uri, detail=detail)
+    return Image(uri=uri, file_id=None if uri else file_id, detail=detail)
 
 
 def read_segment(event: JsonMapping) -> Segment | None:

@@ -9,9 +9,9 @@ rules, in order:
 2. A response outside the conversation (``conversation_id`` null) belongs to a request with
    ``conversation: "none"``, and the other way round.
 3. Among equals the one whose other settings the response repeats comes first, then the oldest.
-4. An ``error`` names the ``event_id`` of the request that it refuses. That request is withdrawn,
-   also from a response it was matched with: with server VAD a response may begin by itself just
-   before the client's request arrives.
+4. An ``error`` names the ``event_id`` of the request that it refuses, or says that a response is
+   active. That request is withdrawn, also from a response it was matched with: with server VAD a
+   response may begin by itself just before the client's request arrives.
 
 A response that matches no request was begun by the server itself (VAD), or by another client of the
 same session.
@@ -109,12 +109,13 @@ class Requests:
                         requests.remove(request)
                         return request if requests is self._matched else None
         elif code == _BUSY:
-            # The client gave its event no id. Only a request for the conversation can be refused
-            # because a response is active: the latest one, for the server answers at once.
-            for request in reversed(self._open):
-                if not request.out_of_band and request.event_id is None:
-                    self._open.remove(request)
-                    return None
+            # Only a request for the conversation can be refused because a response is active: the
+            # latest one, for the server answers at once.
+            for requests in (self._open, self._matched):
+                for request in reversed(requests):
+                    if not request.out_of_band:
+                        requests.remove(request)
+                        return request if requests is self._matched else None
         return None
 
 

@@ -82,6 +82,7 @@ class ToolCall:
 
     Attributes:
         id: The ``call_id``.
+        item_id: Its item; None until it is known.
         name: Name of the function.
         arguments: Arguments as JSON text.
         response_id: The response that made the call.
@@ -95,6 +96,7 @@ class ToolCall:
     """
 
     id: str
+    item_id: str | None = None
     name: str = ""
     arguments: str = ""
     response_id: str | None = None
@@ -105,8 +107,14 @@ class ToolCall:
     cut: bool = False
     over: Moment | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.answered is not None or self.over is not None or self.cut
+
     def merge(self, item: Item) -> None:
         """Update name, arguments and response from the call's item."""
+        self.item_id = self.item_id or item.id
         self.name = item.name or self.name
         self.arguments = item.arguments or self.arguments
         self.response_id = item.response_id or self.response_id

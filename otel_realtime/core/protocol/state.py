@@ -133,6 +133,7 @@ class ConversationState:
         """
         item = self.items.get_or_create(partial.item_id, moment.t, role=partial.role)
         item.set_partial(partial.index, partial.text)
+        item.audio = item.audio or partial.audio
         response = self.responses.get(partial.response_id or "")
         if response is not None and item.id not in response.outputs:
             # A server without ``response.output_item.added``.
@@ -211,8 +212,11 @@ class ConversationState:
                 self._adopt(item)
             self._reading.commit(item)
             changes += self._mcp_item(item, source, moment)
-            if item.kind == "function_call_output":  # sent by another client of the same call
-                changes += self._tools.answer(source, moment)
+            if item.kind == "function_call_output":
+                call = self.calls.get(item.call_id or "")
+                item.answers = item.answers or (None if call is None else call.item_id)
+                if not seeded:  # sent by another client of the same call
+                    changes += self._tools.answer(source, moment)
 
     def _adopt(self, item: Item) -> None:
         """Give an item of the model to the response that is active, if just one is."""

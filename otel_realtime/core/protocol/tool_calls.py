@@ -57,6 +57,8 @@ class ToolCalls:
         if item.call_id is None:
             return []
         call = self.by_id.get(item.call_id)
+        if call is not None and call.is_over and call.item_id not in (None, item.id):
+            call = None  # some models use the id of an earlier call again
         # An incomplete call was cut off (an interruption, a token limit): nobody will run it.
         if item.status == "incomplete":
             return [] if call is None else self._cut(call)

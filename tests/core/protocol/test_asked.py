@@ -42,7 +42,7 @@ def test_the_calls_stand_before_their_results() -> None:
         added("u", **said("And now?")),
         created("r2"),
     ]
-    assert ["call_2", "call_1", "o2", "o1", "u"] == read(*rows)
+    assert ["f2", "f1", "o2", "o1", "u"] == read(*rows)
 
 
 def test_a_call_that_is_there_already_is_not_repeated() -> None:

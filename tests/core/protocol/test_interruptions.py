@@ -46,8 +46,10 @@ def heard(text: str | None = None, ms: int | None = None) -> Item:
     ("item", "nothing"),
     [
         (heard("Stop."), False),
-        (heard("Stop.", 900), False),
+        (heard("Stop.", 1100), False),
+        (heard("uh", 900), True),  # 100 ms of voice: a transcript makes words of any noise
         (heard(""), True),
+        (heard(" \n"), True),
         (heard("", 5000), True),
         (heard(ms=1000), True),  # 200 ms of voice
         (heard(ms=1100), False),  # 300 ms
@@ -55,7 +57,7 @@ def heard(text: str | None = None, ms: int | None = None) -> Item:
     ],
 )
 def test_what_says_nothing(item: Item, nothing: bool) -> None:
-    """An empty transcript, or speech too short; the words beat the length."""
+    """An empty transcript, or speech too short."""
     assert nothing is says_nothing(item, session(), 250)
 
 
@@ -88,7 +90,9 @@ def test_the_cause(
     speech: Item | None, source: str, facts: SessionFacts, expected: Interruption
 ) -> None:
     """The VAD if it heard a voice and may interrupt, else whoever says that the answer was cut."""
-    assert expected == explain(speech, source, facts, 250)
+    assert expected == explain(speech, source, None, facts, 250)
+    cancelled = explain(speech, source, "turn_detected", facts, 250)
+    assert Interruption(VAD, expected.false) == cancelled
 
 
 def test_the_speech_next_to_a_cut() -> None:

@@ -114,24 +114,27 @@ def test_images_are_parts_of_their_own() -> None:
         {"type": "input_text", "text": "Which of these?"},
         {"type": "input_image", "image_url": "[image/png: 300 bytes]"},
         {"type": "input_image", "image_url": "https://example.org/a.png"},
+        {"type": "input_image", "file_id": "file_1", "detail": "low"},
     ]
     asked = items({"type": "message", "role": "user", "content": content})
     (message,) = convention_messages(asked, ALL)
-    image = {"type": "uri", "modality": "image", "mime_type": "image/png", "size": 300}
+    image = {"type": "generic", "modality": "image", "mime_type": "image/png", "size": 300}
     assert [
         {"type": "text", "content": "Which of these?"},
-        {**image, "uri": "[image/png: 300 bytes]"},
+        {**image, "content": "[image/png: 300 bytes]"},
         {"type": "uri", "modality": "image", "uri": "https://example.org/a.png"},
+        {"type": "file", "modality": "image", "file_id": "file_1", "detail": "low"},
     ] == message["parts"]
     alone = items({"type": "message", "role": "user", "content": content[1:2]})
-    assert [{**image, "uri": "[image/png: 300 bytes]"}] == convention_messages(alone, ALL)[0][
+    assert [{**image, "content": "[image/png: 300 bytes]"}] == convention_messages(alone, ALL)[0][
         "parts"
     ]
     (hidden,) = convention_messages(asked, NO_INPUTS)
     assert [
         {"type": "text", "content": HIDDEN},
-        {**image, "uri": HIDDEN},
+        {**image, "content": HIDDEN},
         {"type": "uri", "modality": "image", "uri": HIDDEN},
+        {"type": "file", "modality": "image", "file_id": HIDDEN, "detail": "low"},
     ] == hidden["parts"]
 
 

@@ -19,7 +19,7 @@ PNG = "data:image/png;base64," + base64.b64encode(bytes(300)).decode()
         ({"image_url": PNG, "detail": "low"}, Image(mime="image/png", size=300, detail="low")),
         ({"image_url": {"url": PNG}}, Image(mime="image/png", size=300)),
         ({"image_url": "https://a.test/b.png"}, Image(uri="https://a.test/b.png")),
-        ({"file_id": "file_1"}, Image(uri="file_1")),
+        ({"file_id": "file_1"}, Image(file_id="file_1")),
         ({}, Image()),
         ({"image_url": 7}, Image()),
     ],
