@@ -253,6 +253,7 @@ class RootFact:
     #: Prefixes, int: how many of both have which cause, ``interruptions_by_vad`` and so on.
     INTERRUPTIONS_BY: Final = "interruptions_by_"
     FALSE_BY: Final = "false_interruptions_by_"
+    #: Tool spans, and how many of them are calls that the server made itself (MCP).
     TOOL_CALLS: Final = "tool_calls"
     MCP_CALLS: Final = "mcp_calls"
     SERVER_ERRORS: Final = "server_errors"

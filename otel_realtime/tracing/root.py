@@ -114,7 +114,8 @@ def closing_metadata(
         RootFact.INTERRUPTIONS: len(tally.interruptions),
         RootFact.FALSE_INTERRUPTIONS: sum(cut.false for cut in tally.interruptions),
         **_causes(tally.interruptions),
-        RootFact.TOOL_CALLS: state.counts.tool_calls,
+        # Every tool span, the server's own included; the next fact says how many of them those are.
+        RootFact.TOOL_CALLS: state.counts.tool_calls + state.counts.mcp_calls,
         RootFact.MCP_CALLS: state.counts.mcp_calls,
         RootFact.SERVER_ERRORS: state.counts.server_errors,
         RootFact.IDLE_TIMEOUTS: state.counts.idle_timeouts,

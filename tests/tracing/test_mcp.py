@@ -101,7 +101,7 @@ def test_a_tool_that_needs_an_approval(traces: Traces) -> None:
         )
     )
     assert {"tools": ["search_docs"]} == json.loads(facts(listed)["gen_ai.completion"])
-    assert (0, 1) == (root["otel_realtime.tool_calls"], root["otel_realtime.mcp_calls"])
+    assert (1, 1) == (root["otel_realtime.tool_calls"], root["otel_realtime.mcp_calls"])
     assert [] == [s.name for s in traces.spans if "topsecret" in repr(dict(facts(s)))]
 
 
@@ -162,6 +162,10 @@ def test_a_call_without_events_of_its_own(traces: Traces) -> None:
     report(traces, created("r"), added, ended, done("r", call_item(output="[]")))
     assert (10, 20) == times(traces.one("execute_tool search"))
     assert 1 == facts(traces.root)["otel_realtime.mcp_calls"]
+    assert (
+        len([span for span in traces.spans if span.name.startswith("execute_tool")])
+        == (facts(traces.root)["otel_realtime.tool_calls"])
+    )
 
 
 def test_a_call_of_an_unknown_item(traces: Traces) -> None:
