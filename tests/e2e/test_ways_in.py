@@ -120,11 +120,12 @@ def _check_sound(sandbox: Sandbox, run: str, connection: Connection, everyone: A
     user, agent = samples(sandbox.recording(run))
     number = list(everyone.values()).index(connection)
     said = talking.pcm(VOICES[number].answers[0].pcm)
-    ((first, after),) = stretches(agent)
-    assert np.array_equal(said[: after - first], agent[first:after])
-    ((first, after),) = stretches(user)
+    # On a busy machine a delta or a frame may come late, which opens a gap; nothing else may differ.
+    heard = np.concatenate([agent[first:after] for first, after in stretches(agent)])
+    assert np.array_equal(said[: heard.size], heard)
+    spoken = np.concatenate([user[first:after] for first, after in stretches(user)])
     questions = [talking.pcm(tone(600, 200 + n)) for n in range(10)]
-    assert 1 == sum(np.array_equal(question, user[first:after]) for question in questions)
+    assert 1 == sum(np.array_equal(question[question != 0], spoken) for question in questions)
 
 
 # --- however events are consumed ----------------------------------------------------------------------

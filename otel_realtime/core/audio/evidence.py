@@ -94,7 +94,7 @@ def _audio_text(item: JsonMapping) -> str | None:
     """Return the transcript of an item's audio, empty if there is none yet; None without audio."""
     content = item.get("content")
     parts = [_mapping(part) for part in content] if isinstance(content, list) else []
-    spoken = [part for part in parts if part.get("type") in _AUDIO_PARTS]
+    spoken = [part for part in parts if _text(part.get("type")) in _AUDIO_PARTS]
     texts = (_text(part.get("transcript")) or "" for part in spoken)
     return "".join(texts) if spoken else None
 

@@ -308,7 +308,9 @@ def _hide(value: object, key: str, levels: int) -> JsonValue:
 
 def _hide_member(owner: JsonMapping, key: str, value: object, levels: int) -> JsonValue:
     if key == "name" and isinstance(value, str):
-        return value if owner.get("type") in _NAMED or value in _LIMITS else HIDDEN
+        kind = owner.get("type")
+        named = isinstance(kind, str) and kind in _NAMED  # another server may write anything there
+        return value if named or value in _LIMITS else HIDDEN
     if key == "reason" and owner.get("type") == "mcp_approval_response":
         return HIDDEN  # the user's words
     if key == "event" and owner.get("type") == "input_audio_buffer.dtmf_event_received":

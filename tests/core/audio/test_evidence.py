@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_realtime.core.audio.evidence import AUDIO_EVENTS, Evidence
+from otel_realtime.core.audio.timeline import Timeline
+from tests.support.streams import bounded, json_values
 
 PCM = {"type": "audio/pcm", "rate": 24_000}
 ULAW = {"type": "audio/pcmu"}
@@ -315,3 +320,41 @@ def test_a_refusal_names_the_claim() -> None:
     answered = (False, {**TRUNCATE, "type": "conversation.item.truncated"})
     assert records((True, TRUNCATE), answered, (False, error(None, shorter)))[2:] == []
     assert records((False, {"type": "error", "error": None})) == []
+
+
+@pytest.mark.parametrize("odd", [None, True, 0, [], ["output_audio"], {}, {"type": 1}])
+@pytest.mark.parametrize("kind", ["response.done", "response.output_item.added"])
+def test_a_part_of_any_type_costs_nothing(kind: str, odd: object) -> None:
+    """What is no word is no type."""
+    item = {"id": "a", "type": "message", "content": [{"type": odd, "transcript": "x"}, odd]}
+    event = {"type": kind, "response_id": "r", "item": item}
+    event["response"] = {"id": "r", "output": [item, odd]}
+    records((False, event))
+
+
+_KEYS = ("session", "response", "item", "error", "item_id", "response_id", "event_id", "transcript")
+_KEYS += ("audio_end_ms", "audio_start_ms", "content_index")
+#: An item, or a response with items, in which any value may stand anywhere.
+_PARTS = st.dictionaries(st.sampled_from(["type", "transcript", "text"]), json_values)
+_ITEMS = st.fixed_dictionaries(
+    {"id": st.just("a") | json_values, "content": st.lists(_PARTS, max_size=3) | json_values},
+    optional={"type": json_values, "role": json_values},
+)
+_RESPONSES = st.fixed_dictionaries(
+    {"id": st.just("r") | json_values, "output": st.lists(_ITEMS, max_size=2) | json_values},
+    optional={"usage": json_values, "audio": json_values},
+)
+_EVENTS = st.dictionaries(st.sampled_from(_KEYS), json_values | _ITEMS | _RESPONSES, max_size=5)
+
+
+@bounded
+@given(st.lists(st.tuples(st.sampled_from(sorted(AUDIO_EVENTS)), st.booleans(), _EVENTS)))
+def test_any_event_yields_records_that_can_be_written(
+    events: list[tuple[str, bool, dict[str, Any]]],
+) -> None:
+    """Whatever the peers write: nothing raises, and each record is JSON of one line."""
+    evidence, timeline = Evidence(), Timeline()
+    for t, (kind, sent, event) in enumerate(events):
+        for record in evidence.records(t, sent, {**event, "type": kind}):
+            timeline.apply(json.loads(json.dumps(record)))
+    timeline.finish()
