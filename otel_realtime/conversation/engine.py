@@ -175,6 +175,7 @@ class Engine:
         with self.frames.lock:
             if self.frames.closed or self.frames.recorder is None:
                 return False
+            self.frames.keep_texts(self.clock.moment())
             self.frames.pause = self.frames.pause or Pause()
             if self.frames.pause.enter(self.frames.state):  # not within an outer pause
                 self.frames.recorder.pause(self.clock.moment().t)
@@ -183,6 +184,8 @@ class Engine:
     def resume(self) -> None:
         """End a pause of the recording; an outer one goes on."""
         with self.frames.lock:
+            if not self.frames.closed:
+                self.frames.keep_texts(self.clock.moment())
             ended = self.frames.pause is not None and self.frames.pause.leave()
             if ended and self.frames.recorder is not None:
                 self.frames.recorder.resume(self.clock.moment().t)
@@ -216,20 +219,25 @@ class Engine:
     # -- the writer thread -------------------------------------------------------------------------
 
     def tick(self, now_t: int) -> None:
-        """Write the responses whose audio facts are final; called on the writer thread.
+        """Write the responses whose audio facts are final, and keep text that has grown.
+
+        Called on the writer thread.
 
         Args:
             now_t: time up to which all audio has been processed, ns since the start.
         """
         # Without the lock at first: most ticks have nothing to do.
-        if self.frames.closed or not self.frames.state.unsettled:
+        frames = self.frames
+        if frames.closed or not (frames.state.unsettled or frames.texts_due(now_t)):
             return
         try:
-            with self.frames.lock:
-                if (
-                    not self.frames.closed
-                ):  # - 1: events of this very nanosecond may still be queued
-                    self._settle(self.frames.state.take_settled(now_t - 1, self.frames.recorder))
+            with frames.lock:
+                if frames.closed:
+                    return
+                if frames.texts_due(now_t):
+                    frames.keep_texts(self.clock.moment())
+                # - 1: events of this very nanosecond may still be queued
+                self._settle(frames.state.take_settled(now_t - 1, frames.recorder))
         except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations, too
             diagnostics.report("settling", error)
 
@@ -293,6 +301,8 @@ class Engine:
             if self.frames.closed:
                 return
             moment = self.clock.moment()
+            with steps:
+                self.frames.keep_texts(moment)
             with steps:
                 dropped, refused = self.trace.events.dropped, self.trace.refused
                 self.frames.notes.ended(

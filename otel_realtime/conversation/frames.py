@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 _AGENT_TEXT, _AGENT_BYTES = wire.AGENT_AUDIO_TEXT, wire.AGENT_AUDIO_BYTES
 _USER_TEXT, _USER_BYTES = wire.USER_AUDIO_TEXT, wire.USER_AUDIO_BYTES
 _DELTA_TEXT, _DELTA_BYTES = wire.TEXT_DELTA_TEXT, wire.TEXT_DELTA_BYTES
+#: Text that is not complete is stored this often: as much as a kill may lose of it.
+KEEP_EVERY_NS: Final = 250_000_000
 #: Client events that change the state. All others are requests whose effect the server reports:
 #: https://platform.openai.com/docs/api-reference/realtime-client-events
 _CLIENT_EVENTS: Final = frozenset({"response.create", "conversation.item.create", "session.update"})
@@ -111,6 +113,7 @@ class Frames:
         self._clock = trace.clock
         self._activation = trace.activation
         self._partials = partials.Partials()
+        self._next_keep_t = 0
         self._skip = wire.skip_rule(trace.settings.skip_events)
         # Looked up once: both are used for every audio frame.
         self._mono_ns = trace.clock.mono_ns
@@ -225,10 +228,24 @@ class Frames:
     def _keep_text(self, delta: wire.Event | None, moment: Moment) -> None:
         """Keep what a delta says until the text is complete: the call may end before."""
         with self.lock:
-            whole = None if delta is None or self.closed else self._partials.add(delta)
-            if whole is None:
+            if delta is None or self.closed or self._partials.add(delta) is None:
                 return
-            policy = self._trace.writer.policy
+            if moment.t >= self._next_keep_t:
+                self.keep_texts(moment)
+
+    def texts_due(self, now_t: int) -> bool:
+        """Return whether text has waited long enough to be stored; ``now_t`` in ns since the start."""
+        return self._partials.is_due and now_t >= self._next_keep_t
+
+    def keep_texts(self, moment: Moment) -> None:
+        """Store the texts that have grown; called with the lock held.
+
+        Not for each delta: the app's ``redact`` hook sees the whole text each time. Also before any
+        other event is handled, when a pause begins or ends, on the writer thread, and at the end.
+        """
+        self._next_keep_t = moment.t + KEEP_EVERY_NS
+        policy = self._trace.writer.policy
+        for whole in self._partials.take_due():
             stored, _ = policy.apply(whole)
             if self.pause is not None and self.pause.hides(whole, self.state):
                 stored = policy.hidden(stored)
@@ -242,10 +259,12 @@ class Frames:
         with self.lock:
             if self.closed:
                 return
-            # Redact first: what may not be stored must not get into the state either.
-            stored, payload = self._admit(event, text)
             if kind in partials.ENDS:
                 self._partials.end(event)
+            if self._partials.is_due:
+                self.keep_texts(moment)
+            # Redact first: what may not be stored must not get into the state either.
+            stored, payload = self._admit(event, text)
             changes = self.state.receive(stored, moment)
             if kind == "response.created":
                 response_id = object_or_empty(event.get("response")).get("id")

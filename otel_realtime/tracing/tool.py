@@ -129,6 +129,10 @@ class ToolSpans:
             The span that is to become current; ``None`` if the app runs the tool already.
         """
         tool = self._calls.get(call.id)
+        if tool is not None and tool.call is not call:  # the id of a call that is over, used again
+            del self._calls[call.id]
+            self._end_unanswered(tool, moment.at_ns)
+            tool = None
         if tool is not None:  # the app was faster: it entered ``call.tool()`` before
             self._complete(tool, call)
             return None

@@ -199,6 +199,22 @@ def test_a_hook_sees_the_text_so_far_as_a_whole() -> None:
     assert not any("4242" in str(facts(span)) for span in traces.spans)
 
 
+def test_a_hook_is_not_asked_for_each_delta() -> None:
+    """It may be slow, and runs on the app's task: a few times a second are enough."""
+    seen: list[str] = []
+
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        if "transcript" in payload:
+            seen.append(payload["transcript"])
+        return payload
+
+    from otel_realtime import Settings
+
+    traces = play(sentence(*"abcdefghij" * 20), settings=Settings(redact=redact))
+    assert ["abcdefghij" * 20] == [turn["text"] for turn in turns(traces)] == seen[-1:]
+    assert 3 >= len(seen)
+
+
 def test_an_untranscribed_turn_is_a_placeholder_with_its_length() -> None:
     """In the transcript and in both renderings of what the model read."""
     traces = play(
@@ -478,6 +494,25 @@ def test_a_call_id_that_is_used_again() -> None:
         call, result = value(found[name], PROMPT)["messages"]
         arguments = call["tool_calls"][0]["function"]["arguments"]
         assert (f'{{"n":{number}}}', f"result {number}") == (arguments, result["content"])
+
+
+def test_a_call_id_of_an_aside_that_is_used_again() -> None:
+    """Nobody answers the aside's call: it ended with its response."""
+    aside = called("r1", "f1", 1, 100)[:3]
+    for each in (aside[0], aside[2]):
+        each["event"]["response"]["conversation_id"] = None
+    traces = play([SESSION, *aside, *called("r2", "f2", 2, 1_000)])
+    first, second = traces.named("execute_tool look")
+    assert ('{"n":1}', None) == (
+        facts(first)["gen_ai.tool.call.arguments"],
+        facts(first).get("gen_ai.tool.call.result"),
+    )
+    assert ('{"n":2}', '"result 2"') == (
+        facts(second)["gen_ai.tool.call.arguments"],
+        facts(second)["gen_ai.tool.call.result"],
+    )
+    assert not [span.name for span in (first, second) if "error.type" in facts(span)]
+    assert 2 == facts(traces.root)["otel_realtime.tool_calls"]
 
 
 def test_hidden_inputs_hide_who_speaks(monkeypatch: Any) -> None:

@@ -21,6 +21,7 @@ from otel_realtime.recovery.replay import replay
 from tests.recovery.conftest import end, one_turn, tool_call
 from tests.support.streams import asked, created, done, received, said
 from tests.support.traces import Traces, outline
+from tests.support.waiting import wait_for
 
 Snapshot = Callable[[otel_realtime.Conversation], Path]
 pytestmark = pytest.mark.usefixtures("away")
@@ -295,6 +296,8 @@ def test_a_kill_in_mid_sentence_shows_what_was_said(traces: Traces, snapshot: Sn
     said = {"type": "response.output_audio_transcript.delta", "response_id": "resp_9"}
     for text in ("Then ", "we"):
         call.received({**said, "item_id": "a9", "content_index": 0, "delta": text})
+    frames = call._engine.frames
+    wait_for(lambda: not frames._partials.is_due, "text that was kept", timeout_s=2)
     folder = snapshot(call)
     end(call)
     _, closing = told(call)

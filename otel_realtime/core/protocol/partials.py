@@ -90,6 +90,18 @@ class Partials:
 
     def __init__(self) -> None:
         self._texts: dict[tuple[str, int], str] = {}
+        self._due: dict[tuple[str, int], Event] = {}
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a text has grown since ``take_due``."""
+        return bool(self._due)
+
+    def take_due(self) -> list[Event]:
+        """Return the texts that have grown since the last call, each as ``add`` returned it."""
+        due = list(self._due.values())
+        self._due.clear()
+        return due
 
     def add(self, delta: Event) -> Event | None:
         """Add a delta; return the event that would complete its text now.
@@ -111,13 +123,16 @@ class Partials:
         if isinstance(delta.get("response_id"), str):
             whole["response_id"] = delta["response_id"]
         whole[kind.key] = text
+        self._due[(item_id, index)] = whole
         return whole
 
     def end(self, event: Event) -> None:
         """Forget a text that ``event`` ends; see ``ENDS``."""
         item_id = event.get("item_id")
         if isinstance(item_id, str):
-            self._texts.pop((item_id, content_index(event.get("content_index"))), None)
+            key = (item_id, content_index(event.get("content_index")))
+            self._texts.pop(key, None)
+            self._due.pop(key, None)
 
 
 def read(whole: Event, stored: Event) -> Partial:

@@ -59,6 +59,16 @@ def test_a_hook_may_take_out_anything() -> None:
     assert expected == read(whole, {})
 
 
+def test_what_has_grown_is_told_once() -> None:
+    """Each part with its whole text; not what was ended meanwhile."""
+    partials, kind = Partials(), "response.output_text.delta"
+    for name in "aab":
+        partials.add(delta(kind, "x", name))
+    partials.end({"type": "response.output_text.done", "item_id": "b", "content_index": 0})
+    assert (True, ["xx"]) == (partials.is_due, [read(e, e).text for e in partials.take_due()])
+    assert (False, []) == (partials.is_due, partials.take_due())
+
+
 def test_a_text_that_was_ended_begins_anew() -> None:
     """The same part may be said again (a retried transcription)."""
     partials, kind = Partials(), INPUT + "delta"
