@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ from otel_realtime import diagnostics
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.endings import ended_by_app, ended_by_close
 from otel_realtime.conversation.frames import Frames
+from otel_realtime.core.protocol.latency import response_audio
 from otel_realtime.core.protocol.outcome import Ending, Tally
 from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.redaction import HIDDEN
@@ -33,7 +35,7 @@ from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.handoff import write_handoff
-from otel_realtime.tracing.inference import describe_inference, write_inference
+from otel_realtime.tracing.inference import Inference, write_inference
 from otel_realtime.tracing.mcp import write_unfinished
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class Engine:
         self._process = process
         self._activation = trace.activation
         self._tally = Tally()
+        # Responses that the close wrote; they are measured when all audio has been processed.
+        self._last: list[tuple[Response, Inference]] = []
 
     def begin(self, recorder: Recorder) -> None:
         """Accept frames from now on.
@@ -255,7 +259,9 @@ class Engine:
                 self.trace.writer, response, self.frames.state, self.frames.recorder, now_ns
             )
             self._tally.add(inference.sound)
-            if not self.frames.closed:  # otherwise ``_measure`` does, when all audio is processed
+            if self.frames.closed:
+                self._last.append((response, inference))
+            else:
                 self.trace.metrics.inference(response, inference)
         # Afterwards: a recovery writes those that have no note.
         self.frames.notes.settled(responses)
@@ -336,11 +342,9 @@ class Engine:
         No step depends on the success of an earlier one; called with the lock held.
         """
         trace, closing = self.trace, None
-        remaining: list[Response] = []
         try:
             with steps:
-                remaining = self.frames.state.take_remaining()
-                self._settle(remaining, moment.at_ns)
+                self._settle(self.frames.state.take_remaining(), moment.at_ns)
             with steps:
                 trace.events.end(moment.at_ns)
             with steps:
@@ -356,20 +360,16 @@ class Engine:
             trace.metrics.closed(moment.t / 1e9, "error" if ending.failure else "ok")
             diagnostics.lose(diagnostics.EVENT, trace.events.dropped)
         with steps:
-            measure = partial(self._measure, remaining, recorder)
-            self._hand_over(recorder, closing, moment, measure)
+            self._hand_over(recorder, closing, moment, partial(self._measure, recorder))
 
-    def _measure(self, responses: list[Response], recorder: Recorder) -> None:
+    def _measure(self, recorder: Recorder) -> None:
         """Record the metrics of responses that the close wrote, and of the talk.
 
-        Called when all audio has been processed.
+        Called when all audio has been processed, of which the close did not know all.
         """
-        writer = self.trace.writer
-        for response in responses:
-            inference = describe_inference(
-                response, self.frames.state, recorder, writer.policy, writer.provider, writer.limit
-            )
-            self.trace.metrics.inference(response, inference)
+        for response, inference in self._last:
+            sound = response_audio(response, self.frames.state, recorder)
+            self.trace.metrics.inference(response, replace(inference, sound=sound))
         self.trace.metrics.talk(recorder.summary())
 
     def _hand_over(
