@@ -2,28 +2,40 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+PACKAGE := --editable ".[sandbox,demo]"
+
+# A download that breaks off goes on where it stopped, and an install is tried three times.
+export PIP_RETRIES ?= 10
+export PIP_RESUME_RETRIES ?= 20
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+install = for try in 1 2 3; do $(1) -m pip install --quiet $(2) && break; [ $$try -lt 3 ] || exit 1; sleep 5; done
 
 .PHONY: demo test coverage test-frameworks soak test-collector collector-binaries lint actionlint format bench clean
 
 # pip 25.1 is the first that reads dependency groups.
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(RUN) -m pip install --quiet --editable ".[sandbox,demo]"
+	$(call install,$(RUN),--upgrade "pip>=25.1")
+	$(call install,$(RUN),$(PACKAGE))
 	touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready
-	$(RUN) -m pip install --quiet --editable ".[sandbox,demo]" --group dev
+$(VENV)/ready-test: $(VENV)/ready
+	$(call install,$(RUN),$(PACKAGE) --group test)
+	touch $@
+
+# The linters are a hundred MB more, and only one interpreter needs them.
+$(VENV)/ready-dev: $(VENV)/ready-test
+	$(call install,$(RUN),--group dev)
 	touch $@
 
 demo: $(VENV)/ready
 	$(VENV)/bin/otel-realtime demo $(ARGS)
 
-test: $(VENV)/ready-dev
+test: $(VENV)/ready-test
 	$(RUN) -m pytest $(ARGS)
 
 # The whole suite once more, with the branches of each module that it reaches.
-coverage: $(VENV)/ready-dev
+coverage: $(VENV)/ready-test
 	$(RUN) -m pytest --cov --cov-report=term $(ARGS)
 
 # Frameworks that run tools themselves, with their real packages: several hundred MB.
@@ -31,19 +43,19 @@ FRAMEWORKS := .venv-frameworks
 
 $(FRAMEWORKS)/ready-frameworks: pyproject.toml
 	$(MAKE) VENV=$(FRAMEWORKS) $(FRAMEWORKS)/ready
-	$(FRAMEWORKS)/bin/python -m pip install --quiet --editable ".[sandbox,demo]" --group frameworks
+	$(call install,$(FRAMEWORKS)/bin/python,$(PACKAGE) --group frameworks)
 	touch $@
 
 test-frameworks: $(FRAMEWORKS)/ready-frameworks
 	$(FRAMEWORKS)/bin/python -m pytest tests/tap/test_agents.py tests/tap/test_pydantic_ai.py tests/tap/test_pipecat.py tests/tap/test_livekit.py $(ARGS)
 
-soak: $(VENV)/ready-dev
+soak: $(VENV)/ready-test
 	$(RUN) -m pytest -m soak $(ARGS)
 
-collector-binaries: $(VENV)/ready-dev
+collector-binaries: $(VENV)/ready-test
 	$(RUN) -m tests.e2e.binaries
 
-test-collector: $(VENV)/ready-dev
+test-collector: $(VENV)/ready-test
 	$(RUN) -m pytest -m collector $(ARGS)
 
 lint: $(VENV)/ready-dev
@@ -53,7 +65,7 @@ lint: $(VENV)/ready-dev
 	$(VENV)/bin/mypy tests/typing/api.py
 	$(VENV)/bin/pyright --pythonpath $(RUN)
 
-actionlint: $(VENV)/ready-dev
+actionlint: $(VENV)/ready-test
 	$(RUN) -m tests.e2e.binaries actionlint
 	$(RUN) -m pytest tests/test_workflows.py $(ARGS)
 
@@ -61,7 +73,7 @@ format: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/ready-dev
+bench: $(VENV)/ready-test
 	$(RUN) -m tests.benchmarks $(ARGS)
 
 clean:
