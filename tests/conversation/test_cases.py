@@ -173,6 +173,32 @@ def test_a_user_who_hangs_up_in_mid_sentence_is_shown() -> None:
     assert ("user", "Hey", True) == (turn["role"], turn["text"], turn["interrupted"])
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_hang_up_in_mid_arguments_shows_the_call(announced: bool) -> None:
+    """Nobody can run it, so it is no tool call; the response shows how far the model came."""
+    kind = "response.function_call_arguments.delta"
+    keys = {"response_id": "r", "item_id": "f", "output_index": 0, "call_id": "c"}
+    item = {"id": "f", "type": "function_call", "name": "look_up", "call_id": "c", "arguments": ""}
+    rows = [
+        SESSION,
+        row("recv", 100, "response.created", response=RESPONSE),
+        *(row("recv", 150, kind, delta=text, **keys) for text in ('{"city": ', '"Par')),
+    ]
+    if announced:
+        rows.insert(2, row("recv", 110, "response.output_item.added", response_id="r", item=item))
+    traces = play(rows)
+    (found,) = chats(traces).values()
+    ((choice,), (message,)) = (
+        value(found, "gen_ai.completion")["choices"],
+        value(found, "gen_ai.output.messages"),
+    )
+    ((call,), (part,)) = choice["message"]["tool_calls"], message["parts"]
+    assert '{"city": "Par' == call["function"]["arguments"] == part["arguments"]
+    assert found["otel_realtime.interrupted"] is True
+    assert not [span for span in traces.spans if span.name.startswith("execute_tool")]
+    assert [] == turns(traces)
+
+
 def test_a_server_without_done_events() -> None:
     """Its text is complete when the response is."""
     done = {**RESPONSE, "status": "completed", "output": [], "usage": None}

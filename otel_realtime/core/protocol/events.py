@@ -49,13 +49,15 @@ FAMILIES: Final = frozenset(
 
 #: Server events that carry agent audio: the GA name and the beta name.
 AGENT_AUDIO: Final = ("response.output_audio.delta", "response.audio.delta")
-#: Server events that carry text in pieces: GA and beta names.
+#: Server events that carry text, or the arguments of a call, in pieces: GA and beta names.
 TEXT_DELTAS: Final = (
     "response.output_audio_transcript.delta",
     "response.audio_transcript.delta",
     "response.output_text.delta",
     "response.text.delta",
     "conversation.item.input_audio_transcription.delta",
+    "response.function_call_arguments.delta",
+    "response.mcp_call_arguments.delta",
 )
 #: The client event that carries user audio.
 USER_AUDIO: Final = ("input_audio_buffer.append",)

@@ -27,6 +27,10 @@ _TEXT_FIELDS: Final = (
 )  # fmt: skip
 
 
+#: Index of the arguments of a call among the texts that are not complete.
+ARGUMENTS: Final = -1
+
+
 # Compared by identity: ``list.index`` and ``list.remove`` would compare twenty fields otherwise.
 @dataclass(slots=True, eq=False)
 class Item:
@@ -119,6 +123,11 @@ class Item:
         return spoken or " ".join(segment["text"] for segment in self.segments)
 
     @property
+    def arguments_so_far(self) -> str:
+        """Arguments of a call, complete or as far as they were received; empty if there are none."""
+        return self.arguments or self.partial.get(ARGUMENTS, "")
+
+    @property
     def is_models(self) -> bool:
         """Whether a model produces such items, unless the client seeds them as history."""
         return self.kind in _MODEL_KINDS or (self.kind == "message" and self.role == "assistant")
@@ -151,8 +160,15 @@ class Item:
         return self.kind == "message" and self.role != ""
 
     def set_partial(self, index: int, text: str) -> None:
-        """Set the text of a content part as far as its deltas go; its complete text stands."""
-        if index not in self.parts:
+        """Set the text of a content part as far as its deltas go; its complete text stands.
+
+        Args:
+            index: Index of the part, or ``ARGUMENTS``.
+            text: The text.
+        """
+        if index == ARGUMENTS and self.kind == "message":  # its item has not been announced
+            self.kind = "function_call"
+        if not (self.arguments if index == ARGUMENTS else index in self.parts):
             self.partial[index] = text
 
     def merge(self, source: JsonMapping) -> None:
@@ -172,6 +188,8 @@ class Item:
             value = source.get(key)
             if isinstance(value, str) and value:
                 setattr(self, key, value)
+        if self.arguments:
+            self.partial.pop(ARGUMENTS, None)
         error = source.get("error")  # an object, whose fields depend on its type (MCP)
         if error:
             self.error = str(object_or_empty(error).get("message") or error)

@@ -119,7 +119,7 @@ def _message_text(item: Item, policy: ContentPolicy) -> str:
 def _approval_text(item: Item, policy: ContentPolicy) -> str:
     """Return an MCP approval as text: neither shape has a message for it."""
     if item.kind == "mcp_approval_request":
-        arguments = visible_text(item.arguments or "", "assistant", policy)
+        arguments = visible_text(item.arguments_so_far, "assistant", policy)
         return f"[approval requested: {_tool_name(item)} {arguments}]"
     answer = "approved" if item.approve else "not approved"
     reason = visible_text(item.reason or "", "user", policy)
@@ -215,7 +215,7 @@ def _append_call(messages: list[ChatMessage], item: Item, policy: ContentPolicy)
             "index": len(calls),
             "function": {
                 "name": item.name or "",
-                "arguments": visible_text(item.arguments or "", "assistant", policy),
+                "arguments": visible_text(item.arguments_so_far, "assistant", policy),
             },
         }
     )
@@ -249,7 +249,7 @@ def _convention_parts(
             "type": "tool_call",
             "id": item.call_id or item.id,
             "name": item.name or "",
-            "arguments": object_or_text(visible_text(item.arguments or "", "assistant", policy)),
+            "arguments": object_or_text(visible_text(item.arguments_so_far, "assistant", policy)),
         }
         yield "assistant", [call]
         if results and item.kind == "mcp_call" and item.has_result:

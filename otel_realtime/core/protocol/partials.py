@@ -6,9 +6,9 @@ never send the ``.done`` that repeats the whole text. So the text so far is kept
 It takes the form of the event that would complete it. So the content policy and the app's
 ``redact`` hook see the text as a whole, never a piece of it, in which a secret may be cut in two.
 
-Sources: ``response.output_audio_transcript.delta``, ``response.output_text.delta`` and
-``conversation.item.input_audio_transcription.delta`` at
-https://platform.openai.com/docs/api-reference/realtime-server-events.
+Sources: ``response.output_audio_transcript.delta``, ``response.output_text.delta``,
+``conversation.item.input_audio_transcription.delta`` and ``response.function_call_arguments.delta``
+at https://platform.openai.com/docs/api-reference/realtime-server-events.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_realtime.core.protocol.events import GA_NAMES, Event
+from otel_realtime.core.protocol.items import ARGUMENTS
 from otel_realtime.core.protocol.json_values import content_index, text_or_none
 
 
@@ -28,7 +29,7 @@ class TextDelta:
     Attributes:
         done: Type of the event that completes it.
         key: Key of the text in that event.
-        role: Who says it.
+        role: Who says it; empty for the arguments of a call, which is no message.
     """
 
     done: str
@@ -40,6 +41,11 @@ class TextDelta:
         """Whether it is the transcript of audio."""
         return self.key == "transcript"
 
+    @property
+    def arguments(self) -> bool:
+        """Whether it is of a call's arguments, of which an item has one."""
+        return self.key == "arguments"
+
 
 _INPUT: Final = "conversation.item.input_audio_transcription."
 #: Type of a delta (GA name) -> what it is a part of.
@@ -49,6 +55,12 @@ TEXT_DELTAS: Final[Mapping[str, TextDelta]] = {
     ),
     "response.output_text.delta": TextDelta("response.output_text.done", "text", "assistant"),
     _INPUT + "delta": TextDelta(_INPUT + "completed", "transcript", "user"),
+    "response.function_call_arguments.delta": TextDelta(
+        "response.function_call_arguments.done", "arguments", ""
+    ),
+    "response.mcp_call_arguments.delta": TextDelta(
+        "response.mcp_call_arguments.done", "arguments", ""
+    ),
 }
 _BY_DONE: Final = {kind.done: kind for kind in TEXT_DELTAS.values()}
 #: Types of the events that end a text, by their names in any dialect.
@@ -70,8 +82,8 @@ class Partial:
 
     Attributes:
         item_id: Its item.
-        index: Index of the part.
-        role: Who says it: ``user`` or ``assistant``.
+        index: Index of the part; ``items.ARGUMENTS`` for the arguments of a call.
+        role: Who says it: ``user`` or ``assistant``; empty for the arguments of a call.
         response_id: The response that says it; None for the user.
         text: The text.
         audio: Whether it is the transcript of audio.
@@ -113,15 +125,18 @@ class Partials:
         item_id, piece = text_or_none(delta.get("item_id")), delta.get("delta")
         if kind is None or item_id is None or not isinstance(piece, str):
             return None
-        index = content_index(delta.get("content_index"))
+        index = ARGUMENTS if kind.arguments else content_index(delta.get("content_index"))
         # Popped, so that the part that was heard of last is the last to be forgotten.
         text = self._texts.pop((item_id, index), "") + piece
         self._texts[(item_id, index)] = text
         if len(self._texts) > MOST_OPEN:
             del self._texts[next(iter(self._texts))]
-        whole: Event = {"type": kind.done, "item_id": item_id, "content_index": index}
-        if isinstance(delta.get("response_id"), str):
-            whole["response_id"] = delta["response_id"]
+        whole: Event = {"type": kind.done, "item_id": item_id}
+        if not kind.arguments:
+            whole["content_index"] = index
+        for name in ("response_id", "call_id"):
+            if isinstance(delta.get(name), str):
+                whole[name] = delta[name]
         whole[kind.key] = text
         self._due[(item_id, index)] = whole
         return whole
@@ -130,7 +145,9 @@ class Partials:
         """Forget a text that ``event`` ends; see ``ENDS``."""
         item_id = event.get("item_id")
         if isinstance(item_id, str):
-            key = (item_id, content_index(event.get("content_index")))
+            kind = _BY_DONE.get(str(event.get("type")))
+            of_call = kind is not None and kind.arguments
+            key = (item_id, ARGUMENTS if of_call else content_index(event.get("content_index")))
             self._texts.pop(key, None)
             self._due.pop(key, None)
 
@@ -146,7 +163,7 @@ def read(whole: Event, stored: Event) -> Partial:
     kind = _BY_DONE[whole["type"]]
     return Partial(
         item_id=text_or_none(stored.get("item_id")) or whole["item_id"],
-        index=whole["content_index"],
+        index=whole.get("content_index", ARGUMENTS),
         role=kind.role,
         response_id=text_or_none(stored.get("response_id")),
         text=text_or_none(stored.get(kind.key)) or "",

@@ -22,7 +22,7 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     conversation.item.deleted               the item is not read any more
     *_transcription.completed, .failed      text of the part; it is transcribed   Transcribed, once
     *_transcription.segment, .updated       who said what; text so far
-    text and transcript ``.delta``          text so far, until its ``.done``
+    text, transcript, arguments ``.delta``  text so far, until its ``.done``
     response.created                        open the response and match its request;
                                             it reads what is unread
     response.output_item.added, .done       the response has this output item     of tools [1]
