@@ -37,6 +37,7 @@ from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.handoff import write_handoff
 from otel_realtime.tracing.inference import Inference, write_inference
 from otel_realtime.tracing.mcp import write_unfinished
+from otel_realtime.tracing.transcription import write_interrupted
 
 if TYPE_CHECKING:
     from otel_realtime.process.process import Process
@@ -351,6 +352,8 @@ class Engine:
                 trace.tools.close(moment.at_ns)
             with steps:
                 write_unfinished(trace.writer, self.frames.state, moment.at_ns)
+            with steps:
+                write_interrupted(trace.writer, self.frames.state, moment)
             with steps:
                 closing = trace.end(self.frames.state, self._tally, recorder, ending, moment)
         finally:  # also after a KeyboardInterrupt, which ``steps`` lets pass

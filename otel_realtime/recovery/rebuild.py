@@ -54,6 +54,7 @@ from otel_realtime.tracing.members import (
     admit_root,
 )
 from otel_realtime.tracing.tool_facts import timing_facts
+from otel_realtime.tracing.transcription import write_interrupted
 from otel_realtime.tracing.writer import SpanWriter
 from otel_realtime.version import VERSION
 
@@ -242,6 +243,7 @@ class _Builder:
         for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
         write_unfinished(writer, found.state, found.end.at_ns)
+        write_interrupted(writer, found.state, found.end)
 
     def _event(self, root: Span, event: OpenEvent) -> Span:
         policy = self._found.header.policy

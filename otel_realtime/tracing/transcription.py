@@ -7,6 +7,8 @@ https://platform.openai.com/docs/api-reference/realtime-server-events/conversati
 
 from __future__ import annotations
 
+from typing import Final
+
 from opentelemetry.trace import SpanKind
 
 from otel_realtime import attributes as names
@@ -23,10 +25,14 @@ from otel_realtime.core.protocol.messages import (
 from otel_realtime.core.protocol.outcome import Failure, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import audio_seconds, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.writer import SpanWriter, finish
+
+#: Status of a transcription in the middle of which the conversation ended; a response has the same.
+INCOMPLETE: Final = "incomplete"
 
 
 def transcription_attributes(
@@ -50,6 +56,7 @@ def transcription_attributes(
     said: JsonObject = {**completion, "content": transcript}
     if change.item.segments:  # who said what when
         part["segments"] = said["segments"] = visible_segments(change.item.segments, "user", policy)
+    status = {names.RESPONSE_STATUS: INCOMPLETE, names.LS_METADATA + Meta.STATUS: INCOMPLETE}
     return {
         names.LS_KIND: names.KIND_LLM,
         names.OPERATION: "chat",
@@ -69,6 +76,7 @@ def transcription_attributes(
             [{**prompt, "parts": [text_part("[audio]", audio=True)]}], limit
         ),
         names.OUTPUT_MESSAGES: dump([{**completion, "parts": [part]}], limit),
+        **({} if change.ended else status),
         **usage_facts(usage, limit),
         **product_facts(
             {
@@ -105,3 +113,15 @@ def write_transcription(
         fail(span, failure or Failure("transcription_failed", "no transcript"), end_ns)
     finish(span, end_ns)
     return attributes
+
+
+def write_interrupted(writer: SpanWriter, state: ConversationState, end: Moment) -> None:
+    """Write the transcriptions in the middle of which the conversation ended, with what they said.
+
+    Args:
+        writer: the conversation's span writer.
+        state: the conversation.
+        end: its end.
+    """
+    for change in state.transcripts.unfinished(end):
+        write_transcription(writer, change, end, state.session.id)

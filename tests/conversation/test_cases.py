@@ -171,6 +171,13 @@ def test_a_user_who_hangs_up_in_mid_sentence_is_shown() -> None:
     )
     (turn,) = turns(traces)
     assert ("user", "Hey", True) == (turn["role"], turn["text"], turn["interrupted"])
+    (span,) = [span for span in traces.spans if span.name.startswith("transcribe")]
+    found = facts(span)
+    assert (
+        "incomplete" == found["otel_realtime.response.status"] == found["langsmith.metadata.status"]
+    )
+    assert "Hey" in found["gen_ai.completion"]
+    assert (50, "u") == (found["otel_realtime.audio_offset_ms"], found["otel_realtime.item.id"])
 
 
 @pytest.mark.parametrize("announced", [True, False])

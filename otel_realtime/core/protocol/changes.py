@@ -81,8 +81,9 @@ class Transcribed:
         started_t: When the audio was committed, in ns since the start of the conversation; if that
             was not seen, when the transcription ended.
         started_ns: The same in epoch ns.
-        event: The event that reported it.
+        event: The event that reported it; without keys, if the conversation ended before.
         failed: Whether the transcription failed.
+        ended: False: the conversation ended in the middle of it.
     """
 
     item: Item
@@ -90,7 +91,8 @@ class Transcribed:
     started_t: int
     started_ns: int
     event: Event
-    failed: bool
+    failed: bool = False
+    ended: bool = True
 
 
 ToolChange = ToolAnnounced | ToolRepeated | ToolCut | ToolPending | ToolOver | ToolAnswered

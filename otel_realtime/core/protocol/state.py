@@ -74,6 +74,7 @@ class ConversationState:
         unsettled: Those that ``take_settled`` has not returned yet.
         calls: Function calls by ``call_id``.
         mcp: What the server runs itself.
+        transcripts: The transcriptions of what the user said.
         counts: What the root span counts.
         speeches: When the user began to speak.
         shortest_speech_ms: Speech shorter than this says nothing (see ``interruptions``).
@@ -90,7 +91,7 @@ class ConversationState:
         self._tools = ToolCalls(self.counts)
         self.calls = self._tools.by_id
         self.mcp = McpFacts(self.counts)
-        self._transcripts = Transcripts(self.items, self.session)
+        self.transcripts = Transcripts(self.items, self.session)
         self._reading = Reading()
         self._requests = Requests()
 
@@ -196,7 +197,7 @@ class ConversationState:
                 item.stopped_t = moment.t
             item.committed_t = moment.t
             self._reading.commit(item)
-            self._transcripts.committed(item, moment)
+            self.transcripts.committed(item, moment)
 
     def _item_added(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("item"))
@@ -355,13 +356,13 @@ class ConversationState:
         return self._mcp_item(item, source, moment)
 
     def _transcript_ended(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        changes.extend(self._transcripts.ended(event, moment))
+        changes.extend(self.transcripts.ended(event, moment))
 
     def _transcript_updated(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        self._transcripts.updated(event, moment)
+        self.transcripts.updated(event, moment)
 
     def _transcript_segment(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        self._transcripts.segment(event, moment)
+        self.transcripts.segment(event, moment)
 
     def _mcp_call(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item_id = text_or_none(event.get("item_id"))

@@ -67,13 +67,26 @@ class Transcripts:
             return []  # xAI sends several per part; the model call has been counted already
         item.transcribed.add(index)
         start = self._commit_moments.get(item.id, moment)
-        return [
-            Transcribed(
-                item,
-                model=self._session.transcription_model or "unknown",
-                started_t=start.t,
-                started_ns=start.at_ns,
-                event=event,
-                failed=event["type"].endswith(".failed"),
-            )
+        return [self._transcribed(item, start, event, failed=event["type"].endswith(".failed"))]
+
+    def unfinished(self, end: Moment) -> list[Transcribed]:
+        """Return the transcriptions of which text had come when the conversation ended.
+
+        Args:
+            end: The end of the conversation.
+        """
+        start_ns = end.at_ns - end.t
+        found = [
+            item
+            for item in self._items
+            if item.role == "user" and item.partial and not item.transcribed
         ]
+        seen = {item.id: Moment(item.at_t, start_ns + item.at_t) for item in found}
+        starts = {**seen, **self._commit_moments}
+        return [self._transcribed(item, starts[item.id], {}, ended=False) for item in found]
+
+    def _transcribed(
+        self, item: Item, start: Moment, event: Event, *, failed: bool = False, ended: bool = True
+    ) -> Transcribed:
+        model = self._session.transcription_model or "unknown"
+        return Transcribed(item, model, start.t, start.at_ns, event, failed, ended)
