@@ -63,7 +63,14 @@ _DELTA_TEXT, _DELTA_BYTES = wire.TEXT_DELTA_TEXT, wire.TEXT_DELTA_BYTES
 KEEP_EVERY_NS: Final = 250_000_000
 #: Client events that change the state. All others are requests whose effect the server reports:
 #: https://platform.openai.com/docs/api-reference/realtime-client-events
-_CLIENT_EVENTS: Final = frozenset({"response.create", "conversation.item.create", "session.update"})
+_CLIENT_EVENTS: Final = frozenset(
+    {
+        "response.create",
+        "conversation.item.create",
+        "session.update",
+        "input_audio_buffer.commit",
+    }
+)
 
 #: Server events that can show whether a conversation is one of voices.
 _MODALITY_EVENTS: Final = frozenset(

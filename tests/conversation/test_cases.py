@@ -449,6 +449,41 @@ def test_push_to_talk_has_its_place_and_length() -> None:
     )
 
 
+def test_the_wait_after_push_to_talk_is_not_the_apps() -> None:
+    """It sent the commit and the request at once; the server took its time to answer either."""
+    voice = base64.b64encode(b"\x00\x20\x00\xe0" * (20 * 12)).decode()
+    block = base64.b64encode(bytes(300 * 48)).decode()
+    part = {"response_id": "r", "item_id": "a", "content_index": 0, "output_index": 0}
+    answer = {"id": "a", "type": "message", "role": "assistant", "content": []}
+    traces = play(
+        [
+            SESSION,
+            *(
+                row("sent", at, "input_audio_buffer.append", audio=voice)
+                for at in range(20, 1_001, 20)
+            ),
+            row("sent", 1_010, "input_audio_buffer.commit"),
+            row("sent", 1_012, "response.create"),
+            row("recv", 1_015, "error", error={"event_id": "other", "code": "whatever"}),
+            row("recv", 1_210, "input_audio_buffer.committed", item_id="u1"),
+            row("recv", 1_212, "response.created", response=RESPONSE),
+            row("recv", 1_300, "response.output_item.added", response_id="r", item=answer),
+            row("recv", 1_500, "response.output_audio.delta", delta=block, **part),
+            row("recv", 1_510, "response.done", response={**RESPONSE, "status": "completed"}),
+            row("recv", 4_000, "rate_limits.updated"),
+        ]
+    )
+    (found,) = chats(traces).values()
+    wait = "otel_realtime.latency."
+    assert {"end_of_speech": 10, "request": 2, "response": 200, "model": 288} == {
+        name: found[f"{wait}{name}_ms"]
+        for name in ("end_of_speech", "request", "response", "model")
+    }
+    assert found["otel_realtime.voice_to_voice_ms"] == sum(
+        each for key, each in found.items() if key.startswith(wait) and key.endswith("_ms")
+    )
+
+
 def test_an_answer_that_was_cancelled_and_played_all_the_same() -> None:
     """A cancel stops the model, not the player: by the sound it was heard whole, and that rules."""
     item = {"id": "a", "type": "message", "role": "assistant"}

@@ -5,7 +5,7 @@ answer. It may go through several responses, if all but the last only called too
 
     end of speech                the user has stopped speaking
       end_of_speech  setting     until the audio is committed: silence that the VAD waits for (push to
-                                 talk: until the app commits it, which then owns this part)
+                                 talk: until the app sends the commit, and then it owns this part)
       request        app         until the client asks for a response, if it does
       response       service     until ``response.created``
       model          service     until the first audio arrives, or a call of a tool
@@ -113,7 +113,9 @@ def _stretches(
     audible_t: int,
 ) -> Iterator[tuple[str, int]]:
     """Yield the stretches as (part, end of the stretch), in order."""
-    reached = question.committed_t if question.committed_t is not None else question.stopped_t
+    # Push to talk: what the server's answer to the commit took is not the app's.
+    known = (question.commit_sent_t, question.committed_t, question.stopped_t)
+    reached = next((t for t in known if t is not None), None)
     if reached is not None:
         yield END_OF_SPEECH, reached
     for response in responses:

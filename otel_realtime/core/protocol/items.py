@@ -50,6 +50,8 @@ class Item:
         audio_end_ms: ``audio_end_ms`` of ``speech_stopped``, in ms of appended audio.
         committed_ms: Length of what the client itself committed (push to talk), in ms.
         stopped_t: When ``speech_stopped`` arrived, else ``committed``; in ns since the start.
+        commit_sent_t: When the client sent the ``input_audio_buffer.commit`` that made it (push to
+            talk); in ns since the start.
         committed_t: When ``input_audio_buffer.committed`` arrived; in ns since the start.
         transcribed: Indices of the content parts whose input transcription completed or failed.
         committed: Whether it belongs to the conversation; a VAD start alone does not suffice.
@@ -87,6 +89,7 @@ class Item:
     audio_end_ms: int | None = None
     committed_ms: int | None = None
     stopped_t: int | None = None
+    commit_sent_t: int | None = None
     committed_t: int | None = None
     transcribed: set[int] = field(default_factory=set)
     committed: bool = False

@@ -9,6 +9,8 @@ by a tool of the server's own. The rules:
 2. A response with an ``input`` of its own reads that and no conversation. What it refers to
    (``item_reference``) counts as read.
 3. A response outside the conversation leaves the conversation unread.
+4. The server confirms each item that the client creates (``conversation.item.added``). Where it never
+   confirms any, an item counts once it answers a later request.
 
 Source: ``response.create`` at
 https://platform.openai.com/docs/api-reference/realtime-client-events/response/create.
@@ -16,11 +18,22 @@ https://platform.openai.com/docs/api-reference/realtime-client-events/response/c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from otel_realtime.core.protocol.events import JsonMapping
 from otel_realtime.core.protocol.items import Item, Items
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.requests import MOST_OPEN
-from otel_realtime.core.protocol.responses import Response
+from otel_realtime.core.protocol.responses import Moment, Response
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seed:
+    """An item that the client creates: its ``item`` object, the event's id, and when it was sent."""
+
+    source: JsonMapping
+    event_id: str | None
+    moment: Moment
 
 
 class Reading:
@@ -28,7 +41,8 @@ class Reading:
 
     def __init__(self) -> None:
         self._unread: list[str] = []
-        self._seeded: list[JsonMapping] = []  # created by the client, not yet confirmed
+        self._seeded: list[_Seed] = []  # created by the client, not yet confirmed
+        self._confirms = False
 
     def commit(self, item: Item) -> None:
         """Make an item part of the conversation, to be read by the next response."""
@@ -62,16 +76,31 @@ class Reading:
             calls = [item.id for item in outputs if item.kind == "mcp_call"]
             self._unread.extend(call for call in calls if call not in self._unread)
 
-    def seed(self, source: JsonMapping) -> None:
+    def seed(self, source: JsonMapping, event_id: str | None, moment: Moment) -> None:
         """Note that the client creates an item (``conversation.item.create``)."""
-        self._seeded.append(source)
+        self._seeded.append(_Seed(source, event_id, moment))
         del self._seeded[:-MOST_OPEN]  # the server may refuse any of them, so they would pile up
 
     def confirm(self, source: JsonMapping) -> bool:
         """Return whether an item that the server adds is one that the client created."""
-        for seeded in self._seeded:
+        for seed in self._seeded:
+            seeded = seed.source
             keys = ("type", "role", "call_id") if seeded.get("id") is None else ("id",)
             if all(seeded.get(key) == source.get(key) for key in keys):
-                self._seeded.remove(seeded)
+                self._seeded.remove(seed)
+                self._confirms = True
                 return True
         return False
+
+    def refused(self, event_id: str | None) -> None:
+        """Forget the item that an ``error`` refuses, if it is about one."""
+        if event_id is not None:
+            self._seeded = [seed for seed in self._seeded if seed.event_id != event_id]
+
+    def unconfirmed(self, asked: Moment) -> list[tuple[JsonMapping, Moment]]:
+        """Take what the client had created before a request that the server grants: rule 4."""
+        if self._confirms:
+            return []
+        taken = [seed for seed in self._seeded if seed.moment.t <= asked.t]
+        self._seeded = [seed for seed in self._seeded if seed.moment.t > asked.t]
+        return [(seed.source, seed.moment) for seed in taken]

@@ -32,6 +32,7 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     response.mcp_call.*, mcp_list_tools.*   what the server runs itself           of MCP [2]
     response.done                           status, usage, output items           of tools [1]
     client: response.create                 remember it for ``response.created``
+    client: input_audio_buffer.commit       when the user's item was asked for
     client: session.update                  the model, where the server never says it
     client: conversation.item.create        a function's output answers a call    of tools [1]
 
@@ -45,6 +46,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from otel_realtime.core.protocol.changes import Change
+from otel_realtime.core.protocol.commits import SentCommits
 from otel_realtime.core.protocol.events import GA_NAMES, Event, JsonMapping
 from otel_realtime.core.protocol.interruptions import SHORTEST_SPEECH_MS, Speeches, is_known
 from otel_realtime.core.protocol.items import Item, Items
@@ -94,6 +96,8 @@ class ConversationState:
         self.transcripts = Transcripts(self.items, self.session)
         self._reading = Reading()
         self._requests = Requests()
+        self._sent_items = 0
+        self._commits = SentCommits()
 
     # --- client to server -----------------------------------------------------------------------
 
@@ -102,12 +106,14 @@ class ConversationState:
         event_type = event["type"]
         if event_type == "response.create":
             self._requests.sent(event, moment)
+        elif event_type == "input_audio_buffer.commit":
+            self._commits.sent(text_or_none(event.get("event_id")), moment.t)
         elif event_type == "session.update":
             model = text_or_none(object_or_empty(event.get("session")).get("model"))
             self.session.other_model = model or self.session.other_model
         elif event_type == "conversation.item.create":
             item = object_or_empty(event.get("item"))
-            self._reading.seed(item)
+            self._reading.seed(item, text_or_none(event.get("event_id")), moment)
             if item.get("type") == "function_call_output":
                 return self._tools.answer(item, moment)
             if item.get("type") == "mcp_approval_response":
@@ -143,14 +149,17 @@ class ConversationState:
             item.committed = item.committed or not response.out_of_band
 
     def _session(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        if event["type"].endswith(".created"):
+            self._commits.reset()
         self.session.merge(object_or_empty(event.get("session")))
 
     def _error(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         self.counts.server_errors += 1
         error = object_or_empty(event.get("error"))
-        refused = self._requests.refused(
-            text_or_none(error.get("event_id")), text_or_none(error.get("code"))
-        )
+        event_id, code = text_or_none(error.get("event_id")), text_or_none(error.get("code"))
+        self._commits.refused(event_id, code)
+        self._reading.refused(event_id)
+        refused = self._requests.refused(event_id, code)
         response = None if refused is None else self.responses.get(refused.response_id or "")
         if response is not None:
             response.asked_by({}, None)
@@ -195,6 +204,7 @@ class ConversationState:
             self.items.move(item, previous_id)
             if item.stopped_t is None:  # push to talk: there is no ``speech_stopped``
                 item.stopped_t = moment.t
+                item.commit_sent_t = self._commits.committed()
             item.committed_t = moment.t
             self._reading.commit(item)
             self.transcripts.committed(item, moment)
@@ -214,8 +224,7 @@ class ConversationState:
             self._reading.commit(item)
             changes += self._mcp_item(item, source, moment)
             if item.kind == "function_call_output":
-                call = self.calls.get(item.call_id or "")
-                item.answers = item.answers or (None if call is None else call.item_id)
+                self._connect(item)
                 if not seeded:  # sent by another client of the same call
                     changes += self._tools.answer(source, moment)
 
@@ -264,11 +273,28 @@ class ConversationState:
         request = self._requests.match(response_id, source)
         if request is not None:
             response.asked_by(request.source, request.moment)
+            self._add_unconfirmed(request.moment)
         self.session.other_model = self.session.other_model or text_or_none(source.get("model"))
         self._reading.begin(response, self.items)
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self.counts.responses += 1
+
+    def _add_unconfirmed(self, asked: Moment) -> None:
+        """Add what the client sent before a request, where the server confirms no items at all."""
+        for source, moment in self._reading.unconfirmed(asked):
+            self._sent_items += 1
+            item_id = text_or_none(source.get("id")) or f"item_sent_{self._sent_items}"
+            item = self.items.get_or_create(item_id, moment.t)
+            item.merge(source)
+            self.items.assign_turn(item)
+            self._reading.commit(item)
+            self._connect(item)
+
+    def _connect(self, item: Item) -> None:
+        """Connect a function's output with the item of its call."""
+        call = self.calls.get(item.call_id or "")
+        item.answers = item.answers or (None if call is None else call.item_id)
 
     def _output_item(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("item"))

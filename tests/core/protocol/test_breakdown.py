@@ -76,6 +76,23 @@ def test_an_answer_that_the_app_asked_for() -> None:
     } == parts(PUSHED, [asked], first_ms=1500, audible_ms=1500)
 
 
+def test_the_way_of_a_commit_to_the_server_is_the_services() -> None:
+    """The app has done its part when it sends the commit, and the request right behind it."""
+    pushed = Item("u", stopped_t=1250 * MS, commit_sent_t=1100 * MS, committed_t=1250 * MS)
+    assert {
+        "end_of_speech": (100, "app"),
+        "request": (1, "app"),
+        "response": (159, "service"),
+        "model": (240, "service"),
+        "playback": (0, "app"),
+    } == parts(
+        pushed,
+        [response("r", 1260, asked=moment(1101))],
+        first_ms=1500,
+        audible_ms=1500,
+    )
+
+
 def test_an_approval_in_between() -> None:
     """Until the app allows the MCP call it is the app's wait, not the service's."""
     request = McpApproval(Item("mcpr"), asked=moment(1600), answered=moment(2400))

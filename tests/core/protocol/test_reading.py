@@ -67,3 +67,43 @@ def test_a_functions_call_is_no_input() -> None:
     call = asked("f", "call_1")
     result = added("o", type="function_call_output", call_id="call_1", output="x")
     assert ["o"] == inputs(created("r1"), done("r1", call), result, created("r2"))["r2"]
+
+
+HELLO = sent("conversation.item.create", event_id="e", item=said("Hello"))
+ASK = sent("response.create")
+
+
+def test_a_server_that_confirms_no_items() -> None:
+    """What the client sent before its request is read by the answer to that, in order."""
+    state, _ = feed(
+        [
+            HELLO,
+            ASK,
+            created("r1"),
+            done("r1"),
+            sent("conversation.item.create", item=said("More", id="mine")),
+            ASK,
+            created("r2"),
+            received("conversation.item.added", item={"id": "mine", **said("More")}),  # late
+        ]
+    )
+    read = {name: response.inputs for name, response in state.responses.items()}
+    assert {"r1": ["item_sent_1"], "r2": ["mine"]} == read
+    assert [("user", "Hello"), ("user", "More")] == [(one.role, one.text) for one in state.items]
+
+
+def test_a_server_that_confirms_items_is_believed() -> None:
+    """What it has not confirmed was not there, or was refused."""
+    confirmed = [
+        sent("conversation.item.create", item=said("One", id="one")),
+        added("one", **said("One")),
+    ]
+    assert {"r": ["one"]} == inputs(*confirmed, HELLO, ASK, created("r"))
+    error = {"type": "invalid_request_error", "event_id": "e"}
+    assert {"r": []} == inputs(HELLO, received("error", error=error), ASK, created("r"))
+
+
+def test_what_is_sent_after_a_request_is_no_input_of_its_answer() -> None:
+    """Nor of an answer that the server begins by itself."""
+    assert {"r": []} == inputs(ASK, HELLO, created("r"))
+    assert {"r": []} == inputs(HELLO, created("r"))
