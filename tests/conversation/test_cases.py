@@ -398,7 +398,13 @@ def barge_in(text: str, *, to_ms: int = 2_400) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("rows", "false"),
-    [(barge_in("Stop."), False), (barge_in(""), True), (barge_in("", to_ms=1_900), True)],
+    [
+        (barge_in("Stop."), False),
+        (barge_in(""), True),
+        (barge_in("", to_ms=1_900), True),
+        (barge_in("Stop please.", to_ms=2_000), False),
+        (barge_in("you", to_ms=2_000), True),
+    ],
 )
 def test_an_agent_that_stops_for_nothing(rows: list[Any], false: bool) -> None:
     """The VAD heard a voice, but nothing was said; it waits for the words before it says so."""

@@ -14,13 +14,15 @@ playing, or both. The rules:
    of ``turn_detected`` was cut by the VAD in any case.
 3. An interruption is false if that speech said nothing: its transcript is empty, or it was shorter
    than ``Settings.false_interruption_ms`` without the padding and the silence that the VAD adds. A
-   cough, a noise, an echo of the agent: the agent stopped for nothing.
+   cough, a noise, an echo of the agent: the agent stopped for nothing. Transcription models write a
+   word for a noise at times, so one word of short speech proves nothing; several words do.
 
 Source: https://platform.openai.com/docs/guides/realtime-vad.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Final
@@ -36,6 +38,8 @@ SERVER: Final = "server"
 TURN_DETECTED: Final = "turn_detected"
 #: Speech is looked for within this time of a cut.
 NEAR_NS: Final = 1_000_000_000
+#: A word; in scripts that do not part words, a character.
+_WORDS: Final = re.compile(r"[\u2e80-\ud7ff\uf900-\ufaff]|[^\W\u2e80-\ud7ff\uf900-\ufaff]+")
 #: Default of ``Settings.false_interruption_ms``.
 SHORTEST_SPEECH_MS: Final = 250
 
@@ -105,8 +109,10 @@ def explain(
 
 def says_nothing(speech: Item, session: SessionFacts, shortest_ms: int) -> bool:
     """Return whether nothing was said, by what is known so far."""
-    if speech.transcribed and speech.parts and not speech.text.strip():
-        return True  # completed with an empty text, not failed
+    if speech.transcribed and speech.parts:  # completed, not failed
+        words = len(_WORDS.findall(speech.text))
+        if words != 1:
+            return not words
     if speech.audio_ms is None:
         return False
     added_ms = (session.prefix_padding_ms or 0) + (session.silence_ms or 0)

@@ -48,6 +48,10 @@ def heard(text: str | None = None, ms: int | None = None) -> Item:
         (heard("Stop."), False),
         (heard("Stop.", 1100), False),
         (heard("uh", 900), True),  # 100 ms of voice: a transcript makes words of any noise
+        (heard("Stop please.", 1000), False),  # several words are none of a noise
+        (heard("Oui, d'accord", 900), False),
+        (heard("停一下", 900), False),
+        (heard("...", 5000), True),
         (heard(""), True),
         (heard(" \n"), True),
         (heard("", 5000), True),
