@@ -421,7 +421,7 @@ class ToolSpans:
         if call is not None and call.answered is not None:
             until_ns = call.answered.at_ns
         elif call is not None and call.over is not None:
-            until_ns = call.over.at_ns
+            until_ns = None  # nobody waits for what nobody can answer
         asked = call.announced if call is not None else None
         tool.span.set_attributes(timing_facts(timing, asked, until_ns))
         finish(tool.span, end_ns)

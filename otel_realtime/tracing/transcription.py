@@ -18,6 +18,7 @@ from otel_realtime.core.protocol.events import JsonObject
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.messages import (
     NS_PER_MS,
+    audio_part,
     text_part,
     visible_segments,
     visible_text,
@@ -52,7 +53,7 @@ def transcription_attributes(
     transcript = visible_text(spoken, "user", policy)
     # The transcript is this model's output, so its role is ``assistant`` although the user spoke it.
     prompt, completion = {"role": "user"}, {"role": "assistant"}
-    part = text_part(transcript)
+    heard, part = audio_part(change.item), text_part(transcript)
     said: JsonObject = {**completion, "content": transcript}
     if change.item.segments:  # who said what when
         part["segments"] = said["segments"] = visible_segments(change.item.segments, "user", policy)
@@ -70,11 +71,9 @@ def transcription_attributes(
         names.LS_METADATA + Meta.MODEL_NAME: change.model,
         # Else LangSmith's trajectory view shows the caller's words as the assistant's.
         names.LS_METADATA + Meta.MESSAGE_VIEW_EXCLUDE: True,
-        names.PROMPT: dump({"messages": [{**prompt, "content": "[audio]"}]}, limit),
+        names.PROMPT: dump({"messages": [{**prompt, "content": heard["content"]}]}, limit),
         names.COMPLETION: dump({"messages": [said]}, limit),
-        names.INPUT_MESSAGES: dump(
-            [{**prompt, "parts": [text_part("[audio]", audio=True)]}], limit
-        ),
+        names.INPUT_MESSAGES: dump([{**prompt, "parts": [heard]}], limit),
         names.OUTPUT_MESSAGES: dump([{**completion, "parts": [part]}], limit),
         **({} if change.ended else status),
         **usage_facts(usage, limit),

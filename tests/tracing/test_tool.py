@@ -107,7 +107,7 @@ def test_structured_output_and_half_a_call(traces: Traces) -> None:
     play(made.conversation, CASES / "oob_tool_and_half_call.jsonl")
     made.close()
     (span,) = made.tools()
-    assert ("execute_tool classify", (130, 140), ("wire", 10)) == (
+    assert ("execute_tool classify", (130, 140), ("wire", None)) == (
         span.name,
         times(span),
         told(span),

@@ -107,9 +107,17 @@ def placeholder(item: Item, span_ms: int | None = None) -> str:
     """
     if item.role != "user" or not item.audio or item.text or item.images:
         return ""
+    return f"[{'silence' if item.idle else 'audio'}{_length(item, span_ms)}]"
+
+
+def _length(item: Item, span_ms: int | None = None) -> str:
     length_ms = item.audio_ms if item.audio_ms is not None else span_ms
-    length = "" if length_ms is None else f" {length_ms / 1000:.1f} s"
-    return f"[silence{length}]" if item.idle else f"[audio{length}]"
+    return "" if length_ms is None else f" {length_ms / 1000:.1f} s"
+
+
+def audio_part(item: Item) -> JsonObject:
+    """Return a part for the audio of a user's item alone, without what was said in it."""
+    return {"type": "text", "content": f"[audio{_length(item)}]", "modality": "audio"}
 
 
 def _message_text(item: Item, policy: ContentPolicy) -> str:
