@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import os
 import threading
 import weakref
@@ -31,8 +30,9 @@ from time import monotonic, sleep
 from typing import Final
 
 from otel_realtime import diagnostics
+from otel_realtime.diagnostics import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Polling interval of ``wait_until``: a thread that dies notifies nobody.
 _POLL_S: Final = 0.05

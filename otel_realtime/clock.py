@@ -12,15 +12,15 @@ wrong time does not hold up the right ones after it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Final
 
 from otel_realtime import diagnostics
 from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.diagnostics import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: An app's times that are further from now than this are not those of a live call.
 REPLAY_NS: Final = 30_000_000_000

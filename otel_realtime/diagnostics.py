@@ -6,7 +6,8 @@ https://opentelemetry.io/docs/specs/otel/error-handling/
 
 ``lose`` counts telemetry that is lost for good. It is reported as the metric
 ``otel_realtime.telemetry.lost`` with the kind as attribute ``what``. Data that waits on disk for a
-retry is not lost. ``warn_once`` logs a warning once per key.
+retry is not lost. ``warn_once`` logs a warning once per key. ``logger_of`` returns the logger of a
+module, whose lines hold no credentials.
 """
 
 from __future__ import annotations
@@ -15,14 +16,62 @@ import functools
 import logging
 import os
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Final, ParamSpec, TypeVar
 
+from otel_realtime.credentials import without_secrets
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-logger = logging.getLogger(__name__)
+
+class _Discreet(logging.Filter):
+    """Replaces credentials in log records, those of tracebacks included.
+
+    Messages quote what others wrote: URLs of the environment, errors of libraries, exceptions of
+    the app's own callbacks.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without credentials."""
+        try:
+            self._clean(record)
+        except Exception:  # noqa: BLE001 - an argument's ``__str__`` raised: logging reports that
+            return True
+        return True
+
+    @staticmethod
+    def _clean(record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        cleaned = without_secrets(message)
+        if cleaned != message:
+            record.msg, record.args = cleaned, ()
+        if not record.exc_info or record.exc_info[1] is None:
+            return
+        text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+        cleaned = without_secrets(text)
+        if cleaned != text:
+            # Handlers of other libraries read the exception itself.
+            record.exc_info, record.exc_text = None, cleaned
+
+
+_DISCREET: Final = _Discreet()
+
+
+def logger_of(name: str) -> logging.Logger:
+    """Return a module's logger; its lines hold no credentials.
+
+    Args:
+        name: the module's ``__name__``.
+    """
+    found = logging.getLogger(name)
+    found.addFilter(_DISCREET)  # a filter of a logger does not apply to the loggers below it
+    return found
+
+
+logger = logger_of(__name__)
 
 # Kinds of lost telemetry: values of the metric's attribute ``what``.
 #: A span of our own LangSmith leg that was refused, could not be encoded, or exceeded the queue.

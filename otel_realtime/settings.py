@@ -8,7 +8,6 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,10 +15,10 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from otel_realtime.diagnostics import warn_once
+from otel_realtime.diagnostics import logger_of, warn_once
 from otel_realtime.errors import ConfigError
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 T = TypeVar("T")
 Redact = Callable[[dict[str, Any]], dict[str, Any]]

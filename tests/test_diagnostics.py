@@ -10,6 +10,7 @@ from otel_realtime import diagnostics
 from otel_realtime.diagnostics import (
     MAX_KEYS,
     fault,
+    logger_of,
     lose,
     lost,
     report,
@@ -89,3 +90,41 @@ def test_keys_are_bounded() -> None:
     for number in range(MAX_KEYS + 10):
         warn_once(("key", number), "text")
     assert MAX_KEYS == len(diagnostics.REGISTER._warned)
+
+
+def test_no_credential_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in a message, nor in its arguments, nor in a traceback, whoever formats it."""
+    log = logger_of("otel_realtime.planted")
+    try:
+        raise ValueError("refused: Authorization: Bearer hunter2-QXJ5")
+    except ValueError as error:
+        log.warning("cannot reach %s: %s", "https://me:hunter2@host/x?token=hunter2", error)
+        log.exception("it said %r", {"apiKey": "hunter2"})
+    assert "hunter2" not in caplog.text
+    assert "cannot reach https://[secret]@host/x: refused" in caplog.text
+    assert "ValueError: refused" in caplog.text
+    assert not any("hunter2" in str(vars(record)) for record in caplog.records)
+
+
+def test_a_traceback_without_credentials_stays_an_exception(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Handlers of other libraries report it as one."""
+    try:
+        raise ValueError("nothing to hide")
+    except ValueError:
+        logger_of("otel_realtime.planted").exception("it failed with %d", 5)
+    (record,) = caplog.records
+    assert ("it failed with %d", (5,)) == (record.msg, record.args)
+    assert record.exc_info
+
+
+def test_an_argument_that_cannot_be_shown_raises_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logging itself says so, and only where it is told to."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logger = logger_of("otel_realtime.planted")
+    monkeypatch.setattr(logger, "propagate", False)
+    logger.warning("%d", "no number")
+    assert not caplog.records

@@ -12,9 +12,8 @@ import pytest
 import yaml
 
 import otel_realtime
-from otel_realtime.core.protocol import redaction
+from otel_realtime import credentials
 from otel_realtime.settings import Settings
-from otel_realtime.tap import handshakes
 from tests.benchmarks import __main__ as benchmarks
 from tests.support.processes import ROOT
 
@@ -88,8 +87,8 @@ def test_every_command_of_the_page_is_one(command: str) -> None:
 
 def test_security_names_what_the_code_removes() -> None:
     """The keys whose values are secrets, and what is kept of a query."""
-    assert redaction._SECRET_KEYS == _between("keys")
-    assert handshakes.QUERY_KEYS == _between("query")
+    assert {*credentials.ENDINGS, *credentials.WHOLE} == _between("keys")
+    assert credentials.QUERY_KEYS == _between("query")
 
 
 def _between(mark: str) -> set[str]:

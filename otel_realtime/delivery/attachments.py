@@ -7,7 +7,6 @@ stereo leaks each side into the other's channel. Opus does not, at the bit rate 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.delivery.model import Recording
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from otel_realtime.core.audio.codecs import Samples
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Command that installs the encoders.
 EXTRA: Final = 'pip install "otel-realtime[audio-formats]"'

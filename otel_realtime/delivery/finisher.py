@@ -11,7 +11,6 @@ folder is deleted when all steps have succeeded. Otherwise it stays on disk, whe
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from otel_realtime.attributes import Meta
 from otel_realtime.background import Worker
 from otel_realtime.delivery.keep import is_remote, keep
 from otel_realtime.delivery.model import Closing, Recording, Root
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 from otel_realtime.settings import Settings
 from otel_realtime.state.progress import KEPT, ROOT, Progress
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from otel_realtime.recording.render import Rendered
     from otel_realtime.recording.track import AudioSummary
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Longest wait for the writer to process what a closed conversation enqueued.
 DRAIN_S: Final = 30.0

@@ -12,7 +12,6 @@ A run's end may be enqueued while its post is pending; its patch then follows th
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from typing import Any, Final
 from otel_realtime.attributes import Meta
 from otel_realtime.background import Again, Job, Worker
 from otel_realtime.delivery.model import Closing, OnDone, Opening, PostStatus, Render
-from otel_realtime.diagnostics import warn_again, warn_once
+from otel_realtime.diagnostics import logger_of, warn_again, warn_once
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.config import LangSmithConfig, agent_of, warn_key_refused
 from otel_realtime.langsmith.ending import End
@@ -36,7 +35,7 @@ from otel_realtime.langsmith.statuses import (
     Verdict,
 )
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 PENDING: Final[PostStatus] = "pending"
 ACCEPTED: Final[PostStatus] = "accepted"

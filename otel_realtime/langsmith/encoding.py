@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import logging
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from otel_realtime.attributes import (
     TOOL_DEFINITIONS,
     USAGE,
 )
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.payload import clean_int, clean_text
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.tracing.members import OUR_SCOPE
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     _Scope = tuple[ResourceSpans, ScopeSpans, list[tuple[int, ProtoSpan]]]
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Most bytes of a request before compression: a self-hosted LangSmith accepts 25 MB by default, a
 #: proxy in front perhaps less.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from otel_realtime.attributes import Meta
 from otel_realtime.delivery.model import Closing, OnDone, Recording, Render
+from otel_realtime.diagnostics import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class End:

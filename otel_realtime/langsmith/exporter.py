@@ -13,7 +13,6 @@ Two jobs run on threads of their own, so that a slow LangSmith does not keep spa
 from __future__ import annotations
 
 import io
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_realtime import diagnostics
 from otel_realtime.background import Again, Worker
-from otel_realtime.diagnostics import warn_again, warn_once
+from otel_realtime.diagnostics import logger_of, warn_again, warn_once
 from otel_realtime.langsmith.config import LangSmithConfig, warn_key_refused
 from otel_realtime.langsmith.encoding import Batch, encode, join, split
 from otel_realtime.langsmith.http import Answer, Http
@@ -35,7 +34,7 @@ from otel_realtime.langsmith.statuses import CORRECTABLE, KEY_REFUSED, TOO_LARGE
 from otel_realtime.state import spool as spools
 from otel_realtime.state.spool import Spool
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _THREAD: Final = "otel-realtime-spans"
 #: How long spans are collected before a request: LangSmith limits the requests of a key, which many

@@ -7,19 +7,19 @@ package stays cheap.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.statuses import NO_ANSWER, UNUSABLE, Ruling, judge, parse_retry_after
 
 if TYPE_CHECKING:
     import requests
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Timeouts in seconds: for connecting, which ``requests`` also applies to writing one block, and for
 #: reading. https://requests.readthedocs.io/en/latest/user/advanced/#timeouts

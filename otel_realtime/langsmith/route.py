@@ -12,7 +12,6 @@ Exactly one path delivers each half, or LangSmith would show the conversation tw
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Mapping
 from functools import partial
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.delivery.otlp import endpoint, trace_exporter
-from otel_realtime.diagnostics import warn_once
+from otel_realtime.diagnostics import logger_of, warn_once
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.langsmith.config import (
     LangSmithConfig,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from otel_realtime.delivery.model import Backend
     from otel_realtime.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _TWO_ROOTS: Final = (
     "conversations are delivered to LangSmith by the app's own TracerProvider (%s), without their "

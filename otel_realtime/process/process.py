@@ -8,7 +8,6 @@ that opened them, and a child would send everything a second time.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -23,6 +22,7 @@ from opentelemetry import trace
 from otel_realtime import tap
 from otel_realtime.background import Again, Worker
 from otel_realtime.delivery.finisher import Finisher
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.route import choose_route
 from otel_realtime.process.sigterm import SigtermWatch
 from otel_realtime.settings import Settings
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from otel_realtime.recording.writer import Writer
     from otel_realtime.tracing.route import ChooseRoute, Route
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Interval at which sockets are checked for a closed event loop: nobody can close them any more.
 _POLL_S: Final = 1.0

@@ -9,7 +9,6 @@ Conversations are therefore ended on a separate thread, for which the handler wa
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -18,8 +17,9 @@ from types import FrameType
 from typing import Final
 
 from otel_realtime import diagnostics
+from otel_realtime.diagnostics import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Longest wait for the end of conversations before the app's own handler is called.
 END_S: Final = 1.0

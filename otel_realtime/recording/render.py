@@ -8,7 +8,6 @@ https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
 import struct
@@ -20,6 +19,7 @@ import numpy as np
 
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.timeline import Timeline
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.channel import Channel, common_rate, sample_at
 from otel_realtime.recording.pacing import Pacer
@@ -27,7 +27,7 @@ from otel_realtime.recording.soundtrack import end
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
 from otel_realtime.state.sounds import read_sound
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _CHANNELS: Final = 2

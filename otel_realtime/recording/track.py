@@ -29,11 +29,12 @@ from otel_realtime.core.audio.formats import NS_PER_S, PCM, PCM16, AudioFormat, 
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.segments import LOST
 from otel_realtime.core.audio.timeline import Timeline
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
 from otel_realtime.state import owner
 from otel_realtime.state.journal import SOURCES, Folder, line, note_line
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _SIDES: Final = ("user", "agent")
 

@@ -7,7 +7,6 @@ conversation's folder, so that a recovery that breaks off does not do it again.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_realtime.attributes import LEG_DIRECT
 from otel_realtime.delivery.keep import keep
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.route import api_url_of, other_exporter, project_of
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from otel_realtime.settings import Settings
     from otel_realtime.tracing.members import Member
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _WAV: Final = "conversation.wav"
 _CLAIMED: Final = "claimed"

@@ -6,7 +6,6 @@ so whatever is made of them here is what the call itself would have made of them
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.shown import event_payload, event_turn
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.soundtrack import Soundtrack
@@ -26,7 +26,7 @@ from otel_realtime.state import notes
 from otel_realtime.state.header import Header
 from otel_realtime.state.journal import MALFORMED, read
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: At the latest so long after its end a span of leg ``direct`` is on disk.
 UNWRITTEN_NS: Final = 1_000_000_000

@@ -7,7 +7,6 @@ folder or owner holds, the others are delivered; what could not be read is named
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import time
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import NewerFormatError, RecordingError
 from otel_realtime.langsmith import encoding
 from otel_realtime.langsmith.encoding import Batch
@@ -39,7 +39,7 @@ from otel_realtime.state.journal import JOURNAL, is_torn
 if TYPE_CHECKING:
     from otel_realtime.langsmith.exporter import DirectExporter
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: A lock file without anything else may belong to a process that is just starting.
 _NEW_S: Final = 60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics as metrics_api
@@ -10,6 +9,7 @@ from opentelemetry import trace as trace_api
 
 from otel_realtime.conversation.services import PROCESS
 from otel_realtime.delivery.otlp import endpoint, exporter_of, is_wanted
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.route import delivers_directly, other_exporter
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
     from opentelemetry.trace import TracerProvider
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 def configure() -> TracerProvider:

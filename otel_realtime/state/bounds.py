@@ -6,7 +6,6 @@ that goes on, or to another process that lives, is never touched.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import threading
@@ -18,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otel_realtime import diagnostics
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.state import owner, spool
 from otel_realtime.state.files import is_folder
 
 if TYPE_CHECKING:
     from otel_realtime.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _DAY_S: Final = 86_400.0
 _EVERY_S: Final = 60.0

@@ -9,7 +9,6 @@ Folders are ``<state_dir>/conversations/<instance id>-<uuid>``.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.state.volume import warn_if_in_memory
 
 try:
@@ -26,7 +26,7 @@ try:
 except ImportError:  # no POSIX locks: nothing can be known about other processes
     fcntl = None  # type: ignore[assignment]
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 CONVERSATIONS: Final = "conversations"
 OWNERS: Final = "owners"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.state.files import read_bytes
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 PROGRESS: Final = "delivered.json"
 KEPT: Final = "kept"

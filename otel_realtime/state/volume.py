@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Final
 
-logger = logging.getLogger(__name__)
+from otel_realtime.diagnostics import logger_of
+
+logger = logger_of(__name__)
 
 _MOUNTS: Final = Path("/proc/self/mounts")
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})

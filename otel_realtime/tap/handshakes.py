@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from otel_realtime.credentials import QUERY_KEYS
 from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Handshake, Observer
 from otel_realtime.tap.link import Tap, joining, open_link, tap_of
@@ -24,9 +25,6 @@ from otel_realtime.tap.patches import Instrumentation, Method
 
 #: How the path of a Realtime socket ends, at OpenAI, at Azure, and at servers that imitate them.
 PATH_END: Final = "/realtime"
-
-#: What may be kept of a query; the rest can hold secrets.
-QUERY_KEYS: Final = frozenset({"model", "deployment", "intent", "call_id", "api-version"})
 
 Started = tuple[int, int]
 """When a handshake began: wall time and monotonic time, in nanoseconds."""

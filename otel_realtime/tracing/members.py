@@ -21,7 +21,6 @@ costs one look at an empty table.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,13 +30,14 @@ from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_realtime.attributes import KIND_CHAIN, KIND_TOOL, LEG, LS_KIND, LS_THREAD_ID
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.tracing.facts import RunMetadata
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Context key of the ``Membership`` of the conversation that the code runs for. ``create_key`` makes
 #: it unique: https://opentelemetry.io/docs/specs/otel/context/#create-a-key

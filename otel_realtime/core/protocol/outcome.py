@@ -6,13 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from otel_realtime.core.protocol.events import JsonObject, replace_surrogates
+from otel_realtime.core.protocol.events import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    JsonObject,
+    JsonValue,
+    replace_surrogates,
+)
 from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.credentials import SECRET, names_secret, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +163,19 @@ RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
 
 
 def sanitize_tags(tags: Iterable[object]) -> list[str]:
-    """Return the app's tags as text that can be encoded, each once; others are left out."""
-    return list(dict.fromkeys(text for text in map(safe_str, tags) if text is not None))
+    """Return the app's tags as text that can be encoded, each once; others are left out.
+
+    Credentials in them are replaced.
+    """
+    texts = (text for text in map(safe_str, tags) if text is not None)
+    return list(dict.fromkeys(map(without_secrets, texts)))
 
 
 def sanitize_metadata(metadata: Mapping[str, object]) -> tuple[JsonObject, list[str]]:
     """Return the app's metadata without reserved keys, and the keys that were refused.
 
-    Secrets in string values are scrubbed; values of None are left out.
+    Credentials are replaced, under any name and in any text of a value; values of None are left
+    out. Objects of the app stay objects, unless their text holds a credential.
     """
     kept: JsonObject = {}
     refused: list[str] = []
@@ -172,5 +184,32 @@ def sanitize_metadata(metadata: Mapping[str, object]) -> tuple[JsonObject, list[
         if name in RESERVED or not name:
             refused.append("?" if name is None else name)
         elif value is not None:
-            kept[name] = scrub(value) if isinstance(value, str) else value
+            kept[name] = _without_secrets(name, value, frozenset())
     return kept, refused
+
+
+def _without_secrets(name: str, value: object, above: frozenset[int]) -> JsonValue:
+    """Return a value of the app's metadata without credentials.
+
+    Args:
+        name: What it stands under.
+        value: The value.
+        above: Identities of the containers it is in; what contains itself is cut off.
+    """
+    if value and value is not True and names_secret(name):
+        return SECRET
+    if isinstance(value, str):
+        return scrub(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        if id(value) in above or len(above) >= MAX_DEPTH:
+            return TOO_DEEP
+        above |= {id(value)}
+        if isinstance(value, Mapping):
+            names = {key: safe_str(key) or "?" for key in value}
+            return {names[key]: _without_secrets(names[key], value[key], above) for key in value}
+        return [_without_secrets(name, each, above) for each in value]
+    text = safe_str(value)
+    cleaned = None if text is None else without_secrets(text)
+    return value if cleaned == text else cleaned

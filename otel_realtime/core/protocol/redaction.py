@@ -28,6 +28,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -41,24 +42,20 @@ from otel_realtime.core.protocol.events import (
     replace_surrogates,
 )
 from otel_realtime.core.protocol.json_text import encode
+from otel_realtime.credentials import (
+    SCHEMA_VALUES,
+    SECRET,
+    is_schema,
+    may_hold_secret,
+    names_secret,
+    without_secrets,
+)
 
-SECRET: Final = "[secret]"
 HIDDEN: Final = "[hidden]"
 UNCHANGED: Final = "[unchanged]"
 
-#: Keys whose value is secret whatever it looks like: ``authorization`` and ``headers`` of an MCP
-#: tool, ``client_secret`` of a beta session, and names in common use.
-_SECRET_KEYS: Final = frozenset(
-    {"authorization", "headers", "client_secret", "api_key", "api-key", "password", "secret"}
-)
 #: Bulky and of no use to a reader: random padding and the probability of each token.
 _DROPPED_KEYS: Final = frozenset({"obfuscation", "logprobs"})
-#: OpenAI's ephemeral keys and API keys, and LangSmith's personal and service keys.
-_SECRET_VALUE: Final = re.compile(
-    r"\b(?:ek_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}|lsv2_(?:pt|sk)_[A-Za-z0-9_]{8,})"
-)
-#: A substring test for each is far cheaper than the expression on text without any.
-_SECRET_HINTS: Final = ("ek_", "sk-", "lsv2_")
 #: Length from which an unbroken run of base64 characters cannot be a word.
 _LONG_RUN: Final = 512
 #: Both alphabets of RFC 4648: standard (``+/``) and URL-safe (``-_``).
@@ -101,17 +98,19 @@ _IDENTITY: Final = frozenset(
     }
 )  # fmt: skip
 
-#: JSON text without any of these, and without a long run of characters, needs no scrubbing.
+#: JSON text without any of these, without a credential and without a long run of characters needs
+#: no scrubbing.
 _TRIGGERS: Final = (
-    '"image_url"', '"session"', "authorization", '"headers"', "client_secret", '"logprobs"',
-    '"obfuscation"', "ek_", "sk-", "lsv2_", '"api', '"password"', '"secret"', "data:",
-    '"server_url"',
+    '"session"', '"logprobs"', '"obfuscation"', "data:",
     "NaN", "Infinity",  # Python's JSON decoder accepts them, RFC 8259 does not
-    "\\ud", "\\uD",  # an escaped half of a surrogate pair
-    "\\u00",  # letters written as escapes could spell any of the above
 )  # fmt: skip
+#: An escaped half of a surrogate pair; letters written as escapes, which could spell anything.
+_ESCAPES: Final = ("\\ud", "\\uD", "\\u00")
 #: The key ``audio`` with a string, which may be short; as a ``type`` the same word is harmless.
 _AUDIO_TEXT: Final = re.compile(r'"audio"\s*:\s*"')
+
+#: Keys under which the name of a pair may stand.
+_PAIR_NAMES: Final = ("name", "key", "header")
 
 _Json = TypeVar("_Json")
 
@@ -224,7 +223,12 @@ def needs_scrub(text: str) -> bool:
     True also for text that differs from what ``events.parse`` makes of it: constants that JSON does
     not allow, lone surrogates, values nested too deeply.
     """
-    if any(trigger in text for trigger in _TRIGGERS):
+    for trigger in _TRIGGERS:
+        if trigger in text:
+            return True
+    if "\\" in text and any(escape in text for escape in _ESCAPES):
+        return True
+    if may_hold_secret(text, text.lower()):
         return True
     if '"audio"' in text and _AUDIO_TEXT.search(text):
         return True
@@ -246,36 +250,64 @@ def scrub(value: _Json, *, bytes_per_ms: int = PCM16_BYTES_PER_MS) -> _Json:
 
 
 def _scrub(value: object, key: str, bytes_per_ms: int, levels: int) -> JsonValue:
-    if key in _SECRET_KEYS and value:
-        return SECRET
+    # ``value is True``: a flag (``{"api_key": true}``) is no credential, neither is an empty value.
+    if value and value is not True and names_secret(key):
+        return _scrub_secret(value, bytes_per_ms, levels)
     if isinstance(value, str):
-        return _scrub_text(value, key, bytes_per_ms)
+        return _scrub_text(value, key, bytes_per_ms, levels)
     if not isinstance(value, dict | list):
         return value
     if not levels:
         return TOO_DEEP
     if isinstance(value, list):
         return [_scrub(element, key, bytes_per_ms, levels - 1) for element in value]
-    return {
+    scrubbed = {
         name: _scrub(member, name, bytes_per_ms, levels - 1)
         for name, member in value.items()
         if name not in _DROPPED_KEYS
     }
+    # A header or a variable as a pair: ``{"name": "X-API-Key", "value": "..."}``.
+    if scrubbed.get("value") and any(names_secret(scrubbed.get(name)) for name in _PAIR_NAMES):
+        scrubbed["value"] = SECRET
+    return scrubbed
 
 
-def _scrub_text(text: str, key: str, bytes_per_ms: int) -> str:
+def _scrub_secret(value: object, bytes_per_ms: int, levels: int) -> JsonValue:
+    """Return what stands for a value under a credential's name; a tool's schema of it stays."""
+    if not levels or not isinstance(value, dict) or not is_schema(value):
+        return SECRET
+    return {
+        name: SECRET if name in SCHEMA_VALUES else _scrub(member, name, bytes_per_ms, levels - 1)
+        for name, member in value.items()
+    }
+
+
+def _scrub_text(text: str, key: str, bytes_per_ms: int, levels: int) -> str:
     if key == "audio" and text:
         size = _decoded_size(text)
         return f"[audio: {size} bytes, {size // bytes_per_ms} ms]"
     if len(text) >= _LONG_RUN and _BASE64.match(text):
         return f"[base64: {_decoded_size(text)} bytes]"
-    if key == "server_url":
-        text = text.partition("?")[0]  # the query of an MCP server may hold a token
     if "data:" in text:
         text = _DATA_URI.sub(_summarize_data_uri, text)
-    if any(hint in text for hint in _SECRET_HINTS):
-        text = _SECRET_VALUE.sub(SECRET, text)
-    return text
+    if not may_hold_secret(text, text.lower()):
+        return text
+    if text.lstrip().startswith(("{", "[", '"')):
+        # JSON in a string, as tools' arguments and results are: by its structure, so that it stays
+        # valid, whatever is nested in it.
+        with suppress(ValueError, RecursionError):
+            value = json.loads(text, object_pairs_hook=_unambiguous)
+            scrubbed = _scrub(value, "", bytes_per_ms, levels - 1) if levels else TOO_DEEP
+            return text if scrubbed == value else encode(scrubbed)
+    return without_secrets(text)
+
+
+def _unambiguous(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    """Return an object's members; of a key that stands twice, the parser would keep only one."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _summarize_data_uri(uri: re.Match[str]) -> str:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from otel_realtime.core.protocol import redaction as payload
 from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP, parse
 from otel_realtime.core.protocol.json_text import dump, shorten
-from otel_realtime.core.protocol.redaction import HIDDEN, SECRET, ContentPolicy, hide, scrub
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy, hide, scrub
+from otel_realtime.credentials import SECRET
 from tests.support.odd_values import Unreadable, deep
 from tests.support.streams import all_streams, bounded, json_values, stream
 
