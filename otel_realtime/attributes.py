@@ -291,6 +291,13 @@ class RootFact:
     #: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
     CLOSE_CODE: Final = "close_code"
     CLOSE_REASON: Final = "close_reason"
+    #: int: stretches of the recording that were silenced afterwards; int, ms: the time in which one
+    #: side at least is silent because of it. Absent if there are none.
+    REDACTIONS: Final = "redactions"
+    REDACTED_MS: Final = "redacted_ms"
+    #: JSON text: these stretches, ``[{"start_ms", "end_ms", "side", "why"}]``; ``side``: ``user``,
+    #: ``agent`` or ``both``; ``why``: ``call``, ``hook`` or ``command``.
+    REDACTED: Final = "redacted"
     #: Why the recording is missing or incomplete.
     RECORDING_ERROR: Final = "recording_error"
 

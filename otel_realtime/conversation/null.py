@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
@@ -71,6 +71,16 @@ class NullConversation(Conversation):
     def pause_recording(self) -> Iterator[None]:
         """Run the block."""
         yield
+
+    def redact_audio(
+        self,
+        start_ms: float,
+        end_ms: float,
+        *,
+        side: Literal["user", "agent"] | None = None,
+        how: Literal["silence", "beep"] = "silence",
+    ) -> None:
+        """Do nothing."""
 
     def set_metadata(self, **metadata: Any) -> None:
         """Do nothing."""

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from opentelemetry.trace import Span
 
 from otel_realtime.conversation.frames import current
+from otel_realtime.conversation.redacting import read_stretch
 from otel_realtime.conversation.running import ToolBlock
 from otel_realtime.conversation.services import SOCKETS
 from otel_realtime.core.audio.formats import MULAW, PCM
 from otel_realtime.core.protocol import events as wire
-from otel_realtime.diagnostics import walled
+from otel_realtime.diagnostics import walled, warn_once
 from otel_realtime.langsmith.ids import run_id
 
 if TYPE_CHECKING:
@@ -248,6 +249,39 @@ class Conversation:
         finally:
             if paused:
                 walled(self._engine.resume)()
+
+    @walled
+    def redact_audio(
+        self,
+        start_ms: float,
+        end_ms: float,
+        *,
+        side: Literal["user", "agent"] | None = None,
+        how: Literal["silence", "beep"] = "silence",
+    ) -> None:
+        """Silence a stretch of the recording, whatever was or will be heard in it.
+
+        Its length does not change, nor anything else in it. The stretch may lie in the past or in
+        the future; what of it lies beyond the end of the call has no effect. It can be said until
+        the conversation is closed; afterwards the command ``otel-realtime redact`` does the same to
+        files.
+
+        Args:
+            start_ms: where it begins, in ms of the recording, which begins with the conversation.
+            end_ms: where it ends.
+            side: whose channel; ``None``: both.
+            how: ``silence``, or ``beep``, a tone in its place.
+        """
+        stretch = read_stretch(start_ms, end_ms, side, how)
+        recorder = self._engine.recorder
+        if recorder is not None and stretch is not None:
+            recorder.redact(self._engine.clock.t(), stretch)
+        elif stretch is not None and self._engine.trace.recorded:
+            warn_once(
+                "late redaction",
+                "redact_audio() was called for a conversation that has ended; its recording stays "
+                "as it was: `otel-realtime redact` silences it",
+            )
 
     # -- metadata, reconnects, end -----------------------------------------------------------------
 

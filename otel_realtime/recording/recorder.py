@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from otel_realtime.background import Worker
 from otel_realtime.core.audio.parts import ItemAudio
+from otel_realtime.core.audio.redactions import Stretch, Words
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 #: Most bytes of frames enqueued in a process.
@@ -189,6 +190,22 @@ class Recorder:
     def resume(self, t: int) -> None:
         """Keep audio again."""
         self._append(partial(self._track.resume, t))
+
+    def redact(self, t: int, stretch: Stretch) -> None:
+        """Enqueue that a stretch is to be silenced in the end."""
+        if self._backlog is not _CLOSED:
+            self._append(partial(self._track.redact, t, stretch))
+
+    def silence_words(self, t: int, words: Words, text: str | None) -> None:
+        """Enqueue that words of an item are to be silenced in the end.
+
+        Args:
+            t: when that became known.
+            words: the words.
+            text: ``PARTIAL`` or ``COMPLETE``; see ``Redactions.add_words``.
+        """
+        if self._backlog is not _CLOSED:
+            self._append(partial(self._track.silence_words, t, words, text))
 
     def keep_no_audio(self) -> None:
         """Write no more audio to disk; facts about it are still collected."""

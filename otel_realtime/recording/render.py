@@ -18,10 +18,13 @@ from typing import Final
 import numpy as np
 
 from otel_realtime.core.audio.formats import NS_PER_S
+from otel_realtime.core.audio.redactions import SIDES
 from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.recording.blank import blank_sources
 from otel_realtime.recording.channel import Channel, common_rate, sample_at
+from otel_realtime.recording.mask import Mask
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.soundtrack import end
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
@@ -77,7 +80,7 @@ def render(folder: Path, out: Path) -> Rendered:
     """Render the recording of a conversation's folder as a WAV (16-bit stereo).
 
     Its sample rate is the highest of both sides: 8 kHz if both are G.711. The file appears under its
-    name when it is complete.
+    name when it is complete. What is to be silenced is silent in it, and then in the sources, too.
 
     Args:
         folder: the conversation's folder.
@@ -99,6 +102,8 @@ def render(folder: Path, out: Path) -> Rendered:
             timeline.cut_ns // NS_PER_S,
         )
     frames = sample_at(timeline.length_ns, rate_hz)
+    silenced = timeline.redacted()
+    masks = [Mask(silenced, side, rate_hz) for side in SIDES]
     partial = out.with_name(out.name + ".part")
     try:
         _check_disk_space(frames, out.parent)
@@ -113,12 +118,21 @@ def render(folder: Path, out: Path) -> Rendered:
                 block = np.zeros((min(rate_hz, frames - start), _CHANNELS), "<i2")
                 left.fill(block[:, 0], start)
                 right.fill(block[:, 1], start)
+                for channel, mask in enumerate(masks):
+                    mask.apply(block[:, channel], start)
                 file.write(block.data)
                 pacer.step()
         os.replace(partial, out)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise RecordingError(f"cannot render the recording of {folder}: {error}") from error
+    if silenced:
+        try:
+            blank_sources(folder, timeline)
+        except OSError as error:
+            logger.warning(
+                "what is silenced in the recording of %s stays in its sources: %s", folder, error
+            )
     return Rendered(out, frames, rate_hz, frames / rate_hz)
 
 

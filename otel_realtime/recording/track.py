@@ -27,6 +27,7 @@ from otel_realtime.core.audio.energy import (
 from otel_realtime.core.audio.evidence import Evidence
 from otel_realtime.core.audio.formats import NS_PER_S, PCM, PCM16, AudioFormat, parse_format
 from otel_realtime.core.audio.parts import ItemAudio
+from otel_realtime.core.audio.redactions import Stretch, Words
 from otel_realtime.core.audio.segments import LOST
 from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.diagnostics import logger_of
@@ -51,6 +52,7 @@ class AudioSummary:
         holes: number of gaps, where the backlog was full.
         bad_frames: number of audio frames that could not be decoded.
         error: why the recording on disk is missing or incomplete; ``None`` if it is not.
+        redacted: what is silenced afterwards, as far as the recording goes.
     """
 
     user_talk_s: float
@@ -65,6 +67,7 @@ class AudioSummary:
     holes: int
     bad_frames: int
     error: str | None
+    redacted: tuple[Stretch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,16 @@ class Track:
         """Keep audio again."""
         self._paused = False
         self._apply(["resume", self._time(t)])
+
+    def redact(self, t: int, stretch: Stretch) -> None:
+        """Silence a stretch when the recording is rendered."""
+        times = [stretch.start_ns, stretch.end_ns]
+        self._apply(["redact", self._time(t), *times, stretch.side, stretch.how, stretch.why])
+
+    def silence_words(self, t: int, words: Words, text: str | None) -> None:
+        """Silence words of an item when the recording is rendered; see ``Redactions.add_words``."""
+        place = [words.side, words.item_id, words.from_ms, words.to_ms]
+        self._apply(["words", self._time(t), *place, text])
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
         """Record an event that may say something about audio."""
@@ -392,6 +405,7 @@ class Track:
         with self._lock:
             measured = self._talk or TalkTimes(*(self._running(side) for side in _SIDES))
             length = self._timeline.length_ns
+            redacted = tuple(self._timeline.redacted())
         return AudioSummary(
             user_talk_s=round(measured.user_s, 3),
             agent_talk_s=round(measured.agent_s, 3),
@@ -405,6 +419,7 @@ class Track:
             holes=self.holes,
             bad_frames=self.bad_frames,
             error=self.error,
+            redacted=redacted,
         )
 
     def _running(self, side: str) -> float:

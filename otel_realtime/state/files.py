@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_PLAIN: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def descriptor_of(path: Path) -> int:
@@ -21,7 +21,20 @@ def descriptor_of(path: Path) -> int:
     Raises:
         OSError: it is not there, cannot be read, or is no plain file.
     """
-    descriptor = os.open(path, _READ)
+    return _open(path, os.O_RDONLY)
+
+
+def for_overwriting(path: Path) -> int:
+    """Open a plain file for reading and writing; it is not made, and no link is followed.
+
+    Raises:
+        OSError: it is not there, cannot be written, or is no plain file.
+    """
+    return _open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+
+
+def _open(path: Path, flags: int) -> int:
+    descriptor = os.open(path, flags | _PLAIN)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from otel_realtime.core.audio.formats import parse_format
 from otel_realtime.core.audio.segments import LOST
+from otel_realtime.state.journal import LATEST_NS
 
 #: No single record speaks of more bytes.
 MOST_BYTES: Final = 1 << 30
@@ -55,6 +56,10 @@ def _is_side(value: object) -> bool:
     return value in ("user", "agent")
 
 
+def _is_ns(value: object) -> bool:
+    return type(value) is int and 0 <= value < LATEST_NS
+
+
 def _is_format(value: object) -> bool:
     return parse_format(value) is not None
 
@@ -75,8 +80,8 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "delete": ((_is_text,), (_is_text_or_none,)),
     "deleted": ((_is_text,), ()),
     "refused": ((_is_text_or_none, _is_text_or_none), ()),
-    "speech": ((_is_anything,), (_is_ms_or_none,)),
-    "speech_end": ((_is_ms,), ()),
+    "speech": ((_is_anything,), (_is_ms_or_none, _is_text_or_none)),
+    "speech_end": ((_is_ms,), (_is_text_or_none,)),
     "item": ((_is_text, _is_text_or_none, _is_anything, _is_size), ()),
     "tokens": ((_is_text, _is_size), ()),
     "buffer": ((_is_text,), (_is_text_or_none,)),
@@ -90,10 +95,13 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "reset": ((), ()),
     "pause": ((), ()),
     "resume": ((), ()),
+    # What can be read of it is silenced: a side that is none is both.
+    "redact": ((_is_ns, _is_ns), (_is_anything, _is_anything, _is_anything)),
+    "words": ((_is_side, _is_text), (_is_ms_or_none, _is_ms_or_none, _is_anything)),
     "close": ((), (_is_anything,)),
 }
 #: Those kinds of which the timeline wants every field.
-_WHOLE: Final = frozenset({"agent", "truncate", "delete", "buffer"})
+_WHOLE: Final = frozenset({"agent", "truncate", "delete", "buffer", "words"})
 _RULES: Final = {
     kind: (len(required), (*required, *optional)) for kind, (required, optional) in _FIELDS.items()
 }

@@ -153,6 +153,8 @@ class RootEnd:
         metadata[Meta.OTEL_TRACE_ID] = self.trace_id
         status = self._attach_status(summary)
         metadata[Meta.ATTACH_STATUS] = status
+        if self.records and summary.has_audio:
+            metadata.update(root_facts.redactions(summary.redacted))
         if summary.error:
             metadata[RootFact.RECORDING_ERROR] = summary.error
         if status == "pending":  # LangSmith's player aligns the recording with the spans by these

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
+from otel_realtime.core.audio.formats import NS_PER_MS
+from otel_realtime.core.audio.redactions import Stretch, merge
 from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.json_text import dump
@@ -29,6 +31,8 @@ from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
 METADATA_ATTRIBUTES: Final = 32
 #: Most characters of a title, without the sign that it was cut; more do not fit into a list of runs.
 TITLE_CHARACTERS: Final = 80
+#: Most characters of the list of silenced stretches: more than a hundred of them.
+REDACTED_CHARACTERS: Final = 10_000
 
 
 def opening_attributes(identity: Identity, version: str, *, room: int | None = None) -> Attributes:
@@ -149,6 +153,27 @@ def _causes(interruptions: Iterable[Interruption]) -> dict[str, int]:
         for prefix in (RootFact.INTERRUPTIONS_BY, *([RootFact.FALSE_BY] if cut.false else []))
     )
     return dict(sorted(counts.items()))
+
+
+def redactions(stretches: Sequence[Stretch]) -> dict[str, Any]:
+    """Return what was silenced in the recording; nothing if nothing was."""
+    if not stretches:
+        return {}
+    silent = merge((stretch.start_ns, stretch.end_ns) for stretch in stretches)
+    listed = [
+        {
+            "start_ms": stretch.start_ns // NS_PER_MS,
+            "end_ms": -(-stretch.end_ns // NS_PER_MS),
+            "side": stretch.side or "both",
+            "why": stretch.why,
+        }
+        for stretch in stretches
+    ]
+    return {
+        RootFact.REDACTIONS: len(stretches),
+        RootFact.REDACTED_MS: sum(end - start for start, end in silent) // NS_PER_MS,
+        RootFact.REDACTED: dump(listed, REDACTED_CHARACTERS),
+    }
 
 
 def _languages(state: ConversationState) -> list[str]:

@@ -30,6 +30,7 @@ NAMES = {
     "received",
     "record_agent_audio",
     "record_user_audio",
+    "redact_audio",
     "sent",
     "set_metadata",
     "thread_id",
@@ -115,6 +116,7 @@ def every_call(call: Conversation) -> None:
     call.record_agent_audio(b"\0\0", item_id="item_2", rate=24_000)
     call.record_user_audio(b"\0\0")
     call.played("item_2", 0, 10.0)
+    call.redact_audio(0, 10)
     call.set_metadata(a=1)
     call.add_tags("b")
     call.attach(object())
@@ -208,10 +210,11 @@ def test_a_bad_argument_costs_that_argument(traces: Traces, arguments: dict[str,
         lambda call: call.attach(BAD),
         lambda call: call.close(BAD),
         lambda call: call.tool(BAD, name=BAD, arguments=BAD).__enter__(),
+        lambda call: call.redact_audio(BAD, BAD, side=BAD, how=BAD),
     ],
     ids=[
         "received", "sent", "record_agent_audio", "record_user_audio", "played", "set_metadata",
-        "add_tags", "attach", "close", "tool",
+        "add_tags", "attach", "close", "tool", "redact_audio",
     ],
 )  # fmt: skip
 def test_a_call_with_bad_arguments_never_raises(

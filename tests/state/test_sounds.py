@@ -24,7 +24,9 @@ WHOLE: list[list[Any]] = [
     ["refused", 5, None, "item_a"],
     ["speech", 5, True],
     ["speech", 5, True, 2_100],
+    ["speech", 5, True, 2_100, "item_u"],
     ["speech_end", 5, 3_100],
+    ["speech_end", 5, 3_100, "item_u"],
     ["item", 5, "item_a", "resp_1", 1, 70],
     ["tokens", 5, "resp_1", 61],
     ["buffer", 5, "started", "resp_1"],
@@ -40,6 +42,10 @@ WHOLE: list[list[Any]] = [
     ["reset", 5],
     ["pause", 5],
     ["resume", 5],
+    ["redact", 5, 0, 960],
+    ["redact", 5, 0, 960, "user", "beep", "call"],
+    ["words", 5, "user", "item_u", 100, 200, "partial"],
+    ["words", 5, "agent", "item_a", None, None, None],
     ["close", 5, True],
     ["close", 5],
 ]
@@ -66,6 +72,8 @@ def test_what_may_be_missing_is_filled_in() -> None:
     """Where the timeline wants all of it."""
     assert ["agent", 5, 0, 960, "item_a", 0, None] == read_sound(["agent", 5, 0, 960, "item_a", 0])
     assert ["buffer", 5, "cleared", None] == read_sound(["buffer", 5, "cleared"])
+    words = ["words", 5, "user", "item_u"]
+    assert [*words, None, None, None] == read_sound(words)
 
 
 @pytest.mark.parametrize("kind", ["open", "event", "tomorrow's", ""])

@@ -74,6 +74,12 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _item_id(event: JsonMapping) -> list[str]:
+    """Return the item that an event names, as the end of a record; empty if it names none."""
+    item_id = _text(event.get("item_id"))
+    return [] if item_id is None else [item_id]
+
+
 def _mapping(value: object) -> JsonMapping:
     return value if isinstance(value, Mapping) else {}
 
@@ -261,14 +267,12 @@ class Evidence:
 
     def _speech_started(self, t: int, event: JsonMapping) -> list[Record]:
         start_ms = _milliseconds(event.get("audio_start_ms"))
-        return [
-            *self._flushed(t),
-            ["speech", t, self._interrupts, *(() if start_ms is None else (start_ms,))],
-        ]
+        about = [] if start_ms is None else [start_ms, *_item_id(event)]
+        return [*self._flushed(t), ["speech", t, self._interrupts, *about]]
 
     def _speech_stopped(self, t: int, event: JsonMapping) -> list[Record]:
         end_ms = _milliseconds(event.get("audio_end_ms"))
-        return [] if end_ms is None else [["speech_end", t, end_ms]]
+        return [] if end_ms is None else [["speech_end", t, end_ms, *_item_id(event)]]
 
     def _output_buffer(self, t: int, event: JsonMapping) -> list[Record]:
         change = str(event["type"]).rpartition(".")[2]
@@ -295,10 +299,11 @@ class Evidence:
         return [["commit", t, "cleared"]]
 
     def _committed(self, t: int, event: JsonMapping) -> list[Record]:
+        item_id = _text(event.get("item_id"))
         if not self._commits:  # the server's VAD commits by itself
-            return []
+            return [] if item_id is None else [["commit", t, "server", item_id]]
         self._commits.popleft()
-        return [["commit", t, "done", _text(event.get("item_id"))]]
+        return [["commit", t, "done", item_id]]
 
     def _refuse_commit(self, t: int, error: JsonMapping, event_id: str | None) -> list[Record]:
         """Take back the oldest commit if the error is about a commit."""

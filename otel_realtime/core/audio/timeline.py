@@ -17,8 +17,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["truncated", t, item_id, content_index, audio_end_ms]         the server's report
     ["delete", t, item_id, event_id]   ["deleted", t, item_id]     likewise for a delete
     ["refused", t, event_id, item_id]                              the server refused a claim
-    ["speech", t, interrupts, audio_start_ms?]                     input_audio_buffer.speech_started
-    ["speech_end", t, audio_end_ms]                                input_audio_buffer.speech_stopped
+    ["speech", t, interrupts, audio_start_ms?, item_id?]           input_audio_buffer.speech_started
+    ["speech_end", t, audio_end_ms, item_id?]                      input_audio_buffer.speech_stopped
     ["item", t, item_id, response_id, audio, characters]           an item of the agent was announced
     ["tokens", t, response_id, audio_tokens]                       response.done
     ["buffer", t, "started" | "stopped" | "cleared", response_id]  output_audio_buffer.*
@@ -29,8 +29,12 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["tap_format", t, side, {"type", "rate"}]                      the format of that from here on
     ["played", t, item_id, content_index, audio_ms]                the app reported a position
     ["commit", t, "sent" | "cleared" | "refused" | "done", item_id?]   input_audio_buffer.commit*
+    ["commit", t, "server", item_id]                               the server committed by itself
     ["reset", t]                                                   a new server session began
     ["pause", t]   ["resume", t]                                   nothing is recorded in between
+    ["redact", t, start_ns, end_ns, side | null, how, why]         silenced afterwards
+    ["words", t, side, item_id, from_ms | null, to_ms | null, "partial" | "complete" | null]
+                                                                   words of an item are silenced
     ["close", t, by_client]                                        the conversation ended
 
 Rules of its own:
@@ -43,6 +47,8 @@ Rules of its own:
 4. At the close, hearing ends for a live caller: queued agent audio is cut if the user's audio came
    in the two seconds before, on the wire or from a tap. Without a microphone it plays on: a script
    waits for the answer.
+5. What is silenced afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else. It
+   may be said after the close, too: by a command, of a recording that waits for its delivery.
 """
 
 from __future__ import annotations
@@ -56,6 +62,7 @@ from otel_realtime.core.audio.commits import Commits
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, parse_format
 from otel_realtime.core.audio.parts import ESTIMATED, SERVER, ItemAudio
 from otel_realtime.core.audio.player import Player
+from otel_realtime.core.audio.redactions import PARTIAL, Redactions, Stretch, Words
 from otel_realtime.core.audio.segments import (
     Interval,
     Segment,
@@ -65,6 +72,7 @@ from otel_realtime.core.audio.segments import (
 )
 from otel_realtime.core.audio.server_buffer import ServerBuffer
 from otel_realtime.core.audio.session_clock import SessionClock
+from otel_realtime.core.audio.spoken import SpokenItems
 from otel_realtime.core.audio.user_side import UserPlacement
 
 #: A microphone that sent within this time before the close belongs to a live caller.
@@ -94,13 +102,19 @@ class Timeline:
         self._server = ServerBuffer()
         self._session_clock = SessionClock()
         self._commits = Commits()
+        self._spoken = SpokenItems()
+        self._redactions = Redactions()
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
 
     def apply(self, record: Sequence[Any]) -> None:
-        """Apply one record; after ``close`` nothing changes any more."""
+        """Apply one record; after ``close`` nothing changes any more but what is silenced."""
         handler = _HANDLERS.get(record[0])
-        if handler is None or self.close_t is not None:
+        if handler is None:
+            return
+        if self.close_t is not None:
+            if record[0] == "redact":
+                handler(self, *record[1:])
             return
         self.last_t = max(self.last_t, record[1])  # a damaged journal may go back in time
         handler(self, *record[1:])
@@ -143,9 +157,7 @@ class Timeline:
     def user_item(self, item_id: str) -> tuple[int, int] | None:
         """Return when the user spoke an item that the client itself committed, start and end."""
         span = self._commits.of(item_id)
-        start_t = None if span is None else self._user.time_at(span[0] + 1)
-        end_t = None if span is None else self._user.time_at(span[1])
-        return None if start_t is None or end_t is None else (start_t, max(start_t, end_t))
+        return None if span is None else self._user_times(span)
 
     def user_time_at(self, audio_ns: int, *, tap: bool = False) -> int | None:
         """Return when the audio at a position in a whole source was spoken.
@@ -157,6 +169,36 @@ class Timeline:
         if tap:
             return self._user_tap.time_at(audio_ns) if self._user_tap else None
         return self._user.time_at(audio_ns)
+
+    def redacted(self) -> list[Stretch]:
+        """Return what is silenced in the recording, in order."""
+        if not self._redactions:
+            return []
+        return self._redactions.stretches(self._locate, self.length_ns)
+
+    def placed(self, side: str) -> list[Segment]:
+        """Return all audio of a side that has a place in time, whether or not it is in the recording.
+
+        What the app gave replaces what was on the wire, and both are on disk.
+        """
+        if side == "user":
+            tapped = self._user_tap.segments if self._user_tap is not None else []
+            return [*self._user.segments, *(replace(segment, tap=True) for segment in tapped)]
+        return [*self._agent.segments(), *self._playback.audio.segments]
+
+    def _locate(self, words: Words) -> Interval | None:
+        if words.side == "agent":
+            facts = self._playback.item(words.item_id, self._now)
+            if facts is None or facts.audible_from_t is None:
+                return None
+            return facts.audible_from_t, facts.audible_until_t
+        span = self._spoken.of(words.item_id, self._user.appended_ns, words.from_ms, words.to_ms)
+        return None if span is None else self._user_times(span)
+
+    def _user_times(self, span: Interval) -> Interval | None:
+        # + 1: where audio begins after a gap, not where the audio before the gap ends.
+        start_t, end_t = self._user.time_at(span[0] + 1), self._user.time_at(span[1])
+        return None if start_t is None or end_t is None else (start_t, max(start_t, end_t))
 
     @property
     def user_is_tapped(self) -> bool:
@@ -245,14 +287,24 @@ class Timeline:
     def _refused(self, t: int, event_id: str | None, item_id: str | None) -> None:
         self._agent.refuse(event_id, item_id)
 
-    def _speech(self, t: int, interrupts: bool, audio_start_ms: int | None = None) -> None:
+    def _speech(
+        self,
+        t: int,
+        interrupts: bool,
+        audio_start_ms: int | None = None,
+        item_id: str | None = None,
+    ) -> None:
         if audio_start_ms is not None:
             self._session_clock.add(t, audio_start_ms)
+            if item_id is not None:
+                self._spoken.started(item_id, self._user.session_position(audio_start_ms))
         if interrupts:
             self._cut(t)
 
-    def _speech_end(self, t: int, audio_end_ms: int) -> None:
+    def _speech_end(self, t: int, audio_end_ms: int, item_id: str | None = None) -> None:
         self._session_clock.add(t, audio_end_ms)
+        if item_id is not None:
+            self._spoken.stopped(item_id, self._user.session_position(audio_end_ms))
 
     def _item(
         self, t: int, item_id: str, response_id: str | None, audio: object, characters: int
@@ -328,6 +380,12 @@ class Timeline:
             self._commits.refuse()
         elif change == "done" and item_id is not None:
             self._commits.committed(item_id)
+            span = self._commits.of(item_id)
+            if span is not None:
+                self._spoken.started(item_id, span[0])
+                self._spoken.stopped(item_id, span[1])
+        elif change == "server" and item_id is not None:
+            self._spoken.named(item_id, self._user.appended_ns)
 
     def _reset(self, t: int) -> None:
         self._user.reset()
@@ -342,6 +400,22 @@ class Timeline:
         if self._paused_t is not None:
             self._pauses.append((self._paused_t, t))
             self._paused_t = None
+
+    def _redact(self, t: int, start_ns: int, end_ns: int, *about: object) -> None:
+        self._redactions.add(start_ns, end_ns, *about)
+
+    def _words(
+        self,
+        t: int,
+        side: str,
+        item_id: str,
+        from_ms: int | None,
+        to_ms: int | None,
+        text: object,
+    ) -> None:
+        if side == "user":
+            self._spoken.named(item_id, None if text == PARTIAL else self._user.appended_ns)
+        self._redactions.add_words(Words(side, item_id, from_ms, to_ms), text)
 
     def _close(self, t: int, by_client: object = None) -> None:
         self.close_t = t
@@ -380,5 +454,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "reset": Timeline._reset,
     "pause": Timeline._pause,
     "resume": Timeline._resume,
+    "redact": Timeline._redact,
+    "words": Timeline._words,
     "close": Timeline._close,
 }

@@ -149,7 +149,11 @@ class UserPlacement:
 
     def session_time(self, audio_ms: int) -> int | None:
         """Return when the audio at ``audio_start_ms`` or ``audio_end_ms`` was spoken, in ns."""
-        return self.time_at(self._session_ns + audio_ms * NS_PER_MS)
+        return self.time_at(self.session_position(audio_ms))
+
+    def session_position(self, audio_ms: int) -> int:
+        """Return the position in all appended audio, in ns, of one that the server counts now."""
+        return self._session_ns + audio_ms * NS_PER_MS
 
     def time_at(self, audio_ns: int) -> int | None:
         """Map a position in the appended audio to the recording.
