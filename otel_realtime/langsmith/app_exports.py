@@ -19,7 +19,7 @@ def exporter_to_langsmith(provider: object) -> str | None:
         provider: the app's ``TracerProvider``.
     """
     own_url = LangSmithConfig.from_env().otlp_traces_url
-    for processor in _processors(provider):
+    for processor in processors_of(provider):
         # ``langsmith.integrations.otel.OtelSpanProcessor`` and its subclasses in that package.
         if type(processor).__module__.startswith("langsmith."):
             return f"{type(processor).__module__}.{type(processor).__qualname__}"
@@ -30,7 +30,8 @@ def exporter_to_langsmith(provider: object) -> str | None:
     return None
 
 
-def _processors(provider: object) -> Iterator[object]:
+def processors_of(provider: object) -> Iterator[object]:
+    """Yield the span processors of an SDK ``TracerProvider``; none where they cannot be seen."""
     # Private fields of the SDK's provider and of its ``SynchronousMultiSpanProcessor``.
     active = getattr(provider, "_active_span_processor", None)
     yield from getattr(active, "_span_processors", ())

@@ -24,6 +24,7 @@ from otel_realtime.background import Again, Worker
 from otel_realtime.delivery.finisher import Finisher
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.route import choose_route
+from otel_realtime.process.providers import Providers
 from otel_realtime.process.sigterm import SigtermWatch
 from otel_realtime.settings import Settings
 from otel_realtime.state.bounds import tidy_sometimes
@@ -86,7 +87,7 @@ class Process:
 
     def __init__(self, choose_route: ChooseRoute = choose_route) -> None:
         self.choose_route = choose_route
-        self.sigterm = SigtermWatch(self.close_all, self._deliver_all)
+        self.sigterm = SigtermWatch(self.close_all, self._deliver_before_death)
         self.settings: Settings | None = None
         self.tracer_provider: TracerProvider | None = None
         self.meter_provider: MeterProvider | None = None
@@ -101,6 +102,7 @@ class Process:
         self._processors: weakref.WeakKeyDictionary[_SdkProvider, MembershipProcessor] = (
             weakref.WeakKeyDictionary()
         )
+        self._providers = Providers()
         # Two threads: a recovery may take minutes, and abandoned sockets are checked every second.
         self._chores = Worker("otel-realtime-chores", 2)
         self._polls = False
@@ -165,6 +167,7 @@ class Process:
 
     def attach_processor(self, provider: object) -> None:
         """Add our span processor to a provider, once; a provider of another SDK is left alone."""
+        self._providers.add(provider)
         add = getattr(provider, "add_span_processor", None)
         if add is None:
             return
@@ -281,8 +284,31 @@ class Process:
             done = backend.flush(max(deadline - time.monotonic(), 0.0)) and done
         return done
 
+    def deliver_all(self, timeout_s: float) -> bool:
+        """Deliver everything that is pending, and what the app's own exporters hold.
+
+        Both at the same time, so that neither waits for a destination of the other's that is away.
+
+        Args:
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            ``True`` only if everything was accepted, as far as the app's exporters say.
+        """
+        deadline = time.monotonic() + timeout_s
+
+        def left_s() -> float:
+            return max(deadline - time.monotonic(), 0.0)
+
+        exports = self._providers.start_flush(timeout_s, self.meter_provider)
+        done = self.flush(timeout_s)
+        # What a task ended meanwhile, and what finishing measured.
+        rest = exports.repeat(left_s())
+        done = exports.wait(left_s()) and done
+        return rest.wait(left_s()) and done
+
     def shutdown(self, timeout_s: float) -> bool:
-        """End open conversations, deliver them, and stop all threads.
+        """End open conversations, deliver them, flush the app's exporters, and stop all threads.
 
         A conversation that opens later starts them again.
 
@@ -298,7 +324,7 @@ class Process:
             return max(deadline - time.monotonic(), 0.0)
 
         self.close_all()
-        done = self.flush(timeout_s)
+        done = self.deliver_all(timeout_s)
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
             writer, self._writer = self._writer, None
@@ -317,15 +343,9 @@ class Process:
         for conversation in list(self.live):
             conversation.close()
 
-    def _deliver_all(self) -> None:
-        """Deliver everything that is pending, including what the app's own exporters hold.
-
-        Called on SIGTERM if nothing else will run: then no ``atexit`` flushes them.
-        """
-        deadline = time.monotonic() + self.effective_settings.exit_timeout_s
-        for provider in list(self._processors):
-            provider.force_flush(int(max(deadline - time.monotonic(), 0.0) * 1000))
-        self.flush(max(deadline - time.monotonic(), 0.0))
+    def _deliver_before_death(self) -> None:
+        """Deliver everything because of a SIGTERM: nothing else may run afterwards."""
+        self.deliver_all(self.effective_settings.exit_timeout_s)
 
     def _at_exit(self) -> None:
         settings = self.effective_settings

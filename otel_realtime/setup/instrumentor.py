@@ -147,13 +147,17 @@ async def aflush(timeout_s: float = 30.0) -> bool:
 
 
 def shutdown(timeout_s: float = 30.0) -> bool:
-    """End open conversations, deliver them, and stop all threads.
+    """End open conversations, deliver them, flush the app's exporters, and stop all threads.
+
+    What the providers hold that conversations were traced to goes out as well: their spans, and the
+    metrics. That is for a server that dies of its signal, without any ``atexit``.
 
     Args:
         timeout_s: longest wait in seconds.
 
     Returns:
-        ``True`` only if everything was accepted.
+        ``True`` only if everything was accepted, as far as the app's exporters say: OpenTelemetry's
+        batch processor says so of a batch that it gave up.
 
     Added in 0.1.0.
     """
