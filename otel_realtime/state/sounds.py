@@ -90,6 +90,8 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "reset": ((), ()),
     "pause": ((), ()),
     "resume": ((), ()),
+    "given": ((), ()),
+    "jump": ((), ()),
     "close": ((), (_is_anything,)),
 }
 #: Those kinds of which the timeline wants every field.

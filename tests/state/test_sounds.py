@@ -40,6 +40,8 @@ WHOLE: list[list[Any]] = [
     ["reset", 5],
     ["pause", 5],
     ["resume", 5],
+    ["given", 5],
+    ["jump", 5],
     ["close", 5, True],
     ["close", 5],
 ]
