@@ -48,11 +48,11 @@ class Clock:
         uses_app_times: Whether the app has given a time. From then on only its times count, also
             for the recording.
         jumps: How often the app's times jumped.
-        on_jump: Called with ``jumps`` after each.
+        on_jump: Called after each with ``jumps``, and whether it led forward.
     """
 
     __slots__ = (
-        "_given_ns", "_last_ns", "_shift_ns", "jumps", "mono_ns", "on_jump", "start_ns", "uses_app_times",
+        "_given_mono_ns", "_given_ns", "_last_ns", "_shift_ns", "jumps", "mono_ns", "on_jump", "start_ns", "uses_app_times",
     )  # fmt: skip
 
     def __init__(self, start_ns: int, mono_ns: int) -> None:
@@ -60,8 +60,9 @@ class Clock:
         self.mono_ns = mono_ns
         self.uses_app_times = False
         self.jumps = 0
-        self.on_jump: Callable[[int], object] | None = None
+        self.on_jump: Callable[[int, bool], object] | None = None
         self._given_ns = start_ns  # the latest time of the app, as it gave it
+        self._given_mono_ns = mono_ns  # and when it gave it
         self._shift_ns = 0  # what is added to times that continue from the latest jump
 
     @classmethod
@@ -87,10 +88,20 @@ class Clock:
             self._last_ns = max(time.time_ns(), self._last_ns)
             return Moment(time.monotonic_ns() - self.mono_ns, self._last_ns)
         if at_ns is not None:
-            self.uses_app_times = True
+            self.uses_app_times, self._given_mono_ns = True, time.monotonic_ns()
             # ``int``: an app may pass ``time.time() * 1e9``, and span times must be integers.
             self._follow(int(at_ns))
         return Moment(self._last_ns - self.start_ns, self._last_ns)
+
+    def end(self) -> Moment:
+        """Return the moment at which the conversation ends: it is never given.
+
+        An app that tells a call as it happens may wait after its last event, for the play-out of the
+        answer: that time counts. A replay is over with its last event.
+        """
+        if self.uses_app_times and not self.is_replay:
+            self._last_ns += time.monotonic_ns() - self._given_mono_ns
+        return self.moment()
 
     def _follow(self, at_ns: int) -> None:
         """Advance to a time that the app gives; by nothing, if it jumps."""
@@ -117,7 +128,7 @@ class Clock:
             log=logger,
         )
         if self.on_jump is not None:
-            self.on_jump(self.jumps)
+            self.on_jump(self.jumps, by_ns > 0)
 
     @property
     def is_replay(self) -> bool:
@@ -127,11 +138,14 @@ class Clock:
         """
         if not self.uses_app_times:
             return False
-        lived_ns = time.monotonic_ns() - self.mono_ns
+        # As of the latest time given: the app may have waited since.
+        waited_ns = time.monotonic_ns() - self._given_mono_ns
+        lived_ns = self._given_mono_ns - self.mono_ns
         told_ns = self._last_ns - self.start_ns
-        return abs(time.time_ns() - self._last_ns) > REPLAY_NS or told_ns > lived_ns + AHEAD_NS
+        late_ns = time.time_ns() - waited_ns - self._last_ns
+        return abs(late_ns) > REPLAY_NS or told_ns > lived_ns + AHEAD_NS
 
     def rebase(self, start_ns: int) -> None:
         """Move the start to the app's first time, in epoch ns."""
         self.start_ns = self._last_ns = self._given_ns = int(start_ns)
-        self.uses_app_times = True
+        self.uses_app_times, self._given_mono_ns = True, time.monotonic_ns()

@@ -128,13 +128,29 @@ def test_streams_that_are_reported_one_after_the_other_catch_up(clock: Clock) ->
     assert 1 == clock.jumps
 
 
+def test_who_tells_a_call_live_may_wait_after_its_last_event() -> None:
+    """For the play-out of the answer; a replay is over with its last event."""
+    clock = Clock.now()
+    clock.rebase(clock.start_ns)
+    given = clock.moment(time.time_ns())
+    time.sleep(0.05)
+    waited = clock.end()
+    assert 0.05e9 <= waited.t - given.t < 5e9
+    assert waited.t - given.t == waited.at_ns - given.at_ns
+    clock = Clock.now()
+    clock.rebase(START)
+    clock.moment(START + 5)
+    time.sleep(0.01)
+    assert Moment(5, START + 5) == clock.end()
+
+
 def test_a_jump_is_told_and_said_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """However often it happens."""
     diagnostics.REGISTER.forget("time jump")
-    told: list[int] = []
-    clock.on_jump = told.append
+    told: list[tuple[int, bool]] = []
+    clock.on_jump = lambda *jump: told.append(jump)
     seen(clock, 1, FAR // S, 2, -FAR // S, 3)
-    assert [1, 2] == told
+    assert [(1, True), (2, False)] == told
     (said,) = [record.getMessage() for record in caplog.records]
     assert "at_ns lies 999999 s after the one before" in said
 

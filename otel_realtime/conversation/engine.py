@@ -307,7 +307,7 @@ class Engine:
         with self.frames.lock:
             if self.frames.closed:
                 return
-            moment = self.clock.moment()
+            moment = self.clock.end()
             with steps:
                 self.frames.keep_texts(moment)
             with steps:

@@ -139,8 +139,10 @@ class Frames:
         self._clock.on_jump = self._jumped
         self.closed = False
 
-    def _jumped(self, jumps: int) -> None:
+    def _jumped(self, jumps: int, forward: bool) -> None:
         self._counts.time_jumps = jumps
+        if forward and self.recorder is not None:
+            self.recorder.jump()
         self.notes.jumped(jumps)
 
     def before_receive(self) -> None:
@@ -190,7 +192,7 @@ class Frames:
             at_ns: time the app gave, epoch ns; ``None``: now.
         """
         if at_ns is not None and self.recorder is not None:
-            self.recorder.clock = self._clock.t
+            self.recorder.use_clock(self._clock.t)
         if at_ns is not None and not self._clock.uses_app_times:
             fresh = not (self.state.counts.events or self._trace.writer.begun)
             self._trace.start_at(at_ns, fresh=fresh)

@@ -112,7 +112,8 @@ class Recorder:
     Attributes:
         on_tick: called on the writer thread about every 40 ms until the close, with a time up to
             which everything has been processed.
-        clock: returns the time instead of the monotonic clock, if the app gives times itself.
+        clock: returns the time instead of the monotonic clock, if the app gives times itself; set by
+            ``use_clock``.
     """
 
     def __init__(self, track: Track, backlog: Backlog, worker: Worker, mono_ns: int | None) -> None:
@@ -182,6 +183,17 @@ class Recorder:
         if backlog.queued <= BACKLOG_BYTES:
             backlog.queued += NOTE_BYTES
             self._append((self.now(), None, (kind, data)))
+
+    def use_clock(self, clock: Callable[[], int]) -> None:
+        """Let the app's times count from now on; ``clock`` returns the present one."""
+        if self.clock is None:
+            self.clock = clock
+            self._append(partial(self._track.use_given_times, 0))
+
+    def jump(self) -> None:
+        """Note that the app's times jumped forward: it is unknown how much time has passed."""
+        if self._backlog is not _CLOSED:
+            self._append(self._track.jump)
 
     def pause(self, t: int) -> None:
         """Discard audio that is enqueued from here on, until ``resume``."""

@@ -101,6 +101,13 @@ def render(folder: Path, out: Path) -> Rendered:
             folder.name,
             timeline.cut_ns // NS_PER_S,
         )
+    if timeline.unsaid_ns:
+        logger.info(
+            "the recording of %s ends with the call, %.1f s before the end of the audio that was "
+            "sent: it came faster than it can have been spoken",
+            folder.name,
+            timeline.unsaid_ns / NS_PER_S,
+        )
     frames = sample_at(timeline.length_ns, rate_hz)
     silenced = timeline.redacted()
     masks = [Mask(silenced, side, rate_hz) for side in SIDES]

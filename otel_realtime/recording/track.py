@@ -234,6 +234,14 @@ class Track:
         place = [words.side, words.item_id, words.from_ms, words.to_ms]
         self._apply(["words", self._time(t), *place, text])
 
+    def use_given_times(self, t: int) -> None:
+        """Note that the app gives the times from here on: it may not live through them."""
+        self._apply(["given", self._time(t)])
+
+    def jump(self) -> None:
+        """Note that the app's times jumped forward."""
+        self._apply(["jump", self._timeline.last_t])
+
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
         """Record an event that may say something about audio."""
         for record in self._evidence.records(self._time(t), sent, event):

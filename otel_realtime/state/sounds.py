@@ -98,6 +98,8 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     # What can be read of it is silenced: a side that is none is both.
     "redact": ((_is_ns, _is_ns), (_is_anything, _is_anything, _is_anything)),
     "words": ((_is_side, _is_text), (_is_ms_or_none, _is_ms_or_none, _is_anything)),
+    "given": ((), ()),
+    "jump": ((), ()),
     "close": ((), (_is_anything,)),
 }
 #: Those kinds of which the timeline wants every field.

@@ -151,6 +151,7 @@ def test_a_call_goes_on_after_the_app_reconnects(traces: Traces, tmp_path: Path)
                 await answer(lost, None)
                 async with client.realtime.connect(model="gpt-realtime") as rt:
                     await answer(rt, call)
+                    await asyncio.sleep(2.1)  # both answers are heard to their end
             await lost.close()
 
     scenarios = [Scenario(answers=(ANSWER,)), Scenario(answers=(ANSWER,))]

@@ -34,7 +34,7 @@ async def turn(connection: Any, form: dict[str, Any]) -> None:
     said = g711.from_pcm(SAID + talking.silence(talking.SILENCE_MS), form)
     await append(connection, said, chunk=800)
     await events_until(connection, is_type("response.done"))
-    await asyncio.sleep(0.2)  # the answer is played
+    await asyncio.sleep(talking.SPOKEN_S)  # all is said, and the answer is played
 
 
 def recorded(folder: Path, *forms: dict[str, Any]) -> tuple[int, np.ndarray, np.ndarray]:

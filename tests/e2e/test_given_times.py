@@ -165,6 +165,7 @@ def test_g711_is_8_khz_whatever_rate_is_claimed(reported: Reported, encoding: st
         (100, CREATED),
         (200, delta(bytes(range(256)) * 125)),  # 4 s
         (300, DONE),
+        (4_200, LIMITS),  # it was waited for
     )
     (chat,) = [span for span in reported.traces.spans if span.name.startswith("chat")]
     assert (4_000, 4_000) == tuple(

@@ -123,7 +123,10 @@ def test_a_program_that_never_closes(
 ) -> None:
     """LangSmith's variables alone: what is live at the end is delivered there, the recording too."""
     variables |= langsmith_variables(sandbox.url)
-    lines = run(SET_UP + PLAIN_APP, variables, folder=tmp_path)
+    spoken = (
+        "import time\ntime.sleep(0.5)\n"  # what is not said yet when the call ends is no part of it
+    )
+    lines = run(SET_UP + PLAIN_APP + spoken, variables, folder=tmp_path)
     assert [
         f"LOG INFO Realtime conversations are sent to LangSmith ({sandbox.url}, project calls)"
     ] == [line for line in lines if "conversations are sent" in line]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,11 +83,23 @@ CUT = {"item_id": "a", "content_index": 0, "audio_end_ms": 350}
 HEARD_OUT = [(1000, ANSWER)]
 #: What happens after the opening -> user, agent (ms, sound), heard ms and its source, of item "a".
 CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] = {
-    "a script that hangs up early lets the answer play": (
+    "who hangs up hears no more, also without a microphone": (
         [*speaks(1000, ANSWER), *got(1100, "rate_limits.updated")],
+        [],
+        [(1000, ANSWER[: 100 * PER_MS * 2])],
+        (100, "estimated"),
+    ),
+    "a script that waits for the answer hears it": (
+        [*speaks(1000, ANSWER), *got(2000, "rate_limits.updated")],
         [],
         HEARD_OUT,
         (1000, "estimated"),
+    ),
+    "who lets go of the button and hangs up hears no more": (
+        [*says(200, QUESTION), *speaks(4000, ANSWER), *got(4600, "rate_limits.updated")],
+        [(200, QUESTION)],
+        [(4000, ANSWER[: 600 * PER_MS * 2])],
+        (600, "estimated"),
     ),
     "a caller who hangs up hears no more": (
         [*says(200, QUESTION), *speaks(1000, ANSWER), *got(1250, "rate_limits.updated")],
@@ -202,3 +215,24 @@ def test_every_sample(name: str, sandbox: Sandbox, traces: Traces) -> None:
         facts(span)[f"otel_realtime.{key}"]
         for key in ("generated_ms", "heard_ms", "heard_source", "interrupted")
     )
+
+
+@pytest.mark.parametrize("waits", [0.3, 1.05])
+def test_a_live_call_is_heard_until_it_ends(waits: float, sandbox: Sandbox, traces: Traces) -> None:
+    """By this process's clock: no microphone sends, and the answer of a second comes at once."""
+    steps = [*got(0, "session.created", session=SESSION), *speaks(0, ANSWER)]
+    began = time.monotonic()
+    with otel_realtime.conversation(tracer_provider=traces.provider) as call:
+        for _, way, event in steps:
+            getattr(call, way)(json.dumps(event))
+        time.sleep(waits)
+    lasted_s = time.monotonic() - began
+    assert otel_realtime.flush(20)
+    conversation = arrived(sandbox, traces.spans)
+    _, agent = samples(sandbox.recording(conversation["id"]))
+    assert len(agent) / PER_MS / 1_000 <= lasted_s
+    (span,) = (s for s in traces.spans if facts(s).get("gen_ai.response.id") == "r")
+    heard_ms = facts(span)["otel_realtime.heard_ms"]
+    assert heard_ms == np.count_nonzero(agent) // PER_MS
+    assert waits * 1_000 <= heard_ms + 50 <= min(lasted_s * 1_000, 1_000) + 50
+    assert (waits < 1) == facts(span)["otel_realtime.interrupted"]

@@ -20,7 +20,7 @@ from otel_realtime.demo.server import Connection, ScriptedServer
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.sandbox import Sandbox
 from tests.support import talking
-from tests.support.talking import SPEED, client_of, sync_client_of, text_item, tone
+from tests.support.talking import SPEED, SPOKEN_S, client_of, sync_client_of, text_item, tone
 from tests.support.traces import Traces, arrived, facts, outline, samples, stretches
 
 TEXT = talking.scenario(Answer(text="Hello you."), answer_delay_ms=0, rate_limits=False)
@@ -69,12 +69,14 @@ VOICES = [
 
 
 async def _ten_async(url: str) -> None:
-    await asyncio.gather(*(talking.one_turn(url, tone(600, 200 + n)) for n in range(10)))
+    await asyncio.gather(*(talking.one_turn(url, tone(600, 200 + n), SPOKEN_S) for n in range(10)))
 
 
 def _ten_sync(url: str) -> None:
     with ThreadPoolExecutor(10) as pool:
-        list(pool.map(lambda n: talking.one_turn_sync(url, tone(600, 200 + n)), range(10)))
+        list(
+            pool.map(lambda n: talking.one_turn_sync(url, tone(600, 200 + n), SPOKEN_S), range(10))
+        )
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])

@@ -46,6 +46,8 @@ WHOLE: list[list[Any]] = [
     ["redact", 5, 0, 960, "user", "beep", "call"],
     ["words", 5, "user", "item_u", 100, 200, "partial"],
     ["words", 5, "agent", "item_a", None, None, None],
+    ["given", 5],
+    ["jump", 5],
     ["close", 5, True],
     ["close", 5],
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ RATE = 24_000
 PER_MS = RATE // 1000
 TRANSCRIBER = "gpt-4o-mini-transcribe"
 SILENCE_MS = 200
+#: What is sent at once takes its time to be spoken: whoever hangs up before has not said it all.
+SPOKEN_S = 1.5
 #: Time in the server runs this much faster, so that its pauses cost nothing and order stays certain.
 SPEED = 20.0
 Handler = Callable[[Any, Mapping[str, Any]], Any]
@@ -139,6 +143,7 @@ async def _weather_step(rt: Any, event: Any) -> bool:
             item_id=rt.spoken, content_index=0, audio_end_ms=KEPT_MS
         )
     elif event.type == "conversation.item.truncated":
+        await asyncio.sleep(SPOKEN_S)
         await say(rt, silence(SILENCE_MS))
     return False
 
@@ -170,13 +175,14 @@ async def ask(rt: Any, question: bytes = QUESTION) -> None:
             return
 
 
-async def one_turn(url: str, question: bytes = QUESTION) -> None:
-    """A whole call of one question and one answer."""
+async def one_turn(url: str, question: bytes = QUESTION, stay_s: float = 0.0) -> None:
+    """A whole call of one question and one answer; ``stay_s``: how long it lasts after that."""
     async with client_of(url) as client, client.realtime.connect(model="gpt-realtime") as rt:
         await ask(rt, question)
+        await asyncio.sleep(stay_s)
 
 
-def one_turn_sync(url: str, question: bytes = QUESTION) -> None:
+def one_turn_sync(url: str, question: bytes = QUESTION, stay_s: float = 0.0) -> None:
     """The same with the synchronous client."""
     with sync_client_of(url) as client, client.realtime.connect(model="gpt-realtime") as rt:
         rt.session.update(session=session())
@@ -184,4 +190,5 @@ def one_turn_sync(url: str, question: bytes = QUESTION) -> None:
             rt.input_audio_buffer.append(audio=audio)
         for event in rt:
             if event.type == "response.done":
+                time.sleep(stay_s)
                 return

@@ -35,6 +35,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["redact", t, start_ns, end_ns, side | null, how, why]         silenced afterwards
     ["words", t, side, item_id, from_ms | null, to_ms | null, "partial" | "complete" | null]
                                                                    words of an item are silenced
+    ["given", t]                                                   times are the app's from here on
+    ["jump", t]                                                    they jumped forward
     ["close", t, by_client]                                        the conversation ended
 
 Rules of its own:
@@ -49,6 +51,12 @@ Rules of its own:
    waits for the answer.
 5. What is silenced afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else. It
    may be said after the close, too: by a command, of a recording that waits for its delivery.
+4. Hearing ends with the call, whoever held the microphone: what is queued at the close is cut. An
+   app that waited for the end of the play-out closes after it, and a tap says itself what was played.
+   Where the app's times jumped forward nobody knows how long it was: what was queued was heard.
+5. Nothing was said after the end either: audio that the client sent faster than it can have been
+   spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
+   that anybody lived through.
 """
 
 from __future__ import annotations
@@ -75,8 +83,6 @@ from otel_realtime.core.audio.session_clock import SessionClock
 from otel_realtime.core.audio.spoken import SpokenItems
 from otel_realtime.core.audio.user_side import UserPlacement
 
-#: A microphone that sent within this time before the close belongs to a live caller.
-HANG_UP_NS: Final = 2 * NS_PER_S
 #: The recording ends so long after the last sound at the latest: one hour.
 MAX_SILENCE_NS: Final = 3_600 * NS_PER_S
 #: The end of a pause that has not ended.
@@ -106,6 +112,8 @@ class Timeline:
         self._redactions = Redactions()
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
+        self._given = False  # the times are the app's
+        self._heard_until_t = 0  # what was queued when they jumped forward
 
     def apply(self, record: Sequence[Any]) -> None:
         """Apply one record; after ``close`` nothing changes any more but what is silenced."""
@@ -152,7 +160,7 @@ class Timeline:
         """
         if self._user.last_sent_t is None:
             return self._session_clock.time(audio_ms)
-        return self._user.session_time(audio_ms)
+        return self._within_call(self._user.session_time(audio_ms))
 
     def user_item(self, item_id: str) -> tuple[int, int] | None:
         """Return when the user spoke an item that the client itself committed, start and end."""
@@ -166,9 +174,8 @@ class Timeline:
             audio_ns: Position in ns.
             tap: Whether the source is what the app gave; else what the client appended.
         """
-        if tap:
-            return self._user_tap.time_at(audio_ns) if self._user_tap else None
-        return self._user.time_at(audio_ns)
+        side = self._user_tap if tap else self._user
+        return None if side is None else self._within_call(side.time_at(audio_ns))
 
     def redacted(self) -> list[Stretch]:
         """Return what is silenced in the recording, in order."""
@@ -198,6 +205,7 @@ class Timeline:
     def _user_times(self, span: Interval) -> Interval | None:
         # + 1: where audio begins after a gap, not where the audio before the gap ends.
         start_t, end_t = self._user.time_at(span[0] + 1), self._user.time_at(span[1])
+        start_t, end_t = self._within_call(start_t), self._within_call(end_t)
         return None if start_t is None or end_t is None else (start_t, max(start_t, end_t))
 
     @property
@@ -232,7 +240,27 @@ class Timeline:
     def _now(self) -> int:
         return self.last_t if self.close_t is None else self.close_t
 
+    def _within_call(self, t: int | None) -> int | None:
+        """Return a time of the user's audio, but no later than the end of a call that was lived."""
+        if t is None or self.close_t is None or self._given:
+            return t
+        return min(t, self.close_t)
+
+    @property
+    def unsaid_ns(self) -> int:
+        """How much of the user's audio is left out: it was sent, but the call ended before."""
+        said = self._placed_user_segments()
+        if not said or self.close_t is None or self._given:
+            return 0
+        return max(said[-1].end_ns - self.close_t, 0)
+
     def _user_segments(self) -> list[Segment]:
+        segments = self._placed_user_segments()
+        if not self.unsaid_ns or self.close_t is None:
+            return segments
+        return clip_to_intervals(segments, [(0, self.close_t)])
+
+    def _placed_user_segments(self) -> list[Segment]:
         if self._user_tap is None:
             return self._user.segments
         sent = clip_to_intervals(self._user.segments, [(0, self._user_tap_t)])
@@ -417,15 +445,18 @@ class Timeline:
             self._spoken.named(item_id, None if text == PARTIAL else self._user.appended_ns)
         self._redactions.add_words(Words(side, item_id, from_ms, to_ms), text)
 
+    def _use_given_times(self, t: int) -> None:
+        self._given = True
+
+    def _jump(self, t: int) -> None:
+        self._heard_until_t = max(self._heard_until_t, self._agent.end_ns)
+
     def _close(self, t: int, by_client: object = None) -> None:
         self.close_t = t
-        last_t = -HANG_UP_NS - 1
         for side in (self._user, self._user_tap):
             if side is not None:
                 side.finish()
-                last_t = max(last_t, last_t if side.last_sent_t is None else side.last_sent_t)
-        if t - last_t <= HANG_UP_NS:
-            self._cut(t)
+        self._cut(max(t, self._heard_until_t))
 
 
 #: Kind of a record -> what it does; arguments are the elements after the kind.
@@ -456,5 +487,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "resume": Timeline._resume,
     "redact": Timeline._redact,
     "words": Timeline._words,
+    "given": Timeline._use_given_times,
+    "jump": Timeline._jump,
     "close": Timeline._close,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,12 +121,11 @@ def test_a_reconnect_is_no_cut() -> None:
     assert found.user_time(250) == 3_250 * MS
 
 
-def test_a_tapped_caller_who_hangs_up_hears_no_more() -> None:
-    """The microphone's audio may take another way than this connection."""
-    tapped = timeline(agent(0, 0, 5_000), ["tap", 900, "user", 0, 960], ["close", 1_000, True])
-    assert heard_ms(tapped) == 1_000
-    silent = timeline(agent(0, 0, 5_000), ["tap", 900, "user", 0, 960], ["close", 4_000, True])
-    assert heard_ms(silent) == 5_000
+def test_a_tap_says_what_was_played() -> None:
+    """Also what the device still plays when the call ends; the rest of the answer was not heard."""
+    block = ["tap", 990, "agent", 0, 30 * 48, "a", 0]
+    found = timeline(agent(900, 0, 5_000), block, ["close", 1_000, True])
+    assert (30, 1_020) == (heard_ms(found), found.length_ns // MS)
 
 
 def test_the_recording_ends_an_hour_after_the_last_sound() -> None:
@@ -137,19 +137,46 @@ def test_the_recording_ends_an_hour_after_the_last_sound() -> None:
     assert (hour, 0) == (quiet.length_ns // MS, quiet.cut_ns)
 
 
-def test_a_caller_who_hangs_up_hears_no_more() -> None:
-    """A microphone that was sending until the close belongs to somebody live."""
-    found = timeline(agent(0, 0, 5_000), ["user", 900, 0, 960], ["close", 1_000, True])
-    assert heard_ms(found) == 1_000
-    assert found.length_ns == 1_000 * MS
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [["user", 900, 0, 960]],
+        [["tap", 900, "user", 0, 960]],
+        [["user", 100, 0, 960], ["commit", 150, "sent"]],
+        [],
+    ],
+    ids=["a live microphone", "one that takes another way", "push to talk", "none"],
+)
+@pytest.mark.parametrize("close", [1_000, 4_000])
+def test_who_hangs_up_hears_no_more(sent: list[list[Any]], close: int) -> None:
+    """Whoever holds the microphone, and whenever it was heard last."""
+    found = timeline(agent(0, 0, 5_000), *sent, ["close", close, True])
+    assert (close, close) == (heard_ms(found), found.length_ns // MS)
 
 
-def test_a_script_that_closes_early_keeps_the_answer() -> None:
-    """No audio sent for two seconds: the queued answer is kept and the file reaches its end."""
-    found = timeline(["user", 900, 0, 960], agent(1_000, 0, 5_000), ["close", 3_000, True])
-    assert heard_ms(found) == 5_000
-    assert found.length_ns == 6_000 * MS
-    assert heard_ms(timeline(agent(0, 0, 5_000), ["close", 1_000, True])) == 5_000
+def test_who_waits_for_the_answer_hears_it() -> None:
+    """Until the modelled end of the play-out; there is nothing left to be cut."""
+    found = timeline(agent(1_000, 0, 5_000), ["close", 6_000, True])
+    audio = found.item("a")
+    assert audio is not None
+    assert (5_000, False, 6_000) == (audio.heard_ms, audio.interrupted, found.length_ns // MS)
+
+
+def test_a_file_that_is_sent_at_once_ends_with_the_call() -> None:
+    """A recording is never longer than its call; the app's own times are no time that passed."""
+    clip, close = ["user", 1_000, 0, 10_000 * 48], ["close", 3_000, True]
+    lived = timeline(clip, close)
+    assert (3_000, 8_000) == (lived.length_ns // MS, lived.unsaid_ns // MS)
+    assert [(1_000 * MS, 3_000 * MS)] == [(s.start_ns, s.end_ns) for s in lived.segments("user")]
+    assert 3_000 * MS == lived.user_time(9_000)
+    told = timeline(["given", 0], clip, close)
+    assert (11_000, 0) == (told.length_ns // MS, told.unsaid_ns)
+
+
+def test_what_was_queued_at_a_jump_of_the_apps_times_was_heard() -> None:
+    """Nobody knows how much time has passed."""
+    found = timeline(["given", 0], agent(200, 0, 1_000), ["jump", 200], ["close", 240, True])
+    assert (1_000, 1_200) == (heard_ms(found), found.length_ns // MS)
 
 
 def test_a_journal_without_an_end_is_closed_at_its_last_record() -> None:
