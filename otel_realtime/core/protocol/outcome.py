@@ -196,7 +196,13 @@ def _without_secrets(name: str, value: object, above: frozenset[int]) -> JsonVal
         value: The value.
         above: Identities of the containers it is in; what contains itself is cut off.
     """
-    if value and value is not True and names_secret(name):
+    # An object of the app's is not asked whether it is true: it may raise.
+    says_something = (
+        not isinstance(value, bool)
+        and value is not None
+        and not (isinstance(value, str) and not value)
+    )
+    if says_something and names_secret(name):
         return SECRET
     if isinstance(value, str):
         return scrub(value)
