@@ -117,8 +117,11 @@ class Clock:
         self._shift_ns = last_ns - at_ns
         self._jumped(at_ns - given_ns)
 
+    def refuse(self) -> None:
+        """Count a time of the app that is none at all."""
+        self._count(forward=False)
+
     def _jumped(self, by_ns: int) -> None:
-        self.jumps += 1
         diagnostics.warn_once(
             "time jump",
             "a time given as at_ns lies %.0f s %s the one before; such jumps are left out, and are "
@@ -127,8 +130,12 @@ class Clock:
             "after" if by_ns > 0 else "before",
             log=logger,
         )
+        self._count(forward=by_ns > 0)
+
+    def _count(self, *, forward: bool) -> None:
+        self.jumps += 1
         if self.on_jump is not None:
-            self.on_jump(self.jumps, by_ns > 0)
+            self.on_jump(self.jumps, forward)
 
     @property
     def is_replay(self) -> bool:

@@ -79,7 +79,7 @@ SPAN: Final = "span"
 #: An undelivered conversation, or batch of spans, deleted to keep the state directory in bounds.
 CONVERSATION: Final = "conversation"
 BATCH: Final = "batch"
-#: A gap in a recording: the writer's backlog was full.
+#: A gap in a recording: the writer's backlog was full, or audio could not be read.
 AUDIO: Final = "audio"
 #: An event that got no span because its trace was full (``Settings.span_limit``).
 EVENT: Final = "event"

@@ -212,8 +212,8 @@ def test_audio_callbacks_report_what_is_played(provider: TracerProvider) -> None
     taken = Taken()
     with otel_realtime.conversation() as call:
         for told in (taken, call):
-            names["on_speaker_needs_audio"](told, queue, bytearray(960))
-            names["on_microphone_audio"](told, bytearray(960))
+            names["on_speaker_needs_audio"](told, queue, 48_000.0, bytearray(960))
+            names["on_microphone_audio"](told, 48_000.0, bytearray(960))
             names["on_progress"](told, "item_1", 20)
     assert [
         ("record_agent_audio", [bytes(960)]),

@@ -8,17 +8,27 @@ an argument's own methods are reported in the log instead.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from opentelemetry.trace import Span
 
+from otel_realtime import diagnostics
+from otel_realtime.conversation.arguments import (
+    Refused,
+    position,
+    recording_time,
+    refuse,
+    tapped,
+    tapped_mulaw,
+    wall_time,
+)
 from otel_realtime.conversation.frames import current
 from otel_realtime.conversation.redacting import read_stretch
 from otel_realtime.conversation.running import ToolBlock
 from otel_realtime.conversation.services import SOCKETS
-from otel_realtime.core.audio.formats import MULAW, PCM
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.diagnostics import walled, warn_once
 from otel_realtime.langsmith.ids import run_id
@@ -28,12 +38,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from otel_realtime.conversation.engine import Engine
+    from otel_realtime.recording.track import TapAudio
 
     #: NumPy arrays are listed because they declare the buffer protocol only from Python 3.12 on.
-    Audio = Buffer | npt.NDArray[Any]
-
-#: Highest position that ``played()`` accepts, in ms (11 days).
-MAX_PLAYED_MS: Final = 1e9
+    Audio = Buffer | npt.NDArray[Any] | Sequence[float]
 
 
 def current_conversation() -> Conversation | None:
@@ -102,7 +110,7 @@ class Conversation:
         """
         engine = self._engine
         if not engine.closed:
-            at_ns = _wall_time(at_ns)
+            at_ns = wall_time(engine, at_ns, "received()")
             engine.frames.start_reported(at_ns)
         # Also when closed: this task may still have the context of the last event.
         engine.frames.before_receive()
@@ -114,7 +122,7 @@ class Conversation:
         """Report a message to the server; arguments as for ``received``."""
         engine = self._engine
         if not engine.closed:
-            at_ns = _wall_time(at_ns)
+            at_ns = wall_time(engine, at_ns, "sent()")
             engine.frames.start_reported(at_ns)
             engine.frames.send(_frame(message), engine.clock.moment(at_ns))
 
@@ -125,7 +133,7 @@ class Conversation:
         pcm: Audio,
         *,
         item_id: str | None = None,
-        rate: int | None = None,
+        rate: float | None = None,
         at_ns: int | None = None,
     ) -> None:
         """Report the samples that the speaker plays now; call it where they go to the device.
@@ -136,16 +144,21 @@ class Conversation:
         what is played: then there is one warning, and the model is used again. If no call comes for
         two seconds while audio is due, the model is used until the next call.
 
+        A buffer that cannot be understood is named in the log, once for each kind, counted as lost,
+        and costs only itself.
+
         Args:
-            pcm: 16-bit mono samples in any buffer; zeros are silence.
+            pcm: samples in any buffer, array or list: bytes and 16-bit integers are taken as they
+                are, floats from -1 to 1, 32-bit integers from full scale. Of several channels,
+                ``(frames, channels)``, the mean is taken. Zeros are silence.
             item_id: conversation item that the samples belong to, if known.
             rate: samples per second; ``None``: the session's output rate.
             at_ns: time of the first sample, as for ``received``; ``None``: now.
         """
-        self._record("agent", pcm, rate, PCM, item_id, at_ns)
+        self._record("agent", partial(tapped, pcm, rate, item_id), at_ns)
 
     def record_user_audio(
-        self, pcm: Audio, *, rate: int | None = None, at_ns: int | None = None
+        self, pcm: Audio, *, rate: float | None = None, at_ns: int | None = None
     ) -> None:
         """Report samples of the microphone; call it where they come from the device.
 
@@ -154,11 +167,11 @@ class Conversation:
         is sent to the server.
 
         Args:
-            pcm: 16-bit mono samples in any buffer.
+            pcm: samples in any buffer, array or list, as for ``record_agent_audio``.
             rate: samples per second; ``None``: the session's input rate.
             at_ns: time of the last sample, as for ``received``; ``None``: now.
         """
-        self._record("user", pcm, rate, PCM, None, at_ns)
+        self._record("user", partial(tapped, pcm, rate, None), at_ns)
 
     @walled
     def played(
@@ -177,29 +190,30 @@ class Conversation:
             audio_ms: position in the part, ms.
             at_ns: time of the position, as for ``received``; ``None``: now.
         """
-        recorder, position = self._engine.recorder, float(audio_ms)
-        if recorder is not None and 0 < position <= MAX_PLAYED_MS:  # false for NaN, too
-            t = _recording_time(self._engine, at_ns)
-            recorder.played(t, str(item_id), int(content_index), position)
+        recorder = self._engine.recorder
+        if recorder is None:
+            return
+        try:
+            item, index, at_ms = position(item_id, content_index, audio_ms)
+        except Refused as refused:
+            refuse("played()", str(refused), "this position is left out")
+            return
+        if at_ms > 0:
+            recorder.played(recording_time(self._engine, at_ns, "played()"), item, index, at_ms)
 
     @walled
-    def _record(
-        self,
-        side: str,
-        audio: Audio,
-        rate: int | None,
-        encoding: str,
-        item_id: str | None,
-        at_ns: int | None,
-    ) -> None:
+    def _record(self, side: str, read: Callable[[], TapAudio], at_ns: int | None) -> None:
         recorder = self._engine.recorder
-        if recorder is not None:
-            from otel_realtime.recording.track import TapAudio  # imports numpy
-
-            # Copied now: an audio callback reuses its buffer as soon as it returns.
-            raw = bytes(memoryview(cast("Buffer", audio)))
-            tapped = TapAudio(raw, rate, encoding, item_id)
-            recorder.tap(_recording_time(self._engine, at_ns), side, tapped)
+        if recorder is None:
+            return
+        function = f"record_{side}_audio()"
+        try:
+            audio = read()  # copied now: an audio callback reuses its buffer as soon as it returns
+        except Refused as refused:
+            refuse(function, str(refused), "it is not recorded")
+            diagnostics.lose(diagnostics.AUDIO)
+            return
+        recorder.tap(recording_time(self._engine, at_ns, function), side, audio)
 
     # -- tools -------------------------------------------------------------------------------------
 
@@ -322,26 +336,7 @@ def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = N
         audio: mu-law samples in any buffer (ITU-T G.711: https://www.itu.int/rec/T-REC-G.711).
         at_ns: as for ``record_user_audio``.
     """
-    call._record("user", audio, 8_000, MULAW, None, at_ns)
-
-
-def _recording_time(engine: Engine, at_ns: int | None) -> int:
-    """Return a time of the app on the recording's clock, ns since the start."""
-    return engine.clock.t() if at_ns is None else engine.clock.moment(at_ns).t
-
-
-#: Latest time a span can have, epoch ns.
-_LATEST_NS: Final = 2**63 - 1
-
-
-def _wall_time(at_ns: object) -> int | None:
-    """Return a time of the app, clamped to what a span can hold; ``None`` for anything else.
-
-    A float would fail the export of a whole batch of spans.
-    """
-    if not isinstance(at_ns, int | float) or at_ns != at_ns:  # NaN
-        return None
-    return int(min(max(at_ns, 0), _LATEST_NS))
+    call._record("user", partial(tapped_mulaw, audio), at_ns)
 
 
 def _frame(message: object) -> wire.Frame:

@@ -166,7 +166,8 @@ class Finisher:
             job.processed()
         except Exception as error:  # noqa: BLE001 - reported; metrics cost no delivery
             diagnostics.report("measuring", error)
-        diagnostics.lose(diagnostics.AUDIO, job.recorder.summary().holes)
+        summary = job.recorder.summary()
+        diagnostics.lose(diagnostics.AUDIO, summary.holes + summary.bad_frames)
         rendered, failed = _render(job)
         failed |= not settled
         if failed:

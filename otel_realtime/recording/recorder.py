@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from otel_realtime import diagnostics
 from otel_realtime.background import Worker
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.redactions import Stretch, Words
@@ -373,16 +374,19 @@ class Recorder:
                 if inline and isinstance(queue[0], _WriterOnly):
                     break
                 entry = queue.popleft()
-                if not isinstance(entry, tuple):
-                    entry()
-                elif entry[1] is None:
-                    freed += NOTE_BYTES
-                    track.note(entry[0], *entry[2])
-                elif isinstance(entry[2], (str, bytes)):
-                    freed += len(entry[2])
-                    track.frame(entry[0], entry[1], entry[2])
-                else:
-                    track.event(entry[0], entry[1], entry[2])
+                try:
+                    if not isinstance(entry, tuple):
+                        entry()
+                    elif entry[1] is None:
+                        freed += NOTE_BYTES
+                        track.note(entry[0], *entry[2])
+                    elif isinstance(entry[2], (str, bytes)):
+                        freed += len(entry[2])
+                        track.frame(entry[0], entry[1], entry[2])
+                    else:
+                        track.event(entry[0], entry[1], entry[2])
+                except Exception as error:  # noqa: BLE001 - a fault of ours costs this entry
+                    diagnostics.report("recording", error)
                 if due():
                     break
         finally:  # also for an entry that raised: it has left the queue

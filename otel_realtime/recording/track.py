@@ -150,11 +150,9 @@ class Track:
             self._meters[side].skip(audio_format.duration_ns(len(raw)))
             self._skip_paused(t, side, len(raw), audio)
             return
-        t, offset, size = self._time(t), self._sizes[side], len(raw)
-        self._sizes[side] += size
+        t, size = self._time(t), len(raw)
         voiced = self._meters[side].feed(decode(raw, audio_format), audio_format.rate_hz)
-        if self._files is not None and self._keeps_audio:
-            self._audio[side].append(raw)
+        offset = self._store(side, raw)
         if sent:
             self._apply(["user", t, offset, size] if voiced else ["user", t, offset, size, 1])
         else:
@@ -190,12 +188,17 @@ class Track:
             quiet = not (voiced if side == "user" else samples.any())
             # A player that idles reports zeros all the time; they need not be on disk.
             if side == "user" or not quiet:
-                offset = self._sizes[source]
-                self._sizes[source] += len(raw)
-                if self._files is not None and self._keeps_audio:
-                    self._audio[source].append(raw)
+                offset = self._store(source, raw)
         self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(quiet)])
         self._check_tap()
+
+    def _store(self, source: str, raw: bytes) -> int:
+        """Append audio to a source; return where it begins."""
+        offset = self._sizes[source]
+        if self._files is not None and self._keeps_audio:
+            self._audio[source].append(raw)
+        self._sizes[source] += len(raw)
+        return offset
 
     def tap_hole(self) -> None:
         """Count a buffer of the app that was dropped because the backlog was full."""

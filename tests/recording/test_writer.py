@@ -263,7 +263,7 @@ def test_a_discarded_recording_is_gone(writer: Writer, folder: Path, closed: boo
     assert recorder.folder is None
 
 
-def test_a_fault_of_ours_costs_only_the_recording(
+def test_a_fault_of_ours_costs_only_what_it_was_about(
     writer: Writer, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Said once; this conversation and others go on."""
@@ -273,12 +273,11 @@ def test_a_fault_of_ours_costs_only_the_recording(
         for _ in range(2):
             recorder.note("note", no_mapping)
         assert recorder.settle(5)
-    error = recorder.summary().error
-    assert error is not None
-    assert "internal error" in error
     converse(recorder)
     assert recorder.settle(5)
+    assert recorder.summary().error is None
     assert recorder.item("item_a") is not None
+    assert (folder / "agent.raw").stat().st_size
     said = [r.message for r in caplog.records]
     assert 1 == sum("telemetry of a conversation is incomplete" in text for text in said)
     diagnostics.REGISTER.clear()

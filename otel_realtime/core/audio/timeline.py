@@ -56,7 +56,7 @@ Rules of its own:
    Where the app's times jumped forward nobody knows how long it was: what was queued was heard.
 5. Nothing was said after the end either: audio that the client sent faster than it can have been
    spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
-   that anybody lived through.
+   that anybody lived through. Or the journal has no close: then nobody knows when it was.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ class Timeline:
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
         self._given = False  # the times are the app's
+        self._limit_t: int | None = None  # nothing was said later
         self._heard_until_t = 0  # what was queued when they jumped forward
 
     def apply(self, record: Sequence[Any]) -> None:
@@ -130,7 +131,7 @@ class Timeline:
     def finish(self) -> None:
         """End a conversation whose journal has no ``close`` at its last record."""
         if self.close_t is None:
-            self._close(self.last_t)
+            self._end(self.last_t)
 
     # --- queries --------------------------------------------------------------------------------
 
@@ -242,23 +243,19 @@ class Timeline:
 
     def _within_call(self, t: int | None) -> int | None:
         """Return a time of the user's audio, but no later than the end of a call that was lived."""
-        if t is None or self.close_t is None or self._given:
-            return t
-        return min(t, self.close_t)
+        return t if t is None or self._limit_t is None else min(t, self._limit_t)
 
     @property
     def unsaid_ns(self) -> int:
         """How much of the user's audio is left out: it was sent, but the call ended before."""
         said = self._placed_user_segments()
-        if not said or self.close_t is None or self._given:
-            return 0
-        return max(said[-1].end_ns - self.close_t, 0)
+        return max(said[-1].end_ns - self._limit_t, 0) if said and self._limit_t is not None else 0
 
     def _user_segments(self) -> list[Segment]:
         segments = self._placed_user_segments()
-        if not self.unsaid_ns or self.close_t is None:
+        if self._limit_t is None or not segments or segments[-1].end_ns <= self._limit_t:
             return segments
-        return clip_to_intervals(segments, [(0, self.close_t)])
+        return clip_to_intervals(segments, [(0, self._limit_t)])
 
     def _placed_user_segments(self) -> list[Segment]:
         if self._user_tap is None:
@@ -452,6 +449,10 @@ class Timeline:
         self._heard_until_t = max(self._heard_until_t, self._agent.end_ns)
 
     def _close(self, t: int, by_client: object = None) -> None:
+        self._limit_t = None if self._given else t
+        self._end(t)
+
+    def _end(self, t: int) -> None:
         self.close_t = t
         for side in (self._user, self._user_tap):
             if side is not None:

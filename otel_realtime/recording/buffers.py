@@ -1,0 +1,150 @@
+"""Audio as an app hands it over, in whatever array or buffer its audio library uses, as 16-bit mono.
+
+``sounddevice`` hands over NumPy arrays of shape ``(frames, channels)``, float32 unless told otherwise
+(https://python-sounddevice.readthedocs.io/en/latest/usage.html#callback-streams), PyAudio hands over
+``bytes``, others ``memoryview`` or ``array.array``. An object is looked at by its ``dtype`` and
+``shape``, else by the ``format`` of its buffer:
+
+=======================================  =======================================================
+elements                                 read as
+=======================================  =======================================================
+bytes (``bytes``, buffers of ``B``)      16-bit samples, little endian, as on the wire
+16-bit integers, of either byte order    as they are
+32-bit integers                          full scale is 32 bits; the upper 16 are kept
+floats, 16 to 64 bits                    full scale is 1.0; what exceeds it is clipped
+a list of numbers                        floats if one of them is, else 16-bit integers
+anything else                            refused: 8-bit and unsigned samples, booleans, objects
+=======================================  =======================================================
+
+Channels are averaged. They may come last, ``(frames, channels)``, or first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+#: More channels than a microphone or a speaker has; the larger axis counts frames.
+MOST_CHANNELS: Final = 32
+_FULL_SCALE: Final = 32_768.0
+#: Formats of a buffer of plain bytes: https://docs.python.org/3/library/struct.html#format-characters
+_BYTES: Final = frozenset("Bbc")
+
+_Array = npt.NDArray[Any]
+
+
+class RefusedAudio(ValueError):
+    """What an app handed over is no audio that can be recorded; the text says why."""
+
+
+def as_pcm16(audio: object) -> bytes:
+    """Return a copy of an app's audio as 16-bit mono samples, little endian.
+
+    Args:
+        audio: Any buffer, array or list; see above. It may be reused at once.
+
+    Raises:
+        RefusedAudio: It is none that can be understood.
+    """
+    # Most audio comes as bytes already: no array is made of them.
+    if isinstance(audio, bytes | bytearray):
+        return whole_samples(bytes(audio))
+    try:
+        samples = _array_of(audio)
+        if isinstance(samples, bytes):
+            return whole_samples(samples)
+        with np.errstate(all="ignore"):
+            return _pcm16(_mono(samples)).astype("<i2", copy=False).tobytes()
+    except RefusedAudio:
+        raise
+    except Exception as error:  # whatever the object's own methods raise
+        raise RefusedAudio(f"{type(audio).__name__} cannot be read as audio") from error
+
+
+def as_bytes(audio: object) -> bytes:
+    """Return a copy of bytes that are audio in another encoding.
+
+    Raises:
+        RefusedAudio: They are no bytes.
+    """
+    try:
+        return memoryview(audio).tobytes()  # type: ignore[arg-type]
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise RefusedAudio(f"{_kind_of(audio)} is no buffer of bytes") from error
+
+
+def whole_samples(raw: bytes) -> bytes:
+    """Return bytes without half a sample at their end."""
+    return raw[:-1] if len(raw) % 2 else raw
+
+
+def _kind_of(audio: object) -> str:
+    dtype = getattr(audio, "dtype", None)
+    shape = getattr(audio, "shape", None)
+    name = type(audio).__name__
+    return name if dtype is None else f"{name} of {dtype}, shape {shape}"
+
+
+def _array_of(audio: object) -> _Array | bytes:
+    """Return an app's audio as an array of numbers, or as bytes if it is a buffer of bytes."""
+    if isinstance(audio, list | tuple):
+        return _of_list(audio)
+    if hasattr(audio, "__array_interface__") or hasattr(audio, "__array__"):
+        return _checked(np.asarray(audio), audio)
+    try:
+        view = memoryview(audio)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise RefusedAudio(f"{_kind_of(audio)} is no buffer of samples") from error
+    if view.format.lstrip("@=<>!") in _BYTES:
+        return view.tobytes()
+    return _checked(np.asarray(view), audio)
+
+
+def _of_list(audio: list[Any] | tuple[Any, ...]) -> _Array:
+    array = np.asarray(audio)
+    if not array.size:
+        return np.empty(0, np.int16)
+    if array.dtype.kind == "i":
+        numbers: _Array = np.clip(array, -32_768, 32_767).astype(np.int16)
+        return numbers
+    return _checked(array, audio)
+
+
+def _checked(array: _Array, audio: object) -> _Array:
+    dtype = array.dtype
+    if dtype.kind == "f" or (dtype.kind == "i" and dtype.itemsize in (2, 4)):
+        return array
+    raise RefusedAudio(
+        f"{type(audio).__name__} of {dtype} is not understood; pass 16-bit integers, or floats "
+        "between -1 and 1"
+    )
+
+
+def _mono(samples: _Array) -> _Array:
+    if samples.ndim == 1:
+        return samples
+    if samples.ndim and not samples.size:
+        return np.empty(0, np.int16)
+    if samples.ndim == 2 and 1 in samples.shape:
+        return np.ravel(samples)
+    few = [axis for axis in (1, 0) if samples.ndim == 2 and samples.shape[axis] <= MOST_CHANNELS]
+    if not few:
+        raise RefusedAudio(f"an array of shape {samples.shape} is not understood; pass one channel")
+    # Channels come last, unless there are too many of them.
+    mixed: _Array = samples.mean(axis=few[0], dtype=np.float64)
+    if samples.dtype.kind != "i":
+        return mixed
+    rounded: _Array = np.rint(mixed).astype(samples.dtype)  # on the scale of the integers
+    return rounded
+
+
+def _pcm16(samples: _Array) -> _Array:
+    if samples.dtype.kind == "f":
+        # What is no number is silence; infinity is as loud as it gets.
+        scaled = np.nan_to_num(samples.astype(np.float64) * _FULL_SCALE, nan=0.0)
+        return np.clip(np.rint(scaled), -32_768, 32_767).astype(np.int16)
+    if samples.dtype.itemsize == 4:
+        return (samples >> 16).astype(np.int16)
+    return samples.astype(np.int16)
