@@ -7,13 +7,15 @@ delivery that keeps failing occupies no thread while it waits::
                  ^                             |  |
                  +------- Again(after_s) ------+  +--> failed: it raised; counted, logged once
 
-A worker guarantees three things:
+A worker guarantees four things:
 
 - *Jobs run without a thread, too.* If a thread cannot be started (a container's pid limit; from
   Python 3.12 an exiting interpreter starts none), the next call tries again, and a caller blocked
   in ``wait_until`` runs the jobs itself.
 - *No job ends the thread.* An exception costs the job that raised it, ``SystemExit`` included.
 - *A dead thread is replaced.* Liveness is read from the thread, never remembered.
+- *A slow job does not hold up the others*, if the worker is told how long to be patient: from then on
+  the job does not count among those that run, so the next one starts, on another thread.
 """
 
 from __future__ import annotations
@@ -46,14 +48,16 @@ class Again:
 
     Attributes:
         after_s: delay in seconds.
-        firm: a server asked for this delay (``Retry-After``), so ``hurry`` does not shorten it.
+        floor_s: part of the delay that ``hurry`` does not shorten, in seconds: what a server asked
+            for (``Retry-After``), and what keeps a caller that flushes all the time from repeating
+            a request all the time.
     """
 
-    __slots__ = ("after_s", "firm")
+    __slots__ = ("after_s", "floor_s")
 
-    def __init__(self, after_s: float, *, firm: bool = False) -> None:
+    def __init__(self, after_s: float, *, floor_s: float = 0.0) -> None:
         self.after_s = after_s
-        self.firm = firm
+        self.floor_s = min(floor_s, after_s)
 
 
 Job = Callable[[], "Again | None"]
@@ -61,15 +65,15 @@ OnFault = Callable[[BaseException], object]
 
 
 class Ticket:
-    """A submitted job and the time (``monotonic``) it is due."""
+    """A submitted job, and the time (``monotonic``) it is due, and at the earliest if hurried."""
 
-    __slots__ = ("_number", "cancelled", "due", "firm", "job", "on_fault")
+    __slots__ = ("_number", "cancelled", "due", "earliest", "job", "on_fault")
 
     def __init__(self, number: int, job: Job, due: float, on_fault: OnFault | None) -> None:
         self._number = number
         self.job = job
         self.due = due
-        self.firm = False
+        self.earliest = 0.0
         self.on_fault = on_fault
         self.cancelled = False
 
@@ -89,12 +93,19 @@ class Worker:
 
     Args:
         name: name of the threads.
-        threads: most threads at a time.
+        threads: most jobs at a time.
+        patience_s: a job that has run for so many seconds does not count any more among those;
+            ``None``: however long it runs, it does.
+        most: most threads, those with slow jobs included; at least ``threads``.
     """
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+    def __init__(
+        self, name: str, threads: int = 1, *, patience_s: float | None = None, most: int = 0
+    ) -> None:
         self._name = name
-        self._limit = threads
+        self._at_a_time = threads
+        self._patience_s = patience_s
+        self._limit = max(threads, most)
         self._numbers = itertools.count()
         self.reset_after_fork()
         _workers.add(self)
@@ -105,6 +116,7 @@ class Worker:
         self._changed = threading.Condition()
         self._waiting: list[Ticket] = []
         self._threads: list[threading.Thread] = []
+        self._running: dict[Ticket, float] = {}  # and when it began, ``monotonic``
         self._idle = 0
         self._unfinished = 0
         self._failed = 0
@@ -143,15 +155,14 @@ class Worker:
                 self._start_thread()
 
     def hurry(self) -> None:
-        """Run all waiting jobs now, except those whose delay a server asked for.
+        """Run all waiting jobs now, or when the part of their delay that is a floor is over.
 
         A job that is running at this moment and returns ``Again`` runs again at once.
         """
         with self._changed:
             self._hurries += 1  # ``_execute`` compares it to see a hurry during its job
             for ticket in self._waiting:
-                if not ticket.firm:
-                    ticket.due = 0.0
+                ticket.due = min(ticket.due, ticket.earliest)
             heapq.heapify(self._waiting)
             self._ensure_threads()
             self._changed.notify_all()
@@ -182,7 +193,7 @@ class Worker:
                 if self._alive():
                     self._changed.wait(min(left_s, _POLL_S))
                     continue
-                ticket = self._pop_due()
+                ticket = self._take_due()
             if ticket is None:
                 sleep(min(left_s, _POLL_S))
             else:  # outside the lock: a job may submit others
@@ -243,11 +254,15 @@ class Worker:
             return
         if not self._alive():
             self._idle = 0  # a thread that died while it waited did not count itself out
-        if self._idle < len(self._waiting) and len(self._threads) < self._limit:
+            self._running.clear()
+        # Of threads that wait until a slow job has run out of patience a few are enough.
+        wanted = min(len(self._waiting), self._at_a_time)
+        if self._idle < wanted and len(self._threads) < self._limit:
             self._start_thread()
 
     def _start_thread(self) -> None:
-        name = f"{self._name}-{len(self._threads) + 1}" if self._limit > 1 else self._name
+        several = self._at_a_time > 1 or self._threads
+        name = f"{self._name}-{len(self._threads) + 1}" if several else self._name
         thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:
             thread.start()
@@ -286,16 +301,36 @@ class Worker:
         changed = self._changed
         with changed:
             while not self._stopped and changed is self._changed:
-                ticket = self._pop_due()
+                full_s = self._full_s()
+                ticket = None if full_s else self._take_due()
                 if ticket is not None:
+                    self._ensure_threads()  # somebody has to wait for the next one
                     return ticket
-                wait_s = self._waiting[0].due - monotonic() if self._waiting else None
+                wait_s = None
+                if self._waiting:
+                    wait_s = max(self._waiting[0].due - monotonic(), full_s)
                 self._idle += 1
                 try:
                     changed.wait(wait_s)
                 finally:
                     self._idle = max(self._idle - 1, 0)
             return None
+
+    def _full_s(self) -> float:
+        """Return for how many seconds no further job may start; 0: one may start now."""
+        if self._patience_s is None:
+            return 0.0
+        since = monotonic() - self._patience_s
+        began = sorted(start for start in self._running.values() if start > since)
+        # When the oldest of these is not waited for any more, there is room.
+        return began[-self._at_a_time] - since if len(began) >= self._at_a_time else 0.0
+
+    def _take_due(self) -> Ticket | None:
+        """Remove a job that is due, to be executed."""
+        ticket = self._pop_due()
+        if ticket is not None:
+            self._running[ticket] = monotonic()
+        return ticket
 
     def _pop_due(self) -> Ticket | None:
         while self._waiting and (self._waiting[0].cancelled or self._waiting[0].due <= monotonic()):
@@ -318,13 +353,14 @@ class Worker:
             if changed is not self._changed:
                 return  # reset meanwhile: not a job of this process any more
             self._failed += failed
+            self._running.pop(ticket, None)
             if again is None or self._stopped:
                 self._unfinished -= 1
             else:
                 # A hurry that came while the job ran could not see it among the waiting ones.
-                hurried = hurries != self._hurries and not again.firm
-                ticket.due = 0.0 if hurried else monotonic() + again.after_s
-                ticket.firm = again.firm
+                hurried, now = hurries != self._hurries, monotonic()
+                ticket.due = now + (again.floor_s if hurried else again.after_s)
+                ticket.earliest = now + again.floor_s if again.floor_s else 0.0
                 heapq.heappush(self._waiting, ticket)
             self._changed.notify_all()
 

@@ -55,6 +55,7 @@ LAZY = frozenset(
         ("delivery.attachments", "recording.resample"),
         ("delivery.finisher", "delivery.attachments"),
         ("delivery.finisher", "recording.render"),
+        ("langsmith.http", "delivery.transport"),
         ("langsmith.route", "langsmith.backend"),
         ("process.process", "recording.writer"),
         ("process.process", "recovery.sweep"),

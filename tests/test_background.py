@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -76,16 +77,33 @@ def test_hurry_skips_our_own_waits_but_not_the_servers(worker: Worker) -> None:
     """What a server asked for stays; our backoff is cut short."""
     runs: list[str] = []
 
-    def job(name: str, firm: bool) -> Again | None:
+    def job(name: str, floor_s: float) -> Again | None:
         runs.append(name)
-        return Again(30, firm=firm) if runs.count(name) == 1 else None
+        return Again(30, floor_s=floor_s) if runs.count(name) == 1 else None
 
-    worker.submit(partial(job, "ours", False))
-    worker.submit(partial(job, "theirs", True))
+    worker.submit(partial(job, "ours", 0))
+    worker.submit(partial(job, "theirs", 30))
     wait_for(lambda: len(runs) == 2, "first runs")
     worker.hurry()
     wait_for(lambda: runs.count("ours") == 2, "second run")
     assert 1 == runs.count("theirs")
+
+
+def test_hurry_does_not_shorten_the_floor_of_a_wait(worker: Worker) -> None:
+    """However often somebody hurries: what keeps a request from being repeated at once stays."""
+    times: list[float] = []
+
+    def job() -> Again | None:
+        times.append(time.monotonic())
+        return Again(30, floor_s=0.2) if len(times) < 3 else None
+
+    worker.submit(job)
+    deadline = time.monotonic() + 5
+    while len(times) < 3 and time.monotonic() < deadline:
+        worker.hurry()
+        time.sleep(0.01)
+    assert 3 == len(times)
+    assert min(after - before for before, after in itertools.pairwise(times)) >= 0.2
 
 
 def test_hurry_reaches_a_job_that_is_running(worker: Worker) -> None:
@@ -249,7 +267,7 @@ def test_stop_is_bounded(worker: Worker) -> None:
 
 def test_flush_is_bounded(worker: Worker) -> None:
     """It says False rather than wait for ever."""
-    worker.submit(lambda: Again(0.01, firm=True))
+    worker.submit(lambda: Again(0.01, floor_s=0.01))
     assert not worker.flush(0.05)
 
 
@@ -269,6 +287,61 @@ def test_several_threads_share_the_jobs() -> None:
         go_on.set()
         assert worker.stop(5)
     assert [] == threads("test-pool")
+
+
+def test_a_slow_job_holds_up_the_others_as_long_as_the_worker_is_patient() -> None:
+    """Until then they run one after the other, as ever; so do those after it."""
+    worker = Worker("test-patient", patience_s=0.2, most=3)
+    go_on, lock = threading.Event(), threading.Lock()
+    now, most, done = [0], [0], []
+
+    def job(number: int) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        with lock:
+            now[0] -= 1
+        done.append(number)
+
+    try:
+        started = time.monotonic()
+        worker.submit(lambda: bool(go_on.wait(10)) and None)
+        for number in range(5):
+            worker.submit(partial(job, number))
+        wait_for(lambda: len(done) == 5, "the jobs behind it")
+        assert time.monotonic() - started >= 0.2
+        assert ([0, 1, 2, 3, 4], 1) == (done, most[0])
+        assert not worker.flush(0.05)
+    finally:
+        go_on.set()
+    assert worker.flush(5)
+    assert worker.stop(5)
+    assert [] == threads("test-patient")
+
+
+def test_slow_jobs_take_no_more_threads_than_the_most() -> None:
+    """Those that hang for ever are bounded, and what comes after them waits."""
+    worker = Worker("test-most", patience_s=0.02, most=3)
+    go_on, running, done = threading.Event(), [], []
+
+    def hang() -> None:
+        running.append(1)
+        go_on.wait(10)
+
+    try:
+        for _ in range(5):
+            worker.submit(hang)
+        worker.submit(lambda: done.append(1))
+        wait_for(lambda: len(running) == 3, "as many as there may be")
+        time.sleep(0.1)
+        assert (3, []) == (len(running), done)
+    finally:
+        go_on.set()
+    assert worker.flush(5)
+    assert (5, [1]) == (len(running), done)
+    assert worker.stop(5)
+    assert [] == threads("test-most")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

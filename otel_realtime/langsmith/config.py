@@ -206,6 +206,11 @@ class LangSmithConfig:
             path = path.removesuffix(end)
         return urlunsplit((parts.scheme, host, path, "", ""))
 
+    @property
+    def account(self) -> tuple[str, str | None, str | None]:
+        """Whose requests LangSmith counts: server, key and workspace."""
+        return self.api_url, self.api_key, self.workspace_id
+
     def headers(self) -> dict[str, str]:
         """Return the headers that authenticate a request; they contain the key."""
         headers = {"x-api-key": self.api_key or "", "User-Agent": "otel-realtime"}

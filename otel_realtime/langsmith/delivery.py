@@ -1,7 +1,8 @@
 """Delivers root runs in the background: the post when a call opens, the patch when it has ended.
 
-One thread posts and two others render and upload, so that an upload of minutes does not delay the
-post of the next call. Deliveries are retried as long as the process lives::
+Posts and uploads have threads of their own, so that an upload of minutes does not delay the post of
+the next call; and a request that takes long lets the next one start beside it. Deliveries are retried
+as long as the process lives, within the destination's budget::
 
     post: pending -+-> accepted -> patch, with recording -> done
                    |                 413: a smaller file; another refusal: without the recording
@@ -22,10 +23,12 @@ from otel_realtime.background import Again, Job, Worker
 from otel_realtime.delivery.model import Closing, OnDone, Opening, PostStatus, Render
 from otel_realtime.diagnostics import logger_of, warn_again, warn_once
 from otel_realtime.errors import RecordingError
-from otel_realtime.langsmith.config import LangSmithConfig, agent_of, warn_key_refused
+from otel_realtime.langsmith.budget import budget_for
+from otel_realtime.langsmith.config import LangSmithConfig, warn_key_refused
 from otel_realtime.langsmith.ending import End
 from otel_realtime.langsmith.http import Answer
 from otel_realtime.langsmith.ids import run_id
+from otel_realtime.langsmith.projects import Projects
 from otel_realtime.langsmith.runs import RunsClient
 from otel_realtime.langsmith.statuses import (
     ALREADY_RECEIVED,
@@ -43,8 +46,11 @@ REFUSED: Final[PostStatus] = "refused"
 
 #: Number of uploads at a time.
 _UPLOADS: Final = 2
-#: Number of attempts to look up a project's id.
-_PROJECT_TRIES: Final = 6
+#: After how many seconds a post, or an upload, does not hold up the next one any more.
+POST_PATIENCE_S: Final = 1.0
+UPLOAD_PATIENCE_S: Final = 5.0
+#: Most requests of a kind at a time, slow ones included.
+_MOST: Final = 8
 _FAULT: Final = "an internal error while posting; see the log"
 
 
@@ -107,24 +113,27 @@ class Deliveries:
     def __init__(self, config: LangSmithConfig, *, backoff: Backoff | None = None) -> None:
         self.config = config
         self._backoff = backoff or Backoff()
-        self._posts = Worker("otel-realtime-posts")
-        self._uploads = Worker("otel-realtime-uploads", _UPLOADS)
+        self._posts = Worker("otel-realtime-posts", patience_s=POST_PATIENCE_S, most=_MOST)
+        self._uploads = Worker(
+            "otel-realtime-uploads", _UPLOADS, patience_s=UPLOAD_PATIENCE_S, most=_MOST
+        )
+        self._projects = Projects(lambda name: self._client.find_project(name), self._backoff)
         self._reset()
 
     def _reset(self) -> None:
         self._client = RunsClient(self.config)
+        self._budget = budget_for(self.config.account)
         self._lock = threading.Lock()
         # Posts and patches that are not settled, which ``flush`` waits for.
         self._outstanding: set[tuple[RootDelivery, str]] = set()
         self._lost = 0  # refused since the last ``flush``
-        # Tenant and project id by name; ``None`` while they are being looked up.
-        self._projects: dict[str, tuple[str, str] | None] = {}
         self._stopped = False
 
     def reset_after_fork(self) -> None:
         """Drop everything in a forked child without sending it: the parent delivers it."""
         self._posts.reset_after_fork()
         self._uploads.reset_after_fork()
+        self._projects.reset_after_fork()
         self._reset()
 
     def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> RootDelivery:
@@ -161,13 +170,21 @@ class Deliveries:
         return done and lost == 0
 
     def shutdown(self, timeout_s: float) -> bool:
-        """Flush for a bounded time, then stop; argument and result as for ``flush``."""
+        """Flush for a bounded time, then stop; argument and result as for ``flush``.
+
+        Ends that were not accepted are reported as such to whoever waits for them.
+        """
         deadline = time.monotonic() + timeout_s
         accepted = self.flush(timeout_s)
         with self._lock:
             self._stopped = True
-        for worker in (self._posts, self._uploads):
+        for worker in (self._posts, self._uploads, self._projects):
             worker.stop(max(deadline - time.monotonic(), 0.0))
+        with self._lock:
+            left = [root for root, what in self._outstanding if what == "patch"]
+        for root in left:
+            if root._end is not None:
+                self.end_done(root, root._end, False)
         return accepted
 
     def run_url(self, opening: Opening) -> str | None:
@@ -182,8 +199,11 @@ class Deliveries:
                 return False
             root._end = end
             self._outstanding.add((root, "patch"))
+            stopped = self._stopped
             waits = root.status == PENDING  # then ``post_ended`` sends it
-        if not waits:
+        if stopped:
+            self.end_done(root, end, False)
+        elif not waits:
             self._send_end(root, end)
         return True
 
@@ -200,17 +220,7 @@ class Deliveries:
             self._send_end(root, end)
         self._settle(root, "post", lost=refusal is not None)
         if refusal is None:
-            self._look_up(self.config.project)
-
-    def _look_up(self, project: str) -> None:
-        """Look up a project's id, once, for the URLs of its runs."""
-        if agent_of(project) is not None:  # only LangSmith knows the project of an agent
-            return
-        with self._lock:
-            if project in self._projects:
-                return
-            self._projects[project] = None
-        self._posts.submit(_LookUp(self._client, self._projects, project, self._backoff))
+            self._projects.look_up(self.config.project)
 
     # -- patches, on an upload thread --------------------------------------------------------------
 
@@ -219,23 +229,45 @@ class Deliveries:
         if root.status == REFUSED:
             job = _GiveUp(self, root, end)
         if not self._uploads.submit(job, on_fault=lambda _: self.end_done(root, end, False)):
-            self._settle(root, "patch", lost=True)
+            self.end_done(root, end, False)
 
     def end_done(self, root: RootDelivery, end: End, delivered: bool) -> None:
-        """Report to the caller whether a run's end was delivered, and settle it."""
+        """Report to the caller, once, whether a run's end was delivered, and settle it."""
+        with self._lock:
+            on_done, end.on_done = end.on_done, None
         try:
-            if end.on_done is not None:
-                end.on_done(delivered, end.status)
-        except Exception:
+            if on_done is not None:
+                on_done(delivered, end.status)
+        except BaseException:  # even SystemExit must not end the thread
             logger.warning("the callback of a delivery to LangSmith raised", exc_info=True)
         # Afterwards: when ``flush`` returns, callbacks have run, and folders are deleted.
         self._settle(root, "patch", lost=not delivered)
 
     # -- shared by posts and patches ---------------------------------------------------------------
 
-    def client(self) -> RunsClient:
-        """Return the client of this process; after a fork it is a new one."""
-        return self._client
+    def send(
+        self, request: Callable[[RunsClient], Answer], *, failures: int, size: int = 0
+    ) -> Answer | Again:
+        """Send a request, if the destination's budget allows to repeat it.
+
+        Args:
+            request: sends it with the client of this process; after a fork that is a new one.
+            failures: number of earlier attempts.
+            size: bytes of the recording in it.
+
+        Returns:
+            The answer; or, if nothing was sent, when to ask again.
+        """
+        wait_s = self._budget.take(size) if failures else 0.0
+        if wait_s:
+            return Again(wait_s)
+        answer = request(self._client)
+        failed = answer.ruling.verdict is Verdict.RETRY
+        if failures:
+            self._budget.repeated(size, answered=not failed)
+        elif failed:
+            self._budget.failed(size)
+        return answer
 
     def retry_later(self, failures: int, answer: Answer, what: str) -> Again:
         """Return when to try again after some failures in a row; log the first of an outage."""
@@ -245,8 +277,10 @@ class Deliveries:
             what,
             answer,
         )
-        wait_s = self._backoff.wait_s(failures, answer.retry_after_s)
-        return Again(wait_s, firm=answer.retry_after_s is not None)
+        return Again(
+            self._backoff.wait_s(failures, answer.retry_after_s),
+            floor_s=self._backoff.floor_s(answer.retry_after_s),
+        )
 
     def note_reachable(self) -> None:
         """Note that LangSmith answers, so that the next outage is logged again."""
@@ -276,7 +310,9 @@ class _Post:
         if root.ready is not None:  # once, not for each attempt
             root.ready()
             root.ready = None
-        answer = owner.client().post(root.opening)
+        answer = owner.send(lambda client: client.post(root.opening), failures=self._failures)
+        if isinstance(answer, Again):
+            return answer
         if answer.ruling.verdict is Verdict.RETRY:
             self._failures += 1
             return owner.retry_later(self._failures, answer, "a root run")
@@ -312,6 +348,8 @@ class _Patch:
         self._end.prepare()
         while True:
             answer = self._try()
+            if isinstance(answer, Again):
+                return answer
             verdict = None if answer is None else answer.ruling.verdict
             if answer is not None and verdict is Verdict.RETRY:
                 self._failures += 1
@@ -321,18 +359,29 @@ class _Patch:
                 self._owner.end_done(self._root, self._end, verdict is Verdict.DONE)
                 return None
 
-    def _try(self) -> Answer | None:
-        """Send the patch once; return ``None`` if the recording cannot be read and was left out."""
+    def _try(self) -> Answer | Again | None:
+        """Send the patch once, unless it has to wait.
+
+        Returns:
+            The answer, or when to ask again; ``None`` if the recording cannot be read and was left
+            out.
+        """
         end, opening = self._end, self._root.opening
         merged: dict[str, Any] = {**opening.metadata, **end.metadata}
         metadata = {key: value for key, value in merged.items() if value is not None}
         metadata[Meta.ATTACH_STATUS] = end.status
         try:
-            answer = self._owner.client().patch(opening, end.closing, metadata, end.attached)
+            answer = self._owner.send(
+                lambda client: client.patch(opening, end.closing, metadata, end.attached),
+                failures=self._failures,
+                size=end.size,
+            )
         except RecordingError as error:
             self._owner.warn_once("unreadable", "a recording is not attached: %s", error)
             end.detach("failed")
             return None
+        if isinstance(answer, Again):
+            return answer
         if answer.status == ALREADY_RECEIVED and end.attached is not None:
             # An earlier attempt whose answer was lost, probably with the recording.
             logger.info(
@@ -371,31 +420,3 @@ class _GiveUp:
         refused_key = self._root.refusal_status in KEY_REFUSED
         self._end.detach("no_credentials" if refused_key else "failed")
         self._owner.end_done(self._root, self._end, False)
-
-
-class _LookUp:
-    """The job that looks up a project's id; a new project exists only some time after its first run."""
-
-    def __init__(
-        self,
-        client: RunsClient,
-        projects: dict[str, tuple[str, str] | None],
-        project: str,
-        backoff: Backoff,
-    ) -> None:
-        self._client = client
-        self._projects = projects
-        self._project = project
-        self._backoff = backoff
-        self._tries = 0
-
-    def __call__(self) -> Again | None:
-        ids = self._client.find_project(self._project)
-        if ids is not None:
-            self._projects[self._project] = ids
-            return None
-        self._tries += 1
-        if self._tries >= _PROJECT_TRIES:
-            self._projects.pop(self._project, None)  # the next conversation tries again
-            return None
-        return Again(self._backoff.wait_s(self._tries))

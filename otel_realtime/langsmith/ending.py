@@ -25,6 +25,7 @@ class End:
         on_done: as given.
         status: current ``ls_audio_attach_status``.
         attached: file to attach; ``None``: none.
+        size: its bytes.
         metadata: all metadata of the run's end.
     """
 
@@ -35,6 +36,7 @@ class End:
         self.on_done = on_done
         self.status = "none"
         self.attached: Recording | None = None
+        self.size = 0
         self.metadata: dict[str, Any] = dict(closing.metadata)
         self._render = render
         self._limit = limit
@@ -59,7 +61,7 @@ class End:
         Args:
             status: ``ls_audio_attach_status`` that says why.
         """
-        self.attached, self.status = None, status
+        self.attached, self.size, self.status = None, 0, status
 
     def _choose(self, recording: Recording | None, otherwise: str = "none") -> None:
         """Choose the first of a recording's files that is not too large.
@@ -78,7 +80,7 @@ class End:
                 self.detach("failed")
                 return
             if size <= self._limit:
-                self.attached, self.status = recording, "attached"
+                self.attached, self.size, self.status = recording, size, "attached"
                 return
             otherwise = "too_large"
             recording = None if recording.smaller is None else _rendered(recording.smaller)
@@ -88,6 +90,6 @@ class End:
 def _rendered(render: Render) -> Recording | None:
     try:
         return render()
-    except Exception as error:
+    except BaseException as error:  # whatever it raises costs the recording, not the end
         logger.warning("a recording is not attached: rendering it failed: %s", error, exc_info=True)
         return Recording(status="failed")

@@ -12,7 +12,6 @@ Two jobs run on threads of their own, so that a slow LangSmith does not keep spa
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from otel_realtime import diagnostics
 from otel_realtime.background import Again, Worker
 from otel_realtime.diagnostics import logger_of, warn_again, warn_once
+from otel_realtime.langsmith.budget import budget_for
 from otel_realtime.langsmith.config import LangSmithConfig, warn_key_refused
 from otel_realtime.langsmith.encoding import Batch, encode, join, split
-from otel_realtime.langsmith.http import Answer, Http
+from otel_realtime.langsmith.http import Answer, Body, Http
 from otel_realtime.langsmith.span_queue import Request, SpanQueue, Stored
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.langsmith.statuses import CORRECTABLE, KEY_REFUSED, TOO_LARGE, Backoff, Verdict
@@ -52,12 +52,12 @@ class _Pause:
 
     Attributes:
         until: no request is sent before this time (``monotonic``).
-        firm: the server asked for the pause, so ``flush`` does not end it.
+        earliest: nor before this one, although ``flush`` asks for it (``monotonic``).
         failures: number of failures in a row.
     """
 
     until: float = 0.0
-    firm: bool = False
+    earliest: float = 0.0
     failures: int = 0
 
 
@@ -98,6 +98,7 @@ class DirectExporter:
     def _start(self, queue: SpanQueue) -> None:
         self._queue = queue
         self._http = Http()
+        self._budget = budget_for(self._config.account)
         self._pause = _Pause()
         self._flush_below = 0  # spans with a lower number are encoded and sent at once
         self._stopped = False
@@ -161,8 +162,7 @@ class DirectExporter:
         with queue.lock:
             target = queue.enqueued_count()
             self._flush_below = target
-            if not self._pause.firm:
-                self._pause.until = 0.0
+            self._pause.until = min(self._pause.until, self._pause.earliest)
         self._worker.hurry()
         settled = self._worker.wait_until(
             lambda: self._stopped or queue.is_settled(target), timeout_s
@@ -258,11 +258,20 @@ class DirectExporter:
         if request is None:
             return
         body = self._body(request)
-        if body is not None:
-            # A file-like body is sent in blocks, each with a timeout of its own: a slow uplink may
-            # take longer for the whole.
-            answer = self._http.post(self._url, self._headers, lambda: io.BytesIO(body))
-            self._settle(request, body, answer)
+        if body is None:
+            return
+        again = self._pause.failures > 0
+        wait_s = self._budget.take() if again else 0.0
+        if wait_s:
+            self._pause.until = self._pause.earliest = time.monotonic() + wait_s
+            return
+        answer = self._http.post(self._url, self._headers, lambda: Body(body))
+        failed = answer.ruling.verdict is Verdict.RETRY
+        if again:
+            self._budget.repeated(answered=not failed)
+        elif failed:
+            self._budget.failed()
+        self._settle(request, body, answer)
 
     def _body(self, request: Request) -> bytes | None:
         """Return a request's body; ``None`` if a file is gone, and the rest was enqueued anew."""
@@ -347,8 +356,9 @@ class DirectExporter:
         """
         with self._queue.lock:
             failures = self._pause.failures + 1
-            until = time.monotonic() + self._backoff.wait_s(failures, retry_after_s)
-            self._pause = _Pause(until, retry_after_s is not None, failures)
+            now, backoff = time.monotonic(), self._backoff
+            until = now + backoff.wait_s(failures, retry_after_s)
+            self._pause = _Pause(until, now + backoff.floor_s(retry_after_s), failures)
 
     def _warn(self, kind: object, message: str, *details: object) -> None:
         warn_once(("spans", self._config, kind), message, *details, log=logger)

@@ -1,11 +1,14 @@
 """The HTTP client of all deliveries: one session per thread, bounded answers, no redirects.
 
+A request ends at a deadline, whatever the server does (``delivery.transport``).
+
 ``requests`` is imported with the first request, on a background thread, so that importing this
 package stays cheap.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
 
 logger = logger_of(__name__)
 
-#: Timeouts in seconds: for connecting, which ``requests`` also applies to writing one block, and for
-#: reading. https://requests.readthedocs.io/en/latest/user/advanced/#timeouts
-TIMEOUT_S: Final = (10.0, 60.0)
-_LOOK_UP_TIMEOUT_S: Final = (5.0, 10.0)
+#: Time for connecting, and for writing one block, in seconds.
+CONNECT_S: Final = 10.0
+#: Time for a request with a small body, from its beginning to the end of the answer, in seconds. A
+#: larger body has as much more as the slowest line takes that is worth while.
+TOTAL_S: Final = 30.0
+_LOOK_UP_S: Final = 10.0
 # A proxy may answer with a page of HTML: read the start only, log less.
 _ANSWER_BYTES: Final = 2_048
 _JSON_BYTES: Final = 1_000_000
@@ -37,9 +42,18 @@ class Readable(Protocol):
     With a length ``requests`` sends ``Content-Length`` instead of chunked encoding.
     """
 
+    def __len__(self) -> int: ...
+
     def read(self, size: int = -1, /) -> bytes: ...
 
     def __iter__(self) -> Iterator[bytes]: ...
+
+
+class Body(io.BytesIO):
+    """A body in memory; sent in blocks, each of which may take its time on a slow line."""
+
+    def __len__(self) -> int:
+        return len(self.getbuffer())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +81,11 @@ class Http:
     """Sends requests; thread-safe, because each thread has a session of its own.
 
     Args:
-        timeout_s: timeouts for connecting and for reading, in seconds.
+        total_s: time for a request with a small body, in seconds.
     """
 
-    def __init__(self, timeout_s: tuple[float, float] = TIMEOUT_S) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, total_s: float = TOTAL_S) -> None:
+        self._total_s = total_s
         self._local = threading.local()
 
     def post(self, url: str, headers: Mapping[str, str], body: Callable[[], Readable]) -> Answer:
@@ -90,17 +104,22 @@ class Http:
         """
         import requests
 
+        from otel_realtime.delivery.transport import deadline, time_for
+
+        data = body()
+        total_s = time_for(len(data), self._total_s)
         try:
-            response = self._session().post(
-                url,
-                data=cast("IO[bytes]", body()),
-                headers=dict(headers),
-                timeout=self._timeout_s,
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
-                text = _read_start(response, _ANSWER_BYTES)
+            with deadline(total_s):
+                response = self._session().post(
+                    url,
+                    data=cast("IO[bytes]", data),
+                    headers=dict(headers),
+                    timeout=(min(CONNECT_S, total_s), total_s),
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with response:
+                    text = _read_start(response, _ANSWER_BYTES)
         except ValueError as error:
             # Not the message: for a malformed header it contains the key.
             return Answer(None, type(error).__name__, None, UNUSABLE)
@@ -114,17 +133,20 @@ class Http:
         """Return the JSON that a GET is answered with; ``None`` for anything else."""
         import requests
 
+        from otel_realtime.delivery.transport import deadline
+
         try:
-            response = self._session().get(
-                url,
-                params=dict(params),
-                headers=dict(headers),
-                timeout=_LOOK_UP_TIMEOUT_S,
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
-                return json.loads(_read_start(response, _JSON_BYTES)) if response.ok else None
+            with deadline(_LOOK_UP_S):
+                response = self._session().get(
+                    url,
+                    params=dict(params),
+                    headers=dict(headers),
+                    timeout=_LOOK_UP_S,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with response:
+                    return json.loads(_read_start(response, _JSON_BYTES)) if response.ok else None
         except (requests.RequestException, OSError, ValueError) as error:
             logger.debug("GET %s failed: %s", url, error)
             return None
@@ -132,9 +154,9 @@ class Http:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            import requests
+            from otel_realtime.delivery.transport import new_session
 
-            session = self._local.session = requests.Session()
+            session = self._local.session = new_session()
             # Without an ``auth`` requests adds credentials from ~/.netrc. Turning ``trust_env`` off
             # instead would lose the environment's proxies.
             session.auth = _no_auth

@@ -6,6 +6,7 @@ https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from datetime import timezone
@@ -79,11 +80,16 @@ def judge(status: int | None) -> Ruling:
     return TABLE.get(status) or _CLASSES.get(status // 100, _CLASSES[4])
 
 
+#: Least delay in seconds that remains even if the app flushes all the time.
+LEAST_S: Final = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays between attempts: exponential with jitter, unless the server asks for a delay.
+    """Delays between attempts: exponential with jitter, and never less than the server asks for.
 
-    Jitter keeps many processes from retrying in step after an outage.
+    Jitter keeps many processes from retrying in step after an outage. A server can prolong a delay,
+    never shorten it: ``Retry-After: 0``, or a clock that is ahead, must not switch the backoff off.
 
     Attributes:
         first_s: delay after the first failure, in seconds.
@@ -102,11 +108,21 @@ class Backoff:
             failures: number of failures in a row, at least 1.
             retry_after_s: delay that the server asked for, in seconds.
         """
-        if retry_after_s is not None:
-            return min(max(retry_after_s, 0.0), self.retry_after_ceiling_s)
         # The exponent is bounded because ``2.0 ** 1024`` overflows.
         full = min(self.first_s * 2.0 ** min(failures - 1, 30), self.ceiling_s)
-        return full * random.uniform(0.5, 1.0)
+        own_s = full * random.uniform(0.5, 1.0)
+        return max(own_s, self._asked_s(retry_after_s) * random.uniform(1.0, 1.1))
+
+    def floor_s(self, retry_after_s: float | None = None) -> float:
+        """Return how much of a delay remains even for a flush, in seconds.
+
+        Args:
+            retry_after_s: delay that the server asked for, in seconds.
+        """
+        return max(min(LEAST_S, self.first_s / 2), self._asked_s(retry_after_s))
+
+    def _asked_s(self, retry_after_s: float | None) -> float:
+        return min(retry_after_s or 0.0, self.retry_after_ceiling_s)
 
 
 def parse_retry_after(text: str | None, now_s: float) -> float | None:
@@ -119,15 +135,22 @@ def parse_retry_after(text: str | None, now_s: float) -> float | None:
         now_s: current time, epoch seconds.
 
     Returns:
-        The delay; ``None`` without a valid header.
+        The delay, 0 for one in the past; ``None`` without a valid header.
     """
     if not text:
         return None
-    if text.strip().isdecimal():
-        return float(text)
     try:
-        at = parsedate_to_datetime(text)
+        seconds = float(text)
     except ValueError:
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
-    return max(0.0, at.timestamp() - now_s)
+        seconds = _seconds_until(text, now_s)
+    return None if math.isnan(seconds) else max(seconds, 0.0)
+
+
+def _seconds_until(date: str, now_s: float) -> float:
+    """Return the seconds until an HTTP date; NaN for anything else."""
+    try:
+        at = parsedate_to_datetime(date)
+        at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+        return at.timestamp() - now_s
+    except (ValueError, TypeError, OverflowError, IndexError):  # whatever the parser stumbles over
+        return math.nan

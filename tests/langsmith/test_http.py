@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 
-from otel_realtime.langsmith.http import Answer, Http
+from otel_realtime.langsmith.http import Answer, Body, Http
 from otel_realtime.langsmith.statuses import NO_ANSWER, UNUSABLE, Verdict, judge
 from tests.support.langsmith_server import LangSmithServer, Reply
 
@@ -17,12 +16,12 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture
 def http() -> Http:
     """A client that waits for nothing long."""
-    return Http((1.0, 1.0))
+    return Http(1.0)
 
 
 def post(http: Http, url: str, body: bytes = b"{}") -> Answer:
     """One request."""
-    return http.post(url + "/otel/v1/traces", JSON, lambda: io.BytesIO(body))
+    return http.post(url + "/otel/v1/traces", JSON, lambda: Body(body))
 
 
 def test_an_answer_in_one_line(server: LangSmithServer, http: Http) -> None:
@@ -77,12 +76,12 @@ def test_an_address_that_is_none_is_never_tried_again(http: Http, url: str) -> N
 
 def test_a_body_is_made_anew_for_each_try(server: LangSmithServer, http: Http) -> None:
     """And whatever making it raises is the caller's."""
-    bodies = iter([io.BytesIO(b"one"), io.BytesIO(b"two")])
+    bodies = iter([Body(b"one"), Body(b"two")])
     for _ in range(2):
         http.post(server.url + "/otel/v1/traces", JSON, lambda: next(bodies))
     assert [b"one", b"two"] == [one.body for one in server.requests]
 
-    def fails() -> io.BytesIO:
+    def fails() -> Body:
         raise KeyError("no body")
 
     with pytest.raises(KeyError):

@@ -1,0 +1,174 @@
+"""HTTP sessions in which a whole request ends at a deadline, however slowly a server answers.
+
+A timeout of ``requests`` holds for one read or write, so a server that sends, or takes, a byte now and
+then holds its client for ever (https://requests.readthedocs.io/en/latest/user/advanced/#timeouts).
+Here every read and write of a request waits no longer than until the request's deadline::
+
+    with deadline(30.0):
+        with session.post(...) as response:
+            response.raw.read(...)
+
+Names are looked up by the system, which has timeouts of its own. Imports ``requests``: to be imported
+on a background thread only.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import PoolManager, ProxyManager
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+#: Time for a request with a small body, in seconds.
+BASE_S: Final = 30.0
+#: Slowest line, in bytes per second, on which a large body is still sent to its end.
+SLOWEST: Final = 64 * 1024
+
+# A request is made on one thread from its beginning to its end.
+_request: Final = threading.local()
+
+
+def time_for(size: int, base_s: float = BASE_S) -> float:
+    """Return the seconds that a request may take.
+
+    Args:
+        size: bytes of its body.
+        base_s: time for a small one, in seconds.
+    """
+    return base_s + size / SLOWEST
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Let the requests of the block end within some seconds; what is not done then times out."""
+    before = getattr(_request, "until", None)
+    _request.until = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _request.until = before
+
+
+def new_session() -> requests.Session:
+    """Return a session whose requests end at their deadline; proxies work as in any other."""
+    session = requests.Session()
+    for prefix in ("http://", "https://"):
+        session.mount(prefix, _Adapter())
+    return session
+
+
+class _Socket:
+    """A connected socket whose every read and write ends at the request's deadline."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self._timeout_s = real.gettimeout()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def settimeout(self, value: float | None) -> None:
+        self._timeout_s = value
+        self._real.settimeout(value)
+
+    def limit(self) -> None:
+        """Set the timeout of the next read or write.
+
+        Raises:
+            TimeoutError: the deadline is over.
+        """
+        until = getattr(_request, "until", None)
+        if until is None:
+            return
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the request took too long")
+        self._real.settimeout(left_s if self._timeout_s is None else min(left_s, self._timeout_s))
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        self.limit()
+        self._real.sendall(data, flags)
+
+    def makefile(self, mode: str = "rb", *_: Any, **__: Any) -> io.BufferedReader:
+        # Unbuffered: each of its reads is one of the socket's.
+        return io.BufferedReader(_Reader(self, self._real.makefile("rb", buffering=0)))
+
+
+class _Reader(io.RawIOBase):
+    """Reads from a socket."""
+
+    def __init__(self, of: _Socket, real: io.RawIOBase | socket.SocketIO) -> None:
+        self._of = of
+        self._real = real
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        self._of.limit()
+        return cast("int | None", self._real.readinto(buffer))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._real.close()
+        super().close()
+
+
+class _Bounded:
+    """What both kinds of connections have in common."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self.sock = _Socket(self.sock)
+
+    def _tunnel(self) -> None:
+        # A proxy's answer to CONNECT. TLS is then spoken on the real socket.
+        real = self.sock
+        self.sock = _Socket(real)
+        super()._tunnel()  # type: ignore[misc]
+        self.sock = real
+
+
+class _Connection(_Bounded, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_Bounded, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS: Final = {"http": _Pool, "https": _SecurePool}
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        if isinstance(manager, ProxyManager):  # SOCKS has pools of its own
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
