@@ -9,7 +9,7 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -66,6 +66,17 @@ def _parse_capture(text: str) -> bool:
 
 def _parse_globs(text: str) -> tuple[str, ...]:
     return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)
+
+
+def _globs(name: str, given: Any) -> tuple[str, ...]:
+    """Return the globs of a field, which may be given as one text, as in the environment."""
+    if isinstance(given, str):
+        return _parse_globs(given)
+    if isinstance(given, Iterable):
+        globs = tuple(given)
+        if all(isinstance(glob, str) for glob in globs):
+            return globs
+    raise ConfigError(f"Settings.{name}={given!r}: expected texts")
 
 
 def read_env(name: str, parse: Callable[[str], T], default: T) -> T:
@@ -175,6 +186,7 @@ PROCESS_FIELDS: Final = (
     "state_max_age_days",
     "exit_timeout_s",
     "end_on_sigterm",
+    "realtime_paths",
 )
 
 
@@ -216,6 +228,14 @@ def _parse_path(text: str) -> Path:
 
 
 _SKIPPED: Final[tuple[str, ...]] = ("ping",)
+#: OpenAI, Azure, translations, Live sessions, and servers that imitate them.
+_REALTIME_PATHS: Final = (
+    "*/realtime",
+    "*/realtime/",
+    "*/realtime/translations",
+    "*/live/sessions*",
+)
+_GLOBS: Final = ("skip_events", "realtime_paths")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +301,8 @@ class Settings:
     """Longest wait for delivery when the process exits, in seconds."""
     end_on_sigterm: bool = _env("END_ON_SIGTERM", False)
     """End conversations on SIGTERM, then call the previous handler."""
+    realtime_paths: tuple[str, ...] = _env("REALTIME_PATHS", _REALTIME_PATHS, _parse_globs)
+    """Globs of the request paths, without the query, of websockets that speak the protocol."""
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
@@ -291,9 +313,8 @@ class Settings:
         object.__setattr__(self, "state_dir", Path(self.state_dir).expanduser())
         if self.recordings_dir is not None:
             object.__setattr__(self, "recordings_dir", os.fspath(self.recordings_dir))
-        globs = self.skip_events
-        globs = _parse_globs(globs) if isinstance(globs, str) else tuple(globs)
-        object.__setattr__(self, "skip_events", globs)
+        for name in _GLOBS:
+            object.__setattr__(self, name, _globs(name, getattr(self, name)))
 
     def within(self, process: Settings) -> Settings:
         """Return these settings of a conversation with ``PROCESS_FIELDS`` taken from the process.
@@ -315,6 +336,17 @@ class Settings:
             log=logger,
         )
         return replace(self, **theirs)
+
+
+def realtime_paths(given: Settings | None) -> tuple[str, ...]:
+    """Return ``Settings.realtime_paths`` without reading any other variable: for each handshake.
+
+    Args:
+        given: settings of the process; ``None``: the environment's.
+    """
+    if given is not None:
+        return given.realtime_paths
+    return read_env(PREFIX + "REALTIME_PATHS", _parse_globs, _REALTIME_PATHS)
 
 
 #: Names of all fields.

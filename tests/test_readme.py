@@ -307,7 +307,9 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"{value:g}" if value < 1e6 else str(value)
-    return {None: "none", ("ping",): "ping"}.get(value, str(value))  # type: ignore[call-overload]
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return "none" if value is None else str(value)
 
 
 @pytest.mark.parametrize(

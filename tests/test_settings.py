@@ -36,6 +36,12 @@ DEFAULTS: dict[str, Any] = {
     "state_max_age_days": 14.0,
     "exit_timeout_s": 10.0,
     "end_on_sigterm": False,
+    "realtime_paths": (
+        "*/realtime",
+        "*/realtime/",
+        "*/realtime/translations",
+        "*/live/sessions*",
+    ),
 }
 
 #: A value of the environment for every field that is no callable.
@@ -60,6 +66,7 @@ ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "state_max_age_days": ("0.5", 0.5),
     "exit_timeout_s": ("0", 0.0),
     "end_on_sigterm": ("yes", True),
+    "realtime_paths": ("/gateway/voice, */realtime", ("/gateway/voice", "*/realtime")),
 }
 
 
@@ -175,6 +182,8 @@ def test_the_most_specific_content_switch_wins(
         {"capture_content": "false"},
         {"record_audio": None},
         {"metrics": 0},
+        {"skip_events": None},
+        {"realtime_paths": (1,)},
     ],
 )
 def test_a_value_out_of_its_range_is_refused(given: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Conversations on tapped sockets.
 
-The tap reports every websocket whose path looks like the Realtime API's. Unless it was announced, a
+The tap reports every websocket whose path is one of ``Settings.realtime_paths``. Unless it was announced, a
 socket is undecided until a frame with an event type of a known family is received. Frames sent until
 then are held by reference and belong to the conversation. A socket that speaks another protocol is
 released, and the tap is removed::
@@ -12,8 +12,12 @@ released, and the tap is removed::
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections.abc import Callable
+from fnmatch import translate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
@@ -27,6 +31,7 @@ from otel_realtime.conversation.options import Options, current_options
 from otel_realtime.conversation.running import Handing, ToolBlock
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.settings import realtime_paths
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
@@ -38,6 +43,11 @@ UNDECIDED_FRAMES: Final = 8
 #: Bounds of what is held on an undecided socket: time since the handshake, and size.
 HELD_S: Final = 10.0
 HELD_BYTES: Final = 4 * 1024 * 1024
+
+
+@lru_cache(maxsize=8)
+def _path_rule(globs: tuple[str, ...]) -> Callable[[str], object]:
+    return re.compile("|".join(map(translate, globs)) or r"(?!)").match
 
 
 class SocketSink:
@@ -194,6 +204,10 @@ class Sockets:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+
+    def is_realtime(self, path: str) -> bool:
+        """Return whether a request path is one of ``Settings.realtime_paths``."""
+        return _path_rule(realtime_paths(self._process.settings))(path) is not None
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
         """Return the sink of a websocket that was opened; ``None``: do not tap it."""

@@ -1,7 +1,7 @@
 """Opening handshakes: which sockets are Realtime sockets, and what is reported of their opening.
 
 A transport lists how its library opens sockets. The methods that do so are wrapped; when one of
-them returns, a socket whose request path ends in ``/realtime`` is offered to the observer, and
+them returns, a socket whose request path is a Realtime one to the observer is offered to it, and
 tapped if the observer wants it. Any other socket costs one look at its path.
 
 Whatever does not look like the library's own socket (a stand-in of an app's tests, most likely) is
@@ -22,9 +22,6 @@ from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Handshake, Observer
 from otel_realtime.tap.link import Tap, joining, open_link, tap_of
 from otel_realtime.tap.patches import Instrumentation, Method
-
-#: How the path of a Realtime socket ends, at OpenAI, at Azure, and at servers that imitate them.
-PATH_END: Final = "/realtime"
 
 Started = tuple[int, int]
 """When a handshake began: wall time and monotonic time, in nanoseconds."""
@@ -50,10 +47,6 @@ class Request:
         """Return whether the values are what they should be; those of a mock are not."""
         texts = (self.path, self.query, self.host)
         return all(isinstance(text, str) for text in texts) and isinstance(self.port, int | None)
-
-    def is_realtime(self) -> bool:
-        """Return whether this is a request for a Realtime socket."""
-        return self.path.endswith(PATH_END)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +149,7 @@ class Transport(Instrumentation):
         if self.observer is None or joining.get() or tap_of(socket):
             return
         request = opening.request_of(socket)
-        if request is None or not request.is_realtime():
+        if request is None or not self.observer.is_realtime(request.path):
             return
         link = open_link(self.observer, _handshake(request, started))
         if link is not None:
@@ -175,7 +168,9 @@ class Transport(Instrumentation):
         if self.observer is None or joining.get():
             return
         request = opening.failed_request(owner, error, *args, **kwargs)
-        if request is None or not request.is_sound() or not request.is_realtime():
+        if request is None or not request.is_sound():
+            return
+        if not self.observer.is_realtime(request.path):
             return
         self.observer.refused(_handshake(request, started, error, _status(error, opening.status)))
 

@@ -106,6 +106,10 @@ class Handover(Protocol):
 class Observer(Protocol):
     """Opens conversations; ``install`` takes one for the whole process."""
 
+    def is_realtime(self, path: str) -> bool:
+        """Return whether sockets of this request path (without its query) are to be offered."""
+        ...
+
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
         """Return the sink of a Realtime websocket that is open; ``None`` leaves it untouched.
 

@@ -19,6 +19,7 @@ from otel_realtime.conversation import sockets
 from otel_realtime.conversation.options import Options, using
 from otel_realtime.conversation.sockets import UNDECIDED_FRAMES, Sockets, SocketSink
 from otel_realtime.process.process import Process
+from otel_realtime.settings import Settings
 from otel_realtime.tap import Close
 from otel_realtime.tracing.members import TABLE
 from tests.support.calls import append_frame, delta_frame, tone
@@ -57,6 +58,52 @@ def said_s(sink: SocketSink) -> float:
 def append(ms: int) -> str:
     """A client's frame with so much voice."""
     return append_frame(tone(ms).tobytes())
+
+
+# -- which sockets are looked at -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/realtime", True),
+        ("/v1/realtime/", True),
+        ("/openai/v1/realtime", True),
+        ("/voice-live/realtime", True),
+        ("/api-ws/v1/realtime", True),
+        ("/v1/realtime/translations", True),
+        ("/v1/live/sessions", True),
+        ("/v1/live/sessions/live_1/fork", True),
+        ("/", False),
+        ("/v1/realtime/v2", False),
+        ("/v1/notrealtime", False),
+        ("/V1/REALTIME", False),
+    ],
+)
+def test_the_paths_that_are_looked_at_by_default(own: Process, path: str, expected: bool) -> None:
+    """OpenAI's, Azure's, those of translations and Live sessions."""
+    assert expected == Sockets(own).is_realtime(path)
+
+
+@pytest.mark.parametrize("by", ["program", "environment"])
+def test_a_gateway_may_have_a_path_of_its_own(
+    own: Process, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """What the settings say replaces the default, also after the first handshake."""
+    sockets = Sockets(own)
+    assert not sockets.is_realtime("/gw/voice")
+    if by == "program":
+        own.settings = Settings(realtime_paths=("/gw/*",))
+    else:
+        monkeypatch.setenv("OTEL_REALTIME_REALTIME_PATHS", "/gw/*")
+    found = [sockets.is_realtime(path) for path in ("/gw/voice", "/v1/realtime")]
+    assert [True, False] == found
+
+
+def test_no_path_at_all(own: Process) -> None:
+    """No glob: no socket is looked at, unless it is attached."""
+    own.settings = Settings(realtime_paths=())
+    assert not Sockets(own).is_realtime("/v1/realtime")
 
 
 # -- deciding --------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_a_socket_that_speaks_something_else(frames: list[Any], traces: Traces) 
 
 @pytest.mark.parametrize("path", ["/realtime/v1/websocket", "/v1/realtime-x", "/v1/live"])
 def test_other_paths_are_never_tapped(path: str, traces: Traces) -> None:
-    """Only a path that ends in ``/realtime`` is looked at, whatever its query says."""
+    """Only a path of ``Settings.realtime_paths`` is looked at, whatever its query says."""
     left: list[str] = []
 
     async def main() -> None:
@@ -166,6 +166,36 @@ def test_other_paths_are_never_tapped(path: str, traces: Traces) -> None:
     with ReplayServer([CREATED]) as server:
         asyncio.run(main())
     assert ([], []) == (left, traces.spans)
+
+
+@pytest.mark.parametrize(("path", "roots"), [("/llm/7/voice?model=m", 1), ("/v1/realtime", 0)])
+def test_a_gateway_with_a_path_of_its_own(path: str, roots: int, traces: Traces) -> None:
+    """It is traced once its path is in ``Settings.realtime_paths``; then no other is."""
+
+    async def main() -> None:
+        async with connect(server.url.removesuffix("/v1") + path) as socket:
+            await socket.recv()
+
+    settings = Settings(realtime_paths=("/llm/*/voice",))
+    otel_realtime.instrument(tracer_provider=traces.provider, settings=settings)
+    with ReplayServer([CREATED]) as server:
+        asyncio.run(main())
+    assert roots == len(traces.roots)
+
+
+def test_a_foreign_socket_of_a_realtime_path(traces: Traces) -> None:
+    """``*`` looks at every socket, and lets go of those that speak something else."""
+
+    async def main() -> bool:
+        async with connect(server.url + "/chat") as socket:
+            await socket.recv()
+            return "recv" in vars(socket)
+
+    settings = Settings(realtime_paths=("*",))
+    otel_realtime.instrument(tracer_provider=traces.provider, settings=settings)
+    with ReplayServer(["hello"]) as server:
+        assert not asyncio.run(main())
+    assert [] == traces.spans
 
 
 # --- connections that fail ----------------------------------------------------------------------------

@@ -65,6 +65,9 @@ class RecordingObserver:
         self._declines = declines
         self._released_after = released_after
 
+    def is_realtime(self, path: str) -> bool:
+        return path.endswith("/realtime")
+
     def opened(self, handshake: Handshake, *, sdk: bool) -> RecordingSink | None:
         self.handshakes.append(handshake)
         if self._declines:

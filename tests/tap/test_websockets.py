@@ -22,7 +22,7 @@ FRAMES = [json.dumps({"type": "response.created", "n": n}) for n in range(27)]
 
 
 def test_a_socket_is_tapped_by_its_path_without_the_query(observer: RecordingObserver) -> None:
-    """Only a path that ends in /realtime is a Realtime socket, whatever its query says."""
+    """The observer says which paths are; the query is not asked."""
 
     async def main(url: str) -> list[bool]:
         tapped = []
