@@ -38,6 +38,8 @@ LS_KIND: Final = "langsmith.span.kind"
 LS_TAGS: Final = "langsmith.span.tags"
 #: JSON object of token counts and their details; the only way to state token details over OTLP.
 LS_USAGE: Final = "langsmith.usage_metadata"
+#: JSON list of files, each with base64 ``content``; only spans of other instrumentations have it.
+LS_ATTACHMENTS: Final = "langsmith.attachments"
 #: Prefix: the rest of the key is a metadata key of the run.
 LS_METADATA: Final = "langsmith.metadata."
 #: Required on every span, or LangSmith leaves the run out of the thread's filters and token sums:

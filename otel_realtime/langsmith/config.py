@@ -52,6 +52,24 @@ def _flag(env: Mapping[str, str], name: str) -> bool | None:
         return None
 
 
+def _hides(env: Mapping[str, str], name: str) -> bool:
+    """Return whether a side is hidden.
+
+    LangSmith's client hides it for ``true`` in lower case only. Whoever writes ``True`` or ``1`` means
+    the same, and what cannot be read is hidden too: content that has left cannot be taken back.
+    """
+    text = _read(env, name)
+    if text is None:
+        return False
+    try:
+        return parse_bool(text)
+    except ValueError as error:
+        warn_once(
+            ("LANGSMITH", name, text), "LANGSMITH_%s=%r is taken for true: %s", name, text, error
+        )
+        return True
+
+
 def _rate(env: Mapping[str, str]) -> float | None:
     # https://docs.langchain.com/langsmith/sample-traces
     text = _read(env, "TRACING_SAMPLING_RATE")
@@ -184,8 +202,8 @@ class LangSmithConfig:
             workspace_id=_read(env, "WORKSPACE_ID"),
             tracing=_flag(env, "TRACING") if tracing is None else tracing,
             sampling_rate=_rate(env),
-            hide_inputs=_flag(env, "HIDE_INPUTS") or False,
-            hide_outputs=_flag(env, "HIDE_OUTPUTS") or False,
+            hide_inputs=_hides(env, "HIDE_INPUTS"),
+            hide_outputs=_hides(env, "HIDE_OUTPUTS"),
         )
 
     @property

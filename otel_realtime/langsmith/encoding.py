@@ -1,7 +1,7 @@
 """Encodes spans for LangSmith: cleaned and stamped copies, in requests of bounded size.
 
 The app's exporters get the spans unchanged. Only the copies leave out what LangSmith would show or
-count twice. Requests are OTLP ``ExportTraceServiceRequest`` messages, gzipped:
+count twice, and what must not leave the process in spans of other instrumentations (``hiding``). Requests are OTLP ``ExportTraceServiceRequest`` messages, gzipped:
 https://opentelemetry.io/docs/specs/otlp/#otlphttp-request
 """
 
@@ -29,7 +29,15 @@ from otel_realtime.attributes import (
     TOOL_DEFINITIONS,
     USAGE,
 )
+from otel_realtime.core.protocol.redaction import HIDDEN
+from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.langsmith.hiding import (
+    clean,
+    clean_events,
+    events_without_sides,
+    without_sides,
+)
 from otel_realtime.langsmith.payload import clean_int, clean_text
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.tracing.members import OUR_SCOPE
@@ -111,6 +119,16 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         stamp: its stamp.
     """
     attributes = _clean_attributes(span.attributes)
+    events = [_clean_event(event) for event in span.events]
+    status = _clean_status(span.status)
+    if not _is_ours(span):  # ours are written without what must not leave
+        attributes, events = clean(attributes), list(clean_events(events))
+        status = Status(status.status_code, without_secrets(status.description or "") or None)
+        hidden = stamp.trace.hidden
+        if hidden:
+            attributes = without_sides(attributes, hidden)
+            events = list(events_without_sides(events, hidden))
+            status = Status(status.status_code, HIDDEN if status.description else None)
     for duplicate, original in _DUPLICATES:
         if original in attributes:
             attributes.pop(duplicate, None)
@@ -127,10 +145,10 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         parent=span.parent,
         resource=span.resource,
         attributes=attributes,
-        events=[*map(_clean_event, span.events), *_missing_exception(span, attributes)],
+        events=[*events, *_missing_exception(span, attributes, status)],
         links=[_clean_link(link) for link in span.links],
         kind=span.kind,
-        status=_clean_status(span.status),
+        status=status,
         start_time=int(span.start_time or 0),
         end_time=int(span.end_time or span.start_time or 0),
         instrumentation_scope=span.instrumentation_scope,
@@ -147,20 +165,22 @@ def _is_ours(span: ReadableSpan) -> bool:
     return scope is not None and scope.name.startswith(OUR_SCOPE)
 
 
-def _missing_exception(span: ReadableSpan, attributes: Mapping[str, Any]) -> Iterator[Event]:
+def _missing_exception(
+    span: ReadableSpan, attributes: Mapping[str, Any], status: Status
+) -> Iterator[Event]:
     """Yield the ``exception`` event of a failed span that has none.
 
     LangSmith takes a run for a success unless there is one, whatever the span's status; HTTP clients'
     instrumentations, for instance, set only the status:
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
     """
-    failed = span.status.status_code is StatusCode.ERROR
+    failed = status.status_code is StatusCode.ERROR
     if not failed or any(event.name == "exception" for event in span.events):
         return
-    status = next((attributes[key] for key in _HTTP_STATUS if key in attributes), None)
-    kind = str(attributes.get(ERROR_TYPE) or status or "error")
-    told = "" if status is None else f"HTTP status {status}"
-    message = clean_text(span.status.description or "") or told or kind
+    code = next((attributes[key] for key in _HTTP_STATUS if key in attributes), None)
+    kind = str(attributes.get(ERROR_TYPE) or code or "error")
+    told = "" if code is None else f"HTTP status {code}"
+    message = status.description or told or kind
     at_ns = int(span.end_time or span.start_time or 0)
     yield Event("exception", {"exception.type": kind, "exception.message": message}, at_ns)
 

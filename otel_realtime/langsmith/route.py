@@ -28,6 +28,7 @@ from otel_realtime.langsmith.config import (
     choose_leg,
     is_langsmith_host,
 )
+from otel_realtime.langsmith.hiding import hidden_sides
 from otel_realtime.langsmith.ids import dotted_order, run_id
 from otel_realtime.langsmith.stamping import TraceStamp
 from otel_realtime.state.spool import Spool
@@ -62,7 +63,8 @@ def choose_route(settings: Settings, provider: object, services: Services) -> Ro
 
     def join(**fields: Any) -> Membership:
         if choice.root_by_runs_api:
-            return TraceStamp(project=config.project, **fields)
+            hidden = hidden_sides(inputs=config.hide_inputs, outputs=config.hide_outputs)
+            return TraceStamp(project=config.project, hidden=hidden, **fields)
         return Membership(**fields)
 
     return Route(

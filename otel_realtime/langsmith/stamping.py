@@ -37,10 +37,12 @@ class TraceStamp(Membership):
 
     Attributes:
         project: name of the project, or the address of an agent.
+        hidden: sides that no run may have, of other instrumentations' spans (see ``hiding``).
         root_run_id: id of the root run, which is also LangSmith's trace id.
     """
 
     project: str
+    hidden: frozenset[str] = frozenset()
     delivered_mark: tuple[str, str] | None = (ROOT_MARKER, ROOT_BY_RUNS_API)
     root_run_id: str = field(init=False)
 

@@ -35,6 +35,7 @@ from otel_realtime.core.protocol.outcome import Ending, tally
 from otel_realtime.core.protocol.responses import ToolCall
 from otel_realtime.delivery.keep import uri_of
 from otel_realtime.delivery.model import Closing, Opening
+from otel_realtime.langsmith.hiding import hidden_sides
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed
@@ -328,7 +329,9 @@ def _membership(found: Replayed) -> Membership:
         "about": RunMetadata(header.who.metadata, is_voice(found.state)),
     }
     if header.delivers_root:
-        return TraceStamp(project=project_of(header.backend), **shared)
+        policy = header.policy
+        hidden = hidden_sides(inputs=not policy.run_inputs, outputs=not policy.run_outputs)
+        return TraceStamp(project=project_of(header.backend), hidden=hidden, **shared)
     return Membership(**shared)
 
 

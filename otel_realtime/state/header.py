@@ -194,8 +194,9 @@ def policy_from_wire(source: object) -> ContentPolicy:
         inputs=inputs,
         outputs=outputs,
         audio=audio,
-        run_inputs=said.get("run_inputs") is not False,  # 0.1.0 did not know these
-        run_outputs=said.get("run_outputs") is not False,
+        # 0.1.0 did not know these: it hid one side alone for ``LANGSMITH_HIDE_INPUTS``, ``_OUTPUTS``.
+        run_inputs=said.get("run_inputs", inputs or not outputs) is not False,
+        run_outputs=said.get("run_outputs", outputs or not inputs) is not False,
     )
 
 

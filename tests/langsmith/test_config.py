@@ -83,6 +83,29 @@ def test_bad_values_are_said_and_ignored(caplog: pytest.LogCaptureFixture) -> No
     assert "LANGSMITH_TRACING_SAMPLING_RATE='7'" in caplog.text
 
 
+@pytest.mark.parametrize("side", ["INPUTS", "OUTPUTS"])
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, False),
+        ({"LANGSMITH_HIDE_": "true"}, True),
+        ({"LANGCHAIN_HIDE_": "true"}, True),
+        ({"LANGSMITH_HIDE_": "false", "LANGCHAIN_HIDE_": "true"}, False),
+        ({"LANGSMITH_HIDE_": " ", "LANGCHAIN_HIDE_": "true"}, True),
+        ({"LANGSMITH_HIDE_": "True"}, True),
+        ({"LANGSMITH_HIDE_": "1"}, True),
+        ({"LANGSMITH_HIDE_": "0"}, False),
+        ({"LANGSMITH_HIDE_": "ture"}, True),
+    ],
+)
+def test_a_side_is_hidden_by_either_name(side: str, env: dict[str, str], expected: bool) -> None:
+    """The names and their order are LangSmith's; what cannot be read hides, too."""
+    config = LangSmithConfig.from_env({name + side: value for name, value in env.items()})
+    other = config.hide_outputs if side == "INPUTS" else config.hide_inputs
+    hidden = config.hide_inputs if side == "INPUTS" else config.hide_outputs
+    assert (expected, False) == (hidden, other)
+
+
 def test_an_address_without_a_scheme_is_named(caplog: pytest.LogCaptureFixture) -> None:
     """LANGSMITH_ENDPOINT is named when it is no address."""
     LangSmithConfig.from_env({"LANGSMITH_ENDPOINT": "api.smith.langchain.com"})
