@@ -14,7 +14,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl
 
 from otel_realtime.credentials import QUERY_KEYS
