@@ -167,6 +167,7 @@ RULES: Final[Mapping[str, _Rule]] = {
     "audio_format": _Rule(choices=get_args(AudioFormatName)),
     "capture_content": _Rule(bool),
     "record_audio": _Rule(bool),
+    "redact_audio": _Rule(bool),
     "activate_spans": _Rule(bool),
     "metrics": _Rule(bool),
     "recover_on_start": _Rule(bool),
@@ -256,6 +257,8 @@ class Settings:
     """``False`` traces without recording audio."""
     redact: Redact | None = None
     """Called with each payload (a dict) before it is stored; returns the payload to store."""
+    redact_audio: bool = _env("REDACT_AUDIO", False)
+    """Silence in the recording, too, what ``redact`` changes of what was said."""
     parent: ParentMode = _env("PARENT", "new")  # noqa: RUF009
     """``new``: one trace per conversation, linked to the caller; ``ambient``: child of the caller."""
     activate_spans: bool = _env("ACTIVATE_SPANS", True)

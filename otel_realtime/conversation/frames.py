@@ -41,6 +41,7 @@ from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.shown import event_turn, prepare_event
+from otel_realtime.core.protocol.silencing import NamedWords, SpokenText
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
@@ -121,6 +122,7 @@ class Frames:
         self._activation = trace.activation
         self._partials = partials.Partials()
         self._next_keep_t = 0
+        self._named_words = NamedWords()
         self._skip = wire.skip_rule(trace.settings.skip_events)
         # Looked up once: both are used for every audio frame.
         self._mono_ns = trace.clock.mono_ns
@@ -255,7 +257,9 @@ class Frames:
         self._next_keep_t = moment.t + KEEP_EVERY_NS
         policy = self._trace.writer.policy
         for whole in self._partials.take_due():
-            stored, _ = policy.apply(whole)
+            admitted = policy.admit(whole)
+            stored = admitted.event
+            self._silence(admitted.spoken, moment, partial=True)
             if self.pause is not None and self.pause.hides(whole, self.state):
                 stored = policy.hidden(stored)
             partial = partials.read(whole, stored)
@@ -273,7 +277,7 @@ class Frames:
             if self._partials.is_due:
                 self.keep_texts(moment)
             # Redact first: what may not be stored must not get into the state either.
-            stored, payload = self._admit(event, text)
+            stored, payload = self._admit(event, text, moment)
             changes = self.state.receive(stored, moment)
             if kind == "response.created":
                 response_id = object_or_empty(event.get("response")).get("id")
@@ -303,9 +307,9 @@ class Frames:
         # Outside the lock: contexts belong to this task alone.
         self._activation.enter(active, run)
 
-    def _admit(self, event: wire.Event, text: str) -> tuple[wire.Event, str]:
+    def _admit(self, event: wire.Event, text: str, moment: Moment) -> tuple[wire.Event, str]:
         """Return an event as it may be stored, and the JSON text of its span's payload."""
-        stored, payload, failure = prepare_event(
+        shown = prepare_event(
             event,
             text,
             state=self.state,
@@ -313,14 +317,25 @@ class Frames:
             pause=self.pause,
             limit=self._trace.payload_limit,
         )
-        if failure is not None:
+        admitted = shown.admitted
+        if admitted.failure is not None:
             diagnostics.warn_once(
-                ("redact", failure),
+                ("redact", admitted.failure),
                 "Settings.redact failed (%s); the payload is hidden: correct the function to see "
                 "payloads again",
-                failure,
+                admitted.failure,
             )
-        return stored, payload
+        if admitted.spoken:
+            self._silence(admitted.spoken, moment)
+        return admitted.event, shown.payload
+
+    def _silence(
+        self, spoken: tuple[SpokenText, ...], moment: Moment, *, partial: bool = False
+    ) -> None:
+        """Have the words silenced that the app's hook named; called with the lock held."""
+        for words, text in self._named_words.words(spoken, partial=partial):
+            if self.recorder is not None:
+                self.recorder.silence_words(moment.t, words, text)
 
     def _apply(self, change: Change, moment: Moment) -> Span | None:
         """Trace one change of the state.

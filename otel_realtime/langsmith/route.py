@@ -128,6 +128,7 @@ def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy
         run_inputs=not config.hide_inputs,
         run_outputs=not config.hide_outputs,
         redact=settings.redact,
+        silences=settings.redact_audio,
     )
 
 

@@ -1,10 +1,13 @@
-"""Where an item of the user lies in the audio that the client appended.
+"""Where an item of the user lies in the recording, to silence it or a part of it.
 
-Positions count all audio of the conversation, in ns, so they stay valid when the connection is
-replaced. The evidence, best first: the VAD's ``audio_start_ms`` and ``audio_end_ms``; what a
-push-to-talk client committed; the moment at which the item was committed or first spoken of. Without
-a beginning it is taken to begin where the item before it ends: that may be too much, never too little,
-for it decides what is silenced.
+It is kept as positions in all audio that the client appended, which stay valid when the connection is
+replaced and whatever the placement decides later. The evidence, best first: the VAD's
+``audio_start_ms`` and ``audio_end_ms``; what a push-to-talk client committed; the moment at which the
+item was committed or first spoken of. Without a beginning it is taken to begin where the item before
+it ends: that may be too much, never too little.
+
+Where the client appends nothing (its microphone is a tap, the audio itself takes another way),
+positions are times, by :mod:`otel_realtime.core.audio.session_clock`.
 
 Source: https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started
 """
@@ -13,56 +16,82 @@ from __future__ import annotations
 
 from otel_realtime.core.audio.formats import NS_PER_MS
 from otel_realtime.core.audio.segments import Interval
+from otel_realtime.core.audio.session_clock import SPREAD_NS, SessionClock
+from otel_realtime.core.audio.user_side import UserPlacement
 
 
 class SpokenItems:
-    """The items of the user, as positions in all audio that was appended, in ns."""
+    """The items of the user.
 
-    def __init__(self) -> None:
+    Args:
+        user: Where the appended audio lies.
+        clock: When the server heard what it reports.
+    """
+
+    def __init__(self, user: UserPlacement, clock: SessionClock) -> None:
+        self._user = user
+        self._clock = clock
         self._starts: dict[str, int] = {}
         self._ends: dict[str, int] = {}
         self._boundary_ns = 0  # end of the latest item
 
-    def started(self, item_id: str, position_ns: int) -> None:
-        """Apply ``speech_started``; the VAD may hear the same item begin once more."""
-        self._starts.setdefault(item_id, position_ns)
+    def started(self, item_id: str, t: int, audio_ms: int) -> None:
+        """Apply ``speech_started`` at ``t``; the VAD may hear the same item begin once more."""
+        self._starts.setdefault(item_id, self._position(t, audio_ms))
 
-    def stopped(self, item_id: str, position_ns: int) -> None:
-        """Apply ``speech_stopped``, or the commit of the client."""
-        self._starts.setdefault(item_id, self._boundary_ns)
-        self._ends[item_id] = position_ns
-        self._boundary_ns = max(self._boundary_ns, position_ns)
+    def stopped(self, item_id: str, t: int, audio_ms: int) -> None:
+        """Apply ``speech_stopped`` at ``t``."""
+        self._end(item_id, self._position(t, audio_ms))
 
-    def named(self, item_id: str, appended_ns: int | None) -> None:
+    def committed(self, item_id: str, span: Interval) -> None:
+        """Apply the client's commit of a stretch of the appended audio."""
+        self._starts.setdefault(item_id, span[0])
+        self._end(item_id, span[1])
+
+    def named(self, item_id: str, t: int, *, whole: bool) -> None:
         """Note that there is such an item, whatever else is known of it.
 
         Args:
             item_id: The item.
-            appended_ns: What was appended by now, if that is its end: the server has committed it, or
-                knows its whole text. None if it may go on.
+            t: When it was named.
+            whole: Whether it has ended by then: the server has committed it, or knows its whole text.
         """
         self._starts.setdefault(item_id, self._boundary_ns)
-        if appended_ns is not None and item_id not in self._ends:
-            self.stopped(item_id, appended_ns)
+        if whole and item_id not in self._ends:
+            self._end(item_id, self._position(t))
 
-    def of(
-        self,
-        item_id: str,
-        appended_ns: int,
-        from_ms: int | None = None,
-        to_ms: int | None = None,
+    def place(
+        self, item_id: str, from_ms: int | None, to_ms: int | None, now: int
     ) -> Interval | None:
-        """Return where an item begins and ends, or a part of it; None if nothing is known of it.
+        """Return where an item lies in the recording, or a part of it; None if nothing is known.
 
         Args:
             item_id: The item.
-            appended_ns: What was appended so far, which ends an item that goes on.
             from_ms: Where the part begins, in ms of the item's audio; None for its beginning.
             to_ms: Where it ends; None for its end.
+            now: The time of the query, which ends an item that goes on.
         """
-        start = self._starts.get(item_id)
-        if start is None:
+        first = self._starts.get(item_id)
+        if first is None:
             return None
-        end = self._ends.get(item_id, appended_ns) if to_ms is None else start + to_ms * NS_PER_MS
-        start += 0 if from_ms is None else from_ms * NS_PER_MS
-        return start, max(start, end)
+        start = first if from_ms is None else first + from_ms * NS_PER_MS
+        end = self._ends.get(item_id) if to_ms is None else first + to_ms * NS_PER_MS
+        end = max(self._position(now) if end is None else end, start)
+        if self._user.last_sent_t is not None:
+            return self._user.times((start, end))
+        # The events say when, which they may do so late.
+        return max(start - SPREAD_NS, 0), end
+
+    def _end(self, item_id: str, position_ns: int) -> None:
+        self._starts.setdefault(item_id, self._boundary_ns)
+        self._ends[item_id] = position_ns
+        self._boundary_ns = max(self._boundary_ns, position_ns)
+
+    def _position(self, t: int, audio_ms: int | None = None) -> int:
+        """Return the position that an event names at ``t``; None for what was said until then."""
+        if self._user.last_sent_t is None:
+            named_t = None if audio_ms is None else self._clock.time(audio_ms)
+            return t if named_t is None else named_t
+        if audio_ms is None:
+            return self._user.appended_ns
+        return self._user.session_position(audio_ms)

@@ -108,7 +108,7 @@ class Timeline:
         self._server = ServerBuffer()
         self._session_clock = SessionClock()
         self._commits = Commits()
-        self._spoken = SpokenItems()
+        self._spoken = SpokenItems(self._user, self._session_clock)
         self._redactions = Redactions()
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
@@ -166,7 +166,10 @@ class Timeline:
     def user_item(self, item_id: str) -> tuple[int, int] | None:
         """Return when the user spoke an item that the client itself committed, start and end."""
         span = self._commits.of(item_id)
-        return None if span is None else self._user_times(span)
+        times = None if span is None else self._user.times(span)
+        if times is None or self._limit_t is None:
+            return times
+        return min(times[0], self._limit_t), min(times[1], self._limit_t)
 
     def user_time_at(self, audio_ns: int, *, tap: bool = False) -> int | None:
         """Return when the audio at a position in a whole source was spoken.
@@ -200,14 +203,7 @@ class Timeline:
             if facts is None or facts.audible_from_t is None:
                 return None
             return facts.audible_from_t, facts.audible_until_t
-        span = self._spoken.of(words.item_id, self._user.appended_ns, words.from_ms, words.to_ms)
-        return None if span is None else self._user_times(span)
-
-    def _user_times(self, span: Interval) -> Interval | None:
-        # + 1: where audio begins after a gap, not where the audio before the gap ends.
-        start_t, end_t = self._user.time_at(span[0] + 1), self._user.time_at(span[1])
-        start_t, end_t = self._within_call(start_t), self._within_call(end_t)
-        return None if start_t is None or end_t is None else (start_t, max(start_t, end_t))
+        return self._spoken.place(words.item_id, words.from_ms, words.to_ms, self._now)
 
     @property
     def user_is_tapped(self) -> bool:
@@ -322,14 +318,14 @@ class Timeline:
         if audio_start_ms is not None:
             self._session_clock.add(t, audio_start_ms)
             if item_id is not None:
-                self._spoken.started(item_id, self._user.session_position(audio_start_ms))
+                self._spoken.started(item_id, t, audio_start_ms)
         if interrupts:
             self._cut(t)
 
     def _speech_end(self, t: int, audio_end_ms: int, item_id: str | None = None) -> None:
         self._session_clock.add(t, audio_end_ms)
         if item_id is not None:
-            self._spoken.stopped(item_id, self._user.session_position(audio_end_ms))
+            self._spoken.stopped(item_id, t, audio_end_ms)
 
     def _item(
         self, t: int, item_id: str, response_id: str | None, audio: object, characters: int
@@ -407,10 +403,9 @@ class Timeline:
             self._commits.committed(item_id)
             span = self._commits.of(item_id)
             if span is not None:
-                self._spoken.started(item_id, span[0])
-                self._spoken.stopped(item_id, span[1])
+                self._spoken.committed(item_id, span)
         elif change == "server" and item_id is not None:
-            self._spoken.named(item_id, self._user.appended_ns)
+            self._spoken.named(item_id, t, whole=True)
 
     def _reset(self, t: int) -> None:
         self._user.reset()
@@ -439,7 +434,7 @@ class Timeline:
         text: object,
     ) -> None:
         if side == "user":
-            self._spoken.named(item_id, None if text == PARTIAL else self._user.appended_ns)
+            self._spoken.named(item_id, t, whole=text != PARTIAL)
         self._redactions.add_words(Words(side, item_id, from_ms, to_ms), text)
 
     def _use_given_times(self, t: int) -> None:

@@ -155,6 +155,15 @@ class UserPlacement:
         """Return the position in all appended audio, in ns, of one that the server counts now."""
         return self._session_ns + audio_ms * NS_PER_MS
 
+    def times(self, span: tuple[int, int]) -> tuple[int, int] | None:
+        """Map a stretch of the appended audio, its start and end in ns, as ``time_at`` does."""
+        # 1 ns later: where audio begins after a gap, not where the audio before the gap ends.
+        start, end = self.time_at(span[0] + 1), self.time_at(span[1])
+        if start is None or end is None:
+            return None
+        start = max(start - 1, 0)
+        return start, max(start, end)
+
     def time_at(self, audio_ns: int) -> int | None:
         """Map a position in the appended audio to the recording.
 

@@ -14,7 +14,8 @@ The rules, in order:
 1. :func:`scrub` removes secrets, by key and by the shape of the value, and replaces binary data.
 2. The app's ``redact`` hook sees a copy of the result. What identifies an event (ids, types, roles,
    statuses) is put back afterwards, because the trace is built on it. A hook that raises or returns
-   something other than a dict hides the payload.
+   something other than a dict hides the payload. It may also name words that are not to be heard
+   either; see :mod:`otel_realtime.core.protocol.silencing`.
 3. :func:`hide` keeps the shape of a payload only: identifiers, enumerated values, numbers. Strings
    are content unless their key is known to hold an identifier and the value is a single word.
 
@@ -42,6 +43,7 @@ from otel_realtime.core.protocol.events import (
     replace_surrogates,
 )
 from otel_realtime.core.protocol.json_text import encode
+from otel_realtime.core.protocol.silencing import SpokenText, all_words, take_names
 from otel_realtime.credentials import (
     SCHEMA_VALUES,
     SECRET,
@@ -115,6 +117,22 @@ _PAIR_NAMES: Final = ("name", "key", "header")
 _Json = TypeVar("_Json")
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An event after the content policy.
+
+    Attributes:
+        event: The event as it may be stored.
+        failure: Why the ``redact`` hook failed; None if it succeeded or there is none.
+        spoken: With a hook, the texts of the event that quote what was spoken, and which of their
+            words are to be silenced.
+    """
+
+    event: Event
+    failure: str | None = None
+    spoken: tuple[SpokenText, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentPolicy:
     """What of a conversation may be stored.
@@ -126,6 +144,7 @@ class ContentPolicy:
         run_inputs: Whether spans and runs may have inputs, whoever spoke in them.
         run_outputs: Whether spans and runs may have outputs, whoever spoke in them.
         redact: The app's hook, which sees each payload before it is stored.
+        silences: Whether spoken words that the hook changes are silenced in the recording.
     """
 
     inputs: bool = True
@@ -134,6 +153,7 @@ class ContentPolicy:
     run_inputs: bool = True
     run_outputs: bool = True
     redact: Callable[[JsonObject], JsonObject] | None = None
+    silences: bool = False
 
     @property
     def payloads(self) -> bool:
@@ -159,31 +179,43 @@ class ContentPolicy:
     ) -> tuple[Event, str | None]:
         """Return the event as it may be stored, and why the ``redact`` hook failed.
 
+        As ``admit``, for an event whose words are not in the recording.
+        """
+        admitted = self.admit(event, bytes_per_ms=bytes_per_ms)
+        return admitted.event, admitted.failure
+
+    def admit(self, event: Event, *, bytes_per_ms: int = PCM16_BYTES_PER_MS) -> Admitted:
+        """Return the event as it may be stored, and what the ``redact`` hook says of it.
+
         With all content hidden the result holds none, so nothing derived from it does either.
         Raises nothing for a failing hook.
 
         Args:
             event: One event of the wire.
             bytes_per_ms: Bytes of a millisecond of its audio, to report the duration.
-
-        Returns:
-            The event, and the reason of the failure; None if the hook succeeded or there is none.
         """
         stored = scrub(event, bytes_per_ms=bytes_per_ms)
+        spoken: tuple[SpokenText, ...] = ()
         if self.redact is not None:
             try:
                 # A copy: the hook may change its argument in place and then raise.
                 answer = self.redact(copy.deepcopy(stored))
                 if not isinstance(answer, dict):
-                    return self.hidden(stored), f"it returned {type(answer).__name__}, not a dict"
+                    return self._failed(stored, f"it returned {type(answer).__name__}, not a dict")
                 # Through JSON text, so that no object of the app is stored by reference.
-                stored = _restore(json.loads(encode(answer)), hide(stored))
+                answer = json.loads(encode(answer))
+                spoken = take_names(stored, answer, changes=self.silences)
+                stored = _restore(answer, hide(stored))
             except Exception as error:  # noqa: BLE001 - the app's hook may raise anything
                 # Only the type is reported: the message may quote the content.
-                return self.hidden(stored), type(error).__name__
+                return self._failed(stored, type(error).__name__)
         if not (self.inputs or self.outputs):
             stored = self.hidden(stored)
-        return stored, None
+        return Admitted(stored, spoken=spoken)
+
+    def _failed(self, event: Event, reason: str) -> Admitted:
+        """Return an event whose hook failed: nobody knows what it would have taken out."""
+        return Admitted(self.hidden(event), reason, all_words(event) if self.silences else ())
 
     def hidden(self, event: Event) -> Event:
         """Return the event's shape, for a span that must not show its content."""

@@ -6,13 +6,14 @@ on what was known before (unchanged instructions) and on what was in progress (a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.pause import Pause
-from otel_realtime.core.protocol.redaction import ContentPolicy, needs_scrub
+from otel_realtime.core.protocol.redaction import Admitted, ContentPolicy, needs_scrub
 from otel_realtime.core.protocol.state import ConversationState
 
 #: At least the length of ``{"event":}``, which is put around the text of an event.
@@ -28,6 +29,19 @@ _SESSION_EVENTS: Final = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An event as it is stored and shown.
+
+    Attributes:
+        admitted: The event after the content policy.
+        payload: What its span shows of it, as JSON text.
+    """
+
+    admitted: Admitted
+    payload: str
+
+
 def prepare_event(
     event: Event,
     text: str,
@@ -36,7 +50,7 @@ def prepare_event(
     policy: ContentPolicy,
     pause: Pause | None,
     limit: int,
-) -> tuple[Event, str, str | None]:
+) -> Shown:
     """Apply the content policy to a received event and build its span's payload.
 
     Args:
@@ -46,22 +60,19 @@ def prepare_event(
         policy: What may be stored.
         pause: The conversation's pauses; None before the first one.
         limit: Maximum length of the payload, in characters.
-
-    Returns:
-        The event as it may be stored, the payload as JSON text, and the reason why the app's
-        ``redact`` hook failed (None if it did not).
     """
     if pause is not None and pause.hides(event, state):
-        stored = policy.hidden(policy.apply(event)[0])
-        return stored, dump({"event": stored}, limit), None
-    stored, failure = event, None
+        admitted = policy.admit(event)
+        stored = policy.hidden(admitted.event)
+        return Shown(Admitted(stored, spoken=admitted.spoken), dump({"event": stored}, limit))
+    admitted = Admitted(event)
     untouched = policy.redact is None and policy.inputs and policy.outputs
     if not untouched or needs_scrub(text):
-        stored, failure = policy.apply(event)
+        admitted = policy.admit(event)
     elif len(text) + _ENVELOPE <= limit:
         # Most events: nothing to remove and short enough, so the text need not be encoded again.
-        return stored, f'{{"event":{text}}}', None
-    return stored, event_payload(stored, state, policy, limit), failure
+        return Shown(admitted, f'{{"event":{text}}}')
+    return Shown(admitted, event_payload(admitted.event, state, policy, limit))
 
 
 def event_payload(event: Event, state: ConversationState, policy: ContentPolicy, limit: int) -> str:

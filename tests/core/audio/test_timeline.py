@@ -292,3 +292,117 @@ def test_the_journal_says_what_was_seen_live(story: list[Any]) -> None:
     for record in json.loads(json.dumps(journal)):
         again.apply(record)
     assert facts(live) == facts(again)
+
+
+def silent(found: Timeline, side: str) -> list[tuple[float, float]]:
+    """When a side is silenced, in ms."""
+    return [
+        (stretch.start_ns / MS, stretch.end_ns / MS)
+        for stretch in found.redacted()
+        if stretch.side in (None, side)
+    ]
+
+
+def test_a_command_may_silence_what_has_ended() -> None:
+    """After the close nothing else counts any more, and nothing becomes longer."""
+    found = timeline(
+        agent(0, 0, 3_000),
+        ["close", 3_000, True],
+        ["redact", 3_000, 500 * MS, 900 * MS, None, "silence", "command"],
+        ["words", 3_000, "agent", "a", None, None, None],
+        ["redact", 9_000, 2_500 * MS, 9_000 * MS, "agent", "beep", "command"],
+    )
+    assert [(500, 900), (2_500, 3_000)] == silent(found, "agent")
+    assert [(500, 900)] == silent(found, "user")
+    assert (3_000 * MS, 3_000 * MS) == (found.length_ns, found.last_t)
+
+
+def test_words_of_the_agent_lie_where_they_were_heard() -> None:
+    """A late truncate moves them; an answer that was never heard is nowhere."""
+    records = [
+        agent(1_000, 0, 3_000),
+        agent(1_000, 3_000, 1_000, "b"),
+        ["words", 1_100, "agent", "a", None, None, None],
+        ["words", 1_100, "agent", "b", None, None, None],
+    ]
+    assert [(1_000, 4_000), (4_000, 5_000)] == silent(timeline(*records), "agent")
+    cut = ["truncate", 2_000, "a", 0, 400, None]
+    assert [(1_000, 1_400)] == silent(timeline(*records, cut), "agent")
+
+
+def test_words_of_the_user_lie_in_the_audio_of_their_own_session() -> None:
+    """The server counts anew when the connection is replaced; what was said before stays there."""
+    second = 24_000 * 2
+    found = timeline(
+        ["user", 5_000, 0, 5 * second],
+        ["speech", 5_000, False, 1_000, "u1"],
+        ["speech_end", 5_000, 2_000, "u1"],
+        ["reset", 5_000],
+        ["user", 9_000, 5 * second, 4 * second],
+        ["speech", 9_000, False, 500, "u2"],
+        ["speech_end", 9_000, 2_500, "u2"],
+        ["words", 9_000, "user", "u1", None, None, None],
+        ["words", 9_000, "user", "u2", 250, 750, None],
+    )
+    found.finish()
+    assert [(1_000, 2_000), (5_750, 6_250)] == silent(found, "user")
+
+
+def test_without_appended_audio_the_events_say_when() -> None:
+    """The user is recorded by a tap only: silenced is what the events may be late by, as well."""
+    found = timeline(
+        ["tap", 1_000, "user", 0, 48_000],
+        ["speech", 3_200, False, 3_000, "u"],
+        ["speech_end", 4_050, 4_000, "u"],
+        ["words", 5_000, "user", "u", None, None, None],
+        ["words", 6_000, "user", "unknown", None, None, None],
+        ["tap", 9_000, "user", 48_000, 48_000],
+        ["close", 9_000, True],
+    )
+    (start, end), (later, last) = silent(found, "user")
+    assert start <= 3_000
+    assert 4_000 <= end <= 4_100
+    assert later <= end
+    assert (6_000, [], True) == (last, silent(found, "agent"), start > 2_000)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("redact"), st.integers(0, 10**9), st.integers(0, 10**9)),
+            st.tuples(
+                st.just("words"),
+                st.sampled_from(["user", "agent"]),
+                st.sampled_from(["u", "a", "x"]),
+                st.none() | st.integers(0, 3_000),
+                st.none() | st.integers(0, 3_000),
+                st.sampled_from([None, "partial", "complete"]),
+            ),
+            st.tuples(st.just("speech"), st.just(False), st.integers(0, 3_000), st.just("u")),
+            st.tuples(st.just("speech_end"), st.integers(0, 3_000), st.just("u")),
+            st.tuples(st.just("user"), st.just(0), st.integers(0, 48_000)),
+            st.tuples(
+                st.just("agent"), st.just(0), st.just(9_600), st.just("a"), st.just(0), st.just("r")
+            ),
+            st.tuples(st.just("commit"), st.sampled_from(["sent", "done", "server"]), st.just("u")),
+            st.tuples(st.just("reset")),
+        ),
+        max_size=20,
+    )
+)
+def test_whatever_is_silenced_changes_nothing_else(records: list[tuple[Any, ...]]) -> None:
+    """Neither the length nor where anything lies; and it lies within the recording, in order."""
+    told = [[kind, number * MS, *rest] for number, (kind, *rest) in enumerate(records)]
+    found, plain = Timeline(), Timeline()
+    for record in told:
+        found.apply(record)
+        if record[0] not in ("redact", "words"):
+            plain.apply(record)
+    plain.last_t = found.last_t
+    found.finish()
+    plain.finish()
+    assert plain.length_ns == found.length_ns
+    assert all(plain.segments(side) == found.segments(side) for side in ("user", "agent"))
+    starts = [stretch.start_ns for stretch in found.redacted()]
+    assert sorted(starts) == starts
+    assert all(0 <= each.start_ns < each.end_ns <= found.length_ns for each in found.redacted())

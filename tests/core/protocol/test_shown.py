@@ -32,7 +32,7 @@ def admitted(
     limit: int = LIMIT,
 ) -> tuple[Any, str, str | None]:
     """An event as it may be stored and shown."""
-    return prepare_event(
+    shown = prepare_event(
         event,
         json.dumps(event) if text is None else text,
         state=state or ConversationState(),
@@ -40,6 +40,7 @@ def admitted(
         pause=pause,
         limit=limit,
     )
+    return shown.admitted.event, shown.payload, shown.admitted.failure
 
 
 def test_an_event_is_shown_as_it_came() -> None:
@@ -87,6 +88,26 @@ def test_a_hook_that_fails_says_why() -> None:
     stored, payload, failure = admitted(HEARD, policy=ContentPolicy(redact=fails))
     assert ("KeyError", HIDDEN) == (failure, stored["transcript"])
     assert "PLANTED" not in payload
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_what_a_hook_wants_silenced_is_told(paused: bool) -> None:
+    """Also of an event that a pause hides: words of it may have been said before."""
+    state, pause = ConversationState(), Pause()
+    if paused:
+        pause.enter(state)
+    shown = prepare_event(
+        HEARD,
+        json.dumps(HEARD),
+        state=state,
+        policy=ContentPolicy(redact=lambda event: {**event, "redact_audio": True}),
+        pause=pause,
+        limit=LIMIT,
+    )
+    (spoken,) = shown.admitted.spoken
+    assert ("item_1", ((0, 7),)) == (spoken.item_id, spoken.spans)
+    assert "redact_audio" not in shown.admitted.event
+    assert "redact_audio" not in shown.payload
 
 
 def test_what_a_pause_hides_is_hidden_in_both() -> None:
