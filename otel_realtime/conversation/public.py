@@ -286,16 +286,22 @@ class Conversation:
             side: whose channel; ``None``: both.
             how: ``silence``, or ``beep``, a tone in its place.
         """
-        stretch = read_stretch(start_ms, end_ms, side, how)
         recorder = self._engine.recorder
-        if recorder is not None and stretch is not None:
+        if recorder is None:
+            if self._engine.trace.recorded:
+                warn_once(
+                    "late redaction",
+                    "redact_audio() was called for a conversation that has ended; its recording "
+                    "stays as it was: `otel-realtime redact` silences it",
+                )
+            return
+        try:
+            stretch = read_stretch(start_ms, end_ms, side, how)
+        except Refused as refused:
+            refuse("redact_audio()", str(refused), "nothing is silenced")
+            return
+        if stretch is not None:
             recorder.redact(self._engine.clock.t(), stretch)
-        elif stretch is not None and self._engine.trace.recorded:
-            warn_once(
-                "late redaction",
-                "redact_audio() was called for a conversation that has ended; its recording stays "
-                "as it was: `otel-realtime redact` silences it",
-            )
 
     # -- metadata, reconnects, end -----------------------------------------------------------------
 

@@ -1,81 +1,65 @@
-"""The arguments of ``Conversation.redact_audio()``, checked at the door.
+"""The arguments of ``Conversation.redact_audio()``.
 
-Whoever calls it wants something not to be heard, so what can be understood is silenced, even if it
-was not said well: a stretch that begins before the recording begins with it, an unknown side is both.
-What cannot be understood is refused. Either is said in one line of the log, without the values of the
-app that are not numbers.
+Whoever calls it wants something not to be heard, so what can be understood is silenced even if it was
+not said well: a stretch that begins before the recording begins with it, an unknown side is both.
+What cannot be understood is refused. Either is named in the log, as other arguments are.
 """
 
 from __future__ import annotations
 
-import logging
-from numbers import Real
-from typing import Final, cast
+from typing import Final
 
+from otel_realtime.conversation.arguments import Refused, number, refuse
 from otel_realtime.core.audio.formats import NS_PER_MS
 from otel_realtime.core.audio.redactions import BEEP, BY_CALL, SIDES, SILENCE, Stretch
-from otel_realtime.diagnostics import warn_once
-
-logger = logging.getLogger(__name__)
 
 #: Latest end of a stretch, in ms (11 days); what is later, infinity included, means "to the end".
 MAX_MS: Final = 1e9
+_NAME: Final = "redact_audio()"
 
 
 def read_stretch(start_ms: object, end_ms: object, side: object, how: object) -> Stretch | None:
-    """Return what is to be silenced; None if it cannot be understood, or is empty.
+    """Return what is to be silenced; None if it is empty.
 
     Args:
         start_ms: Where it begins, in ms of the recording.
         end_ms: Where it ends.
         side: ``user``, ``agent``, or None for both.
         how: ``silence`` or ``beep``.
+
+    Raises:
+        Refused: It cannot be understood.
     """
-    start, end = _number(start_ms), _number(end_ms)
-    if start is None or end is None:
-        name = "start_ms" if start is None else "end_ms"
-        given = start_ms if start is None else end_ms
-        _say(name, "ignored: %s is no number of milliseconds but %s", name, _kind(given))
-        return None
-    if start > end or (end < 0 and start != end):
-        _say("order", "ignored: there is no stretch from %g ms to %g ms", start, end)
-        return None
-    if start < 0 or start >= MAX_MS:
-        _say("start", "%g ms is no place in a recording", start)
+    start, end = number(start_ms, "start_ms"), _end(end_ms)
+    if start > end:
+        raise Refused("start_ms is later than end_ms; pass where it begins, then where it ends")
+    if end < 0 and start != end:
+        raise Refused("end_ms is negative; pass ms since the start of the recording")
+    if start < 0:
+        _say("start_ms is negative", "it is silenced from the start of the recording")
     if side is not None and not (isinstance(side, str) and side in SIDES):
-        _say("side", 'side is "user", "agent" or None, not %s: both are silenced', _kind(side))
+        _say('side is neither "user" nor "agent" nor None', "both sides are silenced")
         side = None
-    if how not in (SILENCE, BEEP):
-        _say("how", 'how is "silence" or "beep", not %s: it is silenced', _kind(how))
-    start_ns = int(min(max(start, 0.0), MAX_MS) * NS_PER_MS)
-    end_ns = int(-(-min(max(end, 0.0), MAX_MS) * NS_PER_MS // 1))
+    if not (isinstance(how, str) and how in (SILENCE, BEEP)):
+        _say('how is neither "silence" nor "beep"', "it is silenced")
+    start_ns = int(min(max(start, 0), MAX_MS) * NS_PER_MS)
+    end_ns = -int(-min(max(end, 0), MAX_MS) * NS_PER_MS // 1)
     if start_ns >= end_ns:
         return None
     return Stretch(
         start_ns,
         end_ns,
         side=side if isinstance(side, str) else None,
-        how=BEEP if how == BEEP else SILENCE,
+        how=BEEP if isinstance(how, str) and how == BEEP else SILENCE,
         why=BY_CALL,
     )
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer beyond what a float holds
-        return MAX_MS if cast("int", value) > 0 else -MAX_MS
-    return number if number == number else None  # NaN is no number
+def _end(end_ms: object) -> int | float:
+    if isinstance(end_ms, float) and end_ms == float("inf"):
+        return MAX_MS
+    return number(end_ms, "end_ms")
 
 
-def _kind(value: object) -> str:
-    """Return what a value is; numbers themselves, NaN among them."""
-    if isinstance(value, float):
-        return str(value)
-    return "None" if value is None else f"of type {type(value).__name__}"
-
-
-def _say(what: str, message: str, *arguments: object) -> None:
-    warn_once(("redact_audio", what), "redact_audio(): " + message, *arguments, log=logger)
+def _say(problem: str, what: str) -> None:
+    refuse(_NAME, problem, what)
