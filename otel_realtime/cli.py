@@ -22,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo(commands.add_parser("demo", help="run a scripted voice conversation and show its trace"))
     _sandbox(commands.add_parser("sandbox", help="run a local stand-in for LangSmith"))
     _recover(commands.add_parser("recover", help="deliver conversations left by a crashed process"))
+    _redact(commands.add_parser("redact", help="silence a part of a recording"))
     return parser
 
 
@@ -47,6 +48,51 @@ def _recover(parser: argparse.ArgumentParser) -> None:
         default=300.0,
         metavar="SECONDS",
         help="stop waiting after this time in total (default: %(default)g)",
+    )
+
+
+def _redact(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Silences a stretch of a recording without changing its length: a WAV, FLAC or Ogg Opus file, "
+        "or a conversation that waits for its delivery. Exits with 0 if it is silenced everywhere, "
+        "with 1 if it is not."
+    )
+    parser.add_argument(
+        "recording",
+        metavar="CONVERSATION|FILE",
+        help="a file, or a conversation by its thread id, trace id, run id or name",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        required=True,
+        metavar="TIME",
+        help="where the stretch begins: seconds, or mm:ss, such as 62.5 or 1:02.5",
+    )
+    parser.add_argument(
+        "--to", dest="end", required=True, metavar="TIME", help="where the stretch ends"
+    )
+    parser.add_argument(
+        "--side", choices=("user", "agent"), help="silence this side only (default: both)"
+    )
+    parser.add_argument("--beep", action="store_true", help="put a beep in its place")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the result to this file (default: in place)",
+    )
+    parser.add_argument(
+        "--recordings-dir",
+        metavar="DIR",
+        help="where recordings are kept (default: OTEL_REALTIME_RECORDINGS_DIR)",
+    )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="the state directory (default: OTEL_REALTIME_STATE_DIR)",
     )
 
 
@@ -169,7 +215,27 @@ def _run_recover(options: argparse.Namespace) -> int:
     return run(state_dir=options.state_dir, timeout_s=options.timeout, as_json=options.json)
 
 
-_COMMANDS = {"demo": _run_demo, "sandbox": _run_sandbox, "recover": _run_recover}
+def _run_redact(options: argparse.Namespace) -> int:
+    from otel_realtime.editing.command import run
+
+    return run(
+        recording=options.recording,
+        start=options.start,
+        end=options.end,
+        side=options.side,
+        beep=options.beep,
+        out=options.output,
+        recordings_dir=options.recordings_dir,
+        state_dir=options.state_dir,
+    )
+
+
+_COMMANDS = {
+    "demo": _run_demo,
+    "sandbox": _run_sandbox,
+    "recover": _run_recover,
+    "redact": _run_redact,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("recovery",),
     ("langsmith",),
     ("tracing",),
+    ("editing",),
     ("delivery",),
     ("recording",),
     ("state",),
@@ -47,6 +48,7 @@ FOR_SANDBOX = frozenset({"sandbox", "settings", "errors", "version", "attributes
 LAZY = frozenset(
     {
         ("cli", "demo.run"),
+        ("cli", "editing.command"),
         ("cli", "recovery.command"),
         ("cli", "sandbox.command"),
         ("conversation.arguments", "core.audio.formats"),

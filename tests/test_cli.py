@@ -12,7 +12,7 @@ import pytest
 from otel_realtime import cli
 from otel_realtime.version import VERSION
 
-COMMANDS = ["demo", "sandbox", "recover"]
+COMMANDS = ["demo", "sandbox", "recover", "redact"]
 
 
 def run(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ not depend on its size.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,8 @@ EXTRA: Final = 'pip install "otel-realtime[buckets]"'
 #: Bytes per part of an upload; S3 accepts parts of 5 MiB and more:
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _BLOCK: Final = 8 << 20
+#: What does not get into the name of a file.
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 #: Protocols of object stores: a path there is only a name, so there are no folders to create.
 _OBJECT_STORES: Final = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
@@ -36,6 +39,18 @@ _OBJECT_STORES: Final = frozenset(
 def is_remote(directory: str) -> bool:
     """Return whether a ``recordings_dir`` is a URL, whose target may be slow or unreachable."""
     return "://" in directory
+
+
+def name_of(thread_id: str, span_id: int) -> str:
+    """Return the name of a kept recording, without extension: the thread's id, and a unique part.
+
+    Args:
+        thread_id: id of the conversation's thread.
+        span_id: id of its root span.
+    """
+    # A thread id may be a path or start with a dot; it is the app's, or even the caller's, text.
+    thread = _UNSAFE.sub("_", thread_id)[:80].lstrip(".-")
+    return f"{thread or 'call'}-{span_id:016x}"
 
 
 def uri_of(directory: str, name: str) -> str:

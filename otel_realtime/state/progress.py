@@ -33,6 +33,9 @@ class Progress:
         if isinstance(done, list):
             self._done = [step for step in done if isinstance(step, str)]
 
+    def __contains__(self, step: str) -> bool:
+        return step in self._done
+
     def once(self, step: str, do: Callable[[], None]) -> None:
         """Do a step unless it was done, and remember that it is."""
         if step not in self._done:

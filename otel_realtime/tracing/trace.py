@@ -8,7 +8,6 @@ costs next to nothing: its root ends at once, and there is no run, no recording 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -28,7 +27,7 @@ from otel_realtime.core.protocol.outcome import (
 )
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
-from otel_realtime.delivery.keep import uri_of
+from otel_realtime.delivery.keep import name_of, uri_of
 from otel_realtime.delivery.model import Backend, Closing, Root
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.settings import Settings
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 
     from otel_realtime.tracing.closing import RecordedAudio
 
-_UNSAFE_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NO_PROVIDER: Final = (
     "Realtime conversations are not traced: no OpenTelemetry TracerProvider is set; set one, or call "
     "otel_realtime.configure() when the app starts"
@@ -226,9 +224,7 @@ class Trace:
     @property
     def name(self) -> str:
         """File name of a kept recording, without extension: the thread id, and a unique part."""
-        # A thread id may be a path or start with a dot; it is the app's, or even the caller's, text.
-        thread = _UNSAFE_IN_FILE_NAMES.sub("_", self.identity.thread_id)[:80].lstrip(".-")
-        return f"{thread or 'call'}-{self.span_id:016x}"
+        return name_of(self.identity.thread_id, self.span_id)
 
     @property
     def _recording_uri(self) -> str | None:

@@ -326,6 +326,39 @@ def test_a_kill_forgets_nothing(
     assert (2, 1_500) == (metadata["redactions"], metadata["redacted_ms"])
 
 
+def test_the_command_silences_what_a_recovery_delivers(
+    sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed, then silenced by hand, then recovered: the attachment is silent, the root says why."""
+    state = tmp_path / "killed"
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env=environment(state, sandbox.url),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        run, _ = (child.stdout.readline().strip() for _ in range(2))
+        where = ["--state-dir", str(state)]
+        redact = ["redact", "killed", "--from", "0.25", "--to", "0.5", *where]
+        assert 1 == cli.main(redact)
+        assert "a process that lives" in capsys.readouterr().err
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert 0 == cli.main(redact)
+    assert 0 == cli.main(["recover", *where, "--timeout", "30"])
+    found, rate_hz = read(sandbox.recording(run))
+    assert not found[rate_hz // 4 : rate_hz // 2].any()
+    assert found[: rate_hz // 4].all()
+    assert found[rate_hz // 2 : rate_hz].all()
+    conversation = sandbox.conversation(run)
+    assert conversation is not None
+    first, *others = json.loads(conversation["root"]["metadata"]["redacted"])
+    assert {"start_ms": 250, "end_ms": 500, "side": "both", "why": "command"} == first
+    assert ["call", "call"] == [stretch["why"] for stretch in others]
+
+
 def test_threads_may_call_it_at_once(sandbox: Sandbox) -> None:
     """A thousand stretches from eight threads: all of them count."""
 

@@ -1,0 +1,126 @@
+"""``otel-realtime redact``: silences a stretch of a recording that was kept, or is undelivered."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, TextIO
+
+from otel_realtime.core.audio.formats import NS_PER_S
+from otel_realtime.core.audio.redactions import BEEP, BY_COMMAND, SILENCE, Stretch
+from otel_realtime.editing.files import silence
+from otel_realtime.editing.find import find
+from otel_realtime.editing.undelivered import silence_undelivered
+from otel_realtime.errors import ConfigError, RecordingError
+from otel_realtime.settings import Settings
+from otel_realtime.state.progress import KEPT, Progress
+
+#: ``12``, ``12.5``, ``1:02.5``, ``1:00:02.5``.
+_POSITION: Final = re.compile(
+    r"(?:(?:(?P<hours>\d{1,4}):)?(?P<minutes>\d{1,2}):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)", re.ASCII
+)
+_LATEST_S: Final = 10**7  # longer than the state directory's clock: 115 days
+
+
+def run(
+    *,
+    recording: str,
+    start: str,
+    end: str,
+    side: str | None,
+    beep: bool,
+    out: Path | None,
+    recordings_dir: str | None,
+    state_dir: Path | None,
+) -> int:
+    """Silence a stretch of a recording, telling what was done.
+
+    Args:
+        recording: a file, or a conversation by one of its ids; see ``find``.
+        start: where the stretch begins: seconds, or ``[h:]mm:ss``.
+        end: where it ends.
+        side: ``user`` or ``agent``; None: both.
+        beep: a beep instead of silence.
+        out: where to write the result; None: in place.
+        recordings_dir: where recordings are kept; None: ``Settings.recordings_dir``.
+        state_dir: None: ``Settings.state_dir``.
+
+    Returns:
+        The exit code: 0 it is silenced, 1 it is not everywhere.
+
+    Raises:
+        ConfigError: the arguments mean nothing, or no recording, or several.
+    """
+    start_ns, end_ns = position(start, "--from"), position(end, "--to")
+    if start_ns >= end_ns:
+        raise ConfigError(f"--from {start} is not before --to {end}")
+    stretch = Stretch(start_ns, end_ns, side, BEEP if beep else SILENCE, BY_COMMAND)
+    settings = Settings()
+    found = find(
+        recording, recordings_dir or settings.recordings_dir, state_dir or settings.state_dir
+    )
+    if out is not None and len(found.files) != 1:
+        raise ConfigError(
+            "--output needs a file to read from; an undelivered one is silenced there"
+        )
+    work: list[tuple[Path, Callable[[], Stretch]]] = [
+        (file, partial(silence, file, stretch, out)) for file in found.files
+    ]
+    if out is None:
+        work += [(path, partial(silence_undelivered, path, stretch)) for path, _ in found.folders]
+    failed = False
+    for path, act in work:
+        try:
+            done = act()
+        except RecordingError as error:
+            _say(f"otel-realtime: {error}", sys.stderr)
+            failed = True
+        else:
+            _say(f"{out or path}: silenced {_shown(done)}")
+    for path, header in found.folders:
+        if header.recordings_dir and not found.files and KEPT in Progress(path):
+            _say(f"a copy was kept in {header.recordings_dir}: name it, too", sys.stderr)
+            failed = True
+    return 1 if failed else 0
+
+
+def position(text: str, option: str) -> int:
+    """Return a position in a recording, in ns.
+
+    Args:
+        text: seconds, or ``[h:]mm:ss``, either with decimals.
+        option: the option, for the error.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    match = _POSITION.fullmatch(text.strip())
+    if match is not None:
+        seconds = float(match["seconds"])
+        if match["minutes"] is None or seconds < 60:
+            seconds += int(match["minutes"] or 0) * 60 + int(match["hours"] or 0) * 3_600
+            if seconds <= _LATEST_S:
+                return round(seconds * NS_PER_S)
+    raise ConfigError(
+        f"{option} {text!r} is no position: give seconds, or mm:ss, as 62.5 or 1:02.5"
+    )
+
+
+def _shown(stretch: Stretch) -> str:
+    whose = "both sides" if stretch.side is None else f"the {stretch.side}'s side"
+    return f"{_clock(stretch.start_ns)} to {_clock(stretch.end_ns)} of {whose}"
+
+
+def _clock(ns: int) -> str:
+    minutes, ms = divmod(round(ns / 1e6), 60_000)
+    return f"{minutes}:{ms / 1000:06.3f}"
+
+
+def _say(text: str, file: TextIO | None = None) -> None:
+    file = file or sys.stdout
+    encoding = file.encoding or "utf-8"  # which may lack what a file's name has
+    file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    file.flush()
