@@ -27,6 +27,8 @@ from otel_realtime.process.process import PROCESS
 from otel_realtime.recovery.sweep import Report
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import PROCESS_FIELDS, Settings
+from tests.support.redacted import Told
+from tests.support.traces import samples, stretches
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -249,6 +251,27 @@ def test_a_twilio_stream_is_truncated_where_it_was_heard() -> None:
     kinds = [message.get("event") for message in sent]
     assert ["media", "mark", "media", "mark", "clear", None] == kinds
     assert {"item_id": "item_1", "content_index": 0, "audio_end_ms": 30} == sent[-1]
+
+
+def test_a_masked_number_is_silenced_where_it_was_said(
+    sandbox: Sandbox, provider: TracerProvider
+) -> None:
+    """By the snippet's function: in the transcript, and on the user's side of the recording."""
+    run(snippet("redact_audio=True"))
+    with otel_realtime.conversation() as call:
+        told = Told(call)
+        told.agent(0, 1_000)
+        told.user(0, 600)
+        told.vad("item_1", 200, 600)
+        told.user(600, 1_000)
+        completed = "conversation.item.input_audio_transcription.completed"
+        text = "It is 4111 1111 1111 1111."
+        told.got(1_000, completed, item_id="item_1", content_index=0, transcript=text)
+    found = the_one_run(sandbox)
+    assert "4111" not in json.dumps(found)
+    user, agent = samples(sandbox.recording(found["id"]))
+    assert [(0, 200 * 24), (600 * 24, 1_000 * 24)] == stretches(user)
+    assert agent.all()
 
 
 def test_settings_are_given_to_instrument(

@@ -5,7 +5,8 @@ Layout, below ``Settings.state_dir`` (folders 0700, files 0600)::
     owners/<instance id>.lock                     one per process, under a POSIX record lock
     conversations/<instance id>-<uuid>/           one per conversation
         journal.jsonl                             one JSON array a line: [kind, t, ...]
-        user.raw  agent.raw                       audio as it was on the wire, append-only
+        user.raw  agent.raw                       audio as it was on the wire, append-only; what is
+                                                  silenced is overwritten once it is rendered
         user-tap.raw  agent-tap.raw               audio that the app itself gave
         conversation.wav                          the recording; whoever delivers makes it anew
         delivered.json                            steps of the delivery that are done
