@@ -63,6 +63,7 @@ def every_setting() -> Settings:
         state_dir=Path("/var/lib/calls"),
         recover_on_start=False,
         recordings_dir="s3://bucket/calls",
+        redact_audio=True,
         on_recording=on_recording,
         audio_format="flac",
         max_attachment_mb=10,
@@ -108,6 +109,9 @@ def a_call(connection: object, tracers: TracerProvider) -> None:
         call.sent("{}")
         call.record_agent_audio(b"\0\0", item_id="item", rate=24_000, at_ns=1)
         call.record_agent_audio(array.array("h", [0]))
+        call.redact_audio(0, 1_500.5)
+        call.redact_audio(0, 1_500, side="user", how="beep")
+        call.redact_audio(0, 1, side="caller")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         call.record_user_audio(np.zeros(10, np.int16), rate=16_000)
         call.played("item", 0, 12.5)
         with call.tool("call_1", name="look_up", arguments="{}") as span:

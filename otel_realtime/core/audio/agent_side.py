@@ -20,6 +20,7 @@ The rules, in order:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 from otel_realtime.core.audio.formats import NS_PER_MS, AudioFormat
@@ -27,7 +28,9 @@ from otel_realtime.core.audio.parts import ESTIMATED, TAP, HeardPart, ItemAudio,
 from otel_realtime.core.audio.played_audio import PlayedAudio
 from otel_realtime.core.audio.played_reports import LATE_REPORT_NS, TAP_TIMEOUT_NS, PlayedReports
 from otel_realtime.core.audio.player import Player
+from otel_realtime.core.audio.redactions import merge
 from otel_realtime.core.audio.segments import (
+    LOST,
     Interval,
     Segment,
     clip_to_intervals,
@@ -115,6 +118,30 @@ class Playback:
             audible_from_t=min(starts, default=None),
             audible_until_t=max(part.until_t for part in heard),
         )
+
+    def place(self, item_id: str, now: int) -> Interval | None:
+        """Return from when to when an item is heard in the recording; None if it is not.
+
+        That may be later than its facts say: what would overlap in the recording queues.
+        """
+        facts = self.item(item_id, now)
+        if facts is None or facts.audible_from_t is None:
+            return None
+        start, end = facts.audible_from_t, facts.audible_until_t
+        if self._audio_t is None and not self.reports.trusted:
+            return start, end  # the model's own places
+        chunks = merge(
+            (offset, offset + size)
+            for part in self.player.parts_of(item_id)
+            for _, offset, size, _ in self.player.arrivals(part)
+            if offset != LOST
+        )
+        for segment in self.segments(now):
+            # The last chunk that begins before the segment ends: does it reach into it?
+            index = bisect_left(chunks, (segment.offset + segment.size,)) - 1
+            if index >= 0 and chunks[index][1] > segment.offset != LOST and not segment.tap:
+                start, end = min(start, segment.start_ns), max(end, segment.end_ns)
+        return start, end
 
     @property
     def _audio_t(self) -> int | None:

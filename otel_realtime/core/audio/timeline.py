@@ -199,10 +199,7 @@ class Timeline:
 
     def _locate(self, words: Words) -> Interval | None:
         if words.side == "agent":
-            facts = self._playback.item(words.item_id, self._now)
-            if facts is None or facts.audible_from_t is None:
-                return None
-            return facts.audible_from_t, facts.audible_until_t
+            return self._playback.place(words.item_id, self._now)
         return self._spoken.place(words.item_id, words.from_ms, words.to_ms, self._now)
 
     @property

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otel_realtime.core.audio.timeline import Timeline
@@ -406,3 +406,51 @@ def test_whatever_is_silenced_changes_nothing_else(records: list[tuple[Any, ...]
     starts = [stretch.start_ns for stretch in found.redacted()]
     assert sorted(starts) == starts
     assert all(0 <= each.start_ns < each.end_ns <= found.length_ns for each in found.redacted())
+
+
+PLAYED = st.lists(
+    st.one_of(
+        st.tuples(st.just("agent"), st.sampled_from("ab"), st.integers(1, 2_000)),
+        st.tuples(st.just("played"), st.sampled_from("ab"), st.integers(1, 4_000)),
+        st.tuples(st.just("tap"), st.sampled_from(["a", "b", None]), st.integers(1, 500)),
+        st.tuples(st.just("speech"), st.none(), st.none()),
+        st.tuples(st.just("truncate"), st.sampled_from("ab"), st.integers(0, 3_000)),
+    ),
+    max_size=15,
+)
+
+
+@given(PLAYED, st.lists(st.integers(0, 1_500), min_size=15, max_size=15))
+@example(
+    [("agent", "a", 1), ("agent", "a", 2), ("agent", "b", 1), ("played", "a", 1)], [0, 0, 0, 2]
+)
+def test_no_word_of_a_silenced_item_is_heard(
+    told: list[tuple[str, str, int]], gaps: list[int]
+) -> None:
+    """However it was played, reported, tapped or cut: wherever a sample of it lies, it is silent."""
+    found, t, size, owned = Timeline(), 0, 0, []
+    found.apply(["words", 0, "agent", "b", None, None, None])
+    for (kind, item, ms), gap in zip(told, gaps, strict=False):
+        t += gap
+        if kind == "agent":
+            found.apply(["agent", t * MS, size, ms * 48, item, 0, f"r_{item}"])
+            owned += [(size, size + ms * 48)] if item == "b" else []
+            size += ms * 48
+        elif kind == "played":
+            found.apply(["played", t * MS, item, 0, ms])
+        elif kind == "tap":
+            found.apply(["tap", t * MS, "agent", 0, ms * 48, item, 0])
+        elif kind == "speech":
+            found.apply(["speech", t * MS, True])
+        else:
+            found.apply(["truncate", t * MS, item, 0, ms, None])
+    found.apply(["close", (t + 5_000) * MS, True])
+    silenced = [(each.start_ns, each.end_ns) for each in found.redacted()]
+    for segment in found.segments("agent"):
+        is_its = any(
+            segment.offset < end and segment.offset + segment.size > start for start, end in owned
+        )
+        if is_its and not segment.tap:
+            assert any(
+                start <= segment.start_ns and segment.end_ns <= end for start, end in silenced
+            )
