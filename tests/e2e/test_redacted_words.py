@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -15,11 +16,13 @@ import pytest
 
 import otel_realtime
 from otel_realtime import cli
+from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
 from tests.e2e.test_redaction import read
 from tests.support.planted import on_disk
-from tests.support.redacted import AGENT, BEGAN_NS, USER, Silent, Told, silenced
+from tests.support.redacted import AGENT, BEGAN_NS, MULAW, PCM16, USER, Silent, Told, silenced
+from tests.support.talking import SPEED, STOP, WEATHER_CALL, weather_call
 from tests.support.traces import Traces, run_of
 from tests.support.victims import environment
 
@@ -45,20 +48,22 @@ def name(payload: dict[str, Any]) -> dict[str, Any]:
     return mask(payload)
 
 
-def told(sandbox: Sandbox, act: Act, **settings: Any) -> tuple[np.ndarray, dict[str, Any]]:
-    """Tell a call, deliver it, and return its recording at 24 kHz and its root's metadata."""
+def told(
+    sandbox: Sandbox, act: Act, *, user: Any = PCM16, agent: Any = PCM16, **settings: Any
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Tell a call, deliver it, and return its recording and its root's metadata."""
     traces = Traces()
     with otel_realtime.conversation(
         settings=Settings(**settings), tracer_provider=traces.provider
     ) as call:
-        act(Told(call))
+        act(Told(call, user=user, agent=agent))
     assert otel_realtime.flush(20)
     conversation = sandbox.conversation(run_of(traces.root))
     assert conversation is not None
     assert [] == conversation["violations"]
     assert "redact_audio" not in json.dumps(conversation)
     samples, rate_hz = read(sandbox.recording(run_of(traces.root)))
-    assert 24_000 == rate_hz
+    assert (8_000 if user is agent is MULAW else 24_000) == rate_hz
     return samples, conversation["root"]["metadata"]
 
 
@@ -230,6 +235,45 @@ def test_every_sample(case: str, how: str, sandbox: Sandbox) -> None:
         {"start_ms": start, "end_ms": end, "side": side[channels], "why": "hook"}  # type: ignore[index]
         for start, end, channels in silent
     ]
+
+
+@pytest.mark.parametrize(("user", "agent"), [(MULAW, MULAW), (MULAW, PCM16), (PCM16, MULAW)])
+@pytest.mark.parametrize(
+    "case", ["an utterance, by the VAD", "a segment of an utterance", "an answer"]
+)
+def test_g711_and_mixed_rates(case: str, user: Any, agent: Any, sandbox: Sandbox) -> None:
+    """Telephony on one side or on both: silent to the sample of the recording."""
+    act, silent = WORDS[case]
+    whole, _ = told(sandbox, act, user=user, agent=agent)
+    found, _ = told(sandbox, act, user=user, agent=agent, redact=mask, redact_audio=True)
+    rate_hz = 8_000 if user is agent else 24_000
+    assert np.array_equal(silenced(whole, rate_hz, silent), found)
+
+
+def test_a_real_connection(sandbox: Sandbox, traces: Traces) -> None:
+    """The openai client, a server with a VAD of its own, and instrument(): what was asked is masked."""
+
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        masked: dict[str, Any] = json.loads(json.dumps(payload).replace("Weather?", "****"))
+        return masked
+
+    settings = Settings(redact=redact, redact_audio=True)
+    otel_realtime.instrument(tracer_provider=traces.provider, settings=settings)
+    with ScriptedServer(WEATHER_CALL, speed=SPEED) as server:
+        asyncio.run(weather_call(server.url))
+    assert otel_realtime.flush(20)
+    conversation = sandbox.conversation(run_of(traces.root))
+    assert conversation is not None
+    assert "Weather?" not in json.dumps(conversation)
+    (stretch,) = json.loads(conversation["root"]["metadata"]["redacted"])
+    found, rate_hz = read(sandbox.recording(run_of(traces.root)))
+    assert ("user", "hook") == (stretch["side"], stretch["why"])
+    per_ms = rate_hz // 1000
+    user = found[:, 0]
+    assert not user[stretch["start_ms"] * per_ms : stretch["end_ms"] * per_ms].any()
+    # The question is the first thing the user says, the second one is heard to its last sample.
+    assert not user[: stretch["end_ms"] * per_ms].any()
+    assert len(STOP) // 2 == np.count_nonzero(user)
 
 
 @pytest.mark.parametrize("act", [by_vad, by_segments, of_the_agent])
