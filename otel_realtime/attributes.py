@@ -297,7 +297,7 @@ class RootFact:
     #: side at least is silent because of it. Absent if there are none.
     REDACTIONS: Final = "redactions"
     REDACTED_MS: Final = "redacted_ms"
-    #: JSON text: these stretches, ``[{"start_ms", "end_ms", "side", "why"}]``; ``side``: ``user``,
+    #: JSON text: the first hundred of these stretches, ``[{"start_ms", "end_ms", "side", "why"}]``; ``side``: ``user``,
     #: ``agent`` or ``both``; ``why``: ``call``, ``hook`` or ``command``.
     REDACTED: Final = "redacted"
     #: Why the recording is missing or incomplete.

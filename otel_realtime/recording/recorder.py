@@ -328,6 +328,10 @@ class Recorder:
         """Return totals of the recording as far as it has been processed."""
         return self._track.summary()
 
+    def redacted(self) -> list[Stretch]:
+        """Return what is silenced in the recording as far as it has been processed, in order."""
+        return self._track.redacted()
+
     def discard(self) -> None:
         """Delete the folder: everything was delivered, or nobody wants it."""
         self._append(_WriterOnly(self._track.discard))

@@ -52,7 +52,6 @@ class AudioSummary:
         holes: number of gaps, where the backlog was full.
         bad_frames: number of audio frames that could not be decoded.
         error: why the recording on disk is missing or incomplete; ``None`` if it is not.
-        redacted: what is silenced afterwards, as far as the recording goes.
     """
 
     user_talk_s: float
@@ -67,7 +66,6 @@ class AudioSummary:
     holes: int
     bad_frames: int
     error: str | None
-    redacted: tuple[Stretch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +414,6 @@ class Track:
         with self._lock:
             measured = self._talk or TalkTimes(*(self._running(side) for side in _SIDES))
             length = self._timeline.length_ns
-            redacted = tuple(self._timeline.redacted())
         return AudioSummary(
             user_talk_s=round(measured.user_s, 3),
             agent_talk_s=round(measured.agent_s, 3),
@@ -430,8 +427,12 @@ class Track:
             holes=self.holes,
             bad_frames=self.bad_frames,
             error=self.error,
-            redacted=redacted,
         )
+
+    def redacted(self) -> list[Stretch]:
+        """Return what ``Recorder.redacted`` does."""
+        with self._lock:
+            return self._timeline.redacted()
 
     def _running(self, side: str) -> float:
         return self._meters[side].voiced.count(1) * FRAME_S

@@ -24,6 +24,7 @@ from otel_realtime.version import VERSION
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
+    from otel_realtime.core.audio.redactions import Stretch
     from otel_realtime.recording.track import AudioSummary
 
 
@@ -32,6 +33,9 @@ class RecordedAudio(AudioFacts, Protocol):
 
     def summary(self) -> AudioSummary:
         """Return the recording's totals."""
+
+    def redacted(self) -> list[Stretch]:
+        """Return what is silenced in the recording, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +158,7 @@ class RootEnd:
         status = self._attach_status(summary)
         metadata[Meta.ATTACH_STATUS] = status
         if self.records and summary.has_audio:
-            metadata.update(root_facts.redactions(summary.redacted))
+            metadata.update(root_facts.redactions(self.audio.redacted()))
         if summary.error:
             metadata[RootFact.RECORDING_ERROR] = summary.error
         if status == "pending":  # LangSmith's player aligns the recording with the spans by these

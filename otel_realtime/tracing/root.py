@@ -31,8 +31,8 @@ from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
 METADATA_ATTRIBUTES: Final = 32
 #: Most characters of a title, without the sign that it was cut; more do not fit into a list of runs.
 TITLE_CHARACTERS: Final = 80
-#: Most characters of the list of silenced stretches: more than a hundred of them.
-REDACTED_CHARACTERS: Final = 10_000
+#: Most silenced stretches that are listed; how many there are is always said.
+REDACTED_LISTED: Final = 100
 
 
 def opening_attributes(identity: Identity, version: str, *, room: int | None = None) -> Attributes:
@@ -167,12 +167,12 @@ def redactions(stretches: Sequence[Stretch]) -> dict[str, Any]:
             "side": stretch.side or "both",
             "why": stretch.why,
         }
-        for stretch in stretches
+        for stretch in stretches[:REDACTED_LISTED]
     ]
     return {
         RootFact.REDACTIONS: len(stretches),
         RootFact.REDACTED_MS: sum(end - start for start, end in silent) // NS_PER_MS,
-        RootFact.REDACTED: dump(listed, REDACTED_CHARACTERS),
+        RootFact.REDACTED: dump(listed),
     }
 
 

@@ -378,7 +378,8 @@ def test_threads_may_call_it_at_once(sandbox: Sandbox) -> None:
     silent = [(2 * number, 2 * number + 1, BOTH) for number in range(1_000)]
     assert np.array_equal(silenced(whole, rate_hz, silent), found)
     assert (1_000, 1_000) == (metadata["redactions"], metadata["redacted_ms"])
-    assert isinstance(json.loads(metadata["redacted"]), list)
+    listed = json.loads(metadata["redacted"])
+    assert (100, 0, 199) == (len(listed), listed[0]["start_ms"], listed[-1]["end_ms"])
 
 
 @pytest.mark.parametrize(

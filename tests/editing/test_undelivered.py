@@ -40,8 +40,8 @@ def test_the_next_rendering_is_silent(leave: Leave, tmp_path: Path) -> None:
     found, _ = read(render(folder, tmp_path / "found.wav").path)
     silent = [(500.0, 750.0, BOTH), (1_000.0, 2_000.0, AGENT)]
     assert np.array_equal(silenced(whole, rate_hz, silent), found)
-    summary = replay(folder).sound.summary()
-    assert [BY_COMMAND, BY_COMMAND] == [stretch.why for stretch in summary.redacted]
+    redacted = replay(folder).sound.redacted()
+    assert [BY_COMMAND, BY_COMMAND] == [stretch.why for stretch in redacted]
 
 
 SIDES = ("user", "agent")

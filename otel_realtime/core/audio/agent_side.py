@@ -20,7 +20,8 @@ The rules, in order:
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import replace
 
 from otel_realtime.core.audio.formats import NS_PER_MS, AudioFormat
@@ -119,29 +120,41 @@ class Playback:
             audible_until_t=max(part.until_t for part in heard),
         )
 
-    def place(self, item_id: str, now: int) -> Interval | None:
-        """Return from when to when an item is heard in the recording; None if it is not.
+    def places(self, now: int) -> Callable[[str], Interval | None]:
+        """Return a function that says from when to when an item is heard in the recording.
 
-        That may be later than its facts say: what would overlap in the recording queues.
+        That may be later than its facts say: what would overlap in the recording queues. The function
+        returns None for an item that is not heard. It holds as long as nothing is added.
         """
-        facts = self.item(item_id, now)
-        if facts is None or facts.audible_from_t is None:
-            return None
-        start, end = facts.audible_from_t, facts.audible_until_t
         if self._audio_t is None and not self.reports.trusted:
-            return start, end  # the model's own places
-        chunks = merge(
+            heard: list[Segment] = []  # the model's own places are those of the facts
+        else:
+            wire = (each for each in self.segments(now) if not each.tap and each.offset != LOST)
+            heard = sorted(wire, key=lambda segment: segment.offset)
+        offsets = [segment.offset for segment in heard]
+        ends = [segment.offset + segment.size for segment in heard]
+
+        def place(item_id: str) -> Interval | None:
+            facts = self.item(item_id, now)
+            if facts is None or facts.audible_from_t is None:
+                return None
+            start, end = facts.audible_from_t, facts.audible_until_t
+            for first, last in self._sources(item_id) if heard else ():
+                for index in range(bisect_right(ends, first), bisect_left(offsets, last)):
+                    start = min(start, heard[index].start_ns)
+                    end = max(end, heard[index].end_ns)
+            return start, end
+
+        return place
+
+    def _sources(self, item_id: str) -> list[Interval]:
+        """Return where an item's audio lies in the source of the wire, in bytes."""
+        return merge(
             (offset, offset + size)
             for part in self.player.parts_of(item_id)
             for _, offset, size, _ in self.player.arrivals(part)
             if offset != LOST
         )
-        for segment in self.segments(now):
-            # The last chunk that begins before the segment ends: does it reach into it?
-            index = bisect_left(chunks, (segment.offset + segment.size,)) - 1
-            if index >= 0 and chunks[index][1] > segment.offset != LOST and not segment.tap:
-                start, end = min(start, segment.start_ns), max(end, segment.end_ns)
-        return start, end
 
     @property
     def _audio_t(self) -> int | None:

@@ -185,7 +185,14 @@ class Timeline:
         """Return what is silenced in the recording, in order."""
         if not self._redactions:
             return []
-        return self._redactions.stretches(self._locate, self.length_ns)
+        of_agent = self._playback.places(self._now)
+
+        def locate(words: Words) -> Interval | None:
+            if words.side == "agent":
+                return of_agent(words.item_id)
+            return self._spoken.place(words.item_id, words.from_ms, words.to_ms, self._now)
+
+        return self._redactions.stretches(locate, self.length_ns)
 
     def placed(self, side: str) -> list[Segment]:
         """Return all audio of a side that has a place in time, whether or not it is in the recording.
@@ -196,11 +203,6 @@ class Timeline:
             tapped = self._user_tap.segments if self._user_tap is not None else []
             return [*self._user.segments, *(replace(segment, tap=True) for segment in tapped)]
         return [*self._agent.segments(), *self._playback.audio.segments]
-
-    def _locate(self, words: Words) -> Interval | None:
-        if words.side == "agent":
-            return self._playback.place(words.item_id, self._now)
-        return self._spoken.place(words.item_id, words.from_ms, words.to_ms, self._now)
 
     @property
     def user_is_tapped(self) -> bool:
