@@ -137,7 +137,9 @@ class Redactions:
             place = locate(words)
             if place is not None:
                 found.append(Stretch(*place, side=words.side, why=BY_HOOK))
-        clipped = (replace(each, end_ns=min(each.end_ns, length_ns)) for each in found)
+        clipped = (
+            each if each.end_ns <= length_ns else replace(each, end_ns=length_ns) for each in found
+        )
         # Two ways to the same place (a segment and its text) are one stretch.
         kept = dict.fromkeys(each for each in clipped if each.start_ns < each.end_ns)
         return sorted(kept, key=lambda each: (each.start_ns, each.end_ns, each.side or ""))
