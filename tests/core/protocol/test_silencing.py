@@ -368,3 +368,54 @@ def test_the_key_is_never_stored() -> None:
 def test_without_a_hook_nothing_is_named() -> None:
     """And nothing is looked for."""
     assert () == ContentPolicy(silences=True).admit(HEARD).spoken
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**19) | st.floats() | st.sampled_from(["", SAID, "u"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["item", "part", "content", "output", "response", "transcript", "text", "id",
+                 "role", "start", "end", "status", KEY]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)  # fmt: skip
+FIELDS = st.dictionaries(
+    st.sampled_from(
+        ["item_id", "item", "part", "response", "transcript", "text", "start", "end", KEY]
+    ),
+    JSON,
+    max_size=6,
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([event["type"] for event, _ in QUOTES]), FIELDS, FIELDS, st.booleans()
+        ),
+        max_size=5,
+    )
+)
+def test_no_event_and_no_answer_is_too_odd(told: list[Any]) -> None:
+    """Whatever the server and the hook write: words of items, or nothing; the key is never stored."""
+    names = NamedWords()
+    for kind, fields, answer, fails in told:
+
+        def hook(event: Any, answer: Any = answer, fails: bool = fails) -> Any:
+            return None if fails else {**event, **answer}
+
+        for silences in (True, False):
+            event = {**fields, "type": kind}
+            event.pop(KEY, None)
+            admitted = ContentPolicy(redact=hook, silences=silences).admit(event)
+            assert KEY not in admitted.event
+            for words, _ in names.words(admitted.spoken):
+                assert words.side in ("user", "agent")
+                assert words.item_id
+                assert words.from_ms is None or words.from_ms >= 0
