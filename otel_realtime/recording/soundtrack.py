@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from otel_realtime.core.audio.codecs import decode
 from otel_realtime.core.audio.formats import PCM16, AudioFormat, parse_format
@@ -15,6 +17,11 @@ from otel_realtime.recording.track import Track
 from otel_realtime.state.files import descriptor_of
 from otel_realtime.state.journal import SOURCES
 from otel_realtime.state.sounds import read_sound
+
+#: The quietest sample of A-law, whose silence is not 0.
+_SILENT: Final = 8
+#: A sample that is loud enough to be voice.
+_VOICE: Final = 8_000
 
 
 class Soundtrack(Track):
@@ -55,11 +62,15 @@ class Soundtrack(Track):
         kind = known[0]
         if kind in SOURCES:
             self._has_audio = True
-            self._measure_audio(kind, self._formats[kind], known[2], known[3])
+            voiced = kind == "user" and not (len(known) > 4 and known[4])
+            self._measure_audio(kind, self._formats[kind], known[2], known[3], voiced=voiced)
         elif kind == "tap":
             self._has_audio = True
             side = known[2]
-            self._measure_audio(f"{side}-tap", self._tap_formats[side], known[3], known[4])
+            voiced = side == "user" and not (len(known) > 6 and known[6])
+            self._measure_audio(
+                f"{side}-tap", self._tap_formats[side], known[3], known[4], voiced=voiced
+            )
         elif kind == "tap_format":
             self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
         # The meters measure energy along each source's own time: a gap takes time there, too.
@@ -80,11 +91,23 @@ class Soundtrack(Track):
         self.measure()
 
     def _measure_audio(
-        self, source: str, audio_format: AudioFormat, offset: int, size: int
+        self, source: str, audio_format: AudioFormat, offset: int, size: int, *, voiced: bool
     ) -> None:
-        """Feed audio to the source's energy meter; what is missing on disk counts as silence."""
+        """Feed audio to the source's energy meter; what is missing on disk counts as silence.
+
+        Args:
+            source: Name of the source.
+            audio_format: Its format.
+            offset: Where the audio begins in it, in bytes.
+            size: Its size.
+            voiced: Whether there was voice in it. If it is silent now, it was silenced afterwards, and
+                counts as voice, so that the user's speech ends where it ended.
+        """
         raw = b"" if offset == LOST else self._read(source, offset, size)
-        self._meters[source].feed(decode(raw, audio_format), audio_format.rate_hz)
+        samples = decode(raw, audio_format)
+        if voiced and samples.size and -_SILENT <= samples.min() and samples.max() <= _SILENT:
+            samples = np.full(samples.size, _VOICE, np.int16)
+        self._meters[source].feed(samples, audio_format.rate_hz)
         self._meters[source].skip(audio_format.duration_ns(size - len(raw)))
 
     def _read(self, source: str, offset: int, size: int) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from otel_realtime.core.audio.redactions import Stretch
 from otel_realtime.recording.soundtrack import Soundtrack
 from otel_realtime.state.journal import read
-from tests.support.calls import Call, tone
+from tests.support.calls import Call, silence, tone
 from tests.support.taps import play
 
 
@@ -22,3 +23,18 @@ def test_a_dead_processs_taps_are_read_again(call: Call) -> None:
         again.finish()
         assert call.track.summary() == again.summary()
         assert call.track.item("item_a") == again.item("item_a")
+
+
+def test_the_users_speech_ends_where_it_ended_though_it_is_silenced(call: Call) -> None:
+    """A second reading of a folder, whose sources were overwritten by the first rendering."""
+    call.speak(0, tone(1_000))
+    call.speak(1_000, silence(500))
+    call.track.redact(1_500 * 1_000_000, Stretch(0, 1_200 * 1_000_000, "user"))
+    left, _ = call.close(3_000)
+    assert not left.any()
+    with Soundtrack(call.folder) as again:
+        for record in read(call.folder):
+            again.apply(record)
+        again.finish()
+        assert call.track.last_voice(3_000_000_000) == again.last_voice(3_000_000_000)
+        assert call.track.summary() == again.summary()
