@@ -105,7 +105,7 @@ class Soundtrack(Track):
         """
         raw = b"" if offset == LOST else self._read(source, offset, size)
         samples = decode(raw, audio_format)
-        if voiced and samples.size and -_SILENT <= samples.min() and samples.max() <= _SILENT:
+        if voiced and samples.size and samples.min() >= -_SILENT and samples.max() <= _SILENT:
             samples = np.full(samples.size, _VOICE, np.int16)
         self._meters[source].feed(samples, audio_format.rate_hz)
         self._meters[source].skip(audio_format.duration_ns(size - len(raw)))
