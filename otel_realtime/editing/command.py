@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Final, TextIO
 
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.redactions import BEEP, BY_COMMAND, SILENCE, Stretch
+from otel_realtime.delivery.keep import is_remote
 from otel_realtime.editing.files import silence
 from otel_realtime.editing.find import find
 from otel_realtime.editing.undelivered import silence_undelivered
@@ -52,13 +54,16 @@ def run(
         The exit code: 0 it is silenced, 1 it is not everywhere.
 
     Raises:
-        ConfigError: the arguments mean nothing, or no recording, or several.
+        ConfigError: the arguments mean nothing, no recording, or several; a folder is missing.
     """
     start_ns, end_ns = position(start, "--from"), position(end, "--to")
     if start_ns >= end_ns:
         raise ConfigError(f"--from {start} is not before --to {end}")
     stretch = Stretch(start_ns, end_ns, side, BEEP if beep else SILENCE, BY_COMMAND)
     settings = Settings()
+    for option, given in (("--recordings-dir", recordings_dir), ("--state-dir", state_dir)):
+        if given is not None and not is_remote(str(given)) and not os.path.isdir(given):
+            raise ConfigError(f"{option} {given}: there is no such folder")
     found = find(
         recording, recordings_dir or settings.recordings_dir, state_dir or settings.state_dir
     )

@@ -115,7 +115,8 @@ def test_a_copy_that_was_kept_elsewhere_is_not_forgotten(
     """The journal knows where; it is not followed there, and the exit code says so."""
     _, folder = leave("caller-7", closed=False)
     Progress(folder).note(KEPT)
-    where = ("--recordings-dir", tmp_path / "no", "--state-dir", tmp_path / "left")
+    (tmp_path / "empty").mkdir()
+    where = ("--recordings-dir", tmp_path / "empty", "--state-dir", tmp_path / "left")
     assert 1 == redact("caller-7", "--from", 0.5, "--to", 1, *where)
     assert f"a copy was kept in {kept}" in capsys.readouterr().err
 
@@ -150,6 +151,15 @@ def test_nothing_of_that_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """A usage error, too."""
     assert 2 == redact("nobody", "--from", 0, "--to", 1, "--state-dir", tmp_path)
     assert "no recording of 'nobody'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--recordings-dir", "--state-dir"])
+def test_a_folder_with_a_typo(
+    option: str, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is not an empty one."""
+    assert 2 == redact(recording, "--from", 0, "--to", 1, option, tmp_path / "typo")
+    assert "typo: there is no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [(), ("--from", "1"), ("--side", "both")])
