@@ -55,7 +55,7 @@ SIDES: dict[str, set[str]] = {
 NEITHER = (
     "gen_ai.operation.name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.response.id",
     "gen_ai.response.finish_reasons", "gen_ai.tool.name", "gen_ai.tool.call.id",
-    "langsmith.usage_metadata", "langsmith.span.kind", "langsmith.metadata.thread_id",
+    "gen_ai.output.type", "langsmith.usage_metadata", "langsmith.span.kind", "langsmith.metadata.thread_id",
     "http.request.method", "http.response.status_code", "url.full", "server.address", "error.type",
     "openinference.span.kind", "code.function.name", "gen_ai.conversation.id",
 )  # fmt: skip
