@@ -96,6 +96,7 @@ TESTED_BY: dict[str, str] = {
     "sandbox.bodies": "sandbox/test_runs_api.py",
     "sandbox.ingest_otlp": "sandbox/test_mapping.py",
     "sandbox.ingest_runs": "sandbox/test_runs_api.py",
+    "sandbox.json_in": "sandbox/test_hostile.py",
     "sandbox.langsmith_shape": "sandbox/test_reading.py",
     "sandbox.ledger": "sandbox/test_contract.py",
     "sandbox.media": "sandbox/test_contract.py",
