@@ -49,6 +49,8 @@ IN_TEXT: dict[str, Callable[[str], str]] = {
     "query": lambda name: f"/v1/realtime?model=m&{name}={PLANTED}&n=1 failed",
     "url": lambda name: f"cannot open wss://host/x?{name}={PLANTED}",
     "element": lambda name: f"<a><{name}>{PLANTED}</{name}></a>",
+    "option": lambda name: f"curl --{name} {PLANTED} --retry 3",
+    "encoded": lambda name: f"body=%7B%22{name}%22%3A%22{PLANTED}%22%7D",
     "object": lambda name: f'{{"{name}": {{"value": "{PLANTED}", "expires_at": 1}}}}',
 }
 
