@@ -292,6 +292,14 @@ def test_an_impure_core_module_fails_the_lint(tmp_path: Path, where: str, line: 
     assert reported[0].startswith(f"otel_realtime/{where}")
 
 
+def test_every_logger_is_one_without_credentials() -> None:
+    """``diagnostics.logger_of`` makes them; a filter of a logger does not hold for those below it."""
+    direct = [name for name, path in MODULES.items() if "logging.getLogger(" in path.read_text()]
+    assert ["diagnostics"] == [
+        name for name in direct if name.split(".")[0] not in APART | {"demo"}
+    ]
+
+
 PROMISED = [
     "ConfigError",
     "Conversation",

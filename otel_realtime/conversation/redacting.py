@@ -8,15 +8,14 @@ app that are not numbers.
 
 from __future__ import annotations
 
-import logging
 from numbers import Real
 from typing import Final, cast
 
 from otel_realtime.core.audio.formats import NS_PER_MS
 from otel_realtime.core.audio.redactions import BEEP, BY_CALL, SIDES, SILENCE, Stretch
-from otel_realtime.diagnostics import warn_once
+from otel_realtime.diagnostics import logger_of, warn_once
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Latest end of a stretch, in ms (11 days); what is later, infinity included, means "to the end".
 MAX_MS: Final = 1e9
