@@ -18,6 +18,7 @@ from tests.privacy.conftest import Rig
 from tests.support.langsmith_server import attributes
 from tests.support.planted import on_disk
 from tests.support.streams import CALL
+from tests.support.traces import Traces, facts
 from tests.support.victims import environment, victims
 
 SIDES = {"INPUTS": INPUT, "OUTPUTS": OUTPUT}
@@ -57,11 +58,11 @@ def test_no_run_has_a_hidden_side(
     otel_realtime.instrument(tracer_provider=rig.provider, settings=settings)
     told = rig.told(lambda: talk(rig))
     spans = [(span, attributes(span)) for span in rig.langsmith.spans()]
-    for span, facts in spans:
-        left = {name: facts[name] for name in facts if hidden in sides_of(name)}
+    for span, found in spans:
+        left = {name: found[name] for name in found if hidden in sides_of(name)}
         texts = {value for value in left.values() if not isinstance(value, int)}
         assert texts <= {"{}"}, (span.name, left)
-    (foreign,) = (facts for span, facts in spans if span.name == "chat gpt")
+    (foreign,) = (found for span, found in spans if span.name == "chat gpt")
     assert 5 == foreign["gen_ai.usage.input_tokens"]
     ours = [span for span in rig.backend.spans() if span.name != "chat gpt"]
     assert not [word for word in SAID[hidden] if word in str(ours)]
@@ -85,7 +86,36 @@ def runs_of(rig: Rig) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("variable", SIDES)
-def test_nor_has_one_that_a_recovery_delivers(
+@pytest.mark.parametrize("leg", ["off", "collector"])
+def test_nor_has_one_without_our_own_leg(
+    traces: Traces, process: pytest.MonkeyPatch, tmp_path: Path, variable: str, leg: Any
+) -> None:
+    """For every backend; and neither side's sound is kept anywhere."""
+    hidden, kept = SIDES[variable], []
+    process.setenv(f"LANGSMITH_HIDE_{variable}", "true")
+    settings = Settings(
+        langsmith=leg,
+        recordings_dir=str(tmp_path / "kept"),
+        on_recording=lambda path, info: kept.append(path),
+    )
+    with otel_realtime.conversation(settings=settings, tracer_provider=traces.provider) as call:
+        for is_sent, event in CALL:
+            (call.sent if is_sent else call.received)(event)
+        call.record_user_audio(b"\1\2" * 24_000, rate=24_000)
+        call.record_agent_audio(b"\1\2" * 24_000, rate=24_000)
+    assert otel_realtime.flush(10)
+    for span in traces.spans:
+        told = facts(span)
+        texts = {told[name] for name in told if hidden in sides_of(name)}
+        assert {text for text in texts if not isinstance(text, int)} <= {"{}"}, span.name
+        shown = str([dict(told), [event.attributes for event in span.events]])
+        assert not [word for word in SAID[hidden] if word in shown]
+    assert [] == kept
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("variable", SIDES)
+def test_nor_has_one_that_that_a_recovery_delivers(
     sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str], variable: str
 ) -> None:
     """Of a process that was killed: its journal has not a word of it, and no sound."""
