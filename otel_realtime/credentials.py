@@ -94,8 +94,13 @@ _URL: Final = re.compile(
 _SLASH: Final = re.compile(r"(\\*/)")
 #: A value behind its scheme; in lower case, or as ``Basic``, it must not be an English word.
 _NOT_A_WORD: Final = r"(?=[\w.~+/=-]*(?:[\d_+/=~]|[a-z][A-Z]))[\w.~+/=-]{6,}"
+#: What follows the name of a scheme in a sentence about it ("a Bearer token is needed").
+_ABOUT: Final = (
+    r"(?!(?i:tokens?|auth|authentication|authorization|schemes?|headers?|realm|error|format|prefix)"
+    r"(?![\w~+/=-]))"
+)
 _SCHEME: Final = re.compile(
-    r"\b(?:(Bearer|BEARER)((?:\s|%20)+)[\w.~+/=-]{4,}"
+    rf"\b(?:(Bearer|BEARER)((?:\s|%20)+){_ABOUT}[\w.~+/=-]{{4,}}"
     rf"|((?i:bearer|basic))((?:\s|%20)+){_NOT_A_WORD})",
     re.ASCII,
 )
@@ -115,7 +120,8 @@ _SCHEMES: Final = r"(?:(?i:Bearer|Basic|Token|ApiKey|Negotiate)\s+)?"
 _BARE: Final = re.compile(_SCHEMES + r"[^\s\"'<>&]+")
 _BARE_IN_JSON: Final = re.compile(r"[^\s\"'<>&,}\]]+")
 _LINE: Final = re.compile(r"[^\r\n]+")
-_TO_LINE_END: Final = re.compile(r"(?i:digest|aws4-hmac-sha256)\s")
+#: An authorization with parameters: https://www.rfc-editor.org/rfc/rfc9110#section-11.4
+_TO_LINE_END: Final = re.compile(r"[\w-]{1,32}\s+[\w-]{1,32}=[\w\"']", re.ASCII)
 _LOOKS_SECRET: Final = re.compile(
     r"(?i:bearer|basic|token|apikey|negotiate)\s+\S|[\w-]+=\S|" + _NOT_A_WORD, re.ASCII
 )
@@ -298,7 +304,7 @@ def _value(text: str, found: re.Match[str]) -> tuple[int, int, str] | None:
         bare = _BARE_IN_JSON.match(text, at)
         return None if bare is None else (at, bare.end(), f"{close}{SECRET}{close}")
     cookie = joined.endswith(("cookie", "cookies")) and _COOKIE.match(text, at)
-    if cookie or _TO_LINE_END.match(text, at):
+    if cookie or (joined.endswith("authorization") and _TO_LINE_END.match(text, at)):
         whole = _LINE.match(text, at)
         return None if whole is None else (at, whole.end(), SECRET)
     if separator == ":" and (joined in _WORDS or " " in name) and not _LOOKS_SECRET.match(text, at):

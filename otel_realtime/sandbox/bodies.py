@@ -27,6 +27,8 @@ from otel_realtime.sandbox.model import RequestError
 IN_MEMORY: Final = 64_000_000
 #: Most bytes of a body that is written to files as it arrives.
 IN_FILES: Final = 1_000_000_000
+#: Bytes that a part takes besides its content.
+_PART: Final = 1000
 #: Most bytes that are unpacked at once: a gzip stream inflates up to a thousand times.
 _PIECE: Final = 1 << 20
 
@@ -201,11 +203,21 @@ class PartReader:
             if part.path is not None:
                 part.path.unlink(missing_ok=True)
 
-    @staticmethod
-    def _append_to(buffer: bytearray) -> Callable[[bytes, int, int], None]:
-        return lambda data, start, end: buffer.extend(data[start:end])
+    def _append_to(self, buffer: bytearray) -> Callable[[bytes, int, int], None]:
+        def append(data: bytes, start: int, end: int) -> None:
+            self._keep(end - start)
+            buffer.extend(data[start:end])
+
+        return append
+
+    def _keep(self, size: int) -> None:
+        """Count bytes that are kept in memory."""
+        self._in_memory += size
+        if self._in_memory > IN_MEMORY:
+            raise RequestError(413, f"the parts are larger than {IN_MEMORY} bytes")
 
     def _on_part_begin(self) -> None:
+        self._keep(_PART)
         self._part = Part()
         self._hash = blake2b(digest_size=16)
 
@@ -225,9 +237,7 @@ class PartReader:
         chunk = memoryview(data)[start:end]
         self._part.size += len(chunk)
         if self._file is None:
-            self._in_memory += len(chunk)
-            if self._in_memory > IN_MEMORY:
-                raise RequestError(413, f"the parts are larger than {IN_MEMORY} bytes")
+            self._keep(len(chunk))
             self._part.data += chunk
         else:
             self._file.write(chunk)

@@ -6,7 +6,7 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,12 +270,23 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     assert 20_000_000 > peak
 
 
-def test_parts_in_memory_are_bounded(sandbox: Sandbox) -> None:
-    """An attachment goes to the disk; a part of JSON does not."""
-    body = gzip.compress(part(POST, b'{"a": "' + b"x" * (IN_MEMORY + 1000) + b'"}'), 1)
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda: part(POST, b'{"a": "' + b"x" * (IN_MEMORY + 1000) + b'"}'),
+        lambda: b"--edge\r\nX: " + b"x" * (IN_MEMORY + 1000) + b"\r\n\r\n\r\n--edge--\r\n",
+        lambda: b"--edge\r\nA: b\r\n\r\n\r\n" * (IN_MEMORY // 900) + b"--edge--\r\n",
+    ],
+    ids=["content", "a header", "many parts"],
+)
+def test_parts_in_memory_are_bounded(sandbox: Sandbox, body: Callable[[], bytes]) -> None:
+    """An attachment goes to the disk; JSON, headers and what describes a part do not."""
+    packed = gzip.compress(body(), 1)
     headers = {**HEADERS, **MULTIPART, "Content-Encoding": "gzip"}
-    answer = requests.post(f"{sandbox.url}/runs/multipart", data=body, headers=headers, timeout=60)
-    assert 413 == answer.status_code
+    answer = requests.post(
+        f"{sandbox.url}/runs/multipart", data=packed, headers=headers, timeout=60
+    )
+    assert answer.status_code in {413, 400}  # the parser bounds headers itself
 
 
 def test_gzip_of_several_members_is_one_stream(sandbox: Sandbox) -> None:
