@@ -146,6 +146,20 @@ def _sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-browser", action="store_true", help="do not open the page in a browser"
     )
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        help="key to send and to read with; may be repeated (default: any key sends, and reading "
+        "takes none)",
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="further host name under which it is reached; others are refused; may be repeated",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -206,6 +220,8 @@ def _run_sandbox(options: argparse.Namespace) -> int:
         port=options.port,
         data_dir=options.data_dir,
         open_browser=not options.no_browser,
+        keys=options.key,
+        names=options.name,
     )
 
 

@@ -9,7 +9,8 @@ Text is changed where it holds, in this order:
 1. a key or token of a well-known shape (``sk-...``, ``ek_...``, a JSON web token);
 2. a URL with a user, or with a query: only :data:`QUERY_KEYS` of it are kept;
 3. ``Bearer`` or ``Basic`` and what follows;
-4. a name of the table with a value: as JSON, a Python repr, a header, a query, or an XML element.
+4. a name of the table with a value: as JSON, a Python repr, a header, a query, an XML element, or an
+   option of a command line.
 
 A word alone is no credential: "your token has expired" stays, and so do ``max_output_tokens`` and
 all other counts of tokens. Where a colon follows a plain word of English ("the secret: patience"),
@@ -93,8 +94,13 @@ _URL: Final = re.compile(
 _SLASH: Final = re.compile(r"(\\*/)")
 #: A value behind its scheme; in lower case, or as ``Basic``, it must not be an English word.
 _NOT_A_WORD: Final = r"(?=[\w.~+/=-]*(?:[\d_+/=~]|[a-z][A-Z]))[\w.~+/=-]{6,}"
+#: What follows the name of a scheme in a sentence about it ("a Bearer token is needed").
+_ABOUT: Final = (
+    r"(?!(?i:tokens?|auth|authentication|authorization|schemes?|headers?|realm|error|format|prefix)"
+    r"(?![\w~+/=-]))"
+)
 _SCHEME: Final = re.compile(
-    r"\b(?:(Bearer|BEARER)((?:\s|%20)+)[\w.~+/=-]{4,}"
+    rf"\b(?:(Bearer|BEARER)((?:\s|%20)+){_ABOUT}[\w.~+/=-]{{4,}}"
     rf"|((?i:bearer|basic))((?:\s|%20)+){_NOT_A_WORD})",
     re.ASCII,
 )
@@ -102,17 +108,20 @@ _SCHEME: Final = re.compile(
 _NAMED: Final = re.compile(
     r"(?<![\w.-])"
     r"((?:(?i:api|access|secret|private|refresh|auth|client|bearer|ephemeral)\x20)?\w[\w.-]*)"
-    r"(\\*[\"'])?\s*(=>|[:=])\s*"
+    r"(\\*[\"']|%22)?\s*(=>|[:=]|%3[AaDd])\s*"
 )
+#: An option of a command line with its value.
+_OPTION: Final = re.compile(r"(?<!\S)(--)([\w.-]{2,64})(\s+)(?!-)[^\s\"']+")
 _ELEMENT: Final = re.compile(r"<([\w.:-]{1,64})(?:\s[^<>]{0,256})?>([^<>]+)(?=</)")
 #: A pair of a header's name and value, as Python shows it.
 _PAIR: Final = re.compile(r"\((b?[\"'])([\w.-]{1,64})[\"'],\s*(b?[\"'])([^\"'\\]+)(?=[\"']\))")
-_QUOTE: Final = re.compile(r"[bru]?(\\*[\"'])")
+_QUOTE: Final = re.compile(r"[bru]?(\\*[\"']|%22)")
 _SCHEMES: Final = r"(?:(?i:Bearer|Basic|Token|ApiKey|Negotiate)\s+)?"
 _BARE: Final = re.compile(_SCHEMES + r"[^\s\"'<>&]+")
 _BARE_IN_JSON: Final = re.compile(r"[^\s\"'<>&,}\]]+")
 _LINE: Final = re.compile(r"[^\r\n]+")
-_TO_LINE_END: Final = re.compile(r"(?i:digest|aws4-hmac-sha256)\s")
+#: An authorization with parameters: https://www.rfc-editor.org/rfc/rfc9110#section-11.4
+_TO_LINE_END: Final = re.compile(r"[\w-]{1,32}\s+[\w-]{1,32}=[\w\"']", re.ASCII)
 _LOOKS_SECRET: Final = re.compile(
     r"(?i:bearer|basic|token|apikey|negotiate)\s+\S|[\w-]+=\S|" + _NOT_A_WORD, re.ASCII
 )
@@ -201,8 +210,10 @@ def without_secrets(text: str) -> str:
         cleaned = _URL.sub(_clean_url, cleaned)
     if "bearer" in lowered or "basic" in lowered:
         cleaned = _SCHEME.sub(_keep_scheme, cleaned)
-    if "=" in text or ":" in text:
+    if "=" in text or ":" in text or "%3" in text:
         cleaned = _without_named(cleaned)
+    if "--" in text:
+        cleaned = _OPTION.sub(_clean_option, cleaned)
     if "('" in text or "(b'" in text:
         cleaned = _PAIR.sub(_clean_pair, cleaned)
     if "</" in text:
@@ -218,6 +229,10 @@ def _clean_element(found: re.Match[str]) -> str:
     if not names_secret(found[1]) or not found[2].strip():
         return found[0]
     return found[0][: found.start(2) - found.start()] + SECRET
+
+
+def _clean_option(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}{found[3]}{SECRET}" if names_secret(found[2]) else found[0]
 
 
 def _clean_pair(found: re.Match[str]) -> str:
@@ -289,7 +304,7 @@ def _value(text: str, found: re.Match[str]) -> tuple[int, int, str] | None:
         bare = _BARE_IN_JSON.match(text, at)
         return None if bare is None else (at, bare.end(), f"{close}{SECRET}{close}")
     cookie = joined.endswith(("cookie", "cookies")) and _COOKIE.match(text, at)
-    if cookie or _TO_LINE_END.match(text, at):
+    if cookie or (joined.endswith("authorization") and _TO_LINE_END.match(text, at)):
         whole = _LINE.match(text, at)
         return None if whole is None else (at, whole.end(), SECRET)
     if separator == ":" and (joined in _WORDS or " " in name) and not _LOOKS_SECRET.match(text, at):

@@ -98,6 +98,7 @@ TESTED_BY: dict[str, str] = {
     "sandbox.bodies": "sandbox/test_runs_api.py",
     "sandbox.ingest_otlp": "sandbox/test_mapping.py",
     "sandbox.ingest_runs": "sandbox/test_runs_api.py",
+    "sandbox.json_in": "sandbox/test_hostile.py",
     "sandbox.langsmith_shape": "sandbox/test_reading.py",
     "sandbox.ledger": "sandbox/test_contract.py",
     "sandbox.media": "sandbox/test_contract.py",
@@ -291,6 +292,14 @@ def test_an_impure_core_module_fails_the_lint(tmp_path: Path, where: str, line: 
     reported = [text for text in found.stdout.splitlines() if "TID251" in text]
     assert 1 == len(reported), found.stdout
     assert reported[0].startswith(f"otel_realtime/{where}")
+
+
+def test_every_logger_is_one_without_credentials() -> None:
+    """``diagnostics.logger_of`` makes them; a filter of a logger does not hold for those below it."""
+    direct = [name for name, path in MODULES.items() if "logging.getLogger(" in path.read_text()]
+    assert ["diagnostics"] == [
+        name for name in direct if name.split(".")[0] not in APART | {"demo"}
+    ]
 
 
 PROMISED = [

@@ -49,6 +49,8 @@ IN_TEXT: dict[str, Callable[[str], str]] = {
     "query": lambda name: f"/v1/realtime?model=m&{name}={PLANTED}&n=1 failed",
     "url": lambda name: f"cannot open wss://host/x?{name}={PLANTED}",
     "element": lambda name: f"<a><{name}>{PLANTED}</{name}></a>",
+    "option": lambda name: f"curl --{name} {PLANTED} --retry 3",
+    "encoded": lambda name: f"body=%7B%22{name}%22%3A%22{PLANTED}%22%7D",
     "object": lambda name: f'{{"{name}": {{"value": "{PLANTED}", "expires_at": 1}}}}',
 }
 
@@ -132,6 +134,9 @@ def test_what_is_kept_of_a_query() -> None:
         "Basic aHVudGVyMjp4",
         "Authorization: Basic hunter2:x",
         "Authorization: Digest username=\"a\", response=\"hunter2\"",
+        "Authorization: AWS4-HMAC-SHA256 Credential=hunter2/a, SignedHeaders=b, Signature=hunter2",
+        'proxy-authorization: Signature keyId="a",signature="hunter2"',
+        "Bearer token-hunter2",
         "Cookie: a=hunter2; b=hunter2",
         "authorization=Bearer%20hunter2",
         "Incorrect API key provided: sk-hunter2x.",
@@ -156,6 +161,7 @@ STAY: tuple[Any, ...] = (
     "my secret: patience",
     "a bearer of news, and a basic understanding",
     "Authorization: required",
+    "a Bearer token is needed; use Bearer authentication.",
     "your token has expired at 10:30",
     "the author said: the cookie tastes fine",
     {"max_output_tokens": "inf", "max_response_output_tokens": 4096},

@@ -6,19 +6,19 @@ log, once for each kind of mistake, and costs what it was about. Lost audio is c
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import diagnostics
 from otel_realtime.clock import REPLAY_NS
+from otel_realtime.diagnostics import logger_of
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
     from otel_realtime.recording.track import TapAudio
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Highest position that ``played()`` accepts, in ms (11 days).
 MAX_PLAYED_MS: Final = 1e9

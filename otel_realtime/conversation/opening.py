@@ -17,6 +17,7 @@ from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.langsmith import parent_run
+from otel_realtime.langsmith.hiding import clean
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.state.header import Header
 from otel_realtime.state.owner import bytes_on_disk, new_folder
@@ -151,5 +152,5 @@ def _header(trace: Trace) -> Header:
         payload_limit=settings.payload_limit,
         false_interruption_ms=settings.false_interruption_ms,
         skip_events=settings.skip_events,
-        resource=dict(resource.attributes) if resource is not None else {},
+        resource=clean(resource.attributes) if resource is not None else {},
     )

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
+from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.settings import parse_bool
 
@@ -205,6 +206,11 @@ class LangSmithConfig:
             hide_inputs=_hides(env, "HIDE_INPUTS"),
             hide_outputs=_hides(env, "HIDE_OUTPUTS"),
         )
+
+    @property
+    def address(self) -> str:
+        """The base URL as it may be written to the disk: without a user or password in it."""
+        return without_secrets(self.api_url)
 
     @property
     def otlp_traces_url(self) -> str:

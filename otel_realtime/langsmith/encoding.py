@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status, StatusCode
 
@@ -118,11 +119,12 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         span: an ended span, which is read-only.
         stamp: its stamp.
     """
-    attributes = _clean_attributes(span.attributes)
+    name, attributes = clean_text(span.name) or "unnamed", _clean_attributes(span.attributes)
     events = [_clean_event(event) for event in span.events]
     status = _clean_status(span.status)
     if not _is_ours(span):  # ours are written without what must not leave
-        attributes, events = clean(attributes), list(clean_events(events))
+        name, attributes = without_secrets(name), clean(attributes)
+        events = list(clean_events(events))
         status = Status(status.status_code, without_secrets(status.description or "") or None)
         hidden = stamp.trace.hidden
         if hidden:
@@ -140,10 +142,10 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
     # Once more: a span with more than 128 attributes has lost those it was started with.
     attributes.update(stamp.attributes())
     return ReadableSpan(
-        name=clean_text(span.name) or "unnamed",
+        name=name,
         context=span.get_span_context(),
         parent=span.parent,
-        resource=span.resource,
+        resource=_RESOURCES.cleaned(span.resource),
         attributes=attributes,
         events=[*events, *_missing_exception(span, attributes, status)],
         links=[_clean_link(link) for link in span.links],
@@ -153,6 +155,30 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         end_time=int(span.end_time or span.start_time or 0),
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+class _Resources:
+    """Resources without credentials: LangSmith shows them as metadata of each run.
+
+    A provider has one resource, so the last one is remembered: hashing one costs more than a span.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Resource, Resource] | None = None
+
+    def cleaned(self, resource: Resource) -> Resource:
+        """Return the resource, or a copy without the credentials in it."""
+        last = self._last
+        if last is None or last[0] is not resource:
+            attributes = clean(resource.attributes)
+            last = (resource, Resource(attributes, resource.schema_url))
+            if last[1] == resource:
+                last = (resource, resource)
+            self._last = last
+        return last[1]
+
+
+_RESOURCES: Final = _Resources()
 
 
 def _counts_twice(span: ReadableSpan, attributes: Mapping[str, object], stamp: Stamp) -> bool:

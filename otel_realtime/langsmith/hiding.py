@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from opentelemetry.sdk.trace import Event
 
-from otel_realtime.attributes import COMPLETION, LS_ATTACHMENTS
+from otel_realtime.attributes import COMPLETION, LS_ATTACHMENTS, OUTPUT_TYPE
 from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.credentials import SECRET, names_secret, without_secrets
 
@@ -57,6 +57,7 @@ _NAMES: Final[Mapping[str, frozenset[str]]] = {
     ),
     "events": _BOTH,
     LS_ATTACHMENTS: _BOTH,
+    OUTPUT_TYPE: frozenset(),  # "text", "speech"
 }  # fmt: skip
 #: Last words of the name of a message's event: https://github.com/open-telemetry/semantic-conventions-genai
 _MESSAGES: Final[Mapping[str, frozenset[str]]] = {

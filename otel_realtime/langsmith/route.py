@@ -81,7 +81,7 @@ def _connect(config: LangSmithConfig, settings: Settings, services: Services) ->
         from otel_realtime.langsmith.backend import LangSmith  # imports requests
 
         tidy = partial(services.tidy, settings)
-        return LangSmith(config, Spool(settings.state_dir, config.api_url, config.project, tidy))
+        return LangSmith(config, Spool(settings.state_dir, config.address, config.project, tidy))
 
     return services.backend(("langsmith", config, settings.state_dir), make)
 
@@ -93,7 +93,7 @@ def journal_note(config: LangSmithConfig, membership: Membership) -> dict[str, A
     """
     root_run_id = run_id(membership.root_span_id)
     return {
-        "api_url": config.api_url,
+        "api_url": config.address,
         "project": config.project,
         "root_run_id": root_run_id,
         "dotted_order": dotted_order(membership.start_ns, root_run_id),

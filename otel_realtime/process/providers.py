@@ -9,7 +9,6 @@ processor is therefore flushed on a thread of its own, and is waited for no long
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,13 +19,14 @@ from opentelemetry import metrics
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 
 from otel_realtime.background import Worker
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.app_exports import processors_of
 from otel_realtime.tracing.members import MembershipProcessor
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _THREADS: Final = "otel-realtime-exports"
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from otel_realtime.core.protocol.redaction import scrub
+from otel_realtime.credentials import without_secrets
 from otel_realtime.recovery.sweep import recover
 from otel_realtime.settings import Settings
 
@@ -30,10 +32,10 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
     report = recover(
         settings,
         timeout_s=timeout_s,
-        say=lambda message: _say(message, progress),
+        say=lambda message: _say(without_secrets(message), progress),
     )
     if as_json:
-        _say(json.dumps(report.as_json(), indent=2))
+        _say(json.dumps(scrub(report.as_json()), indent=2))
     elif not (report.conversations or report.spans or report.spans_left or report.unreadable):
         _say(f"nothing to recover in {settings.state_dir}")
     else:

@@ -128,7 +128,7 @@ class Destinations:
     def _config_for(self, api_url: str | None, project: str) -> LangSmithConfig:
         if not self._config.api_key:
             raise NotDelivered("set LANGSMITH_API_KEY")
-        if api_url not in (None, self._config.api_url):
+        if api_url not in (None, self._config.api_url, self._config.address):
             raise NotDelivered(f"it belongs to {api_url}: set LANGSMITH_ENDPOINT to it")
         return replace(self._config, project=project)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Final
@@ -14,27 +13,21 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from otel_realtime.sandbox import bodies, ingest_otlp, ingest_runs
+from otel_realtime.sandbox import bodies, ingest_otlp, ingest_runs, json_in
+from otel_realtime.sandbox.access import HEADERS, Access, refused
 from otel_realtime.sandbox.langsmith_shape import INFO, run_as_langsmith
 from otel_realtime.sandbox.model import Batch, JsonObject, RequestError
 from otel_realtime.sandbox.rows import encode
 from otel_realtime.sandbox.store import TENANT_ID, Store
 
 STATIC_FILES: Final = Path(__file__).parent / "static"
-# The page shows text from recorded calls: the policy keeps it from running or loading anything.
-# https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; media-src 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def json_response(value: object, status: int = 200) -> Response:
     """Return a JSON response; unlike starlette's, it encodes every value the store may hold."""
-    return Response(encode(value), status, media_type="application/json", headers=_HEADERS)
+    return Response(encode(value), status, media_type="application/json", headers=HEADERS)
 
 
 class Routes:
@@ -43,18 +36,29 @@ class Routes:
     Args:
         store: the storage they write to and read from.
         keys: the accepted ``x-api-key`` values; None accepts any non-empty key.
-        max_request_bytes: larger bodies are answered with 413; None sets no limit.
+        max_request_bytes: larger bodies are answered with 413; None: only those that no memory
+            and no disk should have to take.
+        names: the names of this host.
     """
 
     def __init__(
-        self, store: Store, *, keys: Collection[str] | None, max_request_bytes: int | None
+        self,
+        store: Store,
+        *,
+        keys: Collection[str] | None,
+        max_request_bytes: int | None,
+        names: Collection[str],
     ) -> None:
         self._store = store
         self._keys = keys
-        self._limit = max_request_bytes
+        self._names = names
+        self._in_memory, self._in_files = (
+            bound if max_request_bytes is None else min(bound, max_request_bytes)
+            for bound in (bodies.IN_MEMORY, bodies.IN_FILES)
+        )
 
-    def app(self) -> Starlette:
-        """Return the application.
+    def app(self) -> Access:
+        """Return the application, with what guards it.
 
         LangSmith's routes exist below ``/api/v1``, too, as on a self-hosted LangSmith.
         """
@@ -84,7 +88,8 @@ class Routes:
             Route("/", self.page, methods=["GET"]),
             Mount("/static", StaticFiles(directory=STATIC_FILES)),
         ]
-        return Starlette(routes=[*langsmith, Mount("/api/v1", routes=langsmith), *read_api])
+        routes = [*langsmith, Mount("/api/v1", routes=langsmith), *read_api]
+        return Access(Starlette(routes=routes), names=self._names, keys=self._keys)
 
     # --- LangSmith's endpoints -------------------------------------------------------------------
 
@@ -98,8 +103,7 @@ class Routes:
             except RequestError as error:
                 if error.violations:
                     await run_in_threadpool(self._store.report, error.violations)
-                body = {"error": str(error), "details": str(error)}
-                return json_response(body, error.status)
+                return refused(error.status, str(error))
             except ClientDisconnect:
                 return Response(status_code=400)  # the client is gone, but a response is required
 
@@ -116,7 +120,7 @@ class Routes:
         The 200 says that the request was stored, not that its spans are shown or valid: LangSmith
         responds before it processes them.
         """
-        body = await bodies.read_body(request, self._limit)
+        body = await bodies.read_body(request, self._in_memory)
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         project = _destination(request)
 
@@ -137,7 +141,7 @@ class Routes:
             raise RequestError(415, "expected content type multipart/form-data with a boundary")
         reader = bodies.PartReader(boundary, self._store.incoming)
         try:
-            async for chunk in bodies.read_chunks(request, self._limit):
+            async for chunk in bodies.read_chunks(request, self._in_files):
                 reader.feed(chunk)
             reader.close()
             return await self._apply(lambda: ingest_runs.read_parts(reader.parts))
@@ -157,7 +161,7 @@ class Routes:
         return await self._json(request, "batch")
 
     async def _json(self, request: Request, verb: str, run_id: str | None = None) -> Response:
-        body = await bodies.read_body(request, self._limit)
+        body = await bodies.read_body(request, self._in_memory)
         return await self._apply(lambda: ingest_runs.read_json(body, verb, run_id))
 
     async def _apply(self, read: Callable[[], Batch]) -> Response:
@@ -183,10 +187,13 @@ class Routes:
     async def create_session(self, request: Request) -> Response:
         """Create a project; answer 409 if it exists, unless ``upsert`` is true."""
         try:
-            name = json.loads(await bodies.read_body(request, self._limit))["name"]
+            name = json_in.read(await bodies.read_body(request, self._in_memory))["name"]
         except (ValueError, KeyError, TypeError) as error:
             raise RequestError(422, "a project requires a name") from error
-        created = await run_in_threadpool(self._store.create_project, str(name))
+        if not isinstance(name, str) or not name:
+            raise RequestError(422, "the name of a project is text")
+        name = name.encode("utf-8", "replace").decode()  # SQLite stores no lone surrogates
+        created = await run_in_threadpool(self._store.create_project, name)
         if not created and request.query_params.get("upsert", "").lower() != "true":
             raise RequestError(409, f"project {name!r} already exists")
         return json_response((await run_in_threadpool(self._store.projects, str(name)))[0])
@@ -221,7 +228,7 @@ class Routes:
         if recording is None:
             return json_response({"error": "no recording"}, 404)
         path, media_type = recording
-        return FileResponse(path, media_type=media_type, headers=_HEADERS)
+        return FileResponse(path, media_type=media_type, headers=HEADERS)
 
     async def violations(self, request: Request) -> Response:
         """Return all violations of the contract."""
@@ -245,7 +252,7 @@ class Routes:
 
     async def page(self, request: Request) -> Response:
         """Return the page; its script decides by the path what to show."""
-        return FileResponse(STATIC_FILES / "index.html", headers=_HEADERS)
+        return FileResponse(STATIC_FILES / "index.html", headers=HEADERS)
 
 
 def _found_or_404(value: JsonObject | None) -> Response:

@@ -6,13 +6,14 @@ no memory; all other parts are small JSON and are kept in memory.
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 from uuid import uuid4
 
 from python_multipart.exceptions import FormParserError
@@ -21,13 +22,23 @@ from starlette.requests import Request
 
 from otel_realtime.sandbox.model import RequestError
 
+#: Most bytes of a body that is kept in memory, and of the parts of one that are: more than any
+#: LangSmith accepts (a self-hosted one takes 25 MB).
+IN_MEMORY: Final = 64_000_000
+#: Most bytes of a body that is written to files as it arrives.
+IN_FILES: Final = 1_000_000_000
+#: Bytes that a part takes besides its content.
+_PART: Final = 1000
+#: Most bytes that are unpacked at once: a gzip stream inflates up to a thousand times.
+_PIECE: Final = 1 << 20
 
-async def read_chunks(request: Request, limit: int | None) -> AsyncIterator[bytes]:
-    """Yield the bytes of a body, decompressed.
+
+async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """Yield the bytes of a body, decompressed, in pieces of bounded size.
 
     Args:
         request: the request to read.
-        limit: the maximum size in bytes after decompression; None for no limit.
+        limit: the maximum size in bytes after decompression.
 
     Raises:
         RequestError: 413 for a body above ``limit``, 415 for an encoding other than gzip, 400 for
@@ -36,24 +47,45 @@ async def read_chunks(request: Request, limit: int | None) -> AsyncIterator[byte
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity", "gzip"):
         raise RequestError(415, f"unsupported content encoding {encoding!r}")
-    # wbits 16 + 15: expect a gzip header rather than a zlib one.
-    decompressor = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    unpacker = _Unpacker() if encoding == "gzip" else None
     received = 0
     async for chunk in request.stream():
-        try:
-            data = decompressor.decompress(chunk) if decompressor is not None else chunk
-        except zlib.error as error:
-            raise RequestError(400, f"invalid gzip: {error}") from error
-        # Counted after decompression, so that a small gzip body cannot expand without bound.
-        received += len(data)
-        if limit is not None and received > limit:
-            raise RequestError(413, f"the body is larger than {limit} bytes")
-        yield data
-    if decompressor is not None and received and not decompressor.eof:
+        for data in (chunk,) if unpacker is None else unpacker.feed(chunk):
+            # Counted after decompression, so that a small gzip body cannot expand without bound.
+            received += len(data)
+            if received > limit:
+                raise RequestError(413, f"the body is larger than {limit} bytes")
+            yield data
+    if unpacker is not None and not unpacker.ended:
         raise RequestError(400, "the gzip stream is truncated")
 
 
-async def read_body(request: Request, limit: int | None) -> bytes:
+class _Unpacker:
+    """Unpacks gzip in pieces; several members are one stream (RFC 1952, section 2.2)."""
+
+    def __init__(self) -> None:
+        self._member = self._new()
+        self.ended = True
+
+    @staticmethod
+    def _new() -> zlib._Decompress:
+        return zlib.decompressobj(wbits=31)  # 16 + 15: a gzip header rather than a zlib one
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what the next bytes of the stream unpack to."""
+        while data:
+            if self._member.eof:
+                self._member = self._new()
+            try:
+                piece = self._member.decompress(data, _PIECE)
+            except zlib.error as error:
+                raise RequestError(400, f"invalid gzip: {error}") from error
+            data = self._member.unconsumed_tail or self._member.unused_data
+            self.ended = self._member.eof
+            yield piece
+
+
+async def read_body(request: Request, limit: int) -> bytes:
     """Return the whole body, decompressed.
 
     Raises:
@@ -98,6 +130,11 @@ class Part:
         )
 
 
+def create_private(path: Path) -> BinaryIO:
+    """Create a file that its owner alone may read, whatever the umask says."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
 class PartReader:
     """Parses a multipart body as it arrives and collects complete parts in ``parts``.
 
@@ -118,6 +155,7 @@ class PartReader:
         # Name and value of the header being read; either may arrive in several pieces.
         self._header = (bytearray(), bytearray())
         self._ended = False
+        self._in_memory = 0
         # Any: the parser's own type for callbacks admits no functions of different arity.
         callbacks: Any = {
             "on_part_begin": self._on_part_begin,
@@ -165,11 +203,21 @@ class PartReader:
             if part.path is not None:
                 part.path.unlink(missing_ok=True)
 
-    @staticmethod
-    def _append_to(buffer: bytearray) -> Callable[[bytes, int, int], None]:
-        return lambda data, start, end: buffer.extend(data[start:end])
+    def _append_to(self, buffer: bytearray) -> Callable[[bytes, int, int], None]:
+        def append(data: bytes, start: int, end: int) -> None:
+            self._keep(end - start)
+            buffer.extend(data[start:end])
+
+        return append
+
+    def _keep(self, size: int) -> None:
+        """Count bytes that are kept in memory."""
+        self._in_memory += size
+        if self._in_memory > IN_MEMORY:
+            raise RequestError(413, f"the parts are larger than {IN_MEMORY} bytes")
 
     def _on_part_begin(self) -> None:
+        self._keep(_PART)
         self._part = Part()
         self._hash = blake2b(digest_size=16)
 
@@ -183,12 +231,13 @@ class PartReader:
         self._part.parse_headers()
         if self._part.name.startswith("attachment."):
             self._part.path = self._incoming / uuid4().hex
-            self._file = self._part.path.open("xb")
+            self._file = create_private(self._part.path)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         chunk = memoryview(data)[start:end]
         self._part.size += len(chunk)
         if self._file is None:
+            self._keep(len(chunk))
             self._part.data += chunk
         else:
             self._file.write(chunk)

@@ -6,10 +6,12 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
 
+from otel_realtime.sandbox.access import own_names
 from otel_realtime.sandbox.server import bind, server_for
 from otel_realtime.sandbox.store import Store
 from otel_realtime.settings import Settings
@@ -21,7 +23,7 @@ _WELCOME = """\
 Sandbox listening on {url} (data in {data_dir}). Press Ctrl-C to stop.
 
 To send traces here instead of to LangSmith:
-  export LANGSMITH_ENDPOINT={url} LANGSMITH_API_KEY=sandbox LANGSMITH_TRACING=true
+  export LANGSMITH_ENDPOINT={url} LANGSMITH_API_KEY={key} LANGSMITH_TRACING=true
 
 Contract violations: {url}/api/violations
 """
@@ -32,6 +34,8 @@ def run(
     port: int = DEFAULT_PORT,
     data_dir: Path | None = None,
     open_browser: bool = False,
+    keys: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> int:
     """Serve until interrupted.
 
@@ -40,6 +44,8 @@ def run(
         port: the port to listen on.
         data_dir: the directory for the data; None: ``sandbox`` in the package's state directory.
         open_browser: whether to open the page in a browser.
+        keys: the accepted keys, to send and to read; none: any key sends, and none is asked to read.
+        names: further host names under which it is reached.
 
     Returns:
         The exit code: 0 after an interrupt, 1 if the address or the directory cannot be used.
@@ -59,10 +65,12 @@ def run(
     # The wildcard addresses accept connections but are not a destination a client can use.
     reachable = "localhost" if host in ("0.0.0.0", "::") else host
     url = f"http://{reachable}:{listener.getsockname()[1]}"
-    sys.stdout.write(_WELCOME.format(url=url, data_dir=folder))
+    key = "one of its keys" if keys else "sandbox"
+    sys.stdout.write(_WELCOME.format(url=url, data_dir=folder, key=key))
     sys.stdout.flush()
-    server = server_for(store)
+    server = server_for(store, keys=keys or None, names=own_names(host, names))
     if open_browser:
+        # With keys the page asks for one: in the link every program on this machine could see it.
         threading.Thread(
             target=_open_when_started, args=(server, url), name="otel-realtime-browser", daemon=True
         ).start()

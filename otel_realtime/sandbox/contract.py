@@ -75,14 +75,15 @@ KINDS: Final[Mapping[str, str]] = {
 
 
 #: What a span of another instrumentation may be like without a fault of who delivered it. Ids, place,
-#: thread and leg are stamped on every span, so those rules hold for all of them.
+#: thread and leg are stamped on every span, so those rules hold for all of them; when a span starts
+#: and ends is said by whoever made it.
 SHAPES: Final = frozenset(
     {
         "empty_name", "bad_kind", "wrong_type", "bad_timestamp", "float_timestamp",
         "negative_duration", "thread_id_overridden", "tool_name_on_non_tool", "duplicate_messages",
         "error_without_exception", "exception_outside_span", "usage_without_outputs",
         "usage_on_non_llm", "usage_not_int", "usage_inconsistent", "bad_json", "bad_value",
-        "audio_in_text",
+        "audio_in_text", "child_before_parent",
     }
 )  # fmt: skip
 
@@ -113,6 +114,7 @@ class TreeRun:
     has_own_dotted_order: bool
     project: str
     thread_id: str | None
+    scope: str = ""
 
 
 # --- rules on a single run -----------------------------------------------------------------------
@@ -250,7 +252,9 @@ def _is_in_place(run: TreeRun, parent: TreeRun | None, own: tuple[str, str]) -> 
         return False
     if not is_valid_time(run.start_ns):
         return False
-    latest = run.start_ns + (_LATER_NS if parent else 0)
+    latest = run.start_ns
+    if parent is not None:  # nor may it stand before its parent, wherever that starts
+        latest = max(latest, parent.start_ns) + _LATER_NS
     return dotted_time(run.start_ns) <= time <= dotted_time(latest)
 
 
@@ -299,4 +303,9 @@ def check_in_tree(run: TreeRun, parent: TreeRun | None) -> Iterator[Violation]:
     """Apply every rule between a run and its parent; ``parent`` is None for a root."""
     for kind, rule in TREE_RULES.items():
         for message in rule(run, parent):
-            yield Violation(kind=kind, message=message, run_id=run.id, trace_id=run.trace_id)
+            scope = foreign_scope(kind, run.scope) or (
+                foreign_scope(kind, parent.scope) if parent is not None else ""
+            )
+            yield Violation(
+                kind=kind, message=message, run_id=run.id, trace_id=run.trace_id, scope=scope
+            )

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from uuid import uuid4
 
+from otel_realtime.sandbox.bodies import create_private
 from otel_realtime.sandbox.mapping import ATTACHMENTS, DEFAULT_PROJECT, parse_json, to_run
 from otel_realtime.sandbox.media import check_attachment
 from otel_realtime.sandbox.model import Attachment, Batch, RequestError, Run, Violation
@@ -62,7 +63,8 @@ def _inline_attachments(span: Span, run: Run, incoming: Path) -> Iterator[Attach
             # The server's handling of a malformed entry is unknown; the others are kept.
             continue
         path = incoming / uuid4().hex
-        path.write_bytes(data)
+        with create_private(path) as file:
+            file.write(data)
         yield Attachment(
             run_id=run.id,
             name=name,

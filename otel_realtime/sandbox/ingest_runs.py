@@ -6,10 +6,13 @@ Multipart format: https://docs.langchain.com/langsmith/smith-api/runs/ingest-run
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from otel_realtime.attributes import INTEGRATION, Meta
+from otel_realtime.sandbox import json_in
 from otel_realtime.sandbox.bodies import Part
 from otel_realtime.sandbox.mapping import DEFAULT_PROJECT
 from otel_realtime.sandbox.media import check_attachment
@@ -34,6 +37,10 @@ _REQUIRED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "post": ("id", "name", "run_type", "start_time"),
     "patch": ("id",),
 }
+#: Types of the fields that the sandbox computes with; null is no value.
+_FIELD_TYPES: Final[Mapping[str, type]] = {
+    "run_type": str, "dotted_order": str, "tags": list, "extra": dict,
+}  # fmt: skip
 #: Required by the batch and multipart endpoints; a single run may leave them to the server.
 _TREE_FIELDS: Final = ("trace_id", "dotted_order")
 
@@ -129,12 +136,9 @@ class _RequestReader:
         """
         invalid: list[str] = []
 
-        def integer(digits: str) -> int:
-            # int() refuses, by default, more than 4300 digits; 400 are wide enough to report.
-            value = int(digits[:400])
+        def integer(digits: str, value: int) -> None:
             if not -(2**63) <= value < 2**64:
                 invalid.append(f"integer of {len(digits)} digits")
-            return value
 
         def constant(name: str) -> str:
             # NaN, Infinity and -Infinity: Python writes them, JSON has none.
@@ -142,8 +146,8 @@ class _RequestReader:
             return name
 
         try:
-            value = json.loads(data, parse_int=integer, parse_constant=constant)
-        except (ValueError, RecursionError) as error:
+            value = json_in.read(data, on_int=integer, on_constant=constant)
+        except ValueError as error:
             raise self.rejection("bad_json", f"{location}: {error}", run_id) from error
         if b"\\ud" in data.lower() and _has_surrogate(value):
             invalid.append("lone surrogate")
@@ -187,6 +191,10 @@ class _RequestReader:
             raise self.rejection("malformed_run", message, operation.run_id)
         if as_uuid(body["id"]) != operation.run_id:
             raise self.rejection("malformed_run", f"id is {body['id']!r}", operation.run_id)
+        for name, kind in _FIELD_TYPES.items():
+            if body.get(name) is not None and not isinstance(body[name], kind):
+                message = f"{name} is {body[name]!r}"
+                raise self.rejection("malformed_run", message, operation.run_id)
         run_type = body.get("run_type")
         if run_type is not None and run_type not in RUN_TYPES:
             raise self.rejection("malformed_run", f"run_type is {run_type!r}", operation.run_id)
@@ -214,6 +222,8 @@ class _RequestReader:
             return value * 10**6  # LangSmith reads numbers as milliseconds
         if isinstance(value, float):
             self.report("float_timestamp", f"{name} is {value!r}", run_id)
+            if not math.isfinite(value * 10**6):
+                raise self.rejection("malformed_run", f"{name} is {value!r}", run_id)
             return int(value * 10**6)
         raise self.rejection("malformed_run", f"{name} is {value!r}", run_id)
 
@@ -232,6 +242,7 @@ class _RequestReader:
             dotted_order=body.get("dotted_order"),
             start_ns=self._time(body, "start_time", run_id),
             otel_trace_id=str(changes["metadata"].get("OTEL_TRACE_ID") or ""),
+            scope=_sender(changes),
             fingerprint=fingerprint(body),
             **changes,
         )
@@ -271,6 +282,14 @@ class _RequestReader:
                 changes["usage"] = source["usage_metadata"]
                 break
         return changes
+
+
+def _sender(changes: Mapping[str, Any]) -> str:
+    """Return the SDK that made a run of the app's own (``@traceable``); nothing for a run of ours."""
+    runtime = changes.get("extra", {}).get("runtime")
+    sdk = runtime.get("sdk") if isinstance(runtime, Mapping) else None
+    ours = changes["metadata"].get(Meta.INTEGRATION) == INTEGRATION
+    return sdk if isinstance(sdk, str) and not ours else ""
 
 
 def _has_surrogate(value: object) -> bool:
@@ -321,6 +340,11 @@ def _operations(payload: Any, verb: str) -> Iterator[tuple[str, Any]]:
         yield verb, payload
     elif isinstance(payload, dict):
         for operation_verb in ("post", "patch"):
-            yield from ((operation_verb, item) for item in payload.get(operation_verb) or ())
+            items = payload.get(operation_verb) or ()
+            # Anything but a list is rejected by the caller.
+            yield from (
+                (operation_verb, item)
+                for item in (items if isinstance(items, list | tuple) else (None,))
+            )
     else:
         yield "post", None  # rejected by the caller

@@ -27,7 +27,7 @@ from otel_realtime.sandbox.model import (
     Run,
     Violation,
 )
-from otel_realtime.sandbox.rows import INSERT_RUN, UPDATE_RUN, from_row, to_row
+from otel_realtime.sandbox.rows import INSERT_RUN, UPDATE_RUN, from_row, storable, to_row
 from otel_realtime.sandbox.tree import release
 
 #: SQLite before 3.32 allows 999 parameters in a statement: https://www.sqlite.org/limits.html
@@ -238,5 +238,6 @@ def create_project(db: sqlite3.Connection, name: str) -> bool:
 
     The id is derived from the name, so that it is the same in every database.
     """
+    name = str(storable(name))
     row = (name, str(uuid5(NAMESPACE_URL, f"project:{name}")), time.time_ns())
     return db.execute("INSERT OR IGNORE INTO projects VALUES (?, ?, ?)", row).rowcount == 1

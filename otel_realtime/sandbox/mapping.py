@@ -7,11 +7,11 @@ https://github.com/langchain-ai/langsmith-collector-proxy (``otel_converter.go``
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from otel_realtime.sandbox import json_in
 from otel_realtime.sandbox.model import (
     BY_OTLP,
     RUN_TYPES,
@@ -153,8 +153,8 @@ def parse_json(value: object) -> Any:
     if not isinstance(value, str):
         return None
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return json_in.read(value)
+    except ValueError:
         return None
 
 

@@ -70,7 +70,7 @@ class Run:
     usage: object = None
     span_id: str = ""
     otel_trace_id: str = ""
-    #: Instrumentation that made the span; not stored.
+    #: Instrumentation that made the span, or SDK that sent the run; empty: ours, or unknown.
     scope: str = ""
     attributes: Attributes = field(default_factory=dict)
     events: tuple[Attributes, ...] = ()

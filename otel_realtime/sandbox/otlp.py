@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
+from otel_realtime.sandbox import json_in
 from otel_realtime.sandbox.model import Attributes, RequestError
 
 #: ``Status.StatusCode`` of ``trace.proto``.
@@ -145,7 +145,7 @@ def decode_json(body: bytes) -> list[Span]:
         RequestError: 400 if the body is not an OTLP/JSON trace request.
     """
     try:
-        request = json.loads(body)
+        request = json_in.read(body)
         return [
             _from_json(
                 span,
@@ -156,7 +156,7 @@ def decode_json(body: bytes) -> list[Span]:
             for scope in group.get("scopeSpans", ())
             for span in scope.get("spans", ())
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RequestError(400, f"not an OTLP/JSON trace request: {error!r}") from error
 
 

@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS runs (
     otel_trace_id TEXT NOT NULL, span_id TEXT NOT NULL, name TEXT NOT NULL, run_type TEXT NOT NULL,
     start_ns INTEGER, end_ns INTEGER, dotted_order TEXT, error TEXT, tokens INTEGER NOT NULL,
     delivered_by TEXT NOT NULL, fingerprint TEXT NOT NULL, patch_fingerprint TEXT NOT NULL,
-    facts TEXT NOT NULL, payload TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 1);
+    facts TEXT NOT NULL, payload TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 1,
+    scope TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS runs_of_trace ON runs (trace_id, held, tokens);
 CREATE INDEX IF NOT EXISTS runs_of_parent ON runs (parent_id);
 CREATE INDEX IF NOT EXISTS roots ON runs (otel_trace_id) WHERE parent_id IS NULL;
@@ -40,7 +41,7 @@ CREATE TEMP TABLE IF NOT EXISTS level (id TEXT PRIMARY KEY);
 
 _TEXT_COLUMNS: Final = (
     *("id", "trace_id", "parent_id", "project", "otel_trace_id", "span_id", "name", "run_type"),
-    *("dotted_order", "error", "delivered_by", "fingerprint", "patch_fingerprint"),
+    *("dotted_order", "error", "delivered_by", "fingerprint", "patch_fingerprint", "scope"),
 )
 _TIME_COLUMNS: Final = ("start_ns", "end_ns")
 #: Columns that repeat a part of the JSON so that queries can use it.
@@ -74,19 +75,20 @@ def _finite(value: object) -> object:
     return value
 
 
-def _storable(value: object) -> object:
+def storable(value: object) -> object:
+    """Return a value that SQLite stores."""
     # sqlite3 raises on a lone surrogate; it is replaced by a question mark.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def to_row(run: Run) -> JsonObject:
     """Return the columns of a run."""
-    row: JsonObject = {name: _storable(getattr(run, name)) for name in _TEXT_COLUMNS}
+    row: JsonObject = {name: storable(getattr(run, name)) for name in _TEXT_COLUMNS}
     for name in _TIME_COLUMNS:
         value = getattr(run, name)
         # An absurd time is reported as a violation; here it only has to fit into 64 bits.
         row[name] = None if value is None else max(min(value, 2**62), -(2**62))
-    row["thread_id"] = _storable(run.thread_id)
+    row["thread_id"] = storable(run.thread_id)
     row["tokens"] = run.tokens
     row["facts"] = encode({name: getattr(run, name) for name in _FACTS})
     row["payload"] = encode({name: getattr(run, name) for name in _PAYLOAD})

@@ -11,6 +11,7 @@ from types import TracebackType
 
 import uvicorn
 
+from otel_realtime.sandbox.access import own_names
 from otel_realtime.sandbox.app import Routes
 from otel_realtime.sandbox.contract import RUN_LIMIT
 from otel_realtime.sandbox.model import JsonObject
@@ -43,9 +44,10 @@ def server_for(
     *,
     keys: Collection[str] | None = None,
     max_request_bytes: int | None = None,
+    names: Collection[str] = (),
 ) -> uvicorn.Server:
-    """Return the configured server, not yet running."""
-    routes = Routes(store, keys=keys, max_request_bytes=max_request_bytes)
+    """Return the configured server, not yet running; ``names``: see ``access.own_names``."""
+    routes = Routes(store, keys=keys, max_request_bytes=max_request_bytes, names=names)
     # ws="none" keeps uvicorn from importing websockets, which this package instruments;
     # log_config=None leaves the app's logging alone.
     config = uvicorn.Config(
@@ -68,9 +70,12 @@ class Sandbox:
         data_dir: the directory of the database and the attachments; it is kept on exit.
         host: the address to listen on.
         port: the port to listen on; 0 picks a free one.
-        keys: the accepted API keys; None accepts any non-empty key.
-        max_request_bytes: larger requests are answered with 413; None sets no limit.
+        keys: the accepted API keys, which reading takes, too; None accepts any non-empty key, and
+            asks for none to read.
+        max_request_bytes: larger requests are answered with 413; None: above 64 MB, or 1 GB of
+            attachments.
         run_limit: the number of runs a trace may hold.
+        names: further host names under which it is reached, such as a container's.
 
     Attributes:
         url: the base URL, for ``LANGSMITH_ENDPOINT``; set when the block is entered.
@@ -85,8 +90,10 @@ class Sandbox:
         keys: Collection[str] | None = None,
         max_request_bytes: int | None = None,
         run_limit: int = RUN_LIMIT,
+        names: Collection[str] = (),
     ) -> None:
         self._data_dir = Path(data_dir)
+        self._names = own_names(host, names)
         self._address = (host, port)
         self._keys = keys
         self._max_request_bytes = max_request_bytes
@@ -101,7 +108,10 @@ class Sandbox:
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._store = Store(self._data_dir, run_limit=self._run_limit)
         self._server = server = server_for(
-            self._store, keys=self._keys, max_request_bytes=self._max_request_bytes
+            self._store,
+            keys=self._keys,
+            max_request_bytes=self._max_request_bytes,
+            names=self._names,
         )
         self._thread = threading.Thread(
             target=server.run, args=([listener],), name="otel-realtime-sandbox", daemon=True

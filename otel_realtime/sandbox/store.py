@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
-from otel_realtime.sandbox import queries
+from otel_realtime.sandbox import bodies, queries
 from otel_realtime.sandbox.contract import RUN_LIMIT
 from otel_realtime.sandbox.ledger import Ledger, create_project, store_violations
 from otel_realtime.sandbox.model import Batch, JsonObject, Violation
@@ -25,11 +25,15 @@ from otel_realtime.sandbox.rows import SCHEMA
 TENANT_ID: Final = str(uuid5(NAMESPACE_URL, "otel-realtime sandbox"))
 
 
+#: Name of the database's file.
+DATABASE: Final = "sandbox.sqlite3"
+
+
 class Store:
     """Runs, attachments and violations in one data directory.
 
     Args:
-        data_dir: created if missing, with access for its owner only.
+        data_dir: created if missing, with access for its owner only, as are all files in it.
         run_limit: the number of runs a trace may hold.
     """
 
@@ -39,16 +43,29 @@ class Store:
         self.incoming = data_dir / "incoming"
         # Uploads that were cut off when a previous sandbox stopped.
         shutil.rmtree(self.incoming, ignore_errors=True)
-        for folder in (data_dir, self._files, self.incoming):
+        path = data_dir / DATABASE
+        # A folder of the user's that holds other things keeps its mode; ours in it are private.
+        private = [self._files, self.incoming]
+        if not data_dir.exists() or path.exists() or not any(data_dir.iterdir()):
+            private.insert(0, data_dir)
+        for folder in (data_dir, *private):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in private:
+            folder.chmod(0o700)
+        for found in (path, *data_dir.glob(f"{DATABASE}-*"), *self._files.iterdir()):
+            if found.exists():  # an earlier version left it to the umask
+                found.chmod(0o600)
+        if not path.exists():  # SQLite gives its WAL and shared memory the mode of the database
+            bodies.create_private(path).close()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
-        self._writer = _connect(data_dir / "sandbox.sqlite3")
+        self._writer = _connect(path)
         self._writer.executescript(SCHEMA)
-        columns = self._writer.execute("PRAGMA table_info(violations)").fetchall()
-        if "scope" not in {column["name"] for column in columns}:  # data of 0.1.0
-            self._writer.execute("ALTER TABLE violations ADD scope TEXT NOT NULL DEFAULT ''")
-        self._reader = _connect(data_dir / "sandbox.sqlite3")
+        for table in ("violations", "runs"):  # data of an earlier version
+            columns = self._writer.execute(f"PRAGMA table_info({table})").fetchall()
+            if "scope" not in {column["name"] for column in columns}:
+                self._writer.execute(f"ALTER TABLE {table} ADD scope TEXT NOT NULL DEFAULT ''")
+        self._reader = _connect(path)
 
     def close(self) -> None:
         """Close the database; the data stays on disk."""

@@ -67,10 +67,11 @@ def parse_iso(text: str) -> int | None:
     offset = "+00:00" if zone in (None, "Z") else zone
     try:
         moment = datetime.strptime(f"{day}T{clock}{offset}", "%Y-%m-%dT%H:%M:%S%z")
-    except ValueError:
+        seconds = int(moment.timestamp())
+    except (ValueError, OverflowError):  # also the first and the last day of the calendar
         return None
     # The fraction is parsed as an integer: a float cannot hold nanoseconds since the epoch.
-    return int(moment.timestamp()) * 10**9 + int((fraction or "0").ljust(9, "0"))
+    return seconds * 10**9 + int((fraction or "0").ljust(9, "0"))
 
 
 def split_dotted(dotted_order: str) -> list[tuple[str, str]] | None:

@@ -13,10 +13,10 @@ from otel_realtime.sandbox.model import Violation
 
 #: Held runs among those in the temporary table ``level`` that are roots or have a shown parent.
 _RELEASABLE = """
-SELECT r.id, r.parent_id, r.trace_id, r.start_ns, r.dotted_order, r.project, r.thread_id,
+SELECT r.id, r.parent_id, r.trace_id, r.start_ns, r.dotted_order, r.project, r.thread_id, r.scope,
        p.id AS p_id, p.parent_id AS p_parent_id, p.trace_id AS p_trace_id,
        p.start_ns AS p_start_ns, p.dotted_order AS p_dotted_order, p.project AS p_project,
-       p.thread_id AS p_thread_id
+       p.thread_id AS p_thread_id, p.scope AS p_scope
 FROM level JOIN runs r ON r.id = level.id
 LEFT JOIN runs p ON p.id = r.parent_id AND p.held = 0
 WHERE r.held = 1 AND (r.parent_id IS NULL OR p.id IS NOT NULL)
@@ -78,6 +78,7 @@ def _tree_run(row: sqlite3.Row, prefix: str, trace_id: str, dotted_order: str) -
         has_own_dotted_order=row[prefix + "dotted_order"] is not None,
         project=row[prefix + "project"],
         thread_id=row[prefix + "thread_id"],
+        scope=row[prefix + "scope"],
     )
 
 

@@ -30,6 +30,7 @@ from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_realtime.attributes import KIND_CHAIN, KIND_TOOL, LEG, LS_KIND, LS_THREAD_ID
+from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.tracing.facts import RunMetadata
 
@@ -369,7 +370,8 @@ def note_start(note: Note, span: Span, membership: Membership) -> bool:
         {
             "span": f"{context.span_id:016x}",
             "parent": f"{parent.span_id:016x}",
-            "name": span.name,
+            # Other instrumentations may name a span after a URL.
+            "name": span.name if ours else without_secrets(span.name),
             "at": span.start_time,
             "kind": span.kind.name,
             "scope": span.instrumentation_scope.name if span.instrumentation_scope else "",

@@ -11,6 +11,7 @@ from otel_realtime.conversation.endings import ended_by_app, ended_by_close, end
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.tap import Close, Handshake
+from otel_realtime.tracing.failure import exception_failure
 from tests.support.span_tables import ALL, NO_INPUTS, NO_OUTPUTS, NOTHING
 
 
@@ -49,6 +50,24 @@ def test_an_abnormal_close_says_code_and_reason() -> None:
     assert Failure("websocket_4001", "the server closed with code 4001: Your session expired.") == (
         ending.failure
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "refused: Authorization: Bearer hunter2",
+        "invalid x-api-key=hunter2",
+        "cannot reach wss://me:hunter2@host/realtime?model=m&token=hunter2",
+    ],
+)
+def test_neither_a_reason_nor_an_exception_quotes_a_credential(text: str) -> None:
+    """With content shown; the stack trace goes the same way."""
+    ending = closed(4001, received_reason=text)
+    assert "hunter2" not in str(ending)
+    assert "hunter2" not in str(ended_by_app(RuntimeError(text), ALL))
+    failure, stack = exception_failure(RuntimeError(text), ALL)
+    assert "hunter2" not in f"{failure} {stack}"
+    assert "[secret]" in failure.message
 
 
 @pytest.mark.parametrize(

@@ -202,3 +202,10 @@ def test_a_missing_key_is_a_problem_with_a_name(setting: str, tracing: bool | No
     problem = choose_leg(setting, LangSmithConfig(tracing=tracing)).problem
     assert problem is not None
     assert "LANGSMITH_API_KEY" in problem
+
+
+def test_an_address_on_the_disk_has_no_password() -> None:
+    """A proxy in front of LangSmith may ask for one; requests still have it."""
+    config = LangSmithConfig(api_url="https://me:hunter2@proxy.example/api")
+    assert "https://[secret]@proxy.example/api" == config.address
+    assert "https://me:hunter2@proxy.example/api/v1/otel/v1/traces" == config.otlp_traces_url

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
@@ -55,7 +56,7 @@ SIDES: dict[str, set[str]] = {
 NEITHER = (
     "gen_ai.operation.name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.response.id",
     "gen_ai.response.finish_reasons", "gen_ai.tool.name", "gen_ai.tool.call.id",
-    "langsmith.usage_metadata", "langsmith.span.kind", "langsmith.metadata.thread_id",
+    "gen_ai.output.type", "langsmith.usage_metadata", "langsmith.span.kind", "langsmith.metadata.thread_id",
     "http.request.method", "http.response.status_code", "url.full", "server.address", "error.type",
     "openinference.span.kind", "code.function.name", "gen_ai.conversation.id",
 )  # fmt: skip
@@ -73,7 +74,7 @@ def prepared(hidden: frozenset[str] = frozenset(), **given: Any) -> ReadableSpan
         hidden=hidden,
     )
     span = ReadableSpan(
-        name="chat gpt",
+        name=given.pop("name", "chat gpt"),
         context=SpanContext(9, 2, False, TraceFlags(1)),
         start_time=START,
         end_time=START + 1_000,
@@ -167,6 +168,8 @@ def test_a_failure_without_an_event_quotes_nothing_either() -> None:
 def test_credentials_leave_whatever_is_hidden() -> None:
     """Of HTTP clients, database clients and exceptions."""
     copy = prepared(
+        name="GET https://api/x?token=hunter2",
+        resource=Resource({"api.key": "hunter2", "service.name": "app"}),
         attributes={
             "url.full": "https://me:hunter2@api/x?key=hunter2",
             "http.request.header.authorization": ("Bearer hunter2",),
@@ -182,7 +185,17 @@ def test_credentials_leave_whatever_is_hidden() -> None:
         status=Status(StatusCode.ERROR, "token=hunter2"),
     )
     found = dict(copy.attributes or {})
+    assert ("GET https://api/x", {"api.key": "[secret]", "service.name": "app"}) == (
+        copy.name,
+        {**copy.resource.attributes},
+    )
     assert "hunter2" in found.pop("langsmith.attachments")  # a file: base64, left as it is
     events = [event.attributes for event in copy.events]
     assert "hunter2" not in f"{found} {events} {copy.status.description}"
     assert ("https://[secret]@api/x", 5) == (found["url.full"], found["gen_ai.usage.input_tokens"])
+
+
+def test_a_resource_without_any_stays_the_same_object() -> None:
+    """Spans are grouped by it."""
+    resource = Resource({"service.name": "app", "process.command_args": ("run", "--fast")})
+    assert all(prepared(resource=resource).resource is resource for _ in range(2))

@@ -22,6 +22,7 @@ from tests.support.sandbox_client import (
     attachment_part,
     dotted,
     export,
+    iso,
     json_part,
     patch_body,
     post_body,
@@ -248,6 +249,50 @@ def test_the_shape_of_another_instrumentations_span_is_no_fault(sandbox: Sandbox
     assert 0 == sandbox.conversations()[0]["violations"]
     export(sandbox.url, S(3, parent=9, name="lost", scope="some.library"))
     assert ["orphan"] == [violation["kind"] for violation in sandbox.violations()]
+
+
+@pytest.mark.parametrize(
+    ("child", "parent", "fault"),
+    [
+        ("otel_realtime", "otel_realtime", True),
+        ("", "", True),
+        ("opentelemetry.instrumentation.httpx", "otel_realtime", False),
+        ("otel_realtime", "opentelemetry.instrumentation.httpx", False),
+    ],
+)
+def test_who_starts_a_span_too_early(
+    sandbox: Sandbox, child: str, parent: str, fault: bool
+) -> None:
+    """When a span of another instrumentation starts is no fault of who delivers it."""
+    export(
+        sandbox.url,
+        S(),
+        S(2, parent=1, start=9_000_000_000, end=10_000_000_000, scope=parent),
+        S(3, parent=2, start=5_000, scope=child),
+    )
+    found = sandbox.violations() if fault else sandbox.shapes()
+    assert [("child_before_parent", run_id(3))] == [(one["kind"], one["run_id"]) for one in found]
+    assert [] == (sandbox.shapes() if fault else sandbox.violations())
+
+
+def test_a_run_of_the_apps_own_client_is_the_apps(sandbox: Sandbox) -> None:
+    """LangSmith's client says in a run that it made it; a run of ours says that we did."""
+    posted(sandbox)
+    of_the_app = {"metadata": {"thread_id": "t-1"}, "runtime": {"sdk": "langsmith-py"}}
+    child = post_body(
+        run_id(2),
+        trace_id=ROOT,
+        parent_run_id=ROOT,
+        name="",
+        start_time=iso(-5_000),
+        dotted_order=dotted((START_NS, ROOT), (START_NS - 5_000, run_id(2))),
+        extra=of_the_app,
+    )
+    assert send_json(sandbox.url, "post", child).status_code == 202
+    assert {("empty_name", "langsmith-py"), ("child_before_parent", "langsmith-py")} == {
+        (one["kind"], one["scope"]) for one in sandbox.shapes()
+    }
+    assert [] == sandbox.violations()
 
 
 def test_our_own_span_has_no_excuse(sandbox: Sandbox) -> None:

@@ -44,6 +44,11 @@ SECRETS = {
     "client_key": "sk-proj-PLANTEDPLANTEDPLANTED01",
     "said_key": "sk-proj-PLANTEDPLANTEDPLANTED02",
     "client_secret": "ek_PLANTEDPLANTEDPLANTED03",
+    "url_user": "mcp-user-R2Vl",
+    "spelled": "mcp-spelled-SGVl",
+    "more_query": "query-token-SWVl",
+    "told_bearer": "told-bearer-SmVl",
+    "closed_with": "closed-with-S2Vl",
     "bare_client_secret": "planted-client-secret-RkVl",
 }
 IMAGE = base64.b64encode(b"planted image " * 60).decode()
@@ -93,7 +98,10 @@ class Script:
                 {
                     "type": "mcp",
                     "server_label": "mail",
-                    "server_url": f"https://mcp.example/x?token={SECRETS['url_token']}",
+                    "server_url": (
+                        f"https://me:{SECRETS['url_user']}@mcp.example/x?q={SECRETS['url_token']}"
+                    ),
+                    "X-API-Key": SECRETS["spelled"],
                     "authorization": SECRETS["bearer"],
                     "headers": {"X-Key": SECRETS["header"]},
                 },
@@ -141,7 +149,8 @@ class Script:
             "type": "conversation.item.input_audio_transcription.completed",
             "item_id": "item_v",
             "content_index": 0,
-            "transcript": f"{self.w('user_transcript')} {SECRETS['client_secret']}",
+            "transcript": f"{self.w('user_transcript')} {SECRETS['client_secret']} and "
+            f"Authorization: Bearer {SECRETS['told_bearer']}",
             "usage": {"type": "duration", "seconds": 1.5},
         }
         yield from self._answer()
@@ -237,14 +246,15 @@ class Script:
         peer.until(b"ready-to-hear")
         peer.send(*self.turn())
         peer.until(b"that-was-all")
-        peer.close(4000, f"sorry about {self.w('close_reason')}")
+        reason = f"sorry about {self.w('close_reason')}, token={SECRETS['closed_with']}"
+        peer.close(4000, reason)
 
     async def talk(self, url: str) -> None:
         """The client's side."""
         client = AsyncOpenAI(api_key=SECRETS["client_key"], websocket_base_url=url)
         manager = client.realtime.connect(
             model="gpt-realtime",
-            extra_query={"api-key": SECRETS["query"]},
+            extra_query={"api-key": SECRETS["query"], "x": SECRETS["more_query"]},
             extra_headers={"X-Own": SECRETS["handshake"]},
         )
         async with client, manager as connection:

@@ -157,6 +157,8 @@ def tally(state: ConversationState, audio: AudioFacts) -> Tally:
     return totals
 
 
+#: Stands for metadata of the app that raises when it is read.
+UNREADABLE: Final = "[unreadable]"
 #: Metadata keys that an app must not set: LangSmith groups runs into threads by any of them
 #: (https://docs.langchain.com/langsmith/threads), and we set ``thread_id``.
 RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
@@ -184,7 +186,10 @@ def sanitize_metadata(metadata: Mapping[str, object]) -> tuple[JsonObject, list[
         if name in RESERVED or not name:
             refused.append("?" if name is None else name)
         elif value is not None:
-            kept[name] = _without_secrets(name, value, frozenset())
+            try:
+                kept[name] = _without_secrets(name, value, frozenset())
+            except Exception:  # noqa: BLE001 - an object of the app may raise when it is walked
+                kept[name] = UNREADABLE
     return kept, refused
 
 
@@ -196,17 +201,14 @@ def _without_secrets(name: str, value: object, above: frozenset[int]) -> JsonVal
         value: The value.
         above: Identities of the containers it is in; what contains itself is cut off.
     """
-    # An object of the app's is not asked whether it is true: it may raise.
-    says_something = (
-        not isinstance(value, bool)
-        and value is not None
-        and not (isinstance(value, str) and not value)
-    )
-    if says_something and names_secret(name):
-        return SECRET
+    # An object of the app is not asked whether it is true: it may raise.
+    if value is None or isinstance(value, bool):
+        return value
+    if names_secret(name):
+        return "" if isinstance(value, str) and not value else SECRET
     if isinstance(value, str):
         return scrub(value)
-    if value is None or isinstance(value, int | float):
+    if isinstance(value, int | float):
         return value
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         if id(value) in above or len(above) >= MAX_DEPTH:

@@ -31,6 +31,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from otel_realtime.core.protocol.events import (
@@ -111,6 +112,8 @@ _ESCAPES: Final = ("\\ud", "\\uD", "\\u00")
 #: The key ``audio`` with a string, which may be short; as a ``type`` the same word is harmless.
 _AUDIO_TEXT: Final = re.compile(r'"audio"\s*:\s*"')
 
+#: Shorter names than this hold no credential of themselves.
+_SHORT_NAME: Final = 12
 #: Keys under which the name of a pair may stand.
 _PAIR_NAMES: Final = ("name", "key", "header")
 
@@ -255,6 +258,8 @@ def needs_scrub(text: str) -> bool:
     True also for text that differs from what ``events.parse`` makes of it: constants that JSON does
     not allow, lone surrogates, values nested too deeply.
     """
+    if len(text) > _LONG_RUN and max(map(len, text.split('"'))) >= _LONG_RUN:
+        return True
     for trigger in _TRIGGERS:
         if trigger in text:
             return True
@@ -263,8 +268,6 @@ def needs_scrub(text: str) -> bool:
     if may_hold_secret(text, text.lower()):
         return True
     if '"audio"' in text and _AUDIO_TEXT.search(text):
-        return True
-    if len(text) > _LONG_RUN and max(map(len, text.split('"'))) >= _LONG_RUN:
         return True
     # ``replace_surrogates`` returns the same object for text it does not have to change.
     return replace_surrogates(text) is not text or text.count("{") + text.count("[") > MAX_DEPTH
@@ -294,7 +297,10 @@ def _scrub(value: object, key: str, bytes_per_ms: int, levels: int) -> JsonValue
     if isinstance(value, list):
         return [_scrub(element, key, bytes_per_ms, levels - 1) for element in value]
     scrubbed = {
-        name: _scrub(member, name, bytes_per_ms, levels - 1)
+        # Apps use what they like as keys, a credential too; keys of the protocol are short.
+        name if len(name) < _SHORT_NAME else _clean_name(name): _scrub(
+            member, name, bytes_per_ms, levels - 1
+        )
         for name, member in value.items()
         if name not in _DROPPED_KEYS
     }
@@ -302,6 +308,11 @@ def _scrub(value: object, key: str, bytes_per_ms: int, levels: int) -> JsonValue
     if scrubbed.get("value") and any(names_secret(scrubbed.get(name)) for name in _PAIR_NAMES):
         scrubbed["value"] = SECRET
     return scrubbed
+
+
+@lru_cache(maxsize=1024)
+def _clean_name(name: str) -> str:
+    return without_secrets(name)
 
 
 def _scrub_secret(value: object, bytes_per_ms: int, levels: int) -> JsonValue:

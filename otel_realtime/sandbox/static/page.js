@@ -26,6 +26,7 @@ function fill(node, ...children) {
 
 async function load(url, options) {
   const response = await fetch(url, options);
+  if (response.status === 401) location.reload(); // the cookie has ended: the page asks for a key
   if (!response.ok) throw new Error(`${url} returned ${response.status}`);
   return response.json();
 }
