@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracerProvider
 
-from otel_realtime.attributes import LEG_NONE
+from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.engine import Engine
 from otel_realtime.core.protocol.json_values import safe_str
@@ -151,5 +151,7 @@ def _header(trace: Trace) -> Header:
         payload_limit=settings.payload_limit,
         false_interruption_ms=settings.false_interruption_ms,
         skip_events=settings.skip_events,
+        # Our own exporter puts spans on disk before it sends them; nobody knows of the app's.
+        lists_spans=membership.leg == LEG_DIRECT,
         resource=dict(resource.attributes) if resource is not None else {},
     )

@@ -25,7 +25,7 @@ from otel_realtime.langsmith.route import api_url_of, other_exporter, project_of
 from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import Replayed
-from otel_realtime.state.progress import KEPT, ROOT, Progress
+from otel_realtime.state.progress import KEPT, POSTED, ROOT, Progress
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -78,6 +78,11 @@ class Destinations:
         self._backends: list[Deliveries | DirectExporter] = []
         self._otlp = other_exporter(settings)
         self._otlp_failed = False
+
+    @property
+    def exports(self) -> bool:
+        """Whether there is a destination besides LangSmith."""
+        return self._otlp is not None
 
     @property
     def left_s(self) -> float:
@@ -164,14 +169,16 @@ def is_claimed(found: Replayed, spooled: Container[int]) -> bool:
     """Whether the root run is delivered by the runs API, remembered in the folder.
 
     A root that the runs API refused went by OTLP. As long as that copy waits in the spool, it
-    is left out there and the run is posted after all, with its recording.
+    is left out there and the run is posted after all, with its recording; so it is if the copy was
+    lost with the process.
     """
     header = found.header
     if not header.delivers_root or not found.by_otlp:
         return header.delivers_root
 
     def claim() -> None:
-        if header.root_span_id not in spooled:
+        lost = header.lists_spans and header.root_span_id not in found.stored
+        if not lost and header.root_span_id not in spooled:
             raise NotDelivered(_WITHOUT_RECORDING)
 
     try:
@@ -205,10 +212,10 @@ def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> st
     steps: dict[str, Callable[[], None]] = {}
     if header.recordings_dir is not None:
         steps[KEPT] = rendered.keep
-    if found.ending is None:
+    if found.ending is None and to.exports:
         steps["otlp"] = lambda: to.export([*(span for span, _ in below), rebuilt.root])
-        if header.leg == LEG_DIRECT:
-            steps["spans"] = lambda: _send_spans(found, (rebuilt.again, below), to)
+    if header.leg == LEG_DIRECT:
+        steps["spans"] = lambda: _send_spans(found, (rebuilt.again, below), to)
     if by_runs_api:
         steps[ROOT] = lambda: _send_root(found, rebuilt, to, rendered)
     elif header.delivers_root and header.recorded and header.recordings_dir is None:
@@ -279,7 +286,11 @@ def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _R
         outcome.append(delivered)
         rendered.status = f"recording: {status}"
 
-    root = roots.open(rebuilt.opening)
+    progress = Progress(found.folder)
+    if progress.done(POSTED):  # what LangSmith has accepted is not sent again
+        root = roots.resume(rebuilt.opening)
+    else:
+        root = roots.open(rebuilt.opening, accepted=partial(progress.note, POSTED))
     root.finish(
         rebuilt.closing,
         recording=rendered.attachment,

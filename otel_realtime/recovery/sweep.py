@@ -33,7 +33,7 @@ from otel_realtime.recovery.replay import Replayed, replay
 from otel_realtime.settings import Settings
 from otel_realtime.state import owner, spool
 from otel_realtime.state.bounds import alone, tidy
-from otel_realtime.state.files import is_folder
+from otel_realtime.state.files import is_folder, remove_folder
 from otel_realtime.state.journal import JOURNAL, is_torn
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ class _DeadProcess:
             self._cannot_read(folder, why)
 
     def _delete(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, JOURNAL)
         if os.path.lexists(folder):
             self._cannot_read(folder, "it was delivered, but cannot be deleted")
 
