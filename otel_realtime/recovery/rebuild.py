@@ -242,7 +242,7 @@ class _Builder:
             span, call = self._reopen(one), self._call_of(one)
             over = call.over if call is not None else None
             if call is not None:
-                until_ns = end_ns if over is None else over.at_ns
+                until_ns = end_ns if over is None else None  # nobody waits for it
                 observed = any(parent == one.span_id for parent, _ in found.places.values())
                 known = one.attributes.get(names.OURS + Fact.TOOL_TIMING, names.TIMING_WIRE)
                 timing = (

@@ -176,7 +176,7 @@ def test_each_call_is_what_it_was_when_the_process_died(traces: Traces, snapshot
     rebuilt = rebuild(replay(folder), marked=True)
     assert [
         ("execute_tool announced", "process_died", "wire", True),
-        ("execute_tool outside", None, "wire", True),
+        ("execute_tool outside", None, "wire", False),
         ("execute_tool twice", "process_died", "exact", True),
         ("execute_tool twice", "process_died", "exact", True),
     ] == sorted(told_of_tools(rebuilt), key=lambda one: (one[0], str(one[1])))
