@@ -39,6 +39,7 @@ from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.hiding import hidden_sides
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
+from otel_realtime.recovery.handover import Relay
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed
 from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
@@ -125,9 +126,10 @@ class _Collector(SpanProcessor):
 
 
 class _Builder:
-    def __init__(self, found: Replayed) -> None:
+    def __init__(self, found: Replayed, relay: Relay | None) -> None:
         header = found.header
         self._found = found
+        self._relay = relay
         self._ids, self._table, self._collector = _Ids(found), MemberTable(), _Collector()
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,
@@ -136,12 +138,16 @@ class _Builder:
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(MembershipProcessor(table=self._table))
+        if relay is not None:
+            self._provider.add_span_processor(relay)
         self._provider.add_span_processor(self._collector)
         self._membership = _membership(found)
 
     def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
+        self._hand_over(True)  # the root, and what was open: whatever ended was exported then
         root = self._root()
+        self._hand_over(False)
         for span_id in found.places:  # in the order of the live process: it decides their places
             self._member_of(span_id)
         known = found.stored | spooled.keys()
@@ -149,6 +155,9 @@ class _Builder:
             self._ended(root, spooled)
         again = self._members(known)
         known |= {member.span_id for _, member in again}
+        if self._relay is not None:
+            self._relay.known = known
+        self._hand_over(True)
         if found.ending is None or header.lists_spans:
             self._below(root)
         below = self._members(known)
@@ -164,6 +173,11 @@ class _Builder:
             voice=self._membership.about.voice,
         )
         return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run_closing())
+
+    def _hand_over(self, on: bool) -> None:
+        """Whether spans that start and end now are for the app's own processors, too."""
+        if self._relay is not None:
+            self._relay.open = on
 
     def _members(self, known: Collection[int]) -> list[tuple[ReadableSpan, Member]]:
         """The spans below the root that were made so far, each once, without those known."""
@@ -389,12 +403,19 @@ def _under(above: SpanContext) -> Context:
     return set_span_in_context(NonRecordingSpan(above), Context())
 
 
-def rebuild(found: Replayed, *, marked: bool, spooled: Mapping[int, int] | None = None) -> Rebuilt:
+def rebuild(
+    found: Replayed,
+    *,
+    marked: bool,
+    spooled: Mapping[int, int] | None = None,
+    relay: Relay | None = None,
+) -> Rebuilt:
     """Make what is left to be delivered of a conversation.
 
     Args:
         found: the conversation.
         marked: LangSmith gets the root run by the runs API.
         spooled: the parent of each span that the dead process left on disk, by the span's id.
+        relay: to the app's own span processors, which get the root and what was open.
     """
-    return _Builder(found).build(marked=marked, spooled=spooled or {})
+    return _Builder(found, relay).build(marked=marked, spooled=spooled or {})

@@ -45,6 +45,7 @@ what a crash leaves is a valid prefix; a torn last line is left out.
     payload_limit  skip_events  title   likewise
     false_interruption_ms               likewise
     lists_spans                         ``stored.ids`` is written: what it lacks died with the process
+    exports                             the app's own provider had an exporter
     resource                            attributes of the OTel resource
 
 *Delivered.* A list of steps: ``posted`` (LangSmith has the root run), ``kept`` (the recording is in

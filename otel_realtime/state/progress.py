@@ -17,6 +17,8 @@ logger = logger_of(__name__)
 PROGRESS: Final = "delivered.json"
 KEPT: Final = "kept"
 """The recording is in ``recordings_dir``."""
+OTLP: Final = "otlp"
+"""What was open went to the app's own exporters, or to the OTLP endpoint."""
 POSTED: Final = "posted"
 """LangSmith accepted the root run when the conversation opened."""
 ROOT: Final = "root"
