@@ -158,6 +158,8 @@ ERROR_TYPE: Final = "error.type"
 
 #: Prefix of the product facts (``Fact``, ``RootFact``) for any backend.
 OURS: Final = "otel_realtime."
+#: Prefixes of all attributes that we write on spans below a root, besides ``ERROR_TYPE``.
+WRITTEN: Final = (OURS, "gen_ai.", "langsmith.")
 #: Prefix: the rest of the key is a metadata key of the app.
 APP_METADATA: Final = "otel_realtime.metadata."
 #: The event's ``type``, which is also the span's name.

@@ -34,6 +34,8 @@ from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.state.notes import Notes
+from otel_realtime.state.progress import POSTED, Progress
+from otel_realtime.state.stored import note_stored
 from otel_realtime.tracing.handoff import write_handoff
 from otel_realtime.tracing.inference import Inference, write_inference
 from otel_realtime.tracing.mcp import write_unfinished
@@ -93,6 +95,9 @@ class Engine:
             # First the journal, then the post: without a journal nobody could end the run if this
             # process died, and it would stay pending for ever.
             self.trace.before_post = partial(recorder.settle, POST_WAIT_S)
+            if recorder.folder is not None:
+                self.trace.after_post = partial(Progress(recorder.folder).note, POSTED)
+                self.trace.membership.stored = partial(note_stored, recorder.folder)
         self.frames.begin(recorder, Notes(recorder.note if journaled else None))
 
     @property
@@ -392,6 +397,7 @@ class Engine:
                 name=trace.name,
                 info=trace.recording_info(),
                 delivery=trace.delivery,
+                stored=trace.store,
                 processed=measure,
                 # Evaluated later, when all audio has been processed.
                 closing=(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracerProvider
 
-from otel_realtime.attributes import LEG_NONE
+from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.engine import Engine
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.langsmith import parent_run
+from otel_realtime.langsmith.app_exports import has_exporter
 from otel_realtime.langsmith.hiding import clean
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.state.header import Header
@@ -81,7 +82,7 @@ def open_conversation(
     engine = Engine(trace, process)
     if trace.sampled:
         try:
-            _begin(engine, process)
+            _begin(engine, process, provider)
         except BaseException:  # leave no open root and no members behind
             trace.ensure_ended(trace.clock.start_ns)
             process.finished(trace.membership)
@@ -91,12 +92,12 @@ def open_conversation(
     return engine
 
 
-def _begin(engine: Engine, process: Process) -> None:
+def _begin(engine: Engine, process: Process, provider: object) -> None:
     """Let a sampled conversation accept frames."""
     trace, settings = engine.trace, engine.trace.settings
     folder = new_folder(settings.state_dir) if trace.journaled else None
     recorder = process.writer.open(
-        _header(trace).to_wire(), folder=folder, on_tick=engine.tick, audio=trace.recorded
+        _header(trace, provider).to_wire(), folder=folder, on_tick=engine.tick, audio=trace.recorded
     )
     engine.begin(recorder)
     process.opened(engine, settings)
@@ -127,7 +128,7 @@ def _identity(options: Options, handshake: Handshake | None) -> Identity:
     )
 
 
-def _header(trace: Trace) -> Header:
+def _header(trace: Trace, provider: object) -> Header:
     """Return the journal's header: what another process needs to finish this conversation."""
     settings, membership = trace.settings, trace.membership
     resource: Any = getattr(trace.root, "resource", None)
@@ -153,4 +154,7 @@ def _header(trace: Trace) -> Header:
         false_interruption_ms=settings.false_interruption_ms,
         skip_events=settings.skip_events,
         resource=clean(resource.attributes) if resource is not None else {},
+        # Our own exporter puts spans on disk before it sends them; nobody knows of the app's.
+        lists_spans=membership.leg == LEG_DIRECT,
+        exports=has_exporter(provider),
     )

@@ -5,7 +5,7 @@ because a bucket may be slow or unreachable, and delivery must not wait for it. 
 folder is deleted when all steps have succeeded. Otherwise it stays on disk, where the next start or
 ``otel-realtime recover`` tries again::
 
-    submit -> settle the writer -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
+    submit -> settle the writer, spans on disk -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
                                            +-> root's end, recording attached ------+
 """
 
@@ -80,6 +80,8 @@ class Finish:
         done: called when the root was delivered or given up, with the ``ls_audio_attach_status``
             of the recording; ``None`` if there was no recording to deliver.
         tidy: called at the end, because more may be waiting on disk than before.
+        stored: waits, for so many seconds, until the conversation's spans are on disk; returns
+            ``False`` on timeout.
     """
 
     recorder: ClosedRecorder
@@ -93,6 +95,7 @@ class Finish:
     last_resort: Callable[[], Closing]
     done: Callable[[str | None], None]
     tidy: Callable[[], None]
+    stored: Callable[[float], bool] = lambda _timeout_s: True
 
 
 class Finisher:
@@ -162,6 +165,11 @@ class Finisher:
                 DRAIN_S,
                 job.recorder.folder,
             )
+        # Before the root's end: when that is accepted the folder goes, and with it the journal that a
+        # recovery would make lost spans from.
+        if not job.stored(DRAIN_S):
+            logger.warning("the spans of conversation %s are not on disk yet", job.name)
+            settled = False
         try:
             job.processed()
         except Exception as error:  # noqa: BLE001 - reported; metrics cost no delivery
@@ -251,7 +259,8 @@ def _give_up(job: Finish) -> None:
 class _FolderUse:
     """Deletes a conversation's folder when all steps have succeeded.
 
-    Otherwise notes in the folder which ones have, so that a recovery does not repeat them.
+    Until then each one that has is noted in the folder, so that a recovery does not repeat it,
+    whenever this process dies.
 
     Args:
         recorder: recorder of the conversation.
@@ -264,7 +273,6 @@ class _FolderUse:
         self._lock = threading.Lock()
         self._left = steps
         self._failed = failed
-        self._done: list[str] = []
 
     def step_ended(self, step: str, ok: bool, *, stays: bool = False) -> None:
         """Note the end of a step; called on any thread.
@@ -277,16 +285,12 @@ class _FolderUse:
         with self._lock:
             self._left -= 1
             self._failed |= stays or not ok
-            if ok:
-                self._done.append(step)
-            if self._left:
+            folder = self._recorder.folder
+            if ok and folder is not None:
+                Progress(folder).note(step)
+            if self._left or self._failed:
                 return
-        folder = self._recorder.folder
-        if not self._failed:
-            self._recorder.discard()
-        elif folder is not None:
-            for name in self._done:
-                Progress(folder).note(name)
+        self._recorder.discard()
 
 
 def _wants_copy(settings: Settings) -> bool:

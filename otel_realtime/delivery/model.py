@@ -131,12 +131,19 @@ class Root(Protocol):
 class Backend(Protocol):
     """Receives the root runs and recordings of this process."""
 
-    def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> Root:
+    def open(
+        self,
+        opening: Opening,
+        *,
+        ready: Callable[[], object] | None = None,
+        accepted: Callable[[], object] | None = None,
+    ) -> Root:
         """Send a root run in the background.
 
         Args:
             opening: the run.
             ready: called in the background before the run is sent.
+            accepted: called in the background as soon as the run was accepted.
         """
         ...
 

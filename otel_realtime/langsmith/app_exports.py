@@ -30,6 +30,18 @@ def exporter_to_langsmith(provider: object) -> str | None:
     return None
 
 
+def has_exporter(provider: object) -> bool:
+    """Return whether a provider exports spans, as far as that can be seen."""
+    return any(map(_exports, processors_of(provider)))
+
+
+def _exports(processor: object, depth: int = 3) -> bool:
+    if getattr(processor, "span_exporter", None) is not None:
+        return True
+    inner = getattr(processor, "processor", None)  # wrapped in another one
+    return inner is not None and depth > 0 and _exports(inner, depth - 1)
+
+
 def processors_of(provider: object) -> Iterator[object]:
     """Yield the span processors of an SDK ``TracerProvider``; none where they cannot be seen."""
     # Private fields of the SDK's provider and of its ``SynchronousMultiSpanProcessor``.

@@ -35,9 +35,15 @@ class LangSmith:
         self.roots = Deliveries(config)
         self.spans = DirectExporter(config, spool=spool)
 
-    def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> RootDelivery:
-        """Post a root run in the background, after calling ``ready()`` there."""
-        return self.roots.open(opening, ready=ready)
+    def open(
+        self,
+        opening: Opening,
+        *,
+        ready: Callable[[], object] | None = None,
+        accepted: Callable[[], object] | None = None,
+    ) -> RootDelivery:
+        """Post a root run in the background, between ``ready()`` and ``accepted()``."""
+        return self.roots.open(opening, ready=ready, accepted=accepted)
 
     def put(self, span: ReadableSpan, member: Member, /) -> bool:
         """Enqueue an ended span of leg ``direct``; return ``False`` if it is lost.
@@ -46,6 +52,10 @@ class LangSmith:
         conversation with this backend makes them.
         """
         return self.spans.put(span, cast("Stamp", member))
+
+    def store(self, timeout_s: float) -> bool:
+        """Put all enqueued spans on disk; return ``False`` if that takes longer than this time."""
+        return self.spans.store(timeout_s)
 
     def flush(self, timeout_s: float) -> bool:
         """Deliver now everything that is pending.

@@ -62,16 +62,22 @@ class RootDelivery:
     Attributes:
         opening: the run as it is posted.
         ready: called before the post.
+        accepted: called when LangSmith has accepted the post, before anything else happens.
         status: status of the post: ``pending``, ``accepted`` or ``refused`` (final).
         refusal: LangSmith's answer, and what to correct; empty unless refused.
         refusal_status: HTTP status of the refusal; ``None`` without an answer.
     """
 
     def __init__(
-        self, owner: Deliveries, opening: Opening, ready: Callable[[], object] | None = None
+        self,
+        owner: Deliveries,
+        opening: Opening,
+        ready: Callable[[], object] | None = None,
+        accepted: Callable[[], object] | None = None,
     ) -> None:
         self.opening = opening
         self.ready = ready
+        self.accepted = accepted
         self.status: PostStatus = PENDING
         self.refusal = ""
         self.refusal_status: int | None = None
@@ -136,9 +142,21 @@ class Deliveries:
         self._projects.reset_after_fork()
         self._reset()
 
-    def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> RootDelivery:
-        """Post a root run in the background, after calling ``ready()`` on the posting thread."""
-        root = RootDelivery(self, opening, ready)
+    def open(
+        self,
+        opening: Opening,
+        *,
+        ready: Callable[[], object] | None = None,
+        accepted: Callable[[], object] | None = None,
+    ) -> RootDelivery:
+        """Post a root run in the background.
+
+        Args:
+            opening: the run.
+            ready: called on the posting thread before the post.
+            accepted: called there when LangSmith has accepted it.
+        """
+        root = RootDelivery(self, opening, ready, accepted)
         with self._lock:
             if self._stopped:
                 root.status, root.refusal = REFUSED, "delivery was shut down"
@@ -146,6 +164,12 @@ class Deliveries:
                 return root
             self._outstanding.add((root, "post"))
         self._posts.submit(_Post(self, root), on_fault=lambda _: self.post_ended(root, _FAULT))
+        return root
+
+    def resume(self, opening: Opening) -> RootDelivery:
+        """Return a root run that LangSmith has accepted already, from another process."""
+        root = RootDelivery(self, opening)
+        root.status = ACCEPTED
         return root
 
     def flush(self, timeout_s: float) -> bool:
@@ -328,6 +352,8 @@ class _Post:
             )
         if refusal is not None:
             root.refusal_status = answer.status
+        elif root.accepted is not None:
+            root.accepted()
         owner.post_ended(root, refusal)
         return None
 

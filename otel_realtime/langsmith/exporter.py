@@ -13,7 +13,7 @@ Two jobs run on threads of their own, so that a slow LangSmith does not keep spa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,14 @@ from otel_realtime.background import Again, Worker
 from otel_realtime.diagnostics import logger_of, warn_again, warn_once
 from otel_realtime.langsmith.budget import budget_for
 from otel_realtime.langsmith.config import LangSmithConfig, warn_key_refused
-from otel_realtime.langsmith.encoding import Batch, encode, join, split
+from otel_realtime.langsmith.encoding import Batch, Entry, encode, join, split
 from otel_realtime.langsmith.http import Answer, Body, Http
 from otel_realtime.langsmith.span_queue import Request, SpanQueue, Stored
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.langsmith.statuses import CORRECTABLE, KEY_REFUSED, TOO_LARGE, Backoff, Verdict
 from otel_realtime.state import spool as spools
 from otel_realtime.state.spool import Spool
+from otel_realtime.tracing.members import Membership
 
 logger = logger_of(__name__)
 
@@ -101,6 +102,7 @@ class DirectExporter:
         self._budget = budget_for(self._config.account)
         self._pause = _Pause()
         self._flush_below = 0  # spans with a lower number are encoded and sent at once
+        self._store_below = 0  # spans with a lower number are encoded at once
         self._stopped = False
         self._reported_lost = 0  # losses that an earlier ``flush`` reported
         self._running = False
@@ -171,6 +173,23 @@ class DirectExporter:
             lost, self._reported_lost = queue.lost - self._reported_lost, queue.lost
             return settled and queue.is_settled(target) and lost == 0
 
+    def store(self, timeout_s: float) -> bool:
+        """Encode everything that is enqueued, now, and put it on disk if there is a spool.
+
+        Args:
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            ``False`` on timeout.
+        """
+        queue = self._queue
+        with queue.lock:
+            target = self._store_below = queue.enqueued_count()
+        if queue.is_encoded(target):
+            return True
+        self._worker.hurry()
+        return self._worker.wait_until(lambda: self._stopped or queue.is_encoded(target), timeout_s)
+
     def shutdown(self, timeout_s: float) -> bool:
         """Flush for a bounded time, then stop; arguments and result as for ``flush``.
 
@@ -224,7 +243,8 @@ class DirectExporter:
         queue, age = self._queue, self._queue.age_s()
         if age is None:
             return None
-        if queue.is_full() or queue.has_waiting_below(self._flush_below):
+        at_once = max(self._flush_below, self._store_below)
+        if queue.is_full() or queue.has_waiting_below(at_once):
             return 0.0
         return min(self._linger_s, ENCODE_S) - age
 
@@ -236,6 +256,7 @@ class DirectExporter:
         try:
             batches, lost = encode(entries, first)
             stored = [self._store(batch, since) for batch in batches]
+            _note_stored(entries, stored)
         finally:
             diagnostics.lose(diagnostics.SPAN, lost)
             self._queue.encoded(stored, lost)
@@ -362,3 +383,17 @@ class DirectExporter:
 
     def _warn(self, kind: object, message: str, *details: object) -> None:
         warn_once(("spans", self._config, kind), message, *details, log=logger)
+
+
+def _note_stored(entries: Sequence[Entry], batches: Sequence[Stored]) -> None:
+    """Tell each conversation which of its spans are on disk: a recovery sends those from there."""
+    if not batches or any(batch.path is None for batch in batches):
+        return  # only in memory
+    conversations: dict[Membership, list[int]] = {}
+    for span, stamp in entries:
+        if span.context is not None:
+            conversations.setdefault(stamp.membership, []).append(span.context.span_id)
+    for membership, span_ids in conversations.items():
+        note = membership.stored
+        if note is not None:
+            note(span_ids)

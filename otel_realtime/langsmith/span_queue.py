@@ -304,6 +304,12 @@ class SpanQueue:
         """Return how many spans were ever enqueued: the number of the next one."""
         return self._dequeued + len(self._waiting)
 
+    def is_encoded(self, number: int) -> bool:
+        """Return whether all spans with a lower number were encoded, and so are on disk."""
+        with self.lock:
+            first = self._encoding_from
+            return not self.has_waiting_below(number) and (first is None or first >= number)
+
     def is_settled(self, number: int) -> bool:
         """Return whether all spans with a lower number were accepted or given up."""
         with self.lock:

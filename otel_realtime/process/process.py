@@ -13,7 +13,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -23,8 +22,10 @@ from otel_realtime import tap
 from otel_realtime.background import Again, Worker
 from otel_realtime.delivery.finisher import Finisher
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.langsmith.app_exports import has_exporter
 from otel_realtime.langsmith.route import choose_route
 from otel_realtime.process.providers import Providers
+from otel_realtime.process.recoveries import Recoveries
 from otel_realtime.process.sigterm import SigtermWatch
 from otel_realtime.settings import Settings
 from otel_realtime.state.bounds import tidy_sometimes
@@ -43,10 +44,6 @@ logger = logger_of(__name__)
 
 #: Interval at which sockets are checked for a closed event loop: nobody can close them any more.
 _POLL_S: Final = 1.0
-#: Delay of the recovery after the first conversation opens, so that it does not slow it down.
-_RECOVERY_DELAY_S: Final = 1.0
-#: Longest duration of the recovery; what is left stays for the next start.
-_RECOVERY_TIMEOUT_S: Final = 600.0
 
 
 class LiveConversation(Protocol):
@@ -81,6 +78,7 @@ class Process:
         settings: settings passed to ``instrument()``; ``None``: the environment's apply.
         tracer_provider: provider passed to ``instrument()``; ``None``: the global one.
         meter_provider: provider passed to ``instrument()``; ``None``: the global one.
+        recoveries: deliver what dead processes left.
         finisher: renders and delivers closed conversations.
         live: conversations that are open.
     """
@@ -106,7 +104,7 @@ class Process:
         # Two threads: a recovery may take minutes, and abandoned sockets are checked every second.
         self._chores = Worker("otel-realtime-chores", 2)
         self._polls = False
-        self._recovers = False
+        self.recoveries = Recoveries(self._chores, self.live_folders, self._exporting_provider)
         self.finisher = Finisher()
         self.live: set[LiveConversation] = set()
 
@@ -165,6 +163,13 @@ class Process:
         """
         return given or self.tracer_provider or trace.get_tracer_provider()
 
+    def _exporting_provider(self) -> object:
+        """Return the app's provider, preferably one that has an exporter."""
+        first = self.tracer_provider_for(None)
+        with self._lock:
+            providers: list[object] = [first, *self._processors]
+        return next(filter(has_exporter, providers), first)
+
     def attach_processor(self, provider: object) -> None:
         """Add our span processor to a provider, once; a provider of another SDK is left alone."""
         self._providers.add(provider)
@@ -196,7 +201,8 @@ class Process:
     def opened(self, conversation: LiveConversation, settings: Settings) -> None:
         """Register an open conversation, so that it is ended and delivered at exit.
 
-        The first one of the process also schedules the recovery of what dead processes left.
+        The first one with its state directory also schedules the recovery there, for apps that do
+        without ``instrument()``.
 
         Args:
             conversation: the conversation.
@@ -207,13 +213,11 @@ class Process:
         with self._lock:
             self.live.add(conversation)
             first, self._exit_registered = not self._exit_registered, True
-            recover, self._recovers = not self._recovers and settings.recover_on_start, True
             polls, self._polls = not self._polls, True
         if polls:
             self._chores.resume()
             self._chores.submit(self._end_abandoned, after_s=_POLL_S)
-        if recover:
-            self._chores.submit(partial(self._recover, settings), after_s=_RECOVERY_DELAY_S)
+        self.recoveries.schedule(settings)
         if first:
             atexit.unregister(self._at_exit)
             atexit.register(self._at_exit)
@@ -237,28 +241,6 @@ class Process:
                 return None
         tap.end_abandoned()
         return Again(_POLL_S)
-
-    def _recover(self, settings: Settings) -> None:
-        """Deliver what dead processes left in the state directory."""
-        from otel_realtime.recovery.sweep import has_work, recover
-
-        if not has_work(settings.state_dir):
-            return
-        report = recover(
-            settings,
-            timeout_s=_RECOVERY_TIMEOUT_S,
-            live=self.live_folders,
-            say=partial(logger.debug, "%s"),
-        )
-        if report.conversations or report.spans or report.spans_left:
-            logger.info(
-                "delivered %d conversations and %d spans of processes that died; %d conversations "
-                "and %d spans could not be delivered and are kept for `otel-realtime recover`",
-                len(report.conversations) - report.left,
-                report.spans,
-                report.left,
-                report.spans_left,
-            )
 
     # -- flush, shutdown, exit and fork ------------------------------------------------------------
 
@@ -335,6 +317,7 @@ class Process:
         if writer is not None:
             writer.shutdown(left_s())
         self._chores.stop(left_s())
+        self.recoveries.forget()
         tap.stop_timers(left_s())
         return done
 

@@ -7,7 +7,6 @@ thread-safe: a lock is held while a record changes the timeline.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +32,8 @@ from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
 from otel_realtime.state import owner
-from otel_realtime.state.journal import SOURCES, Folder, line, note_line
+from otel_realtime.state.files import remove_folder
+from otel_realtime.state.journal import JOURNAL, SOURCES, Folder, line, note_line
 
 logger = logger_of(__name__)
 
@@ -316,7 +316,7 @@ class Track:
         self.drop_files()
         folder, self.folder = self.folder, None
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder, JOURNAL)
 
     def drop_files(self) -> None:
         """Close the files without writing."""

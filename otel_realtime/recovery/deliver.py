@@ -1,7 +1,8 @@
 """Bringing what a dead process left to where it was meant to go.
 
-LangSmith is the one of the journal, with the key of this process's environment; any other
-destination is what ``configure()`` would set up here. What was accepted is noted in the
+LangSmith is the one of the journal, with the key of this process's environment. Besides, what was
+open goes to the app's own span processors if they export, else to what ``configure()`` would set up
+here. Where neither is, it stays, unless LangSmith gets all of it. What was accepted is noted in the
 conversation's folder, so that a recovery that breaks off does not do it again.
 """
 
@@ -20,12 +21,14 @@ from otel_realtime.attributes import LEG_DIRECT
 from otel_realtime.delivery.keep import keep
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.route import api_url_of, other_exporter, project_of
 from otel_realtime.recording.render import render
+from otel_realtime.recovery.handover import Relay
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import Replayed
-from otel_realtime.state.progress import KEPT, ROOT, Progress
+from otel_realtime.state.progress import KEPT, OTLP, POSTED, ROOT, Progress
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from otel_realtime.langsmith.exporter import DirectExporter
     from otel_realtime.langsmith.stamping import Stamp
     from otel_realtime.settings import Settings
+    from otel_realtime.state.header import Header
     from otel_realtime.tracing.members import Member
 
 logger = logger_of(__name__)
@@ -44,6 +48,10 @@ _CLAIMED: Final = "claimed"
 _WITHOUT_RECORDING: Final = "LangSmith has its root without the recording, which is kept"
 _EXPORT_SPANS: Final = 256
 _NO_OTLP: Final = "the OTLP endpoint did not take its spans"
+_NO_EXPORTER: Final = "its spans have nowhere to go: set OTEL_EXPORTER_OTLP_ENDPOINT, or start the app with its exporters"
+_ONLY_LANGSMITH: Final = "what was open went to LangSmith only, not to the app's own exporters"
+#: Longest wait for the app's exporters to take what one conversation had open.
+_RELAY_S: Final = 5.0
 _AWAY: Final = "LangSmith is slow or away"
 
 
@@ -63,21 +71,48 @@ class OnItsWay(NotDelivered):
         self.settle = settle
 
 
+class AwaitsExporters(NotDelivered):
+    """All but what is for the app's own exporters was delivered: it has none yet."""
+
+
 class Destinations:
     """Where this process may deliver to, and until when.
 
     Args:
         settings: of this process.
         deadline: ``time.monotonic()`` after which nothing is waited for.
+        provider: the app's ``TracerProvider``; ``None``: there is no app.
+        awaits_exporters: it may yet get exporters.
+
+    Attributes:
+        relay: to the app's own span processors; ``None``: there are none.
+        awaits_exporters: as given.
     """
 
-    def __init__(self, settings: Settings, deadline: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        deadline: float,
+        provider: object = None,
+        *,
+        awaits_exporters: bool = False,
+    ) -> None:
+        # Those of an app that delivers to LangSmith by itself would give it everything once more.
+        of_use = Relay.is_of_use(provider) and exporter_to_langsmith(provider) is None
+        self.relay = Relay(provider) if of_use else None
+        self.awaits_exporters = awaits_exporters
         self._deadline = deadline
         self._config = LangSmithConfig.from_env()
         self._roots: dict[str, Deliveries] = {}
         self._backends: list[Deliveries | DirectExporter] = []
-        self._otlp = other_exporter(settings)
+        # An app that has exporters is done with what the environment says.
+        self._otlp = other_exporter(settings) if self.relay is None else None
         self._otlp_failed = False
+
+    @property
+    def exports(self) -> bool:
+        """Whether there is a destination besides LangSmith."""
+        return self._otlp is not None
 
     @property
     def left_s(self) -> float:
@@ -164,14 +199,16 @@ def is_claimed(found: Replayed, spooled: Container[int]) -> bool:
     """Whether the root run is delivered by the runs API, remembered in the folder.
 
     A root that the runs API refused went by OTLP. As long as that copy waits in the spool, it
-    is left out there and the run is posted after all, with its recording.
+    is left out there and the run is posted after all, with its recording; so it is if the copy was
+    lost with the process.
     """
     header = found.header
     if not header.delivers_root or not found.by_otlp:
         return header.delivers_root
 
     def claim() -> None:
-        if header.root_span_id not in spooled:
+        lost = header.lists_spans and header.root_span_id not in found.stored
+        if not lost and header.root_span_id not in spooled:
             raise NotDelivered(_WITHOUT_RECORDING)
 
     try:
@@ -200,20 +237,28 @@ def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> st
     header, progress = found.header, Progress(found.folder)
     rendered = _Rendered(found)
     by_runs_api = is_claimed(found, spooled)
-    rebuilt = rebuild(found, marked=by_runs_api, spooled=spooled)
+    relay = None if found.ending is not None or progress.done(OTLP) else to.relay
+    rebuilt = rebuild(found, marked=by_runs_api, spooled=spooled, relay=relay)
+    if relay is not None:
+        progress.note(OTLP)
+        relay.flush(min(to.left_s, _RELAY_S))
     below = [(span, member) for span, member in rebuilt.below if _id(span) not in spooled]
     steps: dict[str, Callable[[], None]] = {}
     if header.recordings_dir is not None:
         steps[KEPT] = rendered.keep
-    if found.ending is None:
-        steps["otlp"] = lambda: to.export([*(span for span, _ in below), rebuilt.root])
-        if header.leg == LEG_DIRECT:
-            steps["spans"] = lambda: _send_spans(found, (rebuilt.again, below), to)
+    if found.ending is None and not progress.done(OTLP):
+        missing = _no_exporter(header, to)
+        if to.exports:
+            steps[OTLP] = lambda: to.export([*(span for span, _ in below), rebuilt.root])
+        elif missing is not None:
+            steps[OTLP] = partial(_fail, missing)
+    if header.leg == LEG_DIRECT:
+        steps["spans"] = lambda: _send_spans(found, (rebuilt.again, below), to)
     if by_runs_api:
         steps[ROOT] = lambda: _send_root(found, rebuilt, to, rendered)
     elif header.delivers_root and header.recorded and header.recordings_dir is None:
         steps[ROOT] = _too_late
-    reasons: list[str] = []
+    reasons: list[NotDelivered] = []
     root: OnItsWay | None = None
     for name, step in steps.items():
         try:
@@ -221,18 +266,21 @@ def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> st
         except OnItsWay as late:
             root = late
         except NotDelivered as reason:
-            reasons.append(str(reason))
+            reasons.append(reason)
 
     def outcome() -> str:
         if reasons:
-            raise NotDelivered("; ".join(dict.fromkeys(reasons)))
-        return rendered.status if by_runs_api else "delivered without LangSmith"
+            kind = AwaitsExporters if {*map(type, reasons)} == {AwaitsExporters} else NotDelivered
+            raise kind("; ".join(dict.fromkeys(map(str, reasons))))
+        what = rendered.status if by_runs_api else "delivered without LangSmith"
+        missed = found.ending is None and header.exports and not progress.done(OTLP)
+        return f"{what}; {_ONLY_LANGSMITH}" if missed else what
 
     def settle(root: OnItsWay) -> str:
         try:
             progress.once(ROOT, root.settle)
         except NotDelivered as reason:
-            reasons.append(str(reason))
+            reasons.append(reason)
         return outcome()
 
     if root is not None:
@@ -251,6 +299,20 @@ def _id(span: ReadableSpan) -> int:
 
 def _too_late() -> None:
     raise NotDelivered(_WITHOUT_RECORDING)
+
+
+def _no_exporter(header: Header, to: Destinations) -> NotDelivered | None:
+    """Why the spans that were open cannot go where the app exported to; ``None``: they need not."""
+    if header.exports is False:
+        return None  # it exported nowhere
+    if to.awaits_exporters and header.exports:
+        return AwaitsExporters(_NO_EXPORTER)
+    # On leg ``direct`` LangSmith gets all of them.
+    return None if header.leg == LEG_DIRECT else NotDelivered(_NO_EXPORTER)
+
+
+def _fail(reason: NotDelivered) -> None:
+    raise reason
 
 
 def _send_spans(
@@ -279,7 +341,11 @@ def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _R
         outcome.append(delivered)
         rendered.status = f"recording: {status}"
 
-    root = roots.open(rebuilt.opening)
+    progress = Progress(found.folder)
+    if progress.done(POSTED):  # what LangSmith has accepted is not sent again
+        root = roots.resume(rebuilt.opening)
+    else:
+        root = roots.open(rebuilt.opening, accepted=partial(progress.note, POSTED))
     root.finish(
         rebuilt.closing,
         recording=rendered.attachment,

@@ -8,7 +8,7 @@ that is done twice makes the same spans twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -31,13 +31,15 @@ from opentelemetry.trace import (
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
-from otel_realtime.core.protocol.outcome import Ending, tally
+from otel_realtime.core.protocol.changes import McpApproved, McpListed, Transcribed
+from otel_realtime.core.protocol.outcome import Ending, Failure, tally
 from otel_realtime.core.protocol.responses import ToolCall
 from otel_realtime.delivery.keep import uri_of
 from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.hiding import hidden_sides
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
+from otel_realtime.recovery.handover import Relay
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed
 from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
@@ -46,7 +48,7 @@ from otel_realtime.tracing.event import event_attributes
 from otel_realtime.tracing.facts import RunMetadata, allowed, is_voice
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.inference import write_inference
-from otel_realtime.tracing.mcp import write_unfinished
+from otel_realtime.tracing.mcp import write_approval, write_listing, write_unfinished
 from otel_realtime.tracing.members import (
     Member,
     Membership,
@@ -54,9 +56,10 @@ from otel_realtime.tracing.members import (
     MemberTable,
     admit_root,
 )
+from otel_realtime.tracing.tool import NOT_ANSWERED
 from otel_realtime.tracing.tool_facts import timing_facts
-from otel_realtime.tracing.transcription import write_interrupted
-from otel_realtime.tracing.writer import SpanWriter
+from otel_realtime.tracing.transcription import write_interrupted, write_transcription
+from otel_realtime.tracing.writer import SpanWriter, finish
 from otel_realtime.version import VERSION
 
 _SCOPE: Final = "otel_realtime"
@@ -70,7 +73,8 @@ class Rebuilt:
     Attributes:
         root: the OTel root, marked as delivered by the runs API if it is.
         below: the other spans, as members of the conversation.
-        again: spans that had ended and may, rarely, have been sent already.
+        again: spans that had ended and died with the process before they reached the disk. Those
+            of an older journal, which does not list what did, may rarely have been sent.
         opening: the root run as it was posted.
         closing: its end.
     """
@@ -96,6 +100,9 @@ class _Ids(IdGenerator):
         self._seed = f"{found.header.trace_id:032x}{found.header.root_span_id:016x}"
         self._made = 0
 
+    def is_trace_id_random(self) -> bool:
+        return True
+
     def generate_trace_id(self) -> int:
         return self._trace_id
 
@@ -119,9 +126,10 @@ class _Collector(SpanProcessor):
 
 
 class _Builder:
-    def __init__(self, found: Replayed) -> None:
+    def __init__(self, found: Replayed, relay: Relay | None) -> None:
         header = found.header
         self._found = found
+        self._relay = relay
         self._ids, self._table, self._collector = _Ids(found), MemberTable(), _Collector()
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,
@@ -130,21 +138,31 @@ class _Builder:
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(MembershipProcessor(table=self._table))
+        if relay is not None:
+            self._provider.add_span_processor(relay)
         self._provider.add_span_processor(self._collector)
         self._membership = _membership(found)
 
     def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
+        self._hand_over(True)  # the root, and what was open: whatever ended was exported then
         root = self._root()
+        self._hand_over(False)
         for span_id in found.places:  # in the order of the live process: it decides their places
             self._member_of(span_id)
-        again: list[tuple[ReadableSpan, Member]] = []
-        if found.ending is None:
-            for event, at_ns in found.unexported(spooled):
-                self._event(root, event).end(at_ns)
-            again = self._members()
+        known = found.stored | spooled.keys()
+        if found.ending is None or header.lists_spans:
+            self._ended(root, spooled)
+        again = self._members(known)
+        known |= {member.span_id for _, member in again}
+        if self._relay is not None:
+            self._relay.known = known
+        self._hand_over(True)
+        if found.ending is None or header.lists_spans:
             self._below(root)
-        below = self._members()[len(again) :]
+        below = self._members(known)
+        if found.ending is not None:  # they had ended, too: nothing was open any more
+            again, below = [*again, *below], []
         closing = self._closing()
         closing.end(root, mark=self._membership.delivered_mark if marked else None)
         opening = run_opening(
@@ -156,15 +174,20 @@ class _Builder:
         )
         return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run_closing())
 
-    def _members(self) -> list[tuple[ReadableSpan, Member]]:
-        """The spans below the root that were made so far."""
-        found = []
+    def _hand_over(self, on: bool) -> None:
+        """Whether spans that start and end now are for the app's own processors, too."""
+        if self._relay is not None:
+            self._relay.open = on
+
+    def _members(self, known: Collection[int]) -> list[tuple[ReadableSpan, Member]]:
+        """The spans below the root that were made so far, each once, without those known."""
+        found: dict[int, tuple[ReadableSpan, Member]] = {}
         for span in self._collector.ended:
             context = span.get_span_context()
             member = self._table.get(context.span_id) if context is not None else None
-            if member is not None:
-                found.append((span, member))
-        return found
+            if member is not None and member.span_id not in known:
+                found.setdefault(member.span_id, (span, member))
+        return list(found.values())
 
     def _root(self) -> Span:
         header, who = self._found.header, self._found.header.who
@@ -197,7 +220,32 @@ class _Builder:
 
     # -- below the root --------------------------------------------------------------------------
 
+    def _ended(self, root: Span, spooled: Mapping[int, int]) -> None:
+        """Spans that had ended, and are lost."""
+        found = self._found
+        for event, at_ns in found.unexported(spooled):
+            finish(self._event(root, event), at_ns)
+        writer = self._writer(root)
+        for response in found.settled:
+            write_inference(writer, response, found.state, found.sound, found.end.at_ns)
+        for made in found.written:
+            if isinstance(made.change, Transcribed):
+                write_transcription(writer, made.change, made.moment, made.session_id)
+            elif isinstance(made.change, McpApproved):
+                write_approval(writer, made.change.approval, made.moment.at_ns)
+            elif isinstance(made.change, McpListed):
+                write_listing(writer, made.change.listing, made.moment.at_ns)
+        for began, ended in found.over.values():
+            span = self._reopen(began)
+            span.update_name(ended.name or began.name)
+            span.set_attributes(dict(ended.attributes))
+            if ended.error is not None:
+                kind = ended.attributes.get(names.ERROR_TYPE)
+                fail(span, Failure(str(kind or "error"), ended.error), ended.at_ns)
+            finish(span, ended.at_ns)
+
     def _below(self, root: Span) -> None:
+        """Spans that were open, or not yet written; if the call had ended, as its close left them."""
         found, end_ns = self._found, self._found.end.at_ns
         self._responses(root)
         # Children end before their parents, as they would have.
@@ -208,7 +256,7 @@ class _Builder:
             span, call = self._reopen(one), self._call_of(one)
             over = call.over if call is not None else None
             if call is not None:
-                until_ns = end_ns if over is None else over.at_ns
+                until_ns = end_ns if over is None else None  # nobody waits for it
                 observed = any(parent == one.span_id for parent, _ in found.places.values())
                 known = one.attributes.get(names.OURS + Fact.TOOL_TIMING, names.TIMING_WIRE)
                 timing = (
@@ -216,12 +264,21 @@ class _Builder:
                 )
                 span.set_attributes(timing_facts(timing, call.announced, until_ns))
             if over is not None:  # nobody could have answered it
-                span.end(max(over.at_ns, one.start_ns + 1))
+                finish(span, over.at_ns)
                 continue
-            fail(span, DIED, max(end_ns, one.start_ns))
+            failure = self._failure_of(one, call)
+            if failure is not None:
+                fail(span, failure, max(end_ns, one.start_ns))
             opened.append(span)
         for span in reversed(opened):
-            span.end(max(end_ns, getattr(span, "start_time", None) or end_ns))
+            finish(span, end_ns)
+
+    def _failure_of(self, one: SpanBegan, call: ToolCall | None) -> Failure | None:
+        """What went wrong with a span that was open at the end."""
+        if self._found.ending is None or names.TOOL_TYPE not in one.attributes:
+            return DIED  # one of the app's own outlives the call
+        missed = call is not None and call.announced is not None and call.answered is None
+        return NOT_ANSWERED if missed else None
 
     def _call_of(self, one: SpanBegan) -> ToolCall | None:
         """The call of a tool's span."""
@@ -230,8 +287,15 @@ class _Builder:
 
     def _responses(self, root: Span) -> None:
         """Model calls that had not been written."""
-        found, header = self._found, self._found.header
-        writer = SpanWriter(
+        found, writer = self._found, self._writer(root)
+        for response in found.state.take_remaining():
+            write_inference(writer, response, found.state, found.sound, found.end.at_ns)
+        write_unfinished(writer, found.state, found.end.at_ns)
+        write_interrupted(writer, found.state, found.end)
+
+    def _writer(self, root: Span) -> SpanWriter:
+        header = self._found.header
+        return SpanWriter(
             self._tracer(_SCOPE),
             root,
             self._membership,
@@ -241,10 +305,6 @@ class _Builder:
             span_limit=_ROOM,
             conversation_id=header.who.conversation_id,
         )
-        for response in found.state.take_remaining():
-            write_inference(writer, response, found.state, found.sound, found.end.at_ns)
-        write_unfinished(writer, found.state, found.end.at_ns)
-        write_interrupted(writer, found.state, found.end)
 
     def _event(self, root: Span, event: OpenEvent) -> Span:
         policy = self._found.header.policy
@@ -343,12 +403,19 @@ def _under(above: SpanContext) -> Context:
     return set_span_in_context(NonRecordingSpan(above), Context())
 
 
-def rebuild(found: Replayed, *, marked: bool, spooled: Mapping[int, int] | None = None) -> Rebuilt:
+def rebuild(
+    found: Replayed,
+    *,
+    marked: bool,
+    spooled: Mapping[int, int] | None = None,
+    relay: Relay | None = None,
+) -> Rebuilt:
     """Make what is left to be delivered of a conversation.
 
     Args:
         found: the conversation.
         marked: LangSmith gets the root run by the runs API.
         spooled: the parent of each span that the dead process left on disk, by the span's id.
+        relay: to the app's own span processors, which get the root and what was open.
     """
-    return _Builder(found).build(marked=marked, spooled=spooled or {})
+    return _Builder(found, relay).build(marked=marked, spooled=spooled or {})

@@ -7,15 +7,16 @@ so whatever is made of them here is what the call itself would have made of them
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime import attributes as names
+from otel_realtime.core.protocol.changes import Change, McpApproved, McpListed, Transcribed
 from otel_realtime.core.protocol.events import Event, skip_rule
 from otel_realtime.core.protocol.outcome import Ending, Failure
-from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.core.protocol.responses import Moment, Response
 from otel_realtime.core.protocol.shown import event_payload, event_turn
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.diagnostics import logger_of
@@ -25,6 +26,13 @@ from otel_realtime.recording.soundtrack import Soundtrack
 from otel_realtime.state import notes
 from otel_realtime.state.header import Header
 from otel_realtime.state.journal import MALFORMED, read
+from otel_realtime.state.stored import read_stored
+from otel_realtime.tracing.span_ids import (
+    derived_id,
+    mcp_key,
+    response_key,
+    transcription_key,
+)
 
 logger = logger_of(__name__)
 
@@ -44,6 +52,23 @@ class OpenEvent:
     turn: int
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A change of the state that was written as a span of one step, when, and in which session."""
+
+    change: Change
+    moment: Moment
+    session_id: str | None
+
+
+#: The key of the span that a change is written as.
+_KEYS: Final[Mapping[type, Callable[[Any], str]]] = {
+    Transcribed: lambda made: transcription_key(made.item.id, made.event.get("content_index")),
+    McpApproved: lambda made: mcp_key("approval", made.approval.item.id),
+    McpListed: lambda made: mcp_key("list", made.listing.item_id),
+}
+
+
 @dataclass(slots=True)
 class Replayed:
     """One conversation as its journal tells it.
@@ -51,7 +76,13 @@ class Replayed:
     Attributes:
         event: the event whose span was open; None if the app was waiting for the next one.
         spans: other open spans by id, in the order they were started.
-        ended: events whose span has ended lately, and when, epoch ns.
+        ended: events whose span has ended, and when, epoch ns: those that did not reach the disk,
+            as far as that is known; else those of the last second.
+        over: other spans that have ended and did not reach the disk, by id.
+        settled: responses that were written as spans which did not reach the disk.
+        written: other spans of one step that did not reach the disk: a change, when, and the
+            server's session.
+        stored: spans that reached the disk; empty unless the header says that they are listed.
         places: every span known by id: its parent (None: the root) and its start, epoch ns.
         tools: the tool spans that were exported or are to be, by id.
         last_ns: time of the last thing that is known, epoch ns; ``last_t`` since the start.
@@ -66,6 +97,10 @@ class Replayed:
     event: OpenEvent | None = None
     spans: dict[int, notes.SpanBegan] = field(default_factory=dict)
     ended: deque[tuple[OpenEvent, int]] = field(default_factory=deque)
+    over: dict[int, tuple[notes.SpanBegan, notes.SpanEnded]] = field(default_factory=dict)
+    settled: list[Response] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    stored: set[int] = field(default_factory=set)
     places: dict[int, tuple[int | None, int]] = field(default_factory=dict)
     tools: set[int] = field(default_factory=set)
     dropped: int = 0
@@ -98,7 +133,7 @@ class Replayed:
 
     def _sent(self, note: notes.Sent) -> None:
         self._reach(note.moment.at_ns, note.moment.t)
-        self.state.send(note.event, note.moment)
+        self._keep(self.state.send(note.event, note.moment), note.moment)
 
     def _received(self, note: notes.Received) -> None:
         event, moment, policy = note.event, note.moment, self.header.policy
@@ -108,7 +143,7 @@ class Replayed:
         payload = ""
         if note.span_id is not None:
             payload = event_payload(event, self.state, policy, self.header.payload_limit)
-        self.state.receive(event, moment)
+        self._keep(self.state.receive(event, moment), moment)
         if note.span_id is None:
             self.dropped += not skip_rule(self.header.skip_events)(event["type"])
             return
@@ -130,18 +165,21 @@ class Replayed:
     def _event_ended(self, at_ns: int) -> None:
         """Remember the event for as long as its span may not have reached the disk."""
         event, self.event = self.event, None
-        if event is not None:
+        if event is not None and event.span_id not in self.stored:
             self._forget_before(at_ns - UNWRITTEN_NS)
             self.ended.append((event, at_ns))
 
     def _forget_before(self, at_ns: int) -> None:
+        if self.header.lists_spans:
+            return
         while self.ended and self.ended[0][1] < at_ns:
             self.ended.popleft()
 
     def unexported(self, spooled: Mapping[int, int]) -> list[tuple[OpenEvent, int]]:
         """Events whose span ended, but is lost and missed, each with its end, epoch ns.
 
-        A span is written to disk within a second of its end. One that ended within the last second
+        Where the folder lists what reached the disk, these are all others. Older journals have no
+        such list. There a span is written to disk within a second of its end. One that ended within the last second
         and is not there was sent already, or died with the process. Spans are written in the order
         in which they end: if a later one is there, it was sent. So what is left here may rarely
         have been sent, too; only those that a span below them needs are worth that.
@@ -149,6 +187,8 @@ class Replayed:
         Args:
             spooled: the parent of each span on disk, by the span's id.
         """
+        if self.header.lists_spans:
+            return [(event, at_ns) for event, at_ns in self.ended if event.span_id not in spooled]
         needed = {span.parent_id for span in self.spans.values()} | set(spooled.values())
         left: list[tuple[OpenEvent, int]] = []
         for event, at_ns in self.ended:
@@ -166,7 +206,10 @@ class Replayed:
         self._reach(note.start_ns)
 
     def _span_ended(self, note: notes.SpanEnded) -> None:
-        self.spans.pop(note.span_id, None)
+        began = self.spans.pop(note.span_id, None)
+        lost = self.header.lists_spans and note.span_id not in self.stored
+        if began is not None and lost and not note.discarded:
+            self.over[note.span_id] = began, note
         # Version 0.1.0 had no mark of its own for what is discarded: it ends with the root's start.
         if note.discarded or note.at_ns <= self.header.start_ns:
             self.tools.discard(note.span_id)
@@ -174,7 +217,27 @@ class Replayed:
 
     def _settled(self, note: notes.Settled) -> None:
         for response_id in note.response_ids:
-            self.state.unsettled.pop(response_id, None)
+            response = self.state.unsettled.pop(response_id, None)
+            if response is None or not self.header.lists_spans:
+                continue
+            span_id = self.span_id(response_key(response_id))
+            if span_id in self.stored:
+                self.places[span_id] = None, response.created.at_ns  # its MCP calls are below it
+            else:
+                self.settled.append(response)
+
+    def span_id(self, key: str) -> int:
+        """Return the id of a span that is written in one step."""
+        return derived_id(self.header.trace_id, self.header.root_span_id, key)
+
+    def _keep(self, changes: Iterable[Change], moment: Moment) -> None:
+        """Keep the changes that were written as spans of one step, unless these reached the disk."""
+        if not self.header.lists_spans:
+            return
+        for change in changes:
+            key = _KEYS.get(type(change))
+            if key is not None and self.span_id(key(change)) not in self.stored:
+                self.written.append(Written(change, moment, self.state.session.id))
 
     def _about(self, note: notes.About) -> None:
         who = self.header.who
@@ -252,6 +315,7 @@ def replay(folder: Path) -> Replayed:
     header = Header.from_wire(first[2])
     with Soundtrack(folder) as sound:
         found = Replayed(folder, header, sound, last_ns=header.start_ns)
+        found.stored = read_stored(folder) if header.lists_spans else set()
         found.state.session.other_model = header.who.model
         found.state.shortest_speech_ms = header.false_interruption_ms
         bad = 0

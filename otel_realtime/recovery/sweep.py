@@ -23,6 +23,7 @@ from otel_realtime.langsmith import encoding
 from otel_realtime.langsmith.encoding import Batch
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.recovery.deliver import (
+    AwaitsExporters,
     Destinations,
     NotDelivered,
     OnItsWay,
@@ -33,7 +34,7 @@ from otel_realtime.recovery.replay import Replayed, replay
 from otel_realtime.settings import Settings
 from otel_realtime.state import owner, spool
 from otel_realtime.state.bounds import alone, tidy
-from otel_realtime.state.files import is_folder
+from otel_realtime.state.files import is_folder, remove_folder
 from otel_realtime.state.journal import JOURNAL, is_torn
 
 if TYPE_CHECKING:
@@ -64,12 +65,14 @@ class Report:
         spans_left: spans of the spool that were not.
         unreadable: one row for each other thing that could not be read: ``path`` below the state
             directory, ``why``. It stays where it is.
+        awaits_exporters: conversations that are left only because the app has no exporters yet.
     """
 
     conversations: list[dict[str, Any]] = field(default_factory=list)
     spans: int = 0
     spans_left: int = 0
     unreadable: list[dict[str, str]] = field(default_factory=list)
+    awaits_exporters: int = 0
 
     def cannot_read(self, state_dir: Path, path: Path, error: object) -> str:
         """Name something that stays where it is; returns the line for the log."""
@@ -110,6 +113,8 @@ def recover(
     timeout_s: float,
     live: Callable[[], set[Path]] = set,
     say: Say = logger.info,
+    provider: object = None,
+    awaits_exporters: bool = False,
 ) -> Report:
     """Deliver what dead processes left.
 
@@ -118,6 +123,9 @@ def recover(
         timeout_s: nothing is waited for longer than this in all; the rest is left for next time.
         live: returns the folders of this process's conversations that go on.
         say: told of each step in one line.
+        provider: the app's ``TracerProvider``, whose processors get what was open; ``None``: there is
+            no app.
+        awaits_exporters: it may yet get exporters: what they are to have waits.
     """
     report, state_dir = Report(), settings.state_dir
     if not owner.CAN_LOCK:
@@ -129,7 +137,9 @@ def recover(
             say(report.cannot_read(state_dir, path, "not a folder"))
         names = instances(state_dir)
         if names:
-            to = Destinations(settings, time.monotonic() + timeout_s)
+            to = Destinations(
+                settings, time.monotonic() + timeout_s, provider, awaits_exporters=awaits_exporters
+            )
             processes = (_DeadProcess(state_dir, name, to, report, say) for name in names)
             try:
                 for process in [process for process in processes if process.recover(locks)]:
@@ -297,6 +307,7 @@ class _DeadProcess:
             return
         except NotDelivered as reason:
             what, delivered = str(reason), False
+            self._report.awaits_exporters += isinstance(reason, AwaitsExporters)
         except Exception as error:
             logger.warning("cannot recover a conversation", exc_info=True)
             what, delivered = f"{type(error).__name__}: {error}", False
@@ -318,7 +329,7 @@ class _DeadProcess:
             self._cannot_read(folder, why)
 
     def _delete(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, JOURNAL)
         if os.path.lexists(folder):
             self._cannot_read(folder, "it was delivered, but cannot be deleted")
 

@@ -34,6 +34,7 @@ def configure() -> TracerProvider:
     """
     from opentelemetry.sdk.trace import TracerProvider as Sdk
 
+    PROCESS.recoveries.schedule(PROCESS.effective_settings)
     existing = trace_api.get_tracer_provider()
     if isinstance(existing, Sdk):
         logger.info("configure() changes nothing: a global TracerProvider is already set")

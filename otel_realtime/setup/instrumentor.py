@@ -51,6 +51,7 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         """
         if self.is_instrumented_by_opentelemetry:
             _remember(kwargs)
+            PROCESS.recoveries.schedule(PROCESS.effective_settings)
         else:
             super().instrument(**kwargs)
 
@@ -62,6 +63,7 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             PROCESS.sigterm.install()
         tap.install(SOCKETS)
         _warm_up(settings)
+        PROCESS.recoveries.schedule(settings)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         tap.uninstall()  # first, so that no conversation opens while the open ones are ended

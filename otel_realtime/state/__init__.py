@@ -10,6 +10,7 @@ Layout, below ``Settings.state_dir`` (folders 0700, files 0600)::
         user-tap.raw  agent-tap.raw               audio that the app itself gave
         conversation.wav                          the recording; whoever delivers makes it anew
         delivered.json                            steps of the delivery that are done
+        stored.ids                                spans that reached the spool, 16 hex digits a line
     spool/<instance id>/<time>-<number>.spans     a JSON line, then one gzipped OTLP request
 
 A name that ends in ``.part`` is a file that was not written to its end; nobody reads it.
@@ -44,11 +45,13 @@ what a crash leaves is a valid prefix; a torn last line is left out.
     audio_format  max_attachment_mb     settings of the same name
     payload_limit  skip_events  title   likewise
     false_interruption_ms               likewise
+    lists_spans                         ``stored.ids`` is written: what it lacks died with the process
+    exports                             the app's own provider had an exporter
     resource                            attributes of the OTel resource
 
-*Delivered.* A list of steps: ``kept`` (the recording is in ``recordings_dir``), ``otlp`` and
-``spans`` (what was open went to the OTLP endpoint, and to LangSmith), ``claimed`` (the root goes by
-the runs API after all), ``root`` (LangSmith has its end).
+*Delivered.* A list of steps: ``posted`` (LangSmith has the root run), ``kept`` (the recording is in
+``recordings_dir``), ``otlp`` and ``spans`` (what was open went to the app's own destinations, and to
+LangSmith), ``claimed`` (the root goes by the runs API after all), ``root`` (LangSmith has its end).
 
 *Spool file.* The first line is a JSON object, ``spool.Label``: ``format``, ``version``, ``api_url``,
 ``project``, ``spans`` (how many) and ``size`` (before compression). The rest is the request's body.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +51,16 @@ def read_bytes(path: Path) -> bytes:
     """
     with open(descriptor_of(path), "rb") as file:
         return file.read()
+
+
+def remove_folder(path: Path, first: str) -> None:
+    """Delete a folder as far as that is possible, this file in it first.
+
+    Whoever dies in between leaves something that says by its absence that it is nothing any more.
+    """
+    with suppress(OSError):
+        (path / first).unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def is_folder(path: Path) -> bool:

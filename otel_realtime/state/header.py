@@ -42,6 +42,8 @@ class Header:
         recorded: sound was kept, and had somewhere to go.
         name: file name of a kept recording, without extension.
         recordings_dir: ``Settings.recordings_dir``; so are the next five of their names.
+        lists_spans: the folder lists which spans reached the disk (see ``state.stored``).
+        exports: the app's own provider had an exporter; ``None``: not known.
         resource: attributes of the OTel resource.
     """
 
@@ -65,6 +67,8 @@ class Header:
     payload_limit: int = 32_768
     false_interruption_ms: int = 250
     skip_events: tuple[str, ...] = ()
+    lists_spans: bool = False
+    exports: bool | None = None
     resource: dict[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
@@ -99,6 +103,8 @@ class Header:
             "payload_limit": self.payload_limit,
             "false_interruption_ms": self.false_interruption_ms,
             "skip_events": list(self.skip_events),
+            "lists_spans": self.lists_spans,
+            "exports": self.exports,
             "resource": self.resource,
             **self.backend,
         }
@@ -131,6 +137,8 @@ class Header:
             name=_text(source, "name") or f"call-{span_id:016x}",
             recordings_dir=_text(source, "recordings_dir"),
             max_attachment_mb=_number(source, "max_attachment_mb", float, None),
+            lists_spans=_flag(source, "lists_spans", False),
+            exports=source["exports"] if isinstance(source.get("exports"), bool) else None,
             skip_events=tuple(_texts(source.get("skip_events"))),
             resource=attributes_from_wire(source.get("resource")),
         )
@@ -154,7 +162,7 @@ _OWN: Final = frozenset(
         "given_thread_id", "provider", "call_id", "model", "metadata", "tags", "parent", "ambient",
         "leg", "by_runs_api", "policy", "records", "recorded", "name", "recordings_dir",
         "audio_format", "max_attachment_mb", "title", "payload_limit", "skip_events", "resource",
-        "false_interruption_ms",
+        "false_interruption_ms", "lists_spans", "exports",
     }
 )  # fmt: skip
 

@@ -16,8 +16,9 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
     ["span", t, {"span", "parent", "at", ?"name", ?"kind", ?"scope", ?"attributes"}]
                                      a tool's span, or one of the app's own, began; a second time
                                      for one span: it began anew
-    ["end", t, {"span", ?"at", ?"discarded"}]
-                                     and has ended; ``discarded``: it will never be exported
+    ["end", t, {"span", ?"at", ?"discarded", ?"name", ?"attributes", ?"error"}]
+                                     and has ended; ``discarded``: it will never be exported; what
+                                     it was in the end, and how it failed, if it is ours
     ["settled", t, {"ids"}]          the inference spans of these responses were written
     ["meta", t, {?"metadata", ?"tags"}]   what the app says of the conversation, all of it
     ["start", t, {"start_ns"}]       the app's first time moved the start
@@ -31,7 +32,7 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.core.protocol.events import Event
@@ -219,11 +220,23 @@ class SpanBegan:
 
 @dataclass(frozen=True, slots=True)
 class SpanEnded:
-    """It has ended; ``discarded``: without having been exported."""
+    """It has ended.
+
+    Attributes:
+        span_id: the span.
+        at_ns: when, epoch ns.
+        discarded: it was never exported.
+        name: its name in the end; "" if not known.
+        attributes: its attributes in the end; empty if not known.
+        error: what went wrong; ``None`` if nothing did.
+    """
 
     span_id: int
     at_ns: int
     discarded: bool = False
+    name: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +352,18 @@ def _span(data: Mapping[str, Any]) -> SpanBegan:
     )
 
 
+def _end(data: Mapping[str, Any]) -> SpanEnded:
+    name, error = data.get("name"), data.get("error")
+    return SpanEnded(
+        _id(data["span"]),
+        _int(data.get("at") or 0),
+        data.get("discarded") is True,
+        name if isinstance(name, str) else "",
+        attributes_from_wire(data.get("attributes")),
+        error if isinstance(error, str) else None,
+    )
+
+
 def _about(data: Mapping[str, Any]) -> About:
     metadata, tags = data.get("metadata"), data.get("tags")
     return About(
@@ -396,9 +421,7 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "said": _said,
     "asked": lambda data: Asked(_int(data["at"])),
     "span": _span,
-    "end": lambda data: SpanEnded(
-        _id(data["span"]), _int(data.get("at") or 0), data.get("discarded") is True
-    ),
+    "end": _end,
     "settled": lambda data: Settled(tuple(str(name) for name in data["ids"])),
     "meta": _about,
     "start": lambda data: Started(_int(data["start_ns"])),

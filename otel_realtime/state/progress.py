@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,10 @@ logger = logger_of(__name__)
 PROGRESS: Final = "delivered.json"
 KEPT: Final = "kept"
 """The recording is in ``recordings_dir``."""
+OTLP: Final = "otlp"
+"""What was open went to the app's own exporters, or to the OTLP endpoint."""
+POSTED: Final = "posted"
+"""LangSmith accepted the root run when the conversation opened."""
 ROOT: Final = "root"
 """LangSmith accepted the end of the root run, with the recording."""
 
@@ -26,32 +31,51 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
         self._done: list[str] = []
-        try:
-            done = json.loads(read_bytes(self._path))
-        except (OSError, ValueError, RecursionError):
-            return
-        if isinstance(done, list):
-            self._done = [step for step in done if isinstance(step, str)]
+
+    def done(self, step: str) -> bool:
+        """Return whether a step is done."""
+        return step in self._done or step in self._read()
 
     def __contains__(self, step: str) -> bool:
         return step in self._done
 
     def once(self, step: str, do: Callable[[], None]) -> None:
         """Do a step unless it was done, and remember that it is."""
-        if step not in self._done:
+        if not self.done(step):
             do()
             self.note(step)
 
     def note(self, step: str) -> None:
-        """Remember that a step is done."""
-        self._done.append(step)
+        """Remember that a step is done; called on any thread."""
         partial = self._path.with_suffix(".part")
+        with _lock:  # the steps of one conversation are done on several threads
+            self._done = list(dict.fromkeys([*self._read(), *self._done, step]))
+            try:
+                with open(partial, "w", opener=_private) as file:
+                    json.dump(self._done, file)
+                os.replace(partial, self._path)
+            except OSError as error:
+                logger.debug("cannot note what was delivered: %s", error)
+
+    def _read(self) -> list[str]:
         try:
-            with open(partial, "w", opener=_private) as file:
-                json.dump(self._done, file)
-            os.replace(partial, self._path)
-        except OSError as error:
-            logger.debug("cannot note what was delivered: %s", error)
+            done = json.loads(read_bytes(self._path))
+        except (OSError, ValueError, RecursionError):
+            return []
+        return [step for step in done if isinstance(step, str)] if isinstance(done, list) else []
+
+
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """The child has none of the threads that may hold the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _private(path: str, flags: int) -> int:

@@ -35,6 +35,7 @@ from otel_realtime.core.protocol.usage import Usage, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import fail, stored_message
 from otel_realtime.tracing.mcp import failure_of, write_mcp_call
+from otel_realtime.tracing.span_ids import response_key
 from otel_realtime.tracing.tool_facts import UNKNOWN
 from otel_realtime.tracing.writer import SpanWriter, finish
 
@@ -285,7 +286,12 @@ def write_inference(
     start_ns = response.created.at_ns
     end_ns = max(response.done.at_ns if response.done else now_ns, start_ns)
     span = writer.start(
-        inference.name, writer.root, inference.attributes, start_ns, SpanKind.CLIENT
+        inference.name,
+        writer.root,
+        inference.attributes,
+        start_ns,
+        SpanKind.CLIENT,
+        key=response_key(response.id),
     )
     if inference.failure is not None:
         fail(span, inference.failure, end_ns)

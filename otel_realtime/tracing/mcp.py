@@ -20,6 +20,7 @@ from otel_realtime.core.protocol.responses import McpApproval, McpCall, McpListi
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.tracing.facts import Attributes, position_facts, product_facts
 from otel_realtime.tracing.failure import fail, stored_message
+from otel_realtime.tracing.span_ids import mcp_key
 from otel_realtime.tracing.tool_facts import (
     UNKNOWN,
     timing_facts,
@@ -90,7 +91,8 @@ def write_mcp_call(
     attributes = mcp_attributes(item, writer.policy, writer.limit)
     attributes.update(position_facts(call.started, turn))
     attributes.update(timing_facts(names.TIMING_WIRE, call.started, ended_ns))
-    span = writer.start(f"execute_tool {item.name or UNKNOWN}", parent, attributes, started_ns)
+    name = f"execute_tool {item.name or UNKNOWN}"
+    span = writer.start(name, parent, attributes, started_ns, key=mcp_key("call", item.id))
     failure = failure_of(call, item, writer.policy)
     if failure is not None:
         fail(span, failure, ended_ns)
@@ -123,7 +125,13 @@ def write_approval(writer: SpanWriter, approval: McpApproval, end_ns: int) -> No
     if approval.answered is not None:
         attributes[names.COMPLETION] = dump(answer, writer.limit)
     started_ns = approval.asked.at_ns
-    span = writer.start(f"mcp_approval {name}", writer.root, attributes, started_ns)
+    span = writer.start(
+        f"mcp_approval {name}",
+        writer.root,
+        attributes,
+        started_ns,
+        key=mcp_key("approval", item.id),
+    )
     if approval.answered is None:
         fail(span, NOT_APPROVED, end_ns)
     finish(span, end_ns)
@@ -148,7 +156,8 @@ def write_listing(writer: SpanWriter, listing: McpListing, end_ns: int) -> None:
         **position_facts(started, 0),
     }
     name = f"mcp_list_tools {listing.server or UNKNOWN}"
-    span = writer.start(name, writer.root, attributes, started.at_ns)
+    key = mcp_key("list", listing.item_id)
+    span = writer.start(name, writer.root, attributes, started.at_ns, key=key)
     if listing.failed or listing.ended is None:
         fail(span, LIST_FAILED if listing.failed else NOT_LISTED, end_ns)
     finish(span, end_ns)

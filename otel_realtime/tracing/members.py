@@ -22,14 +22,22 @@ costs one look at an empty table.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otel_realtime.attributes import KIND_CHAIN, KIND_TOOL, LEG, LS_KIND, LS_THREAD_ID
+from otel_realtime.attributes import (
+    ERROR_TYPE,
+    KIND_CHAIN,
+    KIND_TOOL,
+    LEG,
+    LS_KIND,
+    LS_THREAD_ID,
+    WRITTEN,
+)
 from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.tracing.facts import RunMetadata
@@ -47,6 +55,8 @@ CONVERSATION_KEY: Final = context_api.create_key("otel_realtime.conversation")
 OUR_SCOPE: Final = "otel_realtime"
 #: Writes a journal record: its kind, and its data as JSON values.
 Note = Callable[[str, Mapping[str, Any]], None]
+#: Takes the ids of spans that are kept on disk from now on.
+Stored = Callable[[Sequence[int]], None]
 
 
 class Outlet(Protocol):
@@ -72,6 +82,8 @@ class Membership:
         delivered_mark: attribute (key, value) of a root that the backend receives another way; a
             root that carries it does not go to the outlet.
         note: writes to the conversation's journal; ``None`` without a journal.
+        stored: told by the outlet which spans are on disk, so that a recovery makes only the others
+            again; ``None`` without a journal.
         about: metadata that LangSmith wants on every run.
         responses: ids of the Realtime responses, to recognise spans that other instrumentations
             make of the same responses.
@@ -88,6 +100,7 @@ class Membership:
     outlet: Outlet | None = field(default=None, repr=False)
     delivered_mark: tuple[str, str] | None = None
     note: Note | None = field(default=None, repr=False)
+    stored: Stored | None = field(default=None, repr=False)
     about: RunMetadata = field(default_factory=RunMetadata, repr=False)
     responses: set[str] = field(default_factory=set)
     span_ids: list[int] = field(default_factory=list, repr=False)
@@ -200,7 +213,7 @@ class MemberTable:
         """
         with self._lock:
             membership.forgotten = True
-            membership.note = None
+            membership.note = membership.stored = None
             if self._traces.get(membership.trace_id) is membership:
                 del self._traces[membership.trace_id]
             for span_id in membership.span_ids:
@@ -340,7 +353,7 @@ class MembershipProcessor(SpanProcessor):
         self._table.ended(context.span_id, member)
         membership = member.membership
         if member.noted and membership.note is not None and member.span_id == context.span_id:
-            membership.note("end", {"span": f"{context.span_id:016x}", "at": span.end_time})
+            membership.note("end", _end_of(span))
         if membership.outlet is None or not context.trace_flags.sampled:
             return
         if context.span_id == membership.root_span_id and _has_mark(span, membership):
@@ -379,6 +392,23 @@ def note_start(note: Note, span: Span, membership: Membership) -> bool:
         },
     )
     return True
+
+
+def _end_of(span: ReadableSpan) -> dict[str, Any]:
+    """Return the record of a span's end, with what a recovery needs to make one of ours again."""
+    assert span.context is not None
+    record: dict[str, Any] = {"span": f"{span.context.span_id:016x}", "at": span.end_time}
+    if _is_ours(span):
+        # Only what we write ourselves: nobody has checked whether what the app adds may be stored.
+        attributes = {
+            key: value
+            for key, value in (span.attributes or {}).items()
+            if key == ERROR_TYPE or key.startswith(WRITTEN)
+        }
+        record["name"], record["attributes"] = span.name, attributes
+        if ERROR_TYPE in attributes:
+            record["error"] = span.status.description or ""
+    return record
 
 
 def _is_ours(span: ReadableSpan) -> bool:

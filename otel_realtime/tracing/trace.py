@@ -92,6 +92,7 @@ class Trace:
         ambient: the root is a child of the caller's span.
         delivery: its root run at the backend; ``None`` before ``post``, or without a backend.
         before_post: called in the background just before the root run is sent.
+        after_post: called in the background when it was accepted.
         info: further values for ``Settings.on_recording``.
     """
 
@@ -150,6 +151,7 @@ class Trace:
         self.tools = ToolSpans(self.writer, self.metrics.tool, native)
         self.delivery: Root | None = None
         self.before_post: Callable[[], object] | None = None
+        self.after_post: Callable[[], object] | None = None
         self.info: dict[str, Any] = {}
         if self.sampled:
             admit_root(_sdk(self.root), self.membership)
@@ -243,7 +245,9 @@ class Trace:
                 start_ns=self.membership.start_ns,
                 voice=self.membership.about.voice,
             )
-            self.delivery = self._backend.open(opening, ready=self.before_post)
+            self.delivery = self._backend.open(
+                opening, ready=self.before_post, accepted=self.after_post
+            )
 
     @property
     def refused(self) -> bool:
@@ -358,6 +362,12 @@ class Trace:
         delivered = self.delivery is not None and not self.refused
         closing.end(self.root, mark=self.membership.delivered_mark if delivered else None)
         return closing
+
+    def store(self, timeout_s: float) -> bool:
+        """Have the ended spans that this process delivers put on disk; ``False`` on timeout."""
+        # Like ``put``, no part of the ``Backend`` protocol.
+        store: Callable[[float], bool] | None = getattr(self.membership.outlet, "store", None)
+        return store is None or store(timeout_s)
 
     def last_resort(self, at_ns: int) -> Closing:
         """Return a minimal end of the root run, for when a fault prevents describing the real one.

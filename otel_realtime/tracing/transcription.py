@@ -30,6 +30,7 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.usage import audio_seconds, read_usage
 from otel_realtime.tracing.facts import LS_PROVIDERS, Attributes, product_facts, usage_facts
 from otel_realtime.tracing.failure import event_failure, fail
+from otel_realtime.tracing.span_ids import transcription_key
 from otel_realtime.tracing.writer import SpanWriter, finish
 
 #: Status of a transcription in the middle of which the conversation ended; a response has the same.
@@ -105,7 +106,8 @@ def write_transcription(
     attributes = transcription_attributes(change, writer.policy, writer.provider, writer.limit)
     attributes.update(writer.connection(session_id))
     name = f"transcribe {change.model}"
-    span = writer.start(name, writer.root, attributes, change.started_ns, SpanKind.CLIENT)
+    key = transcription_key(change.item.id, change.event.get("content_index"))
+    span = writer.start(name, writer.root, attributes, change.started_ns, SpanKind.CLIENT, key=key)
     end_ns = max(moment.at_ns, change.started_ns)
     if change.failed:
         failure = event_failure(change.event, writer.policy)

@@ -7,6 +7,7 @@ end, so a crash cannot leave them open.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from opentelemetry.context import Context
@@ -18,6 +19,7 @@ from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.activation import child_context
 from otel_realtime.tracing.facts import Attributes, allowed, connection_facts
 from otel_realtime.tracing.members import Membership
+from otel_realtime.tracing.span_ids import chosen, derived_id, with_chosen_ids
 
 #: Runs that LangSmith's views look at besides the root.
 _RUNS: Final = (names.KIND_LLM, names.KIND_TOOL)
@@ -59,8 +61,9 @@ class SpanWriter:
         self.root = child_context(root, membership)
         self.event: Span | None = None
         self.turn = 0
-        self._tracer = tracer
+        self._tracer = with_chosen_ids(tracer)
         self._membership = membership
+        self._keys: Counter[str] = Counter()
 
     def start(
         self,
@@ -69,6 +72,7 @@ class SpanWriter:
         attributes: Attributes,
         start_ns: int,
         kind: SpanKind = SpanKind.INTERNAL,
+        key: str | None = None,
     ) -> Span:
         """Start a span.
 
@@ -78,6 +82,8 @@ class SpanWriter:
             attributes: attributes at the start.
             start_ns: start, epoch ns.
             kind: kind of the span.
+            key: names a span that is written only when it is complete, so that a recovery gives it
+                the same id; ``None``: its id is the provider's.
         """
         self.room -= 1
         self.begun = True
@@ -86,8 +92,21 @@ class SpanWriter:
             # First: where a span may have few attributes, those that came first are dropped. On leg
             # ``direct`` our exporter adds them, off the app's task.
             attributes = {**self._membership.about.attributes(), **attributes}
-        return self._tracer.start_span(
-            name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
+        if key is None:
+            return self._tracer.start_span(
+                name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
+            )
+        with chosen(self._id_of(key)):
+            return self._tracer.start_span(
+                name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
+            )
+
+    def _id_of(self, key: str) -> int:
+        """Return the id for a key; an id of the server's that comes again is another span."""
+        again, self._keys[key] = self._keys[key], self._keys[key] + 1
+        membership = self._membership
+        return derived_id(
+            membership.trace_id, membership.root_span_id, f"{key}#{again}" if again else key
         )
 
     def connection(self, session_id: str | None) -> Attributes:

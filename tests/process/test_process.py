@@ -221,7 +221,7 @@ def test_a_backend_that_is_not_done_is_told(own: Process, tmp_path: Path) -> Non
 class Broken(FolderBackend):
     """Cannot take the end of a conversation."""
 
-    def open(self, opening: Opening, *, ready: Any = None) -> FolderRoot:
+    def open(self, opening: Opening, *, ready: Any = None, accepted: Any = None) -> FolderRoot:
         root = super().open(opening, ready=ready)
         root.finish = self._fail  # type: ignore[method-assign]
         return root

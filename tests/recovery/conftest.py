@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 import otel_realtime
 from otel_realtime.process.process import PROCESS
+from otel_realtime.state.journal import JOURNAL
+from otel_realtime.state.stored import STORED
 from tests.recovery.healthy import HEALTHY_OWNER
 from tests.recovery.victim import Caller
 from tests.support import golden, isolation
@@ -83,6 +86,17 @@ def tool_call(call: otel_realtime.Conversation) -> None:
     body = {"id": "resp_9", "status": "completed", "output": [{**item, "arguments": "{}"}]}
     call.received({"type": "response.done", "event_id": "event_9", "response": body})
     call._engine.frames.before_receive()
+
+
+def without_list(folder: Path) -> Path:
+    """A journal as version 0.1.0 wrote it: nothing says which spans reached the disk."""
+    journal = folder / JOURNAL
+    first, newline, rest = journal.read_bytes().partition(b"\n")
+    kind, t, header = json.loads(first)
+    del header["lists_spans"]
+    journal.write_bytes(json.dumps([kind, t, header]).encode() + newline + rest)
+    (folder / STORED).unlink(missing_ok=True)
+    return folder
 
 
 def end(call: otel_realtime.Conversation) -> None:

@@ -3,14 +3,17 @@
 It tells on standard output, a JSON line each and unbuffered: ``opened`` with its ids, ``span`` for
 each span that ended, ``sound`` after each 20 ms of the user's audio, ``step`` for named moments,
 ``closed`` at the end. Modes: ``talk`` goes on until it is killed, ``close`` ends its conversation
-and waits, ``fork`` leaves a child that lives on.
+and waits, ``fork`` leaves a child that lives on. ``VICTIM_DIES`` names a function of the package, as
+``module:name``, at whose call (``before``) or return (``after``) the process kills itself.
 """
 
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -131,7 +134,33 @@ class Caller:
         self.speak(4)
 
 
+def die_at(step: str) -> None:
+    """Let the process kill itself at a step: ``module:name:before`` or ``:after``, then ``:word``.
+
+    Only calls with the word among their arguments count, if one is given.
+    """
+    module, path, when, *words = step.split(":")
+    holder: Any = importlib.import_module(module)
+    *above, name = path.split(".")
+    for part in above:
+        holder = getattr(holder, part)
+    real = getattr(holder, name)
+
+    def dies(*given: Any, **named: Any) -> Any:
+        meant = all(any(word in str(one) for one in given) for word in words)
+        if meant and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*given, **named)
+        if meant:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(holder, name, dies)
+
+
 def main(mode: str) -> None:
+    if "VICTIM_DIES" in os.environ:
+        die_at(os.environ["VICTIM_DIES"])
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Telling())
     with otel_realtime.conversation(

@@ -201,7 +201,16 @@ def test_a_span_that_stays_open_for_long(given_attributes: dict[str, Any]) -> No
     assert {key: value for key, value in attributes.items() if key}.items() <= (
         began.attributes.items()
     )
-    assert (SpanEnded(own, 10**18 + 9), "otel_realtime.tracing") == (ended, began.scope)
+    assert isinstance(ended, SpanEnded)
+    assert (own, 10**18 + 9, "execute_tool f", None, "otel_realtime.tracing") == (
+        ended.span_id,
+        ended.at_ns,
+        ended.name,
+        ended.error,
+        began.scope,
+    )
+    assert "tool" == ended.attributes["langsmith.span.kind"]
+    assert ended.attributes.keys() <= began.attributes.keys()
 
 
 # -- what is not written ---------------------------------------------------------------------------

@@ -25,7 +25,13 @@ class FolderBackend:
         self.stopped = False
         folder.mkdir(parents=True, exist_ok=True)
 
-    def open(self, opening: Opening, *, ready: Callable[[], object] | None = None) -> FolderRoot:
+    def open(
+        self,
+        opening: Opening,
+        *,
+        ready: Callable[[], object] | None = None,
+        accepted: Callable[[], object] | None = None,
+    ) -> FolderRoot:
         """Write what is known at the start."""
         if ready is not None:
             ready()

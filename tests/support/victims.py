@@ -84,6 +84,12 @@ class Victim:
             self._child.wait()
             self._listener.join(0.5)
 
+    def wait_for_death(self, timeout_s: float = 40) -> None:
+        """Wait until it has killed itself."""
+        assert -signal.SIGKILL == self._child.wait(timeout_s)
+        self.killed_ns = time.time_ns()
+        self._listener.join(5)
+
     def ended_before(self, margin_s: float) -> set[str]:
         """Run ids of the spans that ended at least so long before the kill, without the root."""
         limit = self.killed_ns - int(margin_s * SECOND)

@@ -1,0 +1,95 @@
+"""Span ids that another process can compute: of spans that are written only when they are complete.
+
+A model call's span starts and ends in one step, seconds after its response. If the process dies
+between that step and the next line of the journal, nobody knows whether the span was sent. So its id
+follows from the conversation and the response: a recovery that writes the span again writes the same
+one. Ids of other spans are the provider's own; the journal has them from their start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from opentelemetry.trace import Tracer
+
+
+class _Next(threading.local):
+    id: int | None = None
+
+
+_next: Final = _Next()
+
+
+def derived_id(trace_id: int, root_span_id: int, key: str) -> int:
+    """Return the id of the span that has this key in a conversation.
+
+    Args:
+        trace_id: OTel trace id.
+        root_span_id: OTel span id of the root: an ambient trace may have several conversations.
+        key: names the span within the conversation.
+    """
+    text = f"{trace_id:032x}{root_span_id:016x}{key}"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") or 1
+
+
+def response_key(response_id: str) -> str:
+    """Return the key of a model call's span."""
+    return f"response {response_id}"
+
+
+def transcription_key(item_id: str, content_index: object) -> str:
+    """Return the key of a transcription's span."""
+    return f"transcription {item_id} {content_index}"
+
+
+def mcp_key(kind: str, item_id: str) -> str:
+    """Return the key of what the server runs itself: a ``call``, an ``approval`` or a ``list``."""
+    return f"mcp {kind} {item_id}"
+
+
+class _ChosenIds:
+    """An id generator that hands out the chosen id, if there is one, and asks another one else.
+
+    Args:
+        own: the provider's generator.
+    """
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def generate_span_id(self) -> int:
+        chosen = _next.id
+        return int(self._own.generate_span_id()) if chosen is None else chosen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+
+def with_chosen_ids(tracer: Tracer) -> Tracer:
+    """Let a tracer of our own scope use the ids of ``chosen``.
+
+    ``id_generator`` is an attribute of the SDK's tracer. One of another SDK stays as it is, and its
+    spans have random ids.
+    """
+    own = getattr(tracer, "id_generator", None)
+    if own is not None and not isinstance(own, _ChosenIds):
+        try:
+            tracer.id_generator = _ChosenIds(own)  # type: ignore[attr-defined]
+        except AttributeError:  # a tracer with slots
+            pass
+    return tracer
+
+
+@contextmanager
+def chosen(span_id: int) -> Iterator[None]:
+    """Give this id to a span that is started within the block, on this thread."""
+    _next.id = span_id
+    try:
+        yield
+    finally:
+        _next.id = None
