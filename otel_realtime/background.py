@@ -305,6 +305,7 @@ class Worker:
                 ticket = None if full_s else self._take_due()
                 if ticket is not None:
                     self._ensure_threads()  # somebody has to wait for the next one
+                    self._mention_slow_jobs()
                     return ticket
                 wait_s = None
                 if self._waiting:
@@ -324,6 +325,18 @@ class Worker:
         began = sorted(start for start in self._running.values() if start > since)
         # When the oldest of these is not waited for any more, there is room.
         return began[-self._at_a_time] - since if len(began) >= self._at_a_time else 0.0
+
+    def _mention_slow_jobs(self) -> None:
+        """Say, once, that a job began although another one has not ended for long."""
+        if self._patience_s is not None and len(self._running) > self._at_a_time:
+            diagnostics.warn_once(
+                ("slow", self._name),
+                "a job of %s has been running for more than %g s: a server, a disk or a function of "
+                "the app is slow; other jobs go on beside it, on at most %d threads",
+                self._name,
+                self._patience_s,
+                self._limit,
+            )
 
     def _take_due(self) -> Ticket | None:
         """Remove a job that is due, to be executed."""

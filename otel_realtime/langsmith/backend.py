@@ -47,6 +47,11 @@ class LangSmith:
         """
         return self.spans.put(span, cast("Stamp", member))
 
+    def hurry(self) -> None:
+        """Deliver now everything that is pending, without waiting for it."""
+        self.spans.hurry()
+        self.roots.hurry()
+
     def flush(self, timeout_s: float) -> bool:
         """Deliver now everything that is pending.
 
@@ -57,6 +62,7 @@ class LangSmith:
             ``True`` only if LangSmith accepted all of it.
         """
         deadline = time.monotonic() + timeout_s
+        self.hurry()  # both: the first one may use up the time
         spans = self.spans.flush(timeout_s)
         return self.roots.flush(max(deadline - time.monotonic(), 0.0)) and spans
 
@@ -66,6 +72,7 @@ class LangSmith:
         What is left stays on disk.
         """
         deadline = time.monotonic() + timeout_s
+        self.hurry()
         spans = self.spans.shutdown(timeout_s)
         return self.roots.shutdown(max(deadline - time.monotonic(), 0.0)) and spans
 

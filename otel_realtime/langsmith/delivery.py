@@ -148,6 +148,11 @@ class Deliveries:
         self._posts.submit(_Post(self, root), on_fault=lambda _: self.post_ended(root, _FAULT))
         return root
 
+    def hurry(self) -> None:
+        """Deliver now everything that is pending, without waiting for it."""
+        self._posts.hurry()
+        self._uploads.hurry()
+
     def flush(self, timeout_s: float) -> bool:
         """Deliver now everything that is pending, for at most ``timeout_s`` seconds.
 
@@ -158,8 +163,7 @@ class Deliveries:
         deadline = time.monotonic() + timeout_s
         with self._lock:
             pending = set(self._outstanding)
-        self._posts.hurry()
-        self._uploads.hurry()
+        self.hurry()
         # Posts first: only a settled post submits its patch.
         posts = {entry for entry in pending if entry[1] == "post"}
         done = self._posts.wait_until(lambda: not posts & self._outstanding, timeout_s)
