@@ -20,6 +20,7 @@ from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.errors import RecordingError
+from otel_realtime.interrupts import let_through
 from otel_realtime.state.descriptors import DESCRIPTORS
 from otel_realtime.state.files import descriptor_of
 
@@ -60,7 +61,8 @@ def line(record: Sequence[Any]) -> bytes:
     """One record as a line of the journal; what is no JSON value is written as its text."""
     try:
         text = _encode(record)
-    except Exception:  # noqa: BLE001 - an app's object, or a number that JSON does not hold
+    except BaseException as error:  # noqa: BLE001 - an app's object, or a number that JSON does not hold
+        let_through(error)
         text = _encode(_mended(record))
     return text.encode() + b"\n"
 

@@ -50,6 +50,7 @@ from otel_realtime.credentials import (
     names_secret,
     without_secrets,
 )
+from otel_realtime.interrupts import let_through
 
 HIDDEN: Final = "[hidden]"
 UNCHANGED: Final = "[unchanged]"
@@ -178,7 +179,8 @@ class ContentPolicy:
                     return self.hidden(stored), f"it returned {type(answer).__name__}, not a dict"
                 # Through JSON text, so that no object of the app is stored by reference.
                 stored = _restore(json.loads(encode(answer)), hide(stored))
-            except Exception as error:  # noqa: BLE001 - the app's hook may raise anything
+            except BaseException as error:  # noqa: BLE001 - the app's hook may raise anything
+                let_through(error)
                 # Only the type is reported: the message may quote the content.
                 return self.hidden(stored), type(error).__name__
         if not (self.inputs or self.outputs):
