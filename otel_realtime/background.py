@@ -38,6 +38,8 @@ logger = logger_of(__name__)
 
 #: Polling interval of ``wait_until``: a thread that dies notifies nobody.
 _POLL_S: Final = 0.05
+#: After how long a thread ends that was needed beside a slow job, and has nothing to do.
+SURPLUS_S: Final = 1.0
 #: Pause after waiting for the next job failed, and how many failures in a row end the thread.
 _REST_S: Final = 0.05
 _MAX_BROKEN_WAITS: Final = 100
@@ -305,16 +307,27 @@ class Worker:
                 ticket = None if full_s else self._take_due()
                 if ticket is not None:
                     self._ensure_threads()  # somebody has to wait for the next one
+                    self._mention_slow_jobs()
                     return ticket
                 wait_s = None
                 if self._waiting:
                     wait_s = max(self._waiting[0].due - monotonic(), full_s)
+                surplus = len(self._threads) > self._at_a_time and wait_s is None
                 self._idle += 1
                 try:
-                    changed.wait(wait_s)
+                    woken = changed.wait(SURPLUS_S if surplus else wait_s)
                 finally:
                     self._idle = max(self._idle - 1, 0)
+                if surplus and not woken and not self._waiting and self._leave():
+                    return None
             return None
+
+    def _leave(self) -> bool:
+        """End this thread if there are more than are needed; called with the lock held."""
+        if len(self._threads) <= self._at_a_time:
+            return False
+        self._threads = [each for each in self._threads if each is not threading.current_thread()]
+        return True
 
     def _full_s(self) -> float:
         """Return for how many seconds no further job may start; 0: one may start now."""
@@ -324,6 +337,18 @@ class Worker:
         began = sorted(start for start in self._running.values() if start > since)
         # When the oldest of these is not waited for any more, there is room.
         return began[-self._at_a_time] - since if len(began) >= self._at_a_time else 0.0
+
+    def _mention_slow_jobs(self) -> None:
+        """Say, once, that a job began although another one has not ended for long."""
+        if self._patience_s is not None and len(self._running) > self._at_a_time:
+            diagnostics.warn_once(
+                ("slow", self._name),
+                "a job of %s has been running for more than %g s: a server, a disk or a function of "
+                "the app is slow; other jobs go on beside it, on at most %d threads",
+                self._name,
+                self._patience_s,
+                self._limit,
+            )
 
     def _take_due(self) -> Ticket | None:
         """Remove a job that is due, to be executed."""

@@ -22,6 +22,7 @@ from collections.abc import Callable, Hashable
 from typing import Final, ParamSpec, TypeVar
 
 from otel_realtime.credentials import without_secrets
+from otel_realtime.interrupts import let_through
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +39,8 @@ class _Discreet(logging.Filter):
         """Let every record pass, without credentials."""
         try:
             self._clean(record)
-        except Exception:  # noqa: BLE001 - an argument's ``__str__`` raised: logging reports that
+        except BaseException as error:  # noqa: BLE001 - an argument's ``__str__`` raised: logging reports that
+            let_through(error)
             return True
         return True
 
@@ -166,19 +168,36 @@ def fault(where: str, error: BaseException) -> None:
 def report(where: str, error: BaseException) -> None:
     """Count one of our own defects and log it once per kind; never raises."""
     if REGISTER.fault(where, error):
-        logger.error(
+        _log(
+            logger,
+            logging.ERROR,
             "telemetry of a conversation is incomplete (%s: %s); the conversation itself is not "
             "affected. This is a bug in otel-realtime: please report it with this traceback.",
             where,
             type(error).__name__,
-            exc_info=error,
+            error=error,
         )
+
+
+def _log(
+    log: logging.Logger,
+    level: int,
+    message: str,
+    *arguments: object,
+    error: BaseException | None = None,
+) -> None:
+    """Log a message; what a handler of the app raises costs the message."""
+    try:
+        log.log(level, message, *arguments, exc_info=error)
+    except BaseException as raised:  # noqa: BLE001 - a handler of the app
+        let_through(raised)
 
 
 def walled(function: Callable[P, R]) -> Callable[P, R | None]:
     """Decorate a function the app calls: report our faults and return ``None`` instead of raising.
 
-    Only ``Exception`` is caught: cancellation and interrupts belong to the app.
+    What interrupts the app (``interrupts``) passes; whatever else a callback of the app raises, even
+    ``SystemExit``, does not.
     """
 
     where = f"{function.__module__.removeprefix('otel_realtime.')}.{function.__qualname__}"
@@ -187,7 +206,8 @@ def walled(function: Callable[P, R]) -> Callable[P, R | None]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return function(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - ours must not reach the app
+        except BaseException as error:  # noqa: BLE001 - ours must not reach the app
+            let_through(error)
             fault(where, error)
             return None
 
@@ -212,7 +232,7 @@ class Steps:
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._failed: list[Exception] = []
+        self._failed: list[BaseException] = []
 
     def __enter__(self) -> None:
         return None
@@ -220,18 +240,20 @@ class Steps:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
     ) -> bool:
-        if isinstance(error, Exception):
+        if error is not None:
             self._failed.append(error)
-            return True
-        return False
+        return True
 
     def report(self) -> None:
         """Report the steps that failed.
 
         Raises:
-            Exception: the first failure, when ``RAISE`` is set (tests).
+            BaseException: what interrupted the app meanwhile; or the first failure, when ``RAISE``
+                is set (tests).
         """
         failed, self._failed = self._failed, []
+        for error in failed:
+            let_through(error)
         for error in failed:
             fault(self._where, error)
 
@@ -274,7 +296,7 @@ def warn_once(
         level: level of the log record.
     """
     if REGISTER.first(key):
-        log.log(level, message, *arguments)
+        _log(log, level, message, *arguments)
 
 
 def warn_again(key: Hashable) -> None:

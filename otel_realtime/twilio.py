@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from otel_realtime import diagnostics
 from otel_realtime.conversation.public import Conversation, record_user_mulaw
+from otel_realtime.interrupts import let_through
 
 __all__ = ["MediaStream", "Playing"]
 
@@ -130,7 +131,8 @@ class MediaStream:
                 self._handle_mark(event["mark"]["name"])
             elif event_type == "media" and self._record_user:
                 self._handle_media(event["media"])
-        except Exception as error:  # noqa: BLE001 - an error of ours must not reach the app
+        except BaseException as error:  # noqa: BLE001 - an error of ours must not reach the app
+            let_through(error)
             diagnostics.fault("twilio", error)
 
     def _handle_mark(self, name: str) -> None:

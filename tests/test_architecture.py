@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("background",),
     ("diagnostics",),
-    ("errors", "attributes", "version", "credentials"),
+    ("errors", "attributes", "version", "interrupts", "credentials"),
 )
 #: A program of its own beside the package: it stands in for LangSmith and knows nothing of us.
 APART = frozenset({"sandbox"})

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_realtime import diagnostics
+from otel_realtime import background, diagnostics
 from otel_realtime.background import Again, Worker
 from tests.support.waiting import wait_for
 
@@ -289,9 +289,12 @@ def test_several_threads_share_the_jobs() -> None:
     assert [] == threads("test-pool")
 
 
-def test_a_slow_job_holds_up_the_others_as_long_as_the_worker_is_patient() -> None:
-    """Until then they run one after the other, as ever; so do those after it."""
+def test_a_slow_job_holds_up_the_others_as_long_as_the_worker_is_patient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until then they run one after the other, as ever; so do those after it, on one thread again."""
     worker = Worker("test-patient", patience_s=0.2, most=3)
+    monkeypatch.setattr(background, "SURPLUS_S", 0.1)
     go_on, lock = threading.Event(), threading.Lock()
     now, most, done = [0], [0], []
 
@@ -315,6 +318,9 @@ def test_a_slow_job_holds_up_the_others_as_long_as_the_worker_is_patient() -> No
         assert not worker.flush(0.05)
     finally:
         go_on.set()
+    assert worker.flush(5)
+    wait_for(lambda: 1 == len(threads("test-patient")), "end of the others")
+    worker.submit(partial(job, 6))
     assert worker.flush(5)
     assert worker.stop(5)
     assert [] == threads("test-patient")

@@ -19,6 +19,7 @@ from otel_realtime.conversation.opening import open_conversation, open_untraced
 from otel_realtime.conversation.options import Options, current_options, options_of
 from otel_realtime.conversation.public import Conversation
 from otel_realtime.conversation.services import PROCESS, SOCKETS
+from otel_realtime.interrupts import let_through
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -71,7 +72,8 @@ class conversation:
     def __enter__(self) -> Conversation:
         try:
             engine = self._open()
-        except Exception as error:  # noqa: BLE001 - a sampler, a span processor, or our own code
+        except BaseException as error:  # noqa: BLE001 - a sampler, a span processor, or our own code
+            let_through(error)
             diagnostics.fault("conversation", error)
             self._conversation = NullConversation()
             return self._conversation

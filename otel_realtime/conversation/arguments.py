@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime import diagnostics
 from otel_realtime.clock import REPLAY_NS
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.interrupts import let_through
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
@@ -64,7 +65,8 @@ def number(value: object, name: str) -> int | float:
         if hasattr(value, "__index__"):
             return int(value.__index__())
         found = float(value)  # type: ignore[arg-type]
-    except Exception as error:  # whatever the object's own methods raise
+    except BaseException as error:  # whatever the object's own methods raise
+        let_through(error)
         raise Refused(f"{kind}; pass a number") from error
     if not math.isfinite(found):
         raise Refused(f"{name} is not finite; pass a number")

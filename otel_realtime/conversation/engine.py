@@ -33,6 +33,7 @@ from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
+from otel_realtime.interrupts import let_through
 from otel_realtime.state.notes import Notes
 from otel_realtime.state.progress import POSTED, Progress
 from otel_realtime.state.stored import note_stored
@@ -248,7 +249,8 @@ class Engine:
                     frames.keep_texts(self.clock.moment())
                 # - 1: events of this very nanosecond may still be queued
                 self._settle(frames.state.take_settled(now_t - 1, frames.recorder))
-        except Exception as error:  # noqa: BLE001 - the writer thread serves other conversations, too
+        except BaseException as error:  # noqa: BLE001 - the writer thread serves other conversations, too
+            let_through(error)
             diagnostics.report("settling", error)
 
     def _settle(self, responses: list[Response], now_ns: int | None = None) -> None:
@@ -296,12 +298,14 @@ class Engine:
         """
         try:
             ending = make_ending()
-        except Exception as error:  # noqa: BLE001 - the conversation ends all the same
+        except BaseException as error:  # noqa: BLE001 - the conversation ends all the same
+            let_through(error)
             diagnostics.report("closing", error)
             ending = Ending()
         try:
             self._end(ending)
-        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
+        except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+            let_through(error)
             diagnostics.fault("closing", error)
 
     def _end(self, ending: Ending) -> None:

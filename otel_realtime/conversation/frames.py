@@ -43,6 +43,7 @@ from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.shown import event_turn, prepare_event
 from otel_realtime.core.protocol.silencing import NamedWords, SpokenText
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith import parent_run
 from otel_realtime.state.notes import Notes
 from otel_realtime.tracing.facts import is_voice
@@ -158,7 +159,8 @@ class Frames:
                     self.notes.asked(at_ns)
             if self._activation.attached:
                 self._activation.leave()
-        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
+        except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+            let_through(error)
             diagnostics.fault("before_receive", error)
 
     def frame_received(self, frame: wire.Frame) -> None:
@@ -170,7 +172,8 @@ class Frames:
                 self._enqueue_audio(monotonic_ns() - self._mono_ns, False, frame)
                 return
             self.receive(frame, self._clock.moment())
-        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
+        except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+            let_through(error)
             diagnostics.fault("received", error)
 
     def frame_sent(self, frame: wire.Frame) -> None:
@@ -181,7 +184,8 @@ class Frames:
                 self._enqueue_audio(monotonic_ns() - self._mono_ns, True, frame)
                 return
             self.send(frame, self._clock.moment())
-        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
+        except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+            let_through(error)
             diagnostics.fault("sent", error)
 
     def start_reported(self, at_ns: int | None) -> None:

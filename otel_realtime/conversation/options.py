@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_realtime import diagnostics
+from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ def options_of(
     options = Options(**others)
     try:
         options = replace(options, metadata=dict(metadata or {}))
-    except Exception as error:  # noqa: BLE001 - the app's own mapping
+    except BaseException as error:  # noqa: BLE001 - the app's own mapping
+        let_through(error)
         diagnostics.fault("metadata", error)
     try:
         options = replace(options, tags=(tags,) if isinstance(tags, str) else tuple(tags))
-    except Exception as error:  # noqa: BLE001 - the app's own iterator
+    except BaseException as error:  # noqa: BLE001 - the app's own iterator
+        let_through(error)
         diagnostics.fault("tags", error)
     return options
 

@@ -31,6 +31,7 @@ from otel_realtime.conversation.options import Options, current_options
 from otel_realtime.conversation.running import Handing, ToolBlock
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.interrupts import let_through
 from otel_realtime.settings import realtime_paths
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class SocketSink:
                 return self.begin()
             if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._release()
-        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
+        except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+            let_through(error)
             self._release()  # else the next frame would try, and fail, again
             diagnostics.fault("opening", error)
         return None
@@ -227,7 +229,8 @@ class Sockets:
                 caller=otel_context.get_current(),
             )
             engine.end(lambda: ended_by_refusal(handshake))
-        except Exception as error:  # noqa: BLE001 - our faults must not reach the app
+        except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+            let_through(error)
             diagnostics.fault("refused handshake", error)
 
     def is_sdk(self, sink: Sink) -> None:

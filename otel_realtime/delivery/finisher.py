@@ -1,9 +1,8 @@
 """Finishes closed conversations: renders the recording, keeps a copy, delivers the root's end.
 
-One background thread renders closed conversations in order. A second one keeps copies for the app,
-because a bucket may be slow or unreachable, and delivery must not wait for it. A conversation's
-folder is deleted when all steps have succeeded. Otherwise it stays on disk, where the next start or
-``otel-realtime recover`` tries again::
+One background thread renders closed conversations in order; one that takes long does not hold up the
+next. Copies for the app are the ``Keeper``'s. A conversation's folder is deleted when all steps have
+succeeded. Otherwise it stays on disk, where the next start or ``otel-realtime recover`` tries again::
 
     submit -> settle the writer, spans on disk -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
                                            +-> root's end, recording attached ------+
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from otel_realtime import diagnostics
 from otel_realtime.attributes import Meta
 from otel_realtime.background import Worker
-from otel_realtime.delivery.keep import is_remote, keep
+from otel_realtime.delivery.keeper import Keeper, Kept
 from otel_realtime.delivery.model import Closing, Recording, Root
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
@@ -36,8 +35,10 @@ logger = logger_of(__name__)
 
 #: Longest wait for the writer to process what a closed conversation enqueued.
 DRAIN_S: Final = 30.0
-#: Delays before each further attempt to reach a bucket.
-KEEP_WAITS_S: Final = (1.0, 5.0)
+#: After how many seconds a conversation does not hold up the next one: an hour is rendered in two.
+PATIENCE_S: Final = 2.0
+#: Most conversations that are finished at a time.
+_MOST: Final = 4
 #: Values of ``ls_audio_attach_status`` that count as no upload.
 _NOT_SENT: Final = frozenset({"none", "disabled"})
 
@@ -102,25 +103,24 @@ class Finisher:
     """Finishes closed conversations in the background."""
 
     def __init__(self) -> None:
-        self._finishing = Worker("otel-realtime-finisher")
-        self._keeping = Worker("otel-realtime-keeper")
+        self._finishing = Worker("otel-realtime-finisher", patience_s=PATIENCE_S, most=_MOST)
+        self._keeper = Keeper()
         self._failed = threading.Event()
+        # Not begun, and never will be after ``stop``.
+        self._waiting: dict[int, Finish] = {}
 
     def start(self, settings: Settings) -> None:
         """Start the threads that a conversation with these settings needs at its end.
 
         Called when it opens: an exiting interpreter can no longer start a thread.
         """
-        for worker, wanted in (
-            (self._finishing, True),
-            (self._keeping, _wants_copy(settings)),
-        ):
-            if wanted:
-                worker.resume()
-                worker.start()
+        self._finishing.resume()
+        self._finishing.start()
+        self._keeper.start(settings)
 
     def submit(self, job: Finish) -> None:
         """Enqueue a closed conversation."""
+        self._waiting[id(job)] = job
         self._finishing.resume()
         self._finishing.submit(lambda: self._finish(job), on_fault=lambda _: _give_up(job))
 
@@ -137,13 +137,14 @@ class Finisher:
         deadline = time.monotonic() + timeout_s
         # In this order: finishing submits the jobs that keep.
         done = self._finishing.flush(timeout_s)
-        done = self._keeping.flush(max(deadline - time.monotonic(), 0.0)) and done
-        failed = self._failed.is_set()
+        done = self._keeper.flush(max(deadline - time.monotonic(), 0.0)) and done
+        failed = self._failed.is_set() or self._keeper.failed.is_set()
         self._failed.clear()
+        self._keeper.failed.clear()
         return done and not failed
 
     def stop(self, timeout_s: float) -> bool:
-        """End the threads after the jobs they are running.
+        """End the threads after the jobs they are running; the rest stays on disk.
 
         Args:
             timeout_s: longest wait in seconds.
@@ -153,10 +154,15 @@ class Finisher:
         """
         deadline = time.monotonic() + timeout_s
         done = self._finishing.stop(timeout_s)
-        return self._keeping.stop(max(deadline - time.monotonic(), 0.0)) and done
+        for key in list(self._waiting):
+            job = self._waiting.pop(key, None)
+            if job is not None:
+                job.done("failed" if job.recorded else None)
+        return self._keeper.stop(max(deadline - time.monotonic(), 0.0)) and done
 
     def _finish(self, job: Finish) -> None:
         """Render one conversation and start both deliveries; on the finisher's thread."""
+        self._waiting.pop(id(job), None)
         settled = job.recorder.settle(DRAIN_S)
         if not settled:
             logger.warning(
@@ -172,7 +178,7 @@ class Finisher:
             settled = False
         try:
             job.processed()
-        except Exception as error:  # noqa: BLE001 - reported; metrics cost no delivery
+        except BaseException as error:  # noqa: BLE001 - reported; metrics cost no delivery
             diagnostics.report("measuring", error)
         summary = job.recorder.summary()
         diagnostics.lose(diagnostics.AUDIO, summary.holes + summary.bad_frames)
@@ -183,36 +189,18 @@ class Finisher:
         keeps = rendered is not None and _wants_copy(job.settings)
         folder = _FolderUse(job.recorder, 1 + keeps, failed=failed)
         if rendered is not None and keeps:
-            self._keeping.resume()
-            self._keeping.submit(
-                lambda: self._keep(job, rendered, folder),
-                on_fault=lambda _: folder.step_ended(KEPT, False),
+            audio = {"duration_s": rendered.duration_s, "rate_hz": rendered.rate_hz}
+            self._keeper.submit(
+                Kept(
+                    path=rendered.path,
+                    settings=job.settings,
+                    name=job.name,
+                    info={**job.info, **audio},
+                    ended=lambda kept, accepted: folder.step_ended(KEPT, kept, stays=not accepted),
+                )
             )
         self._hand_over(job, rendered, folder)
         job.tidy()
-
-    def _keep(self, job: Finish, rendered: Rendered, folder: _FolderUse) -> None:
-        """Keep a copy and call the app's hook; on the keeper's thread."""
-        info = {**job.info, "duration_s": rendered.duration_s, "rate_hz": rendered.rate_hz}
-        kept = True
-        if job.settings.recordings_dir:
-            target = _keep_with_retries(rendered.path, job.settings.recordings_dir, job.name)
-            info["kept_as"] = target
-            kept = target is not None
-        accepted = True
-        if job.settings.on_recording is not None:
-            try:
-                job.settings.on_recording(rendered.path, info)
-            except BaseException:  # the hook runs on our thread: even SystemExit must not end it
-                accepted = False
-                logger.exception(
-                    "Settings.on_recording raised for conversation %s; the recording stays in %s",
-                    job.name,
-                    rendered.path.parent,
-                )
-        if not (kept and accepted):
-            self._failed.set()
-        folder.step_ended(KEPT, kept, stays=not accepted)
 
     def _hand_over(self, job: Finish, rendered: Rendered | None, folder: _FolderUse) -> None:
         """Enqueue the root run's end at the backend, with the recording."""
@@ -238,7 +226,7 @@ class Finisher:
         if job.closing is not None:
             try:
                 return job.closing()
-            except Exception as error:  # noqa: BLE001 - reported; the root must end
+            except BaseException as error:  # noqa: BLE001 - reported; the root must end
                 diagnostics.report("describing the end of a conversation", error)
         self._failed.set()
         return job.last_resort()
@@ -325,24 +313,3 @@ def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Rec
         return attachment(rendered.path, job.settings.audio_format)
     status = closing.metadata[Meta.ATTACH_STATUS]
     return Recording(status="failed" if status == "pending" else status)
-
-
-def _keep_with_retries(recording: Path, directory: str, name: str) -> str | None:
-    """Keep a copy of a recording, with further attempts if the target is remote.
-
-    Returns:
-        Path or URL of the copy; ``None`` if all attempts failed.
-    """
-    for wait_s in (*KEEP_WAITS_S, None) if is_remote(directory) else (None,):
-        try:
-            return keep(recording, directory, name)
-        except RecordingError as error:
-            if wait_s is None:
-                logger.error(
-                    "%s; it stays in %s, and the next start or `otel-realtime recover` tries again",
-                    error,
-                    recording.parent,
-                )
-            else:
-                time.sleep(wait_s)
-    return None

@@ -85,8 +85,8 @@ def keep(recording: Path, directory: str, name: str) -> str:
             return str(_copy(recording, Path(directory).expanduser() / f"{name}.wav"))
         with recording.open("rb") as source:
             _upload(source, directory, f"{name}.wav")
-    except Exception as error:
-        # Each fsspec file system has exceptions of its own.
+    except BaseException as error:
+        # Each fsspec file system has exceptions of its own; it runs on our thread, not the app's.
         reason = _reason(error)
         raise RecordingError(f"cannot keep the recording as {target}: {reason}") from error
     return target
@@ -99,7 +99,7 @@ def _without_password(directory: str) -> str:
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else directory
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, ImportError):
         return f"{error}; for S3: {EXTRA}"
     return f"{type(error).__name__}: {error}"
@@ -141,7 +141,7 @@ def _protocols(system: AbstractFileSystem) -> tuple[str, ...]:
 
 def _discard(target: AbstractBufferedFile) -> None:
     """Abort an upload, as far as the file system supports it."""
-    with suppress(Exception):  # the caller raises the error that led here
+    with suppress(BaseException):  # the caller raises the error that led here
         target.discard()
-    with suppress(Exception):  # not every file class allows it
+    with suppress(BaseException):  # not every file class allows it
         target.closed = True  # else the destructor would upload what is still buffered

@@ -147,6 +147,10 @@ class Backend(Protocol):
         """
         ...
 
+    def hurry(self) -> None:
+        """Deliver now everything that is pending, without waiting for it."""
+        ...
+
     def flush(self, timeout_s: float) -> bool:
         """Deliver now everything that is pending.
 

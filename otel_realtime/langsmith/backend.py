@@ -57,6 +57,11 @@ class LangSmith:
         """Put all enqueued spans on disk; return ``False`` if that takes longer than this time."""
         return self.spans.store(timeout_s)
 
+    def hurry(self) -> None:
+        """Deliver now everything that is pending, without waiting for it."""
+        self.spans.hurry()
+        self.roots.hurry()
+
     def flush(self, timeout_s: float) -> bool:
         """Deliver now everything that is pending.
 
@@ -67,6 +72,7 @@ class LangSmith:
             ``True`` only if LangSmith accepted all of it.
         """
         deadline = time.monotonic() + timeout_s
+        self.hurry()  # both: the first one may use up the time
         spans = self.spans.flush(timeout_s)
         return self.roots.flush(max(deadline - time.monotonic(), 0.0)) and spans
 
@@ -76,6 +82,7 @@ class LangSmith:
         What is left stays on disk.
         """
         deadline = time.monotonic() + timeout_s
+        self.hurry()
         spans = self.spans.shutdown(timeout_s)
         return self.roots.shutdown(max(deadline - time.monotonic(), 0.0)) and spans
 

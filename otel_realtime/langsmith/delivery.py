@@ -172,6 +172,11 @@ class Deliveries:
         root.status = ACCEPTED
         return root
 
+    def hurry(self) -> None:
+        """Deliver now everything that is pending, without waiting for it."""
+        self._posts.hurry()
+        self._uploads.hurry()
+
     def flush(self, timeout_s: float) -> bool:
         """Deliver now everything that is pending, for at most ``timeout_s`` seconds.
 
@@ -182,8 +187,7 @@ class Deliveries:
         deadline = time.monotonic() + timeout_s
         with self._lock:
             pending = set(self._outstanding)
-        self._posts.hurry()
-        self._uploads.hurry()
+        self.hurry()
         # Posts first: only a settled post submits its patch.
         posts = {entry for entry in pending if entry[1] == "post"}
         done = self._posts.wait_until(lambda: not posts & self._outstanding, timeout_s)

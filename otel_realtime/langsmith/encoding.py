@@ -33,6 +33,7 @@ from otel_realtime.attributes import (
 from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith.hiding import (
     clean,
     clean_events,
@@ -262,7 +263,8 @@ def encode(entries: Sequence[Entry], first: int) -> tuple[list[Batch], int]:
     for span, stamp in entries:
         try:
             spans.append(prepare(span, stamp))
-        except Exception as error:  # noqa: BLE001 - a span of the app must not affect the others
+        except BaseException as error:  # noqa: BLE001 - a span of the app must not affect the others
+            let_through(error)
             _warn_not_encoded(span, error)
             lost += 1
     batches: list[Batch] = []
@@ -270,7 +272,7 @@ def encode(entries: Sequence[Entry], first: int) -> tuple[list[Batch], int]:
     return batches, lost
 
 
-def _warn_not_encoded(span: ReadableSpan, error: Exception) -> None:
+def _warn_not_encoded(span: ReadableSpan, error: BaseException) -> None:
     logger.warning("span %r is missing in LangSmith: it cannot be encoded (%s)", span.name, error)
 
 
@@ -285,7 +287,8 @@ def _encode_into(batches: list[Batch], spans: list[ReadableSpan], first: int) ->
         return 0
     try:
         request = encode_spans(spans)
-    except Exception as error:  # noqa: BLE001 - whatever the encoder raises for one of them
+    except BaseException as error:  # noqa: BLE001 - whatever the encoder raises for one of them
+        let_through(error)
         if len(spans) == 1:
             _warn_not_encoded(spans[0], error)
             return 1

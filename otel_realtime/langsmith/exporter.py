@@ -150,6 +150,18 @@ class DirectExporter:
         self._queue.adopt(batch, path)
         self._start_jobs()
 
+    def hurry(self) -> int:
+        """Send everything that is enqueued now, without waiting for it.
+
+        Returns:
+            Number of the next span.
+        """
+        with self._queue.lock:
+            self._flush_below = self._queue.enqueued_count()
+            self._pause.until = min(self._pause.until, self._pause.earliest)
+        self._worker.hurry()
+        return self._flush_below
+
     def flush(self, timeout_s: float) -> bool:
         """Send everything that is enqueued, now.
 
@@ -160,12 +172,7 @@ class DirectExporter:
             ``True`` only if LangSmith accepted every span enqueued before the call, and none was
             lost since the previous call.
         """
-        queue = self._queue
-        with queue.lock:
-            target = queue.enqueued_count()
-            self._flush_below = target
-            self._pause.until = min(self._pause.until, self._pause.earliest)
-        self._worker.hurry()
+        queue, target = self._queue, self.hurry()
         settled = self._worker.wait_until(
             lambda: self._stopped or queue.is_settled(target), timeout_s
         )

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from otel_realtime.interrupts import let_through
+
 #: OTLP integers are signed with 64 bits:
 #: https://github.com/open-telemetry/opentelemetry-proto (common.proto, AnyValue)
 _INT64: Final = 1 << 63
@@ -72,7 +74,8 @@ def clean_json(value: object, depth: int = 0) -> object:
 def _described(value: object) -> str:
     try:
         return clean_text(str(value))
-    except Exception:  # noqa: BLE001 - the app's own __str__
+    except BaseException as error:  # noqa: BLE001 - the app's own __str__
+        let_through(error)
         return f"<{type(value).__name__}>"
 
 

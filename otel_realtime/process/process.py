@@ -247,6 +247,7 @@ class Process:
     def flush(self, timeout_s: float) -> bool:
         """Deliver everything that is pending; see ``otel_realtime.flush``."""
         deadline = time.monotonic() + timeout_s
+        self._hurry_backends()
         # The finisher first: it enqueues the ends of root runs at the backends.
         done = self.finisher.flush(timeout_s)
         return self.flush_backends(max(deadline - time.monotonic(), 0.0)) and done
@@ -261,10 +262,16 @@ class Process:
             ``True`` only if all of it was accepted.
         """
         deadline = time.monotonic() + timeout_s
+        self._hurry_backends()
         done = True
         for backend in list(self._backends.values()):
             done = backend.flush(max(deadline - time.monotonic(), 0.0)) and done
         return done
+
+    def _hurry_backends(self) -> None:
+        """Let all backends deliver at the same time: one that is away may use up the time."""
+        for backend in list(self._backends.values()):
+            backend.hurry()
 
     def deliver_all(self, timeout_s: float) -> bool:
         """Deliver everything that is pending, and what the app's own exporters hold.

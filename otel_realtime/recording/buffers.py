@@ -26,6 +26,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from otel_realtime.interrupts import let_through
+
 #: More channels than a microphone or a speaker has; the larger axis counts frames.
 MOST_CHANNELS: Final = 32
 _FULL_SCALE: Final = 32_768.0
@@ -59,7 +61,8 @@ def as_pcm16(audio: object) -> bytes:
             return _pcm16(_mono(samples)).astype("<i2", copy=False).tobytes()
     except RefusedAudio:
         raise
-    except Exception as error:  # whatever the object's own methods raise
+    except BaseException as error:  # whatever the object's own methods raise
+        let_through(error)
         raise RefusedAudio(f"{type(audio).__name__} cannot be read as audio") from error
 
 

@@ -26,6 +26,7 @@ from otel_realtime import diagnostics
 from otel_realtime.background import Worker
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.redactions import Stretch, Words
+from otel_realtime.interrupts import let_through
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 #: Most bytes of frames enqueued in a process.
@@ -389,7 +390,8 @@ class Recorder:
                         track.frame(entry[0], entry[1], entry[2])
                     else:
                         track.event(entry[0], entry[1], entry[2])
-                except Exception as error:  # noqa: BLE001 - a fault of ours costs this entry
+                except BaseException as error:  # noqa: BLE001 - a fault of ours costs this entry
+                    let_through(error)
                     diagnostics.report("recording", error)
                 if due():
                     break

@@ -15,6 +15,7 @@ from typing import Final
 
 from otel_realtime import diagnostics
 from otel_realtime.background import Again, Worker
+from otel_realtime.interrupts import let_through
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.recorder import Backlog, Recorder
 from otel_realtime.recording.track import Track
@@ -133,7 +134,8 @@ class Writer:
         """Process entries for one slice; return whether some are left."""
         try:
             return recorder.process(pacer.due)
-        except Exception as error:  # noqa: BLE001 - costs this recording, not the others
+        except BaseException as error:  # noqa: BLE001 - costs this recording, not the others
+            let_through(error)
             recorder.fail(error)
             diagnostics.report("writing", error)
             return recorder.pending

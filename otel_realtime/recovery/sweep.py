@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import NewerFormatError, RecordingError
+from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith import encoding
 from otel_realtime.langsmith.encoding import Batch
 from otel_realtime.langsmith.ids import run_id
@@ -264,7 +265,8 @@ class _DeadProcess:
         """Whatever goes wrong here costs this process's things only."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - named in the report
+        except BaseException as error:  # noqa: BLE001 - named in the report
+            let_through(error)
             self._cannot_read(self._lock, error)
 
     def _cannot_read(self, path: Path, error: object) -> None:
@@ -289,7 +291,8 @@ class _DeadProcess:
         except RecordingError as error:
             self._without_header(folder, str(error))
             return
-        except Exception as error:  # noqa: BLE001 - whatever stands in it costs this one only
+        except BaseException as error:  # noqa: BLE001 - whatever stands in it costs this one only
+            let_through(error)
             self._cannot_read(folder, f"{type(error).__name__}: {error}")
             return
         self._settle(found, partial(self._deliver, found))
@@ -308,7 +311,8 @@ class _DeadProcess:
         except NotDelivered as reason:
             what, delivered = str(reason), False
             self._report.awaits_exporters += isinstance(reason, AwaitsExporters)
-        except Exception as error:
+        except BaseException as error:
+            let_through(error)
             logger.warning("cannot recover a conversation", exc_info=True)
             what, delivered = f"{type(error).__name__}: {error}", False
         self._tell(found, delivered, what)
@@ -357,7 +361,8 @@ class _DeadProcess:
             try:
                 self._batches[path] = encoding.span_parents(spool.read(path)[1])
                 self._spooled |= self._batches[path]
-            except Exception as error:  # noqa: BLE001 - whatever it holds, it stays
+            except BaseException as error:  # noqa: BLE001 - whatever it holds, it stays
+                let_through(error)
                 self._cannot_read(path, error)
 
     def _send_spool(self) -> None:

@@ -20,6 +20,8 @@ from otel_realtime.core.protocol.events import MAX_DEPTH, TOO_DEEP
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.errors import RecordingError
+from otel_realtime.interrupts import let_through
+from otel_realtime.state.descriptors import DESCRIPTORS
 from otel_realtime.state.files import descriptor_of
 
 JOURNAL: Final = "journal.jsonl"
@@ -30,6 +32,7 @@ SOURCES: Final = {
     "agent-tap": "agent-tap.raw",
 }
 """Files of sound: each side as it was on the wire, and as the app itself gave it."""
+_FILES: Final = {"journal": JOURNAL, **SOURCES}
 _BLOCK: Final = 1 << 13  # some 200 records at once: too few to start a garbage collection
 #: The longest note; a frame of megabytes is not worth its place.
 NOTE_BYTES: Final = 1_000_000
@@ -58,7 +61,8 @@ def line(record: Sequence[Any]) -> bytes:
     """One record as a line of the journal; what is no JSON value is written as its text."""
     try:
         text = _encode(record)
-    except Exception:  # noqa: BLE001 - an app's object, or a number that JSON does not hold
+    except BaseException as error:  # noqa: BLE001 - an app's object, or a number that JSON does not hold
+        let_through(error)
         text = _encode(_mended(record))
     return text.encode() + b"\n"
 
@@ -98,9 +102,10 @@ class Folder:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
         self.path = path
-        self._files: dict[str, int] = {}
-        self._names = {"journal": JOURNAL, **SOURCES}
-        self._open("journal")
+        self._paths = {name: str(path / file) for name, file in _FILES.items()}
+        # A file that somebody deleted is not made again: it would lack its beginning.
+        self._made: set[str] = set()
+        self._append("journal", b"")
 
     def write(self, audio: dict[str, list[bytes]], lines: list[bytes]) -> None:
         """Append audio by side, then the lines that speak of it."""
@@ -112,26 +117,11 @@ class Folder:
 
     def close(self) -> None:
         """Close what is open; the files stay."""
-        files, self._files = self._files, {}
-        for descriptor in files.values():
-            try:
-                os.close(descriptor)
-            except OSError:
-                pass
-
-    def _open(self, name: str) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(self.path / self._names[name], flags, 0o600)
-        self._files[name] = descriptor
-        return descriptor
+        DESCRIPTORS.close(self._paths.values())
 
     def _append(self, name: str, data: bytes) -> None:
-        descriptor = self._files.get(name)
-        if descriptor is None:
-            descriptor = self._open(name)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        DESCRIPTORS.append(self._paths[name], data, create=name not in self._made)
+        self._made.add(name)
 
 
 def read(folder: Path) -> Iterator[list[Any]]:

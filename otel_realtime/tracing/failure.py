@@ -17,6 +17,7 @@ from otel_realtime.core.protocol.events import Event, replace_surrogates
 from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
+from otel_realtime.interrupts import let_through
 
 #: Most characters of an exception's message: it is the span's status description.
 MESSAGE_LIMIT: Final = 2048
@@ -59,7 +60,8 @@ def exception_failure(error: BaseException, policy: ContentPolicy) -> tuple[Fail
     try:
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         report = {"type": kind, "message": str(error), "stacktrace": "".join(lines)}
-    except Exception:  # noqa: BLE001 - the app's ``__str__`` raised
+    except BaseException as error:  # noqa: BLE001 - the app's ``__str__`` raised
+        let_through(error)
         return Failure(kind, kind), None
     stored, _ = policy.apply({"type": "error", "error": report})
     admitted = object_or_empty(stored.get("error"))

@@ -40,6 +40,7 @@ from otel_realtime.attributes import (
 )
 from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.interrupts import let_through
 from otel_realtime.tracing.facts import RunMetadata
 
 if TYPE_CHECKING:
@@ -279,7 +280,8 @@ class MembershipProcessor(SpanProcessor):
             return
         try:
             self._started(span, parent_context)
-        except Exception:
+        except BaseException as error:
+            let_through(error)
             logger.debug("cannot assign a span to its conversation; it is left out", exc_info=True)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -288,7 +290,8 @@ class MembershipProcessor(SpanProcessor):
             return
         try:
             self._ended(span)
-        except Exception:
+        except BaseException as error:
+            let_through(error)
             logger.debug("cannot enqueue a span for delivery to LangSmith", exc_info=True)
 
     def shutdown(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from otel_realtime.attributes import Meta
-from otel_realtime.delivery import finisher as finishing
+from otel_realtime.delivery import keeper as keeping
 from otel_realtime.delivery.finisher import ClosedRecorder, Finish, Finisher
 from otel_realtime.delivery.model import Closing, OnDone, Opening, Recording, Render
 from otel_realtime.recording.track import AudioSummary
@@ -32,7 +32,7 @@ BARE = Closing(end_ns=2, error="bare", metadata={Meta.ATTACH_STATUS: "failed"})
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket is tried once."""
-    monkeypatch.setattr(finishing, "KEEP_WAITS_S", ())
+    monkeypatch.setattr(keeping, "KEEP_WAITS_S", ())
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_any_fault_of_rendering(
     [
         (None, None),
         (ValueError("no"), "describing the end of a conversation"),
-        (SystemExit(3), "otel-realtime-finisher"),
+        (SystemExit(3), "describing the end of a conversation"),
     ],
     ids=["failed before", "fails", "ends the process"],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import otel_realtime
-from otel_realtime.delivery import finisher as finish
+from otel_realtime.delivery import keeper as keeping
 from otel_realtime.delivery.keep import keep, uri_of
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer
@@ -240,7 +240,7 @@ def test_a_bucket_that_is_away_holds_up_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """LangSmith gets its recording; ours stays on disk, and a later start keeps it."""
-    process.setattr(finish, "KEEP_WAITS_S", (0.01,))
+    process.setattr(keeping, "KEEP_WAITS_S", (0.01,))
     state, failing = tmp_path / "state", "s3://not-there-yet/voice"
     run = talk(traces, state_dir=state, recordings_dir=failing)
     assert not otel_realtime.flush(20)

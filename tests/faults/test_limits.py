@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ from otel_realtime.process.process import PROCESS
 from otel_realtime.state import journal, volume
 from otel_realtime.state.owner import claim_state, instance_id
 from otel_realtime.tracing import members
-from tests.support.fault_server import HALF_A_TURN, HELLO
+from tests.support.fault_server import HALF_A_TURN, HELLO, open_files
 from tests.support.planted import Script
 from tests.support.traces import Traces, facts
 from tests.support.waiting import wait_for
@@ -50,6 +51,12 @@ def settle() -> None:
     for call in list(PROCESS.live):
         assert call.recorder is not None
         call.recorder.settle(5)
+
+
+def settle_all() -> None:
+    """Wait until the writer has been everywhere once more; one round is enough for all."""
+    recorders = [call.recorder for call in list(PROCESS.live)]
+    wait_for(lambda: not any(each is None or each.pending for each in recorders), "the writer")
 
 
 @contextmanager
@@ -84,6 +91,39 @@ def test_disk_full(tmp_path: Path, traces: Traces, caplog: pytest.LogCaptureFixt
     said = [line for line in caplog.messages if "cannot write the recording" in line]
     assert 1 == len(said)
     assert infos[0]["duration_s"] >= 2.0
+
+
+@pytest.mark.parametrize("count", [250, pytest.param(3000, marks=pytest.mark.soak)])
+def test_conversations_that_are_never_closed(
+    traces: Traces, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """They leave the app its descriptors, which is said once; all of them are recorded, and new ones."""
+    infos: list[dict[str, Any]] = []
+    settings = Settings(on_recording=lambda _path, info: infos.append(info))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 120, before[1]))
+    try:
+        kept = []
+        for _ in range(count):
+            block = otel_realtime.conversation(settings=settings, tracer_provider=traces.provider)
+            call = block.__enter__()
+            call.received(HELLO)
+            speak(call, 1)
+            kept.append(block)
+        settle_all()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            socket.create_connection(listener.getsockname()).close()
+        with otel_realtime.conversation(settings=settings, tracer_provider=traces.provider) as call:
+            call.received(HELLO)
+            speak(call, 5)
+        wait_for(lambda: infos, "the recording of a new conversation")
+        PROCESS.close_all()
+        assert otel_realtime.flush(120)
+        assert count + 1 == len(infos)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    said = [line for line in caplog.messages if "have to be closed" in line]
+    assert (1, []) == (len(said), [m for m in caplog.messages if "Too many open files" in m])
 
 
 FULL_DISK = """

@@ -11,7 +11,6 @@ import pytest
 
 import otel_realtime
 from otel_realtime import Settings
-from otel_realtime.state.progress import PROGRESS
 from tests.support.isolation import langsmith_variables
 from tests.support.processes import free_ports
 from tests.support.traces import Traces
@@ -53,5 +52,4 @@ def test_folders_and_files_are_private(
     names = {Path(path).suffix for path in found}
     assert {".jsonl", ".raw", ".wav", ".spans", ".lock"} <= names
     for path, mode in found.items():
-        if Path(path).name != PROGRESS:  # names of steps, nothing of the call
-            assert mode in ((0o600,) if Path(path).suffix else (0o700,)), (path, oct(mode))
+        assert mode in ((0o600,) if Path(path).suffix else (0o700,)), (path, oct(mode))

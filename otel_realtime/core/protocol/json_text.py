@@ -14,6 +14,7 @@ from otel_realtime.core.protocol.events import (
     limit_depth,
     replace_surrogates,
 )
+from otel_realtime.interrupts import let_through
 
 #: Replaces a value that cannot be encoded at all.
 UNREADABLE: Final = '"[unreadable]"'
@@ -41,7 +42,8 @@ def dump(value: object, limit: int | None = None) -> str:
 def _dump_or_unreadable(value: object) -> str:
     try:
         return encode(value)
-    except Exception:  # noqa: BLE001 - an object of the app may raise when it is converted
+    except BaseException as error:  # noqa: BLE001 - an object of the app may raise when it is converted
+        let_through(error)
         return UNREADABLE
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from otel_realtime.core.protocol.events import JsonMapping, replace_surrogates
+from otel_realtime.interrupts import let_through
 
 _EMPTY_OBJECT: Final[JsonMapping] = {}
 
@@ -40,5 +41,6 @@ def safe_str(value: object) -> str | None:
     """Return ``str(value)`` as text that can be encoded, or None if the conversion raises."""
     try:
         return replace_surrogates(str(value))
-    except Exception:  # noqa: BLE001 - the app's ``__str__`` may raise anything
+    except BaseException as error:  # noqa: BLE001 - the app's ``__str__`` may raise anything
+        let_through(error)
         return None

@@ -53,6 +53,7 @@ from otel_realtime.credentials import (
     names_secret,
     without_secrets,
 )
+from otel_realtime.interrupts import let_through
 
 HIDDEN: Final = "[hidden]"
 UNCHANGED: Final = "[unchanged]"
@@ -209,7 +210,8 @@ class ContentPolicy:
                 answer = json.loads(encode(answer))
                 spoken = take_names(stored, answer, changes=self.silences)
                 stored = _restore(answer, hide(stored))
-            except Exception as error:  # noqa: BLE001 - the app's hook may raise anything
+            except BaseException as error:  # noqa: BLE001 - the app's hook may raise anything
+                let_through(error)
                 # Only the type is reported: the message may quote the content.
                 return self._failed(stored, type(error).__name__)
         if not (self.inputs or self.outputs):
