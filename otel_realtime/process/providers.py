@@ -99,8 +99,9 @@ class Flush:
         Returns:
             ``False`` if one of them took longer, said that it failed, or raised.
         """
+        deadline = monotonic() + timeout_s
         finished = self._worker.flush(timeout_s)
-        self._worker.stop(0.0)
+        self._worker.stop(max(deadline - monotonic(), 0.0))
         return finished and self._complete
 
     def _run(self, call: ForceFlush) -> None:
