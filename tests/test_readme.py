@@ -29,6 +29,7 @@ from otel_realtime.process.process import PROCESS
 from otel_realtime.recovery.sweep import Report
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import PROCESS_FIELDS, Settings
+from tests.support.processes import clean_environment
 from tests.support.readme import README, blocks, run, snippet
 
 ROOT = Path(__file__).parents[1]
@@ -251,6 +252,28 @@ def test_settings_are_given_to_instrument(
     asyncio.run(main())
     assert otel_realtime.flush(10)
     assert 1 == len(list((tmp_path / "recordings").glob("*.wav")))
+
+
+def test_the_variables_of_a_larger_set_up(tmp_path: Path) -> None:
+    """What the block exports is what ``configure()`` sets up."""
+    (block,) = [text for text in blocks("sh") if "OTEL_TRACES_EXPORTER" in text]
+    pairs = [line.removeprefix("export ").split("=", 1) for line in block.splitlines()]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.configured", "ours"],
+        input=json.dumps([dict(pairs)]),
+        env=clean_environment(PYTHONPATH=str(ROOT)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (found,) = json.loads(done.stdout)
+    (_, otlp), (_, console) = found["spans"]
+    assert "https://collector.example.com:4318/v1/traces" == otlp["_endpoint"]
+    assert "('authorization', 'Bearer secret')" in otlp["headers"]
+    assert "/etc/ssl/collector.pem" in otlp.values()
+    assert console["type"].endswith("ConsoleSpanExporter")
+    assert [] == found["metrics"]
 
 
 def test_a_server_delivers_at_the_end_of_its_lifespan(
