@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -55,6 +56,13 @@ def provider() -> TracerProvider:
     """The app's own OpenTelemetry: snippets that only instrument find it."""
     provider = TracerProvider(shutdown_on_exit=False)
     PROCESS.tracer_provider = provider
+    return provider
+
+
+@pytest.fixture
+def configured(provider: TracerProvider, process: pytest.MonkeyPatch) -> TracerProvider:
+    """The app's own OpenTelemetry, set globally: ``configure()`` leaves it alone."""
+    process.setattr(trace, "_TRACER_PROVIDER", provider)
     return provider
 
 
@@ -277,11 +285,11 @@ def test_the_variables_of_a_larger_set_up(tmp_path: Path) -> None:
 
 
 def test_a_server_delivers_at_the_end_of_its_lifespan(
-    talk: Talk, sandbox: Sandbox, provider: TracerProvider
+    talk: Talk, sandbox: Sandbox, configured: TracerProvider
 ) -> None:
     """A call that is live then is ended; ``tests/e2e/test_servers.py`` has the real servers."""
     exported = InMemorySpanExporter()
-    provider.add_span_processor(BatchSpanProcessor(exported, schedule_delay_millis=60_000))
+    configured.add_span_processor(BatchSpanProcessor(exported, schedule_delay_millis=60_000))
     names = run(snippet("lifespan"))
 
     async def main() -> None:
@@ -296,7 +304,7 @@ def test_a_server_delivers_at_the_end_of_its_lifespan(
 
 
 def test_a_celery_worker_starts_and_stops_with_its_process(
-    talk: Talk, sandbox: Sandbox, provider: TracerProvider
+    talk: Talk, sandbox: Sandbox, configured: TracerProvider
 ) -> None:
     """The signals call the functions; ``tests/e2e/test_servers.py`` has a real worker."""
     from celery import signals
