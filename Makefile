@@ -47,7 +47,7 @@ $(FRAMEWORKS)/ready-frameworks: pyproject.toml
 	touch $@
 
 test-frameworks: $(FRAMEWORKS)/ready-frameworks
-	$(FRAMEWORKS)/bin/python -m pytest tests/tap/test_agents.py tests/tap/test_pydantic_ai.py tests/tap/test_pipecat.py tests/tap/test_livekit.py $(ARGS)
+	$(FRAMEWORKS)/bin/python -m pytest tests/tap/test_agents.py tests/tap/test_pydantic_ai.py tests/tap/test_pipecat.py tests/tap/test_livekit.py tests/e2e/test_langgraph.py $(ARGS)
 
 soak: $(VENV)/ready-test
 	$(RUN) -m pytest -m soak $(ARGS)

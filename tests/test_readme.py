@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_realtime
 from otel_realtime import cli
@@ -27,31 +30,12 @@ from otel_realtime.process.process import PROCESS
 from otel_realtime.recovery.sweep import Report
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import PROCESS_FIELDS, Settings
+from tests.support.processes import clean_environment
+from tests.support.readme import README, blocks, run, snippet
 from tests.support.redacted import Told
 from tests.support.traces import samples, stretches
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def blocks(language: str) -> list[str]:
-    """The README's code blocks of one language, in order."""
-    return [text for name, text in BLOCK.findall(README) if name == language]
-
-
-def snippet(marker: str) -> str:
-    """The one Python snippet that contains a text."""
-    found = [text for text in blocks("python") if marker in text]
-    assert len(found) == 1, f"{len(found)} snippets contain {marker!r}"
-    return found[0]
-
-
-def run(source: str) -> dict[str, Any]:
-    """Execute a snippet as a module; returns its names."""
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(source, "README.md", "exec"), names)  # it is our own README
-    return names
 
 
 def scenario() -> Scenario:
@@ -74,6 +58,13 @@ def provider() -> TracerProvider:
     """The app's own OpenTelemetry: snippets that only instrument find it."""
     provider = TracerProvider(shutdown_on_exit=False)
     PROCESS.tracer_provider = provider
+    return provider
+
+
+@pytest.fixture
+def configured(provider: TracerProvider, process: pytest.MonkeyPatch) -> TracerProvider:
+    """The app's own OpenTelemetry, set globally: ``configure()`` leaves it alone."""
+    process.setattr(trace, "_TRACER_PROVIDER", provider)
     return provider
 
 
@@ -111,7 +102,7 @@ def test_every_python_snippet_is_named_by_a_test() -> None:
 
 def test_one_line_instruments() -> None:
     """`instrument()` is all an app needs."""
-    run(snippet("otel_realtime.instrument()\n"))
+    run(snippet("import otel_realtime\n\notel_realtime.instrument()\n"))
     assert otel_realtime.OpenAIRealtimeInstrumentor().is_instrumented_by_opentelemetry
 
 
@@ -292,6 +283,69 @@ def test_settings_are_given_to_instrument(
     asyncio.run(main())
     assert otel_realtime.flush(10)
     assert 1 == len(list((tmp_path / "recordings").glob("*.wav")))
+
+
+def test_the_variables_of_a_larger_set_up(tmp_path: Path) -> None:
+    """What the block exports is what ``configure()`` sets up."""
+    (block,) = [text for text in blocks("sh") if "OTEL_TRACES_EXPORTER" in text]
+    pairs = [line.removeprefix("export ").split("=", 1) for line in block.splitlines()]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.configured", "ours"],
+        input=json.dumps([dict(pairs)]),
+        env=clean_environment(PYTHONPATH=str(ROOT)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (found,) = json.loads(done.stdout)
+    (_, otlp), (_, console) = found["spans"]
+    assert "https://collector.example.com:4318/v1/traces" == otlp["_endpoint"]
+    assert "('authorization', 'Bearer secret')" in otlp["headers"]
+    assert "/etc/ssl/collector.pem" in otlp.values()
+    assert console["type"].endswith("ConsoleSpanExporter")
+    assert [] == found["metrics"]
+
+
+def test_a_server_delivers_at_the_end_of_its_lifespan(
+    talk: Talk, sandbox: Sandbox, configured: TracerProvider
+) -> None:
+    """A call that is live then is ended; ``tests/e2e/test_servers.py`` has the real servers."""
+    exported = InMemorySpanExporter()
+    configured.add_span_processor(BatchSpanProcessor(exported, schedule_delay_millis=60_000))
+    names = run(snippet("lifespan"))
+
+    async def main() -> None:
+        async with names["lifespan"](names["app"]):
+            connection = await talk.client.realtime.connect(model="gpt-realtime").enter()
+            await connection.recv()
+
+    asyncio.run(main())
+    (listed,) = sandbox.conversations()
+    assert "success" == listed["status"]
+    assert "realtime_session" in {span.name for span in exported.get_finished_spans()}
+
+
+def test_a_celery_worker_starts_and_stops_with_its_process(
+    talk: Talk, sandbox: Sandbox, configured: TracerProvider
+) -> None:
+    """The signals call the functions; ``tests/e2e/test_servers.py`` has a real worker."""
+    from celery import signals
+
+    names = run(snippet("worker_process_init"))
+    signals.worker_process_init.send(sender=None)
+
+    async def main() -> None:
+        connection = await talk.client.realtime.connect(model="gpt-realtime").enter()
+        await connection.recv()
+        signals.worker_process_shutdown.send(sender=None, pid=1, exitcode=0)
+
+    asyncio.run(main())
+    (listed,) = sandbox.conversations()
+    assert "success" == listed["status"]
+    signals.worker_process_init.disconnect(names["start"])
+    for stopped in (signals.worker_process_shutdown, signals.worker_shutdown):
+        stopped.disconnect(names["stop"])
 
 
 def _settings_rows() -> dict[str, str]:

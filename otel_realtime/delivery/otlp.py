@@ -1,79 +1,162 @@
-"""OTLP exporters for the destination that ``OTEL_EXPORTER_OTLP_*`` names.
+"""The exporters that OpenTelemetry's environment variables choose.
 
-Variables: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+``OTEL_TRACES_EXPORTER`` and ``OTEL_METRICS_EXPORTER`` name them, ``OTEL_EXPORTER_OTLP_PROTOCOL`` the
+kind of OTLP; what else the variables say (endpoint, headers, certificates, timeout, compression) the
+SDK's exporters read themselves. Variables:
+
+- https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#exporter-selection
+- https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+
+Two defaults differ from those of ``opentelemetry-distro``. Nothing is sent to ``localhost`` unless
+somebody asked for OTLP; and OTLP is ``http/protobuf``, as the specification recommends.
+
+Exporters are found as the SDK finds them, by their entry points, which are public. The SDK's functions
+that do the same are private (``opentelemetry.sdk._configuration``) and not used.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, Literal, overload
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_realtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
-
 _OTLP: Final = "OTEL_EXPORTER_OTLP_"
+#: Entry point group of a signal's exporters.
+_GROUPS: Final = {
+    "TRACES": "opentelemetry_traces_exporter",
+    "METRICS": "opentelemetry_metrics_exporter",
+}
+#: Value of ``OTEL_EXPORTER_OTLP_PROTOCOL`` -> name of the exporter.
+_PROTOCOLS: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+#: Modules of the OTLP exporters; imported when they are chosen, because gRPC is heavy.
+_MODULES: Final = {
+    "otlp_proto_grpc": "opentelemetry.exporter.otlp.proto.grpc",
+    "otlp_proto_http": "opentelemetry.exporter.otlp.proto.http",
+}
+_CLASSES: Final = {
+    "TRACES": ("trace_exporter", "OTLPSpanExporter"),
+    "METRICS": ("metric_exporter", "OTLPMetricExporter"),
+}
 
 
-def trace_exporter() -> SpanExporter | None:
-    """Return the span exporter for the environment's destination; ``None`` if there is none."""
-    if not is_wanted("TRACES"):
-        return None
-    return exporter_of("TRACES")
+def read(name: str) -> str:
+    """Return a variable without surrounding space; empty if it is not set."""
+    return os.environ.get(name, "").strip()
 
 
 def endpoint(signal: str) -> str | None:
-    """Return the endpoint of a signal, ``TRACES`` or ``METRICS``; ``None`` if none is set.
+    """Return the endpoint of a signal, ``TRACES`` or ``METRICS``; ``None`` if none is set."""
+    return read(f"{_OTLP}{signal}_ENDPOINT") or read(f"{_OTLP}ENDPOINT") or None
 
-    Without an endpoint the exporters would send to ``localhost``, which nobody asked for.
+
+def is_otlp(name: str) -> bool:
+    """Return whether the name of an exporter is that of an OTLP one."""
+    return name in _MODULES
+
+
+def chosen(signal: str) -> list[str]:
+    """Return the names of a signal's exporters; of OTLP, with the protocol.
+
+    Args:
+        signal: ``TRACES`` or ``METRICS``.
+
+    Raises:
+        ConfigError: an exporter or the protocol is not known.
     """
-    for name in (f"{_OTLP}{signal}_ENDPOINT", f"{_OTLP}ENDPOINT"):
-        value = os.environ.get(name, "").strip()
-        if value:
-            return value
+    variable = f"OTEL_{signal}_EXPORTER"
+    given = read(variable)
+    if given.lower() == "none" or not (given or endpoint(signal)):
+        return []
+    names = [name.strip().lower() for name in (given or "otlp").split(",") if name.strip()]
+    found: dict[str, None] = {}  # in order, each once
+    for name in names:
+        if name == "otlp":
+            found[_otlp_exporter(signal)] = None
+        elif is_otlp(name) or entry_points(group=_GROUPS[signal], name=name):
+            found[name] = None
+        else:
+            installed = {"otlp", *(one.name for one in entry_points(group=_GROUPS[signal]))}
+            raise ConfigError(
+                f"{variable}={given!r}: {name!r} is not one of {', '.join(sorted(installed))}; "
+                "none switches it off"
+            )
+    return list(found)
+
+
+def _otlp_exporter(signal: str) -> str:
+    """Return the name of the exporter for the protocol that the environment chooses."""
+    for variable in (f"{_OTLP}{signal}_PROTOCOL", f"{_OTLP}PROTOCOL"):
+        given = read(variable)
+        if given:
+            return choose(variable, given, _PROTOCOLS)
+    return _PROTOCOLS["http/protobuf"]
+
+
+def choose(variable: str, given: str, choices: Mapping[str, str]) -> str:
+    """Return what one value of a variable stands for.
+
+    Raises:
+        ConfigError: it is none of the choices.
+    """
+    try:
+        return choices[given.lower()]
+    except KeyError:
+        raise ConfigError(f"{variable}={given!r}: expected one of {', '.join(choices)}") from None
+
+
+def exporter_class(signal: str, name: str) -> Any:
+    """Return the class of an exporter, or, for metrics, of a reader.
+
+    Args:
+        signal: ``TRACES`` or ``METRICS``.
+        name: one of ``chosen(signal)``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        if is_otlp(name):
+            module, attribute = _CLASSES[signal]
+            return getattr(import_module(f"{_MODULES[name]}.{module}"), attribute)
+        (first, *_) = entry_points(group=_GROUPS[signal], name=name)
+        return first.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the exporter {name} cannot be imported: {error}") from error
+
+
+def make_exporter(signal: str, name: str) -> Any:
+    """Return a new exporter or reader, set up by its own variables.
+
+    Args:
+        signal: ``TRACES`` or ``METRICS``.
+        name: one of ``chosen(signal)``.
+
+    Raises:
+        ConfigError: it is not installed, or one of its variables has a value that it does not take.
+    """
+    found = exporter_class(signal, name)
+    try:
+        return found()
+    except Exception as error:
+        # For OTLP that is a timeout or a compression; the SDK does not say of which variable.
+        raise ConfigError(f"the exporter {name} refuses its variables: {error}") from error
+
+
+def trace_exporter() -> SpanExporter | None:
+    """Return the OTLP span exporter of the environment; ``None`` if it chooses none.
+
+    Raises:
+        ConfigError: as ``chosen`` and ``make_exporter``.
+    """
+    for name in chosen("TRACES"):
+        if is_otlp(name):
+            exporter: SpanExporter = make_exporter("TRACES", name)
+            return exporter
     return None
-
-
-def is_wanted(signal: str) -> bool:
-    """Return whether a signal has an endpoint and is not switched off by ``OTEL_*_EXPORTER=none``.
-
-    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#exporter-selection
-    """
-    chosen = os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower()
-    return endpoint(signal) is not None and chosen != "none"
-
-
-@overload
-def exporter_of(signal: Literal["TRACES"]) -> SpanExporter: ...
-
-
-@overload
-def exporter_of(signal: Literal["METRICS"]) -> MetricExporter: ...
-
-
-def exporter_of(signal: str) -> SpanExporter | MetricExporter:
-    """Return the OTLP exporter of a signal; the environment chooses the protocol.
-
-    ``OTEL_EXPORTER_OTLP_PROTOCOL`` is ``grpc`` or ``http/protobuf``, the default the specification
-    recommends.
-    """
-    protocol = os.environ.get(
-        f"{_OTLP}{signal}_PROTOCOL", os.environ.get(f"{_OTLP}PROTOCOL", "http/protobuf")
-    )
-    # Imported here: gRPC is heavy, and most apps use one protocol.
-    if protocol.strip().lower() == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
-            OTLPMetricExporter as GrpcMetrics,
-        )
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
-            OTLPSpanExporter as GrpcSpans,
-        )
-
-        return GrpcSpans() if signal == "TRACES" else GrpcMetrics()
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
-        OTLPMetricExporter as HttpMetrics,
-    )
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
-
-    return HttpSpans() if signal == "TRACES" else HttpMetrics()

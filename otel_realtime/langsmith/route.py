@@ -21,6 +21,7 @@ from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.delivery.otlp import endpoint, trace_exporter
 from otel_realtime.diagnostics import logger_of, warn_once
+from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.langsmith.config import (
     LangSmithConfig,
@@ -148,12 +149,21 @@ def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
     return choose_leg(settings.langsmith, config).leg == LEG_DIRECT
 
 
-def other_exporter(settings: Settings) -> SpanExporter | None:
-    """Return the exporter for ``OTEL_EXPORTER_OTLP_*``; ``None`` if unset, or already delivered to."""
-    url = endpoint("TRACES")
-    if not url:
-        return None
+def is_delivered_directly(url: str, settings: Settings) -> bool:
+    """Return whether an OTLP endpoint is LangSmith's and this process delivers there by itself."""
     if is_langsmith_host(url) and delivers_directly(settings, LangSmithConfig.from_env()):
         logger.info("not exporting to %s by OTLP: this process delivers to LangSmith directly", url)
+        return True
+    return False
+
+
+def other_exporter(settings: Settings) -> SpanExporter | None:
+    """Return the environment's OTLP exporter; ``None`` if it has none, or it is delivered to anyway."""
+    url = endpoint("TRACES")
+    if url and is_delivered_directly(url, settings):
         return None
-    return trace_exporter()
+    try:
+        return trace_exporter()
+    except ConfigError as error:
+        warn_once(("otlp", str(error)), "%s; nothing is exported by OTLP", error)
+        return None

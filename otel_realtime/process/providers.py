@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 logger = logger_of(__name__)
 
 _THREADS: Final = "otel-realtime-exports"
-#: Longest wait for threads that have nothing to do any more, in seconds.
-_END_S: Final = 1.0
 
 #: ``force_flush`` of a processor or a provider: takes ms; ``False`` says that not all was exported.
 ForceFlush = Callable[[int], object]
@@ -101,8 +99,9 @@ class Flush:
         Returns:
             ``False`` if one of them took longer, said that it failed, or raised.
         """
+        deadline = monotonic() + timeout_s
         finished = self._worker.flush(timeout_s)
-        self._worker.stop(_END_S if finished else 0.0)
+        self._worker.stop(max(deadline - monotonic(), 0.0))
         return finished and self._complete
 
     def _run(self, call: ForceFlush) -> None:

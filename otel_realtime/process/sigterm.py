@@ -5,6 +5,21 @@ lose the end of each call. Python runs signal handlers on the main thread betwee
 instructions (https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers),
 possibly while that thread holds one of our locks. A handler that took the lock would deadlock.
 Conversations are therefore ended on a separate thread, for which the handler waits a bounded time.
+
+Servers install handlers of their own, before ours or after it, and what happens then differs:
+
+| server | handler | after its shutdown |
+| --- | --- | --- |
+| uvicorn | while it serves | puts back what it found, and raises the signal once more |
+| gunicorn | in a worker, after the fork | as uvicorn, which its worker is |
+| hypercorn, an ``asyncio`` app | ``loop.add_signal_handler`` | puts the default action back, and exits |
+| Celery, billiard | in a pool process, after the fork | raises ``SystemExit`` in the task |
+
+So a handler of ours is a *link*: it knows the handler before it. When a conversation opens and another
+handler has come since, a second link goes on top of that one. Whoever calls the handler it had replaced
+calls the lower link, never the higher one, so there is no circle. Once the signal has come and the app's
+handler runs, putting the default action back means dying at the next signal, which uvicorn raises
+itself: then a link is put there instead, which delivers first.
 """
 
 from __future__ import annotations
@@ -12,9 +27,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial, wraps
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from otel_realtime import diagnostics
 from otel_realtime.diagnostics import logger_of
@@ -30,69 +47,113 @@ _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class SigtermWatch:
-    """The SIGTERM handler of a process.
-
-    It is installed once, and does not replace a handler that the app installs afterwards.
+    """The SIGTERM handling of a process.
 
     Args:
         end: ends all conversations.
-        deliver: delivers what is pending, in bounded time; called only if the process would
-            otherwise die at once.
+        deliver: delivers what is pending, in bounded time.
     """
 
     def __init__(self, end: Callable[[], None], deliver: Callable[[], None]) -> None:
         self._end = end
         self._deliver = deliver
-        self._previous: _Handler = None
+        # Weak: a link stays as long as it is the handler, or the handler after it knows it.
+        self._links: weakref.WeakSet[_Link] = weakref.WeakSet()
         self._installed = False
+        self._guard: Callable[..., Any] | None = None
+        self._set_handler = signal.signal
 
     def install(self) -> None:
-        """Install the handler; on any thread but the main one, only log a warning."""
-        if self._installed:
-            return
-        if threading.current_thread() is not threading.main_thread():
+        """Put a handler of ours on top, unless one is; on any thread but the main one, only look.
+
+        Called again when a conversation opens: a server may have installed its own since.
+        """
+        current: _Handler = signal.getsignal(signal.SIGTERM)
+        if self._is_ours(current) or current is signal.SIG_IGN or current is None:
+            return  # ours already, ignored, or handled by C code that Python cannot call
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._link(current))
+            self._installed = True
+        elif not self._installed or current is signal.SIG_DFL:
             diagnostics.warn_once(
                 "sigterm",
                 "ignoring end_on_sigterm: Python installs signal handlers on the main thread only; "
-                "call otel_realtime.instrument() there",
+                "call otel_realtime.instrument() there, in each process that holds conversations",
                 log=logger,
             )
-            return
-        previous = signal.getsignal(signal.SIGTERM)
-        if previous is signal.SIG_IGN or previous is None:
-            return  # SIGTERM is ignored, or handled by C code that Python cannot call
-        self._previous = previous
-        self._installed = True
-        signal.signal(signal.SIGTERM, self._handle)
 
     def uninstall(self) -> None:
         """Restore the previous handler, unless another one was installed since."""
         if not self._installed or threading.current_thread() is not threading.main_thread():
             return
-        if signal.getsignal(signal.SIGTERM) == self._handle:
-            signal.signal(signal.SIGTERM, self._previous)
         self._installed = False
+        if self._guard is not None and signal.signal is self._guard:
+            signal.signal, self._guard = self._set_handler, None
+        # A link that another handler knows only passes the signal on from now on.
+        for link in list(self._links):
+            link.passes_on = True
+        current: _Handler = signal.getsignal(signal.SIGTERM)
+        if isinstance(current, _Link) and current in self._links:
+            while isinstance(current, _Link):
+                current = current.previous
+            signal.signal(signal.SIGTERM, current)
+        self._links.clear()
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        previous = self._previous
+    def _is_ours(self, handler: _Handler) -> bool:
+        return isinstance(handler, _Link) and handler in self._links
+
+    def _link(self, previous: _Handler) -> _Link:
+        link = _Link(self._arrived, previous)
+        self._links.add(link)
+        return link
+
+    def _arrived(self, number: int, frame: FrameType | None, previous: _Handler) -> None:
+        """Handle the signal on the main thread: the step of one link."""
         if callable(previous):
-            thread = self._start(self._end)
-            if thread is not None:
-                thread.join(END_S)
+            self._guard_default()
+            ended = threading.Event()
+            if self._start(partial(self._end_and_deliver, ended)):
+                ended.wait(END_S)
             previous(number, frame)
             return
         # No handler of the app: the process is to die. A second SIGTERM kills it at once.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if self._start(self._end_and_die) is None:
+        self._set_handler(signal.SIGTERM, signal.SIG_DFL)
+        if not self._start(self._end_and_die):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _start(self, work: Callable[[], None]) -> threading.Thread | None:
+    def _guard_default(self) -> None:
+        """From now on, put a link where the default action is put back.
+
+        Nothing else could hold the process for a delivery: a handler that waited for it would block
+        the app's event loop, and its server's shutdown.
+        """
+        if self._guard is not None:
+            return
+        self._set_handler = original = signal.signal
+
+        @wraps(original)
+        def set_handler(signalnum: int, handler: Any) -> Any:
+            if signalnum == signal.SIGTERM and handler == signal.SIG_DFL and self._installed:
+                handler = self._link(signal.SIG_DFL)
+            return original(signalnum, handler)
+
+        signal.signal = self._guard = set_handler
+
+    def _start(self, work: Callable[[], None]) -> bool:
         thread = threading.Thread(target=work, name=_THREAD, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is shutting down: ``atexit`` ends the conversations
-            return None
-        return thread
+            return False
+        return True
+
+    def _end_and_deliver(self, ended: threading.Event) -> None:
+        """End, and begin to deliver while the app's own handler goes on."""
+        try:
+            self._end()
+        finally:
+            ended.set()
+        self._deliver()
 
     def _end_and_die(self) -> None:
         """End and deliver, then kill the process as the default action would have."""
@@ -100,4 +161,34 @@ class SigtermWatch:
             self._end()
             self._deliver()
         finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Link:
+    """A handler that knows the one before it.
+
+    Args:
+        arrived: called with the signal, the frame, and the handler before this one.
+        previous: that handler.
+
+    Attributes:
+        previous: as given.
+        passes_on: it was uninstalled, and only does what the handler before it would do.
+    """
+
+    def __init__(
+        self, arrived: Callable[[int, FrameType | None, _Handler], None], previous: _Handler
+    ) -> None:
+        self._arrived = arrived
+        self.previous = previous
+        self.passes_on = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal, on the main thread."""
+        if not self.passes_on:
+            self._arrived(number, frame, self.previous)
+        elif callable(self.previous):
+            self.previous(number, frame)
+        elif self.previous == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)

@@ -8,13 +8,19 @@ from opentelemetry import metrics as metrics_api
 from opentelemetry import trace as trace_api
 
 from otel_realtime.conversation.services import PROCESS
-from otel_realtime.delivery.otlp import endpoint, exporter_of, is_wanted
+from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.langsmith.route import delivers_directly, other_exporter
+from otel_realtime.langsmith.route import delivers_directly, is_delivered_directly
+from otel_realtime.setup.providers import (
+    config_file,
+    is_disabled,
+    meter_provider,
+    set_up_from_file,
+    tracer_provider,
+)
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
     from opentelemetry.trace import TracerProvider
 
 logger = logger_of(__name__)
@@ -23,12 +29,17 @@ logger = logger_of(__name__)
 def configure() -> TracerProvider:
     """Set up OpenTelemetry from the environment, for an app that does not use it yet.
 
-    ``LANGSMITH_*`` configures delivery to LangSmith, ``OTEL_EXPORTER_OTLP_*`` any other destination
-    (https://opentelemetry.io/docs/specs/otel/protocol/exporter/); both may be set. Providers that
-    are already set are left unchanged.
+    ``LANGSMITH_*`` configures delivery to LangSmith; OpenTelemetry's own variables configure any other
+    destination, as they do for ``opentelemetry-instrument``
+    (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/). Both may be
+    set. Providers that are already set are left unchanged.
 
     Returns:
         The global tracer provider.
+
+    Raises:
+        ConfigError: a variable names an exporter, a protocol or a file that is not known; nothing is
+            set up then.
 
     Added in 0.1.0.
     """
@@ -39,11 +50,19 @@ def configure() -> TracerProvider:
     if isinstance(existing, Sdk):
         logger.info("configure() changes nothing: a global TracerProvider is already set")
         return existing
-    provider = Sdk()
-    destinations = _add_destinations(provider)
-    if is_wanted("METRICS"):
-        _set_meter_provider()
-    trace_api.set_tracer_provider(provider)
+    file = config_file()
+    if file is not None:
+        set_up_from_file(*file)
+        destinations = [f"where {file[1]} says"]
+    else:
+        destinations = _set_up_from_variables()
+    if is_disabled():
+        logger.warning("Realtime conversations are not traced: OTEL_SDK_DISABLED is true")
+        return trace_api.get_tracer_provider()
+    settings, config = PROCESS.effective_settings, LangSmithConfig.from_env()
+    if delivers_directly(settings, config):
+        # Needs no exporter: our span processor is added when the first conversation opens.
+        destinations.insert(0, f"LangSmith ({config.api_url}, project {config.project})")
     if destinations:
         logger.info("Realtime conversations are sent to %s", " and to ".join(destinations))
     else:
@@ -51,29 +70,32 @@ def configure() -> TracerProvider:
             "Realtime conversations are sent nowhere: set LANGSMITH_TRACING=true and "
             "LANGSMITH_API_KEY for LangSmith, or OTEL_EXPORTER_OTLP_ENDPOINT for an OTLP backend"
         )
-    return provider
+    return trace_api.get_tracer_provider()
 
 
-def _add_destinations(provider: SdkTracerProvider) -> list[str]:
-    """Add exporters for what the environment configures; return the destinations, for the log."""
-    settings, config = PROCESS.effective_settings, LangSmithConfig.from_env()
-    destinations = []
-    if delivers_directly(settings, config):
-        # Needs no exporter: our span processor is added when the first conversation opens.
-        destinations.append(f"LangSmith ({config.api_url}, project {config.project})")
-    exporter = other_exporter(settings)
-    if exporter is not None:
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+def _set_up_from_variables() -> list[str]:
+    """Set the global providers; return where spans are exported to, for the log."""
+    from opentelemetry.sdk.metrics import MeterProvider as Sdk
 
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-        destinations.append(str(endpoint("TRACES")))
+    if is_disabled():  # the SDK's tracers and meters then do nothing
+        trace_api.set_tracer_provider(tracer_provider([]))
+        return []
+    # Everything is made before anything is set: one wrong variable leaves no half of a set-up.
+    metrics, exporters, destinations = chosen("METRICS"), [], []
+    url, settings = endpoint("TRACES"), PROCESS.effective_settings
+    for name in chosen("TRACES"):
+        if is_otlp(name) and url and is_delivered_directly(url, settings):
+            continue
+        exporters.append(make_exporter("TRACES", name))
+        destinations.append(_destination(name, url))
+    provider = tracer_provider(exporters)
+    if metrics and not isinstance(metrics_api.get_meter_provider(), Sdk):
+        metrics_api.set_meter_provider(meter_provider(metrics))
+    trace_api.set_tracer_provider(provider)
     return destinations
 
 
-def _set_meter_provider() -> None:
-    from opentelemetry.sdk.metrics import MeterProvider as Sdk
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-
-    if not isinstance(metrics_api.get_meter_provider(), Sdk):
-        reader = PeriodicExportingMetricReader(exporter_of("METRICS"))
-        metrics_api.set_meter_provider(Sdk(metric_readers=[reader]))
+def _destination(name: str, url: str | None) -> str:
+    if is_otlp(name):
+        return url or "an OTLP backend on this machine"
+    return "the console" if name == "console" else f"the exporter {name}"

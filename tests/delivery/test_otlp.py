@@ -1,7 +1,8 @@
-"""The OTLP destination that the environment names, by signal."""
+"""The exporters that the environment chooses, by signal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,14 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
 )
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
 
-from otel_realtime.delivery.otlp import endpoint, exporter_of, is_wanted, trace_exporter
+from otel_realtime.delivery.otlp import (
+    chosen,
+    endpoint,
+    exporter_class,
+    make_exporter,
+    trace_exporter,
+)
+from otel_realtime.errors import ConfigError
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -54,25 +62,50 @@ def test_the_signals_own_endpoint_wins(
     assert (traces, metrics) == (endpoint("TRACES"), endpoint("METRICS"))
 
 
+HTTP, GRPC = "otlp_proto_http", "otlp_proto_grpc"
+SIGNALS = pytest.mark.parametrize("signal", ["TRACES", "METRICS"])
+
+
 @pytest.mark.parametrize(
-    ("chosen", "wanted"), [(None, True), ("otlp", True), ("none", False), (" NONE ", False)]
+    ("given_names", "expected"),
+    [
+        (None, []),  # nobody asked for anything
+        ("", []),
+        ("none", []),
+        (" NONE ", []),
+        ("otlp", [HTTP]),  # asked for outright: the exporter's own default endpoint
+        ("console", ["console"]),
+        ("otlp,console", [HTTP, "console"]),
+        (" Console , OTLP,", ["console", HTTP]),
+        ("otlp,otlp", [HTTP]),
+        (f"otlp,{HTTP}", [HTTP]),
+        (f"{GRPC},otlp", [GRPC, HTTP]),
+    ],
 )
-@pytest.mark.parametrize("signal", ["TRACES", "METRICS"])
-def test_a_signal_can_be_switched_off(
-    given: Given, signal: str, chosen: str | None, wanted: bool
+@SIGNALS
+def test_the_exporters_are_the_environments(
+    given: Given, signal: str, given_names: str | None, expected: list[str]
 ) -> None:
-    """By OpenTelemetry's own variable, and nothing is wanted without an endpoint."""
-    if chosen is not None:
-        given(**{f"OTEL_{signal}_EXPORTER": chosen})
-    assert not is_wanted(signal)
+    """By OpenTelemetry's own variable: a list, each name once."""
+    if given_names is not None:
+        given(**{f"OTEL_{signal}_EXPORTER": given_names})
+    assert expected == chosen(signal)
+
+
+@SIGNALS
+def test_an_endpoint_alone_asks_for_otlp(given: Given, signal: str) -> None:
+    """Unless the signal is switched off."""
     given(**{ENDPOINT: "http://127.0.0.1:9"})
-    assert wanted == is_wanted(signal)
+    assert [HTTP] == chosen(signal)
+    given(**{f"OTEL_{signal}_EXPORTER": "none"})
+    assert [] == chosen(signal)
 
 
 @pytest.mark.parametrize(
     ("variables", "spans", "metrics"),
     [
         ({}, HttpSpans, HttpMetrics),
+        ({PROTOCOL: ""}, HttpSpans, HttpMetrics),
         ({PROTOCOL: "http/protobuf"}, HttpSpans, HttpMetrics),
         ({PROTOCOL: " gRPC "}, GrpcSpans, GrpcMetrics),
         ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, GrpcSpans, HttpMetrics),
@@ -81,25 +114,71 @@ def test_a_signal_can_be_switched_off(
             HttpSpans,
             GrpcMetrics,
         ),
+        ({PROTOCOL: "grpc", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": " "}, GrpcSpans, GrpcMetrics),
+        ({PROTOCOL: "grpc", "OTEL_TRACES_EXPORTER": HTTP}, HttpSpans, GrpcMetrics),
     ],
 )
 def test_the_protocol_is_the_environments(
     given: Given, variables: dict[str, str], spans: type, metrics: type
 ) -> None:
-    """HTTP unless it says otherwise, for a signal or for all."""
+    """HTTP unless it says otherwise, for a signal or for all; an exporter's full name wins."""
     given(**{ENDPOINT: "http://127.0.0.1:9"}, **variables)
-    found: list[Any] = [exporter_of("TRACES"), exporter_of("METRICS")]
+    found: list[Any] = [
+        make_exporter(signal, name) for signal in ("TRACES", "METRICS") for name in chosen(signal)
+    ]
     assert [spans, metrics] == [type(one) for one in found]
     for one in found:
         one.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "choices"),
+    [
+        (PROTOCOL, "http/json", "grpc, http/protobuf"),
+        (PROTOCOL, "protobuf", "grpc, http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grcp", "grpc, http/protobuf"),
+        ("OTEL_TRACES_EXPORTER", "zipkn", f"console, otlp, {GRPC}, {HTTP}"),
+        ("OTEL_TRACES_EXPORTER", "otlp,none", f"console, otlp, {GRPC}, {HTTP}"),
+    ],
+)
+def test_an_unknown_value_is_refused_in_one_line(
+    given: Given, variable: str, value: str, choices: str
+) -> None:
+    """It names the variable, the value and what there is to choose from."""
+    given(**{ENDPOINT: "http://127.0.0.1:9", variable: value})
+    with pytest.raises(ConfigError) as refused:
+        chosen("TRACES")
+    line = str(refused.value)
+    assert line.startswith(f"{variable}={value!r}: ")
+    assert choices in line
+    assert "\n" not in line
+
+
+def test_an_exporter_that_is_not_installed(given: Given, process: pytest.MonkeyPatch) -> None:
+    """As where only the HTTP half of OTLP is: said, with what is missing."""
+    process.setitem(sys.modules, GrpcSpans.__module__, None)
+    with pytest.raises(ConfigError, match="otlp_proto_grpc cannot be imported"):
+        exporter_class("TRACES", GRPC)
+
+
+def test_an_exporter_that_refuses_its_variables(process: pytest.MonkeyPatch) -> None:
+    """Whatever it raises is one line of ours."""
+
+    def refuse(self: object) -> None:
+        raise ValueError("compression zip")
+
+    process.setattr(HttpSpans, "__init__", refuse)
+    with pytest.raises(ConfigError, match="otlp_proto_http refuses its variables: compression zip"):
+        make_exporter("TRACES", HTTP)
+
+
 def test_spans_go_where_the_environment_says(given: Given) -> None:
-    """Nowhere without an endpoint, and nowhere where traces are switched off."""
+    """Nowhere without an endpoint, and nowhere where there is no OTLP among the exporters."""
     assert trace_exporter() is None
     given(**{ENDPOINT: "http://127.0.0.1:9"})
     exporter = trace_exporter()
     assert isinstance(exporter, HttpSpans)
     assert "http://127.0.0.1:9/v1/traces" == exporter._endpoint
-    given(OTEL_TRACES_EXPORTER="none")
-    assert trace_exporter() is None
+    for names in ("none", "console"):
+        given(OTEL_TRACES_EXPORTER=names)
+        assert trace_exporter() is None

@@ -227,6 +227,60 @@ def test_configure_for_nothing(variables: dict[str, str], tmp_path: Path) -> Non
     assert [] == list(tmp_path.rglob("*.raw"))
 
 
+def test_configure_for_the_console(variables: dict[str, str], tmp_path: Path) -> None:
+    """The exporters that OpenTelemetry's variable lists, as ``opentelemetry-instrument`` has them."""
+    variables |= {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console"}
+    lines = run(SET_UP + CLOSED, variables, folder=tmp_path)
+    assert "LOG INFO Realtime conversations are sent to the console" in lines
+    assert 1 == len([line for line in lines if '"name": "realtime_session"' in line])
+    assert [line for line in lines if '"name": "otel_realtime.conversation.duration"' in line]
+
+
+def test_configure_for_langsmith_only(
+    sandbox: Sandbox, variables: dict[str, str], tmp_path: Path
+) -> None:
+    """Traces switched off are switched off at the OTLP backend, and LangSmith's variables stand."""
+    variables |= langsmith_variables(sandbox.url) | {"OTEL_TRACES_EXPORTER": "none"}
+    with OtlpRecorder() as backend:
+        run(SET_UP + CLOSED, variables | otlp_variables(backend), folder=tmp_path)
+        assert [] == backend.spans()
+    assert whole(sandbox)["has_recording"]
+
+
+def test_configure_with_the_sdk_switched_off(variables: dict[str, str], tmp_path: Path) -> None:
+    """The app runs, one line says that nothing is traced, and nothing is."""
+    variables |= {"OTEL_SDK_DISABLED": "true"}
+    with OtlpRecorder() as backend:
+        lines = run(SET_UP + CLOSED, variables | otlp_variables(backend), folder=tmp_path)
+        assert [] == backend.spans()
+    (line,) = [line for line in lines if line.startswith("LOG WARNING")]
+    assert "OTEL_SDK_DISABLED" in line
+
+
+CONFIG_FILE = """
+file_format: "1.0"
+tracer_provider:
+  processors:
+    - batch:
+        exporter:
+          otlp_http:
+            endpoint: {endpoint}/v1/traces
+            headers: [{{name: x-api-key, value: backend}}]
+"""
+
+
+def test_configure_by_a_file(sandbox: Sandbox, variables: dict[str, str], tmp_path: Path) -> None:
+    """Declarative configuration has the exporters; LangSmith's variables hold beside it."""
+    file = tmp_path / "otel.yaml"
+    variables |= langsmith_variables(sandbox.url) | {"OTEL_CONFIG_FILE": str(file)}
+    with OtlpRecorder() as backend:
+        file.write_text(CONFIG_FILE.format(endpoint=backend.endpoint))
+        lines = run(SET_UP + CLOSED, variables, folder=tmp_path)
+        assert "" == backend.named("realtime_session").parent_id
+    assert [line for line in lines if f"and to where {file} says" in line]
+    assert whole(sandbox)["has_recording"]
+
+
 def test_a_provider_of_the_apps_own(
     sandbox: Sandbox, variables: dict[str, str], tmp_path: Path
 ) -> None:

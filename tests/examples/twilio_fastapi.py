@@ -52,7 +52,8 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Trace every call; deliver what is under way before the server goes down."""
-    otel_realtime.configure()  # leave it out if your app sets OpenTelemetry up itself
+    # Leave it out if your app sets OpenTelemetry up itself. The SDK reads files: not on the loop.
+    await asyncio.to_thread(otel_realtime.configure)
     otel_realtime.instrument()
     yield
     await asyncio.to_thread(otel_realtime.shutdown)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from blockbuster import blockbuster_ctx
 from openai import AsyncOpenAI
+from opentelemetry import trace
 from websockets.asyncio.client import connect as websocket
 
 import otel_realtime
@@ -25,6 +26,7 @@ from otel_realtime.sandbox import Sandbox
 from tests.support import talking
 from tests.support.fault_server import FaultServer, refusing
 from tests.support.handmade_call import MESSAGES
+from tests.support.readme import run, snippet
 from tests.support.traces import Traces, facts, run_of
 
 App = Callable[[str], Coroutine[Any, Any, None]]
@@ -41,7 +43,8 @@ def guarded(app: Coroutine[Any, Any, None]) -> None:
     """Run an app on an event loop on which nothing below our package may block."""
 
     async def main() -> None:
-        with blockbuster_ctx("otel_realtime"):
+        # The sandbox stands for a server elsewhere: it is in this process for the test only.
+        with blockbuster_ctx("otel_realtime", excluded_modules=["otel_realtime.sandbox"]):
             await app
 
     asyncio.run(main())
@@ -70,6 +73,27 @@ def test_a_call_by_the_sdk(traces: Traces, sandbox: Sandbox) -> None:
     assert "attached" == metadata["ls_audio_attach_status"]
     assert metadata["user_talk_s"] > 0
     assert metadata["turns"] == facts(traces.root)["otel_realtime.turns"]
+
+
+def test_the_lifespan_of_the_readme(
+    traces: Traces, sandbox: Sandbox, process: pytest.MonkeyPatch
+) -> None:
+    """A server's whole life, with one call that ends by itself and one that is live when it stops."""
+    process.setattr(trace, "_TRACER_PROVIDER", traces.provider)
+    names = run(snippet("lifespan"))
+
+    async def app(url: str) -> None:
+        async with names["lifespan"](names["app"]):
+            await talking.weather_call(url)
+            connection = await talking.client_of(url).realtime.connect(model="m").enter()
+            await connection.recv()
+
+    with ScriptedServer(talking.WEATHER_CALL, speed=talking.SPEED) as server:
+        guarded(app(server.url))
+    assert 2 == len([root for root in traces.roots if root.end_time is not None])
+    listed = sandbox.conversations()
+    assert ["success"] * 2 == [one["status"] for one in listed]
+    assert [False, True] == sorted(one["has_recording"] for one in listed)
 
 
 async def by_aiohttp(url: str) -> None:

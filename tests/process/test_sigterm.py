@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -77,13 +78,17 @@ def test_a_second_install_changes_nothing(told: Told) -> None:
     assert told.handler == current()
 
 
-def test_a_handler_that_came_later_stays(told: Told) -> None:
-    """Ours is not put over it, and the one before it does not come back."""
-    watch, later = told.watch(), Told()
+def test_a_handler_that_came_later_is_called_after_the_end(told: Told) -> None:
+    """The next conversation puts ours over it; it comes back, and not the one before it."""
+    watch = told.watch()
     watch.install()
+    later = Told()
+    later.calls = told.calls
     signal.signal(signal.SIGTERM, later.handler)
     watch.install()
-    assert later.handler == current()
+    terminate()
+    wait_for(lambda: len(told.calls) == 3, "delivery", every_s=0.001)
+    assert ["end", f"app {signal.SIGTERM}"] == [word for word in told.calls if word != "deliver"]
     watch.uninstall()
     assert later.handler == current()
 
@@ -120,12 +125,12 @@ def _in_a_thread(call: Any) -> None:
 
 
 def test_conversations_end_before_the_apps_handler_runs(told: Told) -> None:
-    """Delivery is the app's own end, which goes on."""
+    """Delivery begins at once and does not hold the app's own end up."""
     watch = told.watch()
     watch.install()
     terminate()
-    wait_for(lambda: len(told.calls) == 2, "handler", every_s=0.001)
-    assert ["end", f"app {signal.SIGTERM}"] == told.calls
+    wait_for(lambda: len(told.calls) == 3, "delivery", every_s=0.001)
+    assert ["end", f"app {signal.SIGTERM}"] == [word for word in told.calls if word != "deliver"]
     watch.uninstall()
 
 
@@ -142,6 +147,59 @@ def test_an_end_that_takes_long_does_not_hold_up_the_app(
     assert [f"app {signal.SIGTERM}"] == told.calls
     free.set()
     watch.uninstall()
+
+
+def test_a_handler_that_calls_the_one_before_it_makes_no_circle(told: Told) -> None:
+    """The app saved ours, put its own there, and ours went on top of that."""
+    watch = told.watch()
+    watch.install()
+    before = current()
+
+    def later(number: int, frame: Any) -> None:
+        told.calls.append("later")
+        before(number, frame)
+
+    signal.signal(signal.SIGTERM, later)
+    watch.install()
+    terminate()
+    wait_for(lambda: f"app {signal.SIGTERM}" in told.calls, "handler", every_s=0.001)
+    said = [word for word in told.calls if word != "deliver"]
+    assert ["end", "later", "end", f"app {signal.SIGTERM}"] == said
+    watch.uninstall()
+    assert later == current()
+    told.calls.clear()
+    terminate()
+    wait_for(lambda: len(told.calls) > 1, "handler", every_s=0.001)
+    assert ["later", f"app {signal.SIGTERM}"] == told.calls
+
+
+def test_handlers_that_come_and_go_leave_nothing_behind(told: Told) -> None:
+    """An app that sets its own for each call, as ``asyncio`` does with its loop."""
+    watch = told.watch()
+    watch.install()
+    for _ in range(5):
+        signal.signal(signal.SIGTERM, Told().handler)
+        watch.install()
+    gc.collect()
+    assert 1 == len(watch._links)
+    watch.uninstall()
+
+
+def test_the_default_is_put_back_for_good_only_by_uninstall(told: Told) -> None:
+    """Once the signal has come; until then nobody meets a ``signal.signal`` that is not Python's."""
+    set_handler = signal.signal
+    watch = told.watch()
+    watch.install()
+    assert set_handler is signal.signal
+    terminate()
+    wait_for(lambda: len(told.calls) == 3, "delivery", every_s=0.001)
+    signal.signal(signalnum=signal.SIGTERM, handler=signal.SIG_DFL)
+    assert callable(current())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.SIG_IGN == current()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    watch.uninstall()
+    assert (set_handler, signal.SIG_DFL) == (signal.signal, current())
 
 
 DEFAULT = """
@@ -177,3 +235,44 @@ def test_without_a_handler_the_process_dies_of_it(argument: str, expected: str) 
     child.terminate()
     said, _ = child.communicate(timeout=20)
     assert (expected, -signal.SIGTERM) == (said, child.returncode)
+
+
+RAISED_AGAIN = """
+import signal, time
+from otel_realtime.process.sigterm import SigtermWatch
+
+def handler(number, frame):
+    raised.append(number)
+
+def deliver():
+    time.sleep(0.3)
+    print("delivered", flush=True)
+
+raised = []
+watch = SigtermWatch(lambda: print("ended", flush=True), deliver)
+signal.signal(signal.SIGTERM, handler)
+watch.install()
+print("ready", flush=True)
+while not raised:
+    time.sleep(0.01)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.raise_signal(signal.SIGTERM)
+time.sleep(30)
+"""
+
+
+def test_a_server_that_raises_the_signal_again() -> None:
+    """As uvicorn does after its own shutdown: the process dies of it, delivered."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", RAISED_AGAIN],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert child.stdout is not None
+    assert "ready\n" == child.stdout.readline()
+    child.terminate()
+    said, _ = child.communicate(timeout=20)
+    assert -signal.SIGTERM == child.returncode
+    assert said.splitlines()[0] == "ended"
+    assert "delivered" in said

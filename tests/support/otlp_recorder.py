@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,11 +53,13 @@ class OtlpRecorder:
         status: what the next requests are answered; only 200 records their spans.
         requests: the accepted ones, in order of arrival.
         refused: how many requests were answered another status than 200.
+        tls: certificates to serve HTTPS with; plain HTTP without.
     """
 
     status: int = 200
     requests: list[Request] = field(default_factory=list)
     refused: int = 0
+    tls: ssl.SSLContext | None = None
     _server: _Server | None = None
     _port: int = 0
 
@@ -70,11 +73,13 @@ class OtlpRecorder:
     @property
     def endpoint(self) -> str:
         """The base URL an OTLP exporter appends ``/v1/traces`` to."""
-        return f"http://127.0.0.1:{self._port}/otel"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._port}/otel"
 
     def up(self) -> None:
         """Listen; on the same port as before when it was down in between."""
         server = _Server(("127.0.0.1", self._port), _handler(self))
+        if self.tls is not None:
+            server.socket = self.tls.wrap_socket(server.socket, server_side=True)
         self._server, self._port = server, server.server_address[1]
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 

@@ -1,0 +1,29 @@
+"""The README's code, to be run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+README: Final = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+_BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of one language, in order."""
+    return [text for name, text in _BLOCK.findall(README) if name == language]
+
+
+def snippet(marker: str) -> str:
+    """The one Python snippet that contains a text."""
+    found = [text for text in blocks("python") if marker in text]
+    assert len(found) == 1, f"{len(found)} snippets contain {marker!r}"
+    return found[0]
+
+
+def run(source: str) -> dict[str, Any]:
+    """Execute a snippet as a module; returns its names."""
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(source, "README.md", "exec"), names)  # it is our own README
+    return names
