@@ -359,6 +359,7 @@ class Recorder:
         with self._processing:
             self._process_entries(due)
             self._track.flush()
+            self._track.refresh()  # here, and not where somebody asks with a lock in his hand
             return bool(self._queue)
 
     def _process_entries(self, due: Callable[[], bool], *, inline: bool = False) -> None:

@@ -372,6 +372,11 @@ class Track:
 
     # -- queries, thread-safe ----------------------------------------------------------------------
 
+    def refresh(self) -> None:
+        """Take into account what came late, so that the next queries are quick."""
+        with self._lock:
+            self._timeline.refresh()
+
     @property
     def last_t(self) -> int:
         """Time of the latest record, ns since the start."""

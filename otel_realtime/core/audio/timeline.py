@@ -128,6 +128,10 @@ class Timeline:
         self.last_t = max(self.last_t, record[1])  # a damaged journal may go back in time
         handler(self, *record[1:])
 
+    def refresh(self) -> None:
+        """Take into account what came late, so that the next queries are quick."""
+        self._agent.refresh()
+
     def finish(self) -> None:
         """End a conversation whose journal has no ``close`` at its last record."""
         if self.close_t is None:
