@@ -372,10 +372,10 @@ class Track:
 
     # -- queries, thread-safe ----------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Take into account what came late, so that the next queries are quick."""
+    def refresh(self, *, at_once: bool) -> bool:
+        """Do what ``Timeline.refresh`` does."""
         with self._lock:
-            self._timeline.refresh()
+            return self._timeline.refresh(at_once=at_once)
 
     @property
     def last_t(self) -> int:

@@ -227,6 +227,13 @@ class Player:
 
     # --- queries --------------------------------------------------------------------------------
 
+    @property
+    def stale(self) -> int:
+        """How many log entries the next ``refresh`` has to play."""
+        if self._stale_from is None:
+            return 0
+        return len(self._log_t) - self._restart(self._stale_from)[1]
+
     def refresh(self) -> None:
         """Take into account what came late; parts tell what was heard of them only after this."""
         if self._stale_from is not None:
@@ -442,11 +449,15 @@ class Player:
                 index -= 1
             del part.segments[index]
 
+    def _restart(self, entry: int) -> tuple[int, int, int]:
+        """Return the last empty queue at or before an entry: its index, entry, segments before it."""
+        index = bisect_right(self._idle, entry, key=lambda idle: idle[0]) - 1
+        return (index, *self._idle[index]) if index >= 0 else (0, 0, 0)
+
     def _replay(self, entry: int) -> None:
         """Play the log again from the last empty queue at or before ``entry``."""
-        index = bisect_right(self._idle, entry, key=lambda idle: idle[0])
-        first, placed = self._idle[index - 1] if index else (0, 0)
-        del self._idle[max(index - 1, 0) :]  # replaying its entry adds it again
+        index, first, placed = self._restart(entry)
+        del self._idle[index:]  # replaying its entry adds it again
         for part, segment in reversed(self._placed[placed:]):
             part.kept -= segment.size
             part.segments.pop()  # a part is placed in order, so that is its last one
