@@ -34,6 +34,7 @@ from otel_realtime.core.protocol.redaction import HIDDEN
 from otel_realtime.core.protocol.responses import Moment, Response, ToolCall
 from otel_realtime.delivery.finisher import Finish
 from otel_realtime.interrupts import let_through
+from otel_realtime.recording.pacing import Pacer
 from otel_realtime.state.notes import Notes
 from otel_realtime.state.progress import POSTED, Progress
 from otel_realtime.state.stored import note_stored
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
 CLOSE_BUDGET_S: Final = 0.005
 #: The same for a recorded conversation that the app replays faster than it was spoken: nobody waits.
 REPLAY_WAIT_S: Final = 10.0
+#: Most unsettled responses that are looked at while the conversation is locked: less than 1 ms.
+MOST_LOOKS: Final = 16
+#: Most responses that one tick writes; there are other conversations.
+MOST_SETTLED: Final = 32
 #: Longest wait of the posting thread until the journal's first line is on disk.
 POST_WAIT_S: Final = 1.0
 
@@ -241,14 +246,23 @@ class Engine:
         frames = self.frames
         if frames.closed or not (frames.state.unsettled or frames.texts_due(now_t)):
             return
+        pacer = Pacer()
         try:
-            with frames.lock:
-                if frames.closed:
+            # One response at a time: the app's task may be waiting for the lock.
+            for _ in range(MOST_SETTLED):
+                with frames.lock:
+                    if frames.closed:
+                        return
+                    if frames.texts_due(now_t):
+                        frames.keep_texts(self.clock.moment())
+                    # - 1: events of this very nanosecond may still be queued
+                    settled = frames.state.take_settled(
+                        now_t - 1, frames.recorder, looks=MOST_LOOKS, most=1
+                    )
+                    self._settle(settled)
+                if not settled:
                     return
-                if frames.texts_due(now_t):
-                    frames.keep_texts(self.clock.moment())
-                # - 1: events of this very nanosecond may still be queued
-                self._settle(frames.state.take_settled(now_t - 1, frames.recorder))
+                pacer.rest()
         except BaseException as error:  # noqa: BLE001 - the writer thread serves other conversations, too
             let_through(error)
             diagnostics.report("settling", error)

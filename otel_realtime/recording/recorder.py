@@ -31,6 +31,8 @@ from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 #: Most bytes of frames enqueued in a process.
 BACKLOG_BYTES: Final = 64 << 20
+#: Facts of a conversation are out of date for no longer than this, in seconds.
+MAX_STALE_S: Final = 1.0
 #: Talk times of a recording up to 5 minutes are measured on any thread: it takes about 1 ms.
 MEASURED_INLINE_NS: Final = 300_000_000_000
 #: Bytes that an enqueued note counts as; its real size is not known before it is encoded.
@@ -114,6 +116,7 @@ class Recorder:
     Attributes:
         on_tick: called on the writer thread about every 40 ms until the close, with a time up to
             which everything has been processed.
+        fresh: facts are known as of the latest tick; otherwise to ask for them takes long.
         clock: returns the time instead of the monotonic clock, if the app gives times itself; set by
             ``use_clock``.
     """
@@ -130,6 +133,8 @@ class Recorder:
         self.on_tick: Callable[[int], None] | None = None
         self.clock: Callable[[], int] | None = None
         self._done = False
+        self.fresh = True
+        self._refreshed = 0.0
         self._queue: deque[Entry] = deque([_WriterOnly(track.open)])
         self._append = self._queue.append
 
@@ -364,7 +369,16 @@ class Recorder:
         with self._processing:
             self._process_entries(due)
             self._track.flush()
+            self._refresh()
             return bool(self._queue)
+
+    def _refresh(self) -> None:
+        """Prepare queries: here, and not where somebody asks with a lock in his hand."""
+        now = time.monotonic()
+        at_once = now >= self._refreshed + MAX_STALE_S
+        self.fresh = self._track.refresh(at_once=at_once)
+        if self.fresh:
+            self._refreshed = now
 
     def _process_entries(self, due: Callable[[], bool], *, inline: bool = False) -> None:
         """Process entries until ``due()``; called with ``_processing`` held.

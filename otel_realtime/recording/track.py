@@ -370,6 +370,11 @@ class Track:
 
     # -- queries, thread-safe ----------------------------------------------------------------------
 
+    def refresh(self, *, at_once: bool) -> bool:
+        """Do what ``Timeline.refresh`` does."""
+        with self._lock:
+            return self._timeline.refresh(at_once=at_once)
+
     @property
     def last_t(self) -> int:
         """Time of the latest record, ns since the start."""

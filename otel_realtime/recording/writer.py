@@ -126,7 +126,7 @@ class Writer:
         now_t = recorder.now()
         while self._process(recorder, pacer):
             pacer.rest()
-        if recorder.on_tick is not None and not recorder.done:
+        if recorder.on_tick is not None and recorder.fresh and not recorder.done:
             recorder.on_tick(now_t)
         pacer.step()
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from statistics import median
 
-from tests.benchmarks import bench_render, close, harness
+from tests.benchmarks import bench_render, close, growth, harness
 from tests.benchmarks.conversation import TURNS, whole
 
 MICRO = 1e6
@@ -55,6 +55,7 @@ def main() -> None:
         "frames": per_frame,
         "close": close.report,
         "render": bench_render.report,
+        "growth": growth.report,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)} (default: all)")

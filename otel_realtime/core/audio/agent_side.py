@@ -32,6 +32,7 @@ from otel_realtime.core.audio.player import Player
 from otel_realtime.core.audio.redactions import merge
 from otel_realtime.core.audio.segments import (
     LOST,
+    TIME_END_NS,
     Interval,
     Segment,
     clip_to_intervals,
@@ -68,7 +69,10 @@ class Playback:
         self, t: int, offset: int, size: int, item_id: str | None, *, zeros: bool
     ) -> None:
         """Add ``size`` bytes that the app's speaker plays now; see ``PlayedAudio.add``."""
-        self.audio.add(t, offset, size, item_id, self.player.parts, zeros=zeros)
+        if self.audio.first_t is None:
+            self.player.refresh()  # what is due now, the tap begins with
+        named = () if item_id is None else self.player.indices_of(item_id)
+        self.audio.add(t, offset, size, item_id, self.player.parts, named=named, zeros=zeros)
 
     def set_tap_format(self, audio_format: AudioFormat) -> None:
         """Set the format of what the app gives from here on."""
@@ -89,7 +93,7 @@ class Playback:
         first_t = self._audio_t
         if first_t is None:
             return segments
-        modelled = [(0, first_t), *self._modelled_intervals(segments, now)]
+        modelled = [(0, first_t), *self._modelled_intervals(now)]
         return order_without_overlap([*clip_to_intervals(segments, modelled), *self.audio.segments])
 
     def end_ns(self, now: int) -> int:
@@ -169,8 +173,10 @@ class Playback:
     def _heard_by_audio(self, part: Part, now: int, first_t: int) -> HeardPart:
         """Return a part by the audio that the app gave, and by the model where the tap was silent."""
         progress = self.audio.progress.get(self.player.index_of(part.key))
-        intervals = self._modelled_intervals(self.player.segments(), now)
-        segments = clip_to_intervals(part.segments, intervals)
+        segments: list[Segment] = []
+        if part.segments:
+            placed = (part.segments[0].start_ns, part.segments[-1].end_ns)
+            segments = clip_to_intervals(part.segments, self._modelled_intervals(now, placed))
         source = ESTIMATED if segments else TAP
         if progress is None:
             # It may have been heard, whole or in part, before the tap began.
@@ -198,16 +204,16 @@ class Playback:
             until,
         )
 
-    def _modelled_intervals(self, segments: list[Segment], now: int) -> list[Interval]:
+    def _modelled_intervals(self, now: int, between: Interval = (0, TIME_END_NS)) -> list[Interval]:
         """Return where the tap was silent for two seconds while audio was due, and did not resume.
 
         Args:
-            segments: The audio that was due.
             now: The time of the query.
+            between: Only those that reach into this interval are of interest.
         """
         intervals = []
-        for start, end in self.audio.inactive(now):
-            due = clip_to_intervals(segments, [(start, end)])
+        for start, end in self.audio.inactive(now, between):
+            due = clip_to_intervals(self.player.segments_between(start, end), [(start, end)])
             due_ns = sum(segment.end_ns - segment.start_ns for segment in due)
             # The tap came back while audio was still due: it had been paused, not ended.
             resumed = due and due[-1].end_ns >= end - LATE_REPORT_NS and end < now

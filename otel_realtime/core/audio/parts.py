@@ -77,6 +77,38 @@ class Claim:
     claimed_t: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the claims about the parts of a response say together.
+
+    Attributes:
+        first_entry: The earliest log entry of one that stands; None without claims.
+        cutting_part: Index of the first part that one cuts; None if none does.
+        behind: What holds for the parts behind that one.
+        kept_part: Index of the last part of which one keeps something; -1 if none does.
+    """
+
+    first_entry: int | None = None
+    cutting_part: int | None = None
+    behind: Claim | None = None
+    kept_part: int = -1
+
+    @classmethod
+    def of(cls, parts: list[Part]) -> Claims:
+        """Read the claims about these parts; the last one about each counts."""
+        claims = [(index, part.claims[-1]) for index, part in enumerate(parts) if part.claims]
+        cutting = next(((index, claim) for index, claim in claims if claim.cuts), None)
+        return cls(
+            min((claim.entry for _, claim in claims), default=None),
+            cutting[0] if cutting else None,
+            replace(cutting[1], kept=0) if cutting else None,
+            max((index for index, claim in claims if claim.kept), default=-1),
+        )
+
+
+_NO_CLAIMS: Final = Claims()
+
+
 @dataclass(slots=True)
 class ResponsePlayback:
     """The play-out of one response.
@@ -95,6 +127,18 @@ class ResponsePlayback:
     cut_source: str | None = None
     not_before: int = 0
     drained: bool = False
+    _claims: Claims | None = _NO_CLAIMS
+
+    def claimed(self) -> None:
+        """Note that a claim about one of its parts was made or taken back."""
+        self._claims = None
+
+    @property
+    def claims(self) -> Claims:
+        """What the claims about its parts say together; read once, however often they are asked."""
+        if self._claims is None:
+            self._claims = Claims.of(self.parts)
+        return self._claims
 
 
 @dataclass(slots=True)
@@ -108,6 +152,8 @@ class Part:
         format: Its format.
         entry: Log entry of its first chunk.
         first_t: Arrival of its first chunk, in ns since the start.
+        index: Its index among the parts of its response.
+        due_ns: When it would have been played, had each item been played as it came.
         received: Size received so far, in bytes.
         kept: Size that the model plays, in bytes.
         claims: Claims that stand, oldest first; the last one rules.
@@ -120,6 +166,8 @@ class Part:
     format: AudioFormat
     entry: int
     first_t: int
+    index: int = 0
+    due_ns: int = 0
     received: int = 0
     kept: int = 0
     claims: list[Claim] = field(default_factory=list)
@@ -154,22 +202,14 @@ class Part:
         """
         if self.claims:
             return self.claims[-1]  # an item may be truncated again; the last word counts
-        for part in self.response.parts:
-            if part is self:
-                break
-            if part.claims and part.claims[-1].cuts:
-                return replace(part.claims[-1], kept=0)
-        return None
+        claims = self.response.claims
+        behind = claims.cutting_part is not None and claims.cutting_part < self.index
+        return claims.behind if behind else None
 
     def protected(self) -> bool:
         """Return whether a claim says that the play-out reached this part, or got past it."""
-        for part in reversed(self.response.parts):
-            # Parts play in order, so what was heard of a later one came after all of this one.
-            if part.claims and part.claims[-1].kept:
-                return True
-            if part is self:
-                break
-        return False
+        # Parts play in order, so what was heard of a later one came after all of this one.
+        return self.response.claims.kept_part >= self.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +250,7 @@ def modelled_item(item_id: str, parts: list[Part]) -> ItemAudio:
         item_id: The item.
         parts: Its parts, at least one.
     """
-    heard = [segment for part in parts for segment in part.segments]
+    heard = [part.segments for part in parts if part.segments]
     first_t = min(part.first_t for part in parts)
     return ItemAudio(
         item_id=item_id,
@@ -220,8 +260,8 @@ def modelled_item(item_id: str, parts: list[Part]) -> ItemAudio:
         heard_source=_source(parts),
         interrupted=not all(is_whole(part.kept, part.received) for part in parts),
         first_chunk_t=first_t,
-        audible_from_t=min((segment.start_ns for segment in heard), default=None),
-        audible_until_t=max((segment.end_ns for segment in heard), default=first_t),
+        audible_from_t=min((segments[0].start_ns for segments in heard), default=None),
+        audible_until_t=max((segments[-1].end_ns for segments in heard), default=first_t),
     )
 
 

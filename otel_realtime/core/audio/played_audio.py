@@ -17,13 +17,14 @@ Output: segments in the tap's own source, and how far the speaker got in each pa
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from otel_realtime.core.audio.formats import AudioFormat
 from otel_realtime.core.audio.parts import Part
 from otel_realtime.core.audio.played_reports import MAX_AHEAD_NS, TAP_TIMEOUT_NS
-from otel_realtime.core.audio.segments import DurationCounter, Interval, Segment
+from otel_realtime.core.audio.segments import TIME_END_NS, DurationCounter, Interval, Segment
 from otel_realtime.core.audio.user_side import JITTER_NS
 
 
@@ -81,6 +82,7 @@ class PlayedAudio:
         item_id: str | None,
         parts: Sequence[Part],
         *,
+        named: Sequence[int] = (),
         zeros: bool,
     ) -> None:
         """Add a buffer.
@@ -91,6 +93,7 @@ class PlayedAudio:
             size: Its size in bytes.
             item_id: The item it belongs to, if the app knows.
             parts: The parts that have arrived by now.
+            named: Indices of those of the item.
             zeros: Whether it is silent.
         """
         if self.first_t is None:
@@ -106,21 +109,37 @@ class PlayedAudio:
         self.rejected = self.rejected or start - t > MAX_AHEAD_NS
         after_silence = not self.segments or start - self.segments[-1].end_ns >= JITTER_NS
         self._write(start, offset, size, position)
-        index = self._attribute(item_id, parts, after_silence=after_silence)
+        if item_id is not None:
+            unplayed = (index for index in named if self._remaining_ns(index, parts[index]) > 0)
+            self._current = next(unplayed, named[-1] if named else None)
+        else:
+            self._follow(parts, after_silence=after_silence)
+        index = self._current
         if index is not None:
             self._advance(index, parts[index], start, duration)
 
-    def inactive(self, until_t: int) -> list[Interval]:
-        """Return the stretches of at least two seconds without a buffer, from the first one on."""
+    def inactive(self, until_t: int, between: Interval = (0, TIME_END_NS)) -> list[Interval]:
+        """Return the stretches of at least two seconds without a buffer, from the first one on.
+
+        Args:
+            until_t: When the last one ends.
+            between: Only those that reach into this interval are of interest.
+        """
         if self.first_t is None:
             return []
-        ends = [self.first_t, *(end for _, end in self._active)]
-        starts = [*(start for start, _ in self._active), until_t]
-        return [
-            (end, start)
-            for end, start in zip(ends, starts, strict=True)
-            if start - end >= TAP_TIMEOUT_NS
-        ]
+        since_t, before_t = between
+        active = self._active
+        # The gap before each stretch of calls, and the one after the last.
+        first = bisect_left(active, since_t, key=lambda interval: interval[0])
+        last = bisect_right(active, before_t, key=lambda interval: interval[1])
+        gaps = (
+            (
+                active[index - 1][1] if index else self.first_t,
+                active[index][0] if index < len(active) else until_t,
+            )
+            for index in range(first, last + 1)
+        )
+        return [(start, end) for start, end in gaps if end - start >= TAP_TIMEOUT_NS]
 
     def _begin(self, t: int, parts: Sequence[Part]) -> None:
         """Start with the part that is due; if it has long been due, the tap joins in the middle."""
@@ -159,15 +178,9 @@ class PlayedAudio:
 
     # --- attribution to parts -------------------------------------------------------------------
 
-    def _attribute(
-        self, item_id: str | None, parts: Sequence[Part], *, after_silence: bool
-    ) -> int | None:
-        """Return the index of the part that a buffer with sound belongs to."""
-        if item_id is not None:
-            named = [index for index, part in enumerate(parts) if part.item_id == item_id]
-            unplayed = (index for index in named if self._remaining_ns(index, parts[index]) > 0)
-            self._current = next(unplayed, named[-1] if named else None)
-        elif self._cut_t is not None:
+    def _follow(self, parts: Sequence[Part], *, after_silence: bool) -> None:
+        """Find the part that a buffer with sound belongs to, if the app does not say."""
+        if self._cut_t is not None:
             # What sounds on without a pause is the rest of what was cut, still in the device.
             if after_silence:
                 self._skip_flushed(parts)
@@ -177,7 +190,6 @@ class PlayedAudio:
                 following = self._first_after(self.first_t or 0, parts)
             if following < len(parts):
                 self._current = following
-        return self._current
 
     def _skip_flushed(self, parts: Sequence[Part]) -> None:
         """Continue with the first response that arrived after the cut."""
@@ -190,10 +202,7 @@ class PlayedAudio:
 
     @staticmethod
     def _first_after(t: int, parts: Sequence[Part]) -> int:
-        index = len(parts)
-        while index and parts[index - 1].first_t >= t:
-            index -= 1
-        return index
+        return bisect_left(parts, t, key=lambda part: part.first_t)
 
     def _remaining_ns(self, index: int, part: Part) -> int:
         progress = self.progress.get(index)

@@ -22,7 +22,7 @@ first one that was reported are left to the model: the tap did not exist yet.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -73,16 +73,17 @@ class PartReports:
     def __len__(self) -> int:
         return len(self._times)
 
-    def add(self, t: int, position_ns: int) -> None:
-        """Add a report; one whose position is not beyond the last is ignored."""
+    def add(self, t: int, position_ns: int) -> bool:
+        """Add a report; return whether its position is beyond the last, else it is ignored."""
         if position_ns <= self.position_ns:
-            return
+            return False
         self.step_ns = max(self.step_ns, position_ns - self.position_ns)
         origin = t - position_ns
         self.first_origin_ns = min(self.first_origin_ns, origin) if self._times else origin
         self._times.append(t)
         self._positions.append(position_ns)
         self.last_t, self.position_ns = t, position_ns
+        return True
 
     def origin_ns(self) -> int:
         """Return when the play-out would have begun by the latest report, had it never paused."""
@@ -124,6 +125,12 @@ class PlayedReports:
         self._player = player
         self._first_part = 0  # index of the part that was reported first
         self._reports: dict[tuple[str, int], PartReports] = {}
+        self._reported = array("q")  # indices of the parts with reports, ascending
+        # Parts by their latest report, as (index, its time), and by their first one, as (index,):
+        # in order of both. One that is reported later hides all behind it, so that the last one
+        # before a part is found without looking at the others.
+        self._latest: list[tuple[int, int]] = []
+        self._begun: list[tuple[int]] = []
         self._step_ns = 0
         self._cuts = array("q")
         # What was placed last, and what it depends on: between two reports nothing is placed again.
@@ -147,14 +154,25 @@ class PlayedReports:
         part = self._player.part(item_id, content_index)
         if part is None:
             return
+        index = self._player.index_of(part.key)
         if self.first_t is None:
-            self.first_t, self._first_part = t, self._player.index_of(part.key)
+            self.first_t, self._first_part = t, index
         position = min(position_ns, part.received_ns)
         # No more can have been played than time has passed since the first chunk arrived.
         if position - (t - part.first_t) > MAX_AHEAD_NS:
             self.rejected = True
-        reports = self._reports.setdefault(part.key, PartReports())
-        reports.add(t, position)
+        reports = self._reports.get(part.key)
+        if reports is None:
+            reports = self._reports[part.key] = PartReports()
+            insort(self._reported, index)
+            while self._begun and self._begun[-1][0] >= index:
+                self._begun.pop()
+            self._begun.append((index,))
+        if not reports.add(t, position):
+            return
+        while self._latest and self._latest[-1][0] >= index:
+            self._latest.pop()
+        self._latest.append((index, t))
         self._step_ns = max(self._step_ns, reports.step_ns)
 
     def heard(self, part: Part, now: int, *, placed: bool = True) -> HeardPart:
@@ -197,13 +215,17 @@ class PlayedReports:
 
     def _unreported(self, part: Part, now: int) -> HeardPart:
         """Return what was heard of a part without reports: nothing yet, or have reports ended?"""
+        index = self._player.index_of(part.key)
         due_t, until = part.first_t, now
-        preceding: tuple[str, int] | None = None
-        for key, reports in self._reports.items():
-            if self._player.index_of(key) < self._player.index_of(part.key):
-                due_t, preceding = max(due_t, reports.last_t), key
-            else:
-                until = min(until, reports.origin_ns())
+        begun = bisect_left(self._begun, (index,)) - 1
+        preceding = self._player.parts[self._begun[begun][0]].key if begun >= 0 else None
+        before = bisect_left(self._latest, (index,)) - 1
+        if before >= 0:
+            due_t = max(due_t, self._latest[before][1])
+        following = bisect_left(self._reported, index)
+        if following < len(self._reported):
+            key = self._player.parts[self._reported[following]].key
+            until = min(until, self._reports[key].origin_ns())
         end_t = self.cut_after(part.first_t)
         model = modelled_part(part)
         if (until if end_t is None else min(end_t, until)) - due_t >= TAP_TIMEOUT_NS:

@@ -36,7 +36,9 @@ Rules:
 
 Evidence may arrive late and may be taken back. So the player keeps a log of arrivals and cuts (in
 arrays: a long call has many thousands) and replays it from the last moment at which the queue was
-empty before the part in question: nothing later can change audio that had ended by then.
+empty before the part in question: nothing later can change audio that had ended by then. That takes
+time in proportion to what was queued, so it is put off until somebody asks (``refresh``): a thousand
+truncates of queued items are one replay. Nothing depends on when that is.
 
 https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
 """
@@ -44,8 +46,9 @@ https://platform.openai.com/docs/api-reference/realtime-client-events/conversati
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from typing import Final
 
 from otel_realtime.core.audio.formats import NS_PER_MS, AudioFormat
 from otel_realtime.core.audio.parts import (
@@ -60,6 +63,9 @@ from otel_realtime.core.audio.parts import (
     modelled_item,
 )
 from otel_realtime.core.audio.segments import LOST, DurationCounter, Segment
+
+#: Claims about one part that are remembered, should the server refuse the latest ones.
+MOST_CLAIMS: Final = 16
 
 
 class Player:
@@ -80,6 +86,9 @@ class Player:
         self._idle: list[tuple[int, int]] = []  # entries at an empty queue, segments before them
         self._placed: list[tuple[Part, Segment]] = []
         self._queue_end_ns = 0
+        self._due_ns = 0  # end of the queue, had each item been played as it came
+        self._stale_from: int | None = None  # entry from which the log must be played again
+        self._cut_responses: list[tuple[int, ResponsePlayback]] = []  # by entry, ascending
         self._received = DurationCounter()
         self._format = self._received.format
         self._last_part: int | None = None
@@ -102,14 +111,12 @@ class Player:
             index = self._index_by_key[key] = len(self._parts)
             self._add_part(t, item_id, content_index, response_id)
         self._last_part = index
-        self._parts[index].received += size
-        self._play(self._log(index, t, offset, size))
+        self._receive(index, t, offset, size)
 
     def add_lost(self, t: int, size: int) -> None:
         """Add audio that arrived but was not kept; it is taken to belong to the latest part."""
         if self._last_part is not None:
-            self._parts[self._last_part].received += size
-            self._play(self._log(self._last_part, t, LOST, size))
+            self._receive(self._last_part, t, LOST, size)
 
     def set_format(self, audio_format: AudioFormat) -> None:
         """Set the format of parts that begin from here on; a part never changes its format."""
@@ -121,6 +128,7 @@ class Player:
         """Cut everything that is queued at ``t``."""
         entry = self._log(-1, t, 0, 0)
         self._cut_sources[entry] = source
+        self._due_ns = min(self._due_ns, t)
         self._play(entry)
 
     def cancel(self, t: int) -> None:
@@ -131,7 +139,8 @@ class Player:
         """Cut at each moment noted by ``cancel``."""
         if self._cancels:
             self._cut_sources.update(dict.fromkeys(self._cancels, ESTIMATED))
-            self._replay(self._cancels[0])
+            self._due_ns = min(self._due_ns, self._log_t[self._cancels[-1]])
+            self._replay_from(self._cancels[0])
             self._cancels.clear()
 
     def truncate(
@@ -166,6 +175,8 @@ class Player:
                     break
             return
         kept = min(part.format.size(audio_end_ms * NS_PER_MS), part.received)
+        if t is not None:
+            self._due_ns = min(self._due_ns, t)  # the client has flushed its player
         self._claim([part], kept, event_id, CLIENT_TRUNCATE if by_client else SERVER, t)
 
     def delete(self, t: int, item_id: str, event_id: str | None, *, by_client: bool) -> None:
@@ -175,7 +186,8 @@ class Player:
         """
         # A truncate before the delete says more precisely what was heard.
         parts = [part for part in self._parts_by_item.get(item_id, ()) if not part.claims]
-        if any(self._would_play_at(part, t) for part in parts):
+        if any(part.due_ns > t for part in parts):
+            self._due_ns = min(self._due_ns, t)
             self._claim(parts, 0, event_id, CLIENT_TRUNCATE if by_client else SERVER)
 
     def refuse(self, event_id: str | None, item_id: str | None) -> None:
@@ -191,31 +203,54 @@ class Player:
                 # Without ids (None) the oldest open claim is meant: the server answers in order.
                 if claim.unanswered and claim.event_id == event_id:
                     part.claims.remove(claim)
+                    part.response.claimed()
                     touched.append(part)
                     break
         if touched:
-            self._replay(min(part.response.parts[0].entry for part in touched))
+            self._replay_from(min(part.response.parts[0].entry for part in touched))
 
     def buffer_started(self, t: int, response_id: str) -> None:
         """Apply ``output_audio_buffer.started``: nothing of the response plays before ``t``."""
         response = self._responses.get(response_id)
         if response is not None and not response.not_before:  # a response starts once
             response.not_before = t
-            self._replay(response.parts[0].entry)
+            self._replay_from(response.parts[0].entry)
 
     def buffer_stopped(self, response_id: str) -> None:
         """Apply ``output_audio_buffer.stopped``: the response was played to its end."""
         response = self._responses.get(response_id)
+        self.refresh()
         # Only an estimate is taken back: a client's or the server's own word is not.
         if response is not None and response.cut_source == ESTIMATED:
             response.drained = True
-            self._replay(response.parts[0].entry)
+            self._replay_from(response.parts[0].entry)
 
     # --- queries --------------------------------------------------------------------------------
 
+    @property
+    def stale(self) -> int:
+        """How many log entries the next ``refresh`` has to play."""
+        if self._stale_from is None:
+            return 0
+        return len(self._log_t) - self._restart(self._stale_from)[1]
+
+    def refresh(self) -> None:
+        """Take into account what came late; parts tell what was heard of them only after this."""
+        if self._stale_from is not None:
+            entry, self._stale_from = self._stale_from, None
+            self._replay(entry)
+
     def segments(self) -> list[Segment]:
         """Return what was heard, in order and without overlap."""
+        self.refresh()
         return [segment for _, segment in self._placed]
+
+    def segments_between(self, start: int, end: int) -> list[Segment]:
+        """Return those of :meth:`segments` that are heard at some time between two times, in ns."""
+        self.refresh()
+        first = bisect_right(self._placed, start, key=lambda placed: placed[1].end_ns)
+        last = bisect_left(self._placed, end, key=lambda placed: placed[1].start_ns)
+        return [segment for _, segment in self._placed[first:last]]
 
     @property
     def parts(self) -> list[Part]:
@@ -230,6 +265,10 @@ class Player:
     def parts_of(self, item_id: str) -> list[Part]:
         """Return the parts of an item that have arrived."""
         return self._parts_by_item.get(item_id, [])
+
+    def indices_of(self, item_id: str) -> list[int]:
+        """Return the indices of an item's parts among all parts."""
+        return [self._index_by_key[part.key] for part in self.parts_of(item_id)]
 
     def index_of(self, key: tuple[str, int]) -> int:
         """Return the index of a part among all parts."""
@@ -252,10 +291,12 @@ class Player:
     @property
     def end_ns(self) -> int:
         """When the last audio that is kept has been played; 0 before any."""
+        self.refresh()
         return self._placed[-1][1].end_ns if self._placed else 0
 
     def item(self, item_id: str) -> ItemAudio | None:
         """Return the audio facts of an item over all its parts; None if it has no audio."""
+        self.refresh()
         parts = self._parts_by_item.get(item_id)
         return modelled_item(item_id, parts) if parts else None
 
@@ -264,10 +305,19 @@ class Player:
     def _add_part(self, t: int, item_id: str, content_index: int, response_id: str | None) -> None:
         # Without a response id (live and translation sessions) each item is a response of its own.
         response = self._responses.setdefault(response_id or item_id, ResponsePlayback())
-        part = Part(item_id, content_index, response, self._format, len(self._log_t), t)
+        index = len(response.parts)
+        part = Part(item_id, content_index, response, self._format, len(self._log_t), t, index)
         response.parts.append(part)
         self._parts.append(part)
         self._parts_by_item.setdefault(item_id, []).append(part)
+
+    def _receive(self, index: int, t: int, offset: int, size: int) -> None:
+        part = self._parts[index]
+        part.received += size
+        entry = self._log(index, t, offset, size)
+        start = max(t, self._due_ns, part.response.not_before)
+        self._due_ns = part.due_ns = start + part.format.duration_ns(size)
+        self._play(entry)
 
     def _log(self, part: int, t: int, offset: int, size: int) -> int:
         # By identity, because it runs for every chunk: to count on in an equal format is harmless.
@@ -294,14 +344,19 @@ class Player:
             by_client = source == CLIENT_TRUNCATE
             claim = Claim(kept, len(self._log_t), source, event_id, cuts, by_client, claimed_t)
             part.claims.append(claim)
-        self._replay(min(part.response.parts[0].entry for part in parts))
+            del part.claims[:-MOST_CLAIMS]
+            part.response.claimed()
+        self._replay_from(min(part.response.parts[0].entry for part in parts))
 
-    def _would_play_at(self, part: Part, t: int) -> bool:
-        """Return whether the part, had nothing cut it, would still play at ``t``."""
-        start = part.segments[0].start_ns if part.segments else part.first_t
-        return start + part.received_ns > t
+    def _replay_from(self, entry: int) -> None:
+        """Note that the log must be played again from an entry on, before anybody asks."""
+        self._stale_from = entry if self._stale_from is None else min(self._stale_from, entry)
 
     def _play(self, entry: int) -> None:
+        if self._stale_from is None:  # else it is played again anyway
+            self._play_entry(entry)
+
+    def _play_entry(self, entry: int) -> None:
         if self._log_part[entry] < 0:
             self._play_cut(entry)
         else:
@@ -344,7 +399,8 @@ class Player:
     def _is_cut(self, response: ResponsePlayback, entry: int) -> bool:
         if response.cut_entry is not None and response.cut_entry < entry and not response.drained:
             return True
-        return any(part.claims and part.claims[-1].entry <= entry for part in response.parts)
+        first = response.claims.first_entry
+        return first is not None and first <= entry
 
     def _place(self, part: Part, start: int, entry: int, size: int) -> None:
         offset = self._log_offset[entry]
@@ -372,6 +428,7 @@ class Player:
             response = part.response
             if response.cut_entry is None:
                 response.cut_entry, response.cut_source = entry, source
+                self._cut_responses.append((entry, response))
             elif source == SERVER:  # it confirms what had been estimated
                 response.cut_source = source
             if not (response.drained or part.protected()):
@@ -386,20 +443,28 @@ class Player:
         part.kept -= segment.size - kept
         segment.size = kept
         if not kept:
-            part.segments.remove(segment)
+            # By identity, from the end: it is one of the last.
+            index = len(part.segments) - 1
+            while part.segments[index] is not segment:
+                index -= 1
+            del part.segments[index]
+
+    def _restart(self, entry: int) -> tuple[int, int, int]:
+        """Return the last empty queue at or before an entry: its index, entry, segments before it."""
+        index = bisect_right(self._idle, entry, key=lambda idle: idle[0]) - 1
+        return (index, *self._idle[index]) if index >= 0 else (0, 0, 0)
 
     def _replay(self, entry: int) -> None:
         """Play the log again from the last empty queue at or before ``entry``."""
-        index = bisect_right(self._idle, entry, key=lambda idle: idle[0])
-        first, placed = self._idle[index - 1] if index else (0, 0)
-        del self._idle[max(index - 1, 0) :]  # replaying its entry adds it again
-        for part, segment in self._placed[placed:]:
+        index, first, placed = self._restart(entry)
+        del self._idle[index:]  # replaying its entry adds it again
+        for part, segment in reversed(self._placed[placed:]):
             part.kept -= segment.size
-            part.segments.remove(segment)
+            part.segments.pop()  # a part is placed in order, so that is its last one
         del self._placed[placed:]
         self._queue_end_ns = self._placed[-1][1].end_ns if self._placed else 0
-        for response in self._responses.values():
-            if response.cut_entry is not None and response.cut_entry >= first:
-                response.cut_entry = response.cut_source = None
+        while self._cut_responses and self._cut_responses[-1][0] >= first:
+            response = self._cut_responses.pop()[1]
+            response.cut_entry = response.cut_source = None
         for replayed in range(first, len(self._log_t)):
-            self._play(replayed)
+            self._play_entry(replayed)

@@ -6,7 +6,8 @@ offsets and sizes are bytes of the source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +16,8 @@ from otel_realtime.core.audio.formats import PCM16, AudioFormat
 #: Offset of audio that never reached the source (a hole): it takes up time and is silent.
 LOST: Final = -1
 
+#: Later than anything in a recording.
+TIME_END_NS: Final = 2**63
 #: Start and end in ns since the start of the conversation; the end is exclusive.
 Interval = tuple[int, int]
 
@@ -79,17 +82,22 @@ class Segment:
 
 
 def exclude_intervals(segments: Iterable[Segment], intervals: Sequence[Interval]) -> list[Segment]:
-    """Return the segments without the samples that are heard during one of the intervals."""
-    remaining = list(segments)
-    for start, end in intervals:
-        kept: list[Segment] = []
-        for segment in remaining:
-            if segment.end_ns <= start or segment.start_ns >= end:
-                kept.append(segment)
-            else:
-                kept += [part for part in (segment.before(start), segment.after(end)) if part.size]
-        remaining = kept
-    return remaining
+    """Return the segments without the samples that are heard during one of the intervals.
+
+    Args:
+        segments: Any segments.
+        intervals: Ordered and disjoint.
+    """
+    kept: list[Segment] = []
+    for segment in segments:
+        rest = segment
+        for start, end in _touching(segment, intervals):
+            before, rest = rest.before(start), rest.after(end)
+            if before.size:
+                kept.append(before)
+        if rest.size:
+            kept.append(rest)
+    return kept
 
 
 def clip_to_intervals(segments: Iterable[Segment], intervals: Sequence[Interval]) -> list[Segment]:
@@ -101,13 +109,21 @@ def clip_to_intervals(segments: Iterable[Segment], intervals: Sequence[Interval]
     """
     kept = []
     for segment in segments:
-        for start, end in intervals:
-            if segment.start_ns < end and segment.end_ns > start:
-                part = segment.after(start) if segment.start_ns < start else segment
-                part = part.before(end) if part.end_ns > end else part
-                if part.size:
-                    kept.append(part)
+        for start, end in _touching(segment, intervals):
+            part = segment.after(start) if segment.start_ns < start else segment
+            part = part.before(end) if part.end_ns > end else part
+            if part.size:
+                kept.append(part)
     return kept
+
+
+def _touching(segment: Segment, intervals: Sequence[Interval]) -> Iterator[Interval]:
+    """Yield the intervals during which some of a segment is heard."""
+    end_ns = segment.end_ns
+    index = bisect_right(intervals, segment.start_ns, key=lambda interval: interval[1])
+    while index < len(intervals) and intervals[index][0] < end_ns:
+        yield intervals[index]
+        index += 1
 
 
 def order_without_overlap(segments: Iterable[Segment]) -> list[Segment]:

@@ -125,6 +125,9 @@ class ServerBuffer:
         self._plays: dict[str, _Play] = {}
         self._items: dict[str, _Item] = {}
         self._started: list[_Play] = []  # in this order
+        # Those that an event without a response's id can mean: announced, and started.
+        self._waiting: dict[str, _Play] = {}
+        self._open: dict[str, _Play] = {}
         self._speaks = False  # the server has stated something about its buffer
 
     # --- records --------------------------------------------------------------------------------
@@ -146,6 +149,8 @@ class ServerBuffer:
             play = _Play() if response_id is None else self._play(response_id)
             item = self._items[item_id] = _Item(play, t)
             play.items.append(item)
+            if response_id is not None and play.started_t is None:
+                self._waiting[response_id] = play
         item.audio = item.audio or audio
         item.characters = max(item.characters, characters)
 
@@ -157,23 +162,26 @@ class ServerBuffer:
         """Apply ``output_audio_buffer.started``, ``.stopped`` or ``.cleared``."""
         self._speaks = True
         if response_id is not None:
-            plays = [self._play(response_id)]
+            named = [response_id]
         elif change == "started":  # what was announced last
-            waiting = [
-                play for play in self._plays.values() if play.items and play.started_t is None
-            ]
-            plays = waiting[-1:]
+            named = [next(reversed(self._waiting))] if self._waiting else []
         else:
-            plays = [play for play in self._plays.values() if _is_open(play)]
-        for play in plays:
+            named = list(self._open)
+        for known_id in named:
+            play = self._play(known_id)
             # Each comes once; a second one would be an echo.
             if change == "started" and play.started_t is None:
                 play.started_t, play.number = t, len(self._started)
                 self._started.append(play)
+                self._waiting.pop(known_id, None)
             elif change == "stopped" and play.stopped_t is None:
                 play.stopped_t = t
             elif change == "cleared" and play.cleared_t is None:
                 play.cleared_t = t
+            if _is_open(play):
+                self._open[known_id] = play
+            else:
+                self._open.pop(known_id, None)
 
     def truncated(self, t: int, item_id: str, audio_end_ms: int) -> None:
         """Apply ``conversation.item.truncated``; the last one counts."""

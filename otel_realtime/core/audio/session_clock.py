@@ -20,6 +20,8 @@ from otel_realtime.core.audio.formats import NS_PER_MS
 
 #: Positions this near bound each other's time.
 NEAR_MS: Final = 5_000
+#: So many events on each side are looked at: more of them do not make it more exact.
+MOST_NEAR: Final = 32
 #: Bounds differ by the VAD's prefix, by what it takes to detect speech, and by the network.
 SPREAD_NS: Final = 600 * NS_PER_MS
 
@@ -45,8 +47,12 @@ class SessionClock:
         # An event about this position or a later one bounds its time; else the last event does.
         index = min(bisect_left(self._bounds, (audio_ms,)), len(self._bounds) - 1)
         origin = self._bounds[index][1]
-        first = bisect_left(self._bounds, (audio_ms - NEAR_MS,))
-        end = bisect_left(self._bounds, (audio_ms + NEAR_MS,))
-        near = (other for _, other in self._bounds[first:end] if other <= origin)
+        first = bisect_left(self._bounds, (audio_ms - NEAR_MS,), max(index - MOST_NEAR, 0))
+        end = bisect_left(self._bounds, (audio_ms + NEAR_MS,), index)
+        near = (
+            other
+            for _, other in self._bounds[first : min(end, index + MOST_NEAR)]
+            if other <= origin
+        )
         nearest = min((other for other in near if origin - other <= SPREAD_NS), default=origin)
         return max(nearest + audio_ms * NS_PER_MS, 0)

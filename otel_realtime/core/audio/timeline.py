@@ -85,6 +85,8 @@ from otel_realtime.core.audio.user_side import UserPlacement
 
 #: The recording ends so long after the last sound at the latest: one hour.
 MAX_SILENCE_NS: Final = 3_600 * NS_PER_S
+#: To play so many entries of the player's log again takes less than a millisecond.
+CHEAP_REPLAY: Final = 256
 #: The end of a pause that has not ended.
 FOREVER_NS: Final = 2**63
 
@@ -112,6 +114,7 @@ class Timeline:
         self._redactions = Redactions()
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
+        self._applied = 0  # records since the last refresh
         self._given = False  # the times are the app's
         self._limit_t: int | None = None  # nothing was said later
         self._heard_until_t = 0  # what was queued when they jumped forward
@@ -125,8 +128,27 @@ class Timeline:
             if record[0] == "redact":
                 handler(self, *record[1:])
             return
+        self._applied += 1
         self.last_t = max(self.last_t, record[1])  # a damaged journal may go back in time
         handler(self, *record[1:])
+
+    def refresh(self, *, at_once: bool = False) -> bool:
+        """Take into account what came late, so that the next queries are quick.
+
+        If that is much work it is put off until so many records have come that it costs each of them
+        little. A query does it in any case.
+
+        Args:
+            at_once: Do not put it off.
+
+        Returns:
+            Whether nothing has been put off.
+        """
+        if not at_once and self._agent.stale > max(CHEAP_REPLAY, 4 * self._applied):
+            return False
+        self._agent.refresh()
+        self._applied = 0
+        return True
 
     def finish(self) -> None:
         """End a conversation whose journal has no ``close`` at its last record."""

@@ -218,6 +218,39 @@ class Item:
             self.images[index] = image
 
 
+class _Order:
+    """Items in order; one is inserted or removed in constant time, however many there are.
+
+    Each knows its neighbours. ``None`` stands before the first and behind the last one.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[Item | None, Item | None] = {None: None}
+        self._previous: dict[Item | None, Item | None] = {None: None}
+
+    def __iter__(self) -> Iterator[Item]:
+        item = self._next[None]
+        while item is not None:
+            yield item
+            item = self._next[item]
+
+    @property
+    def last(self) -> Item | None:
+        """The last item; None if there is none."""
+        return self._previous[None]
+
+    def insert(self, item: Item, previous: Item | None) -> None:
+        """Insert an item behind another one; None: as the first."""
+        following = self._next[previous]
+        self._next[previous] = self._previous[following] = item
+        self._next[item], self._previous[item] = following, previous
+
+    def remove(self, item: Item) -> None:
+        """Remove an item."""
+        previous, following = self._previous.pop(item), self._next.pop(item)
+        self._next[previous], self._previous[following] = following, previous
+
+
 class Items:
     """All items of a conversation, by id and in conversation order.
 
@@ -227,7 +260,7 @@ class Items:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Item] = {}
-        self._order: list[Item] = []
+        self._order = _Order()
         self.turns = 0
         self._last_role = ""
 
@@ -235,7 +268,7 @@ class Items:
         return iter(self._order)
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._by_id)
 
     def get(self, item_id: object) -> Item | None:
         """Return the item with that id, or None if it is unknown or not an id at all."""
@@ -266,22 +299,12 @@ class Items:
     def move(self, item: Item, previous_id: object) -> None:
         """Move an item behind ``previous_id``, unless that one is unknown."""
         previous = self.get(previous_id)
-        if previous is None or previous is item:
-            return
-        index = self._order.index(previous) + 1
-        if index < len(self._order) and self._order[index] is item:
-            return
-        self._order.remove(item)
-        # Removing it may have shifted the predecessor.
-        self._order.insert(self._order.index(previous) + 1, item)
+        if previous is not None and previous is not item:
+            self._order.remove(item)
+            self._order.insert(item, previous)
 
     def _insert(self, item: Item, previous_id: object) -> None:
-        # Nearly every item follows the last one; only then there is no search through the list.
-        previous = self.get(previous_id)
-        if previous is None or self._order[-1] is previous:
-            self._order.append(item)
-        else:
-            self._order.insert(self._order.index(previous) + 1, item)
+        self._order.insert(item, self.get(previous_id) or self._order.last)
 
     def assign_turn(self, item: Item) -> None:
         """Assign its turn number to a message item: a new one if the role differs from the last.

@@ -76,6 +76,10 @@ class ResponseAudio:
     parts: tuple[LatencyPart, ...] = ()
 
 
+#: Nobody waits through more responses than this for an answer.
+MOST_ROUNDS: Final = 64
+
+
 def response_audio(
     response: Response, state: ConversationState, audio: AudioFacts | None
 ) -> ResponseAudio:
@@ -123,18 +127,33 @@ def _was_queued(
     """Return whether the barge-in that cut it had cut the response that was heard before it."""
     if any(item.audible_from_t is not None for item in facts):
         return False
-    for earlier in _before(response):
+    heard = _heard_before(response, audio)
+    if not heard:
+        return False
+    end_t = max(item.audible_until_t for item in heard) + SAME_CUT_NS
+    created_t, spoken = response.created.t, _spoken_input(response, state)
+    if created_t > end_t or not any(item.interrupted for item in heard):
+        return False
+    # The answer to what the caller said meanwhile did not wait, unless it was cut by more.
+    answers = spoken is not None and spoken.at_t >= min(i.audible_from_t or 0 for i in heard)
+    return not answers or state.speeches.any_between(created_t, end_t)
+
+
+def _heard_before(response: Response, audio: AudioFacts) -> list[ItemAudio]:
+    """Return what was heard of the latest earlier response that was heard at all.
+
+    Of many that waited in the queue each one has to pass only the one before it: what that one
+    found is remembered.
+    """
+    earlier = response.previous
+    while earlier is not None:
         heard = [item for item in earlier.item_audio(audio) if item.audible_from_t is not None]
-        if not heard:
-            continue
-        end_t = max(item.audible_until_t for item in heard) + SAME_CUT_NS
-        created_t, spoken = response.created.t, _spoken_input(response, state)
-        if created_t > end_t or not any(item.interrupted for item in heard):
-            return False
-        # The answer to what the caller said meanwhile did not wait, unless it was cut by more.
-        answers = spoken is not None and spoken.at_t >= min(i.audible_from_t or 0 for i in heard)
-        return not answers or state.speeches.any_between(created_t, end_t)
-    return False
+        if heard:
+            response.heard_before = (earlier,)
+            return heard
+        earlier = earlier.previous if earlier.heard_before is None else earlier.heard_before[0]
+    response.heard_before = (None,)
+    return []
 
 
 def _before(response: Response) -> Iterator[Response]:
@@ -189,6 +208,8 @@ def _waited_through(
     newest_first = _before(response)
     chain = [response]
     while _spoken_input(chain[0], state) is None:
+        if len(chain) > MOST_ROUNDS:
+            return []
         earlier = next((other for other in newest_first if not other.out_of_band), None)
         if earlier is None or earlier.item_audio(audio):
             return []

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from otel_realtime.core.protocol.events import JsonMapping
-from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.items import Item
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.requests import MOST_OPEN
 from otel_realtime.core.protocol.responses import Moment, Response
@@ -40,7 +40,8 @@ class Reading:
     """What no response has read yet, and which items the client itself has created."""
 
     def __init__(self) -> None:
-        self._unread: list[str] = []
+        self._unread: dict[str, None] = {}  # in this order
+        self._readable = 0  # items that belong to the conversation and are not deleted
         self._seeded: list[_Seed] = []  # created by the client, not yet confirmed
         self._confirms = False
 
@@ -48,24 +49,30 @@ class Reading:
         """Make an item part of the conversation, to be read by the next response."""
         if not item.committed:
             item.committed = True
+            self._readable += not item.deleted
             if item.response_id is None:
-                self._unread.append(item.id)
+                self._unread[item.id] = None
+
+    def delete(self, item: Item) -> None:
+        """Take an item out of the conversation."""
+        if not item.deleted:
+            item.deleted = True
+            self._readable -= item.committed
+        self.forget(item.id)
 
     def forget(self, item_id: str) -> None:
         """Note that no response will read an item: it was deleted, or a response produced it."""
-        if item_id in self._unread:
-            self._unread.remove(item_id)
+        self._unread.pop(item_id, None)
 
-    def begin(self, response: Response, items: Items) -> None:
+    def begin(self, response: Response) -> None:
         """Note what a response that begins reads."""
         if response.own_input is not None:
             if not response.out_of_band:
                 for element in response.own_input:
                     self.forget(str(object_or_empty(element).get("id")))
             return
-        readable = sum(item.committed and not item.deleted for item in items)
         response.inputs = list(self._unread)
-        response.context_items = max(readable - len(response.inputs), 0)
+        response.context_items = max(self._readable - len(response.inputs), 0)
         if not response.out_of_band:
             self._unread.clear()
 
@@ -73,8 +80,7 @@ class Reading:
         """Note the end of a response with these outputs."""
         last = outputs[-1] if outputs else None
         if last is not None and last.kind == "mcp_call" and last.has_result:
-            calls = [item.id for item in outputs if item.kind == "mcp_call"]
-            self._unread.extend(call for call in calls if call not in self._unread)
+            self._unread.update((item.id, None) for item in outputs if item.kind == "mcp_call")
 
     def seed(self, source: JsonMapping, event_id: str | None, moment: Moment) -> None:
         """Note that the client creates an item (``conversation.item.create``)."""

@@ -206,6 +206,8 @@ class Response:
         turn: The conversation's turn when it was last seen.
         usage: ``usage`` as it was on the wire.
         mcp: Its server-side tool calls, by item id.
+        heard_before: The latest earlier response that was heard, in a tuple, once it was looked
+            for; ``(None,)`` if there is none.
     """
 
     id: str
@@ -227,6 +229,7 @@ class Response:
     turn: int = 0
     usage: object = None
     mcp: dict[str, McpCall] = field(default_factory=dict)
+    heard_before: tuple[Response | None] | None = None
 
     def merge(self, source: JsonMapping) -> None:
         """Update the response from a ``response`` object on the wire."""

@@ -42,6 +42,7 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -87,6 +88,7 @@ class ConversationState:
         self.items = Items()
         self.responses: dict[str, Response] = {}
         self.unsettled: dict[str, Response] = {}
+        self._waiting: deque[str] = deque()  # their ids, in the order in which they are looked at
         self.counts = Counts()
         self.speeches = Speeches()
         self.shortest_speech_ms = SHORTEST_SPEECH_MS
@@ -146,7 +148,8 @@ class ConversationState:
             # A server without ``response.output_item.added``.
             item.response_id = response.id
             response.outputs.append(item.id)
-            item.committed = item.committed or not response.out_of_band
+            if not response.out_of_band:
+                self._reading.commit(item)
 
     def _session(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         if event["type"].endswith(".created"):
@@ -242,8 +245,7 @@ class ConversationState:
     def _item_deleted(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         item = self.items.get(event.get("item_id"))
         if item is not None:
-            item.deleted = True
-            self._reading.forget(item.id)
+            self._reading.delete(item)
 
     def _item_done(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         source = object_or_empty(event.get("item"))
@@ -275,9 +277,10 @@ class ConversationState:
             response.asked_by(request.source, request.moment)
             self._add_unconfirmed(request.moment)
         self.session.other_model = self.session.other_model or text_or_none(source.get("model"))
-        self._reading.begin(response, self.items)
+        self._reading.begin(response)
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
+        self._waiting.append(response_id)
         self.counts.responses += 1
 
     def _add_unconfirmed(self, asked: Moment) -> None:
@@ -307,7 +310,7 @@ class ConversationState:
         item.merge(source)
         if response is None or not response.out_of_band:
             self.items.assign_turn(item)
-            item.committed = True
+            self._reading.commit(item)
         # ``conversation.item.added`` may have come first, when it looked like the client's.
         self._reading.forget(item_id)
         if response is not None and item_id not in response.outputs:
@@ -375,7 +378,7 @@ class ConversationState:
         item.merge(source)
         if not response.out_of_band:
             self.items.assign_turn(item)
-            item.committed = True
+            self._reading.commit(item)
         self._reading.forget(item_id)  # seen as an item of the conversation first
         if item_id not in response.outputs:
             response.outputs.append(item_id)
@@ -414,22 +417,37 @@ class ConversationState:
 
     # --- responses that settle later ------------------------------------------------------------
 
-    def take_settled(self, now_t: int, audio: AudioFacts | None) -> list[Response]:
+    def take_settled(
+        self,
+        now_t: int,
+        audio: AudioFacts | None,
+        *,
+        looks: int | None = None,
+        most: int | None = None,
+    ) -> list[Response]:
         """Remove the responses about which nothing more can be learned, and return them.
 
         Args:
             now_t: The time at which to decide, in ns since the start of the conversation.
             audio: When items were heard; None if the conversation has no audio facts.
+            looks: How many to look at; the next call goes on with the others. None: all.
+            most: How many to return; None: all.
         """
         transcribes = self.session.transcription_model is not None
-        settled = [
-            response
-            for response in self.unsettled.values()
-            if response.is_settled(self.items, audio, now_t, transcribes)
-            and not self._awaits_reason(response, audio, now_t)
-        ]
-        for response in settled:
-            del self.unsettled[response.id]
+        settled: list[Response] = []
+        for _ in range(len(self._waiting) if looks is None else min(looks, len(self._waiting))):
+            response = self.unsettled.get(self._waiting.popleft())
+            if response is None:
+                continue
+            if response.is_settled(self.items, audio, now_t, transcribes) and not (
+                self._awaits_reason(response, audio, now_t)
+            ):
+                del self.unsettled[response.id]
+                settled.append(response)
+                if len(settled) == most:
+                    break
+            else:
+                self._waiting.append(response.id)
         return settled
 
     def _awaits_reason(self, response: Response, audio: AudioFacts | None, now_t: int) -> bool:
@@ -443,6 +461,7 @@ class ConversationState:
     def take_remaining(self) -> list[Response]:
         """Remove all unsettled responses and return them: the conversation is over."""
         remaining, self.unsettled = list(self.unsettled.values()), {}
+        self._waiting.clear()
         return remaining
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_realtime.core.audio.timeline import Timeline
+from otel_realtime.core.audio.timeline import CHEAP_REPLAY, Timeline
 
 MS = 1_000_000
 
@@ -185,6 +185,23 @@ def test_a_journal_without_an_end_is_closed_at_its_last_record() -> None:
     found.finish()
     assert found.length_ns == 900 * MS
     assert heard_ms(found) == 900
+
+
+def test_much_work_is_put_off_until_many_records_share_it() -> None:
+    """Or until somebody asks; what is said is the same."""
+    queued = [agent(n, n * 100, 100, f"a{n}", f"r{n}") for n in range(2 * CHEAP_REPLAY)]
+    found = timeline(*queued)
+    assert found.refresh()
+    found.apply(["truncate", 600 * MS, "a0", 0, 50, None])
+    assert not found.refresh()
+    assert (50, 100) == (heard_ms(found, "a0"), heard_ms(found, "a1"))
+    assert found.refresh()
+    found.apply(["truncate", 600 * MS, "a0", 0, 40, None])
+    for _ in range(CHEAP_REPLAY // 2):
+        found.apply(["speech_end", 600 * MS, 5])
+    assert found.refresh()
+    found.apply(["truncate", 600 * MS, "a0", 0, 30, None])
+    assert (False, True) == (found.refresh(), found.refresh(at_once=True))
 
 
 def test_after_the_close_nothing_changes() -> None:

@@ -1,0 +1,55 @@
+"""What an event costs in a conversation that is long in one respect, and in one four times as long."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+from opentelemetry.sdk.trace import TracerProvider
+
+import otel_realtime
+from tests.benchmarks import harness
+from tests.support.growth import BLOCK, MS, STORIES, Step, session
+
+MICRO = 1e6
+SHORT, LONG = 1_000, 4_000
+BEGAN_NS = 1_780_000_000 * 1_000_000_000
+
+
+def tell(call: otel_realtime.Conversation, steps: list[Step]) -> None:
+    """Report a conversation with its times."""
+    at_ns = BEGAN_NS
+    for step in steps:
+        at_ns += step.ms * MS
+        if step.way == "played":
+            call.played(step.event["item_id"], 0, step.event["ms"], at_ns=at_ns)
+        elif step.way == "tap":
+            call.record_agent_audio(BLOCK, item_id=step.event["item_id"], at_ns=at_ns)
+        else:
+            (call.sent if step.way == "sent" else call.received)(step.event, at_ns=at_ns)
+
+
+def _measure(name: str, n: int) -> tuple[float, float]:
+    """Seconds per event: on the app's thread, and of everything until it is delivered."""
+    steps = [session(), *STORIES[name](n)]
+    provider = TracerProvider(shutdown_on_exit=False)
+    with harness.ours(record=True):
+        began, cpu = time.perf_counter(), time.thread_time()
+        with otel_realtime.conversation(tracer_provider=provider) as call:
+            tell(call, steps)
+            cpu = time.thread_time() - cpu
+        otel_realtime.flush(60)
+        whole = time.perf_counter() - began
+    return cpu / len(steps), whole / len(steps)
+
+
+def report(rounds: int) -> None:
+    """Print both lengths side by side; where they differ by more than noise, something grows."""
+    print(
+        f"\ncost of one of {SHORT} and of one of {LONG}, us: the app's thread, and all until delivery"
+    )
+    print(f"{'':28}{'app':>10}{f'x{LONG // SHORT}':>10}{'whole':>12}{f'x{LONG // SHORT}':>10}")
+    for name in STORIES:
+        found = [[_measure(name, n) for _ in range(max(rounds // 2, 1))] for n in (SHORT, LONG)]
+        app, whole = ([median(one[i] for one in each) * MICRO for each in found] for i in (0, 1))
+        print(f"{name:28}{app[0]:10.1f}{app[1]:10.1f}{whole[0]:12.1f}{whole[1]:10.1f}", flush=True)
