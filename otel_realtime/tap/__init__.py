@@ -2,23 +2,26 @@
 
 It sits on the websocket, not on SDK methods, so it does not matter how the app consumes events.
 
-==============  ================================================================================
-``interface``   what is reported, and to whom
-``link``        conversations and their sockets: when, and in which task, a conversation ends
-``wrappers``    the replaced methods of a socket, for coroutines and for threads
-``handshakes``  which sockets are tapped, and how their opening is reported
-``patches``     how attributes are replaced and put back
-``callers``     what the call stack says about a call of ``close``
-``timers``      delayed calls for sockets without an event loop
-``websockets``  a transport: one library, described to the modules above
-``aiohttp``     a transport
-``sdk``         connection objects of the ``openai`` SDK, which may replace their socket
-``tools``       tools that a framework runs: what brackets their execution
-``agents``      a framework: the OpenAI Agents SDK, and what it is told of playback
-``livekit``     a framework: LiveKit Agents
-``pipecat``     a framework
-``pydantic_ai`` a framework
-==============  ================================================================================
+====================  ==========================================================================
+``interface``         what is reported, and to whom
+``link``              conversations and their sockets: when, and in which task, a conversation ends
+``wrappers``          the replaced methods of a socket, for coroutines and for threads
+``handshakes``        which sockets are tapped, and how their opening is reported
+``patches``           how attributes are replaced and put back
+``callers``           what the call stack says about a call of ``close``
+``timers``            delayed calls for sockets without an event loop
+``websockets``        a transport: one library, described to the modules above
+``legacy``            a transport: the client that ``websockets`` had before
+``aiohttp``           a transport
+``websocket_client``  a transport: ``import websocket``, with callbacks or without
+``httpx_ws``          a transport
+``sdk``               connection objects of the ``openai`` SDK, which may replace their socket
+``tools``             tools that a framework runs: what brackets their execution
+``agents``            a framework: the OpenAI Agents SDK, and what it is told of playback
+``livekit``           a framework: LiveKit Agents
+``pipecat``           a framework
+``pydantic_ai``       a framework
+====================  ==========================================================================
 
 A transport is a module with ``install``, ``uninstall`` and ``attach``, which it gets from its
 ``Transport``. To add one, describe the library's sockets by a subclass of ``AsyncTap`` or ``SyncTap``
@@ -28,7 +31,18 @@ and how it opens them by an ``Opening``, and list the module below.
 from __future__ import annotations
 
 from otel_realtime.diagnostics import walled
-from otel_realtime.tap import agents, aiohttp, livekit, pipecat, pydantic_ai, sdk, websockets
+from otel_realtime.tap import (
+    agents,
+    aiohttp,
+    httpx_ws,
+    legacy,
+    livekit,
+    pipecat,
+    pydantic_ai,
+    sdk,
+    websocket_client,
+    websockets,
+)
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
 from otel_realtime.tap.link import end_abandoned, release_all, tap_of
 from otel_realtime.tap.timers import stop_timers
@@ -45,7 +59,7 @@ __all__ = [
     "uninstall",
 ]
 
-_TRANSPORTS = (websockets, aiohttp)
+_TRANSPORTS = (websockets, aiohttp, legacy, websocket_client, httpx_ws)
 _FRAMEWORKS = (sdk, agents, livekit, pipecat, pydantic_ai)
 
 
@@ -74,7 +88,8 @@ def attach(connection: object, observer: Observer) -> Sink | None:
 
     Args:
         connection: A connection object of the ``openai`` SDK (async or sync, GA or beta), a client
-            connection of ``websockets`` (asyncio or sync), or a client websocket of ``aiohttp``.
+            connection of ``websockets`` (asyncio, sync or legacy), or a client websocket of
+            ``aiohttp``, ``websocket-client`` or ``httpx-ws``.
         observer: Asked to open the conversation when the socket has no tap yet; the handshake's
             times are then the time of this call.
 

@@ -50,6 +50,19 @@ def is_called_by(method: str, owner: object) -> bool:
     return False
 
 
+def is_called_within(function: str, module: str) -> bool:
+    """Return whether a function of a module is among the callers.
+
+    Args:
+        function: Its name.
+        module: The module that defines it.
+    """
+    return any(
+        frame.f_code.co_name == function and frame.f_globals.get("__name__") == module
+        for frame in _callers()
+    )
+
+
 def _callers() -> Iterator[FrameType]:
     # Frame 0 is this generator, frame 1 the function that iterates, frame 2 the one that asks.
     frame: FrameType | None = sys._getframe(2)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from otel_realtime.credentials import QUERY_KEYS
-from otel_realtime.diagnostics import walled
+from otel_realtime.diagnostics import walled, warn_once
 from otel_realtime.tap.interface import Handshake, Observer
 from otel_realtime.tap.link import Tap, joining, open_link, tap_of
 from otel_realtime.tap.patches import Instrumentation, Method
@@ -59,6 +59,11 @@ class Opening:
             socket's own.
         tap: What taps the sockets; the method is a coroutine if their methods are.
         request: Return what an open socket asked for, ``None`` if it does not say.
+        asked: The same of what the method was called with: the socket, then its other arguments;
+            for a library whose sockets do not keep their URL.
+        constructs: The method is the socket's constructor, so it is no coroutine.
+        started: Return when the handshake began, where that is before the method is called;
+            ``None``: when it is called.
         failed_request: The same for a handshake that failed, of what the method was called with:
             its ``self``, the exception, then its other arguments. ``None`` also for a failure that
             the app does not see.
@@ -71,11 +76,32 @@ class Opening:
     request: Callable[[Any], Request | None]
     failed_request: Callable[..., Request | None]
     status: str
+    asked: Callable[..., Request | None] | None = None
+    constructs: bool = False
+    started: Callable[[], Started | None] | None = None
 
     def request_of(self, socket: object) -> Request | None:
         """Return what a socket asked for; ``None`` unless it is an open one of this library."""
         request = self.request(socket) if self.tap.fits(socket) else None
         return request if request is not None and request.is_sound() else None
+
+    def request_by(self, socket: object, args: Any, kwargs: Any) -> Request | None:
+        """Return what a socket of this library's class asked for, whether it can be tapped or not.
+
+        Args:
+            socket: The socket.
+            args: Positional arguments that it was opened with.
+            kwargs: Keyword arguments.
+        """
+        if not self.tap.is_of_class(socket):
+            return None
+        try:
+            asked = (
+                self.request(socket) if self.asked is None else self.asked(socket, *args, **kwargs)
+            )
+        except Exception:  # noqa: BLE001 - a stand-in, or a version of the library that is not known
+            return None
+        return asked if asked is not None and asked.is_sound() else None
 
 
 class Transport(Instrumentation):
@@ -108,48 +134,56 @@ class Transport(Instrumentation):
         for opening in self._openings:
             request = opening.request_of(socket)
             if request is not None:
-                link = open_link(observer, _handshake(request, _now()), sdk=sdk_owned)
+                link = open_link(observer, _handshake(request, now()), sdk=sdk_owned)
                 return None if link is None else opening.tap(socket, link)
         return None
 
     def _wrap(self, opening: Opening, original: Callable[..., Any]) -> Callable[..., Any]:
-        wrap = self._wrap_async if opening.tap.asynchronous else self._wrap_sync
+        is_coroutine = opening.tap.asynchronous and not opening.constructs
+        wrap = self._wrap_async if is_coroutine else self._wrap_sync
         return functools.wraps(original)(wrap(opening, original))
 
     def _wrap_async(
         self, opening: Opening, original: Callable[..., Awaitable[Any]]
     ) -> Callable[..., Awaitable[Any]]:
         async def connect(owner: Any, /, *args: Any, **kwargs: Any) -> Any:
-            started = _now()
+            started = now()
             try:
                 socket = await original(owner, *args, **kwargs)
             except Exception as error:
                 self._refused(opening, started, error, owner, args, kwargs)
                 raise
-            self._accepted(opening, started, owner if socket is None else socket)
+            self._accepted(opening, started, owner if socket is None else socket, args, kwargs)
             return socket
 
         return connect
 
     def _wrap_sync(self, opening: Opening, original: Callable[..., Any]) -> Callable[..., Any]:
         def connect(owner: Any, /, *args: Any, **kwargs: Any) -> Any:
-            started = _now()
+            started = now()
             try:
                 socket = original(owner, *args, **kwargs)
             except Exception as error:
                 self._refused(opening, started, error, owner, args, kwargs)
                 raise
-            self._accepted(opening, started, owner if socket is None else socket)
+            self._accepted(opening, started, owner if socket is None else socket, args, kwargs)
             return socket
 
         return connect
 
     @walled
-    def _accepted(self, opening: Opening, started: Started, socket: object) -> None:
+    def _accepted(
+        self, opening: Opening, started: Started, socket: object, args: Any, kwargs: Any
+    ) -> None:
+        if opening.started is not None:
+            started = opening.started() or started
         if self.observer is None or joining.get() or tap_of(socket):
             return
-        request = opening.request_of(socket)
+        request = opening.request_by(socket, args, kwargs)
         if request is None or not self.observer.is_realtime(request.path):
+            return
+        if not opening.tap.fits(socket):
+            _warn_of_shape(opening, socket)
             return
         link = open_link(self.observer, _handshake(request, started))
         if link is not None:
@@ -165,17 +199,30 @@ class Transport(Instrumentation):
         args: Any,
         kwargs: Any,
     ) -> None:
+        request = opening.failed_request(owner, error, *args, **kwargs)
+        self.refuse(request, started, error, _status(error, opening.status))
+
+    def refuse(
+        self, request: Request | None, started: Started, error: Exception, status: int | None
+    ) -> None:
+        """Report a handshake that failed, unless it is of no Realtime socket.
+
+        Args:
+            request: What was asked for; ``None`` when that is not known.
+            started: When it began.
+            error: The app's exception.
+            status: HTTP status of the answer; ``None`` without one.
+        """
         if self.observer is None or joining.get():
             return
-        request = opening.failed_request(owner, error, *args, **kwargs)
         if request is None or not request.is_sound():
             return
-        if not self.observer.is_realtime(request.path):
-            return
-        self.observer.refused(_handshake(request, started, error, _status(error, opening.status)))
+        if self.observer.is_realtime(request.path):
+            self.observer.refused(_handshake(request, started, error, status))
 
 
-def _now() -> Started:
+def now() -> Started:
+    """Return both times of this moment."""
     return time.time_ns(), time.monotonic_ns()
 
 
@@ -194,6 +241,18 @@ def _handshake(
         status=status,
         error=error,
     )
+
+
+def _warn_of_shape(opening: Opening, socket: object) -> None:
+    """Say once that a library's own socket cannot be tapped; a stand-in of the app's is left alone."""
+    kind, library = type(socket), opening.owner[0].partition(".")[0]
+    if kind.__module__.partition(".")[0] == library:
+        warn_once(
+            ("shape", kind.__module__, kind.__qualname__),
+            "this version of %s has sockets that we do not know: its Realtime conversations are not "
+            "traced; report their frames with conversation()'s received() and sent()",
+            library,
+        )
 
 
 def _status(error: Exception, path: str) -> int | None:

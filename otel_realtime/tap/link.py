@@ -121,6 +121,8 @@ class Tap:
     close_method: ClassVar[str] = "close"
     #: Whether these methods are coroutines.
     asynchronous: ClassVar[bool]
+    #: Top-level packages of the ``with`` blocks around a connection, besides the library itself.
+    block_libraries: ClassVar[frozenset[str]] = frozenset({"openai"})
     #: How long a lost socket waits for a reader that may hold its last frame.
     grace_s: ClassVar[float] = 0.0
 
@@ -151,12 +153,18 @@ class Tap:
         False for what an app's tests put in its place: another object, or a subclass that does not
         call the library's ``__init__``.
         """
+        methods = (cls.receive_method, *cls.send_methods, cls.close_method)
+        return cls.is_of_class(socket) and all(
+            hasattr(socket, name) for name in cls.reads + methods
+        )
+
+    @classmethod
+    def is_of_class(cls, socket: object) -> bool:
+        """Return whether an object is of this library's class of sockets, or of a subclass."""
         module, name = cls.socket_class
         # The module of an existing socket has been imported; it is not imported for this.
         owner = getattr(sys.modules.get(module), name, None)
-        if not isinstance(owner, type) or not isinstance(socket, owner):
-            return False
-        return all(hasattr(socket, attribute) for attribute in cls.reads)
+        return isinstance(owner, type) and isinstance(socket, owner)
 
     # What a transport provides.
 
@@ -270,7 +278,7 @@ class Tap:
         if not self._closing and not self.link.ended:
             self._closed_by_client = self._closed_by_client or self.is_open()
             library = self.socket_class[0].partition(".")[0]
-            self._error = self._error or exit_error({library, "openai"})
+            self._error = self._error or exit_error({library, *self.block_libraries})
         self._closing += 1
         return True
 

@@ -125,6 +125,9 @@ class SyncTap(Tap):
     #: The app's thread may hold the last frame, or may just have been woken to see the end itself.
     grace_s: ClassVar[float] = 0.25
 
+    #: Reports that the app is done with a frame, where that is not when it asks for the next one.
+    asked: Callable[[], None]
+
     def __init__(self, socket: Any, link: Link) -> None:
         super().__init__(socket, link)
         self._wrap()
@@ -179,6 +182,7 @@ class SyncTap(Tap):
             before_receive, received, sent = calls
 
         self.redirect = redirect
+        self.asked = lambda: before_receive()  # whichever it is by then
         _put(self, recv, sending, close)
 
 

@@ -1,0 +1,90 @@
+"""The tap on connections of the legacy ``websockets`` client.
+
+https://websockets.readthedocs.io/en/stable/reference/legacy/client.html
+
+``websockets.connect`` is this client up to version 13; later it is ``websockets.legacy.client.connect``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from otel_realtime.diagnostics import walled
+from otel_realtime.tap.handshakes import Opening, Request, Transport
+from otel_realtime.tap.interface import Frame
+from otel_realtime.tap.wrappers import AsyncTap
+
+
+class LegacyTap(AsyncTap):
+    """One tapped ``WebSocketClientProtocol``."""
+
+    socket_class = ("websockets.legacy.client", "WebSocketClientProtocol")
+    reads = ("close_rcvd", "close_sent", "connection_lost_waiter", "loop", "messages", "state")
+    #: A ``recv()`` that waits raises only after the connection was lost.
+    grace_s: ClassVar[float] = 0.05
+
+    def is_open(self) -> bool:
+        return bool(self.socket.state.name == "OPEN")
+
+    def codes(self) -> tuple[int | None, str, int | None]:
+        received, sent = self.socket.close_rcvd, self.socket.close_sent
+        return (
+            None if received is None else int(received.code),
+            "" if received is None else str(received.reason),
+            None if sent is None else int(sent.code),
+        )
+
+    def closed_errors(self) -> tuple[type[BaseException], ...]:
+        from websockets.exceptions import ConnectionClosed
+
+        return (ConnectionClosed,)
+
+    def event_loop(self) -> asyncio.AbstractEventLoop:
+        return self.socket.loop  # type: ignore[no-any-return]
+
+    def connection_lost(self) -> asyncio.Future[Any] | None:
+        return self.socket.connection_lost_waiter  # type: ignore[no-any-return]
+
+    def unread(self) -> int:
+        return len(self.socket.messages)
+
+    def listener(self, received: Callable[[Frame], None]) -> Callable[[Any], None]:
+        if not getattr(self.socket, "legacy_recv", False):
+            return received
+
+        @walled
+        def listen(message: Any) -> None:
+            if message is None:  # how ``recv()`` tells the end with ``legacy_recv=True``
+                self.recv_failed()
+            else:
+                received(message)
+
+        return listen
+
+
+def _request(socket: Any) -> Request | None:
+    resource = getattr(socket, "path", None)  # none until the request is sent
+    if not isinstance(resource, str):
+        return None
+    path, _, query = resource.partition("?")
+    return Request(path, query, getattr(socket, "_host", None) or "", socket._port)
+
+
+def _failed_request(socket: Any, error: Exception, *_args: Any, **_kwargs: Any) -> Request | None:
+    # The client follows a redirect by itself; what happens at the next server counts.
+    return None if type(error).__name__ == "RedirectHandshake" else _request(socket)
+
+
+_transport: Final = Transport(
+    Opening(
+        owner=LegacyTap.socket_class,
+        method="handshake",
+        tap=LegacyTap,
+        request=_request,
+        failed_request=_failed_request,
+        status="status_code",
+    )
+)
+install, uninstall, attach = _transport.install, _transport.uninstall, _transport.attach
