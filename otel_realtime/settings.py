@@ -297,7 +297,7 @@ class Settings:
     The OTel span keeps its name, and so does the run where inputs are hidden.
     """
     state_max_mb: float = _env("STATE_MAX_MB", 4096.0)
-    """Most disk space undelivered conversations may take, in MB."""
+    """Most disk space conversations may take, those that go on included, in MB."""
     state_max_age_days: float = _env("STATE_MAX_AGE_DAYS", 14.0)
     """Days an undelivered conversation is kept."""
     exit_timeout_s: float = _env("EXIT_TIMEOUT_S", 10.0)

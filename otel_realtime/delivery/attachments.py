@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime.delivery.model import Recording
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.state.quota import quota_for
 
 if TYPE_CHECKING:
     import soundfile
@@ -131,7 +132,9 @@ def encode(wav: Path, name: str) -> Path:
     try:
         # Created first, because libsndfile would create it readable for everybody.
         os.close(os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        with soundfile.SoundFile(wav) as source:
+        # No larger than the WAV is what it is made for.
+        room = quota_for(wav.parent).reserved(wav.stat().st_size, keep=wav.parent)
+        with room, soundfile.SoundFile(wav) as source:
             rate_hz = source.samplerate
             allowed = target_format.rates is None or rate_hz in target_format.rates
             to_hz = rate_hz if allowed else max(_OPUS_RATES)

@@ -13,12 +13,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from opentelemetry import trace
 
-from otel_realtime import tap
+from otel_realtime import diagnostics, tap
 from otel_realtime.background import Again, Worker
 from otel_realtime.delivery.finisher import Finisher
 from otel_realtime.diagnostics import logger_of
@@ -28,7 +29,8 @@ from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
 from otel_realtime.process.sigterm import SigtermWatch
 from otel_realtime.settings import Settings
-from otel_realtime.state.bounds import tidy_sometimes
+from otel_realtime.state.bounds import make_room, tidy_sometimes
+from otel_realtime.state.quota import quota_of
 from otel_realtime.tracing.members import TABLE, Membership, MembershipProcessor
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ logger = logger_of(__name__)
 
 #: Interval at which sockets are checked for a closed event loop: nobody can close them any more.
 _POLL_S: Final = 1.0
+#: After how many seconds a recovery does not hold up the next one.
+_PATIENCE_S: Final = 5.0
 
 
 class LiveConversation(Protocol):
@@ -101,10 +105,12 @@ class Process:
             weakref.WeakKeyDictionary()
         )
         self._providers = Providers()
-        # Two threads: a recovery may take minutes, and abandoned sockets are checked every second.
-        self._chores = Worker("otel-realtime-chores", 2)
+        # A recovery may take minutes, another one is for another state directory, and abandoned
+        # sockets are checked every second.
+        self._chores = Worker("otel-realtime-chores", 2, patience_s=_PATIENCE_S, most=8)
         self._polls = False
         self.recoveries = Recoveries(self._chores, self.live_folders, self._exporting_provider)
+        self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
         self.finisher = Finisher()
         self.live: set[LiveConversation] = set()
 
@@ -150,6 +156,11 @@ class Process:
     def tidy(self, settings: Settings) -> None:
         """Delete the oldest undelivered data if the state directory exceeds its bounds."""
         tidy_sometimes(settings, self.live_folders())
+
+    def _make_room(self, settings: Settings, needed: int, keep: Path | None) -> None:
+        """Delete the oldest undelivered data for something that is about to be written."""
+        live = self.live_folders()
+        make_room(settings, live if keep is None else live | {keep}, needed)
 
     def live_folders(self) -> set[Path]:
         """Return the folders of this process's open conversations."""
@@ -208,6 +219,10 @@ class Process:
             conversation: the conversation.
             settings: its settings.
         """
+        self._bounded[settings.state_dir] = settings
+        quota_of(settings.state_dir).limit(
+            settings.state_max_mb * 1_000_000, partial(self._make_room, settings)
+        )
         # Threads that delivery needs are started now: an exiting interpreter cannot start any.
         self.finisher.start(settings)
         with self._lock:
@@ -240,6 +255,12 @@ class Process:
                 self._polls = False
                 return None
         tap.end_abandoned()
+        # What other processes write counts, too, and what goes on here has no end yet.
+        for settings in list(self._bounded.values()):
+            try:
+                self.tidy(settings)
+            except BaseException as error:  # noqa: BLE001 - this job has to run again
+                diagnostics.report("tidying", error)
         return Again(_POLL_S)
 
     # -- flush, shutdown, exit and fork ------------------------------------------------------------

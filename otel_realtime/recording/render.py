@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from otel_realtime import diagnostics
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.redactions import SIDES
 from otel_realtime.core.audio.timeline import Timeline
@@ -28,6 +29,7 @@ from otel_realtime.recording.mask import Mask
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.soundtrack import end
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
+from otel_realtime.state.quota import quota_for, used_up
 from otel_realtime.state.sounds import read_sound
 
 logger = logger_of(__name__)
@@ -114,7 +116,9 @@ def render(folder: Path, out: Path) -> Rendered:
     partial = out.with_name(out.name + ".part")
     try:
         _check_disk_space(frames, out.parent)
+        quota = quota_for(folder)
         with (
+            quota.reserved(frames * _FRAME_BYTES + WAV_HEADER.size, keep=folder),
             Channel(_sources(folder, "user"), user, rate_hz) as left,
             Channel(_sources(folder, "agent"), agent, rate_hz) as right,
             open(partial, "wb", opener=_private) as file,
@@ -127,11 +131,15 @@ def render(folder: Path, out: Path) -> Rendered:
                 right.fill(block[:, 1], start)
                 for channel, mask in enumerate(masks):
                     mask.apply(block[:, channel], start)
+                if quota.exceeded:
+                    raise used_up()
                 file.write(block.data)
                 pacer.step()
         os.replace(partial, out)
     except OSError as error:
         partial.unlink(missing_ok=True)
+        if error.errno == used_up().errno:
+            diagnostics.lose(diagnostics.AUDIO)
         raise RecordingError(f"cannot render the recording of {folder}: {error}") from error
     if silenced:
         try:

@@ -300,7 +300,8 @@ class Track:
         """Write what has been collected to the files."""
         if self._files is not None and (self._lines or any(self._audio.values())):
             try:
-                self._files.write(self._audio, self._lines)
+                if not self._files.write(self._audio, self._lines):
+                    self._stop_sound()
             except OSError as error:
                 self._stop_writing(f"cannot write the recording: {error}")
         self._lines.clear()
@@ -356,6 +357,19 @@ class Track:
             self._timeline.apply(record)
         if self._files is not None:
             self._lines.append(line(record))
+
+    def _stop_sound(self) -> None:
+        """Keep no more audio: there is no room for it within ``state_max_mb``."""
+        self._keeps_audio = False
+        self.error = self.error or "state_max_mb is used up; from here on the recording is silent"
+        diagnostics.lose(diagnostics.AUDIO)
+        diagnostics.warn_once(
+            "state_max_mb",
+            "state_max_mb is used up, also by calls that go on: recordings are silent from here on; "
+            "the calls are traced as ever",
+            log=logger,
+            level=logging.ERROR,
+        )
 
     def _stop_writing(self, reason: str) -> None:
         self.drop_files()

@@ -37,6 +37,7 @@ from otel_realtime.state import owner, spool
 from otel_realtime.state.bounds import alone, tidy
 from otel_realtime.state.files import is_folder, remove_folder
 from otel_realtime.state.journal import JOURNAL, is_torn
+from otel_realtime.state.quota import quota_of
 
 if TYPE_CHECKING:
     from otel_realtime.langsmith.exporter import DirectExporter
@@ -132,6 +133,7 @@ def recover(
     if not owner.CAN_LOCK:
         say("recovery needs POSIX record locks, which this system does not have")
         return report
+    quota_of(state_dir).limit(settings.state_max_mb * 1_000_000)
     with alone(), ExitStack() as locks:
         tidy(settings, live())
         for path in _misplaced(state_dir):

@@ -20,6 +20,7 @@ from otel_realtime import diagnostics
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.state import owner, spool
 from otel_realtime.state.files import is_folder
+from otel_realtime.state.quota import quota_of
 
 if TYPE_CHECKING:
     from otel_realtime.settings import Settings
@@ -86,7 +87,23 @@ def tidy_sometimes(settings: Settings, live: Collection[Path]) -> None:
             tidy(settings, live)
 
 
-def tidy(settings: Settings, live: Collection[Path]) -> int:
+def make_room(settings: Settings, live: Collection[Path], needed: int) -> None:
+    """Delete the oldest data for something that is about to be written, and measure what is left.
+
+    Args:
+        settings: the bounds and the directory.
+        live: folders that stay.
+        needed: bytes that are to be free.
+    """
+    with alone(wait=False) as mine:
+        if mine:
+            tidy(settings, live, needed)
+        else:  # a recovery is at work
+            found = sum(unit.size for unit in _units(settings.state_dir))
+            quota_of(settings.state_dir).measured(found)
+
+
+def tidy(settings: Settings, live: Collection[Path], needed: int = 0) -> int:
     """Hold the state directory within ``state_max_mb`` and ``state_max_age_days``.
 
     To be called ``alone``.
@@ -94,12 +111,15 @@ def tidy(settings: Settings, live: Collection[Path]) -> int:
     Args:
         settings: the bounds and the directory.
         live: folders of this process's conversations that go on.
+        needed: bytes that are to be free besides.
 
     Returns:
         How many conversations and batches were deleted.
     """
     units = sorted(_units(settings.state_dir), key=lambda unit: unit.changed)
-    too_much = sum(unit.size for unit in units) - settings.state_max_mb * 1_000_000
+    used = sum(unit.size for unit in units)
+    quota_of(settings.state_dir).measured(used)
+    too_much = used + needed - settings.state_max_mb * 1_000_000
     oldest = time.time() - settings.state_max_age_days * _DAY_S
     if too_much <= 0 and not (units and units[0].changed < oldest):
         return 0
@@ -121,6 +141,7 @@ def tidy(settings: Settings, live: Collection[Path]) -> int:
                 gone.append(unit)
                 too_much -= unit.size
     if gone:
+        quota_of(settings.state_dir).measured(used - sum(unit.size for unit in gone))
         _tell(gone, settings)
     return len(gone)
 

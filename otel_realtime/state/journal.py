@@ -23,6 +23,7 @@ from otel_realtime.errors import RecordingError
 from otel_realtime.interrupts import let_through
 from otel_realtime.state.descriptors import DESCRIPTORS
 from otel_realtime.state.files import descriptor_of
+from otel_realtime.state.quota import SOUND, quota_for, used_up
 
 JOURNAL: Final = "journal.jsonl"
 SOURCES: Final = {
@@ -105,15 +106,27 @@ class Folder:
         self._paths = {name: str(path / file) for name, file in _FILES.items()}
         # A file that somebody deleted is not made again: it would lack its beginning.
         self._made: set[str] = set()
+        self._quota = quota_for(path)
         self._append("journal", b"")
 
-    def write(self, audio: dict[str, list[bytes]], lines: list[bytes]) -> None:
-        """Append audio by side, then the lines that speak of it."""
-        for side, pieces in audio.items():
-            if pieces:
-                self._append(side, b"".join(pieces))
+    def write(self, audio: dict[str, list[bytes]], lines: list[bytes]) -> bool:
+        """Append audio by side, then the lines that speak of it.
+
+        Returns:
+            ``False`` if there was no room for the audio within ``state_max_mb``; where it should be
+            is silence then.
+        """
+        sound = {side: b"".join(pieces) for side, pieces in audio.items() if pieces}
+        fits = not sound or self._quota.take(sum(map(len, sound.values())), SOUND)
+        if fits:
+            for side, data in sound.items():
+                self._append(side, data)
         if lines:
-            self._append("journal", b"".join(lines))
+            data = b"".join(lines)
+            if not self._quota.take(len(data)):
+                raise used_up()
+            self._append("journal", data)
+        return fits
 
     def close(self) -> None:
         """Close what is open; the files stay."""

@@ -22,6 +22,7 @@ from otel_realtime.state import FORMAT, owner
 from otel_realtime.state.files import read_bytes
 from otel_realtime.state.header import check_format
 from otel_realtime.state.owner import SPOOL
+from otel_realtime.state.quota import quota_of, used_up
 from otel_realtime.version import VERSION
 
 SUFFIX: Final = ".spans"
@@ -108,6 +109,8 @@ class Spool:
             owner.claim_state(self.state_dir)
             owner.make_folder(folder.parent)
             owner.make_folder(folder)
+            if not quota_of(self.state_dir).take(len(body)):
+                raise used_up()
             _write(folder / name, label.encode() + b"\n" + body)
         except OSError as error:
             warn_once(
