@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime.delivery.model import Recording
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.state.files import made_anew
 
 if TYPE_CHECKING:
     import soundfile
@@ -130,7 +131,7 @@ def encode(wav: Path, name: str) -> Path:
     partial_file = wav.with_suffix(target_format.suffix + ".part")
     try:
         # Created first, because libsndfile would create it readable for everybody.
-        os.close(os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        os.close(made_anew(partial_file))
         with soundfile.SoundFile(wav) as source:
             rate_hz = source.samplerate
             allowed = target_format.rates is None or rate_hz in target_format.rates

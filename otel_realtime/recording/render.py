@@ -27,6 +27,7 @@ from otel_realtime.recording.channel import Channel, common_rate, sample_at
 from otel_realtime.recording.mask import Mask
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.soundtrack import end
+from otel_realtime.state.files import made_anew
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
 from otel_realtime.state.sounds import read_sound
 
@@ -117,7 +118,7 @@ def render(folder: Path, out: Path) -> Rendered:
         with (
             Channel(_sources(folder, "user"), user, rate_hz) as left,
             Channel(_sources(folder, "agent"), agent, rate_hz) as right,
-            open(partial, "wb", opener=_private) as file,
+            open(partial, "wb", opener=made_anew) as file,
         ):
             file.write(wav_header(frames, rate_hz))
             pacer = Pacer()
@@ -184,8 +185,3 @@ def wav_header(frames: int, rate_hz: int) -> bytes:
         b"data",
         min(size, _MAX_UINT32),
     )
-
-
-def _private(path: str, flags: int) -> int:
-    # Readable only by the owner: a recording is personal data.
-    return os.open(path, flags, 0o600)
