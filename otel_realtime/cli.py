@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,11 +32,12 @@ def _recover(parser: argparse.ArgumentParser) -> None:
         "Ends and delivers the conversations of crashed processes, including their recordings, "
         "and resends spans that LangSmith has not accepted yet. The destination comes from the "
         "environment: LANGSMITH_*, OTEL_EXPORTER_OTLP_*. Exits with 0 if nothing is left to "
-        "deliver, otherwise with 1."
+        "deliver, with 1 if something is left, with 2 if the state directory cannot be read. "
+        "Spans without a destination are left."
     )
     parser.add_argument(
         "--state-dir",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="the state directory (default: OTEL_REALTIME_STATE_DIR)",
     )
@@ -44,7 +46,7 @@ def _recover(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=300.0,
         metavar="SECONDS",
         help="stop waiting after this time in total (default: %(default)g)",
@@ -120,7 +122,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="where to keep the recordings and the sandbox's data (default: .demo)",
     )
@@ -135,11 +137,15 @@ def _sandbox(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
     )
     parser.add_argument(
-        "--port", type=int, default=8321, help="port to listen on (default: %(default)s)"
+        "--port",
+        type=_port,
+        default=8321,
+        metavar="PORT",
+        help="port to listen on, 0 for any free one (default: %(default)s)",
     )
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="where to store the data (default: sandbox in the state directory)",
     )
@@ -162,6 +168,36 @@ def _sandbox(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# What an argument may be; argparse names the argument, prints the usage, and exits with 2.
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():  # an unset variable of a script would mean the current directory
+        raise argparse.ArgumentTypeError("the name of a folder is empty")
+    return Path(os.path.expanduser(text))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_S:  # false for NaN, too
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
+    return int(text)
+
+
+#: Ten years: more than anybody waits for, and less than a lock can be waited for.
+_LONGEST_S = 315_360_000.0
+_LAST_PORT = 65_535
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -170,11 +206,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 on success, 1 if the result is incomplete, 2 for a usage or set-up error,
-        130 after Ctrl-C.
+        130 after Ctrl-C, 141 if whoever read the output has gone.
     """
     options = _parser().parse_args(argv)
     try:
-        return _COMMANDS[options.command](options)
+        code = _COMMANDS[options.command](options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except ModuleNotFoundError as error:
         # Only a missing extra is the user's to fix; any other missing module is a bug.
         if error.name not in _EXTRAS:
@@ -186,10 +225,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except OtelRealtimeError as error:
-        print(f"otel-realtime: {error}", file=sys.stderr)
-        return 2
+        return _fails(error)
+    except BrokenPipeError:
+        _forget_output()
+        return 141  # 128 + SIGPIPE, as shells report it
+    except OSError as error:  # a folder, a port or a device that the system refuses
+        return _fails(error)
     except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as shells report it
+        return 130  # 128 + SIGINT
+
+
+def _fails(error: Exception) -> int:
+    print(f"otel-realtime: {error}", file=sys.stderr)
+    return 2
+
+
+def _forget_output() -> None:
+    """Let the interpreter flush into nothing at its end, where it would print a traceback."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
 
 
 #: Module -> the extra that installs it.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime.delivery.model import Recording
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.state.files import made_anew
 from otel_realtime.state.quota import quota_for
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def encode(wav: Path, name: str) -> Path:
     partial_file = wav.with_suffix(target_format.suffix + ".part")
     try:
         # Created first, because libsndfile would create it readable for everybody.
-        os.close(os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        os.close(made_anew(partial_file))
         # No larger than the WAV is what it is made for.
         room = quota_for(wav.parent).reserved(wav.stat().st_size, keep=wav.parent)
         with room, soundfile.SoundFile(wav) as source:

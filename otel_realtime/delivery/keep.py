@@ -61,7 +61,7 @@ def uri_of(directory: str, name: str) -> str:
         name: name of the copy, without extension.
     """
     if is_remote(directory):
-        return f"{_without_password(directory).rstrip('/')}/{name}.wav"
+        return f"{without_password(directory).rstrip('/')}/{name}.wav"
     return (Path(directory).expanduser().absolute() / f"{name}.wav").as_uri()
 
 
@@ -79,7 +79,7 @@ def keep(recording: Path, directory: str, name: str) -> str:
     Raises:
         RecordingError: the copy cannot be written; the message says why.
     """
-    target = f"{_without_password(directory).rstrip('/')}/{name}.wav"
+    target = f"{without_password(directory).rstrip('/')}/{name}.wav"
     try:
         if not is_remote(directory):
             return str(_copy(recording, Path(directory).expanduser() / f"{name}.wav"))
@@ -92,7 +92,7 @@ def keep(recording: Path, directory: str, name: str) -> str:
     return target
 
 
-def _without_password(directory: str) -> str:
+def without_password(directory: str) -> str:
     """Return a URL without credentials, for the log: ``sftp://user:password@host/path`` has some."""
     scheme, separator, rest = directory.partition("://")
     host, slash, path = rest.partition("/")

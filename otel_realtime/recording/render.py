@@ -28,6 +28,7 @@ from otel_realtime.recording.channel import Channel, common_rate, sample_at
 from otel_realtime.recording.mask import Mask
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.soundtrack import end
+from otel_realtime.state.files import made_anew
 from otel_realtime.state.journal import MALFORMED, SOURCES, read
 from otel_realtime.state.quota import quota_for, used_up
 from otel_realtime.state.sounds import read_sound
@@ -121,7 +122,7 @@ def render(folder: Path, out: Path) -> Rendered:
             quota.reserved(frames * _FRAME_BYTES + WAV_HEADER.size, keep=folder),
             Channel(_sources(folder, "user"), user, rate_hz) as left,
             Channel(_sources(folder, "agent"), agent, rate_hz) as right,
-            open(partial, "wb", opener=_private) as file,
+            open(partial, "wb", opener=made_anew) as file,
         ):
             file.write(wav_header(frames, rate_hz))
             pacer = Pacer()
@@ -192,8 +193,3 @@ def wav_header(frames: int, rate_hz: int) -> bytes:
         b"data",
         min(size, _MAX_UINT32),
     )
-
-
-def _private(path: str, flags: int) -> int:
-    # Readable only by the owner: a recording is personal data.
-    return os.open(path, flags, 0o600)

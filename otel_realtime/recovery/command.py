@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.credentials import without_secrets
+from otel_realtime.errors import ConfigError
 from otel_realtime.recovery.sweep import recover
 from otel_realtime.settings import Settings
+
+_VARIABLE: Final = "OTEL_REALTIME_STATE_DIR"
 
 
 def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
@@ -24,15 +29,20 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
 
     Returns:
         The exit code: 0 all was delivered, 1 something is left.
+
+    Raises:
+        ConfigError: the state directory cannot be read, or there is none where one was named.
     """
     settings = Settings()
+    named = state_dir is not None or bool(os.environ.get(_VARIABLE))
     if state_dir is not None:
         settings = replace(settings, state_dir=state_dir)
+    _check(settings.state_dir, named=named)
     progress = sys.stderr if as_json else sys.stdout
     report = recover(
         settings,
         timeout_s=timeout_s,
-        say=lambda message: _say(without_secrets(message), progress),
+        say=lambda message: _mention(without_secrets(message), progress),
     )
     if as_json:
         _say(json.dumps(scrub(report.as_json()), indent=2))
@@ -47,8 +57,32 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
     return 0 if report.complete else 1
 
 
+def _check(state_dir: Path, *, named: bool) -> None:
+    """Refuse a state directory that cannot be read; one that nobody named need not be there."""
+    try:
+        os.listdir(state_dir)
+    except FileNotFoundError as error:
+        if named:
+            raise ConfigError(
+                f"there is no state directory {state_dir}: check --state-dir, or {_VARIABLE}"
+            ) from error
+    except NotADirectoryError as error:
+        raise ConfigError(f"the state directory {state_dir} is not a folder") from error
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ConfigError(f"the state directory {state_dir} cannot be read: {why}") from error
+
+
+def _mention(text: str, file: TextIO | None) -> None:
+    """Tell of a step if anybody listens: that nobody does is no reason not to deliver the rest."""
+    with suppress(OSError, ValueError):
+        _say(text, file)
+
+
 def _say(text: str, file: TextIO | None = None) -> None:
     file = file or sys.stdout
+    if file is None:  # closed by whoever started the command
+        return
     encoding = file.encoding or "utf-8"  # which may lack what a thread's id or a file's name has
     file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     file.flush()

@@ -9,6 +9,7 @@ conversation's folder, so that a recovery that breaks off does not do it again.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_realtime.attributes import LEG_DIRECT
-from otel_realtime.delivery.keep import keep
+from otel_realtime.delivery.keep import is_remote, keep, without_password
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
@@ -28,6 +29,7 @@ from otel_realtime.recording.render import render
 from otel_realtime.recovery.handover import Relay
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import Replayed
+from otel_realtime.state.files import clear
 from otel_realtime.state.progress import KEPT, OTLP, POSTED, ROOT, Progress
 
 if TYPE_CHECKING:
@@ -102,17 +104,35 @@ class Destinations:
         self.relay = Relay(provider) if of_use else None
         self.awaits_exporters = awaits_exporters
         self._deadline = deadline
+        self._recordings_dir = settings.recordings_dir
         self._config = LangSmithConfig.from_env()
         self._roots: dict[str, Deliveries] = {}
         self._backends: list[Deliveries | DirectExporter] = []
         # An app that has exporters is done with what the environment says.
-        self._otlp = other_exporter(settings) if self.relay is None else None
+        self._otlp, self._otlp_problem = None, ""
+        try:
+            self._otlp = other_exporter(settings) if self.relay is None else None
+        except Exception as error:  # noqa: BLE001 - whatever an environment may make it raise
+            self._otlp_problem = f"no exporter for OTEL_EXPORTER_OTLP_*: {error}"
         self._otlp_failed = False
+
+    def keeps_in(self, directory: str) -> bool:
+        """Whether this process's own settings name the folder or bucket that a journal names.
+
+        A journal only says where a recording belongs; whoever could write one must not be able to
+        have files written anywhere.
+        """
+        own = self._recordings_dir
+        if own is None or is_remote(own) or is_remote(directory):
+            return own is not None and own.rstrip("/") == directory.rstrip("/")
+        return os.path.realpath(os.path.expanduser(own)) == os.path.realpath(
+            os.path.expanduser(directory)
+        )
 
     @property
     def exports(self) -> bool:
-        """Whether there is a destination besides LangSmith."""
-        return self._otlp is not None
+        """Whether there is, or should be, a destination besides LangSmith."""
+        return self._otlp is not None or bool(self._otlp_problem)
 
     @property
     def left_s(self) -> float:
@@ -174,7 +194,7 @@ class Destinations:
             NotDelivered: it did not take them.
         """
         if self._otlp is None:
-            return
+            raise NotDelivered(self._otlp_problem or _NO_EXPORTER)
         if self._otlp_failed or not self.left_s:
             raise NotDelivered(_NO_OTLP)
         from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -245,7 +265,7 @@ def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> st
     below = [(span, member) for span, member in rebuilt.below if _id(span) not in spooled]
     steps: dict[str, Callable[[], None]] = {}
     if header.recordings_dir is not None:
-        steps[KEPT] = rendered.keep
+        steps[KEPT] = lambda: rendered.keep(to)
     if found.ending is None and not progress.done(OTLP):
         missing = _no_exporter(header, to)
         if to.exports:
@@ -383,13 +403,20 @@ class _Rendered:
         path = self._render()
         return None if path is None else attachment(path, self._found.header.audio_format)
 
-    def keep(self) -> None:
+    def keep(self, to: Destinations) -> None:
         """Copy it to the folder or bucket that the dead process's settings name.
 
         Raises:
-            NotDelivered: it cannot be written there.
+            NotDelivered: it cannot be written there, or this process does not keep recordings there.
         """
         header = self._found.header
+        if not header.recorded or not self._found.sound.summary().has_audio:
+            return
+        if header.recordings_dir is not None and not to.keeps_in(header.recordings_dir):
+            raise NotDelivered(
+                f"its recording belongs in {without_password(header.recordings_dir)}: "
+                "set OTEL_REALTIME_RECORDINGS_DIR to it"
+            )
         try:
             path = self._render()
         except RecordingError as error:
@@ -406,5 +433,7 @@ class _Rendered:
         if not found.header.recorded or not found.sound.summary().has_audio:
             return None
         if self._path is None:
+            for planted in found.folder.glob(f"{Path(_WAV).stem}.*"):
+                clear(planted)
             self._path = render(found.folder, found.folder / _WAV).path
         return self._path

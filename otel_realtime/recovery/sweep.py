@@ -136,8 +136,8 @@ def recover(
     quota_of(state_dir).limit(settings.state_max_mb * 1_000_000)
     with alone(), ExitStack() as locks:
         tidy(settings, live())
-        for path in _misplaced(state_dir):
-            say(report.cannot_read(state_dir, path, "not a folder"))
+        for path, why in _misplaced(state_dir):
+            say(report.cannot_read(state_dir, path, why))
         names = instances(state_dir)
         if names:
             to = Destinations(
@@ -175,18 +175,30 @@ def instances(state_dir: Path) -> list[str]:
     return [name for name in found if name != owner.instance_id()]
 
 
-def _misplaced(state_dir: Path) -> list[Path]:
-    """The state directory's own folders in whose place is something else."""
-    paths = (state_dir / name for name in (owner.CONVERSATIONS, owner.OWNERS, owner.SPOOL))
-    return [path for path in paths if os.path.lexists(path) and not path.is_dir()]
+def _misplaced(state_dir: Path) -> Iterator[tuple[Path, str]]:
+    """The state directory's own folders that are none, or cannot be read, and why."""
+    for name in (owner.CONVERSATIONS, owner.OWNERS, owner.SPOOL):
+        path = state_dir / name
+        if os.path.lexists(path) and not is_folder(path):
+            yield path, "not a folder"
+            continue
+        try:
+            os.listdir(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            yield path, error.strerror or type(error).__name__
 
 
 def _plain(text: str) -> str:
-    """A text that can be written anywhere, whatever bytes a file's name has."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """A text that can be written anywhere, in one line, whatever bytes a file's name has."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _in(folder: Path) -> list[Path]:
+    if not is_folder(folder):
+        return []
     try:
         return sorted(folder.iterdir(), key=_changed)
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import threading
 import time
@@ -48,20 +49,20 @@ def run(
         names: further host names under which it is reached.
 
     Returns:
-        The exit code: 0 after an interrupt, 1 if the address or the directory cannot be used.
+        The exit code: 0 after an interrupt, 2 if the address or the directory cannot be used.
     """
     folder = data_dir if data_dir is not None else Settings().state_dir / "sandbox"
     try:
         listener = bind(host, port)
-    except OSError as error:
-        sys.stderr.write(f"cannot listen on {host}:{port}: {error.strerror or error}\n")
-        return 1
+    except (OSError, ValueError) as error:  # ValueError: a host that no name can have
+        sys.stderr.write(f"cannot listen on {host}:{port}: {_reason(error)}\n")
+        return 2
     try:
         store = Store(folder)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         listener.close()
-        sys.stderr.write(f"cannot store data in {folder}: {error.strerror or error}\n")
-        return 1
+        sys.stderr.write(f"cannot store data in {folder}: {_reason(error)}\n")
+        return 2
     # The wildcard addresses accept connections but are not a destination a client can use.
     reachable = "localhost" if host in ("0.0.0.0", "::") else host
     url = f"http://{reachable}:{listener.getsockname()[1]}"
@@ -81,6 +82,10 @@ def run(
     finally:
         store.close()
     return 0
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _open_when_started(server: uvicorn.Server, url: str) -> None:

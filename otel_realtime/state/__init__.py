@@ -62,6 +62,10 @@ and trailing values it does not know, so they are added within a format. Where n
 content may be shown, it is hidden. A change that would make an older reader say something false
 raises the number; a reader leaves a higher one alone and names it.
 
+*Trust.* What stands here is read as data. No link below the directory is followed, whatever it leads
+to, and what a journal names outside (the LangSmith, ``recordings_dir``) is used only where the
+process that recovers is set to the same.
+
 *Nonsense.* A line that is no record, a record that makes no sense or is later than its file, costs
 only itself. What cannot be read at all (no header, another kind of file, a link in a folder's place)
 stays where it is, is named, and is in the way of nothing else.

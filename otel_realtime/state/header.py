@@ -7,6 +7,7 @@ the format as a whole and how it may change.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -21,6 +22,7 @@ from otel_realtime.version import VERSION
 
 T = TypeVar("T")
 _ATTRIBUTE_DEPTH: Final = 16
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,7 +136,7 @@ class Header:
             delivers_root=_flag(source, "by_runs_api", leg == LEG_DIRECT),
             backend={key: value for key, value in source.items() if key not in _OWN},
             policy=policy_from_wire(source.get("policy")),
-            name=_text(source, "name") or f"call-{span_id:016x}",
+            name=_file_name(source) or f"call-{span_id:016x}",
             recordings_dir=_text(source, "recordings_dir"),
             max_attachment_mb=_number(source, "max_attachment_mb", float, None),
             lists_spans=_flag(source, "lists_spans", False),
@@ -274,6 +276,12 @@ def _padded(value: object, length: int) -> list[Any]:
 def _text(source: Mapping[str, Any], key: str) -> str | None:
     value = source.get(key)
     return value if isinstance(value, str) and value else None
+
+
+def _file_name(source: Mapping[str, Any]) -> str | None:
+    """The name of a kept recording; one that would lead out of its folder is none."""
+    name = _text(source, "name") or ""
+    return name if _FILE_NAME.fullmatch(name) else None
 
 
 def _texts(value: object) -> list[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.state.files import for_locking, is_folder
 from otel_realtime.state.volume import warn_if_in_memory
 
 try:
@@ -105,7 +106,7 @@ def claim_state(state_dir: Path) -> None:
             make_folder(state_dir / name)
         if held is None:
             warn_if_in_memory(state_dir)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = for_locking(path)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -115,14 +116,19 @@ def claim_state(state_dir: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make one of the state directory's folders; a plain file in its place is moved aside.
+    """Make one of the state directory's folders; what else is in its place is moved aside.
+
+    A link is moved as well: what it leads to is outside.
 
     Raises:
         OSError: it cannot be made.
     """
     try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except FileExistsError:  # nobody can own anything here, so nothing of a live process is touched
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if is_folder(path):
+            return
+        # Nobody can own anything here, so nothing of a live process is touched.
         aside = path.with_name(f"{path.name}.unusable-{time.time_ns()}")
         path.rename(aside)
         logger.warning("%s is not a folder; it is %s now", path, aside.name)
@@ -150,7 +156,7 @@ def taken_over(state_dir: Path, instance: str) -> Iterator[bool]:
     # An owner makes its lock before anything else: where none is, none lives. It is made then, so
     # that of several processes only one takes over.
     make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = for_locking(path)
     try:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

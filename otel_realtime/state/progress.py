@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_realtime.diagnostics import logger_of
-from otel_realtime.state.files import read_bytes
+from otel_realtime.state.files import clear, made_anew, read_bytes
 
 logger = logger_of(__name__)
 
@@ -51,8 +51,9 @@ class Progress:
         with _lock:  # the steps of one conversation are done on several threads
             self._done = list(dict.fromkeys([*self._read(), *self._done, step]))
             try:
-                with open(partial, "w", opener=_private) as file:
+                with open(partial, "w", opener=made_anew) as file:
                     json.dump(self._done, file)
+                clear(self._path)
                 os.replace(partial, self._path)
             except OSError as error:
                 logger.debug("cannot note what was delivered: %s", error)
@@ -76,7 +77,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)

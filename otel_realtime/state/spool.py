@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from otel_realtime.diagnostics import warn_once
 from otel_realtime.state import FORMAT, owner
-from otel_realtime.state.files import read_bytes
+from otel_realtime.state.files import made_anew, read_bytes
 from otel_realtime.state.header import check_format
 from otel_realtime.state.owner import SPOOL
 from otel_realtime.state.quota import quota_of, used_up
@@ -136,7 +136,7 @@ class Spool:
 def _write(path: Path, data: bytes) -> None:
     partial = path.with_suffix(".part")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = made_anew(partial)
         with open(descriptor, "wb") as file:
             file.write(data)
         os.replace(partial, path)

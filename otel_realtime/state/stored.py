@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_realtime.diagnostics import logger_of
-from otel_realtime.state.files import read_bytes
+from otel_realtime.state.files import for_appending, read_bytes
 
 logger = logger_of(__name__)
 
@@ -29,9 +29,8 @@ def note_stored(folder: Path, span_ids: Sequence[int]) -> None:
         span_ids: ids of spans whose batch is on disk.
     """
     text = "".join(f"{span_id:016x}\n" for span_id in span_ids)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(folder / STORED, flags, 0o600)
+        descriptor = for_appending(folder / STORED)
         try:
             os.write(descriptor, text.encode())
         finally:

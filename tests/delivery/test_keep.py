@@ -254,7 +254,8 @@ def test_a_bucket_that_is_away_holds_up_nothing(
     s3.create_bucket(Bucket="not-there-yet")
     before = len(sandbox.conversations())
     folder.rename(folder.with_name(folder.name.replace(owner.instance_id(), DEAD)))
-    assert recover(otel_realtime.Settings(state_dir=state), timeout_s=20).complete
+    settings = otel_realtime.Settings(state_dir=state, recordings_dir=failing)
+    assert recover(settings, timeout_s=20).complete
     assert [] == folders(state)
     assert before == len(sandbox.conversations())
     objects = s3.list_objects_v2(Bucket="not-there-yet")["Contents"]

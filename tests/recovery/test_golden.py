@@ -65,6 +65,7 @@ def recovered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recovered]:
         state = golden.copy("0.1.0", folder / "copy", url=sandbox.url, recordings=kept)
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint)
         patch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=another")
+        patch.setenv("OTEL_REALTIME_RECORDINGS_DIR", str(kept))
         for _ in range(2):
             with redirect_stdout(io.StringIO()) as told:
                 found.codes.append(cli.main(["recover", "--state-dir", str(state), "--json"]))

@@ -80,6 +80,7 @@ def left(
     PROCESS.deactivate_processors()  # another process would not know its provider
     process.setenv("OTEL_REALTIME_STATE_DIR", str(tmp_path / "left"))
     process.setenv("OTEL_REALTIME_RECOVER_ON_START", "true")
+    process.setenv("OTEL_REALTIME_RECORDINGS_DIR", kept)
     return tmp_path / "left"
 
 

@@ -104,6 +104,7 @@ def everything(server: LangSmithServer, tmp_path: Path, process: pytest.MonkeyPa
     for name, value in langsmith_variables(server.url).items():
         process.setenv(name, value)
     process.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{server.url}/other")
+    process.setenv("OTEL_REALTIME_RECORDINGS_DIR", str(tmp_path / "wavs"))
     state = golden.copy("0.1.0", tmp_path / "all", url=server.url, recordings=tmp_path / "wavs")
     return Settings(state_dir=state)
 
@@ -233,7 +234,10 @@ def test_the_recording_goes_to_where_the_app_wanted_it(
     snapshot(call)
     end(call)
     shutil.rmtree(wanted, ignore_errors=True)
-    settings = Settings(state_dir=tmp_path / "left")
+    elsewhere = Settings(state_dir=tmp_path / "left", recordings_dir=str(tmp_path / "other"))
+    assert not recover(elsewhere, timeout_s=10, provider=traces.provider).complete
+    assert not wanted.exists()
+    settings = Settings(state_dir=tmp_path / "left", recordings_dir=f"{wanted}/")
     assert recover(settings, timeout_s=10, provider=traces.provider).complete
     assert [call.thread_id] == [path.name[: len(call.thread_id)] for path in wanted.iterdir()]
 
@@ -264,11 +268,16 @@ def test_spans_in_the_spool_are_sent(process: pytest.MonkeyPatch, tmp_path: Path
     assert ["1.spans", "2.spans"] == sorted(path.name for path in files_below(tmp_path / SPOOL))
 
 
-def test_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command says so and is content, on a directory that is not there too."""
-    for state in (tmp_path, tmp_path / "none"):
-        assert 0 == cli.main(["recover", "--state-dir", str(state)])
-        assert f"nothing to recover in {state}\n" == capsys.readouterr().out
+def test_nothing_to_do(
+    tmp_path: Path, process: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command says so and is content; the default directory need not be there."""
+    assert 0 == cli.main(["recover", "--state-dir", str(tmp_path)])
+    assert f"nothing to recover in {tmp_path}\n" == capsys.readouterr().out
+    process.delenv("OTEL_REALTIME_STATE_DIR")
+    process.setenv("XDG_STATE_HOME", str(tmp_path / "none"))
+    assert 0 == cli.main(["recover"])
+    assert f"nothing to recover in {tmp_path / 'none/otel-realtime'}\n" == capsys.readouterr().out
 
 
 def test_progress_is_told(

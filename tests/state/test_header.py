@@ -70,7 +70,7 @@ headers = st.builds(
     policy=policies,
     records=st.booleans(),
     recorded=st.booleans(),
-    name=texts,
+    name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}", fullmatch=True),
     recordings_dir=st.none() | texts,
     audio_format=st.sampled_from(["auto", "wav", "flac", "opus"]),
     max_attachment_mb=st.none() | st.floats(0, 1e6),
