@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status, StatusCode
 
@@ -35,6 +34,7 @@ from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith.hiding import (
+    RESOURCES,
     clean,
     clean_events,
     events_without_sides,
@@ -146,7 +146,7 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         name=name,
         context=span.get_span_context(),
         parent=span.parent,
-        resource=_RESOURCES.cleaned(span.resource),
+        resource=RESOURCES.cleaned(span.resource),
         attributes=attributes,
         events=[*events, *_missing_exception(span, attributes, status)],
         links=[_clean_link(link) for link in span.links],
@@ -156,30 +156,6 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
         end_time=int(span.end_time or span.start_time or 0),
         instrumentation_scope=span.instrumentation_scope,
     )
-
-
-class _Resources:
-    """Resources without credentials: LangSmith shows them as metadata of each run.
-
-    A provider has one resource, so the last one is remembered: hashing one costs more than a span.
-    """
-
-    def __init__(self) -> None:
-        self._last: tuple[Resource, Resource] | None = None
-
-    def cleaned(self, resource: Resource) -> Resource:
-        """Return the resource, or a copy without the credentials in it."""
-        last = self._last
-        if last is None or last[0] is not resource:
-            attributes = clean(resource.attributes)
-            last = (resource, Resource(attributes, resource.schema_url))
-            if last[1] == resource:
-                last = (resource, resource)
-            self._last = last
-        return last[1]
-
-
-_RESOURCES: Final = _Resources()
 
 
 def _counts_twice(span: ReadableSpan, attributes: Mapping[str, object], stamp: Stamp) -> bool:

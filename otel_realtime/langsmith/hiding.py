@@ -8,6 +8,7 @@ LangSmith follow our rules:
 - credentials are replaced, as everywhere (``otel_realtime.credentials``);
 - ``LANGSMITH_HIDE_INPUTS`` and ``LANGSMITH_HIDE_OUTPUTS`` empty a run's inputs and outputs, as
   LangSmith's client does with its own runs: https://docs.langchain.com/langsmith/mask-inputs-outputs
+- with content off (``Settings.capture_content``) both are emptied.
 
 Each convention has its own attributes for inputs and outputs, and new ones appear. So a side is told
 by the words of an attribute's name; a few names that say it by none are listed.
@@ -20,10 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event
 
 from otel_realtime.attributes import COMPLETION, LS_ATTACHMENTS, OUTPUT_TYPE
-from otel_realtime.core.protocol.redaction import HIDDEN
+from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.credentials import SECRET, names_secret, without_secrets
 
 INPUT, OUTPUT = "input", "output"
@@ -84,9 +86,10 @@ def sides_of(name: str) -> frozenset[str]:
     return sides or (_BOTH if words & _EITHER else frozenset())
 
 
-def hidden_sides(*, inputs: bool, outputs: bool) -> frozenset[str]:
-    """Return the sides to hide as a set."""
-    return frozenset({*((INPUT,) if inputs else ()), *((OUTPUT,) if outputs else ())})
+def hidden_sides(policy: ContentPolicy) -> frozenset[str]:
+    """Return the sides that must not leave: those of the variables, or both if content is off."""
+    sides = ((INPUT, policy.inputs), (OUTPUT, policy.outputs))
+    return frozenset(side for side, may_leave in sides if not may_leave)
 
 
 def without_sides(attributes: Mapping[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
@@ -151,3 +154,28 @@ def clean_events(events: Iterable[Event]) -> Iterator[Event]:
     """Yield events without credentials, in exceptions' messages and stack traces too."""
     for event in events:
         yield Event(event.name, clean(event.attributes or {}), event.timestamp)
+
+
+class Resources:
+    """Resources without credentials: LangSmith shows them as metadata of each run.
+
+    A provider has one resource, so the last one is remembered: hashing one costs more than a span.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Resource, Resource] | None = None
+
+    def cleaned(self, resource: Resource) -> Resource:
+        """Return the resource, or a copy without the credentials in it."""
+        last = self._last
+        if last is None or last[0] is not resource:
+            attributes = clean(resource.attributes)
+            last = (resource, Resource(attributes, resource.schema_url))
+            if last[1] == resource:
+                last = (resource, resource)
+            self._last = last
+        return last[1]
+
+
+#: The process's own.
+RESOURCES: Final = Resources()

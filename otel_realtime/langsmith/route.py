@@ -60,17 +60,16 @@ def choose_route(settings: Settings, provider: object, services: Services) -> Ro
         services: services of the process, which keeps one backend per project and state directory.
     """
     config = LangSmithConfig.from_env()
-    choice = _choose(settings, config, provider)
+    choice, policy = _choose(settings, config, provider), content_policy(settings, config)
 
     def join(**fields: Any) -> Membership:
         if choice.root_by_runs_api:
-            hidden = hidden_sides(inputs=config.hide_inputs, outputs=config.hide_outputs)
-            return TraceStamp(project=config.project, hidden=hidden, **fields)
+            return TraceStamp(project=config.project, hidden=hidden_sides(policy), **fields)
         return Membership(**fields)
 
     return Route(
         leg=choice.leg,
-        policy=content_policy(settings, config),
+        policy=policy,
         connect=partial(_connect, config, settings, services) if choice.root_by_runs_api else None,
         join=join,
         note=lambda membership: journal_note(config, membership),

@@ -26,7 +26,9 @@ from otel_realtime.attributes import (
     ROOT_BY_RUNS_API,
     ROOT_MARKER,
 )
+from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.langsmith.config import agent_of
+from otel_realtime.langsmith.hiding import hidden_sides
 from otel_realtime.langsmith.ids import dotted_order, run_id
 from otel_realtime.tracing.members import Member, Membership
 
@@ -53,6 +55,10 @@ class TraceStamp(Membership):
     def dotted_order(self) -> str:
         """Dotted order of the root run."""
         return dotted_order(self.start_ns, self.root_run_id)
+
+    def restrict(self, policy: ContentPolicy) -> None:
+        """Hide what the stricter policy hides, of spans that are still to be delivered."""
+        self.hidden |= hidden_sides(policy)
 
     def member(self, span_id: int, start_ns: int, parent: Member | None) -> Stamp:
         """Return a new stamp for a span; arguments as for ``Membership.member``."""

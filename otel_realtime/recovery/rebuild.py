@@ -389,8 +389,7 @@ def _membership(found: Replayed) -> Membership:
         "about": RunMetadata(header.who.metadata, is_voice(found.state)),
     }
     if header.delivers_root:
-        policy = header.policy
-        hidden = hidden_sides(inputs=not policy.run_inputs, outputs=not policy.run_outputs)
+        hidden = hidden_sides(header.policy)
         return TraceStamp(project=project_of(header.backend), hidden=hidden, **shared)
     return Membership(**shared)
 

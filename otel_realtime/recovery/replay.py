@@ -15,10 +15,18 @@ from typing import Any, Final
 from otel_realtime import attributes as names
 from otel_realtime.core.protocol.changes import Change, McpApproved, McpListed, Transcribed
 from otel_realtime.core.protocol.events import Event, skip_rule
-from otel_realtime.core.protocol.outcome import Ending, Failure
+from otel_realtime.core.protocol.outcome import (
+    Ending,
+    Failure,
+    Identity,
+    sanitize_metadata,
+    sanitize_tags,
+)
+from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.core.protocol.responses import Moment, Response
 from otel_realtime.core.protocol.shown import event_payload, event_turn
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.pacing import Pacer
@@ -133,10 +141,11 @@ class Replayed:
 
     def _sent(self, note: notes.Sent) -> None:
         self._reach(note.moment.at_ns, note.moment.t)
-        self._keep(self.state.send(note.event, note.moment), note.moment)
+        self._keep(self.state.send(scrub(note.event), note.moment), note.moment)
 
     def _received(self, note: notes.Received) -> None:
-        event, moment, policy = note.event, note.moment, self.header.policy
+        # Once more, as all that is read: an earlier version knew fewer names of credentials.
+        event, moment, policy = scrub(note.event), note.moment, self.header.policy
         self._reach(moment.at_ns, moment.t)
         self._event_ended(moment.at_ns)
         self.state.counts.events = max(self.state.counts.events + 1, note.count)
@@ -156,6 +165,7 @@ class Replayed:
         if note.added and item is not None:
             before = item.partial.get(partial.index, "")
             partial = replace(partial, text=before + partial.text)
+        partial = replace(partial, text=without_secrets(partial.text))
         self.state.keep(partial, note.moment)
 
     def _asked(self, note: notes.Asked) -> None:
@@ -243,6 +253,7 @@ class Replayed:
         who = self.header.who
         who.metadata = who.metadata if note.metadata is None else note.metadata
         who.tags = who.tags if note.tags is None else note.tags
+        _clean(who)
 
     def _started(self, note: notes.Started) -> None:
         self.header.start_ns = self.last_ns = note.start_ns
@@ -300,6 +311,12 @@ _RULES: Final[Mapping[type, Callable[[Replayed, Any], None]]] = {
 }
 
 
+def _clean(who: Identity) -> None:
+    """Clean what the app said, which an earlier version may not have."""
+    who.metadata = sanitize_metadata(who.metadata)[0]
+    who.tags = sanitize_tags(who.tags)
+
+
 def replay(folder: Path) -> Replayed:
     """Read a conversation's folder.
 
@@ -313,6 +330,7 @@ def replay(folder: Path) -> Replayed:
     if first is None or first[0] != "open" or len(first) < 3:
         raise RecordingError(f"the journal of {folder.name} has no header")
     header = Header.from_wire(first[2])
+    _clean(header.who)
     with Soundtrack(folder) as sound:
         found = Replayed(folder, header, sound, last_ns=header.start_ns)
         found.stored = read_stored(folder) if header.lists_spans else set()

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
+    from otel_realtime.core.protocol.redaction import ContentPolicy
+
 logger = logger_of(__name__)
 
 #: Context key of the ``Membership`` of the conversation that the code runs for. ``create_key`` makes
@@ -116,6 +118,9 @@ class Membership:
             parent: member of the parent span; ``None`` for the root.
         """
         return Member(self, span_id, parent)
+
+    def restrict(self, policy: ContentPolicy) -> None:
+        """Take note that the content policy has become stricter; a backend may have to."""
 
     def start_at(self, start_ns: int) -> None:
         """Move the start of the conversation; only before a span was started below the root.

@@ -296,6 +296,7 @@ class Trace:
         self.writer.policy = self.writer.policy.stricter(
             capture=settings.capture_content, audio=settings.record_audio
         )
+        self.membership.restrict(self.writer.policy)
 
     def tool_raised(self, span: Span, error: Exception, at_ns: int, *, private: bool) -> str:
         """Mark the span of a tool that raised as failed; return the failure's type.

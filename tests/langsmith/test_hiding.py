@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
+from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.langsmith.encoding import prepare
 from otel_realtime.langsmith.hiding import INPUT, OUTPUT, hidden_sides, sides_of
 from otel_realtime.langsmith.stamping import TraceStamp
@@ -62,6 +63,11 @@ NEITHER = (
 )  # fmt: skip
 
 
+def hidden_by(*, inputs: bool, outputs: bool) -> frozenset[str]:
+    """The hidden sides."""
+    return hidden_sides(ContentPolicy(inputs=not inputs, outputs=not outputs))
+
+
 def prepared(hidden: frozenset[str] = frozenset(), **given: Any) -> ReadableSpan:
     """A span of another instrumentation as LangSmith gets it."""
     trace = TraceStamp(
@@ -100,7 +106,7 @@ def test_what_is_no_content_is_on_no_side(name: str) -> None:
 @pytest.mark.parametrize("outputs", [True, False])
 def test_a_hidden_side_is_emptied(inputs: bool, outputs: bool) -> None:
     """Attributes of every convention; the other side, usage and the rest stay."""
-    hidden = hidden_sides(inputs=inputs, outputs=outputs)
+    hidden = hidden_by(inputs=inputs, outputs=outputs)
     rest = dict.fromkeys(NEITHER[:-1], "kept")
     given = {**dict.fromkeys(SIDES, "planted"), **rest, "gen_ai.usage.input_tokens": 5}
     found = dict(prepared(hidden, attributes=given).attributes or {})
@@ -121,7 +127,7 @@ def test_a_hidden_side_is_emptied(inputs: bool, outputs: bool) -> None:
 
 def test_a_span_without_outputs_gets_none() -> None:
     """An empty object says that there were some."""
-    found = prepared(hidden_sides(inputs=True, outputs=True), attributes={"a": "b"}).attributes
+    found = prepared(hidden_by(inputs=True, outputs=True), attributes={"a": "b"}).attributes
     assert found is not None
     assert "gen_ai.completion" not in found
 
@@ -146,7 +152,7 @@ EVENTS: tuple[tuple[str, dict[str, Any], set[str]], ...] = (
 def test_so_are_events(name: str, attributes: Any, sides: set[str], side: str | None) -> None:
     """Messages, and what an exception quotes; its type stays."""
     copy = prepared(
-        hidden_sides(inputs=side == INPUT, outputs=side == OUTPUT),
+        hidden_by(inputs=side == INPUT, outputs=side == OUTPUT),
         events=[Event(name, attributes, START)],
         status=Status(StatusCode.ERROR, "planted too") if name == "exception" else Status(),
     )
@@ -160,7 +166,7 @@ def test_so_are_events(name: str, attributes: Any, sides: set[str], side: str | 
 def test_a_failure_without_an_event_quotes_nothing_either() -> None:
     """LangSmith gets an exception event for it, made of the status."""
     failed = Status(StatusCode.ERROR, "planted")
-    copy = prepared(hidden_sides(inputs=True, outputs=False), status=failed)
+    copy = prepared(hidden_by(inputs=True, outputs=False), status=failed)
     assert "[hidden]" == (copy.events[0].attributes or {})["exception.message"]
     assert "[hidden]" == copy.status.description
 
@@ -199,3 +205,16 @@ def test_a_resource_without_any_stays_the_same_object() -> None:
     """Spans are grouped by it."""
     resource = Resource({"service.name": "app", "process.command_args": ("run", "--fast")})
     assert all(prepared(resource=resource).resource is resource for _ in range(2))
+
+
+def test_a_stricter_policy_hides_more() -> None:
+    """And never less."""
+    trace = TraceStamp(
+        root_span_id=1, trace_id=9, start_ns=START, thread_id="t", leg="direct", project="voice"
+    )
+    seen = []
+    for policy in (ContentPolicy(), ContentPolicy(inputs=False), ContentPolicy(outputs=False)):
+        trace.restrict(policy)
+        seen.append(set(trace.hidden))
+    trace.restrict(ContentPolicy())
+    assert [set(), {INPUT}, BOTH, BOTH] == [*seen, set(trace.hidden)]

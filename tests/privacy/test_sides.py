@@ -16,7 +16,7 @@ from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
 from tests.privacy.conftest import Rig
 from tests.support.langsmith_server import attributes
-from tests.support.planted import on_disk
+from tests.support.planted import on_disk, on_the_wire
 from tests.support.streams import CALL
 from tests.support.traces import Traces, facts
 from tests.support.victims import environment, victims
@@ -83,6 +83,26 @@ def runs_of(rig: Rig) -> list[dict[str, Any]]:
             parts = [part for part in request.parts() if not part.name.startswith("attachment.")]
             found.append({part.name.split(".")[-1]: part.json for part in parts})
     return found
+
+
+def test_with_content_off_neither_side_leaves_in_others_spans(rig: Rig) -> None:
+    """On our leg, from the beginning or from when the app says so."""
+    otel_realtime.instrument(tracer_provider=rig.provider, settings=Settings())
+    tracer = rig.provider.get_tracer("opentelemetry.instrumentation.openai_v2")
+
+    def call() -> None:
+        with otel_realtime.conversation(tracer_provider=rig.provider) as it:
+            it.received({"type": "session.created", "session": {"id": "s"}})
+            it._engine.describe({}, (), Settings(capture_content=False))
+            with it.tool(name="look"), tracer.start_as_current_span("chat gpt") as span:
+                span.set_attributes({**FOREIGN[INPUT], **FOREIGN[OUTPUT]})
+        with otel_realtime.using(capture_content=False):
+            talk(rig)
+
+    rig.told(call)
+    names = [span.name for span in rig.langsmith.spans()]
+    assert 2 == names.count("chat gpt")
+    assert b"planted" not in on_the_wire(rig.langsmith)
 
 
 @pytest.mark.parametrize("variable", SIDES)

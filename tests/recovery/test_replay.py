@@ -244,6 +244,30 @@ def test_a_recovery_makes_the_same_spans_each_time(traces: Traces, snapshot: Sna
     assert "chat gpt-realtime" in {span.name for span, _ in first}
 
 
+def test_credentials_that_an_earlier_version_let_through_go_no_further(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """It knew fewer names: in what the app said, in events, in what was not complete."""
+    call = one_turn(traces, metadata={"note": "PLACE-1"}, tags=["PLACE-2"])
+    call.set_metadata(more="PLACE-3")
+    call.received(received("conversation.item.added", item=said("PLACE-4", id="u9"))[1])
+    call.received(created("resp_9")[1])
+    delta = {"response_id": "resp_9", "item_id": "a9", "content_index": 0, "delta": "PLACE-5"}
+    call.received({"type": "response.output_text.delta", **delta})
+    end(call)
+    folder = snapshot(call)
+    journal = folder / "journal.jsonl"
+    text = journal.read_text()
+    assert all(f"PLACE-{number}" in text for number in range(1, 6))
+    for number in range(1, 6):
+        text = text.replace(f"PLACE-{number}", f"x-api-key=hunter2-{number} shown-{number}")
+    journal.write_text(text)
+    rebuilt = rebuild(replay(folder), marked=False)
+    told = str([rebuilt.closing, rebuilt.opening, *(span.to_json() for span in rebuilt.spans)])
+    assert "hunter2" not in told
+    assert all(f"shown-{number}" in told for number in (1, 2, 3, 4, 5))
+
+
 def test_a_journal_cut_anywhere(traces: Traces, snapshot: Snapshot, tmp_path: Path) -> None:
     """Whatever prefix of journal and sources is left, it makes a root, spans and a recording."""
     call = one_turn(traces)
