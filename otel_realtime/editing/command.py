@@ -86,7 +86,7 @@ def run(
         else:
             _say(f"{out or path}: silenced {_shown(done)}")
     for path, header in found.folders:
-        if header.recordings_dir and not found.files and KEPT in Progress(path):
+        if header.recordings_dir and not found.files and Progress(path).done(KEPT):
             _say(f"a copy was kept in {header.recordings_dir}: name it, too", sys.stderr)
             failed = True
     return 1 if failed else 0

@@ -36,9 +36,6 @@ class Progress:
         """Return whether a step is done."""
         return step in self._done or step in self._read()
 
-    def __contains__(self, step: str) -> bool:
-        return step in self._done
-
     def once(self, step: str, do: Callable[[], None]) -> None:
         """Do a step unless it was done, and remember that it is."""
         if not self.done(step):

@@ -371,3 +371,49 @@ def test_a_kill_forgets_no_words(
     assert not user[int(start) * 24 : int(end) * 24].any()
     assert user[: int(start) * 24].all()
     assert user[int(end) * 24 : last * 24].all()
+
+
+@pytest.mark.parametrize("item", ["b", None])
+def test_words_that_a_tap_reports(item: str | None, sandbox: Sandbox) -> None:
+    """The speaker plays each answer 300 ms late; the second one is silent where it was played."""
+
+    def act(of: Told) -> None:
+        for at, name, response, text in (
+            (0, "a", "r", "One moment."),
+            (2_000, "b", "r2", SAID),
+        ):
+            of.agent(at, 1_000, name, response)
+            keys = {"item_id": name, "response_id": response, "content_index": 0}
+            of.got(at, "response.output_audio_transcript.done", **keys, transcript=text)
+            for played in range(at + 300, at + 1_300, 20):
+                at_ns = BEGAN_NS + played * 1_000_000
+                which = None if item is None else name
+                of.call.record_agent_audio(of.sound("agent", 20), item_id=which, at_ns=at_ns)
+        of.got(4_000, "rate_limits.updated")
+
+    whole, _ = told(sandbox, act)
+    found, _ = told(sandbox, act, redact=mask, redact_audio=True)
+    assert whole[300 * 24 : 1_300 * 24, 1].all()
+    assert whole[2_300 * 24 : 3_300 * 24, 1].all()
+    assert np.array_equal(silenced(whole, 24_000, [(2_300, 3_300, AGENT)]), found)
+
+
+def test_words_that_the_app_reports_as_positions(sandbox: Sandbox) -> None:
+    """``played()`` says how far the speaker is; it is late, and stops before the end."""
+
+    def act(of: Told) -> None:
+        of.agent(0, 2_000)
+        keys = {"item_id": "a", "response_id": "r", "content_index": 0}
+        of.got(0, "response.output_audio_transcript.done", **keys, transcript=SAID)
+        for played in range(100, 1_300, 100):
+            of.call.played("a", 0, played, at_ns=BEGAN_NS + (400 + played) * 1_000_000)
+        cut = {"item_id": "a", "content_index": 0, "audio_end_ms": 1_200}
+        of.call.sent({"type": "conversation.item.truncate", **cut}, at_ns=BEGAN_NS + 1_700_000_000)
+        of.agent(2_500, 500, "b", "r2")
+        of.got(6_000, "rate_limits.updated")
+
+    whole, _ = told(sandbox, act)
+    found, _ = told(sandbox, act, redact=mask, redact_audio=True)
+    assert whole[500 * 24 : 1_500 * 24, 1].all()
+    assert not found[: 2_400 * 24, 1].any()
+    assert np.array_equal(whole[2_500 * 24 :], found[2_500 * 24 :])
