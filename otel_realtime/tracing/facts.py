@@ -78,7 +78,7 @@ def is_voice(state: ConversationState) -> bool:
     """
     if state.session.transcription_only:
         return False
-    if any(item.audio for item in state.items):
+    if state.items.have_audio:
         return True
     answered = any(response.done is not None for response in state.responses.values())
     return state.session.speaks and not answered

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from otel_realtime.core.protocol.events import JsonMapping
@@ -19,6 +20,8 @@ from otel_realtime.core.protocol.parts import Image, Segment, read_image
 #: Keys of a content part that hold its text, in order of preference: audio parts have a
 #: ``transcript``, text parts a ``text``.
 _PART_TEXT: Final = ("transcript", "text")
+#: So many items at the end of a conversation are looked at to see what is new in it.
+MOST_NEW: Final = 64
 #: Kinds of items that only a model produces.
 _MODEL_KINDS: Final = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
 #: Keys of an item that hold text, and are taken as they are.
@@ -234,6 +237,12 @@ class _Order:
             yield item
             item = self._next[item]
 
+    def __reversed__(self) -> Iterator[Item]:
+        item = self._previous[None]
+        while item is not None:
+            yield item
+            item = self._previous[item]
+
     @property
     def last(self) -> Item | None:
         """The last item; None if there is none."""
@@ -261,6 +270,7 @@ class Items:
     def __init__(self) -> None:
         self._by_id: dict[str, Item] = {}
         self._order = _Order()
+        self._have_audio = False
         self.turns = 0
         self._last_role = ""
 
@@ -269,6 +279,13 @@ class Items:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    @property
+    def have_audio(self) -> bool:
+        """Whether some item has audio, as far as the latest ones show; asked again and again."""
+        if not self._have_audio:
+            self._have_audio = any(item.audio for item in islice(reversed(self._order), MOST_NEW))
+        return self._have_audio
 
     def get(self, item_id: object) -> Item | None:
         """Return the item with that id, or None if it is unknown or not an id at all."""
