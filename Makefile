@@ -4,13 +4,17 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 PACKAGE := --editable ".[sandbox,demo]"
 
+# What the tests of a few libraries need, where the whole group cannot be installed.
+TOOLS := pytest pytest-timeout hypothesis blockbuster pyyaml jsonschema aiohttp websocket-client httpx-ws
+comma := ,
+
 # A download that breaks off goes on where it stopped, and an install is tried three times.
 export PIP_RETRIES ?= 10
 export PIP_RESUME_RETRIES ?= 20
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 install = for try in 1 2 3; do $(1) -m pip install --quiet $(2) && break; [ $$try -lt 3 ] || exit 1; sleep 5; done
 
-.PHONY: demo test coverage test-frameworks soak test-collector collector-binaries lint actionlint format bench clean
+.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries lint actionlint format bench clean
 
 # pip 25.1 is the first that reads dependency groups.
 $(VENV)/ready: pyproject.toml
@@ -48,6 +52,36 @@ $(FRAMEWORKS)/ready-frameworks: pyproject.toml
 
 test-frameworks: $(FRAMEWORKS)/ready-frameworks
 	$(FRAMEWORKS)/bin/python -m pytest tests/tap/test_agents.py tests/tap/test_pydantic_ai.py tests/tap/test_pipecat.py tests/tap/test_livekit.py tests/e2e/test_langgraph.py $(ARGS)
+
+# The oldest versions that the bounds admit: with Python 3.10, because they have no later wheels.
+LOWEST := .venv-lowest
+# What sees a connection, what is traced of it, and what writes and delivers it.
+LOWEST_TESTS := tests/tap/test_legacy.py tests/tap/test_websocket_client.py tests/tap/test_httpx_ws.py \
+	tests/tap/test_aiohttp.py tests/e2e/test_transports.py tests/langsmith/test_exporter.py \
+	tests/recording/test_resample.py
+
+$(LOWEST)/ready-lowest: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m tests.lowest > $(LOWEST)/constraints.txt
+	$(call install,$(LOWEST)/bin/python,--upgrade "pip>=25.1")
+	$(call install,$(LOWEST)/bin/python,--editable ".[sandbox$(comma)demo$(comma)audio-formats]" --constraint $(LOWEST)/constraints.txt $(TOOLS))
+	touch $@
+
+test-lowest: $(LOWEST)/ready-lowest
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS) $(ARGS)
+	$(LOWEST)/bin/otel-realtime demo --fast --no-browser
+
+# The newest `websockets`, which what else the tests need does not admit beside itself.
+NEWEST := .venv-newest
+
+$(NEWEST)/ready-newest: pyproject.toml
+	$(PYTHON) -m venv $(NEWEST)
+	$(call install,$(NEWEST)/bin/python,--upgrade "pip>=25.1")
+	$(call install,$(NEWEST)/bin/python,$(PACKAGE) "websockets>=16" $(TOOLS))
+	touch $@
+
+test-newest: $(NEWEST)/ready-newest
+	$(NEWEST)/bin/python -m pytest tests/tap/test_websockets.py tests/tap/test_legacy.py tests/e2e/test_transports.py $(ARGS)
 
 soak: $(VENV)/ready-test
 	$(RUN) -m pytest -m soak $(ARGS)

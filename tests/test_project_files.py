@@ -15,6 +15,7 @@ import otel_realtime
 from otel_realtime import credentials
 from otel_realtime.settings import Settings
 from tests.benchmarks import __main__ as benchmarks
+from tests.lowest import constraints
 from tests.support.processes import ROOT
 
 GITHUB = ROOT / ".github"
@@ -193,10 +194,28 @@ def test_lowest_versions_of_libraries_are_those_of_the_readme() -> None:
         ("openai", "`openai` {}"),
         ("langsmith", "`langsmith` {}"),
         ("aiohttp", "`aiohttp` {}"),
+        ("websockets", "`websockets` {}"),
+        ("websocket-client", "`websocket-client` {}"),
+        ("httpx-ws", "`httpx-ws` {}"),
         ("openai-agents", "`openai-agents` {}"),
     ):
-        (version,) = re.findall(rf'"{library}(?:\[\w+\])?>=([\d.]+)"', PROJECT)
+        # An extra may ask for more; the package's own bound stands first.
+        version, *_ = re.findall(rf'"{library}(?:\[\w+\])?>=([\d.]+)"', PROJECT)
         assert shown.format(version) in readme, library
+
+
+def test_the_oldest_versions_are_those_of_the_bounds() -> None:
+    """What ``make test-lowest`` installs: one version of each, the higher bound where two are given."""
+    found = dict(line.split("==") for line in constraints(PROJECT))
+    required = [re.match(r"[\w-]+", line) for line in list_of("dependencies")]
+    assert {name[0] for name in required if name} <= found.keys()
+    demo = re.findall(r'^demo = .*"openai>=([\d.]+)"', PROJECT, re.MULTILINE)
+    assert [found["openai"]] == demo
+
+
+def test_no_bound_keeps_a_newer_version_out() -> None:
+    """An app may have any version of what it shares with the package: caps are the app's business."""
+    assert [] == [line for line in list_of("dependencies") if re.search(r"<|==|~=|\[", line)]
 
 
 def test_project_links_are_absolute_and_of_one_repository() -> None:

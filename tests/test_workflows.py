@@ -103,7 +103,7 @@ def test_make_targets_exist() -> None:
         for target in re.findall(r"\bmake ([\w-]+)", step.get("run", ""))
     }
     assert {
-        *("test", "test-collector", "test-frameworks"),
+        *("test", "test-collector", "test-frameworks", "test-lowest", "test-newest"),
         *("lint", "actionlint", "collector-binaries", "demo"),
     } == called
     assert not any("rerun" in path.read_text().lower() for path in FILES)

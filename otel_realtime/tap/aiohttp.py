@@ -9,6 +9,7 @@ methods that are replaced here.
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
@@ -17,6 +18,7 @@ from otel_realtime.diagnostics import walled
 from otel_realtime.tap.callers import is_called_by
 from otel_realtime.tap.handshakes import Opening, Request, Transport
 from otel_realtime.tap.interface import Frame
+from otel_realtime.tap.patches import Patches
 from otel_realtime.tap.wrappers import AsyncTap
 
 #: What ``close`` sends unless it is told otherwise.
@@ -36,6 +38,12 @@ class AiohttpTap(AsyncTap):
 
     _received_reason = ""
     _sent_code: int | None = None
+    _protocol_patches: Patches | None = None
+
+    def release(self) -> None:
+        if self._protocol_patches is not None:
+            self._protocol_patches.undo()
+        super().release()
 
     def is_open(self) -> bool:
         return not (self.socket._closed or self.socket._closing)
@@ -50,7 +58,9 @@ class AiohttpTap(AsyncTap):
 
     def connection_lost(self) -> asyncio.Future[Any] | None:
         protocol = getattr(getattr(self.socket, "_conn", None), "protocol", None)
-        return getattr(protocol, "closed", None)
+        if protocol is None or hasattr(protocol, "closed"):
+            return getattr(protocol, "closed", None)
+        return self._losing(protocol)  # earlier versions tell nobody
 
     def unread(self) -> int:
         return len(getattr(self.socket._reader, "_buffer", ()))
@@ -79,6 +89,21 @@ class AiohttpTap(AsyncTap):
     def is_internal_close(self) -> bool:
         # receive() answers the server's close by itself; it reports the end when it returns.
         return is_called_by(self.receive_method, self.socket)
+
+    def _losing(self, protocol: Any) -> asyncio.Future[Any]:
+        original, future = protocol.connection_lost, self.event_loop().create_future()
+
+        @functools.wraps(original)
+        def connection_lost(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(*args, **kwargs)
+            finally:
+                if not future.done():
+                    future.set_result(None)
+
+        self._protocol_patches = Patches(protocol)
+        self._protocol_patches.put("connection_lost", connection_lost)
+        return future
 
     def _report(self, kind: str, message: Any) -> None:
         if kind == "CLOSE" and isinstance(message.extra, str):
