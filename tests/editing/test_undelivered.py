@@ -85,9 +85,9 @@ def test_a_torn_journal_is_gone_on_with(leave: Leave) -> None:
     assert load(folder).length_ns == 2_000 * MS
 
 
-def test_a_living_process_keeps_its_own(traces: Traces) -> None:
+def test_a_living_process_keeps_its_own(traces: Traces, tmp_path: Path) -> None:
     """There the call itself can be asked."""
-    settings = Settings(recordings_dir="kept", langsmith="off")
+    settings = Settings(recordings_dir=str(tmp_path / "kept"), langsmith="off")
     with otel_realtime.conversation(settings=settings, tracer_provider=traces.provider) as call:
         Told(call).both(1_000)
         recorder = call._engine.frames.recorder
