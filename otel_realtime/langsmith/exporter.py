@@ -157,10 +157,10 @@ class DirectExporter:
             Number of the next span.
         """
         with self._queue.lock:
-            self._flush_below = self._queue.enqueued_count()
+            self._flush_below = target = self._queue.enqueued_count()
             self._pause.until = min(self._pause.until, self._pause.earliest)
         self._worker.hurry()
-        return self._flush_below
+        return target
 
     def flush(self, timeout_s: float) -> bool:
         """Send everything that is enqueued, now.
