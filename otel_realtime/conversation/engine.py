@@ -437,6 +437,8 @@ class Engine:
 
 def _delivered(trace: Trace, process: Process, recording: str | None) -> None:
     """Count the recording's outcome, and forget the members: everything is delivered or given up."""
-    if recording is not None:
-        trace.metrics.upload(recording)
-    process.finished(trace.membership)
+    try:
+        if recording is not None:
+            trace.metrics.upload(recording)
+    finally:  # whatever an instrument of the app raises
+        process.finished(trace.membership)

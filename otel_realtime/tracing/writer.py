@@ -18,7 +18,7 @@ from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.activation import child_context
 from otel_realtime.tracing.facts import Attributes, allowed, connection_facts
-from otel_realtime.tracing.members import Membership
+from otel_realtime.tracing.members import TABLE, Membership
 from otel_realtime.tracing.span_ids import chosen, derived_id, with_chosen_ids
 
 #: Runs that LangSmith's views look at besides the root.
@@ -131,4 +131,11 @@ def finish(span: Span, at_ns: int) -> None:
         span: the span.
         at_ns: end, epoch ns.
     """
-    span.end(max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
+    try:
+        span.end(max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
+    except BaseException:  # a processor of the app raised, so ours may not have been told
+        span_id = span.get_span_context().span_id
+        member = TABLE.get(span_id)
+        if member is not None:
+            TABLE.ended(span_id, member)
+        raise
