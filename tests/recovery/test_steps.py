@@ -60,7 +60,12 @@ CLOSED = [step for step in CLOSED if not step.startswith((SPOOL, SENDS)) or ".st
 
 def sent(server: LangSmithServer, run: str) -> tuple[Counter[str], Counter[str]]:
     """How often the run was posted and patched, and each span was sent."""
-    parts = [part.name for request in server.posts() for part in request.parts()]
+    whole = [  # the body of a process that died in the middle of it breaks off
+        request
+        for request in server.posts()
+        if len(request.body) == int(request.headers["content-length"])
+    ]
+    parts = [part.name for request in whole for part in request.parts()]
     runs = Counter(
         name.partition(".")[0] for name in parts if name in (f"post.{run}", f"patch.{run}")
     )
