@@ -45,6 +45,10 @@ _REST_S: Final = 0.05
 _MAX_BROKEN_WAITS: Final = 100
 
 
+#: What Python says from 3.12 on when a thread is started while the interpreter exits.
+_EXITING: Final = "interpreter shutdown"
+
+
 class Again:
     """Return value of a job that is to run again.
 
@@ -269,6 +273,8 @@ class Worker:
         try:
             thread.start()
         except RuntimeError as error:  # no thread left, or interpreter exiting: tried at next call
+            if _EXITING in str(error):  # who waits for the jobs at exit runs them
+                return
             diagnostics.warn_once(
                 ("thread", self._name),
                 "cannot start thread %s (%s): recording and delivery are delayed until a thread can "

@@ -201,6 +201,8 @@ def test_its_journal_says_what_another_process_needs(
         max_attachment_mb=3.5,
         payload_limit=own_settings.payload_limit,
         skip_events=("a.*",),
+        lists_spans=True,
+        exports=True,
         resource=dict(traces.provider.resource.attributes),
     ) == Header.from_wire(written)
 

@@ -134,6 +134,38 @@ def test_exit_with_a_provider_made_later(tmp_path: Path, server: FaultServer) ->
     assert ["UNSET", "UNSET"] == roots(app.end(0))
 
 
+@pytest.mark.parametrize("how", ["", "call.close()", "call.close(); sys.exit(0)"])
+def test_exit_right_after_the_call(tmp_path: Path, server: FaultServer, how: str) -> None:
+    """Root, spans and recording are delivered and kept, once, and nothing is said of it."""
+    with LangSmithServer() as langsmith:
+        app = App(
+            tmp_path,
+            server.url,
+            f"""
+            import base64
+            sys.stderr = sys.stdout
+            otel_realtime.instrument(tracer_provider=new_provider())
+            call = otel_realtime.conversation(thread_id="t").__enter__()
+            call.received({{"type": "session.created", "session": {{"model": "gpt-realtime"}}}})
+            sound = base64.b64encode(b"\\1\\2" * 480).decode()
+            for _ in range(50):
+                call.sent({{"type": "input_audio_buffer.append", "audio": sound}})
+            {how}
+            """,
+            OTEL_REALTIME_RECORDINGS_DIR=str(tmp_path / "wavs"),
+            **langsmith_variables(langsmith.url),
+        )
+        assert app.process.stdout is not None
+        assert "" == app.process.stdout.read()
+        assert ["UNSET"] == roots(app.end(0))
+        names = [part.name for request in langsmith.posts() for part in request.parts()]
+        assert 1 == len([name for name in names if name.startswith("attachment.")])
+        assert 2 == len([name for name in names if name.count(".") == 1])
+        assert ["session.created"] == [span.name for span in langsmith.spans()]
+    assert 1 == len([*(tmp_path / "wavs").iterdir()])
+    assert [] == [*(tmp_path / "state" / "conversations").iterdir()]
+
+
 def test_sigterm_by_default(tmp_path: Path, server: FaultServer) -> None:
     """Without the setting SIGTERM is none of our business: the process dies of it."""
     app = App(

@@ -37,9 +37,11 @@ STEPS = {
     f"{SPOOL}:_write:after": None,
     f"{SPOOL}:os.replace:before:.spans": None,
     "otel_realtime.recording.render:render:before": None,
+    "otel_realtime.recording.channel:Channel.fill:after": None,
     "otel_realtime.recording.render:render:after": None,
     f"{FINISHER}._hand_over:before": None,
     f"{RUNS}.patch:before": None,
+    "otel_realtime.langsmith.multipart:BodyReader._read_file:before": None,
     f"{RUNS}.patch:after": "patch",
     f"{PROGRESS}.note:before:root": "patch",
     f"{PROGRESS}.note:after:root": None,
@@ -58,7 +60,12 @@ CLOSED = [step for step in CLOSED if not step.startswith((SPOOL, SENDS)) or ".st
 
 def sent(server: LangSmithServer, run: str) -> tuple[Counter[str], Counter[str]]:
     """How often the run was posted and patched, and each span was sent."""
-    parts = [part.name for request in server.posts() for part in request.parts()]
+    whole = [  # the body of a process that died in the middle of it breaks off
+        request
+        for request in server.posts()
+        if len(request.body) == int(request.headers["content-length"])
+    ]
+    parts = [part.name for request in whole for part in request.parts()]
     runs = Counter(
         name.partition(".")[0] for name in parts if name in (f"post.{run}", f"patch.{run}")
     )

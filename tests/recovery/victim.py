@@ -13,6 +13,7 @@ import base64
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -159,6 +160,9 @@ def die_at(step: str) -> None:
 
 
 def main(mode: str) -> None:
+    if "VICTIM_FILE_BYTES" in os.environ:  # no file may be larger: as on a disk that is full
+        most = int(os.environ["VICTIM_FILE_BYTES"])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     if "VICTIM_DIES" in os.environ:
         die_at(os.environ["VICTIM_DIES"])
     provider = TracerProvider(shutdown_on_exit=False)
