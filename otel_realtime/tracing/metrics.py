@@ -10,7 +10,8 @@ conversation: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#cardinality-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics as metrics_api
@@ -21,6 +22,7 @@ from otel_realtime import attributes as names
 from otel_realtime import diagnostics
 from otel_realtime.core.protocol.responses import Response
 from otel_realtime.core.protocol.usage import MODALITIES, Usage, partition
+from otel_realtime.interrupts import let_through
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.inference import Inference
 from otel_realtime.version import VERSION
@@ -44,6 +46,8 @@ _CALL_SECONDS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 #: Attributes of a measurement.
 _Labels = dict[str, AttributeValue]
+
+_P = ParamSpec("_P")
 
 
 class Metrics(Protocol):
@@ -205,6 +209,24 @@ def _seconds(
     )
 
 
+def _measuring(measure: Callable[_P, None]) -> Callable[_P, None]:
+    """Let what an app's instruments raise cost this measurement only."""
+
+    @wraps(measure)
+    def measured(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            measure(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - a meter provider may raise anything
+            let_through(error)
+            diagnostics.warn_once(
+                ("meter", type(error)),
+                "a measurement is lost: the app's meter provider raised %s",
+                type(error).__name__,
+            )
+
+    return measured
+
+
 class ConversationMetrics:
     """Records the measurements of one conversation.
 
@@ -217,15 +239,18 @@ class ConversationMetrics:
         self._instruments = instruments
         self._base: _Labels = {names.PROVIDER: provider_name}
 
+    @_measuring
     def opened(self) -> None:
         """Count a conversation that opened."""
         self._instruments.active.add(1, self._base)
 
+    @_measuring
     def closed(self, seconds: float, outcome: str) -> None:
         """Record the duration of a conversation that ended, ``ok`` or ``error``."""
         self._instruments.active.add(-1, self._base)
         self._instruments.conversation.record(seconds, {**self._base, "outcome": outcome})
 
+    @_measuring
     def inference(self, response: Response, inference: Inference) -> None:
         """Record duration, latencies and tokens of a settled response."""
         model = inference.attributes[names.REQUEST_MODEL]
@@ -265,6 +290,7 @@ class ConversationMetrics:
             labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
             self._instruments.tokens.record(count, labels)
 
+    @_measuring
     def transcription(self, attributes: Attributes) -> None:
         """Record the tokens of a transcription; see ``Metrics``."""
         model = attributes[names.REQUEST_MODEL]
@@ -282,6 +308,7 @@ class ConversationMetrics:
         if cached:
             self._instruments.cached.add(cached, base)
 
+    @_measuring
     def tool(self, seconds: float, name: str, failure: str | None = None) -> None:
         """Record the duration of a tool's span, and the type of its failure."""
         labels: _Labels = {names.OPERATION: "execute_tool", names.TOOL_NAME: name}
@@ -289,10 +316,12 @@ class ConversationMetrics:
             labels[names.ERROR_TYPE] = failure
         self._instruments.tool.record(seconds, labels)
 
+    @_measuring
     def error(self, kind: str) -> None:
         """Count an error that the server reported."""
         self._instruments.errors.add(1, {**self._base, names.ERROR_TYPE: kind})
 
+    @_measuring
     def talk(self, summary: AudioSummary) -> None:
         """Record who talked, and who did not; nothing without audio."""
         if summary.measured and summary.has_audio:
@@ -300,6 +329,7 @@ class ConversationMetrics:
             self._instruments.longest_silence.record(summary.longest_silence_s, self._base)
             self._instruments.agent_over_user.record(summary.agent_over_user_s, self._base)
 
+    @_measuring
     def upload(self, outcome: str) -> None:
         """Count a recording by its ``ls_audio_attach_status``."""
         self._instruments.uploads.add(1, {"outcome": outcome})
