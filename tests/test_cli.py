@@ -253,6 +253,8 @@ def test_ctrl_c(arguments: str, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         env={**clean_environment(), **langsmith_variables("http://127.0.0.1:9")},
         cwd=Path(__file__).parents[1],
+        # A shell lets what it runs in the background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(3)  # it runs by now
     for _ in range(5):  # a library that is being imported may swallow the first

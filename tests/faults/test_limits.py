@@ -32,6 +32,7 @@ from otel_realtime.state.owner import claim_state, instance_id
 from otel_realtime.tracing import members
 from tests.support.fault_server import HALF_A_TURN, HELLO, open_files
 from tests.support.planted import Script
+from tests.support.processes import clean_environment
 from tests.support.traces import Traces, facts
 from tests.support.waiting import wait_for
 
@@ -93,37 +94,48 @@ def test_disk_full(tmp_path: Path, traces: Traces, caplog: pytest.LogCaptureFixt
     assert infos[0]["duration_s"] >= 2.0
 
 
-@pytest.mark.parametrize("count", [250, pytest.param(3000, marks=pytest.mark.soak)])
-def test_conversations_that_are_never_closed(
-    traces: Traces, caplog: pytest.LogCaptureFixture, count: int
-) -> None:
-    """They leave the app its descriptors, which is said once; all of them are recorded, and new ones."""
-    infos: list[dict[str, Any]] = []
+def never_close(count: int) -> int:
+    """Open conversations in a process that has few descriptors left; return how many are recorded."""
+    traces, infos = Traces(), []
     settings = Settings(on_recording=lambda _path, info: infos.append(info))
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 120, before[1]))
-    try:
-        kept = []
-        for _ in range(count):
-            block = otel_realtime.conversation(settings=settings, tracer_provider=traces.provider)
-            call = block.__enter__()
-            call.received(HELLO)
-            speak(call, 1)
-            kept.append(block)
-        settle_all()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            socket.create_connection(listener.getsockname()).close()
-        with otel_realtime.conversation(settings=settings, tracer_provider=traces.provider) as call:
-            call.received(HELLO)
-            speak(call, 5)
-        wait_for(lambda: infos, "the recording of a new conversation")
-        PROCESS.close_all()
-        assert otel_realtime.flush(120)
-        assert count + 1 == len(infos)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    said = [line for line in caplog.messages if "have to be closed" in line]
-    assert (1, []) == (len(said), [m for m in caplog.messages if "Too many open files" in m])
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 120, hard))
+    kept = []
+    for _ in range(count):
+        block = otel_realtime.conversation(settings=settings, tracer_provider=traces.provider)
+        call = block.__enter__()
+        call.received(HELLO)
+        speak(call, 1)
+        kept.append(block)
+    settle_all()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        socket.create_connection(listener.getsockname()).close()
+    with otel_realtime.conversation(settings=settings, tracer_provider=traces.provider) as call:
+        call.received(HELLO)
+        speak(call, 5)
+    wait_for(lambda: infos, "the recording of a new conversation")
+    PROCESS.close_all()
+    assert otel_realtime.flush(120)
+    return len(infos)
+
+
+@pytest.mark.parametrize("count", [250, pytest.param(3000, marks=pytest.mark.soak)])
+def test_conversations_that_are_never_closed(tmp_path: Path, count: int) -> None:
+    """They leave the app its descriptors, which is said once; all of them are recorded, and new ones."""
+    script = f"from tests.faults.test_limits import never_close; print(never_close({count}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        env={**clean_environment(), "OTEL_REALTIME_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (0, f"{count + 1}\n") == (done.returncode, done.stdout), done.stderr
+    assert (1, 0) == tuple(
+        done.stderr.count(text) for text in ("have to be closed", "Too many open files")
+    )
 
 
 FULL_DISK = """
