@@ -208,8 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 on success, 1 if the result is incomplete, 2 for a usage or set-up error,
         130 after Ctrl-C, 141 if whoever read the output has gone.
     """
-    options = _parser().parse_args(argv)
     try:
+        options = _parsed(argv)
         code = _COMMANDS[options.command](options)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -233,6 +233,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fails(error)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        return _parser().parse_args(argv)
+    except SystemExit:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # help that nobody reads any more ends here, and not in a traceback
+        raise
 
 
 def _fails(error: Exception) -> int:
