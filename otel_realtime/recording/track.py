@@ -241,7 +241,7 @@ class Track:
 
     def jump(self) -> None:
         """Note that the app's times jumped forward."""
-        self._apply(["jump", self._timeline.last_t])
+        self._apply(["leap", self._timeline.last_t])
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
         """Record an event that may say something about audio."""

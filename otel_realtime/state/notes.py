@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.core.protocol.events import Event
+from otel_realtime.core.protocol.items import ARGUMENTS
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.partials import Partial
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
@@ -329,10 +330,13 @@ def _event(data: Mapping[str, Any]) -> Received | Sent:
 
 def _said(data: Mapping[str, Any]) -> Said:
     added, response_id = "add" in data, data.get("response")
+    index, role = data["index"], "user" if data.get("role") == "user" else "assistant"
+    if index == ARGUMENTS:
+        role = ""
     partial = Partial(
         item_id=str(data["item"]),
-        index=_int(data["index"]),
-        role="user" if data.get("role") == "user" else "assistant",
+        index=index if index == ARGUMENTS else _int(index),
+        role=role,
         response_id=response_id if isinstance(response_id, str) else None,
         text=str(data["add"] if added else data["text"]),
         audio=data.get("audio") is True,

@@ -99,7 +99,7 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "redact": ((_is_ns, _is_ns), (_is_anything, _is_anything, _is_anything)),
     "words": ((_is_side, _is_text), (_is_ms_or_none, _is_ms_or_none, _is_anything)),
     "given": ((), ()),
-    "jump": ((), ()),
+    "leap": ((), ()),
     "close": ((), (_is_anything,)),
 }
 #: Those kinds of which the timeline wants every field.

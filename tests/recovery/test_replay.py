@@ -320,6 +320,8 @@ def test_a_kill_in_mid_sentence_shows_what_was_said(traces: Traces, snapshot: Sn
     said = {"type": "response.output_audio_transcript.delta", "response_id": "resp_9"}
     for text in ("Then ", "we"):
         call.received({**said, "item_id": "a9", "content_index": 0, "delta": text})
+    asked = {"type": "response.function_call_arguments.delta", "response_id": "resp_9"}
+    call.received({**asked, "item_id": "f9", "call_id": "c9", "delta": '{"city": "Par'})
     frames = call._engine.frames
     wait_for(lambda: not frames._partials.is_due, "text that was kept", timeout_s=2)
     folder = snapshot(call)
@@ -333,4 +335,6 @@ def test_a_kill_in_mid_sentence_shows_what_was_said(traces: Traces, snapshot: Sn
     assert [("user", "And then", True), ("assistant", "Then we", True)] == last
     assert (closing.outputs or {})["messages"][-2:][0]["text"] == "And then"
     *_, chat = [span for span, _ in rebuilt.below if span.name.startswith("chat ")]
-    assert "Then we" in str((chat.attributes or {})["gen_ai.output.messages"])
+    messages = str((chat.attributes or {})["gen_ai.output.messages"])
+    assert "Then we" in messages
+    assert "Par" in messages

@@ -47,7 +47,7 @@ WHOLE: list[list[Any]] = [
     ["words", 5, "user", "item_u", 100, 200, "partial"],
     ["words", 5, "agent", "item_a", None, None, None],
     ["given", 5],
-    ["jump", 5],
+    ["leap", 5],
     ["close", 5, True],
     ["close", 5],
 ]

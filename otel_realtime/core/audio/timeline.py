@@ -36,7 +36,7 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["words", t, side, item_id, from_ms | null, to_ms | null, "partial" | "complete" | null]
                                                                    words of an item are silenced
     ["given", t]                                                   times are the app's from here on
-    ["jump", t]                                                    they jumped forward
+    ["leap", t]                                                    they jumped forward
     ["close", t, by_client]                                        the conversation ended
 
 Rules of its own:
@@ -505,6 +505,6 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "redact": Timeline._redact,
     "words": Timeline._words,
     "given": Timeline._use_given_times,
-    "jump": Timeline._jump,
+    "leap": Timeline._jump,
     "close": Timeline._close,
 }

@@ -175,7 +175,7 @@ def test_a_file_that_is_sent_at_once_ends_with_the_call() -> None:
 
 def test_what_was_queued_at_a_jump_of_the_apps_times_was_heard() -> None:
     """Nobody knows how much time has passed."""
-    found = timeline(["given", 0], agent(200, 0, 1_000), ["jump", 200], ["close", 240, True])
+    found = timeline(["given", 0], agent(200, 0, 1_000), ["leap", 200], ["close", 240, True])
     assert (1_000, 1_200) == (heard_ms(found), found.length_ns // MS)
 
 
