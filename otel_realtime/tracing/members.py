@@ -24,7 +24,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -45,6 +45,7 @@ from otel_realtime.tracing.facts import RunMetadata
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span as ApiSpan
     from opentelemetry.trace import SpanContext
 
     from otel_realtime.core.protocol.redaction import ContentPolicy
@@ -367,6 +368,13 @@ class MembershipProcessor(SpanProcessor):
         if context.span_id == membership.root_span_id and _has_mark(span, membership):
             return
         membership.outlet.put(span, member)
+
+
+def note_again(span: ApiSpan, table: MemberTable = TABLE) -> None:
+    """Journal once more the start of a span that has learned something since: the latest note holds."""
+    member = table.get(span.get_span_context().span_id)
+    if member is not None and member.noted and member.membership.note is not None:
+        note_start(member.membership.note, cast("Span", span), member.membership)
 
 
 def note_start(note: Note, span: Span, membership: Membership) -> bool:

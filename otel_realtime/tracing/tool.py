@@ -30,7 +30,7 @@ from otel_realtime.core.protocol.responses import Moment, ToolCall
 from otel_realtime.tracing.activation import NativeParents
 from otel_realtime.tracing.facts import allowed, position_facts
 from otel_realtime.tracing.failure import fail
-from otel_realtime.tracing.members import TABLE
+from otel_realtime.tracing.members import TABLE, note_again
 from otel_realtime.tracing.restart import has_children, restart
 from otel_realtime.tracing.tool_facts import (
     UNKNOWN,
@@ -272,6 +272,7 @@ class ToolSpans:
             writer, call_id = self._writer, tool.call.id if tool.call is not None else None
             told = tool_attributes(call_id, tool.name, arguments, writer.policy, writer.limit)
             tool.span.set_attributes(allowed(told, writer.policy))
+        note_again(tool.span)
         return tool
 
     def leave(self, entered: OpenTool, at_ns: int, failure: str | None = None) -> None:
@@ -388,6 +389,7 @@ class ToolSpans:
         arguments = None if told else call.arguments
         known = tool_attributes(call.id, tool.name, arguments, writer.policy, writer.limit)
         tool.span.set_attributes(allowed(known, writer.policy))
+        note_again(tool.span)
 
     def _is_running(self, tool: OpenTool) -> bool:
         """Return whether there is evidence that the app runs the tool: a block, or what is below."""

@@ -338,3 +338,19 @@ def test_a_kill_in_mid_sentence_shows_what_was_said(traces: Traces, snapshot: Sn
     messages = str((chat.attributes or {})["gen_ai.output.messages"])
     assert "Then we" in messages
     assert "Par" in messages
+
+
+def test_a_tool_that_the_app_began_before_it_was_announced(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """Its arguments came when its span had begun, and are there after a kill, too."""
+    call = one_turn(traces)
+    with call.tool("c7", name="look"):
+        item = {"item_id": "f7", "call_id": "c7", "name": "look_up", "arguments": '{"a":1}'}
+        call.received({"type": "response.function_call_arguments.done", **item})
+        folder = snapshot(call)
+    end(call)
+    below = {
+        span.name: span.attributes or {} for span, _ in rebuild(replay(folder), marked=True).below
+    }
+    assert '{"a":1}' == below["execute_tool look"]["gen_ai.tool.call.arguments"]

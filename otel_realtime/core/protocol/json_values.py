@@ -34,7 +34,7 @@ def milliseconds(value: object) -> int | None:
 
 def content_index(value: object) -> int:
     """Return the value if it is a plausible ``content_index``, else 0, the index of most parts."""
-    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
+    return value if type(value) is int and 0 <= value < 2**31 else 0
 
 
 def safe_str(value: object) -> str | None:
