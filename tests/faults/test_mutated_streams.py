@@ -111,8 +111,14 @@ class Player:
 
 
 def snapshot(call: otel_realtime.Conversation, folder: Path) -> Path:
-    """The folder of a call as a process that died now would leave it."""
-    recorder = call._engine.frames.recorder
+    """The folder of a call as a process that died now would leave it.
+
+    Text that has just come is stored first: a kill may lose the last quarter of a second of it.
+    """
+    frames = call._engine.frames
+    with frames.lock:
+        frames.keep_texts(call._engine.clock.moment())
+    recorder = frames.recorder
     assert recorder is not None
     assert recorder.folder is not None
     assert recorder.settle(30)
