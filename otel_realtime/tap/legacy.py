@@ -7,17 +7,16 @@ https://websockets.readthedocs.io/en/stable/reference/legacy/client.html
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from otel_realtime.diagnostics import walled
 from otel_realtime.tap.handshakes import Opening, Request, Transport
 from otel_realtime.tap.interface import Frame
-from otel_realtime.tap.wrappers import AsyncTap
+from otel_realtime.tap.websockets import AsyncioTap
 
 
-class LegacyTap(AsyncTap):
+class LegacyTap(AsyncioTap):
     """One tapped ``WebSocketClientProtocol``."""
 
     socket_class = ("websockets.legacy.client", "WebSocketClientProtocol")
@@ -25,27 +24,10 @@ class LegacyTap(AsyncTap):
     #: A ``recv()`` that waits raises only after the connection was lost.
     grace_s: ClassVar[float] = 0.05
 
-    def is_open(self) -> bool:
-        return bool(self.socket.state.name == "OPEN")
-
-    def codes(self) -> tuple[int | None, str, int | None]:
-        received, sent = self.socket.close_rcvd, self.socket.close_sent
-        return (
-            None if received is None else int(received.code),
-            "" if received is None else str(received.reason),
-            None if sent is None else int(sent.code),
-        )
-
-    def closed_errors(self) -> tuple[type[BaseException], ...]:
-        from websockets.exceptions import ConnectionClosed
-
-        return (ConnectionClosed,)
-
-    def event_loop(self) -> asyncio.AbstractEventLoop:
-        return self.socket.loop  # type: ignore[no-any-return]
-
-    def connection_lost(self) -> asyncio.Future[Any] | None:
-        return self.socket.connection_lost_waiter  # type: ignore[no-any-return]
+    @property
+    def protocol(self) -> Any:
+        """What knows the state and the close codes: the connection itself."""
+        return self.socket
 
     def unread(self) -> int:
         return len(self.socket.messages)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from otel_realtime.tap.handshakes import Opening, Request, Transport
 from otel_realtime.tap.link import Link, Tap
@@ -28,11 +28,16 @@ _STATUS: Final = "response.status_code"
 class _ProtocolTap(Tap):
     """What both kinds of connection have: a ``protocol`` that knows the state."""
 
+    @property
+    def protocol(self) -> Any:
+        """What knows the state and the close codes."""
+        return self.socket.protocol
+
     def is_open(self) -> bool:
-        return bool(self.socket.protocol.state.name == "OPEN")
+        return bool(self.protocol.state.name == "OPEN")
 
     def codes(self) -> tuple[int | None, str, int | None]:
-        received, sent = self.socket.protocol.close_rcvd, self.socket.protocol.close_sent
+        received, sent = self.protocol.close_rcvd, self.protocol.close_sent
         return (
             None if received is None else int(received.code),
             "" if received is None else str(received.reason),
@@ -49,7 +54,9 @@ class AsyncioTap(_ProtocolTap, AsyncTap):
     """One tapped connection of ``websockets.asyncio``."""
 
     socket_class = ("websockets.asyncio.client", "ClientConnection")
-    reads = ("protocol", "loop", "connection_lost_waiter", "recv_messages")
+    reads: ClassVar[tuple[str, ...]] = (
+        "protocol", "loop", "connection_lost_waiter", "recv_messages",
+    )  # fmt: skip
 
     def event_loop(self) -> asyncio.AbstractEventLoop:
         return self.socket.loop  # type: ignore[no-any-return]
