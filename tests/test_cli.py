@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -45,30 +46,51 @@ def test_the_module_is_the_command() -> None:
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    """Exit code 2 and a usage line on standard error, which names what there is."""
+    """Exit code 2 and a usage line on standard error."""
     done = run("unknown")
     assert (2, "") == (done.returncode, done.stdout)
-    assert done.stderr.startswith("usage: otel-realtime [-h] [--version] command ...\n")
-    assert all(command in done.stderr for command in COMMANDS)
+    usage, _, problem = done.stderr.splitlines()
+    assert "Usage: otel-realtime [OPTIONS] COMMAND [ARGS]..." == usage
+    assert "otel-realtime: No such command 'unknown'." == problem
 
 
 def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     """A bare ``otel-realtime`` does not start anything."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main([])
-    assert 2 == ended.value.code
-    assert "usage: otel-realtime" in capsys.readouterr().err
+    assert 2 == cli.main([])
+    told = capsys.readouterr()
+    assert ("", "otel-realtime: Missing command.") == (told.out, told.err.splitlines()[-1])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A usage line and the description of what it does."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main([command, "--help"])
-    assert 0 == ended.value.code
-    usage, description, *_ = capsys.readouterr().out.split("\n\n")
-    assert usage.startswith(f"usage: otel-realtime {command} ")
+    """A usage line, what it does, and examples that parse."""
+    assert 0 == cli.main([command, "--help"])
+    told = capsys.readouterr().out
+    usage, description, *_ = told.split("\n\n")
+    assert usage.startswith(f"Usage: otel-realtime {command} ")
     assert description.endswith(".")
+    _, _, examples = told.partition("Examples:\n")
+    typed = [line.strip().split("  ")[0] for line in examples.splitlines()]
+    lines = [line for line in typed if line.startswith("otel-realtime ")]
+    assert lines
+    for line in lines:
+        name, *arguments = shlex.split(line)[1:]
+        assert command == name
+        cli.app.COMMANDS[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """The script asks the command, which answers with commands and options."""
+    assert "_OTEL_REALTIME_COMPLETE" in run("--completion", shell).stdout
+    variables = {
+        "_OTEL_REALTIME_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "otel-realtime recover --st",
+        "COMP_CWORD": "--st" if shell == "fish" else "2",
+    }
+    done = run(variables=variables)
+    assert 0 == done.returncode
+    assert "--state-dir" in done.stdout
 
 
 def test_recover_of_an_empty_folder(tmp_path: Path) -> None:
@@ -136,14 +158,14 @@ MISTAKES: dict[str, str] = {
     "recover --state-dir FILE/below": "is not a folder",
     f"recover --state-dir {LONG}": "cannot be read: File name too long",
     "recover --state-dir=": "the name of a folder is empty",
-    "recover --state-dir": "expected one argument",
+    "recover --state-dir": "Option '--state-dir' requires an argument.",
     "recover --timeout nan": "not a number of seconds: 'nan'",
     "recover --timeout=-1": "not a number of seconds: '-1'",
     "recover --timeout inf": "not a number of seconds: 'inf'",
     "recover --timeout 1e300": "not a number of seconds",
     "recover --timeout soon": "not a number of seconds: 'soon'",
-    "recover --stat-dirs x": "unrecognized arguments",
-    "recover more": "unrecognized arguments: more",
+    "recover --stat-dirs x": "No such option '--stat-dirs'. Did you mean '--state-dir'?",
+    "recover more": "Got unexpected extra argument (more)",
     "sandbox --port -1": "not a port: '-1'",
     "sandbox --port 65536": "not a port: '65536'",
     "sandbox --port http": "not a port: 'http'",
@@ -159,7 +181,7 @@ MISTAKES: dict[str, str] = {
     "demo --fast --no-browser --data-dir FILE": "FILE",
     "demo --fast --no-browser --data-dir FILE/below": "FILE",
     f"demo --fast --no-browser --data-dir {LONG}": "File name too long",
-    "demo --fast --slow": "unrecognized arguments: --slow",
+    "demo --fast --slow": "No such option '--slow'.",
     "demo --data-dir= --fast": "the name of a folder is empty",
 }
 
@@ -179,7 +201,7 @@ def test_a_mistake_is_told_in_a_line(mistake: str, tmp_path: Path) -> None:
     *usage, last = done.stderr.splitlines()
     assert (2, "") == (done.returncode, done.stdout)
     assert MISTAKES[mistake].replace("FILE", str(tmp_path / "FILE")) in last
-    assert [] == usage or usage[0].startswith("usage: otel-realtime")
+    assert [] == usage or usage[0].startswith("Usage: otel-realtime")
 
 
 #: Variables that make no sense; each command goes on, or says so in a line.

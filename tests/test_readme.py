@@ -421,7 +421,7 @@ def _is_target(line: str) -> bool:
 
 def _is_subcommand(line: str) -> bool:
     done = subprocess.run(
-        [sys.executable, "-m", "otel_realtime.cli", line.split()[1], "--help"],
+        [sys.executable, "-m", "otel_realtime", line.split()[1], "--help"],
         cwd=ROOT,
         capture_output=True,
         check=False,
@@ -432,10 +432,8 @@ def _is_subcommand(line: str) -> bool:
 def test_the_commands_named_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever `otel-realtime <command>` the README speaks of has a help of its own."""
     for command in sorted(set(re.findall(r"`otel-realtime (\w+)", README))):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([command, "--help"])
-        assert 0 == ended.value.code
-        assert "usage:" in capsys.readouterr().out
+        assert 0 == cli.main([command, "--help"])
+        assert "Usage:" in capsys.readouterr().out
 
 
 def test_the_report_of_recover_is_as_shown() -> None:

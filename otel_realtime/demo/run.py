@@ -10,15 +10,16 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from openai import AsyncOpenAI
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 import otel_realtime
-from otel_realtime import attributes
+from otel_realtime import attributes, console
 from otel_realtime.demo import check, check_long
 from otel_realtime.demo.assistant import APPROVAL_S, AssistantApp
 from otel_realtime.demo.devices import Caller, Speaker
@@ -26,6 +27,7 @@ from otel_realtime.demo.environment import environment
 from otel_realtime.demo.server import Connection, ScriptedServer
 from otel_realtime.demo.story import Story, fast_story, full_story, long_story
 from otel_realtime.demo.tree import node_of, render
+from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.ids import run_id
 
@@ -66,7 +68,8 @@ def run_demo(
     keep_running: bool,
     langsmith: bool,
     data_dir: Path | str | None = None,
-    out: Out = print,
+    as_json: bool = False,
+    out: Out | None = None,
 ) -> int:
     """Run the demo.
 
@@ -80,15 +83,19 @@ def run_demo(
         keep_running: serve the page until Ctrl-C even if no browser is opened.
         langsmith: send to the user's own LangSmith (``LANGSMITH_API_KEY``) instead of the sandbox.
         data_dir: the directory for the sandbox's data and the recordings; None: ``.demo``.
-        out: called with each line of output.
+        as_json: print the result as JSON, and what people read to standard error.
+        out: called with each line that people read; None: it is printed.
 
     Returns:
-        The exit code: 0 if the trace is complete, 1 if it is not, 2 if the demo cannot start.
+        The exit code: 0 if the trace is complete, 1 if it is not.
+
+    Raises:
+        ConfigError: the demo cannot start.
     """
+    out = out or partial(console.tell if as_json else console.say, error=as_json)
     folder = Path(data_dir or DATA_DIR).expanduser().resolve()
     if langsmith and not LangSmithConfig.from_env().api_key:
-        out("--langsmith requires the environment variable LANGSMITH_API_KEY.")
-        return 2
+        raise ConfigError("--langsmith requires the environment variable LANGSMITH_API_KEY")
     with ExitStack() as stack:
         sandbox = None if langsmith else stack.enter_context(_sandbox(folder))
         stack.enter_context(environment(folder, None if sandbox is None else sandbox.url))
@@ -101,6 +108,8 @@ def run_demo(
         out("")
         problems = _problems(result, story, folder, sandbox)
         page = _report(result, folder, sandbox, problems, out)
+        if as_json:
+            console.say_json(_as_json(result, folder, page, problems))
         if page is not None and (keep_running or (browser and webbrowser.open(page))):
             _serve_until_interrupted(out)
     return 1 if problems else 0
@@ -226,6 +235,23 @@ def _report(
         out(f"PROBLEM    {problem}")
     out("The trace is incomplete." if problems else "The trace is complete.")
     return page
+
+
+def _as_json(
+    result: CallResult, folder: Path, page: str | None, problems: list[str]
+) -> dict[str, Any]:
+    """Return what a script needs to know of the call."""
+    root, recording = result.root, _recording(result, folder)
+    context = None if root is None else root.context
+    return {
+        "complete": not problems,
+        "problems": problems,
+        "trace_id": context and f"{context.trace_id:032x}",
+        "run_id": root and _run_id(root),
+        "recording": recording and str(recording),
+        "page": page,
+        "spans": len(result.spans),
+    }
 
 
 def _run_id(root: ReadableSpan) -> str:

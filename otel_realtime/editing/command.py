@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final
 
-from otel_realtime.core.audio.formats import NS_PER_S
+from otel_realtime import console
+from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
 from otel_realtime.core.audio.redactions import BEEP, BY_COMMAND, SILENCE, Stretch
 from otel_realtime.delivery.keep import is_remote
 from otel_realtime.editing.files import silence
@@ -37,6 +37,7 @@ def run(
     out: Path | None,
     recordings_dir: str | None,
     state_dir: Path | None,
+    as_json: bool = False,
 ) -> int:
     """Silence a stretch of a recording, telling what was done.
 
@@ -49,6 +50,7 @@ def run(
         out: where to write the result; None: in place.
         recordings_dir: where recordings are kept; None: ``Settings.recordings_dir``.
         state_dir: None: ``Settings.state_dir``.
+        as_json: print what was done as JSON.
 
     Returns:
         The exit code: 0 it is silenced, 1 it is not everywhere.
@@ -76,20 +78,25 @@ def run(
     ]
     if out is None:
         work += [(path, partial(silence_undelivered, path, stretch)) for path, _ in found.folders]
-    failed = False
+    silenced: list[dict[str, Any]] = []
+    problems: list[str] = []
     for path, act in work:
         try:
             done = act()
         except RecordingError as error:
-            _say(f"otel-realtime: {error}", sys.stderr)
-            failed = True
+            problems.append(str(error))
         else:
-            _say(f"{out or path}: silenced {_shown(done)}")
+            silenced.append(_as_json(out or path, done))
+            if not as_json:
+                console.say(f"{out or path}: silenced {_shown(done)}")
     for path, header in found.folders:
         if header.recordings_dir and not found.files and Progress(path).done(KEPT):
-            _say(f"a copy was kept in {header.recordings_dir}: name it, too", sys.stderr)
-            failed = True
-    return 1 if failed else 0
+            problems.append(f"a copy was kept in {header.recordings_dir}: name it, too")
+    if as_json:
+        console.say_json({"silenced": silenced, "problems": problems})
+    for problem in problems:
+        console.complain(problem)
+    return 1 if problems else 0
 
 
 def position(text: str, option: str) -> int:
@@ -114,6 +121,15 @@ def position(text: str, option: str) -> int:
     )
 
 
+def _as_json(path: Path, done: Stretch) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "start_ms": round(done.start_ns / NS_PER_MS),
+        "end_ms": round(done.end_ns / NS_PER_MS),
+        "side": done.side,
+    }
+
+
 def _shown(stretch: Stretch) -> str:
     whose = "both sides" if stretch.side is None else f"the {stretch.side}'s side"
     return f"{_clock(stretch.start_ns)} to {_clock(stretch.end_ns)} of {whose}"
@@ -122,10 +138,3 @@ def _shown(stretch: Stretch) -> str:
 def _clock(ns: int) -> str:
     minutes, ms = divmod(round(ns / 1e6), 60_000)
     return f"{minutes}:{ms / 1000:06.3f}"
-
-
-def _say(text: str, file: TextIO | None = None) -> None:
-    file = file or sys.stdout
-    encoding = file.encoding or "utf-8"  # which may lack what a file's name has
-    file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    file.flush()

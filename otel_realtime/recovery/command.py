@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
+from otel_realtime import console
 from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.credentials import without_secrets
 from otel_realtime.errors import ConfigError
@@ -38,18 +36,17 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
     if state_dir is not None:
         settings = replace(settings, state_dir=state_dir)
     _check(settings.state_dir, named=named)
-    progress = sys.stderr if as_json else sys.stdout
     report = recover(
         settings,
         timeout_s=timeout_s,
-        say=lambda message: _mention(without_secrets(message), progress),
+        say=lambda message: console.tell(without_secrets(message), error=as_json),
     )
     if as_json:
-        _say(json.dumps(scrub(report.as_json()), indent=2))
+        console.say_json(scrub(report.as_json()))
     elif not (report.conversations or report.spans or report.spans_left or report.unreadable):
-        _say(f"nothing to recover in {settings.state_dir}")
+        console.say(f"nothing to recover in {settings.state_dir}")
     else:
-        _say(
+        console.say(
             f"{len(report.conversations) - report.left} conversations and {report.spans} spans "
             f"delivered, {report.left} and {report.spans_left} left"
             + (f"; {len(report.unreadable)} unreadable" if report.unreadable else "")
@@ -71,18 +68,3 @@ def _check(state_dir: Path, *, named: bool) -> None:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigError(f"the state directory {state_dir} cannot be read: {why}") from error
-
-
-def _mention(text: str, file: TextIO | None) -> None:
-    """Tell of a step if anybody listens: that nobody does is no reason not to deliver the rest."""
-    with suppress(OSError, ValueError):
-        _say(text, file)
-
-
-def _say(text: str, file: TextIO | None = None) -> None:
-    file = file or sys.stdout
-    if file is None:  # closed by whoever started the command
-        return
-    encoding = file.encoding or "utf-8"  # which may lack what a thread's id or a file's name has
-    file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    file.flush()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-import sys
 import threading
 import time
 import webbrowser
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import uvicorn
 
+from otel_realtime import console
+from otel_realtime.errors import ConfigError
 from otel_realtime.sandbox.access import own_names
 from otel_realtime.sandbox.server import bind, server_for
 from otel_realtime.sandbox.store import Store
@@ -26,8 +28,7 @@ Sandbox listening on {url} (data in {data_dir}). Press Ctrl-C to stop.
 To send traces here instead of to LangSmith:
   export LANGSMITH_ENDPOINT={url} LANGSMITH_API_KEY={key} LANGSMITH_TRACING=true
 
-Contract violations: {url}/api/violations
-"""
+Contract violations: {url}/api/violations"""
 
 
 def run(
@@ -37,6 +38,7 @@ def run(
     open_browser: bool = False,
     keys: Sequence[str] = (),
     names: Sequence[str] = (),
+    as_json: bool = False,
 ) -> int:
     """Serve until interrupted.
 
@@ -47,28 +49,32 @@ def run(
         open_browser: whether to open the page in a browser.
         keys: the accepted keys, to send and to read; none: any key sends, and none is asked to read.
         names: further host names under which it is reached.
+        as_json: say where it listens as one line of JSON.
 
     Returns:
-        The exit code: 0 after an interrupt, 2 if the address or the directory cannot be used.
+        The exit code: 0 after an interrupt.
+
+    Raises:
+        ConfigError: the address or the directory cannot be used.
     """
     folder = data_dir if data_dir is not None else Settings().state_dir / "sandbox"
     try:
         listener = bind(host, port)
     except (OSError, ValueError) as error:  # ValueError: a host that no name can have
-        sys.stderr.write(f"cannot listen on {host}:{port}: {_reason(error)}\n")
-        return 2
+        raise ConfigError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
     try:
         store = Store(folder)
     except (OSError, sqlite3.Error) as error:
         listener.close()
-        sys.stderr.write(f"cannot store data in {folder}: {_reason(error)}\n")
-        return 2
+        raise ConfigError(f"cannot store data in {folder}: {_reason(error)}") from error
     # The wildcard addresses accept connections but are not a destination a client can use.
     reachable = "localhost" if host in ("0.0.0.0", "::") else host
     url = f"http://{reachable}:{listener.getsockname()[1]}"
     key = "one of its keys" if keys else "sandbox"
-    sys.stdout.write(_WELCOME.format(url=url, data_dir=folder, key=key))
-    sys.stdout.flush()
+    if as_json:
+        console.say(json.dumps({"url": url, "data_dir": str(folder), "keys": bool(keys)}))
+    else:
+        console.say(_WELCOME.format(url=url, data_dir=folder, key=key))
     server = server_for(store, keys=keys or None, names=own_names(host, names))
     if open_browser:
         # With keys the page asks for one: in the link every program on this machine could see it.

@@ -7,23 +7,14 @@ from pathlib import Path
 import pytest
 
 from otel_realtime.demo.run import run_demo
+from otel_realtime.errors import ConfigError
 
 
 def test_the_users_langsmith_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--langsmith`` without a key ends at once and says which variable is missing."""
     monkeypatch.delenv("LANGSMITH_API_KEY", raising=False)
     monkeypatch.delenv("LANGCHAIN_API_KEY", raising=False)
-    lines: list[str] = []
-    code = run_demo(
-        fast=True,
-        browser=False,
-        keep_running=False,
-        langsmith=True,
-        data_dir=tmp_path,
-        out=lines.append,
-    )
-    assert (code, lines) == (
-        2,
-        ["--langsmith requires the environment variable LANGSMITH_API_KEY."],
-    )
+    with pytest.raises(ConfigError) as refused:
+        run_demo(fast=True, browser=False, keep_running=False, langsmith=True, data_dir=tmp_path)
+    assert "--langsmith requires the environment variable LANGSMITH_API_KEY" == str(refused.value)
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -167,9 +168,15 @@ def test_missing_and_unknown_arguments(
     arguments: tuple[str, ...], recording: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The parser's own errors."""
-    with pytest.raises(SystemExit) as ended:
-        redact(recording, *arguments)
-    assert 2 == ended.value.code
+    assert 2 == redact(recording, *arguments)
+    assert "otel-realtime redact: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_result_as_json(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was silenced, in milliseconds into the recording."""
+    assert 0 == redact(recording, "--from", 0.25, "--to", 0.5, "--side", "user", "--json")
+    expected = {"path": str(recording), "start_ms": 250, "end_ms": 500, "side": "user"}
+    assert {"silenced": [expected], "problems": []} == json.loads(capsys.readouterr().out)
 
 
 def test_what_cannot_be_silenced_is_an_exit_code_of_one(

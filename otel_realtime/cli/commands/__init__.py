@@ -1,0 +1,22 @@
+"""The commands by name, one file each: its options, and the call of the part that does the work.
+
+A command imports that part when it runs: ``--help`` needs no server and no audio library.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from otel_realtime.cli.commands import demo, recover, redact, sandbox
+
+COMMANDS: Final[dict[str, click.Command]] = {
+    command.name or "": command
+    for command in (
+        demo.command,
+        sandbox.command,
+        redact.command,
+        recover.command,
+    )
+}

@@ -1,0 +1,55 @@
+"""What an argument may be, and how the options that several commands share are called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+
+#: Ten years: more than anybody waits for, and less than a lock can be waited for.
+_LONGEST_S: Final = 315_360_000.0
+_LAST_PORT: Final = 65_535
+
+
+def folder(text: str) -> Path:
+    """Take the name of a folder as it is; who uses it says what is wrong with it."""
+    if not text.strip():  # an unset variable of a script would mean the current directory
+        raise click.BadParameter("the name of a folder is empty")
+    return Path(os.path.expanduser(text))
+
+
+def seconds(text: str) -> float:
+    """Take a length of time that can be waited for."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= _LONGEST_S:  # false for NaN, too
+        raise click.BadParameter(f"not a number of seconds: {text!r}")
+    return number
+
+
+def port(text: str) -> int:
+    """Take a port, or 0 for any free one."""
+    if not (text.isascii() and text.isdecimal() and int(text) <= _LAST_PORT):
+        raise click.BadParameter(f"not a port: {text!r}")
+    return int(text)
+
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Write the result to standard output as JSON."
+)
+state_dir = click.option(
+    "--state-dir",
+    type=folder,
+    metavar="DIR",
+    help="The state directory (default: OTEL_REALTIME_STATE_DIR).",
+)
+recordings_dir = click.option(
+    "--recordings-dir",
+    metavar="DIR",
+    help="Where recordings are kept (default: OTEL_REALTIME_RECORDINGS_DIR).",
+)
+no_browser = click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")

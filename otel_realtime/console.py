@@ -1,0 +1,98 @@
+"""What the commands print: for people on a terminal, plain when piped, JSON where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Width of what is piped: nothing is wrapped or cut there, so that `grep` finds whole lines.
+_PIPED: Final = 10_000
+
+
+def say(text: str = "", *, error: bool = False, style: str | None = None) -> None:
+    """Print a line.
+
+    Characters that the terminal's encoding lacks are escaped; an output that whoever started the
+    command has closed takes nothing.
+
+    Args:
+        text: the line, without its end.
+        error: to standard error.
+        style: how a terminal shows it, as ``rich`` names styles: ``bold``, ``red``.
+
+    Raises:
+        OSError: nobody reads the output any more, or it cannot be written.
+    """
+    file = sys.stderr if error else sys.stdout
+    if file is None:
+        return
+    text = shown(text, file)
+    if style and is_terminal(file):
+        terminal(file).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    else:
+        file.write(text + "\n")
+    file.flush()
+
+
+def tell(text: str, *, error: bool = False) -> None:
+    """Print a line of progress: that nobody reads it is no reason to stop the work."""
+    with suppress(OSError, ValueError):
+        say(text, error=error)
+
+
+def complain(problem: object) -> None:
+    """Print what went wrong to standard error, under the command's name."""
+    tell(f"otel-realtime: {problem}", error=True)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    say(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under their headings, in columns of equal width; the last one is never cut."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [
+        max(len(line[column]) for line in [list(columns), *cells]) for column in range(len(columns))
+    ]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+
+    say(line(columns), style="bold")
+    for row in cells:
+        say(line(row))
+
+
+def shown(text: str, file: TextIO) -> str:
+    """Return a text with what a file's encoding lacks (a thread's id, a name) escaped."""
+    encoding = file.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def is_terminal(file: TextIO | None = None) -> bool:
+    """Whether a person looks at an output: standard output, if none is given."""
+    file = file or sys.stdout
+    return file is not None and file.isatty()
+
+
+def terminal(file: TextIO | None = None) -> Console:
+    """Return ``rich``'s console on an output: for live displays, progress and styles.
+
+    It obeys ``NO_COLOR`` and ``TERM``, and wraps nothing where nobody looks.
+    """
+    from rich.console import Console  # a command's work may need none of it
+
+    file = file or sys.stdout
+    return Console(
+        file=file, highlight=False, markup=False, width=None if is_terminal(file) else _PIPED
+    )
