@@ -145,7 +145,7 @@ DOORS: dict[str, Callable[[otel_realtime.Conversation, Any], object]] = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("at_ns", JUMPS, ids=repr)
+@pytest.mark.parametrize("at_ns", JUMPS, ids=lambda one: repr(one).split(" at 0x")[0])
 def test_a_time_that_nobody_lived_through(
     door: str, at_ns: Any, tmp_path: Path, traces: Traces, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -323,7 +323,7 @@ def test_spans_can_be_taken_out() -> None:
     assert without(batch.body, {2, 3, 4, 5}) is None
 
 
-@pytest.mark.parametrize("body", [b"", b"no gzip", os.urandom(50)])
+@pytest.mark.parametrize("body", [b"", b"no gzip", os.urandom(50)], ids=["empty", "text", "noise"])
 def test_what_is_no_body_is_told(body: bytes) -> None:
     """As one kind of error."""
     with pytest.raises(ValueError, match="not a batch of spans"):
