@@ -47,12 +47,15 @@ $(VENV)/ready-dev: $(VENV)/ready-test
 demo: $(VENV)/ready
 	$(VENV)/bin/otel-realtime demo $(ARGS)
 
+# The suite waits most of its time: for servers, timers and processes that it starts.
+WORKERS ?= 3
+
 test: $(VENV)/ready-test
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 # The whole suite once more, with the branches of each module that it reaches.
 coverage: $(VENV)/ready-test
-	$(RUN) -m pytest --cov --cov-report=term $(ARGS)
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
 
 # Frameworks that run tools themselves, with their real packages: several hundred MB.
 FRAMEWORKS := .venv-frameworks
