@@ -35,6 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("recording",),
     ("state",),
     ("settings", "tap", "clock"),
+    ("calls",),
     ("core",),
     ("background",),
     ("diagnostics",),
@@ -44,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 APART = frozenset({"sandbox"})
 #: What the sandbox may use.
 FOR_SANDBOX = frozenset(
-    {"sandbox", "console", "settings", "errors", "version", "attributes", "diagnostics"}
+    {"sandbox", "calls", "console", "settings", "errors", "version", "attributes", "diagnostics"}
 )
 #: Imports inside functions, for start-up cost only: what brings numpy, requests, a server or an SDK.
 LAZY = frozenset(
@@ -73,6 +74,13 @@ LAZY = frozenset(
 TESTED_BY: dict[str, str] = {
     "attributes": "test_architecture.py",  # names only: each is used, and none stands elsewhere
     "version": "test_cli.py",
+    # A call object is one thing, built from its spans.
+    "calls.events": "calls/test_from_spans.py",
+    "calls.membership": "calls/test_from_spans.py",
+    "calls.metadata": "calls/test_from_spans.py",
+    "calls.parts": "calls/test_from_spans.py",
+    "calls.turns": "calls/test_from_spans.py",
+    "calls.usage": "calls/test_from_spans.py",
     # A command is its options; what it does is tested where it is done.
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",

@@ -1,0 +1,23 @@
+"""Percentiles of a few measured values, as they stand on the root span."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from otel_realtime.calls.schema import Spread
+
+
+def spread(values: Sequence[int]) -> Spread:
+    """Return median, 95th percentile and maximum; nulls without values.
+
+    The percentile is by nearest rank: a value that was measured.
+    """
+    if not values:
+        return {"p50": None, "p95": None, "max": None}
+    ranked = sorted(values)
+    return {
+        "p50": round(median(ranked)),
+        "p95": ranked[-(-len(ranked) * 95 // 100) - 1],
+        "max": ranked[-1],
+    }
