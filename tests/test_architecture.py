@@ -57,6 +57,7 @@ LAZY = frozenset(
         ("conversation.arguments", "core.audio.formats"),
         ("conversation.arguments", "recording.buffers"),
         ("conversation.arguments", "recording.track"),
+        ("conversation.engine", "recovery.call"),
         ("delivery.attachments", "recording.resample"),
         ("delivery.finisher", "delivery.attachments"),
         ("delivery.finisher", "recording.render"),

@@ -415,6 +415,7 @@ class Engine:
                 name=trace.name,
                 info=trace.recording_info(),
                 delivery=trace.delivery,
+                describe=_describe,
                 stored=trace.store,
                 processed=measure,
                 # Evaluated later, when all audio has been processed.
@@ -433,6 +434,13 @@ class Engine:
         self.frames.lock = threading.Lock()  # a thread of the parent may have held it
         self.trace.writer.event = None
         self.trace.tools.drop()
+
+
+def _describe(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
+    """Return the call as JSON text, made from its journal; on a thread of the finisher's."""
+    from otel_realtime.recovery.call import text_of  # all of recovery, which a call does not need
+
+    return text_of(folder, file, duration_s, rate_hz)
 
 
 def _delivered(trace: Trace, process: Process, recording: str | None) -> None:

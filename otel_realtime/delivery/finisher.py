@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -81,6 +82,8 @@ class Finish:
         done: called when the root was delivered or given up, with the ``ls_audio_attach_status``
             of the recording; ``None`` if there was no recording to deliver.
         tidy: called at the end, because more may be waiting on disk than before.
+        describe: returns the call as JSON text for the folder of its journal, with the name, the
+            seconds and the sample rate of its recording; None: no JSON is kept beside recordings.
         stored: waits, for so many seconds, until the conversation's spans are on disk; returns
             ``False`` on timeout.
     """
@@ -96,6 +99,7 @@ class Finish:
     last_resort: Callable[[], Closing]
     done: Callable[[str | None], None]
     tidy: Callable[[], None]
+    describe: Callable[[Path, str, float, int], str] | None = None
     stored: Callable[[float], bool] = lambda _timeout_s: True
 
 
@@ -196,6 +200,7 @@ class Finisher:
                     settings=job.settings,
                     name=job.name,
                     info={**job.info, **audio},
+                    describe=_description(job, rendered),
                     ended=lambda kept, accepted: folder.step_ended(KEPT, kept, stays=not accepted),
                 )
             )
@@ -303,6 +308,15 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
             folder,
         )
         return None, True
+
+
+def _description(job: Finish, rendered: Rendered) -> Callable[[], str] | None:
+    """Return what makes the JSON beside a kept recording, on the keeper's thread."""
+    if job.describe is None:
+        return None
+    file = f"{job.name}{rendered.path.suffix}"
+    about = (rendered.path.parent, file, rendered.duration_s, rendered.rate_hz)
+    return partial(job.describe, *about)
 
 
 def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Recording:

@@ -5,7 +5,7 @@ The target is a folder, or a URL of any file system that fsspec supports (``s3:/
 https://filesystem-spec.readthedocs.io/en/latest/features.html
 
 A copy appears under its name when it is complete. It is transferred block by block, so memory does
-not depend on its size.
+not depend on its size. Beside it lies the call as a JSON object (``calls.schema``), under the same name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import os
 import re
 import shutil
 from contextlib import suppress
+from datetime import datetime, timezone
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
     from fsspec.spec import AbstractBufferedFile
 
+#: End of the name of the JSON object beside a recording.
+SIDECAR: Final = ".json"
 #: Command that installs fsspec and its S3 file system.
 EXTRA: Final = 'pip install "otel-realtime[buckets]"'
 #: Bytes per part of an upload; S3 accepts parts of 5 MiB and more:
@@ -30,6 +34,8 @@ EXTRA: Final = 'pip install "otel-realtime[buckets]"'
 _BLOCK: Final = 8 << 20
 #: What does not get into the name of a file.
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+#: What ``name_of`` puts before.
+_DATE: Final = re.compile(r"\A\d{8}T\d{6}Z-")
 #: Protocols of object stores: a path there is only a name, so there are no folders to create.
 _OBJECT_STORES: Final = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
@@ -41,16 +47,35 @@ def is_remote(directory: str) -> bool:
     return "://" in directory
 
 
-def name_of(thread_id: str, span_id: int) -> str:
-    """Return the name of a kept recording, without extension: the thread's id, and a unique part.
+def name_of(thread_id: str, span_id: int, start_ns: int) -> str:
+    """Return the name of a kept recording, without extension; names sort by the calls' start.
 
     Args:
         thread_id: id of the conversation's thread.
         span_id: id of its root span.
+        start_ns: its start, epoch ns.
     """
+    try:
+        start = datetime.fromtimestamp(start_ns // 1_000_000_000, timezone.utc)
+        return f"{start:%Y%m%dT%H%M%SZ}-{undated_name(thread_id, span_id)}"
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # a time that the app gave, of no year that there is
+        return undated_name(thread_id, span_id)
+
+
+def undated_name(thread_id: str, span_id: int) -> str:
+    """Return the name without its date, as version 0.1.0 gave it: the thread's id, and a unique part."""
     # A thread id may be a path or start with a dot; it is the app's, or even the caller's, text.
     thread = _UNSAFE.sub("_", thread_id)[:80].lstrip(".-")
     return f"{thread or 'call'}-{span_id:016x}"
+
+
+def without_date(name: str) -> str:
+    """Return the name of a kept recording as ``undated_name`` has it."""
+    return _DATE.sub("", name)
 
 
 def uri_of(directory: str, name: str) -> str:
@@ -90,6 +115,31 @@ def keep(recording: Path, directory: str, name: str) -> str:
         reason = _reason(error)
         raise RecordingError(f"cannot keep the recording as {target}: {reason}") from error
     return target
+
+
+def keep_beside(text: str, directory: str, name: str) -> None:
+    """Write the JSON object of a call beside its recording; it appears when it is complete.
+
+    Args:
+        text: the JSON text.
+        directory: a folder, or an fsspec URL, as for ``keep``.
+        name: name of the recording, without extension.
+
+    Raises:
+        RecordingError: it cannot be written; the message says why.
+    """
+    data = text.encode("utf-8", "replace")
+    try:
+        if is_remote(directory):
+            _upload(BytesIO(data), directory, f"{name}{SIDECAR}")
+        else:
+            target = Path(directory).expanduser() / f"{name}{SIDECAR}"
+            part = target.with_name(target.name + ".part")
+            part.write_bytes(data)
+            os.replace(part, target)
+    except BaseException as error:
+        target_name = f"{without_password(directory).rstrip('/')}/{name}{SIDECAR}"
+        raise RecordingError(f"cannot write {target_name}: {_reason(error)}") from error
 
 
 def without_password(directory: str) -> str:

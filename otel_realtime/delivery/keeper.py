@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime.background import Again, Worker
-from otel_realtime.delivery.keep import is_remote, keep
+from otel_realtime.delivery.keep import is_remote, keep, keep_beside
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
 
 logger = logger_of(__name__)
@@ -40,6 +41,7 @@ class Kept:
         settings: settings of its conversation.
         name: file name of the copy, without extension.
         info: what ``Settings.on_recording`` receives, besides the path.
+        describe: returns the call as JSON text, to lie beside the copy; None: nothing lies there.
         ended: called at the end, with whether it is kept, and whether the app's function accepted it.
     """
 
@@ -48,6 +50,7 @@ class Kept:
     name: str
     info: dict[str, Any]
     ended: Callable[[bool, bool], None]
+    describe: Callable[[], str] | None = None
 
 
 class Keeper:
@@ -153,5 +156,18 @@ class _Copy:
                 error,
                 path.parent,
             )
+        else:
+            self._describe()
         self._done(self._job, target)
         return None
+
+    def _describe(self) -> None:
+        """Write the call as a JSON object beside the copy; that it fails costs nothing else."""
+        describe = self._job.describe
+        if describe is None:
+            return
+        try:
+            keep_beside(describe(), self._directory, self._job.name)
+        except BaseException as error:  # noqa: BLE001 - said; the recording is kept
+            let_through(error)
+            logger.warning("recording %s is kept without its JSON: %s", self._job.name, error)

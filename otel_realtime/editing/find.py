@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from otel_realtime.delivery.keep import is_remote, name_of
+from otel_realtime.delivery.keep import is_remote, undated_name, without_date
 from otel_realtime.editing.files import KINDS
 from otel_realtime.errors import ConfigError, RecordingError
 from otel_realtime.state.files import is_folder
@@ -63,13 +63,17 @@ def find(name: str, recordings_dir: str | None, state_dir: Path) -> Found:
         for folder, header in _undelivered(state_dir)
         if _is_meant(name, folder, header)
     ]
-    wanted = {header.name for _, header in folders}
+    # Without the date: a journal's header was written before the app gave the start, if it did.
+    wanted = {without_date(header.name) for _, header in folders}
     files = [
-        file for file in _kept(recordings_dir) if file.stem in wanted or _is_named(name, file.stem)
+        file
+        for file in _kept(recordings_dir)
+        if without_date(file.stem) in wanted or _is_named(name, file.stem)
     ]
-    stems = dict.fromkeys([*(header.name for _, header in folders), *(file.stem for file in files)])
+    stems = {without_date(header.name): header.name for _, header in folders}
+    stems |= {without_date(file.stem): file.stem for file in files}
     if len(stems) > 1:
-        listed = ", ".join(list(stems)[:_NAMED]) + (", ..." if len(stems) > _NAMED else "")
+        listed = ", ".join(list(stems.values())[:_NAMED]) + (", ..." if len(stems) > _NAMED else "")
         raise ConfigError(f"{name!r} has {len(stems)} recordings, name one of them: {listed}")
     if not stems:
         raise ConfigError(f"no recording of {name!r}: {_looked(recordings_dir, state_dir)}")
@@ -126,17 +130,18 @@ def _header(folder: Path) -> Header:
 
 
 def _is_meant(name: str, folder: Path, header: Header) -> bool:
-    ids = {header.who.thread_id, f"{header.trace_id:032x}", folder.name, header.name}
-    return name in ids or _span_id(name) == header.root_span_id
+    ids = {header.who.thread_id, f"{header.trace_id:032x}", folder.name}
+    named = without_date(name) == without_date(header.name)
+    return name in ids or named or _span_id(name) == header.root_span_id
 
 
 def _is_named(name: str, stem: str) -> bool:
     """Whether a kept file is of a conversation: its name has the thread's id and the root span's."""
     span_id = _SPAN_ID.search(stem)
-    if stem == name or span_id is None:
-        return stem == name
+    if without_date(name) == without_date(stem) or span_id is None:
+        return without_date(name) == without_date(stem)
     number = int(span_id[1], 16)
-    return stem == name_of(name, number) or _span_id(name) == number
+    return without_date(stem) == undated_name(name, number) or _span_id(name) == number
 
 
 def _span_id(name: str) -> int | None:

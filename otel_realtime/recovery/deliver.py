@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_realtime.attributes import LEG_DIRECT
-from otel_realtime.delivery.keep import is_remote, keep, without_password
+from otel_realtime.delivery.keep import is_remote, keep, keep_beside, without_password
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.route import api_url_of, other_exporter, project_of
-from otel_realtime.recording.render import render
+from otel_realtime.recording.render import Rendered, render
+from otel_realtime.recovery.call import text_of
 from otel_realtime.recovery.handover import Relay
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import Replayed
@@ -393,7 +395,7 @@ class _Rendered:
 
     def __init__(self, found: Replayed) -> None:
         self._found = found
-        self._path: Path | None = None
+        self._rendered: Rendered | None = None
         self.status = ""
 
     def attachment(self) -> Recording | None:
@@ -427,13 +429,26 @@ class _Rendered:
                 keep(path, header.recordings_dir, header.name)
             except RecordingError as error:
                 raise NotDelivered(str(error)) from error
+            self._describe(header.recordings_dir)
+
+    def _describe(self, directory: str) -> None:
+        """Write the call as a JSON object beside the copy; that it fails costs nothing else."""
+        name, rendered = self._found.header.name, self._rendered
+        try:
+            if rendered is not None:
+                file = f"{name}{rendered.path.suffix}"
+                about = (self._found.folder, file, rendered.duration_s, rendered.rate_hz)
+                keep_beside(text_of(*about), directory, name)
+        except BaseException as error:  # noqa: BLE001 - said; the recording is kept
+            let_through(error)
+            logger.warning("recording %s is kept without its JSON: %s", name, error)
 
     def _render(self) -> Path | None:
         found = self._found
         if not found.header.recorded or not found.sound.summary().has_audio:
             return None
-        if self._path is None:
+        if self._rendered is None:
             for planted in found.folder.glob(f"{Path(_WAV).stem}.*"):
                 clear(planted)
-            self._path = render(found.folder, found.folder / _WAV).path
-        return self._path
+            self._rendered = render(found.folder, found.folder / _WAV)
+        return None if self._rendered is None else self._rendered.path

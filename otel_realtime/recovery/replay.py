@@ -27,6 +27,7 @@ from otel_realtime.core.protocol.responses import Moment, Response
 from otel_realtime.core.protocol.shown import event_payload, event_turn
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.credentials import without_secrets
+from otel_realtime.delivery.keep import name_of
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
 from otel_realtime.recording.pacing import Pacer
@@ -256,7 +257,11 @@ class Replayed:
         _clean(who)
 
     def _started(self, note: notes.Started) -> None:
-        self.header.start_ns = self.last_ns = note.start_ns
+        header = self.header
+        about = header.who.thread_id, header.root_span_id
+        if header.name == name_of(*about, header.start_ns):
+            header.name = name_of(*about, note.start_ns)
+        header.start_ns = self.last_ns = note.start_ns
 
     def _jumped(self, note: notes.Jumped) -> None:
         self.state.counts.time_jumps = max(self.state.counts.time_jumps, note.jumps)
@@ -317,10 +322,19 @@ def _clean(who: Identity) -> None:
     who.tags = sanitize_tags(who.tags)
 
 
-def replay(folder: Path) -> Replayed:
+#: No limit on what a span shows, in characters.
+_UNLIMITED: Final = 1 << 40
+
+
+def replay(folder: Path, *, whole: bool = False) -> Replayed:
     """Read a conversation's folder.
 
     Records that make no sense are left out.
+
+    Args:
+        folder: the folder.
+        whole: read it as if no span had reached the disk or anybody, and without the limit on what
+            spans show: for who wants all of the call, and delivers nothing.
 
     Raises:
         RecordingError: there is no journal, or not even its header.
@@ -331,9 +345,12 @@ def replay(folder: Path) -> Replayed:
         raise RecordingError(f"the journal of {folder.name} has no header")
     header = Header.from_wire(first[2])
     _clean(header.who)
+    if whole:
+        header.lists_spans, header.payload_limit = True, _UNLIMITED
     with Soundtrack(folder) as sound:
         found = Replayed(folder, header, sound, last_ns=header.start_ns)
-        found.stored = read_stored(folder) if header.lists_spans else set()
+        listed = header.lists_spans and not whole
+        found.stored = read_stored(folder) if listed else set()
         found.state.session.other_model = header.who.model
         found.state.shortest_speech_ms = header.false_interruption_ms
         bad = 0

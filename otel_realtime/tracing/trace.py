@@ -225,8 +225,8 @@ class Trace:
 
     @property
     def name(self) -> str:
-        """File name of a kept recording, without extension: the thread id, and a unique part."""
-        return name_of(self.identity.thread_id, self.span_id)
+        """File name of a kept recording, without extension: start, thread id, and a unique part."""
+        return name_of(self.identity.thread_id, self.span_id, self.clock.start_ns)
 
     @property
     def _recording_uri(self) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import pytest
 
 import otel_realtime
 from otel_realtime.delivery import keeper as keeping
-from otel_realtime.delivery.keep import keep, uri_of
+from otel_realtime.delivery.keep import keep, keep_beside, name_of, uri_of, without_date
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.errors import RecordingError
@@ -113,6 +115,26 @@ def test_a_bucket(tmp_path: Path, s3: Any, size: int) -> None:
     assert wav.read_bytes() == content(s3, "2026/voice/n.wav")
     assert "s3://calls/n.wav" == keep(wav, "s3://calls", "n")
     assert wav.read_bytes() == content(s3, "n.wav")
+
+
+def test_names_sort_by_the_start_of_the_calls() -> None:
+    """In UTC; a start of no year that there is costs the date only."""
+    day = 86_400 * 10**9
+    starts = [1_795_766_400 * 10**9 + day * n for n in range(3)]
+    made = [name_of(thread, 7, start) for thread, start in zip("cab", starts, strict=True)]
+    assert sorted(made) == made
+    assert "20261127T080000Z-c-0000000000000007" == made[0]
+    assert "c-0000000000000007" == name_of("c", 7, 10**30) == without_date(made[0])
+
+
+def test_json_lies_beside_the_copy_when_it_is_complete(tmp_path: Path, s3: Any) -> None:
+    """In a folder and in a bucket; in one that is not there, an error names it."""
+    keep_beside("{}", str(tmp_path), "n")
+    keep_beside('{"a": "é"}', "s3://calls/x", "n")
+    assert ["n.json"] == [path.name for path in tmp_path.iterdir()]
+    assert '{"a": "é"}'.encode() == content(s3, "x/n.json")
+    with pytest.raises(RecordingError, match=r"cannot write .*/none/n\.json"):
+        keep_beside("{}", str(tmp_path / "none"), "n")
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(
@@ -214,8 +236,9 @@ def test_a_call_is_kept_in_a_bucket_and_shown_to_the_app(
     )
     assert otel_realtime.flush(20)
     [(raw, info)] = seen
-    (key,) = names(s3)
+    about, key = sorted(names(s3))
     assert raw == content(s3, key)
+    assert Path(key).name == json.loads(content(s3, about))["recording"]["file"]
     assert (f"s3://calls/{key}", run) == (info["kept_as"], info["langsmith_run_id"])
     assert 24_000 == info["rate_hz"]
     assert [] == folders(tmp_path / "state")
@@ -227,8 +250,9 @@ def test_a_thread_id_is_no_path(traces: Traces, tmp_path: Path) -> None:
     with otel_realtime.using(thread_id="../../x/é y"):
         talk(traces, state_dir=tmp_path / "state", recordings_dir=str(kept))
     assert otel_realtime.flush(20)
-    (path,) = kept.rglob("*")
-    assert path.name.startswith("_.._x_y-")
+    about, path = sorted(kept.rglob("*"))
+    assert re.fullmatch(r"\d{8}T\d{6}Z-_\.\._x_y-[0-9a-f]{16}\.wav", path.name)
+    assert (path.stem, ".json") == (about.stem, about.suffix)
 
 
 def test_a_bucket_that_is_away_holds_up_nothing(
@@ -259,7 +283,7 @@ def test_a_bucket_that_is_away_holds_up_nothing(
     assert [] == folders(state)
     assert before == len(sandbox.conversations())
     objects = s3.list_objects_v2(Bucket="not-there-yet")["Contents"]
-    assert 1 == len(objects)
+    assert [".json", ".wav"] == sorted(Path(item["Key"]).suffix for item in objects)
     assert [] == sandbox.violations()
     for item in objects:
         s3.delete_object(Bucket="not-there-yet", Key=item["Key"])

@@ -29,7 +29,13 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
     assert made.stop(5)
 
 
-def kept(tmp_path: Path, name: str, ended: Ended, **settings: Any) -> Kept:
+def kept(
+    tmp_path: Path,
+    name: str,
+    ended: Ended,
+    describe: Callable[[], str] | None = None,
+    **settings: Any,
+) -> Kept:
     """A recording that is to be kept."""
     path = tmp_path / f"{name}.wav"
     path.write_bytes(b"RIFF")
@@ -39,6 +45,7 @@ def kept(tmp_path: Path, name: str, ended: Ended, **settings: Any) -> Kept:
         name=name,
         info={},
         ended=lambda *how: ended.append((name, *how)),
+        describe=describe,
     )
 
 
@@ -110,3 +117,34 @@ def test_a_bucket_is_tried_again(
     assert {"s3://b/soon", "s3://b/late", None} == set(told)
     assert {("soon", True, True), ("late", True, True), ("never", False, True)} == set(ended)
     assert keeper.failed.is_set()
+
+
+def test_the_json_of_a_call_lies_beside_its_copy(keeper: Keeper, tmp_path: Path) -> None:
+    """Before the app is told of the copy."""
+    ended: Ended = []
+    there: list[bool] = []
+    target = tmp_path / "kept"
+
+    def look(path: Path, info: dict[str, Any]) -> None:
+        there.append((target / "a.json").is_file())
+
+    job = kept(tmp_path, "a", ended, lambda: "{}", recordings_dir=str(target), on_recording=look)
+    keeper.submit(job)
+    assert keeper.flush(5)
+    assert ("{}", [True]) == ((target / "a.json").read_text(), there)
+
+
+def test_json_that_cannot_be_made_costs_itself(
+    keeper: Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The recording is kept, and one line says what is missing."""
+    ended: Ended = []
+
+    def fail() -> str:
+        raise ValueError("no journal")
+
+    keeper.submit(kept(tmp_path, "a", ended, fail, recordings_dir=str(tmp_path / "kept")))
+    assert keeper.flush(5)
+    assert [("a", True, True)] == ended
+    assert ["a.wav"] == [path.name for path in (tmp_path / "kept").iterdir()]
+    assert ["recording a is kept without its JSON: no journal"] == caplog.messages

@@ -30,7 +30,7 @@ def test_what_waits_is_found_by_every_name(leave: Leave, tmp_path: Path, kept: P
     """Its folder, and the copy that was kept; other calls are left alone."""
     call, folder = leave(THREAD, closed=False)
     leave("another", closed=False)
-    (file,) = (path for path in kept.iterdir() if not path.name.startswith("another"))
+    (file,) = (path for path in kept.glob("*.wav") if "another" not in path.name)
     for name in [*names(call).values(), folder.name, file.stem]:
         found = find(name, str(kept), tmp_path / "left")
         assert ([file], [folder]) == (found.files, [path for path, _ in found.folders]), name
@@ -39,7 +39,7 @@ def test_what_waits_is_found_by_every_name(leave: Leave, tmp_path: Path, kept: P
 def test_what_is_kept_only_is_found_by_what_its_name_says(leave: Leave, kept: Path) -> None:
     """The thread, and the root span; not the trace."""
     call, _ = leave(THREAD)
-    (file,) = kept.iterdir()
+    (file,) = kept.glob("*.wav")
     nowhere = kept / "nothing"
     for kind, name in [*names(call).items(), ("file", file.stem)]:
         if kind != "trace":
@@ -51,7 +51,7 @@ def test_what_is_kept_only_is_found_by_what_its_name_says(leave: Leave, kept: Pa
 def test_a_path_needs_no_folders(leave: Leave, tmp_path: Path, kept: Path) -> None:
     """Of a file, or of a conversation's folder."""
     _, folder = leave(THREAD, closed=False)
-    (file,) = kept.iterdir()
+    (file,) = kept.glob("*.wav")
     assert [file] == find(str(file), None, tmp_path).files
     assert [folder] == [path for path, _ in find(str(folder), None, tmp_path).folders]
 

@@ -227,7 +227,7 @@ def test_the_recording_goes_to_where_the_app_wanted_it(
     snapshot: Snapshot,
     tmp_path: Path,
 ) -> None:
-    """``recordings_dir`` gets the WAV, with or without LangSmith."""
+    """``recordings_dir`` gets the WAV and its JSON, with or without LangSmith."""
     wanted = tmp_path / "wavs"
     process.setenv("OTEL_REALTIME_LANGSMITH", "off")
     call = one_turn(traces, settings=otel_realtime.Settings(recordings_dir=str(wanted)))
@@ -239,7 +239,11 @@ def test_the_recording_goes_to_where_the_app_wanted_it(
     assert not wanted.exists()
     settings = Settings(state_dir=tmp_path / "left", recordings_dir=f"{wanted}/")
     assert recover(settings, timeout_s=10, provider=traces.provider).complete
-    assert [call.thread_id] == [path.name[: len(call.thread_id)] for path in wanted.iterdir()]
+    wav, about = sorted(wanted.iterdir(), reverse=True)
+    assert (wav.stem, ".wav", ".json") == (about.stem, wav.suffix, about.suffix)
+    told = json.loads(about.read_text())
+    assert (call.thread_id, wav.name) == (told["thread_id"], told["recording"]["file"])
+    assert call.thread_id in wav.name
 
 
 def test_spans_in_the_spool_are_sent(process: pytest.MonkeyPatch, tmp_path: Path) -> None:
