@@ -1,0 +1,68 @@
+"""What came of a replay: told to a person, or as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from otel_realtime.replaying.log import BadRow
+
+
+@dataclass(slots=True, kw_only=True)
+class Replayed:
+    """One log that became a conversation, or none.
+
+    Attributes:
+        file: the log.
+        bad: its lines that are no events.
+        received: events of the server; ``sent`` of the client.
+        duration_ms: its length.
+        timed: it says when its events were; else a model does.
+        ids: the conversation's ids by name; empty: nothing in the log could be used.
+        recording: where its recording is kept; None: nowhere, or it has none.
+        url: its page in LangSmith; None without.
+    """
+
+    file: str
+    bad: list[BadRow] = field(default_factory=list)
+    received: int = 0
+    sent: int = 0
+    duration_ms: int = 0
+    timed: bool = True
+    ids: dict[str, str] = field(default_factory=dict)
+    recording: Path | None = None
+    url: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "file": self.file,
+            "thread_id": self.ids.get("thread_id"),
+            "trace_id": self.ids.get("trace_id"),
+            "run_id": self.ids.get("run_id"),
+            "url": self.url,
+            "recording": None if self.recording is None else str(self.recording),
+            "duration_ms": self.duration_ms,
+            "timed": self.timed,
+            "received": self.received,
+            "sent": self.sent,
+            "bad_rows": [{"line": row.line, "why": row.why} for row in self.bad],
+        }
+
+    def lines(self) -> list[str]:
+        """Return it as lines to read."""
+        if not self.ids:
+            return [f"{self.file}: no events"]
+        pace = "" if self.timed else ", at a modelled pace"
+        head = (
+            f"{self.file}: {self.received} events received, {self.sent} sent, "
+            f"{self.duration_ms / 1_000:.1f} s of call{pace}"
+        )
+        told = {
+            "thread": self.ids["thread_id"],
+            "trace": self.ids["trace_id"],
+            "recording": self.recording,
+            "LangSmith": self.url,
+        }
+        return [head, *(f"  {name:<10}{value}" for name, value in told.items() if value)]
