@@ -23,10 +23,12 @@ PACKAGE = REPOSITORY / "otel_realtime"
 #: Who may import whom: a layer imports its own modules and those of the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "demo"),
+    ("replaying",),
     ("__init__",),
     ("setup", "twilio"),
     ("conversation",),
     ("process",),
+    ("exporting",),
     ("recovery",),
     ("langsmith",),
     ("tracing",),
@@ -51,8 +53,10 @@ FOR_SANDBOX = frozenset(
 LAZY = frozenset(
     {
         ("cli.commands.demo", "demo.run"),
+        ("cli.commands.export", "exporting.command"),
         ("cli.commands.recover", "recovery.command"),
         ("cli.commands.redact", "editing.command"),
+        ("cli.commands.replay", "replaying.command"),
         ("cli.commands.sandbox", "sandbox.command"),
         ("conversation.arguments", "core.audio.formats"),
         ("conversation.arguments", "recording.buffers"),
@@ -85,8 +89,10 @@ TESTED_BY: dict[str, str] = {
     # A command is its options; what it does is tested where it is done.
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",
+    "cli.commands.export": "test_cli.py",
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
+    "cli.commands.replay": "test_cli.py",
     "cli.commands.sandbox": "test_cli.py",
     "cli.help": "test_cli.py",
     "cli.options": "test_cli.py",
@@ -109,10 +115,18 @@ TESTED_BY: dict[str, str] = {
     "demo.scenario": "demo/test_story.py",
     "demo.session": "demo/test_server.py",
     "demo.wire": "demo/test_server.py",
+    # What is exported is one thing, from any source to its files.
+    "exporting.audio": "exporting/test_command.py",
+    "exporting.files": "exporting/test_command.py",
+    "exporting.sources": "exporting/test_command.py",
     # A recovery is one sweep, from a folder to its destinations.
     "recovery.command": "recovery/test_sweep.py",
     "recovery.deliver": "recovery/test_sweep.py",
     "recovery.rebuild": "recovery/test_sweep.py",
+    "replaying.destination": "replaying/test_command.py",
+    "replaying.exports": "replaying/test_command.py",
+    "replaying.feed": "replaying/test_command.py",
+    "replaying.result": "replaying/test_command.py",
     # So is the sandbox: what was sent, what it reports, what it shows.
     "sandbox.app": "sandbox/test_reading.py",
     "sandbox.bodies": "sandbox/test_runs_api.py",

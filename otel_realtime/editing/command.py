@@ -15,6 +15,7 @@ from otel_realtime.core.audio.redactions import BEEP, BY_COMMAND, SILENCE, Stret
 from otel_realtime.delivery.keep import is_remote
 from otel_realtime.editing.files import silence
 from otel_realtime.editing.find import find
+from otel_realtime.editing.sidecar import note_silenced
 from otel_realtime.editing.undelivered import silence_undelivered
 from otel_realtime.errors import ConfigError, RecordingError
 from otel_realtime.settings import Settings
@@ -89,6 +90,11 @@ def run(
             silenced.append(_as_json(out or path, done))
             if not as_json:
                 console.say(f"{out or path}: silenced {_shown(done)}")
+            if out is None and path in found.files:
+                try:
+                    note_silenced(path, done)
+                except RecordingError as error:
+                    problems.append(str(error))
     for path, header in found.folders:
         if header.recordings_dir and not found.files and Progress(path).done(KEPT):
             problems.append(f"a copy was kept in {header.recordings_dir}: name it, too")

@@ -79,7 +79,7 @@ def load(folder: Path) -> Timeline:
     return timeline
 
 
-def render(folder: Path, out: Path) -> Rendered:
+def render(folder: Path, out: Path, *, leave_sources: bool = False) -> Rendered:
     """Render the recording of a conversation's folder as a WAV (16-bit stereo).
 
     Its sample rate is the highest of both sides: 8 kHz if both are G.711. The file appears under its
@@ -88,6 +88,7 @@ def render(folder: Path, out: Path) -> Rendered:
     Args:
         folder: the conversation's folder.
         out: path of the WAV.
+        leave_sources: what is to be silenced is silent in the WAV only: for who only looks.
 
     Returns:
         The rendered recording.
@@ -142,7 +143,7 @@ def render(folder: Path, out: Path) -> Rendered:
         if error.errno == used_up().errno:
             diagnostics.lose(diagnostics.AUDIO)
         raise RecordingError(f"cannot render the recording of {folder}: {error}") from error
-    if silenced:
+    if silenced and not leave_sources:
         try:
             blank_sources(folder, timeline)
         except OSError as error:

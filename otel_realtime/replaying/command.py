@@ -18,15 +18,14 @@ from otel_realtime import console, diagnostics
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
 from otel_realtime.errors import ConfigError
 from otel_realtime.replaying.destination import NOWHERE, destinations
-from otel_realtime.replaying.feed import Feed
+from otel_realtime.replaying.exports import refusals
+from otel_realtime.replaying.feed import Feed, batching
 from otel_realtime.replaying.log import LOGS, rows
 from otel_realtime.replaying.pace import survey
 from otel_realtime.replaying.result import Replayed
 from otel_realtime.replaying.sounds import beside
 from otel_realtime.settings import Settings
 
-#: Longest wait until everything is delivered.
-FLUSH_S: Final = 60.0
 #: The file that stands for standard input.
 STDIN: Final = "-"
 #: Longest a log may be stretched; a wait of years is a slip.
@@ -40,6 +39,7 @@ def run(
     thread_id: str | None,
     start: str | None,
     out: Path | None,
+    timeout_s: float = 600.0,
     as_json: bool = False,
 ) -> int:
     """Replay logs, telling what was done.
@@ -50,6 +50,7 @@ def run(
         thread_id: LangSmith thread of all of them; None: one each.
         start: when the first event was: ISO 8601 or epoch seconds; None: so that the call ends now.
         out: folder in which recordings are kept; None: ``Settings.recordings_dir``.
+        timeout_s: longest wait until everything is delivered.
         as_json: print what was done as JSON.
 
     Returns:
@@ -63,6 +64,7 @@ def run(
     start_ns = None if start is None else _time(start)
     settings = Settings() if out is None else replace(Settings(), recordings_dir=str(out))
     with ExitStack() as stack:
+        refused = stack.enter_context(refusals())
         logs = [(name, path) for file in files for name, path in _logs(file, stack)]
         where = destinations(settings)
         if not where and settings.recordings_dir is None:
@@ -80,7 +82,14 @@ def run(
             calls.append(made)
             for row in made[0].bad:
                 console.complain(f"{name}:{row.line}: {row.why}; left out")
-        delivered = otel_realtime.flush(FLUSH_S)
+        if not as_json:
+            console.say("Waiting until everything is delivered.")
+        delivered = otel_realtime.flush(timeout_s)
+        for processor in batching(provider):
+            delivered = processor.force_flush(round(timeout_s * 1_000)) and delivered
+    for message in refused.messages:
+        console.complain(message)
+    delivered = delivered and not refused.of_spans
     for result, call in calls:
         if call is not None:
             result.url, result.recording = call.langsmith_url, kept.get(call.langsmith_run_id)
@@ -107,7 +116,8 @@ def _tell(results: list[Replayed], delivered: bool, lost: int, *, as_json: bool)
         console.complain(f"{lost} pieces of telemetry were lost; the log above says which")
     if not delivered:
         console.complain(
-            "not everything was delivered; what is on disk is delivered by `otel-realtime recover`"
+            "not everything was delivered; what LangSmith did not take is on disk, and `otel-realtime "
+            "recover` tries again"
         )
     if not usable:
         console.complain("nothing to replay: no line of it is an event")

@@ -128,7 +128,7 @@ class Feed:
         recorder = None if engine is None else engine.recorder or engine.frames.recorder
         if recorder is not None:
             recorder.settle(_WAIT_S)
-        for processor in _batching(self.provider):
+        for processor in batching(self.provider):
             processor.force_flush(round(_WAIT_S * 1_000))
 
 
@@ -138,7 +138,7 @@ def _blocks(track: Track, tell: Callable[[Track, int, int], _Told]) -> Iterator[
         yield tell(track, start, min(start + step, len(track.samples)))
 
 
-def _batching(provider: object) -> list[BatchSpanProcessor]:
+def batching(provider: object) -> list[BatchSpanProcessor]:
     """Return the processors that drop spans when they come too fast.
 
     Not the provider's own ``force_flush``: that waits for LangSmith, too, which drops none.

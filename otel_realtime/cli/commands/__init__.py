@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from otel_realtime.cli.commands import demo, recover, redact, replay, sandbox
+from otel_realtime.cli.commands import demo, export, recover, redact, replay, sandbox
 
 COMMANDS: Final[dict[str, click.Command]] = {
     command.name or "": command
@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, click.Command]] = {
         demo.command,
         sandbox.command,
         replay.command,
+        export.command,
         redact.command,
         recover.command,
     )

@@ -41,6 +41,14 @@ from otel_realtime.cli.help import Command
     metavar="DIR",
     help="Keep the recordings in this folder (default: OTEL_REALTIME_RECORDINGS_DIR).",
 )
+@click.option(
+    "--timeout",
+    type=options.seconds,
+    default="600",
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop waiting for the delivery after this time.",
+)
 @options.as_json
 def command(
     *,
@@ -49,6 +57,7 @@ def command(
     thread_id: str | None,
     start: str | None,
     out: Path | None,
+    timeout: float,
     as_json: bool,
 ) -> int:
     """Make a trace and a recording of each recorded event log: FILE is a log, a folder of logs, or -
@@ -71,5 +80,6 @@ def command(
         thread_id=thread_id,
         start=start,
         out=out,
+        timeout_s=timeout,
         as_json=as_json,
     )

@@ -1,4 +1,4 @@
-"""The call object of what the database stores."""
+"""The call object of what the sandbox stores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
-from otel_realtime.sandbox.calls import call_of_runs
+from otel_realtime.calls.runs import call_of_runs
 from otel_realtime.sandbox.model import BY_OTLP, BY_RUNS_API
 
 RUN = "00000000-0000-0000-8009-3eecadff98ad"

@@ -1,4 +1,4 @@
-"""Runs of the database as rows of a call object: ``calls.from_spans``.
+"""Runs, as the sandbox stores them, as rows of a call object.
 
 A run that came by OTLP has its span's attributes. One that came by the runs API, as roots do, has
 metadata, inputs and outputs instead, which say the same under LangSmith's names.
@@ -13,17 +13,18 @@ from otel_realtime import attributes as names
 from otel_realtime.calls.from_spans import call_of
 from otel_realtime.calls.rows import Row
 from otel_realtime.calls.schema import Call, Recording
-from otel_realtime.sandbox.model import BY_RUNS_API, JsonObject
 
 #: A run's id that LangSmith makes of a span's: eight zero bytes before it.
 _OF_SPAN: Final = "00000000-0000-0000-"
 
 
-def call_of_runs(runs: Iterable[JsonObject], recording: Recording | None = None) -> Call | None:
+def call_of_runs(
+    runs: Iterable[Mapping[str, Any]], recording: Recording | None = None
+) -> Call | None:
     """Return the call object of a conversation.
 
     Args:
-        runs: its runs with payloads, as ``Store.conversation`` returns them.
+        runs: its runs with payloads, as the sandbox returns them.
         recording: its recording; None without one.
 
     Returns:
@@ -59,7 +60,9 @@ def _row(run: Mapping[str, Any], spans: Mapping[str, str]) -> Row:
         end_ns=run["end_ns"],
         failed=run["error"] is not None,
         message=run["error"],
-        attributes=_attributes(run) if run["delivered_by"] == BY_RUNS_API else run["attributes"],
+        attributes=_attributes(run)
+        if run["delivered_by"] == names.ROOT_BY_RUNS_API
+        else run["attributes"],
     )
 
 

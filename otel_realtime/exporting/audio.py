@@ -1,0 +1,116 @@
+"""The recording of an exported call: as a WAV, and cut into clips."""
+
+from __future__ import annotations
+
+import shutil
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_realtime.calls.schema import Call, Turn
+from otel_realtime.delivery.attachments import EXTRA
+from otel_realtime.errors import RecordingError
+
+#: Channel of each role in a stereo recording.
+_CHANNELS: Final = {"user": 0, "assistant": 1}
+#: Frames that are converted at a time.
+_BLOCK: Final = 1 << 16
+
+
+def as_wav(source: Path, target: Path) -> tuple[int, int]:
+    """Write a recording as a WAV, whatever it is kept as.
+
+    Args:
+        source: WAV, FLAC or Ogg Opus.
+        target: the WAV.
+
+    Returns:
+        Its sample rate, Hz, and number of frames.
+
+    Raises:
+        RecordingError: it cannot be read, or written.
+    """
+    try:
+        with source.open("rb") as file:
+            is_wav = file.read(4) in (b"RIFF", b"RF64")
+        if is_wav:
+            shutil.copyfile(source, target)
+        else:
+            _decode(source, target)
+        with wave.open(str(target), "rb") as made:
+            return made.getframerate(), made.getnframes()
+    except (OSError, EOFError, wave.Error) as error:
+        raise RecordingError(f"cannot read {source} as a recording: {error}") from error
+
+
+def _decode(source: Path, target: Path) -> None:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the package is installed, libsndfile is not
+        raise RecordingError(f"{source.name} needs soundfile ({error}): {EXTRA}") from error
+    try:
+        with soundfile.SoundFile(source) as encoded, wave.open(str(target), "wb") as made:
+            made.setnchannels(encoded.channels)
+            made.setsampwidth(2)
+            made.setframerate(encoded.samplerate)
+            for block in encoded.blocks(_BLOCK, dtype="int16", always_2d=True):
+                made.writeframes(block.astype("<i2").tobytes())
+    except soundfile.LibsndfileError as error:
+        raise RecordingError(f"cannot read {source} as a recording: {error}") from error
+
+
+def clips(recording: Path, call: Call, folder: Path) -> list[Path]:
+    """Write each turn's own side as a WAV, ``001-user.wav``; a turn that was never heard has none.
+
+    Args:
+        recording: the call's recording as WAV; of one that is no stereo the clips are as it is.
+        call: the call.
+        folder: where they go.
+
+    Raises:
+        RecordingError: the recording is of no kind that can be cut, or a clip cannot be written.
+    """
+    written: list[Path] = []
+    try:
+        folder.mkdir(exist_ok=True)
+        with wave.open(str(recording), "rb") as file:
+            if file.getsampwidth() != 2:
+                raise RecordingError(f"{recording.name} has no 16-bit samples to cut")
+            for turn in call["turns"]:
+                samples = _cut(file, turn)
+                if len(samples):
+                    path = folder / f"{turn['index'] + 1:03}-{turn['role']}.wav"
+                    _write(path, samples, file.getframerate())
+                    written.append(path)
+    except (OSError, EOFError, wave.Error) as error:
+        raise RecordingError(f"cannot cut {recording.name} into clips: {error}") from error
+    return written
+
+
+def _cut(file: wave.Wave_read, turn: Turn) -> npt.NDArray[Any]:
+    start_ms, end_ms = turn["start_ms"], turn["end_ms"]
+    if start_ms is None or end_ms is None:
+        return np.empty((0, 1), "<i2")
+    rate, length, channels = file.getframerate(), file.getnframes(), file.getnchannels()
+    start, end = (min(max(at, 0) * rate // 1_000, length) for at in (start_ms, end_ms))
+    file.setpos(start)
+    samples = np.frombuffer(file.readframes(max(end - start, 0)), "<i2").reshape(-1, channels)
+    own = _CHANNELS[turn["role"]]
+    return samples[:, own : own + 1] if channels == 2 else samples
+
+
+def _write(path: Path, samples: npt.NDArray[Any], rate_hz: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.tobytes())
+
+
+def stale_clips(folder: Path) -> Iterator[Path]:
+    """Yield what an earlier export left in the folder of the clips."""
+    yield from folder.glob("[0-9][0-9][0-9]*-*.wav")

@@ -1,0 +1,94 @@
+"""``otel-realtime export``: a call as files, and as JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from otel_realtime import console
+from otel_realtime.delivery.keep import is_remote
+from otel_realtime.errors import ConfigError
+from otel_realtime.exporting.files import PARTS, Exported, write
+from otel_realtime.exporting.sandbox import from_sandbox
+from otel_realtime.exporting.sources import Source, sources
+from otel_realtime.settings import Settings
+
+
+def run(
+    *,
+    what: str,
+    out: Path | None,
+    only: Sequence[str],
+    url: str | None,
+    key: str | None,
+    recordings_dir: str | None,
+    state_dir: Path | None,
+    as_json: bool = False,
+) -> int:
+    """Export calls, telling what was written.
+
+    Args:
+        what: a call by one of its ids, a file, or a folder; see ``sources``.
+        out: where to; None: with ``as_json`` nowhere, else a folder here that is named after the call.
+        only: which parts, of ``PARTS``; empty: all.
+        url: a sandbox that has it; None: it is on this machine.
+        key: key to read the sandbox with; None: none.
+        recordings_dir: where recordings are kept; None: ``Settings.recordings_dir``.
+        state_dir: None: ``Settings.state_dir``.
+        as_json: print the call as JSON; an array if a folder holds several.
+
+    Returns:
+        The exit code: 0 all was written, 1 something is missing.
+
+    Raises:
+        ConfigError: nothing is found, or several calls where one is meant.
+        RecordingError: what is found cannot be read.
+    """
+    # The spans are made in memory, whether or not this process may send any.
+    os.environ.pop("OTEL_SDK_DISABLED", None)
+    found = _find(what, url, key, recordings_dir, state_dir)
+    done: list[Exported] = []
+    if out is not None or not as_json:
+        for source in found:
+            base = Path(source.name) if out is None else out
+            folder = base / source.name if out is not None and len(found) > 1 else base
+            done.append(write(source, folder, only or PARTS))
+    if as_json:
+        calls: list[Any] = [source.call for source in found if source.call is not None]
+        if calls:
+            console.say_json(calls[0] if len(found) == 1 else calls)
+    else:
+        for one in done:
+            _tell(one)
+    problems = [f"{one.name}: {problem}" for one in done for problem in one.missing]
+    if not done:
+        problems += [
+            f"{source.name}: no JSON lies beside its recording, so nothing is known of the call"
+            for source in found
+            if source.call is None
+        ]
+    for problem in problems:
+        console.complain(problem)
+    return 1 if problems else 0
+
+
+def _find(
+    what: str, url: str | None, key: str | None, recordings_dir: str | None, state_dir: Path | None
+) -> list[Source]:
+    if not what.strip():
+        raise ConfigError("the name of the call is empty")
+    if url is not None:
+        return [from_sandbox(what, url, key)]
+    settings = Settings()
+    for option, given in (("--recordings-dir", recordings_dir), ("--state-dir", state_dir)):
+        if given is not None and not is_remote(str(given)) and not os.path.isdir(given):
+            raise ConfigError(f"{option} {given}: there is no such folder")
+    return sources(what, recordings_dir or settings.recordings_dir, state_dir or settings.state_dir)
+
+
+def _tell(done: Exported) -> None:
+    clips = f", {done.clips} clips" if done.clips else ""
+    names = ", ".join(path.name for path in done.files) or "nothing"
+    console.say(f"{done.folder}{os.sep}: {names}{clips}")

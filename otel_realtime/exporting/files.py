@@ -1,0 +1,127 @@
+"""The files of an exported call."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from otel_realtime.calls.captions import srt, vtt
+from otel_realtime.calls.schema import Call
+from otel_realtime.calls.transcript import transcript
+from otel_realtime.errors import RecordingError
+from otel_realtime.exporting.audio import as_wav, clips, stale_clips
+from otel_realtime.exporting.sources import Source
+from otel_realtime.recovery.call import wav_recording
+
+_WAV: Final = "recording.wav"
+#: What can be exported; each is a file, ``clips`` a folder.
+CALL: Final = "call"
+RECORDING: Final = "recording"
+CLIPS: Final = "clips"
+_TEXTS: Final[Mapping[str, tuple[str, Callable[[Call], str]]]] = {
+    "vtt": ("captions.vtt", vtt),
+    "srt": ("captions.srt", srt),
+    "transcript": ("transcript.txt", transcript),
+}
+PARTS: Final = (CALL, RECORDING, CLIPS, *_TEXTS)
+
+
+@dataclass(slots=True)
+class Exported:
+    """What was written of a call.
+
+    Attributes:
+        name: what it is called.
+        folder: where.
+        files: the files that were written; clips are counted in ``clips``.
+        clips: number of clips.
+        missing: what could not be, each with the reason.
+    """
+
+    name: str
+    folder: Path
+    files: list[Path] = field(default_factory=list)
+    clips: int = 0
+    missing: list[str] = field(default_factory=list)
+
+
+def write(source: Source, folder: Path, parts: Collection[str]) -> Exported:
+    """Write a call down; files of an earlier export are replaced.
+
+    Args:
+        source: the call.
+        folder: where to; made if needed.
+        parts: of ``PARTS``.
+
+    Raises:
+        OSError: the folder cannot be made, or a file in it not written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done = Exported(source.name, folder)
+    call = source.call
+    with TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
+        wav: Path | None = None
+        if not {CALL, RECORDING, CLIPS}.isdisjoint(parts):
+            wav = _recording(source, done, Path(temporary), keep=RECORDING in parts)
+        if call is not None and CLIPS in parts and wav is not None:
+            for path in stale_clips(folder / CLIPS):
+                path.unlink()
+            try:
+                done.clips = len(clips(wav, call, folder / CLIPS))
+            except RecordingError as error:
+                done.missing.append(str(error))
+    if call is None:
+        done.missing.append("the call itself is not known: no JSON lies beside its recording")
+        return done
+    if CALL in parts:
+        _text(done, "call.json", json.dumps(call, ensure_ascii=False, indent=2) + "\n")
+    for part, (name, made) in _TEXTS.items():
+        if part in parts:
+            _text(done, name, made(call))
+    return done
+
+
+def _recording(source: Source, done: Exported, temporary: Path, *, keep: bool) -> Path | None:
+    """Make a WAV of the recording, and say in the call where it is.
+
+    Args:
+        source: the call.
+        done: what was written of it.
+        temporary: a folder that goes.
+        keep: the WAV is one of the files.
+    """
+    call = source.call
+    try:
+        found = source.recording(temporary)
+        if found is None:
+            if call is not None and call["recording"] is not None:
+                done.missing.append(f"its recording is not there: {call['recording']['file']}")
+                call["recording"] = None
+            return None
+        made = temporary / "made.wav"
+        rate_hz, frames = as_wav(found, made)
+    except RecordingError as error:
+        done.missing.append(str(error))
+        return None
+    if call is not None:
+        call["recording"] = wav_recording(_WAV, frames / rate_hz, rate_hz) if keep else None
+    if not keep:
+        return made
+    target = done.folder / _WAV
+    os.replace(made, target)
+    done.files.append(target)
+    return target
+
+
+def _text(done: Exported, name: str, text: str) -> None:
+    """Write a text; it appears when it is complete."""
+    path = done.folder / name
+    part = path.with_name(f".{name}.part")
+    part.write_bytes(text.encode("utf-8", "replace"))
+    os.replace(part, path)
+    done.files.append(path)
