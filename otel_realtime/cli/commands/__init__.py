@@ -9,13 +9,14 @@ from typing import Final
 
 import click
 
-from otel_realtime.cli.commands import demo, recover, redact, sandbox
+from otel_realtime.cli.commands import demo, recover, redact, sandbox, talk
 
 COMMANDS: Final[dict[str, click.Command]] = {
     command.name or "": command
     for command in (
         demo.command,
         sandbox.command,
+        talk.command,
         redact.command,
         recover.command,
     )
