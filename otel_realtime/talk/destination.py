@@ -70,6 +70,8 @@ def _entered(stack: ExitStack, out: Path | None, local: bool) -> Destination:
     settings = Settings()
     config = LangSmithConfig.from_env()
     recordings = str(out) if out is not None else settings.recordings_dir or RECORDINGS_DIR
+    if "://" not in recordings:  # shown at the end, to be opened from anywhere
+        recordings = os.path.abspath(os.path.expanduser(recordings))
     os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = recordings
     if not local:
         if delivers_directly(settings, config):

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
 RATE: Final = 24_000
@@ -121,6 +122,12 @@ class SoundCard:
         self._thread.join(2)
 
     @property
+    def speaking(self) -> bool:
+        """Whether somebody speaks into the microphone."""
+        with self._lock:
+            return bool(self._say)
+
+    @property
     def heard_ms(self) -> float:
         """How much has left the speaker, silence included."""
         return len(self.heard) / BYTES_PER_MS
@@ -142,7 +149,7 @@ class SoundCard:
 
     def _give(self, played: bytes) -> None:
         with self._lock:
-            block = bytes(self._say[:BLOCK]).ljust(BLOCK, b"\0")
+            block = self._with_echo(bytes(self._say[:BLOCK]).ljust(BLOCK, b"\0"), played)
             try:
                 # A whole block or nothing: the plugin takes a short one for a full one.
                 os.write(self._microphone, block)
@@ -150,3 +157,28 @@ class SoundCard:
                 return  # nobody records
             self.spoken += block
             del self._say[:BLOCK]
+
+    def _with_echo(self, block: bytes, played: bytes) -> bytes:
+        if not self._echo:
+            return block
+        said, heard = (np.frombuffer(raw.ljust(BLOCK, b"\0"), "<i2") for raw in (block, played))
+        mixed = said.astype(float) + self._echo * heard.astype(float)
+        return np.clip(mixed, -32_768, 32_767).astype("<i2").tobytes()
+
+
+def sounds(pcm: bytes, *, gap_ms: int = 100) -> list[tuple[float, bytes]]:
+    """What can be heard in PCM16 at 24 kHz: where each sound begins, in ms, and its samples.
+
+    Two sounds are at least ``gap_ms`` of digital silence apart.
+    """
+    samples = np.frombuffer(pcm, "<i2")
+    loud = np.flatnonzero(samples)
+    if not loud.size:
+        return []
+    borders = np.flatnonzero(np.diff(loud) > gap_ms * RATE // 1000)
+    starts = [loud[0], *loud[borders + 1]]
+    ends = [*loud[borders], loud[-1]]
+    return [
+        (start * 1000 / RATE, samples[start : end + 1].tobytes())
+        for start, end in zip(starts, ends, strict=True)
+    ]
