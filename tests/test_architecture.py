@@ -75,6 +75,7 @@ LAZY = frozenset(
 TESTED_BY: dict[str, str] = {
     "attributes": "test_architecture.py",  # names only: each is used, and none stands elsewhere
     "version": "test_cli.py",
+    "talk.result": "talk/test_command.py",  # what the command prints at its end
     # A command is its options; what it does is tested where it is done.
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",

@@ -138,9 +138,11 @@ def run(
         result = Result()
         otel_realtime.configure()
         otel_realtime.instrument(settings=Settings(on_recording=result.on_recording))
-        asyncio.run(_hold(result, service, model or MODEL, sound, screen, options, seconds))
-        screen.line("note", "delivering the trace and the recording; Ctrl-C gives up")
-        result.delivered = otel_realtime.flush(FLUSH_TIMEOUT_S)
+        try:
+            asyncio.run(_hold(result, service, model or MODEL, sound, screen, options, seconds))
+            screen.line("note", "delivering the trace and the recording; Ctrl-C gives up")
+        finally:  # a call that was refused has its trace, too
+            result.delivered = otel_realtime.flush(FLUSH_TIMEOUT_S)
         page = page_of(result, where)
         if as_json:
             console.say_json(summary(result, where, sound))
