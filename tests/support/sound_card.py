@@ -38,7 +38,6 @@ pcm.{name} {{
   capture.pcm {{ type file  slave.pcm {{ type null }}
                  file /dev/null  infile "{folder}/microphone"  format raw }}
 }}
-pcm.{name}_speaker {{ type file  slave.pcm {{ type null }}  file "{folder}/speaker"  format raw }}
 pcm.!default {name}
 """
 
@@ -69,7 +68,8 @@ class SoundCard:
     Args:
         folder: where its pipes and ALSA's configuration are.
         name: what ALSA calls it.
-        echo: whether the microphone hears the speaker.
+        echo: how loud the microphone hears the speaker, as a factor.
+        floats: its samples are 32-bit floats, as PortAudio opens it unless told otherwise.
 
     Attributes:
         env: the variables by which a process sees this card and no other.
@@ -77,13 +77,16 @@ class SoundCard:
         spoken: what has gone into the microphone so far.
     """
 
-    def __init__(self, folder: Path, name: str = "card", *, echo: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, name: str = "card", *, echo: float = 0.0, floats: bool = False
+    ) -> None:
         self.heard = bytearray()
         self.spoken = bytearray()
         self.env = {"ALSA_CONFIG_PATH": str(folder / "asound.conf")}
         self._folder = folder
         self._name = name
         self._echo = echo
+        self._floats = floats
         self._say = bytearray()
         self._unplugged = threading.Event()
         self._lock = threading.Lock()
@@ -141,9 +144,11 @@ class SoundCard:
 
     def _take(self) -> bytes:
         try:
-            played = os.read(self._speaker, BLOCK)
+            played = os.read(self._speaker, BLOCK * 2 if self._floats else BLOCK)
         except BlockingIOError:
             played = b""
+        if self._floats:
+            played = np.rint(np.frombuffer(played, "<f4") * 32_768).astype("<i2").tobytes()
         self.heard += played
         return played
 
@@ -152,7 +157,7 @@ class SoundCard:
             block = self._with_echo(bytes(self._say[:BLOCK]).ljust(BLOCK, b"\0"), played)
             try:
                 # A whole block or nothing: the plugin takes a short one for a full one.
-                os.write(self._microphone, block)
+                os.write(self._microphone, _as_floats(block) if self._floats else block)
             except BlockingIOError:
                 return  # nobody records
             self.spoken += block
@@ -164,6 +169,10 @@ class SoundCard:
         said, heard = (np.frombuffer(raw.ljust(BLOCK, b"\0"), "<i2") for raw in (block, played))
         mixed = said.astype(float) + self._echo * heard.astype(float)
         return np.clip(mixed, -32_768, 32_767).astype("<i2").tobytes()
+
+
+def _as_floats(pcm: bytes) -> bytes:
+    return (np.frombuffer(pcm, "<i2") / np.float32(32_768)).astype("<f4").tobytes()
 
 
 def sounds(pcm: bytes, *, gap_ms: int = 100) -> list[tuple[float, bytes]]:
@@ -182,3 +191,8 @@ def sounds(pcm: bytes, *, gap_ms: int = 100) -> list[tuple[float, bytes]]:
         (start * 1000 / RATE, samples[start : end + 1].tobytes())
         for start, end in zip(starts, ends, strict=True)
     ]
+
+
+def samples_of(pcm: bytes) -> list[bytes]:
+    """The sounds without their times."""
+    return [sound for _, sound in sounds(pcm)]

@@ -21,7 +21,7 @@ from otel_realtime.demo.scenario import Answer, Call, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.sandbox import Sandbox
 from tests.support.isolation import langsmith_variables
-from tests.support.sound_card import BUFFER_MS, SoundCard, sounds
+from tests.support.sound_card import BUFFER_MS, SoundCard, samples_of, sounds
 from tests.support.talk_process import KEY, environment, talking
 from tests.support.talking import tone
 from tests.support.waiting import wait_for
@@ -73,11 +73,6 @@ def recording(path: str) -> tuple[bytes, bytes]:
         assert (2, 2, 24_000) == (file.getnchannels(), file.getsampwidth(), file.getframerate())
         both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
     return both[:, 0].tobytes(), both[:, 1].tobytes()
-
-
-def samples_of(pcm: bytes) -> list[bytes]:
-    """The sounds without their times."""
-    return [sound for _, sound in sounds(pcm)]
 
 
 # --- a whole call -------------------------------------------------------------------------------
