@@ -75,7 +75,6 @@ LAZY = frozenset(
 TESTED_BY: dict[str, str] = {
     "attributes": "test_architecture.py",  # names only: each is used, and none stands elsewhere
     "version": "test_cli.py",
-    "talk.result": "talk/test_command.py",  # what the command prints at its end
     # A command is its options; what it does is tested where it is done.
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",
@@ -127,6 +126,7 @@ TESTED_BY: dict[str, str] = {
     "sandbox.tree": "sandbox/test_contract.py",
     "setup.configure": "e2e/test_processes.py",
     "setup.instrumentor": "e2e/test_ways_in.py",
+    "talk.result": "talk/test_command.py",  # what the command prints at its end
     "tap.callers": "tap/test_wrappers.py",
     "tap.interface": "tap/test_closing.py",  # types only: what the recording observer is told
     "tap.link": "tap/test_closing.py",
