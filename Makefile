@@ -21,7 +21,7 @@ install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || $(call pip,$(1),$(2)); 
 # What a person who waits is told.
 say = @echo "$(1)"
 
-.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries lint actionlint format bench clean
+.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench clean
 
 $(VENV)/made:
 	$(call say,Set-up in $(VENV): about 20 seconds and only this once)
@@ -103,6 +103,15 @@ soak: $(VENV)/ready-test
 
 collector-binaries: $(VENV)/ready-test
 	$(RUN) -m tests.e2e.binaries
+
+# The tests of `talk` play and record on ALSA devices of their own. They need no sound card, but the
+# library, which is in the system's packages only.
+find_portaudio = $(PYTHON) -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("portaudio"))'
+as_root = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
+
+portaudio:
+	@$(find_portaudio) || { $(as_root) apt-get update -qq && $(as_root) apt-get install -y -qq libportaudio2; } || \
+		{ echo "PortAudio is missing, and apt-get cannot install it here. Install it as root: libportaudio2 (Debian, Ubuntu), portaudio (Fedora, Arch, Homebrew)" >&2; exit 1; }
 
 test-collector: $(VENV)/ready-test
 	$(RUN) -m pytest -m collector $(ARGS)

@@ -5,6 +5,7 @@ and reading or delivering files::
 
     OtelRealtimeError
     ├── ConfigError        a setting, an argument or an environment variable is invalid
+    ├── DeviceError        a microphone or a speaker cannot be used
     ├── RecordingError     a recording on disk cannot be read, rendered or written
     │   └── NewerFormatError   a later version of this package wrote it
     └── DeliveryError      a request to LangSmith was refused or got no answer
@@ -19,6 +20,10 @@ class OtelRealtimeError(Exception):
 
 class ConfigError(OtelRealtimeError):
     """A setting, an argument or an environment variable is invalid."""
+
+
+class DeviceError(OtelRealtimeError):
+    """A microphone or a speaker cannot be used, or PortAudio is missing."""
 
 
 class RecordingError(OtelRealtimeError):

@@ -22,7 +22,7 @@ PACKAGE = REPOSITORY / "otel_realtime"
 
 #: Who may import whom: a layer imports its own modules and those of the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "__main__", "demo"),
+    ("cli", "__main__", "demo", "talk"),
     ("replaying",),
     ("__init__",),
     ("setup", "twilio"),
@@ -58,6 +58,7 @@ LAZY = frozenset(
         ("cli.commands.redact", "editing.command"),
         ("cli.commands.replay", "replaying.command"),
         ("cli.commands.sandbox", "sandbox.command"),
+        ("cli.commands.talk", "talk.command"),
         ("conversation.arguments", "core.audio.formats"),
         ("conversation.arguments", "recording.buffers"),
         ("conversation.arguments", "recording.track"),
@@ -73,6 +74,7 @@ LAZY = frozenset(
         ("recovery.deliver", "delivery.attachments"),
         ("recovery.deliver", "langsmith.delivery"),
         ("recovery.deliver", "langsmith.exporter"),
+        ("talk.destination", "sandbox"),
     }
 )
 #: Modules that are tested under another name; everything else has a test file of its own name.
@@ -94,6 +96,7 @@ TESTED_BY: dict[str, str] = {
     "cli.commands.redact": "test_cli.py",
     "cli.commands.replay": "test_cli.py",
     "cli.commands.sandbox": "test_cli.py",
+    "cli.commands.talk": "test_cli.py",
     "cli.help": "test_cli.py",
     "cli.options": "test_cli.py",
     # The engine is what every way in leads to.
@@ -146,6 +149,7 @@ TESTED_BY: dict[str, str] = {
     "sandbox.tree": "sandbox/test_contract.py",
     "setup.configure": "e2e/test_processes.py",
     "setup.instrumentor": "e2e/test_ways_in.py",
+    "talk.result": "talk/test_command.py",  # what the command prints at its end
     "tap.callers": "tap/test_wrappers.py",
     "tap.interface": "tap/test_closing.py",  # types only: what the recording observer is told
     "tap.link": "tap/test_closing.py",
@@ -244,7 +248,7 @@ def test_imports_go_down() -> None:
 def test_the_sandbox_stands_apart() -> None:
     """Only the commands start it, and it knows nothing of what it receives from."""
     users = {found.source.split(".")[0] for found in IMPORTS if found.target.startswith("sandbox")}
-    assert {"sandbox", "cli", "demo"} == users
+    assert {"sandbox", "cli", "demo", "talk"} == users
     used = {found.target.split(".")[0] for found in IMPORTS if found.source.startswith("sandbox")}
     assert set() == used - FOR_SANDBOX
 

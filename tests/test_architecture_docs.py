@@ -103,7 +103,7 @@ def test_imports_only_go_down() -> None:
 def test_only_those_that_are_named_know_langsmith() -> None:
     """The page says who names the backend; the command, the door and the demo are above it."""
     (named,) = re.findall(r"Only (.+?) name `langsmith`", PAGE)
-    above = {"cli", "demo", "sandbox", PACKAGE}
+    above = {"cli", "demo", "talk", "sandbox", PACKAGE}
     known = {
         part_of(who)
         for who, whom in imports()
@@ -235,7 +235,7 @@ def threads_of_the_page() -> dict[str, str]:
 
 def test_the_table_of_threads_is_whole() -> None:
     """Every background thread of the package, in the module that makes it."""
-    skipped = {"sandbox", "demo"}  # programs of their own
+    skipped = {"sandbox", "demo", "talk"}  # programs of their own
     found = {
         name: str(path.relative_to(SOURCE))
         for module, path in modules().items()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import http
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -30,6 +31,11 @@ from otel_realtime.demo.wire import Json
 
 #: How long the server may take to start, and to stop.
 START_TIMEOUT_S: Final = 10.0
+#: The server raises what goes wrong; what its library logs, such as a client that leaves in the middle
+#: of a handshake, would only stand between the lines of whoever runs it.
+_LOGGER: Final = logging.getLogger(f"{__name__}.quiet")
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
 NO_MODEL: Final = "You must provide a model parameter."
 
 
@@ -238,6 +244,7 @@ class ScriptedServer:
             compression=None,
             # The default of 1 MiB is less than an item with half a minute of audio.
             max_size=None,
+            logger=_LOGGER,
         ) as server:
             self._port = _port(server)
             self._ready.set()

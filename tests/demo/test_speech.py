@@ -64,7 +64,7 @@ def test_every_line_of_the_script_has_its_sound(name: str) -> None:
 
 def test_the_voices_stay_small() -> None:
     """They are shipped in the package."""
-    assert sum(path.stat().st_size for path in VOICES.iterdir()) < 600_000
+    assert sum(path.stat().st_size for path in VOICES.iterdir()) < 750_000
 
 
 def test_silence_and_tones_have_the_length_asked_for() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 
@@ -24,6 +25,7 @@ from tests.support import talking
 from tests.support.isolation import langsmith_variables
 from tests.support.phone import CALL_SID, Phone
 from tests.support.processes import ROOT, clean_environment, free_ports
+from tests.support.sound_card import SoundCard, needs_portaudio, samples_of
 from tests.support.talking import tone
 from tests.support.waiting import wait_for
 
@@ -33,6 +35,8 @@ KEY = "sk-test-of-the-examples"
 RATE = 24_000
 PCMU = {"type": "audio/pcmu"}
 WEATHER = Answer(calls=(Call(name="lookup_weather", arguments='{"city": "Paris"}'),))
+TIME_CALL = Answer(calls=(Call(name="get_time"),))
+LONG_ANSWER = Answer(text="It is so sunny that I could talk of it for long.", pcm=tone(5_000, 587))
 SUNNY = Answer(text="Sunny, eighteen degrees.", pcm=tone(500, 523))
 
 
@@ -181,6 +185,65 @@ def test_aiohttp(sandbox: Sandbox, tmp_path: Path) -> None:
     assert ["chat gpt-realtime"] == names(found, "llm")
     assert [("user", "The capital?"), ("assistant", "Paris.")] == transcript(found)
     assert ("caller-42", True) == (found["thread_id"], found["has_recording"])
+
+
+def test_voice_app(sandbox: Sandbox, tmp_path: Path) -> None:
+    """On real PortAudio: what the devices took is recorded, a barge-in stops and truncates exactly."""
+    needs_portaudio()
+    answers = Answer(text="Hello.", pcm=tone(500, 440)), LONG_ANSWER, TIME_CALL, SUNNY
+    scenario = Scenario(
+        answers=answers, answer_delay_ms=100, user_transcripts=("Weather?", "Stop!")
+    )
+    with (
+        SoundCard(tmp_path / "card") as card,
+        ScriptedServer(scenario, api_key=KEY) as server,
+    ):
+        env = variables(server, sandbox, tmp_path, **card.env)
+        log = tmp_path / "app.log"
+        with log.open("wb") as out:
+            child = subprocess.Popen(
+                [sys.executable, EXAMPLES / "voice_app.py"], env=env, stdout=out, stderr=out
+            )
+        try:
+            for said, number in ((tone(600, 330), 1), (tone(500, 370), 2)):
+                wait_for(lambda n=number: heard_for_ms(card, n) >= 500, f"sound {number}")  # type: ignore[misc]
+                card.say(said)
+            wait_for(lambda: heard_for_ms(card, 3) >= 500, "sound 3")
+            child.send_signal(signal.SIGINT)
+            assert 0 == child.wait(30), log.read_text()
+        finally:
+            child.kill()
+            child.wait()
+        (received,) = server.received
+    found = traced(sandbox, tmp_path)
+    assert {f"trace: {found['root']['metadata']['OTEL_TRACE_ID']}", "you:   Weather?"} <= set(
+        log.read_text().splitlines()
+    )
+    recording = sandbox.recording(found["root"]["id"])
+    assert recording is not None
+    both = np.frombuffer(_frames(recording), "<i2").reshape(-1, 2)
+    assert [tone(600, 330), tone(500, 370)] == samples_of(both[:, 0].tobytes())
+    heard = samples_of(bytes(card.heard))
+    assert heard == samples_of(both[:, 1].tobytes())
+    assert [answers[0].pcm, SUNNY.pcm] == [heard[0], heard[2]]
+    assert answers[1].pcm.startswith(heard[1])
+    (cut,) = [event for event in received if event["type"] == "conversation.item.truncate"]
+    assert len(heard[1]) // 48 == cut["audio_end_ms"]
+    assert ["execute_tool get_time"] == names(found, "tool")
+    # Short enough to be read in five minutes.
+    assert len((EXAMPLES / "voice_app.py").read_text().splitlines()) <= 150
+
+
+def heard_for_ms(card: SoundCard, number: int) -> float:
+    """For how long the ``number``-th sound has come out of the speaker."""
+    heard = samples_of(bytes(card.heard))
+    return len(heard[number - 1]) / 48 if len(heard) >= number else 0.0
+
+
+def _frames(path: Path) -> bytes:
+    with wave.open(str(path), "rb") as file:
+        assert (2, RATE) == (file.getnchannels(), file.getframerate())
+        return bytes(file.readframes(file.getnframes()))
 
 
 def test_websockets(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from typing import Final
 
 import click
 
-from otel_realtime.cli.commands import demo, export, recover, redact, replay, sandbox
+from otel_realtime.cli.commands import demo, export, recover, redact, replay, sandbox, talk
 
 COMMANDS: Final[dict[str, click.Command]] = {
     command.name or "": command
     for command in (
         demo.command,
         sandbox.command,
+        talk.command,
         replay.command,
         export.command,
         redact.command,

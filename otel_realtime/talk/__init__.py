@@ -1,0 +1,1 @@
+"""``otel-realtime talk``: a conversation by microphone and speaker, traced and recorded."""
