@@ -22,7 +22,7 @@ PACKAGE = REPOSITORY / "otel_realtime"
 
 #: Who may import whom: a layer imports its own modules and those of the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "__main__", "demo"),
+    ("cli", "__main__", "demo", "doctor"),
     ("__init__",),
     ("setup", "twilio"),
     ("conversation",),
@@ -50,6 +50,7 @@ FOR_SANDBOX = frozenset(
 LAZY = frozenset(
     {
         ("cli.commands.demo", "demo.run"),
+        ("cli.commands.doctor", "doctor.command"),
         ("cli.commands.recover", "recovery.command"),
         ("cli.commands.redact", "editing.command"),
         ("cli.commands.sandbox", "sandbox.command"),
@@ -76,6 +77,7 @@ TESTED_BY: dict[str, str] = {
     # A command is its options; what it does is tested where it is done.
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",
+    "cli.commands.doctor": "doctor/test_command.py",
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
     "cli.commands.sandbox": "test_cli.py",
@@ -100,6 +102,12 @@ TESTED_BY: dict[str, str] = {
     "demo.scenario": "demo/test_story.py",
     "demo.session": "demo/test_server.py",
     "demo.wire": "demo/test_server.py",
+    "doctor.checks": "doctor/test_command.py",  # the table of what the command runs
+    "doctor.children": "doctor/test_sound.py",  # what runs in a process of its own
+    "doctor.live.answers": "doctor/live/test_command.py",  # one experiment, from end to end
+    "doctor.live.experiment": "doctor/live/test_command.py",
+    "doctor.live.reading": "doctor/live/test_command.py",
+    "doctor.model": "doctor/test_command.py",
     # A recovery is one sweep, from a folder to its destinations.
     "recovery.command": "recovery/test_sweep.py",
     "recovery.deliver": "recovery/test_sweep.py",
@@ -361,6 +369,11 @@ NOT_ATTRIBUTES = frozenset(
         "langsmith.run_helpers",  # LangSmith's own modules, looked up when they are loaded
         "langsmith.run_trees",
         "langsmith.",
+        "langsmith.api",  # results of `otel-realtime doctor`
+        "langsmith.key",
+        "langsmith.otlp",
+        "langsmith.project",
+        "langsmith.workspace",
         "otel_realtime.conversation",  # context keys
         "otel_realtime.frame",
         "otel_realtime.recording.render",  # modules imported ahead

@@ -10,6 +10,8 @@ Folders are ``<state_dir>/conversations/<instance id>-<uuid>``.
 from __future__ import annotations
 
 import os
+import struct
+import sys
 import threading
 import time
 import uuid
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_realtime.diagnostics import logger_of
-from otel_realtime.state.files import for_locking, is_folder
+from otel_realtime.state.files import descriptor_of, for_locking, is_folder
 from otel_realtime.state.volume import warn_if_in_memory
 
 try:
@@ -166,6 +168,43 @@ def taken_over(state_dir: Path, instance: str) -> Iterator[bool]:
             yield True
     finally:
         os.close(descriptor)
+
+
+def lives(state_dir: Path, instance: str) -> bool | None:
+    """Whether a process lives, without taking its lock; None: nobody can tell."""
+    if instance == _instance.id:
+        return True
+    if fcntl is None:
+        return None
+    try:
+        descriptor = descriptor_of(state_dir / OWNERS / f"{instance}.lock")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        # What is asked for is no lock, only who would be in its way.
+        free = fcntl.fcntl(descriptor, fcntl.F_GETLK, _flock(fcntl.F_WRLCK))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return _type_of(free) != fcntl.F_UNLCK
+
+
+#: ``struct flock`` of the C library: on Linux its type comes first, on macOS and BSD last.
+_FLOCK, _TYPE_AT = ("hhqqi", 0) if sys.platform.startswith("linux") else ("qqihh", 3)
+
+
+def _flock(kind: int) -> bytes:
+    fields = [0, 0, 0, 0, 0]
+    fields[_TYPE_AT] = kind
+    return struct.pack(_FLOCK, *fields)
+
+
+def _type_of(flock: bytes) -> int:
+    found: int = struct.unpack(_FLOCK, flock[: struct.calcsize(_FLOCK)])[_TYPE_AT]
+    return found
 
 
 def _after_fork() -> None:

@@ -9,13 +9,14 @@ from typing import Final
 
 import click
 
-from otel_realtime.cli.commands import demo, recover, redact, sandbox
+from otel_realtime.cli.commands import demo, doctor, recover, redact, sandbox
 
 COMMANDS: Final[dict[str, click.Command]] = {
     command.name or "": command
     for command in (
         demo.command,
         sandbox.command,
+        doctor.command,
         redact.command,
         recover.command,
     )
