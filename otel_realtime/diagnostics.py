@@ -18,7 +18,10 @@ import os
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
 from otel_realtime.credentials import without_secrets
@@ -295,8 +298,37 @@ def warn_once(
         log: logger of the module that reports it.
         level: level of the log record.
     """
-    if REGISTER.first(key):
+    heard = _overheard.get()
+    if heard is not None:
+        heard.append(Said(key, without_secrets(message % arguments if arguments else message)))
+    elif REGISTER.first(key):
         _log(log, level, message, *arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A warning that was collected instead of logged: its key and its text, without credentials."""
+
+    key: Hashable
+    text: str
+
+
+_overheard: Final[ContextVar[list[Said] | None]] = ContextVar("overheard", default=None)
+
+
+@contextmanager
+def overheard() -> Iterator[list[Said]]:
+    """Collect what ``warn_once`` is told in this thread or task, whether it was said before or not.
+
+    Nothing of it is logged, and nothing counts as said: for a command that shows what an app would be
+    told.
+    """
+    heard: list[Said] = []
+    token = _overheard.set(heard)
+    try:
+        yield heard
+    finally:
+        _overheard.reset(token)
 
 
 def warn_again(key: Hashable) -> None:

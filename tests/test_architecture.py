@@ -22,7 +22,7 @@ PACKAGE = REPOSITORY / "otel_realtime"
 
 #: Who may import whom: a layer imports its own modules and those of the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "__main__", "demo", "talk"),
+    ("cli", "__main__", "demo", "doctor", "talk"),
     ("replaying",),
     ("__init__",),
     ("setup", "twilio"),
@@ -54,6 +54,7 @@ LAZY = frozenset(
     {
         ("cli.commands.demo", "demo.run"),
         ("cli.commands.export", "exporting.command"),
+        ("cli.commands.doctor", "doctor.command"),
         ("cli.commands.recover", "recovery.command"),
         ("cli.commands.redact", "editing.command"),
         ("cli.commands.replay", "replaying.command"),
@@ -92,6 +93,7 @@ TESTED_BY: dict[str, str] = {
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",
     "cli.commands.export": "test_cli.py",
+    "cli.commands.doctor": "doctor/test_command.py",
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
     "cli.commands.replay": "test_cli.py",
@@ -122,6 +124,12 @@ TESTED_BY: dict[str, str] = {
     "exporting.audio": "exporting/test_command.py",
     "exporting.files": "exporting/test_command.py",
     "exporting.sources": "exporting/test_command.py",
+    "doctor.checks": "doctor/test_command.py",  # the table of what the command runs
+    "doctor.children": "doctor/test_sound.py",  # what runs in a process of its own
+    "doctor.live.answers": "doctor/live/test_command.py",  # one experiment, from end to end
+    "doctor.live.experiment": "doctor/live/test_command.py",
+    "doctor.live.reading": "doctor/live/test_command.py",
+    "doctor.model": "doctor/test_command.py",
     # A recovery is one sweep, from a folder to its destinations.
     "recovery.command": "recovery/test_sweep.py",
     "recovery.deliver": "recovery/test_sweep.py",
@@ -388,6 +396,11 @@ NOT_ATTRIBUTES = frozenset(
         "langsmith.run_helpers",  # LangSmith's own modules, looked up when they are loaded
         "langsmith.run_trees",
         "langsmith.",
+        "langsmith.api",  # results of `otel-realtime doctor`
+        "langsmith.key",
+        "langsmith.otlp",
+        "langsmith.project",
+        "langsmith.workspace",
         "otel_realtime.conversation",  # context keys
         "otel_realtime.frame",
         "otel_realtime.recording.render",  # modules imported ahead

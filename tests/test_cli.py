@@ -20,7 +20,7 @@ from tests.support import golden
 from tests.support.isolation import langsmith_variables
 from tests.support.processes import clean_environment
 
-COMMANDS = ["demo", "sandbox", "talk", "recover", "redact"]
+COMMANDS = list(cli.app.COMMANDS)
 
 
 def run(

@@ -13,6 +13,7 @@ from otel_realtime.diagnostics import (
     logger_of,
     lose,
     lost,
+    overheard,
     report,
     walled,
     warn_again,
@@ -83,6 +84,17 @@ def test_a_warning_is_logged_once_per_key(caplog: pytest.LogCaptureFixture) -> N
     warn_once("outage", "no answer again", log=logging.getLogger("x"), level=logging.ERROR)
     assert ["no answer (0)", "another", "no answer again"] == caplog.messages
     assert ("x", logging.ERROR) == (caplog.records[-1].name, caplog.records[-1].levelno)
+
+
+def test_warnings_can_be_overheard(caplog: pytest.LogCaptureFixture) -> None:
+    """Whether they were said before or not, without credentials; nothing is logged or counts as said."""
+    warn_once("said", "before")
+    with overheard() as heard:
+        warn_once("said", "again")
+        warn_once(("new", 1), "with %s", "sk-abcdefghijklmnop1234")
+    assert [("said", "again"), (("new", 1), "with [secret]")] == [(s.key, s.text) for s in heard]
+    warn_once(("new", 1), "and logged")
+    assert ["before", "and logged"] == caplog.messages
 
 
 def test_keys_are_bounded() -> None:

@@ -401,6 +401,7 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
             line.split()[1].partition("=")[0].startswith(("LANGSMITH_", "OTEL_"))
         ),
         "otel-realtime": _is_subcommand,
+        "opentelemetry-instrument": lambda line: _is_subcommand(line.partition(" ")[2]),
         "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
         "otelcol": lambda line: all(
             (ROOT / "collector" / name).exists() for name in re.findall(r"--config=(\S+)", line)

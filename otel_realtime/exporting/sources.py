@@ -193,7 +193,7 @@ def of_journal(folder: Path, name: str) -> Source:
     Raises:
         RecordingError: the journal cannot be read.
     """
-    call = call_in(folder, live=lives(folder.parent.parent, owner_of(folder)))
+    call = call_in(folder, live=lives(folder.parent.parent, owner_of(folder)) is True)
 
     def recording(into: Path) -> Path | None:
         if not any(_sounds(folder)):

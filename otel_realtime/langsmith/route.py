@@ -60,7 +60,7 @@ def choose_route(settings: Settings, provider: object, services: Services) -> Ro
         services: services of the process, which keeps one backend per project and state directory.
     """
     config = LangSmithConfig.from_env()
-    choice, policy = _choose(settings, config, provider), content_policy(settings, config)
+    choice, policy = choose(settings, config, provider), content_policy(settings, config)
 
     def join(**fields: Any) -> Membership:
         if choice.root_by_runs_api:
@@ -132,8 +132,19 @@ def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy
     )
 
 
-def _choose(settings: Settings, config: LangSmithConfig, provider: object) -> LegChoice:
-    choice = choose_leg(settings.langsmith, config, draw=random.random())
+def choose(
+    settings: Settings, config: LangSmithConfig, provider: object, *, draw: float | None = None
+) -> LegChoice:
+    """Decide who delivers a conversation to LangSmith.
+
+    Args:
+        settings: settings of the conversation.
+        config: LangSmith's variables.
+        provider: the app's ``TracerProvider``, which may export to LangSmith itself.
+        draw: number in [0, 1) for LangSmith's sampling rate; ``None``: a random one.
+    """
+    draw = random.random() if draw is None else draw
+    choice = choose_leg(settings.langsmith, config, draw=draw)
     if choice.problem:
         warn_once(("leg", choice.problem), "%s", choice.problem)
     exporter = exporter_to_langsmith(provider) if choice.leg != LEG_NONE else None

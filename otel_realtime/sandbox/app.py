@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from otel_realtime.sandbox import bodies, ingest_otlp, ingest_runs, json_in
 from otel_realtime.sandbox.access import HEADERS, Access, refused
-from otel_realtime.sandbox.langsmith_shape import INFO, run_as_langsmith
+from otel_realtime.sandbox.langsmith_shape import INFO, recording_as_langsmith, run_as_langsmith
 from otel_realtime.sandbox.model import Batch, JsonObject, RequestError
 from otel_realtime.sandbox.rows import encode
 from otel_realtime.sandbox.store import TENANT_ID, Store
@@ -177,7 +177,14 @@ class Routes:
         if run is None:
             raise RequestError(404, f"run {run_id} not found")
         projects = await run_in_threadpool(self._store.projects, run["project"])
-        return json_response(run_as_langsmith(run, projects[0]["id"], TENANT_ID))
+        shaped = run_as_langsmith(run, projects[0]["id"], TENANT_ID)
+        # A recording is all that can be had without a run's own page, so it is all that is listed.
+        if await run_in_threadpool(self._store.recording, run_id) is not None:
+            url = (
+                f"{request.url.scheme}://{request.url.netloc}/api/conversations/{run_id}/recording"
+            )
+            shaped["s3_urls"] = recording_as_langsmith(run, url)
+        return json_response(shaped)
 
     async def read_sessions(self, request: Request) -> Response:
         """Return the project named by ``?name=``, or all; the API calls projects sessions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from otel_realtime.sandbox.media import is_recording
 from otel_realtime.sandbox.model import JsonObject
 from otel_realtime.sandbox.times import iso_time
 
@@ -51,4 +52,18 @@ def run_as_langsmith(run: Mapping[str, Any], project_id: str, tenant_id: str) ->
         "completion_tokens": usage.get("output_tokens", 0),
         "total_tokens": usage.get("total_tokens", 0),
         "app_path": f"/o/{tenant_id}/projects/p/{project_id}/r/{run['id']}",
+    }
+
+
+def recording_as_langsmith(run: Mapping[str, Any], url: str) -> JsonObject:
+    """Return a run's recording in the shape of ``s3_urls``, which LangSmith's client reads.
+
+    Args:
+        run: a stored run.
+        url: where the recording is to be had.
+    """
+    return {
+        f"attachment.{one['name']}": {"presigned_url": url, "mime_type": one["mime"]}
+        for one in run["attachments"]
+        if is_recording(one["name"], one["mime"])
     }

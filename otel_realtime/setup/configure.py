@@ -23,6 +23,8 @@ from otel_realtime.setup.providers import (
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
+    from otel_realtime.settings import Settings
+
 logger = logger_of(__name__)
 
 
@@ -81,18 +83,30 @@ def _set_up_from_variables() -> list[str]:
         trace_api.set_tracer_provider(tracer_provider([]))
         return []
     # Everything is made before anything is set: one wrong variable leaves no half of a set-up.
-    metrics, exporters, destinations = chosen("METRICS"), [], []
-    url, settings = endpoint("TRACES"), PROCESS.effective_settings
-    for name in chosen("TRACES"):
-        if is_otlp(name) and url and is_delivered_directly(url, settings):
-            continue
-        exporters.append(make_exporter("TRACES", name))
-        destinations.append(_destination(name, url))
-    provider = tracer_provider(exporters)
+    metrics, url = chosen("METRICS"), endpoint("TRACES")
+    names = span_exporters(PROCESS.effective_settings)
+    provider = tracer_provider([make_exporter("TRACES", name) for name in names])
     if metrics and not isinstance(metrics_api.get_meter_provider(), Sdk):
         metrics_api.set_meter_provider(meter_provider(metrics))
     trace_api.set_tracer_provider(provider)
-    return destinations
+    return [_destination(name, url) for name in names]
+
+
+def span_exporters(settings: Settings) -> list[str]:
+    """Return the names of the span exporters that ``configure()`` sets up.
+
+    That to LangSmith is left out where this process delivers there by itself.
+
+    Args:
+        settings: settings of the process.
+
+    Raises:
+        ConfigError: as ``delivery.otlp.chosen``.
+    """
+    names, url = chosen("TRACES"), endpoint("TRACES")
+    if url and any(map(is_otlp, names)) and is_delivered_directly(url, settings):
+        return [name for name in names if not is_otlp(name)]
+    return names
 
 
 def _destination(name: str, url: str | None) -> str:

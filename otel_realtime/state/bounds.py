@@ -35,7 +35,7 @@ _last: dict[Path, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
+class Unit:
     """Something that goes as a whole: a conversation's folder, or a batch of spans."""
 
     path: Path
@@ -99,7 +99,7 @@ def make_room(settings: Settings, live: Collection[Path], needed: int) -> None:
         if mine:
             tidy(settings, live, needed)
         else:  # a recovery is at work
-            found = sum(unit.size for unit in _units(settings.state_dir))
+            found = sum(unit.size for unit in units_of(settings.state_dir))
             quota_of(settings.state_dir).measured(found)
 
 
@@ -116,14 +116,14 @@ def tidy(settings: Settings, live: Collection[Path], needed: int = 0) -> int:
     Returns:
         How many conversations and batches were deleted.
     """
-    units = sorted(_units(settings.state_dir), key=lambda unit: unit.changed)
+    units = sorted(units_of(settings.state_dir), key=lambda unit: unit.changed)
     used = sum(unit.size for unit in units)
     quota_of(settings.state_dir).measured(used)
     too_much = used + needed - settings.state_max_mb * 1_000_000
     oldest = time.time() - settings.state_max_age_days * _DAY_S
     if too_much <= 0 and not (units and units[0].changed < oldest):
         return 0
-    gone: list[_Unit] = []
+    gone: list[Unit] = []
     with ExitStack() as stack:
         ours: dict[str, bool] = {owner.instance_id(): True}
         for unit in units:
@@ -146,7 +146,7 @@ def tidy(settings: Settings, live: Collection[Path], needed: int = 0) -> int:
     return len(gone)
 
 
-def _tell(gone: list[_Unit], settings: Settings) -> None:
+def _tell(gone: list[Unit], settings: Settings) -> None:
     batches = sum(unit.path.suffix == spool.SUFFIX for unit in gone)
     diagnostics.lose(diagnostics.BATCH, batches)
     diagnostics.lose(diagnostics.CONVERSATION, len(gone) - batches)
@@ -162,7 +162,7 @@ def _tell(gone: list[_Unit], settings: Settings) -> None:
     )
 
 
-def _units(state_dir: Path) -> Iterator[_Unit]:
+def units_of(state_dir: Path) -> Iterator[Unit]:
     """All there is; what vanishes meanwhile was delivered, and counts as nothing."""
     for folder in _in(state_dir / owner.CONVERSATIONS):
         own = _look(folder)
@@ -171,12 +171,12 @@ def _units(state_dir: Path) -> Iterator[_Unit]:
         inside = _in(folder) if is_folder(folder) else []
         parts = [part for part in map(_look, inside) if part is not None] or [own]
         changed, size = max(when for when, _ in parts), sum(size for _, size in parts)
-        yield _Unit(folder, owner.owner_of(folder), changed, size)
+        yield Unit(folder, owner.owner_of(folder), changed, size)
     for instance in _in(state_dir / owner.SPOOL):
         for path in spool.files(instance):
             found = _look(path)
             if found is not None:
-                yield _Unit(path, instance.name, *found)
+                yield Unit(path, instance.name, *found)
 
 
 def _in(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_realtime.diagnostics import logger_of
-from otel_realtime.state.files import for_locking, is_folder
+from otel_realtime.state.files import descriptor_of, for_locking, is_folder
 from otel_realtime.state.volume import warn_if_in_memory
 
 try:
@@ -168,18 +168,22 @@ def taken_over(state_dir: Path, instance: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def lives(state_dir: Path, instance: str) -> bool:
-    """Return whether a process lives, without touching anything: False where nobody can tell."""
+def lives(state_dir: Path, instance: str) -> bool | None:
+    """Whether a process lives; its lock stays where it is. None: nobody can tell."""
     if instance == _instance.id:
         return True  # asking the system would release the lock
     if fcntl is None:
-        return False
+        return None
     try:
-        descriptor = os.open(state_dir / OWNERS / f"{instance}.lock", os.O_RDONLY)
+        descriptor = descriptor_of(state_dir / OWNERS / f"{instance}.lock")
+    except FileNotFoundError:
+        return False
     except OSError:
-        return False
+        return None
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(
+            descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB
+        )  # shared: only an owner is in its way
     except OSError:
         return True
     else:

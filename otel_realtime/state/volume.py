@@ -13,13 +13,13 @@ _MOUNTS: Final = Path("/proc/self/mounts")
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
 
-def is_in_memory(folder: Path) -> bool:
-    """Whether a folder is lost with the machine, or with its container; False if unknown."""
+def kind_of(folder: Path) -> str:
+    """The type of the file system a folder lies on, as the kernel names it; empty if unknown."""
     try:
         mounts = _MOUNTS.read_text(errors="replace").splitlines()
         resolved = folder.resolve()
     except OSError:
-        return False
+        return ""
     kind, longest = "", -1
     for line in mounts:
         fields = line.split(" ")
@@ -29,7 +29,12 @@ def is_in_memory(folder: Path) -> bool:
         depth = len(point.parts)
         if depth >= longest and (point == resolved or point in resolved.parents):
             kind, longest = fields[2], depth
-    return kind in _IN_MEMORY
+    return kind
+
+
+def is_in_memory(folder: Path) -> bool:
+    """Whether a folder is lost with the machine, or with its container; False if unknown."""
+    return kind_of(folder) in _IN_MEMORY
 
 
 def warn_if_in_memory(state_dir: Path) -> None:

@@ -6,6 +6,7 @@ an observer is installed, in modules that the app imports anyway: no library is 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,6 +108,30 @@ class Instrumentation:
         self.observer = None
         while self._patches:
             self._patches.popitem()[1].undo()
+
+    def presence(self) -> list[dict[str, object]]:
+        """Import the modules, and return of each method whether it is there, as JSON values.
+
+        For a look at what is installed; an app's own imports are waited for (``install``).
+
+        Raises:
+            ImportError: a module that is installed cannot be imported.
+        """
+        found: list[dict[str, object]] = []
+        for method in self._methods:
+            try:
+                module = importlib.import_module(method.module)
+            except ModuleNotFoundError as error:
+                # Of a library of another version, or one without the extra that this part needs.
+                module, there = None, False
+                if error.name is None or not method.module.startswith(error.name):
+                    raise
+            if module is not None:
+                owner = getattr(module, method.owner, None) if method.owner else module
+                there = callable(getattr(owner, method.name, None))
+            name = ".".join(filter(None, (method.module, method.owner, method.name)))
+            found.append({"name": name, "there": there, "missed": method.missed})
+        return found
 
     @walled
     def _replace(self, method: Method, module: object) -> None:

@@ -75,3 +75,19 @@ class Route:
         # Not every backend takes spans: ``put`` is not part of the ``Backend`` protocol.
         put = getattr(backend, "put", None)
         return backend if self.leg == LEG_DIRECT and put is not None else None  # type: ignore[return-value]
+
+
+def may_record(settings: Settings, policy: ContentPolicy) -> bool:
+    """Return whether policy and settings allow recording audio."""
+    return policy.audio and settings.record_audio
+
+
+def is_wanted(settings: Settings, *, delivers_root: bool) -> bool:
+    """Return whether a recording has somewhere to go; one that has not is never made.
+
+    Args:
+        settings: settings of the conversation.
+        delivers_root: as in ``Route``.
+    """
+    kept = settings.recordings_dir is not None or settings.on_recording is not None
+    return kept or delivers_root

@@ -40,7 +40,7 @@ from otel_realtime.tracing.failure import exception_failure, fail
 from otel_realtime.tracing.limits import limits_of
 from otel_realtime.tracing.members import admit_root
 from otel_realtime.tracing.metrics import Metrics
-from otel_realtime.tracing.route import Route
+from otel_realtime.tracing.route import Route, is_wanted, may_record
 from otel_realtime.tracing.tool import ToolSpans
 from otel_realtime.tracing.writer import SpanWriter, finish
 from otel_realtime.version import VERSION
@@ -214,14 +214,13 @@ class Trace:
     @property
     def records(self) -> bool:
         """Whether policy and settings allow recording audio."""
-        return self.writer.policy.audio and self.settings.record_audio
+        return may_record(self.settings, self.writer.policy)
 
     @property
     def recorded(self) -> bool:
         """Whether audio is really recorded: allowed, and with a destination."""
-        settings = self.settings
-        kept = settings.recordings_dir is not None or settings.on_recording is not None
-        return self.records and self.sampled and (kept or self.route.delivers_root)
+        wanted = is_wanted(self.settings, delivers_root=self.route.delivers_root)
+        return self.records and self.sampled and wanted
 
     @property
     def name(self) -> str:

@@ -75,6 +75,7 @@ def test_client_patches_with_an_attachment_from_disk(sandbox: Sandbox, tmp_path:
     recording = sandbox.recording(identity)
     assert recording is not None
     assert wav() == recording.read_bytes()
+    assert wav() == client.read_run(identity).attachments["conversation"]["reader"].read()
     assert sandbox.conversations()[0]["status"] == "success"
     assert sandbox.violations() == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from otel_realtime.settings import Settings
 from otel_realtime.state import owner, spool
-from otel_realtime.state.bounds import _units, tidy
+from otel_realtime.state.bounds import tidy, units_of
 
 MB = 1_000_000
 DAY_S = 86_400
@@ -104,7 +104,7 @@ def test_what_was_delivered_meanwhile_is_no_loss(
     """A folder, or a batch, that goes while the directory is looked through counts as nothing."""
     folders = [conversation(tmp_path, name, "dead", 9, 20) for name in ("a", "b")]
     batches = [batch(tmp_path, name, "dead", 9, 20) for name in ("a", "b")]
-    found = _units(tmp_path)
+    found = units_of(tmp_path)
     seen = [next(found).path]
     for folder in folders:
         shutil.rmtree(folder)

@@ -99,3 +99,31 @@ def _held_elsewhere(lock: Path) -> bool:
         "except OSError:\n    sys.exit(7)\n"
     )
     return subprocess.run([sys.executable, "-c", code, str(lock)], check=False).returncode == 7
+
+
+def test_who_lives_is_known_without_taking_the_lock(tmp_path: Path) -> None:
+    """Nothing is made, and the owner keeps what it holds."""
+    state = tmp_path / "state"
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    instance = child.stdout.readline().strip()
+    before = sorted(state.rglob("*"))
+    assert owner.lives(state, instance) is True
+    with owner.taken_over(state, instance) as mine:
+        assert not mine
+    assert owner.lives(state, owner.instance_id()) is True
+    assert owner.lives(state, "0" * 32) is False  # an owner makes its lock before anything else
+    child.stdin.close()
+    child.wait(10)
+    child.stdout.close()
+    assert owner.lives(state, instance) is False
+    assert before == sorted(state.rglob("*"))
+    (state / owner.OWNERS / "folder.lock").mkdir()
+    assert owner.lives(state, "folder") is None

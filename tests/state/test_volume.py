@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from otel_realtime.state import volume
-from otel_realtime.state.volume import is_in_memory, warn_if_in_memory
+from otel_realtime.state.volume import is_in_memory, kind_of, warn_if_in_memory
 
 MOUNTS = """\
 overlay / overlay rw 0 0
@@ -80,3 +80,12 @@ def test_memory_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     (message,) = caplog.messages
     assert "/dev/shm/state is in memory" in message
     assert "OTEL_REALTIME_STATE_DIR" in message
+
+
+@pytest.mark.usefixtures("_mounts")
+@pytest.mark.parametrize(
+    ("folder", "expected"), [("/var", "overlay"), ("/dev/shm/a", "tmpfs"), ("/run/state", "ext4")]
+)
+def test_the_kind_is_the_kernels_name(folder: str, expected: str) -> None:
+    """Of the nearest mount."""
+    assert expected == kind_of(Path(folder))

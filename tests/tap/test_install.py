@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection as SyncClientConnection
 from websockets.sync.client import connect as sync_connect
 
 from otel_realtime import diagnostics, tap
+from otel_realtime.tap.patches import Instrumentation, Method
 from tests.support.realtime_server import Peer, ReplayServer
 from tests.tap.recording import RecordingObserver
 from tests.tap.versions import events
@@ -314,3 +315,24 @@ def test_a_fault_of_ours_never_reaches_the_app(monkeypatch: pytest.MonkeyPatch) 
         "tap.attach: ours",
         "tap.handshakes.Transport._refused: ours",
     ]
+
+
+def test_what_an_installed_version_has_is_said_without_replacing_it() -> None:
+    """For each method whether it is there; nothing is patched by looking."""
+    before = [vars(owner)[name] for owner, name in PATCHED]
+    found = tap.websockets._transport.presence()
+    names = [one["name"] for one in found]
+    assert "websockets.asyncio.client.ClientConnection.handshake" in names
+    assert {True} == {one["there"] for one in found}
+    assert before == [vars(owner)[name] for owner, name in PATCHED]
+
+
+def test_a_method_that_a_version_lacks_is_not_there() -> None:
+    """Nor one of a module that it lacks; a module that cannot be imported is an error."""
+    methods = [
+        Method("json", "JSONDecoder", "absent", lambda original: original, "no spans"),
+        Method("json.absent", "", "loads", lambda original: original),
+    ]
+    found = Instrumentation(*methods).presence()
+    assert [False, False] == [one["there"] for one in found]
+    assert "no spans" == found[0]["missed"]

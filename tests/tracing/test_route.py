@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.settings import Settings
 from otel_realtime.tracing.members import Membership
-from otel_realtime.tracing.route import Route
+from otel_realtime.tracing.route import Route, is_wanted, may_record
 from tests.support.folder_backend import FolderBackend
 
 ROOT: dict[str, Any] = {
@@ -50,3 +51,14 @@ def test_a_backend_need_not_take_spans() -> None:
         pass
 
     assert Route(leg="direct").outlet(Roots()) is None  # type: ignore[arg-type]
+
+
+def test_sound_is_recorded_only_if_it_may_be_and_has_somewhere_to_go() -> None:
+    """Policy and setting both allow it; a folder, a callback or a backend takes it."""
+    assert may_record(Settings(), ContentPolicy())
+    assert not may_record(Settings(record_audio=False), ContentPolicy())
+    assert not may_record(Settings(), ContentPolicy(audio=False))
+    assert not is_wanted(Settings(), delivers_root=False)
+    assert is_wanted(Settings(), delivers_root=True)
+    assert is_wanted(Settings(recordings_dir="kept"), delivers_root=False)
+    assert is_wanted(Settings(on_recording=lambda path, info: None), delivers_root=False)

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from otel_realtime.cli.commands import demo, export, recover, redact, replay, sandbox, talk
+from otel_realtime.cli.commands import demo, doctor, export, recover, redact, replay, sandbox, talk
 
 COMMANDS: Final[dict[str, click.Command]] = {
     command.name or "": command
@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, click.Command]] = {
         demo.command,
         sandbox.command,
         talk.command,
+        doctor.command,
         replay.command,
         export.command,
         redact.command,

@@ -1,0 +1,66 @@
+"""Runs a bit of Python in a process of its own: what it imports, prints or starts ends with it.
+
+The child does without ``opentelemetry-instrument``, which would start the app's telemetry in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+_INSTRUMENT: Final = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
+
+
+class ChildError(Exception):
+    """The child did not say anything useful; the text says why."""
+
+
+def run_child(
+    code: str, *arguments: str, timeout_s: float, env: Mapping[str, str] | None = None
+) -> Any:
+    """Run code that prints JSON; return that.
+
+    Args:
+        code: Python.
+        *arguments: its ``sys.argv[1:]``.
+        timeout_s: longest duration, in seconds.
+        env: variables that it has besides, or instead.
+
+    Raises:
+        ChildError: it took too long, failed, or printed no JSON.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            env={**_environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        raise ChildError(f"no answer within {timeout_s:.3g} s") from None
+    except OSError as error:
+        raise ChildError(str(error)) from error
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ChildError(last[:200]) from None
+
+
+def _environment() -> dict[str, str]:
+    env = dict(os.environ)
+    path = [one for one in env.get("PYTHONPATH", "").split(os.pathsep) if one]
+    env["PYTHONPATH"] = os.pathsep.join(_without(path))
+    return env
+
+
+def _without(path: Sequence[str]) -> list[str]:
+    return [one for one in path if not one.rstrip(os.sep).endswith(_INSTRUMENT)]

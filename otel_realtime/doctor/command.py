@@ -1,0 +1,139 @@
+"""``otel-realtime doctor``: runs the checks side by side, and prints what they found."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from otel_realtime import console
+from otel_realtime.diagnostics import overheard
+from otel_realtime.doctor import report as printing
+from otel_realtime.doctor.checks import CHECKS
+from otel_realtime.doctor.live.command import Outcome, agrees, print_outcome, require_client
+from otel_realtime.doctor.live.command import run as run_live
+from otel_realtime.doctor.masking import Mask
+from otel_realtime.doctor.model import Delivery, Report, Surroundings
+from otel_realtime.doctor.runner import run_checks
+from otel_realtime.doctor.topology import Topology
+from otel_realtime.doctor.variables import known
+from otel_realtime.errors import ConfigError
+from otel_realtime.langsmith.config import LangSmithConfig
+from otel_realtime.settings import Settings
+
+#: Time of a check beside that of all of them: the slowest one still says what it found.
+_SHARE: Final = 0.9
+
+
+def run(
+    *,
+    timeout_s: float = 15.0,
+    as_json: bool = False,
+    live: bool = False,
+    yes: bool = False,
+    live_timeout_s: float = 90.0,
+    attachment_mb: float = 0.0,
+) -> int:
+    """Say what would happen to a call that is started here.
+
+    Args:
+        timeout_s: time for all checks, in seconds.
+        as_json: print JSON.
+        live: write a trace to LangSmith, read it back, and answer what its documentation leaves open.
+        yes: do not ask before.
+        live_timeout_s: longest wait until that trace can be read, in seconds.
+        attachment_mb: size of the recording that is attached to it, in MB; 0: a second of sound.
+
+    Returns:
+        The exit code: 0 nothing would be lost, 1 something would be, or ``live`` was refused.
+
+    Raises:
+        ConfigError: ``live`` cannot be done here.
+        ModuleNotFoundError: LangSmith's client is not installed, which ``live`` needs.
+    """
+    with _quiet():
+        here = surroundings(timeout_s)
+        if live:
+            _check_live(here, yes=yes)
+        report = examine(here, timeout_s)
+        if not as_json:
+            printing.print_report(report)
+        outcome = _live(here, yes, live_timeout_s, attachment_mb) if live else None
+        if as_json:
+            answers = None if outcome is None else outcome.as_json(here.mask)
+            console.say_json(printing.as_json(report, answers))
+        else:
+            if outcome is not None:
+                print_outcome(outcome, here.mask)
+            printing.print_verdict(report)
+    incomplete = outcome is not None and not outcome.complete
+    return 1 if report.failed or incomplete else 0
+
+
+def surroundings(timeout_s: float) -> Surroundings:
+    """Read what all checks look at.
+
+    Args:
+        timeout_s: time for all checks, in seconds.
+    """
+    with overheard() as heard:
+        settings, config = Settings(), LangSmithConfig.from_env()
+    return Surroundings(
+        env=dict(os.environ),
+        settings=settings,
+        config=config,
+        heard=tuple(heard),
+        mask=Mask(os.environ, known()),
+        timeout_s=timeout_s * _SHARE,
+    )
+
+
+def examine(here: Surroundings, timeout_s: float) -> Report:
+    """Run all checks.
+
+    Args:
+        here: what they look at.
+        timeout_s: time for all of them, in seconds.
+    """
+    topology, report = Topology(here), Report()
+    for check, results in zip(CHECKS, run_checks(CHECKS, here, timeout_s), strict=True):
+        report.groups.setdefault(check.group, []).extend(results)
+    report.deliveries = [
+        Delivery(what=row.what, by=row.by, to=here.mask(row.to)) for row in topology.deliveries()
+    ]
+    report.verdict = here.mask(topology.verdict(report.failed))
+    return report
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the log lines of libraries from standard error: what matters of them is a result."""
+    handler = logging.NullHandler()
+    logging.root.addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.root.removeHandler(handler)
+
+
+# -- live ------------------------------------------------------------------------------------------
+
+
+def _check_live(here: Surroundings, *, yes: bool) -> None:
+    if not here.config.api_key:
+        raise ConfigError("--live writes to LangSmith and needs a key: set LANGSMITH_API_KEY")
+    if not yes and not (sys.stdin is not None and sys.stdin.isatty()):
+        raise ConfigError(
+            "--live writes a trace to LangSmith and asks before, and nobody can answer here: add --yes"
+        )
+    require_client()
+
+
+def _live(here: Surroundings, yes: bool, timeout_s: float, attachment_mb: float) -> Outcome | None:
+    if not (yes or agrees(here, attachment_mb)):
+        console.tell("nothing was written", error=True)
+        return None
+    return run_live(here, timeout_s=timeout_s, attachment_mb=attachment_mb)

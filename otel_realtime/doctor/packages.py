@@ -1,0 +1,239 @@
+"""Versions, conflicts, other instrumentations, and clients that can be tapped."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution, version
+from typing import Any, Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from otel_realtime.doctor.children import ChildError, run_child
+from otel_realtime.doctor.model import Result, Surroundings
+from otel_realtime.version import VERSION
+
+#: Client -> the modules of ``otel_realtime.tap`` that see its calls, and the lowest version. The
+#: README's table of what is supported has the same.
+CLIENTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "openai": (("sdk",), "1.58"),
+    "websockets": (("websockets", "legacy"), "13"),
+    "aiohttp": (("aiohttp",), "3.9"),
+    "websocket-client": (("websocket_client",), "1.6"),
+    "httpx-ws": (("httpx_ws",), "0.7"),
+    "openai-agents": (("agents",), "0.2"),
+    "pydantic-ai-slim": (("pydantic_ai",), ""),
+    "pipecat-ai": (("pipecat",), ""),
+    "livekit-agents": (("livekit",), ""),
+}
+#: Frameworks: the socket below them is tapped all the same.
+_FRAMEWORKS: Final = ("openai-agents", "pydantic-ai-slim", "pipecat-ai", "livekit-agents")
+
+_TWICE: Final = "if it is switched on for Realtime calls, they come twice"
+#: Packages that look at the same calls, or at our deliveries -> what that means, and what to do.
+BESIDE: Final[dict[str, tuple[str, str]]] = {
+    "ddtrace": (
+        "it traces this package's own requests to LangSmith as well",
+        "exclude the host of LANGSMITH_ENDPOINT from its tracing of requests",
+    ),
+    "newrelic": (
+        "it traces this package's own requests to LangSmith as well",
+        "ignore the host of LANGSMITH_ENDPOINT in its configuration",
+    ),
+    "logfire": (
+        "logfire.configure() sets the global TracerProvider: conversations go where it exports to",
+        "call it before the first conversation, and otel_realtime.configure() not at all",
+    ),
+    "traceloop-sdk": (
+        "Traceloop.init() sets the global TracerProvider: conversations go where it exports to",
+        "call it before the first conversation, and otel_realtime.configure() not at all",
+    ),
+    "openinference-instrumentation-openai-agents": (_TWICE, "leave it out for voice agents"),
+    "opentelemetry-instrumentation-openai-agents": (_TWICE, "leave it out for voice agents"),
+    "opentelemetry-instrumentation-genai-openai-agents": (_TWICE, "leave it out for voice agents"),
+    "opentelemetry-instrumentation-openai": (_TWICE, "switch its Realtime part off"),
+    "opentelemetry-instrumentation-fastapi": (
+        "it makes a span of each message of a media websocket, about 50 a second",
+        'instrument_app(app, exclude_spans=["receive", "send"])',
+    ),
+}
+#: Packages of OpenTelemetry that are released together.
+_TOGETHER: Final = (
+    (
+        "opentelemetry-api",
+        "opentelemetry-sdk",
+        "opentelemetry-proto",
+        "opentelemetry-exporter-otlp",
+    ),
+    ("opentelemetry-instrumentation", "opentelemetry-semantic-conventions", "opentelemetry-distro"),
+)
+
+#: Looks which of the methods that a tap replaces an installed library has.
+_TAPPED: Final = """
+import importlib, json, sys
+from otel_realtime.tap.patches import Instrumentation
+found = {}
+for name in sys.argv[1:]:
+    try:
+        module = importlib.import_module("otel_realtime.tap." + name)
+        instrumentations = [v for v in vars(module).values() if isinstance(v, Instrumentation)]
+        found[name] = [m for one in instrumentations for m in one.presence()]
+    except Exception as error:
+        found[name] = type(error).__name__ + ": " + str(error)
+print(json.dumps(found))
+"""
+
+
+def look(here: Surroundings) -> Iterator[Result]:
+    """Compare versions with the bounds, and name what else is there."""
+    yield Result(
+        id="versions",
+        title="versions",
+        status="ok",
+        seen=f"otel-realtime {VERSION}, OpenTelemetry {_installed('opentelemetry-sdk')}, "
+        f"Python {platform.python_version()} on {sys.platform}",
+    )
+    yield from _bounds("otel-realtime")
+    yield from _together()
+    for name, (effect, fix) in BESIDE.items():
+        found = _installed(name)
+        if found:
+            yield Result(
+                id=f"beside.{name}", title=f"{name} {found}", status="info",
+                seen="installed", effect=effect, fix=fix,
+            )  # fmt: skip
+    if os.name != "posix":
+        yield Result(
+            id="system",
+            title="system",
+            status="warn",
+            seen=sys.platform,
+            effect="nothing is recovered after a crash: that needs POSIX record locks",
+            fix="run it on Linux or macOS",
+        )
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _bounds(name: str) -> Iterator[Result]:
+    """What a package requires, against what is installed; what an extra requires if it is there."""
+    try:
+        requires = distribution(name).requires or []
+    except PackageNotFoundError:
+        return
+    for text in requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        extra = requirement.marker is not None and "extra" in str(requirement.marker)
+        if not extra and requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        found = _installed(requirement.name)
+        if found and not requirement.specifier.contains(found, prereleases=True):
+            seen = f"{requirement.name} {found}, and {requirement.specifier} is required"
+        elif not found and not extra:
+            seen = f"{requirement.name} is not installed"
+        else:
+            continue
+        yield Result(
+            id=f"versions.{requirement.name}",
+            title="versions",
+            status="warn" if extra else "fail",
+            seen=seen,
+            effect="what was never tried together may break" if found else "importing fails",
+            fix=f'pip install "{requirement.name}{requirement.specifier}"',
+        )
+
+
+def _together() -> Iterator[Result]:
+    for names in _TOGETHER:
+        found = {name: _installed(name) for name in names}
+        there = {name: text for name, text in found.items() if text}
+        if len({_release(text) for text in there.values()}) > 1:
+            listed = ", ".join(f"{name} {text}" for name, text in there.items())
+            yield Result(
+                id="versions.opentelemetry",
+                title="versions",
+                status="warn",
+                seen=f"packages that are released together differ: {listed}",
+                effect="imports may fail, and instrumentations be skipped",
+                fix="pip install --upgrade " + " ".join(there),
+            )
+
+
+def _release(text: str) -> tuple[int, ...]:
+    try:
+        return Version(text).release[:2]
+    except InvalidVersion:
+        return ()
+
+
+def look_at_clients(here: Surroundings) -> Iterator[Result]:
+    """Say of each client that is installed whether its calls are seen."""
+    there = {name: found for name in CLIENTS if (found := _installed(name))}
+    if not there:
+        yield Result(
+            id="clients",
+            title="Realtime clients",
+            status="warn",
+            seen="none of those that are known is installed",
+            effect="only what the app reports with received() and sent() is traced",
+            fix="pip install openai websockets",
+        )
+        return
+    modules = [module for name in there for module in CLIENTS[name][0]]
+    try:
+        answers: dict[str, Any] = run_child(_TAPPED, *modules, timeout_s=here.timeout_s)
+    except ChildError as error:
+        yield Result(
+            id="clients",
+            title="Realtime clients",
+            status="warn",
+            seen=f"{json.dumps(there)}; whether they can be tapped is not known: {error}",
+            fix="give it more time with --timeout",
+        )
+        return
+    for name, found in there.items():
+        yield _client(name, found, {module: answers[module] for module in CLIENTS[name][0]})
+
+
+def _client(name: str, found: str, answers: dict[str, Any]) -> Result:
+    lowest = CLIENTS[name][1]
+    title, id_ = f"{name} {found}", f"clients.{name}"
+    broken = [text for text in answers.values() if isinstance(text, str)]
+    methods = [one for listed in answers.values() if isinstance(listed, list) for one in listed]
+    missed = [one["missed"] for one in methods if not one["there"] and one["missed"]]
+    if lowest and Version(found) < Version(lowest):
+        return Result(
+            id=id_, title=title, status="fail", seen=f"older than {lowest}",
+            effect="its calls may not be seen", fix=f'pip install "{name}>={lowest}"',
+        )  # fmt: skip
+    if broken or not any(one["there"] for one in methods):
+        seen = broken[0] if broken else "none of the methods that are replaced is there"
+        framework = name in _FRAMEWORKS
+        return Result(
+            id=id_,
+            title=title,
+            status="warn" if framework else "fail",
+            seen=f"cannot be tapped: {seen}",
+            effect="its tools have the times of the wire"
+            if framework
+            else "its calls are not seen",
+            fix="update otel-realtime, or use an earlier version of it",
+        )
+    if missed:
+        return Result(
+            id=id_, title=title, status="warn", seen="tapped in part", effect="; ".join(missed),
+            fix="update otel-realtime, or use an earlier version of it",
+        )  # fmt: skip
+    return Result(id=id_, title=title, status="ok", seen="can be tapped")

@@ -1,0 +1,226 @@
+"""Who delivers what, as the code that decides says; and what that comes to for one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
+from otel_realtime.credentials import without_secrets
+from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
+from otel_realtime.diagnostics import Said, overheard
+from otel_realtime.doctor.model import Delivery, Result, Surroundings
+from otel_realtime.doctor.providers import current_provider
+from otel_realtime.errors import ConfigError
+from otel_realtime.langsmith.app_exports import has_exporter, processors_of
+from otel_realtime.langsmith.config import LegChoice
+from otel_realtime.langsmith.route import choose, content_policy
+from otel_realtime.setup.configure import span_exporters
+from otel_realtime.setup.providers import config_file, is_disabled
+from otel_realtime.tracing.route import is_wanted, may_record
+
+_HERE: Final = "this process"
+_OTHERS: Final = "the app's exporters"
+_NOBODY: Final = "nobody"
+_NOWHERE: Final = "-"
+
+
+class Topology:
+    """What is decided for a call that opens here.
+
+    Args:
+        here: the environment.
+
+    Attributes:
+        choice: who delivers to LangSmith.
+        others: where the app's own exporters send to.
+        heard: what the app would be warned of.
+        problem: why nothing can be set up; empty if it can.
+    """
+
+    def __init__(self, here: Surroundings) -> None:
+        self._here = here
+        self.others: list[str] = []
+        self.problem = ""
+        provider = current_provider()
+        if provider is None or not has_exporter(provider):
+            provider = planned = self._planned()
+        else:
+            self.others = list(_addresses(provider))
+            planned = None
+        with overheard() as heard:
+            # What LangSmith's own rate drops goes nowhere; all others go the same way.
+            self.choice: LegChoice = choose(here.settings, here.config, provider, draw=0.0)
+        if planned is not None:
+            planned.shutdown()
+        self.heard: Sequence[Said] = heard
+        self.policy = content_policy(here.settings, here.config)
+
+    def _planned(self) -> TracerProvider | None:
+        """A provider with the exporters that ``configure()`` would set up; it gets no span."""
+        if is_disabled():
+            self.problem = "OTEL_SDK_DISABLED is true"
+            return None
+        file = config_file()
+        if file is not None:
+            self.others = [f"where {file[1]} says"]
+            return None
+        try:
+            names = span_exporters(self._here.settings)
+            exporters = [make_exporter("TRACES", name) for name in names]
+        except ConfigError as error:
+            self.problem = str(error)
+            return None
+        provider = TracerProvider(shutdown_on_exit=False)
+        for name, exporter in zip(names, exporters, strict=True):
+            address = getattr(exporter, "_endpoint", None) or endpoint("TRACES")
+            self.others.append(without_secrets(str(address)) if is_otlp(name) and address else name)
+            provider.add_span_processor(SimpleSpanProcessor(exporter))
+        return provider
+
+    # -- what follows from it ----------------------------------------------------------------------
+
+    @property
+    def langsmith(self) -> str:
+        """LangSmith, with address and project."""
+        config = self._here.config
+        return f"LangSmith ({config.address}, project {config.project})"
+
+    @property
+    def records(self) -> bool:
+        """Whether sound may be recorded, and has somewhere to go."""
+        return may_record(self._here.settings, self.policy) and is_wanted(
+            self._here.settings, delivers_root=self.choice.root_by_runs_api
+        )
+
+    @property
+    def recorded_to(self) -> list[str]:
+        """Where a recording goes."""
+        if not self.records:
+            return []
+        places = [self.langsmith] if self.choice.root_by_runs_api else []
+        kept = self._here.settings.recordings_dir
+        return [*places, without_secrets(kept)] if kept is not None else places
+
+    def deliveries(self) -> list[Delivery]:
+        """Return the table of who delivers what."""
+        if self.problem:
+            return [Delivery(what="everything", by=_NOBODY, to=self.problem)]
+        choice = self.choice
+        others = " and ".join(self.others)
+        rows = []
+        if choice.root_by_runs_api:
+            rows.append(Delivery(what="root run", by=f"{_HERE}, runs API", to=self.langsmith))
+        if choice.leg == LEG_DIRECT:
+            rows.append(Delivery(what="spans to LangSmith", by=f"{_HERE}, OTLP", to=self.langsmith))
+        elif choice.leg == LEG_COLLECTOR:
+            what = (
+                "spans to LangSmith" if choice.root_by_runs_api else "root and spans to LangSmith"
+            )
+            by = f"whoever forwards them (leg {choice.leg})" if others else _NOBODY
+            rows.append(Delivery(what=what, by=by, to="if it has a key" if others else _NOWHERE))
+        rows.append(
+            Delivery(what="root and all spans", by=_OTHERS, to=others)
+            if others
+            else Delivery(what="root and all spans", by=_NOBODY, to=_NOWHERE)
+        )
+        for place in self.recorded_to or [_NOWHERE]:
+            by = _HERE if self.recorded_to else _NOBODY
+            rows.append(Delivery(what="recording", by=by, to=place))
+        rows.append(self._metrics())
+        return rows
+
+    def _metrics(self) -> Delivery:
+        try:
+            names = chosen("METRICS") if self._here.settings.metrics else []
+        except ConfigError:
+            names = []
+        to = ", ".join(endpoint("METRICS") or name if is_otlp(name) else name for name in names)
+        if config_file() is not None and self._here.settings.metrics:
+            to = self.others[0]
+        by = "the app's MeterProvider" if to else _NOBODY
+        return Delivery(what="metrics", by=by, to=without_secrets(to) or _NOWHERE)
+
+    @property
+    def goes_nowhere(self) -> bool:
+        """Whether no part of a call is delivered by what is known here."""
+        return not (self.choice.root_by_runs_api or self.others or self.recorded_to)
+
+    def results(self) -> Iterator[Result]:
+        """Yield what is worth knowing of it."""
+        for said in self.heard:
+            yield Result(
+                id="delivery.langsmith",
+                title="LangSmith",
+                # Without a key nothing reaches LangSmith, though somebody asked for it.
+                status="fail" if said.key[0] == "leg" else "warn",  # type: ignore[index]
+                seen=said.text,
+                effect="conversations are not in LangSmith, or without their recordings",
+                fix="do what it says",
+            )
+        rate = self._here.config.sampling_rate
+        if rate is not None and rate < 1 and self.choice.leg != LEG_NONE:
+            yield Result(
+                id="delivery.sampling",
+                title="LangSmith's sampling",
+                status="info",
+                seen=f"LANGSMITH_TRACING_SAMPLING_RATE={rate:g}",
+                effect=f"{rate:.0%} of the conversations go to LangSmith",
+            )
+        if self.goes_nowhere and not self.problem:
+            yield Result(
+                id="delivery.nowhere",
+                title="destinations",
+                status="warn",
+                seen="none is named in the environment",
+                effect="a call is lost, unless the app sets exporters up in code",
+                fix="LANGSMITH_TRACING=true and LANGSMITH_API_KEY, or OTEL_EXPORTER_OTLP_ENDPOINT",
+            )
+        if not self.recorded_to and not self.goes_nowhere:
+            yield Result(
+                id="delivery.recording",
+                title="recording",
+                status="info",
+                seen="none is made" + ("" if self.policy.audio else ": content is hidden"),
+                effect="sound is recorded only if it is allowed, and has somewhere to go",
+                fix="a key for LangSmith, or OTEL_REALTIME_RECORDINGS_DIR",
+            )
+
+    def verdict(self, failed: Sequence[Result]) -> str:
+        """Return what a call started here would do, in one sentence.
+
+        Args:
+            failed: what would be lost or break.
+        """
+        if self.problem:
+            return f"A call started here would not be traced: {self.problem}."
+        if self.goes_nowhere:
+            return "A call started here would be traced, and sent nowhere."
+        places = [self.langsmith] if self.choice.root_by_runs_api else []
+        places += self.others
+        parts = ["traced" + (" and recorded" if self.recorded_to else ", not recorded")]
+        if places:
+            parts.append("sent to " + " and to ".join(places))
+        if self.recorded_to and self.recorded_to[-1] not in places:
+            parts.append(f"kept in {self.recorded_to[-1]}")
+        sentence = "A call started here would be " + ", ".join(parts)
+        if failed:
+            names = ", ".join(dict.fromkeys(result.title for result in failed))
+            return f"{sentence}; but something would be lost: {names}."
+        return sentence + "."
+
+
+def _addresses(provider: object) -> Iterator[str]:
+    for processor in processors_of(provider):
+        exporter = getattr(processor, "span_exporter", None)
+        if exporter is not None:
+            address = getattr(exporter, "_endpoint", None)
+            yield without_secrets(address) if isinstance(address, str) else type(exporter).__name__
+
+
+def look(here: Surroundings) -> Iterator[Result]:
+    """Say what is worth knowing of who delivers what."""
+    yield from Topology(here).results()
