@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -199,7 +198,8 @@ def look_at_clients(here: Surroundings) -> Iterator[Result]:
             id="clients",
             title="Realtime clients",
             status="warn",
-            seen=f"{json.dumps(there)}; whether they can be tapped is not known: {error}",
+            seen=f"{', '.join(f'{name} {version}' for name, version in there.items())}; whether they "
+            f"can be tapped is not known: {error}",
             fix="give it more time with --timeout",
         )
         return
