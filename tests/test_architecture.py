@@ -134,7 +134,6 @@ TESTED_BY: dict[str, str] = {
     "recovery.command": "recovery/test_sweep.py",
     "recovery.deliver": "recovery/test_sweep.py",
     "recovery.rebuild": "recovery/test_sweep.py",
-    "replaying.destination": "replaying/test_command.py",
     "replaying.exports": "replaying/test_command.py",
     "replaying.feed": "replaying/test_command.py",
     "replaying.result": "replaying/test_command.py",
@@ -156,6 +155,7 @@ TESTED_BY: dict[str, str] = {
     "sandbox.times": "sandbox/test_runs_api.py",
     "sandbox.tree": "sandbox/test_contract.py",
     "setup.configure": "e2e/test_processes.py",
+    "setup.destinations": "replaying/test_command.py",
     "setup.instrumentor": "e2e/test_ways_in.py",
     "talk.result": "talk/test_command.py",  # what the command prints at its end
     "tap.callers": "tap/test_wrappers.py",

@@ -17,7 +17,6 @@ import otel_realtime
 from otel_realtime import console, diagnostics
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
 from otel_realtime.errors import ConfigError
-from otel_realtime.replaying.destination import NOWHERE, destinations
 from otel_realtime.replaying.exports import refusals
 from otel_realtime.replaying.feed import Feed, batching
 from otel_realtime.replaying.log import LOGS, rows
@@ -25,6 +24,7 @@ from otel_realtime.replaying.pace import survey
 from otel_realtime.replaying.result import Replayed
 from otel_realtime.replaying.sounds import beside
 from otel_realtime.settings import Settings
+from otel_realtime.setup.destinations import NOWHERE, destinations
 
 #: The file that stands for standard input.
 STDIN: Final = "-"

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from otel_realtime.diagnostics import logger_of
+
 #: Whose errors are looked at: exporters, and the processors that call them.
 _LOGGER: Final = "opentelemetry"
 #: In a message of an exporter of anything but spans.
@@ -38,7 +40,7 @@ class Refusals(logging.Handler):
 @contextmanager
 def refusals() -> Iterator[Refusals]:
     """Collect what the exporters refuse inside the block, instead of printing it again and again."""
-    handler, logger = Refusals(), logging.getLogger(_LOGGER)
+    handler, logger = Refusals(), logger_of(_LOGGER)
     logger.addHandler(handler)
     try:
         yield handler

@@ -50,7 +50,7 @@ def test_without_times_audio_takes_as_long_as_it_is() -> None:
     first, *_, second = (kinds(found, times, "input_audio_buffer.append")[at] for at in (0, 9, 10))
     assert 100 == first
     deltas = kinds(found, times, "response.output_audio.delta")
-    assert [200] * 4 == [later - before for before, later in itertools.pairwise(deltas)]
+    assert [200] * 4 == [later - before for before, later in itertools.pairwise(deltas[:5])]
     assert second >= deltas[4] + 200 + 100
     created = kinds(found, times, "response.created")[0]
     asked = kinds(found, times, "response.create")[0]
