@@ -57,7 +57,7 @@ def find(name: str, recordings_dir: str | None, state_dir: Path) -> Found:
     if _is_file(path):
         return Found(files=[path])
     if _is_file(path / JOURNAL):
-        return Found(folders=[(path, _header(path))])
+        return Found(folders=[(path, header_of(path))])
     folders = [
         (folder, header)
         for folder, header in _undelivered(state_dir)
@@ -117,12 +117,17 @@ def _undelivered(state_dir: Path) -> Iterator[tuple[Path, Header]]:
     for folder in folders:
         if is_folder(folder):
             try:
-                yield folder, _header(folder)
+                yield folder, header_of(folder)
             except RecordingError:  # whatever it is, it is not what was asked for
                 continue
 
 
-def _header(folder: Path) -> Header:
+def header_of(folder: Path) -> Header:
+    """Return the header of a conversation's journal.
+
+    Raises:
+        RecordingError: it has none.
+    """
     first = next(read(folder), None)
     if first is None or first[0] != "open" or len(first) < 3:
         raise RecordingError(f"the journal of {folder.name} has no header")

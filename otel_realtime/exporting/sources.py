@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -15,12 +16,12 @@ from typing import Any, Final, cast
 from otel_realtime.calls.schema import SCHEMA, VERSION, Call
 from otel_realtime.delivery.keep import SIDECAR, is_remote, without_date
 from otel_realtime.editing.files import KINDS
-from otel_realtime.editing.find import find
+from otel_realtime.editing.find import find, header_of
 from otel_realtime.errors import ConfigError, RecordingError
 from otel_realtime.recording.render import render
 from otel_realtime.recovery.call import call_in, wav_recording
 from otel_realtime.state.journal import JOURNAL, SOURCES
-from otel_realtime.state.owner import lives, owner_of
+from otel_realtime.state.owner import CONVERSATIONS, lives, owner_of
 
 #: Media type of a recording, by its extension.
 MIMES: Final = {
@@ -29,8 +30,6 @@ MIMES: Final = {
     ".ogg": "audio/ogg",
     ".opus": "audio/ogg",
 }
-#: How many calls are named where a name means several.
-_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +52,8 @@ def sources(what: str, recordings_dir: str | None, state_dir: Path) -> list[Sour
     """Find calls.
 
     Args:
-        what: a recording, the JSON beside it, a folder of either, the folder of a conversation; else a
-            conversation's thread id, trace id, run id, or the name of its file.
+        what: a recording, the JSON beside it, a folder of either, the folder of a conversation, a state
+            directory; else a conversation's thread id, trace id, run id, or the name of its file.
         recordings_dir: where recordings are kept; None: nowhere.
         state_dir: the state directory.
 
@@ -66,15 +65,14 @@ def sources(what: str, recordings_dir: str | None, state_dir: Path) -> list[Sour
     if _is(path.is_dir) and not _is((path / JOURNAL).is_file):
         return _in_folder(path)
     if path.suffix.lower() == SIDECAR and _is(path.is_file):
-        return [_of_json(path)]
-    by_id = [] if recordings_dir is None else list(_by_id(what, recordings_dir))
-    if len(by_id) > 1:
-        names = ", ".join(one.stem for one in by_id[:_NAMED])
-        more = ", ..." if len(by_id) > _NAMED else ""
-        raise ConfigError(f"{what!r} is {len(by_id)} calls, name one of them: {names}{more}")
-    if by_id:
-        return [_of_json(by_id[0])]
-    found = find(what, recordings_dir, state_dir)
+        return [_of_json(path, read_call(path))]
+    try:
+        found = find(what, recordings_dir, state_dir)
+    except ConfigError:
+        described = [] if recordings_dir is None else list(_by_id(what, recordings_dir))
+        if len(described) != 1:
+            raise
+        return [_of_json(*described[0])]
     for file in found.files:
         if _is(file.with_suffix(SIDECAR).is_file) or not found.folders:
             return [_of_recording(file)]
@@ -90,13 +88,18 @@ def _is(question: Callable[[], bool]) -> bool:
 
 
 def _in_folder(folder: Path) -> list[Source]:
-    """Return all calls that were kept in a folder."""
-    described = {path.stem: path for path in _files(folder) if _holds_call(path)}
-    found = [_of_json(path) for path in described.values()]
+    """Return all calls of a folder: that were kept in it, or, of a state directory, that wait there."""
+    left = folder / CONVERSATIONS if folder.name != CONVERSATIONS else folder
+    waiting = sorted(path.parent for path in left.glob(f"*/{JOURNAL}")) if _is(left.is_dir) else []
+    if waiting:
+        return [of_journal(one, header_of(one).name) for one in waiting]
+    described = dict(_described(folder))
+    found = [_of_json(path, call) for path, call in described.items()]
+    stems = {path.stem for path in described}
     found += [
         _of_recording(path)
         for path in _files(folder)
-        if path.suffix.lower() in KINDS and path.stem not in described
+        if path.suffix.lower() in KINDS and path.stem not in stems
     ]
     if not found:
         raise ConfigError(f"no calls in {folder}: neither recordings nor the JSON beside them")
@@ -110,28 +113,22 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _by_id(what: str, recordings_dir: str) -> Iterator[Path]:
-    """Yield the kept calls that an id means: what the names of files do not say."""
+def _described(folder: Path) -> Iterator[tuple[Path, Call]]:
+    """Yield the calls whose JSON lies in a folder, which may hold any other JSON."""
+    for path in _files(folder):
+        if path.suffix.lower() == SIDECAR:
+            with suppress(RecordingError):
+                yield path, read_call(path)
+
+
+def _by_id(what: str, recordings_dir: str) -> Iterator[tuple[Path, Call]]:
+    """Yield the kept calls that an id means which the names of files do not say."""
     if is_remote(recordings_dir):
         return
-    for path in _files(Path(recordings_dir)):
-        if path.suffix == SIDECAR and without_date(what) == without_date(path.stem):
-            yield path
-        elif _holds_call(path):
-            call = read_call(path)
-            if what in (call["id"], call["trace_id"], call["thread_id"]):
-                yield path
-
-
-def _holds_call(path: Path) -> bool:
-    """Return whether a file is the JSON of a call: a folder may hold any other JSON."""
-    if path.suffix.lower() != SIDECAR:
-        return False
-    try:
-        read_call(path)
-    except RecordingError:
-        return False
-    return True
+    for path, call in _described(Path(recordings_dir)):
+        named = without_date(what) == without_date(path.stem)
+        if named or what in (call["id"], call["trace_id"], call["thread_id"]):
+            yield path, call
 
 
 def read_call(path: Path) -> Call:
@@ -169,8 +166,7 @@ def checked(value: Any, where: str) -> Call:
     return cast("Call", value)
 
 
-def _of_json(path: Path) -> Source:
-    call = read_call(path)
+def _of_json(path: Path, call: Call) -> Source:
     names = [path.with_suffix(suffix) for suffix in KINDS]
     told = call["recording"]
     if told is not None:
@@ -182,7 +178,7 @@ def _of_json(path: Path) -> Source:
 def _of_recording(file: Path) -> Source:
     beside = file.with_suffix(SIDECAR)
     if _is(beside.is_file):
-        source = _of_json(beside)
+        source = _of_json(beside, read_call(beside))
         return Source(name=source.name, call=source.call, recording=lambda _: file)
     return Source(name=file.stem, call=None, recording=lambda _: file)
 

@@ -222,7 +222,7 @@ def waiting(tmp_path: Path) -> tuple[otel_realtime.Conversation, Path]:
     return call, state
 
 
-@pytest.mark.parametrize("by", ["id", "folder"])
+@pytest.mark.parametrize("by", ["id", "folder", "state"])
 def test_what_waits_is_written_down_and_stays(
     waiting: tuple[otel_realtime.Conversation, Path], tmp_path: Path, by: str
 ) -> None:
@@ -230,7 +230,7 @@ def test_what_waits_is_written_down_and_stays(
     call, state = waiting
     before = digests(state)
     (folder,) = (state / "conversations").iterdir()
-    what = folder if by == "folder" else call.trace_id
+    what = {"id": call.trace_id, "folder": folder, "state": state}[by]
     assert 0 == export(what, "--state-dir", state, "-o", tmp_path / "out")
     assert before == digests(state)
     found = call_of(tmp_path / "out")
@@ -288,6 +288,24 @@ def test_several_calls_of_a_thread_are_named(
     """One of them has to be."""
     keep(tmp_path, capsys, "thread-7")
     assert 2 == export("thread-7", "--recordings-dir", kept.folder)
-    assert (
-        f"'thread-7' is 2 calls, name one of them: {kept.recording.stem}" in capsys.readouterr().err
-    )
+    err = capsys.readouterr().err
+    assert "'thread-7' has 2 recordings, name one of them: " in err
+    assert kept.recording.stem in err
+
+
+def test_a_call_that_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is live, and has what was said so far; nobody is disturbed."""
+    settings = Settings(recordings_dir=str(tmp_path / "kept"), langsmith="off")
+    call = otel_realtime.conversation(
+        thread_id="now", settings=settings, tracer_provider=Traces().provider
+    ).__enter__()
+    Told(call).both(2_000)
+    recorder = call._engine.frames.recorder
+    assert recorder is not None
+    assert recorder.settle(5)
+    assert 0 == export("now", "-o", tmp_path / "out")
+    found = call_of(tmp_path / "out")
+    assert (True, None, "ok") == (found["live"], found["duration_ms"], found["status"])
+    call.close()
+    assert otel_realtime.flush(20)
+    assert 1 == len(list((tmp_path / "kept").glob("*.wav")))

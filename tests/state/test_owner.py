@@ -127,3 +127,13 @@ def test_who_lives_is_known_without_taking_the_lock(tmp_path: Path) -> None:
     assert before == sorted(state.rglob("*"))
     (state / owner.OWNERS / "folder.lock").mkdir()
     assert owner.lives(state, "folder") is None
+
+
+def test_who_lives_is_seen_without_a_touch(tmp_path: Path) -> None:
+    """This process does, one without a lock does not, and no lock is made or lost by asking."""
+    state = tmp_path / "state"
+    owner.claim_state(state)
+    before = sorted(path.name for path in state.rglob("*"))
+    assert owner.lives(state, owner.instance_id())
+    assert not owner.lives(state, "0" * 31 + "1")
+    assert before == sorted(path.name for path in state.rglob("*"))

@@ -62,7 +62,7 @@ def command(
 
     CONVERSATION is a thread id, trace id, run id or name of a call whose recording was kept, or that
     waits in the state directory (it stays there as it is), or, with --url, that a sandbox has. FILE is a
-    recording, or the JSON beside it; DIR holds several.
+    recording, or the JSON beside it; DIR holds several, or is a state directory.
 
     With --json the call object is printed, and files are written only if -o says where. Its JSON Schema:
     otel_realtime/calls/call.schema.json. Exits with 0 if everything was written, with 1 if something
