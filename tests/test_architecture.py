@@ -92,7 +92,6 @@ TESTED_BY: dict[str, str] = {
     # A command is its options; what it does is tested where it is done.
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",
-    "cli.commands.export": "test_cli.py",
     "cli.commands.doctor": "doctor/test_command.py",
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
@@ -406,6 +405,7 @@ NOT_ATTRIBUTES = frozenset(
         "otel_realtime.recording.render",  # modules imported ahead
         "otel_realtime.recording.writer",
         "otel_realtime.langsmith.backend",
+        "otel_realtime.recovery.call",
         "otel_realtime.",
     }
 )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Modules that ``_warm_up`` imports ahead: they bring NumPy and ``requests``.
 _RECORDING: Final = ("otel_realtime.recording.writer", "otel_realtime.recording.render")
 _DELIVERY: Final = ("requests", "otel_realtime.langsmith.backend")
+#: What writes the JSON beside kept recordings.
+_KEEPING: Final = ("otel_realtime.recovery.call",)
 
 
 class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -82,7 +84,8 @@ def _remember(kwargs: dict[str, Any]) -> None:
 def _warm_up(settings: Settings) -> None:
     """Import now what a conversation needs: later it would block the first call's event loop."""
     direct = delivers_directly(settings, LangSmithConfig.from_env())
-    for name in _RECORDING + (_DELIVERY if direct else ()):
+    kept = settings.recordings_dir is not None
+    for name in _RECORDING + (_DELIVERY if direct else ()) + (_KEEPING if kept else ()):
         import_module(name)
 
 

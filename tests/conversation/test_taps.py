@@ -71,7 +71,7 @@ def test_an_audio_thread_says_what_is_played_and_heard(traces: Traces, tmp_path:
     with ScriptedServer(Scenario(answers=(ANSWER,)), speed=20) as server:
         asyncio.run(_converse(server.url))
     assert otel_realtime.flush(10)
-    (kept,) = (tmp_path / "kept").iterdir()
+    (kept,) = (tmp_path / "kept").glob("*.wav")
     expected = pcm(ANSWER.pcm or b"")[: PLAYED_MS * 24]
     for channel in samples(kept):
         assert np.array_equal(expected, channel[channel != 0])
@@ -159,7 +159,7 @@ def test_a_call_goes_on_after_the_app_reconnects(traces: Traces, tmp_path: Path)
         asyncio.run(run(server.url))
     assert otel_realtime.flush(10)
     assert 1 == len(traces.roots)
-    (kept,) = (tmp_path / "kept").iterdir()
+    (kept,) = (tmp_path / "kept").glob("*.wav")
     _, right = samples(kept)
     audio = pcm(ANSWER.pcm or b"")
     assert np.array_equal(np.concatenate((audio, audio)), right[right != 0])

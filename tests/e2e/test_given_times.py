@@ -7,6 +7,7 @@ import logging
 import shutil
 import wave
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ class Reported:
 
     def __init__(self, folder: Path) -> None:
         self.traces = Traces()
-        self._kept = folder / "kept"
+        self.kept = folder / "kept"
 
     def feed(self, *rows: tuple[int, Event], copy: Path | None = None) -> None:
         """Report received events at their times in ms; ``copy``: where the journal goes before the end."""
-        settings = Settings(recordings_dir=self._kept)
+        settings = Settings(recordings_dir=self.kept)
         with otel_realtime.conversation(
             tracer_provider=self.traces.provider, settings=settings
         ) as call:
@@ -51,7 +52,7 @@ class Reported:
     @property
     def recording(self) -> tuple[int, float]:
         """Rate in Hz and length in s of the recording."""
-        (path,) = self._kept.glob("*.wav")
+        (path,) = self.kept.glob("*.wav")
         with wave.open(str(path), "rb") as file:
             return file.getframerate(), file.getnframes() / file.getframerate()
 
@@ -172,3 +173,12 @@ def test_g711_is_8_khz_whatever_rate_is_claimed(reported: Reported, encoding: st
         facts(chat)[f"otel_realtime.{key}"] for key in ("generated_ms", "heard_ms")
     )
     assert (8_000, 4.2) == reported.recording
+
+
+def test_a_recording_is_named_after_the_given_start(reported: Reported, tmp_path: Path) -> None:
+    """By whoever ends the call: the process that lived through it, or a recovery."""
+    copy = tmp_path / "copy"
+    reported.feed((0, session(PCM)), (100, CREATED), (200, delta(tone(1_000).tobytes())), copy=copy)
+    (path,) = reported.kept.glob("*.wav")
+    assert f"{datetime.fromtimestamp(BEGAN_NS / 1e9, timezone.utc):%Y%m%dT%H%M%SZ}-" in path.name
+    assert path.stem == replay(copy).header.name

@@ -207,5 +207,5 @@ def test_a_kept_recording_is_referred_to(
     assert ("uri", "audio", "audio/wav") == tuple(
         part[key] for key in ("type", "modality", "mime_type")
     )
-    (kept,) = (tmp_path / "kept").iterdir()
+    (kept,) = (tmp_path / "kept").glob("*.wav")
     assert kept.as_uri() == part["uri"]

@@ -208,7 +208,7 @@ def test_recordings_of_the_apps_own(server: ScriptedServer, traces: Traces, tmp_
     asyncio.run(call(server.url))
     assert otel_realtime.flush(10)
     ((path, info, size),) = told
-    (file,) = kept.iterdir()
+    (file,) = kept.glob("*.wav")
     assert (size, facts(traces.root)["otel_realtime.thread_id"]) == (
         file.stat().st_size,
         info["thread_id"],

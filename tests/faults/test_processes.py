@@ -162,7 +162,7 @@ def test_exit_right_after_the_call(tmp_path: Path, server: FaultServer, how: str
         assert 1 == len([name for name in names if name.startswith("attachment.")])
         assert 2 == len([name for name in names if name.count(".") == 1])
         assert ["session.created"] == [span.name for span in langsmith.spans()]
-    assert 1 == len([*(tmp_path / "wavs").iterdir()])
+    assert 1 == len([*(tmp_path / "wavs").glob("*.wav")])
     assert [] == [*(tmp_path / "state" / "conversations").iterdir()]
 
 

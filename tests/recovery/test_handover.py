@@ -154,7 +154,7 @@ def test_a_command_without_a_destination_keeps_what_it_holds(
         assert "left: its spans have nowhere to go: set OTEL_EXPORTER_OTLP_ENDPOINT" in told
         assert "0 conversations and 0 spans delivered, 1 and 0 left" in told
     assert not gone(left)
-    assert 1 == len([*(tmp_path / "wavs").iterdir()])
+    assert 1 == len([*(tmp_path / "wavs").glob("*.wav")])
     memory, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(memory))
     assert recover(Settings(state_dir=left), timeout_s=10, provider=provider).complete
