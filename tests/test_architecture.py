@@ -53,8 +53,8 @@ FOR_SANDBOX = frozenset(
 LAZY = frozenset(
     {
         ("cli.commands.demo", "demo.run"),
-        ("cli.commands.export", "exporting.command"),
         ("cli.commands.doctor", "doctor.command"),
+        ("cli.commands.export", "exporting.command"),
         ("cli.commands.recover", "recovery.command"),
         ("cli.commands.redact", "editing.command"),
         ("cli.commands.replay", "replaying.command"),
@@ -93,6 +93,7 @@ TESTED_BY: dict[str, str] = {
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",
     "cli.commands.doctor": "doctor/test_command.py",
+    "cli.commands.export": "test_cli.py",
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
     "cli.commands.replay": "test_cli.py",
