@@ -120,16 +120,16 @@ TESTED_BY: dict[str, str] = {
     "demo.scenario": "demo/test_story.py",
     "demo.session": "demo/test_server.py",
     "demo.wire": "demo/test_server.py",
-    # What is exported is one thing, from any source to its files.
-    "exporting.audio": "exporting/test_command.py",
-    "exporting.files": "exporting/test_command.py",
-    "exporting.sources": "exporting/test_command.py",
     "doctor.checks": "doctor/test_command.py",  # the table of what the command runs
     "doctor.children": "doctor/test_sound.py",  # what runs in a process of its own
     "doctor.live.answers": "doctor/live/test_command.py",  # one experiment, from end to end
     "doctor.live.experiment": "doctor/live/test_command.py",
     "doctor.live.reading": "doctor/live/test_command.py",
     "doctor.model": "doctor/test_command.py",
+    # What is exported is one thing, from any source to its files.
+    "exporting.audio": "exporting/test_command.py",
+    "exporting.files": "exporting/test_command.py",
+    "exporting.sources": "exporting/test_command.py",
     # A recovery is one sweep, from a folder to its destinations.
     "recovery.command": "recovery/test_sweep.py",
     "recovery.deliver": "recovery/test_sweep.py",
