@@ -69,6 +69,7 @@ class Feed:
                 streams.append(_blocks(track, tell))
         for t_ms, _, tell_one in heapq.merge(*streams, key=lambda told: told[:2]):
             if self.speed is not None:
+                self.progress(t_ms)
                 time.sleep(max(began + t_ms / 1_000 / self.speed - time.monotonic(), 0.0))
             size += tell_one()
             events += 1
