@@ -144,6 +144,7 @@ def _replay(
         sent=found.sent,
         duration_ms=round(found.duration_ms),
         timed=found.timed,
+        keeps=settings.recordings_dir is not None,
     )
     if not found.events:
         return result, None

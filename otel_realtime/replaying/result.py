@@ -21,6 +21,7 @@ class Replayed:
         timed: it says when its events were; else a model does.
         ids: the conversation's ids by name; empty: nothing in the log could be used.
         recording: where its recording is kept; None: nowhere, or it has none.
+        keeps: recordings are kept.
         url: its page in LangSmith; None without.
     """
 
@@ -32,6 +33,7 @@ class Replayed:
     timed: bool = True
     ids: dict[str, str] = field(default_factory=dict)
     recording: Path | None = None
+    keeps: bool = False
     url: str | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -62,7 +64,7 @@ class Replayed:
         told = {
             "thread": self.ids["thread_id"],
             "trace": self.ids["trace_id"],
-            "recording": self.recording,
+            "recording": self.recording or ("none: no audio in the log" if self.keeps else None),
             "LangSmith": self.url,
         }
         return [head, *(f"  {name:<10}{value}" for name, value in told.items() if value)]

@@ -282,3 +282,12 @@ def test_one_long_append_is_no_hole(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert 0 == replay(log, "--out", tmp_path / "out", "--json")
     _, heard = sounds(told(capsys)["conversations"][0]["recording"])
     assert [8.0, 0.0] == [round(side, 1) for side in heard]
+
+
+def test_a_log_without_audio_has_no_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that is said."""
+    log = write(tmp_path / "a.jsonl", [SESSION, {"type": "rate_limits.updated"}])
+    assert 0 == replay(log, "--out", tmp_path / "out")
+    assert "  recording none: no audio in the log" in capsys.readouterr().out.splitlines()
