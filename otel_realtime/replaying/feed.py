@@ -86,7 +86,8 @@ class Feed:
         for t_ms, row in zip(self.survey.times_ms, good, strict=False):
             event = row.event
             if row.kind in USER_AUDIO:
-                audio = self.sounds.append(appends, chunks)
+                cut = "user" in self.survey.cut
+                audio = self.sounds.append(appends, chunks) if cut else None
                 event = event if audio is None else {**event, "audio": audio}
                 appends += 1
             yield t_ms, 2, self._teller(row.sent, event, self._at(t_ms))

@@ -48,7 +48,7 @@ class Survey:
         received: events of the server.
         sent: events of the client.
         user_chunks: chunks of the user's audio, and ``agent_chunks`` of the agent's.
-        cut: audio was cut out of the log.
+        cut: the sides, ``user`` and ``agent``, whose audio was cut out of the log.
         timed: the log says when its rows were.
     """
 
@@ -58,7 +58,7 @@ class Survey:
     sent: int = 0
     user_chunks: int = 0
     agent_chunks: int = 0
-    cut: bool = False
+    cut: frozenset[str] = frozenset()
     timed: bool = False
 
     @property
@@ -84,7 +84,7 @@ def survey(
     """
     found, model = Survey(), _Model()
     given = array("d")
-    chunk_bytes = 0
+    longest = {"user": 0, "agent": 0}
     for row in rows:
         if isinstance(row, BadRow):
             found.bad.append(row)
@@ -96,17 +96,20 @@ def survey(
         given.append(-1.0 if row.t_ms is None else row.t_ms)
         found.user_chunks += row.kind in USER_AUDIO
         found.agent_chunks += row.kind in AGENT_AUDIO
-        chunk_bytes = max(chunk_bytes, len(_audio(row)))
+        side = "user" if row.kind in USER_AUDIO else "agent"
+        longest[side] = max(longest[side], len(_audio(row)))
         model.add(row)
-    found.cut = 0 < chunk_bytes <= _CUT_CHARACTERS
+    chunks = {"user": found.user_chunks, "agent": found.agent_chunks}
+    found.cut = frozenset(
+        side for side, count in chunks.items() if count and longest[side] <= _CUT_CHARACTERS
+    )
     if found.timed:
         found.times_ms = _given(given)
     else:
-        share = {
-            "user": _share(user_ms, found.user_chunks),
-            "agent": _share(agent_ms, found.agent_chunks),
-        }
-        found.times_ms = model.times(share if found.cut else {})
+        lengths = {"user": user_ms, "agent": agent_ms}
+        found.times_ms = model.times(
+            {side: _share(lengths[side], chunks[side]) for side in found.cut}
+        )
     return found
 
 

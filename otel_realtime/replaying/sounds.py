@@ -2,8 +2,8 @@
 
 - ``x.user.wav`` and ``x.agent.wav`` beside ``x.jsonl``: what the microphone took and what the speaker
   played, from the first row on, PCM of 16 bits. They replace the audio of the log on their side.
-- ``x.pcm``: what the client sent, PCM of 16 bits at 24 kHz without a header, end to end. It is put back
-  into the log's appends in equal parts.
+- ``x.pcm``: what the client sent, PCM of 16 bits at 24 kHz without a header, end to end. Where
+  it was cut out of the log it is put back into the appends in equal parts.
 """
 
 from __future__ import annotations

@@ -82,9 +82,12 @@ def test_audio_that_was_cut_out_takes_what_the_file_beside_says() -> None:
     cut = ("sent", {"type": "input_audio_buffer.append", "audio": "A" * 44})
     found = rows(("recv", SESSION), *[cut] * 4)
     without, with_file = survey(found), survey(found, user_ms=1_000)
-    assert (True, 4 * CHUNK_MS, 1_000) == (without.cut, without.duration_ms, with_file.duration_ms)
+    assert {"user"} == without.cut
+    assert (4 * CHUNK_MS, 1_000) == (without.duration_ms, with_file.duration_ms)
     whole = survey(rows(("recv", SESSION), ("sent", append(100))), user_ms=9_000)
-    assert (False, 100) == (whole.cut, whole.duration_ms)
+    assert (frozenset(), 100) == (whole.cut, whole.duration_ms)
+    one_side = survey(rows(("recv", SESSION), *[cut] * 4, ("recv", delta(1, 200)), cut))
+    assert ({"user"}, 5 * CHUNK_MS + 200) == (one_side.cut, one_side.duration_ms)
 
 
 def test_a_log_is_counted() -> None:
