@@ -181,6 +181,22 @@ def test_with_langsmith_it_goes_there(card: SoundCard, sandbox: Sandbox, tmp_pat
     assert "LangSmith, project calls" in talk.err
 
 
+def test_azure(card: SoundCard, tmp_path: Path) -> None:
+    """By its two variables; the model is the name of the deployment."""
+    with serving(GREETING) as server:
+        with talking(
+            tmp_path, "--model", "my-deployment", "--vad", "semantic", "--voice", "cedar", "--json",
+            card=card, AZURE_OPENAI_API_KEY=KEY, AZURE_OPENAI_ENDPOINT=server.url,
+        ) as talk:  # fmt: skip
+            wait_until_heard(card, 300)
+            talk.hang_up()
+            assert 0 == talk.ended(), talk.err
+        session = server.connections[0].session.session
+    assert ("my-deployment", "cedar") == (session["model"], session["audio"]["output"]["voice"])
+    assert "semantic_vad" == session["audio"]["input"]["turn_detection"]["type"]
+    assert "calling Azure OpenAI at 127.0.0.1" in talk.err
+
+
 # --- who holds the floor ------------------------------------------------------------------------
 
 
