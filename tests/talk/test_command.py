@@ -151,7 +151,7 @@ def test_without_a_key_it_talks_to_the_script_and_keeps_everything_here(
     assert "calling the scripted server on this machine; the trace goes to this machine" in said
     assert "set OPENAI_API_KEY" in said
     lines = dict(line.split(maxsplit=1) for line in said.splitlines()[-7:] if " " in line.strip())
-    assert list((tmp_path / "recordings").glob("talk-*.wav")) == [Path(lines["recording"])]
+    assert list((tmp_path / "recordings").glob("*talk-*.wav")) == [Path(lines["recording"])]
     assert "otel-realtime sandbox" in said
     assert f"http://{DEFAULT_HOST}:{DEFAULT_PORT}" == LATER_URL
     with Sandbox(tmp_path / "xdg" / "otel-realtime" / "sandbox") as sandbox:
