@@ -17,6 +17,7 @@ from typing import Final
 from openai import AsyncOpenAI, OpenAIError
 from websockets.exceptions import (
     ConnectionClosed,
+    ConnectionClosedOK,
     InvalidHandshake,
     InvalidStatus,
     WebSocketException,
@@ -143,13 +144,14 @@ def run(
             screen.line("note", "delivering the trace and the recording; Ctrl-C gives up")
         finally:  # a call that was refused has its trace, too
             result.delivered = otel_realtime.flush(FLUSH_TIMEOUT_S)
-        page = page_of(result, where)
+        served = browser and not as_json and console.is_terminal()
         if as_json:
             console.say_json(summary(result, where, sound))
         else:
-            for label, text in report(result, where):
+            for label, text in report(result, where, served=served):
                 console.say(f"{label:<10} {text}".rstrip())
-        if page is not None and browser and not as_json and console.is_terminal():
+        page = page_of(result, where, served=served)
+        if page is not None and served:
             _serve(page)
     return 0 if result.delivered and not result.problem else 1
 
@@ -287,6 +289,8 @@ async def _ended(result: Result, calling: asyncio.Future[None]) -> None:
         if result.call is None or not result.call.speaker.stream.blocks:
             raise  # it never began
         result.ended_by, result.problem = "device", str(error)
+    except ConnectionClosedOK:  # the microphone was quicker to notice it
+        result.ended_by = result.ended_by or "server"
     except ConnectionClosed as error:
         close = error.rcvd
         why = f"code {close.code} {close.reason}".strip() if close is not None else "without a word"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from otel_realtime import Conversation
 from otel_realtime.talk.app import Facts, Sound, VoiceCall, counted
 from otel_realtime.talk.destination import Destination
+
+#: Where ``otel-realtime sandbox`` serves what is kept on this machine, unless it is told otherwise.
+LATER_URL: Final = "http://127.0.0.1:8321"
 
 
 @dataclass(slots=True)
@@ -37,15 +40,22 @@ class Result:
         self.recording = None if kept is None else str(kept)
 
 
-def page_of(result: Result, where: Destination) -> str | None:
-    """Return the page of the conversation in the sandbox, if it went there."""
+def page_of(result: Result, where: Destination, *, served: bool) -> str | None:
+    """Return the page of the conversation in the sandbox, if it went there.
+
+    Args:
+        result: what came of the call.
+        where: where it went.
+        served: whether this process goes on serving it; else ``otel-realtime sandbox`` does.
+    """
     if where.sandbox is None or result.conversation is None:
         return None
-    return f"{where.sandbox.url}/conversations/{result.conversation.langsmith_run_id}"
+    url = where.sandbox.url if served else LATER_URL
+    return f"{url}/conversations/{result.conversation.langsmith_run_id}"
 
 
-def report(result: Result, where: Destination) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say, each with its label."""
+def report(result: Result, where: Destination, *, served: bool) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say, each with its label; arguments as for ``page_of``."""
     facts, conversation = result.facts, result.conversation
     told = [
         f"{result.duration_s:.1f} s",
@@ -59,12 +69,12 @@ def report(result: Result, where: Destination) -> Iterator[tuple[str, str]]:
     yield "recording", result.recording or "none"
     if conversation is not None:
         yield "trace", conversation.trace_id
-    url, page = _langsmith_url(result, where), page_of(result, where)
+    url, page = _langsmith_url(result, where), page_of(result, where, served=served)
     if url is not None:
         yield "LangSmith", url
     if page is not None:
         yield "page", page
-        yield "", "later: otel-realtime sandbox"
+        yield "", f"{'later' if served else 'served by'}: otel-realtime sandbox"
     if result.problem:
         yield "PROBLEM", result.problem
     if not result.delivered:
@@ -100,7 +110,7 @@ def summary(result: Result, where: Destination, sound: Sound) -> dict[str, Any]:
         "trace_id": None if conversation is None else conversation.trace_id,
         "langsmith_run_id": None if conversation is None else conversation.langsmith_run_id,
         "langsmith_url": _langsmith_url(result, where),
-        "page": page_of(result, where),
+        "page": page_of(result, where, served=False),
         "recording": result.recording,
         "delivered": result.delivered,
         "ended_by": result.ended_by,

@@ -25,7 +25,7 @@ from tests.support import talking
 from tests.support.isolation import langsmith_variables
 from tests.support.phone import CALL_SID, Phone
 from tests.support.processes import ROOT, clean_environment, free_ports
-from tests.support.sound_card import SoundCard, needs_portaudio, samples_of
+from tests.support.sound_card import SoundCard, needs_portaudio, voiced
 from tests.support.talking import tone
 from tests.support.waiting import wait_for
 
@@ -190,6 +190,7 @@ def test_aiohttp(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_voice_app(sandbox: Sandbox, tmp_path: Path) -> None:
     """On real PortAudio: what the devices took is recorded, a barge-in stops and truncates exactly."""
     needs_portaudio()
+    question, stop = tone(600, 330), tone(500, 370)
     answers = Answer(text="Hello.", pcm=tone(500, 440)), LONG_ANSWER, TIME_CALL, SUNNY
     scenario = Scenario(
         answers=answers, answer_delay_ms=100, user_transcripts=("Weather?", "Stop!")
@@ -205,10 +206,13 @@ def test_voice_app(sandbox: Sandbox, tmp_path: Path) -> None:
                 [sys.executable, EXAMPLES / "voice_app.py"], env=env, stdout=out, stderr=out
             )
         try:
-            for said, number in ((tone(600, 330), 1), (tone(500, 370), 2)):
-                wait_for(lambda n=number: heard_for_ms(card, n) >= 500, f"sound {number}")  # type: ignore[misc]
-                card.say(said)
-            wait_for(lambda: heard_for_ms(card, 3) >= 500, "sound 3")
+            wait_for(lambda: card.voiced_ms >= 500, "greeting", timeout_s=60)
+            card.say(question)
+            wait_for(lambda: card.voiced_ms >= 500 + BARGE_IN_MS, "answer", timeout_s=60)
+            card.say(stop)
+            wait_for(
+                lambda: voiced(bytes(card.heard)).endswith(SUNNY.pcm), "last answer", timeout_s=60
+            )
             child.send_signal(signal.SIGINT)
             assert 0 == child.wait(30), log.read_text()
         finally:
@@ -222,22 +226,17 @@ def test_voice_app(sandbox: Sandbox, tmp_path: Path) -> None:
     recording = sandbox.recording(found["root"]["id"])
     assert recording is not None
     both = np.frombuffer(_frames(recording), "<i2").reshape(-1, 2)
-    assert [tone(600, 330), tone(500, 370)] == samples_of(both[:, 0].tobytes())
-    heard = samples_of(bytes(card.heard))
-    assert heard == samples_of(both[:, 1].tobytes())
-    assert [answers[0].pcm, SUNNY.pcm] == [heard[0], heard[2]]
-    assert answers[1].pcm.startswith(heard[1])
+    assert question + stop == voiced(both[:, 0].tobytes())
+    heard = voiced(bytes(card.heard))
+    assert heard == voiced(both[:, 1].tobytes())
+    interrupted = heard.removeprefix(answers[0].pcm).removesuffix(SUNNY.pcm)
+    assert answers[0].pcm + interrupted + SUNNY.pcm == heard
+    assert LONG_ANSWER.pcm.startswith(interrupted)
     (cut,) = [event for event in received if event["type"] == "conversation.item.truncate"]
-    assert len(heard[1]) // 48 == cut["audio_end_ms"]
+    assert len(interrupted) // 48 == cut["audio_end_ms"]
     assert ["execute_tool get_time"] == names(found, "tool")
     # Short enough to be read in five minutes.
     assert len((EXAMPLES / "voice_app.py").read_text().splitlines()) <= 150
-
-
-def heard_for_ms(card: SoundCard, number: int) -> float:
-    """For how long the ``number``-th sound has come out of the speaker."""
-    heard = samples_of(bytes(card.heard))
-    return len(heard[number - 1]) / 48 if len(heard) >= number else 0.0
 
 
 def _frames(path: Path) -> bytes:

@@ -74,8 +74,8 @@ class SoundCard:
 
     Attributes:
         env: the variables by which a process sees this card and no other.
-        heard: what has left the speaker so far.
-        spoken: what has gone into the microphone so far.
+        heard: what has left the speaker since the card was plugged in; silence where nothing came.
+        spoken: what has gone into the microphone in that time; silence where nothing was taken.
     """
 
     def __init__(
@@ -132,9 +132,9 @@ class SoundCard:
             return bool(self._say)
 
     @property
-    def heard_ms(self) -> float:
-        """How much has left the speaker, silence included."""
-        return len(self.heard) / BYTES_PER_MS
+    def voiced_ms(self) -> float:
+        """For how long something has been heard from the speaker."""
+        return len(voiced(bytes(self.heard))) / BYTES_PER_MS
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -150,7 +150,7 @@ class SoundCard:
             played = b""
         if self._floats:
             played = np.rint(np.frombuffer(played, "<f4") * 32_768).astype("<i2").tobytes()
-        self.heard += played
+        self.heard += played.ljust(BLOCK, b"\0")
         return played
 
     def _give(self, played: bytes) -> None:
@@ -159,8 +159,9 @@ class SoundCard:
             try:
                 # A whole block or nothing: the plugin takes a short one for a full one.
                 os.write(self._microphone, _as_floats(block) if self._floats else block)
-            except BlockingIOError:
-                return  # nobody records
+            except BlockingIOError:  # nobody records
+                self.spoken += bytes(BLOCK)
+                return
             self.spoken += block
             del self._say[:BLOCK]
 
@@ -176,24 +177,16 @@ def _as_floats(pcm: bytes) -> bytes:
     return (np.frombuffer(pcm, "<i2") / np.float32(32_768)).astype("<f4").tobytes()
 
 
-def sounds(pcm: bytes, *, gap_ms: int = 100) -> list[tuple[float, bytes]]:
-    """What can be heard in PCM16 at 24 kHz: where each sound begins, in ms, and its samples.
+def voiced(pcm: bytes) -> bytes:
+    """What can be heard in PCM16: without digital silence, wherever it is.
 
-    Two sounds are at least ``gap_ms`` of digital silence apart.
+    On a busy machine a player stalls: the card has a pause then, and so has the recording, though
+    another one. The tones of these tests have no sample that is zero.
     """
     samples = np.frombuffer(pcm, "<i2")
-    loud = np.flatnonzero(samples)
-    if not loud.size:
-        return []
-    borders = np.flatnonzero(np.diff(loud) > gap_ms * RATE // 1000)
-    starts = [loud[0], *loud[borders + 1]]
-    ends = [*loud[borders], loud[-1]]
-    return [
-        (start * 1000 / RATE, samples[start : end + 1].tobytes())
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    return samples[samples != 0].tobytes()
 
 
-def samples_of(pcm: bytes) -> list[bytes]:
-    """The sounds without their times."""
-    return [sound for _, sound in sounds(pcm)]
+def time_of(pcm: bytes, number: int) -> float:
+    """When the ``number``-th sample that can be heard comes in PCM16 at 24 kHz, in ms."""
+    return float(np.flatnonzero(np.frombuffer(pcm, "<i2"))[number]) * 1000 / RATE

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.callback_app import PLAYED
 from tests.support.processes import ROOT
-from tests.support.sound_card import SoundCard, needs_portaudio, samples_of
+from tests.support.sound_card import SoundCard, needs_portaudio, voiced
 from tests.support.talk_process import environment
 from tests.support.talking import tone
 
@@ -43,5 +43,5 @@ def test_the_callbacks_of_the_readme(kind: str, tmp_path: Path) -> None:
     (path,) = (tmp_path / "kept").glob("*.wav")
     with wave.open(str(path)) as file:
         both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
-    assert [SAID] == samples_of(bytes(card.spoken)) == samples_of(both[:, 0].tobytes())
-    assert [PLAYED] == samples_of(bytes(card.heard)) == samples_of(both[:, 1].tobytes())
+    assert SAID == voiced(bytes(card.spoken)) == voiced(both[:, 0].tobytes())
+    assert PLAYED == voiced(bytes(card.heard)) == voiced(both[:, 1].tobytes())

@@ -20,8 +20,10 @@ import pytest
 from otel_realtime.demo.scenario import Answer, Call, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.sandbox import Sandbox
+from otel_realtime.sandbox.command import DEFAULT_HOST, DEFAULT_PORT
+from otel_realtime.talk.result import LATER_URL
 from tests.support.isolation import langsmith_variables
-from tests.support.sound_card import BUFFER_MS, SoundCard, samples_of, sounds
+from tests.support.sound_card import BUFFER_MS, SoundCard, time_of, voiced
 from tests.support.talk_process import KEY, environment, talking
 from tests.support.talking import tone
 from tests.support.waiting import wait_for
@@ -52,17 +54,17 @@ def sent(server: ScriptedServer, kind: str) -> list[Any]:
     return [event for event in received if event["type"] == kind]
 
 
-def heard_of(card: SoundCard) -> list[tuple[float, bytes]]:
-    """What has come out of the speaker so far."""
-    return sounds(bytes(card.heard))
+def wait_until_heard(card: SoundCard, ms: float) -> None:
+    """Wait until so much has come out of the speaker."""
+    wait_for(lambda: card.voiced_ms >= ms, f"{ms} ms from the speaker", timeout_s=60, every_s=0.02)
 
 
-def wait_for_sound(card: SoundCard, number: int, ms: float = 0) -> None:
-    """Wait until the ``number``-th sound has been heard for so long."""
+def wait_for_the_end(card: SoundCard, sound: bytes) -> None:
+    """Wait until the last thing that was heard is a whole sound."""
     wait_for(
-        lambda: len(heard_of(card)) >= number and len(heard_of(card)[number - 1][1]) >= ms * 48,
-        f"sound {number} from the speaker",
-        timeout_s=30,
+        lambda: voiced(bytes(card.heard)).endswith(sound),
+        "end of a sound",
+        timeout_s=60,
         every_s=0.02,
     )
 
@@ -84,17 +86,17 @@ def test_what_the_devices_took_is_what_is_recorded(card: SoundCard, tmp_path: Pa
         with talking(
             tmp_path, "--url", server.url, "--json", "--out", "kept", card=card, OPENAI_API_KEY=KEY
         ) as talk:
-            wait_for_sound(card, 1, 600)
+            wait_until_heard(card, 600)
             card.say(QUESTION)
-            wait_for_sound(card, 2, BARGE_IN_MS)
+            wait_until_heard(card, 600 + BARGE_IN_MS)
             card.say(STOP)
-            wait_for_sound(card, 3, 500)
+            wait_for_the_end(card, SHORT.pcm)
             talk.hang_up()
             assert 0 == talk.ended(), talk.err
     found = talk.summary()
     user, agent = recording(found["recording"])
-    assert [QUESTION, STOP] == samples_of(bytes(card.spoken)) == samples_of(user)
-    assert samples_of(bytes(card.heard)) == samples_of(agent)
+    assert QUESTION + STOP == voiced(bytes(card.spoken)) == voiced(user)
+    assert voiced(bytes(card.heard)) == voiced(agent)
     assert Path(found["recording"]).parent == tmp_path / "kept"
     _check_cut(card, server, found)
     _check_times(card, user, agent)
@@ -105,24 +107,23 @@ def test_what_the_devices_took_is_what_is_recorded(card: SoundCard, tmp_path: Pa
 def _check_cut(card: SoundCard, server: ScriptedServer, found: dict[str, Any]) -> None:
     """The truncate says what was played; the speaker stopped within what the device held."""
     (truncate,) = sent(server, "conversation.item.truncate")
-    greeting, cut, last = samples_of(bytes(card.heard))
-    assert (GREETING.pcm, SHORT.pcm) == (greeting, last)
+    heard = voiced(bytes(card.heard))
+    cut = heard.removeprefix(GREETING.pcm).removesuffix(SHORT.pcm)
+    assert GREETING.pcm + cut + SHORT.pcm == heard
     assert LONG.pcm.startswith(cut)
     assert truncate["audio_end_ms"] == len(cut) / 48
     assert [truncate["audio_end_ms"]] == [cut["played_ms"] for cut in found["interruptions"]]
     # The server hears the barge-in 40 ms after its start; the device plays out what it holds.
-    (_, _), (start, _), (_, _) = heard_of(card)
-    spoken_at = sounds(bytes(card.spoken))[1][0]
-    assert start + len(cut) / 48 - spoken_at < 40 + BUFFER_MS + SLACK_MS
+    stopped = time_of(bytes(card.heard), len(GREETING.pcm + cut) // 2 - 1)
+    began = time_of(bytes(card.spoken), len(QUESTION) // 2)
+    assert stopped - began < 40 + BUFFER_MS + SLACK_MS
 
 
 def _check_times(card: SoundCard, user: bytes, agent: bytes) -> None:
-    """The recording places each sound where the card heard it, but for the device's buffer."""
-    for side, there in ((user, card.spoken), (agent, card.heard)):
-        before = [start for start, _ in sounds(side)]
-        after = [start for start, _ in sounds(bytes(there))]
-        shifts = [late - early for early, late in zip(before, after, strict=True)]
-        assert max(shifts) - min(shifts) < SLACK_MS
+    """The recording places what was said where the card had it, but for the device's buffer."""
+    for side, there in ((user, bytes(card.spoken)), (agent, bytes(card.heard))):
+        first, last = (time_of(there, number) - time_of(side, number) for number in (0, -1))
+        assert abs(first - last) < SLACK_MS
 
 
 def _check_summary(found: dict[str, Any]) -> None:
@@ -134,7 +135,7 @@ def _check_summary(found: dict[str, Any]) -> None:
     assert (0, 0) == (found["microphone"]["dropped_blocks"], found["speaker"]["gaps"])
     assert -13 < found["microphone"]["peak_dbfs"] < -11  # 8000 of 32768
     assert found["langsmith_url"] is None
-    assert found["page"].endswith(found["langsmith_run_id"])
+    assert f"{LATER_URL}/conversations/{found['langsmith_run_id']}" == found["page"]
 
 
 def test_without_a_key_it_talks_to_the_script_and_keeps_everything_here(
@@ -142,7 +143,7 @@ def test_without_a_key_it_talks_to_the_script_and_keeps_everything_here(
 ) -> None:
     """What a newcomer gets who has nothing: a voice, a recording, a trace to look at."""
     with talking(tmp_path, card=card) as talk:
-        wait_for_sound(card, 1, 500)
+        wait_until_heard(card, 500)
         talk.until("I am a script")
         talk.hang_up()
         assert 0 == talk.ended(), (talk.out, talk.err)
@@ -150,8 +151,9 @@ def test_without_a_key_it_talks_to_the_script_and_keeps_everything_here(
     assert "calling the scripted server on this machine; the trace goes to this machine" in said
     assert "set OPENAI_API_KEY" in said
     lines = dict(line.split(maxsplit=1) for line in said.splitlines()[-7:] if " " in line.strip())
-    assert list((tmp_path / "recordings").glob("talk-*.wav")) == [Path(lines["recording"])]
+    assert list((tmp_path / "recordings").glob("*talk-*.wav")) == [Path(lines["recording"])]
     assert "otel-realtime sandbox" in said
+    assert f"http://{DEFAULT_HOST}:{DEFAULT_PORT}" == LATER_URL
     with Sandbox(tmp_path / "xdg" / "otel-realtime" / "sandbox") as sandbox:
         (listed,) = sandbox.conversations()
         assert lines["page"].endswith(listed["id"])
@@ -179,6 +181,22 @@ def test_with_langsmith_it_goes_there(card: SoundCard, sandbox: Sandbox, tmp_pat
     assert "LangSmith, project calls" in talk.err
 
 
+def test_azure(card: SoundCard, tmp_path: Path) -> None:
+    """By its two variables; the model is the name of the deployment."""
+    with serving(GREETING) as server:
+        with talking(
+            tmp_path, "--model", "my-deployment", "--vad", "semantic", "--voice", "cedar", "--json",
+            card=card, AZURE_OPENAI_API_KEY=KEY, AZURE_OPENAI_ENDPOINT=server.url,
+        ) as talk:  # fmt: skip
+            wait_until_heard(card, 300)
+            talk.hang_up()
+            assert 0 == talk.ended(), talk.err
+        session = server.connections[0].session.session
+    assert ("my-deployment", "cedar") == (session["model"], session["audio"]["output"]["voice"])
+    assert "semantic_vad" == session["audio"]["input"]["turn_detection"]["type"]
+    assert "calling Azure OpenAI at 127.0.0.1" in talk.err
+
+
 # --- who holds the floor ------------------------------------------------------------------------
 
 
@@ -190,21 +208,22 @@ def test_push_to_talk(card: SoundCard, tmp_path: Path) -> None:
             card=card, OPENAI_API_KEY=KEY,
         ) as talk:  # fmt: skip
             card.say(STOP)  # to nobody
-            wait_for_sound(card, 1, 600)
+            wait_until_heard(card, 600)
             talk.type(" ")
+            time.sleep(0.5)
             card.say(QUESTION)
-            wait_for(lambda: len(sounds(bytes(card.spoken))) == 2, "question")
             wait_for(lambda: not card.speaking, "end of the question")
+            time.sleep(0.5)
             talk.type(" ")
-            wait_for_sound(card, 2, BARGE_IN_MS)
+            wait_until_heard(card, 600 + BARGE_IN_MS)
             talk.type(" ")  # a barge-in
             wait_for(lambda: sent(server, "conversation.item.truncate"), "truncate")
             talk.type("q")
             assert 0 == talk.ended(), talk.err
     found = talk.summary()
     user, agent = recording(found["recording"])
-    assert [QUESTION] == samples_of(user)
-    assert samples_of(bytes(card.heard)) == samples_of(agent)
+    assert QUESTION == voiced(user)
+    assert voiced(bytes(card.heard)) == voiced(agent)
     assert 1 == len(sent(server, "input_audio_buffer.commit"))
     assert 2 == len(sent(server, "response.create"))  # the greeting, and the answer
     (update,) = sent(server, "session.update")
@@ -230,16 +249,16 @@ def test_half_duplex_hears_no_echo(tmp_path: Path) -> None:
             tmp_path, "--url", server.url, "--half-duplex", "--json", "--out", ".",
             card=card, OPENAI_API_KEY=KEY,
         ) as talk:  # fmt: skip
-            wait_for_sound(card, 1, 600)
-            wait_for(lambda: len(card.heard) / 48 > heard_of(card)[0][0] + 1_500, "open microphone")
+            wait_until_heard(card, 600)
+            time.sleep(1.5)  # until the microphone is open again
             card.say(QUESTION)
-            wait_for_sound(card, 2, 6_000)
+            wait_until_heard(card, 600 + 6_000)
             talk.hang_up()
             assert 0 == talk.ended(), talk.err
     found = talk.summary()
     user, agent = recording(found["recording"])
-    assert [GREETING.pcm, LONG.pcm] == samples_of(agent)
-    assert [QUESTION] == samples_of(user)
+    assert GREETING.pcm + LONG.pcm == voiced(agent)
+    assert QUESTION == voiced(user)
     assert [] == found["interruptions"]
 
 
@@ -252,7 +271,7 @@ def test_a_device_that_is_unplugged_ends_the_call(card: SoundCard, tmp_path: Pat
         with talking(
             tmp_path, "--url", server.url, "--json", "--out", ".", card=card, OPENAI_API_KEY=KEY
         ) as talk:
-            wait_for_sound(card, 1, 500)
+            wait_until_heard(card, 500)
             card.unplug()
             assert 1 == talk.ended(), talk.err
     found = talk.summary()
@@ -260,7 +279,7 @@ def test_a_device_that_is_unplugged_ends_the_call(card: SoundCard, tmp_path: Pat
     assert "'card" in found["problem"] or "'default'" in found["problem"]
     assert "unplugged" in found["problem"]
     _, agent = recording(found["recording"])
-    assert samples_of(agent)[0].startswith(samples_of(bytes(card.heard))[0])
+    assert voiced(agent).startswith(voiced(bytes(card.heard)))
 
 
 def test_a_connection_that_is_lost_ends_the_call(card: SoundCard, tmp_path: Path) -> None:
@@ -269,16 +288,15 @@ def test_a_connection_that_is_lost_ends_the_call(card: SoundCard, tmp_path: Path
         with talking(
             tmp_path, "--url", server.url, "--json", "--out", ".", card=card, OPENAI_API_KEY=KEY
         ) as talk:
-            wait_for_sound(card, 1, 300)
+            wait_until_heard(card, 300)
             server.connections[0].hang_up(1011, "out of order")
             assert 1 == talk.ended(), talk.err
     found = talk.summary()
     assert ("connection", "the connection was closed: code 1011 out of order") == (
         found["ended_by"], found["problem"],
     )  # fmt: skip
-    assert [GREETING.pcm[:9600]] == [
-        sound[:9600] for sound in samples_of(recording(found["recording"])[1])
-    ]
+    _, agent = recording(found["recording"])
+    assert voiced(agent).startswith(GREETING.pcm[:9600])
 
 
 def test_a_server_that_hangs_up_ends_the_call(card: SoundCard, tmp_path: Path) -> None:
@@ -287,7 +305,7 @@ def test_a_server_that_hangs_up_ends_the_call(card: SoundCard, tmp_path: Path) -
         with talking(
             tmp_path, "--url", server.url, "--json", card=card, OPENAI_API_KEY=KEY
         ) as talk:
-            wait_for_sound(card, 1, 300)
+            wait_until_heard(card, 300)
             server.connections[0].hang_up(1000, "bye")
             assert 0 == talk.ended(), talk.err
     assert "server" == talk.summary()["ended_by"]

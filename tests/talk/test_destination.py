@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from otel_realtime.errors import ConfigError
 from otel_realtime.talk.destination import destination
 from tests.support.isolation import langsmith_variables
 
@@ -81,6 +83,15 @@ def test_where_the_recording_is_kept(process: pytest.MonkeyPatch, tmp_path: Path
         assert "s3://bucket/calls" == found.recordings_dir
     with destination(out=Path("mine"), local=False) as found:
         assert str(tmp_path / "mine") == os.environ["OTEL_REALTIME_RECORDINGS_DIR"]
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_call(tmp_path: Path) -> None:
+    """After it the recording would be lost."""
+    (tmp_path / "file").write_text("")
+    message = f"the recording cannot be kept in {tmp_path}/file: File exists; choose another --out"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        destination(out=tmp_path / "file", local=False).__enter__()
+    assert str(tmp_path / "state") == os.environ["OTEL_REALTIME_STATE_DIR"]
 
 
 def test_without_the_sandbox_the_recording_is_kept(

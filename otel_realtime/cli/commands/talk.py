@@ -17,7 +17,7 @@ from otel_realtime.cli.help import Command
     epilog="""
   otel-realtime talk  with OPENAI_API_KEY to a model, without to a script
   otel-realtime talk --list-devices  microphones and speakers
-  otel-realtime talk --input "usb" --output 3 --voice cedar
+  otel-realtime talk --input usb --output 3 --voice cedar  by a part of the name, by number
   otel-realtime talk --half-duplex --vad semantic  without a headset
   otel-realtime talk --push-to-talk  space to speak, space to send
   otel-realtime talk --url wss://my.host/v1 --seconds 60 --json  for a script
