@@ -183,3 +183,38 @@ def test_what_would_be_lost_stands_in_the_sentence(process: pytest.MonkeyPatch) 
     found = topology(process, {"LANGSMITH_TRACING": "true"} | OTLP)
     failed = [one for one in found.results() if one.status == "fail"]
     assert found.verdict(failed).endswith("; but something would be lost: LangSmith.")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "status", "seen"),
+    [
+        ("always_off", "", "fail", "it takes no call"),
+        ("parentbased_always_off", "", "fail", "it takes no call"),
+        ("parentbased_traceidratio", "0.25", "info", "it takes 25% of the calls"),
+        ("traceidratio", "0", "fail", "it takes no call"),
+    ],
+)
+def test_what_the_sampler_drops(
+    process: pytest.MonkeyPatch, sampler: str, argument: str, status: str, seen: str
+) -> None:
+    """By the sampler's own decisions."""
+    more = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    found = topology(process, KEY, more)
+    result = by_id(found.results())["delivery.sampler"]
+    assert (status, seen) == (result.status, result.seen)
+    none = "A call started here would not be traced: the sampler takes none."
+    assert (status == "fail") == (found.verdict([]) == none)
+
+
+def test_a_sampler_that_takes_all_is_not_spoken_of(process: pytest.MonkeyPatch) -> None:
+    """Nor is the default."""
+    assert "delivery.sampler" not in by_id(topology(process, KEY).results())
+    more = {"OTEL_TRACES_SAMPLER": "always_on"}
+    assert "delivery.sampler" not in by_id(topology(process, KEY, more).results())
+
+
+def test_a_sampler_that_the_sdk_does_not_know(process: pytest.MonkeyPatch) -> None:
+    """In the SDK's own words."""
+    found = topology(process, KEY, {"OTEL_TRACES_SAMPLER": "sometimes"})
+    result = by_id(found.results())["delivery.provider"]
+    assert ("warn", True) == (result.status, "sometimes" in result.seen)

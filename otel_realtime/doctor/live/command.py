@@ -20,6 +20,7 @@ from otel_realtime.doctor.live.questions import Answer
 from otel_realtime.doctor.live.reading import Reader, attachment_of
 from otel_realtime.doctor.masking import Mask
 from otel_realtime.doctor.model import Surroundings
+from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.config import agent_of
 
 #: Part of the time between the span that comes early and its root's post, and its longest, in seconds.
@@ -99,9 +100,15 @@ def require_client() -> None:
     """Look that LangSmith's client is installed, before anything is written.
 
     Raises:
-        ModuleNotFoundError: it is not.
+        ConfigError: it is a version that cannot read a run.
+        ModuleNotFoundError: it is not installed.
     """
-    import_module("langsmith")
+    client = import_module("langsmith")
+    if not hasattr(client.Client, "read_run"):
+        raise ConfigError(
+            f"--live reads with read_run(), which langsmith {client.__version__} does not have: "
+            'pip install "langsmith<0.16"'
+        )
 
 
 def _work(here: Surroundings, timeout_s: float, attachment_mb: float, outcome: Outcome) -> None:
