@@ -63,7 +63,8 @@ class Topology:
             self.choice: LegChoice = choose(here.settings, here.config, provider, draw=0.0)
         if planned is not None:
             planned.shutdown()
-        self.heard: Sequence[Said] = heard
+        # The rest is about single variables, which `variables` speaks of.
+        self.heard: Sequence[Said] = [one for one in heard if _kind(one) in ("leg", "two roots")]
         self.traced = _share(provider)
         self.policy = content_policy(here.settings, here.config)
 
@@ -160,12 +161,22 @@ class Topology:
 
     def results(self) -> Iterator[Result]:
         """Yield what is worth knowing of it."""
+        config, choice = self._here.config, self.choice
+        if config.api_key and choice == LegChoice(LEG_COLLECTOR, False) and not self.heard:
+            yield Result(
+                id="delivery.langsmith",
+                title="LangSmith",
+                status="warn",
+                seen="a key is set, and nothing asks this process to deliver",
+                effect="it sends LangSmith nothing itself, and attaches no recording",
+                fix="LANGSMITH_TRACING=true (false, if that is meant)",
+            )
         for said in self.heard:
             yield Result(
                 id="delivery.langsmith",
                 title="LangSmith",
                 # Without a key nothing reaches LangSmith, though somebody asked for it.
-                status="fail" if said.key[0] == "leg" else "warn",  # type: ignore[index]
+                status="fail" if _kind(said) == "leg" else "warn",
                 seen=said.text,
                 effect="conversations are not in LangSmith, or without their recordings",
                 fix="do what it says",
@@ -189,8 +200,8 @@ class Topology:
                 effect="a call that it drops is neither traced nor recorded",
                 fix="" if self.traced else "OTEL_TRACES_SAMPLER=parentbased_always_on, or unset it",
             )
-        rate = self._here.config.sampling_rate
-        if rate is not None and rate < 1 and self.choice.leg != LEG_NONE:
+        rate = config.sampling_rate
+        if rate is not None and rate < 1 and choice.leg != LEG_NONE:
             yield Result(
                 id="delivery.sampling",
                 title="LangSmith's sampling",
@@ -241,6 +252,10 @@ class Topology:
             names = ", ".join(dict.fromkeys(result.title for result in failed))
             return f"{sentence}; but something would be lost: {names}."
         return sentence + "."
+
+
+def _kind(said: Said) -> object:
+    return said.key[0] if isinstance(said.key, tuple) else said.key
 
 
 def _share(provider: object) -> float | None:

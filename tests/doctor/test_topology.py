@@ -132,6 +132,20 @@ def test_langsmith_that_was_asked_for_without_a_key_fails(process: pytest.Monkey
     assert "no API key is set" in found["delivery.langsmith"].seen
 
 
+def test_a_key_alone_asks_for_nothing(process: pytest.MonkeyPatch) -> None:
+    """Many forget the other variable; whoever says no is not asked."""
+    found = by_id(topology(process, {"LANGSMITH_API_KEY": "x"}).results())
+    assert "LANGSMITH_TRACING=true" in found["delivery.langsmith"].fix
+    found = by_id(topology(process, {"LANGSMITH_TRACING": "false"}).results())
+    assert "delivery.langsmith" not in found
+
+
+def test_a_value_that_does_not_parse_is_said_elsewhere(process: pytest.MonkeyPatch) -> None:
+    """Once, with the variable it is of."""
+    found = topology(process, {"LANGSMITH_TRACING": "treu"})
+    assert "delivery.langsmith" not in by_id(found.results())
+
+
 def test_an_exporter_to_langsmith_takes_the_recording(process: pytest.MonkeyPatch) -> None:
     """Where nobody could drop the second root, it delivers all, and it is said what to change."""
     cloud = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://api.smith.langchain.com/otel"}
