@@ -51,6 +51,7 @@ class Topology:
         self._here = here
         self.others: list[str] = []
         self.problem = ""
+        self._broken = False
         self.sdk_warns: list[str] = []
         provider = current_provider()
         if provider is None or not has_exporter(provider):
@@ -84,6 +85,10 @@ class Topology:
                 provider = tracer_provider([])
         except ConfigError as error:
             self.problem = str(error)
+            return None
+        except Exception as error:  # noqa: BLE001 - a detector or a sampler of another package
+            self.problem = f"no TracerProvider can be made: {type(error).__name__}: {error}"
+            self._broken = True
             return None
         for name, exporter in zip(names, exporters, strict=True):
             address = getattr(exporter, "_endpoint", None) or endpoint("TRACES")
@@ -180,6 +185,15 @@ class Topology:
                 seen=said.text,
                 effect="conversations are not in LangSmith, or without their recordings",
                 fix="do what it says",
+            )
+        if self._broken:  # other problems are those of a variable, and said with it
+            yield Result(
+                id="delivery.provider",
+                title="TracerProvider",
+                status="fail",
+                seen=self.problem,
+                effect="nothing is traced or recorded",
+                fix="correct or remove the package that it comes from",
             )
         for text in self.sdk_warns:
             yield Result(

@@ -88,6 +88,12 @@ def test_the_total_time_holds(
     assert {"langsmith.api", "otlp.traces"} <= statuses(report(capsys)).keys()
 
 
+def test_no_time_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each check says that it did not end, and nothing breaks."""
+    assert run(timeout_s=0, as_json=True) in (0, 1)
+    assert {"did not end within 0 s"} <= {one["seen"] for one in report(capsys)["results"]}
+
+
 def everything(folder: Path) -> list[tuple[str, int, int]]:
     """Every file and folder, with size and time of change."""
     found = [folder, *sorted(folder.rglob("*"))]

@@ -232,3 +232,15 @@ def test_a_sampler_that_the_sdk_does_not_know(process: pytest.MonkeyPatch) -> No
     found = topology(process, KEY, {"OTEL_TRACES_SAMPLER": "sometimes"})
     result = by_id(found.results())["delivery.provider"]
     assert ("warn", True) == (result.status, "sometimes" in result.seen)
+
+
+def test_a_provider_that_cannot_be_made(process: pytest.MonkeyPatch) -> None:
+    """It is an answer, and no traceback."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no detector")
+
+    process.setattr("otel_realtime.doctor.topology.tracer_provider", fail)
+    found = topology(process, KEY)
+    assert "no TracerProvider can be made: RuntimeError" in found.verdict([])
+    assert "fail" == by_id(found.results())["delivery.provider"].status

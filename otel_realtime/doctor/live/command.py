@@ -26,8 +26,9 @@ from otel_realtime.langsmith.config import agent_of
 #: Part of the time between the span that comes early and its root's post, and its longest, in seconds.
 _EARLY: Final = 0.03
 _EARLY_MOST_S: Final = 2.0
-#: Part of the time that one request may take, and its longest, in seconds.
+#: Part of the time that one request may take, its least and its longest, in seconds.
 _REQUEST: Final = 0.2
+_REQUEST_LEAST_S: Final = 0.1
 _REQUEST_MOST_S: Final = 15.0
 #: Part of the time in which the root has to be readable before its end.
 _VISIBLE: Final = 0.2
@@ -123,7 +124,7 @@ def _experiment(
     here: Surroundings, timeout_s: float, attachment_mb: float, outcome: Outcome, folder: Path
 ) -> None:
     began, config = time.monotonic(), here.config
-    request_s = min(timeout_s * _REQUEST, _REQUEST_MOST_S)
+    request_s = min(max(timeout_s * _REQUEST, _REQUEST_LEAST_S), _REQUEST_MOST_S)
     experiment = Experiment(config, folder, request_s)
     written = experiment.written
     reader = Reader(config, written.start_ns, request_s)
