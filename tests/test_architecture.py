@@ -92,8 +92,8 @@ TESTED_BY: dict[str, str] = {
     # A command is its options; what it does is tested where it is done.
     "cli.app": "test_cli.py",
     "cli.commands.demo": "test_cli.py",
-    "cli.commands.export": "test_cli.py",
     "cli.commands.doctor": "doctor/test_command.py",
+    "cli.commands.export": "test_cli.py",
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
     "cli.commands.replay": "test_cli.py",
