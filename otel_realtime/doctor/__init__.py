@@ -12,7 +12,9 @@
 ``clock``             this machine's clock against that of a server
 ``state_directory``   rights, space, file system, locks, what waits
 ``providers``         the tracer provider, and what `opentelemetry-instrument` would set up
+``sdk_log``           what OpenTelemetry's SDK warns of
 ``packages``          versions, conflicts, clients that can be tapped
+``children``          code that runs in a process of its own
 ``sound``             PortAudio and its devices
 ``masking``           takes credentials out of everything that is shown
 ``report``            what is printed

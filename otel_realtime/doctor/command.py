@@ -26,6 +26,8 @@ from otel_realtime.settings import Settings
 
 #: Time of a check beside that of all of them: the slowest one still says what it found.
 _SHARE: Final = 0.9
+#: Least and most that a check has, in seconds: no client takes 0, and not every one takes years.
+_LEAST_S, _MOST_S = 0.1, 600.0
 
 
 def run(
@@ -87,7 +89,7 @@ def surroundings(timeout_s: float) -> Surroundings:
         config=config,
         heard=tuple(heard),
         mask=Mask(os.environ, known()),
-        timeout_s=timeout_s * _SHARE,
+        timeout_s=min(max(timeout_s * _SHARE, _LEAST_S), _MOST_S),
     )
 
 

@@ -15,6 +15,7 @@ from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
 from otel_realtime.doctor.clock import skew
 from otel_realtime.doctor.model import Result, Status, Surroundings
 from otel_realtime.doctor.probe import Reply, send
+from otel_realtime.doctor.sdk_log import listening
 from otel_realtime.errors import ConfigError
 from otel_realtime.setup.configure import span_exporters
 from otel_realtime.setup.providers import config_file, is_disabled
@@ -62,7 +63,16 @@ def look(here: Surroundings) -> Iterator[Result]:
 
 
 def _probe(signal: str, name: str, here: Surroundings) -> Iterator[Result]:
-    exporter = make_exporter(signal, name)
+    with listening() as heard:
+        exporter = make_exporter(signal, name)
+    for text in heard:
+        yield Result(
+            id=f"otlp.{signal.lower()}.variables",
+            title=f"exporter of {signal.lower()}",
+            status="warn",
+            seen=text,
+            fix="correct the variable OTEL_EXPORTER_OTLP_* that it speaks of",
+        )
     try:
         # Private, and the same in all versions so far: the address as the SDK has understood it.
         address = str(getattr(exporter, "_endpoint", "") or endpoint(signal) or "")

@@ -190,16 +190,25 @@ def look_at_clients(here: Surroundings) -> Iterator[Result]:
             fix="pip install openai websockets",
         )
         return
+    # Apart, because frameworks take long to be imported.
+    for names in (set(there).difference(_FRAMEWORKS), set(there).intersection(_FRAMEWORKS)):
+        yield from _tapped({name: there[name] for name in there if name in names}, here.timeout_s)
+
+
+def _tapped(there: dict[str, str], timeout_s: float) -> Iterator[Result]:
+    """Say of some clients, with their versions, whether they can be tapped."""
     modules = [module for name in there for module in CLIENTS[name][0]]
+    if not modules:
+        return
     try:
-        answers: dict[str, Any] = run_child(_TAPPED, *modules, timeout_s=here.timeout_s)
+        answers: dict[str, Any] = run_child(_TAPPED, *modules, timeout_s=timeout_s)
     except ChildError as error:
+        listed = ", ".join(f"{name} {found}" for name, found in there.items())
         yield Result(
             id="clients",
             title="Realtime clients",
             status="warn",
-            seen=f"{', '.join(f'{name} {version}' for name, version in there.items())}; whether they "
-            f"can be tapped is not known: {error}",
+            seen=f"{listed}: whether they can be tapped is not known: {error}",
             fix="give it more time with --timeout",
         )
         return

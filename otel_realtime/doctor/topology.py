@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
+from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE, ROOT_NAME
 from otel_realtime.credentials import without_secrets
 from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
 from otel_realtime.diagnostics import Said, overheard
 from otel_realtime.doctor.model import Delivery, Result, Surroundings
 from otel_realtime.doctor.providers import current_provider
+from otel_realtime.doctor.sdk_log import listening
 from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.app_exports import has_exporter, processors_of
 from otel_realtime.langsmith.config import LegChoice
 from otel_realtime.langsmith.route import choose, content_policy
 from otel_realtime.setup.configure import span_exporters
-from otel_realtime.setup.providers import config_file, is_disabled
+from otel_realtime.setup.providers import config_file, is_disabled, tracer_provider
 from otel_realtime.tracing.route import is_wanted, may_record
 
 _HERE: Final = "this process"
 _OTHERS: Final = "the app's exporters"
 _NOBODY: Final = "nobody"
 _NOWHERE: Final = "-"
+#: How many trace ids a sampler is asked about.
+_TRIES: Final = 1000
 
 
 class Topology:
@@ -38,6 +42,8 @@ class Topology:
         choice: who delivers to LangSmith.
         others: where the app's own exporters send to.
         heard: what the app would be warned of.
+        sdk_warns: what the SDK warns of when it sets up a provider.
+        traced: share of the calls that the provider's sampler takes; ``None`` if that is not known.
         problem: why nothing can be set up; empty if it can.
     """
 
@@ -45,6 +51,8 @@ class Topology:
         self._here = here
         self.others: list[str] = []
         self.problem = ""
+        self._broken = False
+        self.sdk_warns: list[str] = []
         provider = current_provider()
         if provider is None or not has_exporter(provider):
             provider = planned = self._planned()
@@ -56,7 +64,9 @@ class Topology:
             self.choice: LegChoice = choose(here.settings, here.config, provider, draw=0.0)
         if planned is not None:
             planned.shutdown()
-        self.heard: Sequence[Said] = heard
+        # The rest is about single variables, which `variables` speaks of.
+        self.heard: Sequence[Said] = [one for one in heard if _kind(one) in ("leg", "two roots")]
+        self.traced = _share(provider)
         self.policy = content_policy(here.settings, here.config)
 
     def _planned(self) -> TracerProvider | None:
@@ -71,10 +81,15 @@ class Topology:
         try:
             names = span_exporters(self._here.settings)
             exporters = [make_exporter("TRACES", name) for name in names]
+            with listening() as self.sdk_warns:
+                provider = tracer_provider([])
         except ConfigError as error:
             self.problem = str(error)
             return None
-        provider = TracerProvider(shutdown_on_exit=False)
+        except Exception as error:  # noqa: BLE001 - a detector or a sampler of another package
+            self.problem = f"no TracerProvider can be made: {type(error).__name__}: {error}"
+            self._broken = True
+            return None
         for name, exporter in zip(names, exporters, strict=True):
             address = getattr(exporter, "_endpoint", None) or endpoint("TRACES")
             self.others.append(without_secrets(str(address)) if is_otlp(name) and address else name)
@@ -151,18 +166,56 @@ class Topology:
 
     def results(self) -> Iterator[Result]:
         """Yield what is worth knowing of it."""
+        config, choice = self._here.config, self.choice
+        if config.api_key and choice == LegChoice(LEG_COLLECTOR, False) and not self.heard:
+            yield Result(
+                id="delivery.langsmith",
+                title="LangSmith",
+                status="warn",
+                seen="a key is set, and nothing asks this process to deliver",
+                effect="it sends LangSmith nothing itself, and attaches no recording",
+                fix="LANGSMITH_TRACING=true (false, if that is meant)",
+            )
         for said in self.heard:
             yield Result(
                 id="delivery.langsmith",
                 title="LangSmith",
                 # Without a key nothing reaches LangSmith, though somebody asked for it.
-                status="fail" if said.key[0] == "leg" else "warn",  # type: ignore[index]
+                status="fail" if _kind(said) == "leg" else "warn",
                 seen=said.text,
                 effect="conversations are not in LangSmith, or without their recordings",
                 fix="do what it says",
             )
-        rate = self._here.config.sampling_rate
-        if rate is not None and rate < 1 and self.choice.leg != LEG_NONE:
+        if self._broken:  # other problems are those of a variable, and said with it
+            yield Result(
+                id="delivery.provider",
+                title="TracerProvider",
+                status="fail",
+                seen=self.problem,
+                effect="nothing is traced or recorded",
+                fix="correct or remove the package that it comes from",
+            )
+        for text in self.sdk_warns:
+            yield Result(
+                id="delivery.provider",
+                title="TracerProvider",
+                status="warn",
+                seen=text,
+                fix="correct the variable OTEL_* that it speaks of",
+            )
+        if self.traced is not None and self.traced < 1:
+            yield Result(
+                id="delivery.sampler",
+                title="sampler",
+                status="info" if self.traced else "fail",
+                seen=f"it takes {self.traced:.0%} of the calls"
+                if self.traced
+                else "it takes no call",
+                effect="a call that it drops is neither traced nor recorded",
+                fix="" if self.traced else "OTEL_TRACES_SAMPLER=parentbased_always_on, or unset it",
+            )
+        rate = config.sampling_rate
+        if rate is not None and rate < 1 and choice.leg != LEG_NONE:
             yield Result(
                 id="delivery.sampling",
                 title="LangSmith's sampling",
@@ -197,6 +250,8 @@ class Topology:
         """
         if self.problem:
             return f"A call started here would not be traced: {self.problem}."
+        if self.traced == 0:
+            return "A call started here would not be traced: the sampler takes none."
         if self.goes_nowhere:
             return "A call started here would be traced, and sent nowhere."
         places = [self.langsmith] if self.choice.root_by_runs_api else []
@@ -211,6 +266,21 @@ class Topology:
             names = ", ".join(dict.fromkeys(result.title for result in failed))
             return f"{sentence}; but something would be lost: {names}."
         return sentence + "."
+
+
+def _kind(said: Said) -> object:
+    return said.key[0] if isinstance(said.key, tuple) else said.key
+
+
+def _share(provider: object) -> float | None:
+    """Return the share of new traces that a sampler of the SDK takes; another one is not tried."""
+    sampler: Any = getattr(provider, "sampler", None)
+    if not type(sampler).__module__.startswith("opentelemetry.sdk."):
+        return None
+    step = (1 << 64) // _TRIES  # by these bits of a trace id a ratio decides
+    decisions = [sampler.should_sample(Context(), step * at, ROOT_NAME) for at in range(_TRIES)]
+    taken: int = sum(one.decision.is_sampled() for one in decisions)
+    return taken / _TRIES
 
 
 def _addresses(provider: object) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import langsmith
 import pytest
 from opentelemetry import trace
 
@@ -43,7 +45,7 @@ def test_ids_are_each_of_one_check() -> None:
 @pytest.mark.usefixtures("sandbox")
 def test_all_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
     """A key that is accepted, and everything else as it should be: 0."""
-    assert 0 == run(timeout_s=60, as_json=True)
+    assert 0 == run(timeout_s=100, as_json=True)
     value = report(capsys)
     assert "fail" not in statuses(value).values()
     assert value["verdict"].startswith(
@@ -53,7 +55,7 @@ def test_all_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_any_variable_nothing_fails(capsys: pytest.CaptureFixture[str]) -> None:
     """The app may have exporters of its own; that there are none here is a warning."""
-    assert 0 == run(timeout_s=60, as_json=True)
+    assert 0 == run(timeout_s=100, as_json=True)
     value = report(capsys)
     assert "warn" == statuses(value)["delivery.nowhere"]
     assert "A call started here would be traced, and sent nowhere." == value["verdict"]
@@ -65,7 +67,7 @@ def test_something_would_be_lost(
     """A Collector that is away: 1, and the last line says what."""
     (port,) = free_ports(1)
     process.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
-    assert 1 == run(timeout_s=60)
+    assert 1 == run(timeout_s=100)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.endswith(
         "something would be lost: OTLP, traces by http/protobuf, OTLP, metrics by http/protobuf."
@@ -86,6 +88,12 @@ def test_the_total_time_holds(
     assert {"langsmith.api", "otlp.traces"} <= statuses(report(capsys)).keys()
 
 
+def test_no_time_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each check says that it did not end, and nothing breaks."""
+    assert run(timeout_s=0, as_json=True) in (0, 1)
+    assert {"did not end within 0 s"} <= {one["seen"] for one in report(capsys)["results"]}
+
+
 def everything(folder: Path) -> list[tuple[str, int, int]]:
     """Every file and folder, with size and time of change."""
     found = [folder, *sorted(folder.rglob("*"))]
@@ -103,7 +111,7 @@ def test_nothing_is_changed_or_started(
     process.setattr("tempfile.tempdir", None)
     env, handlers = dict(os.environ), list(logging.root.handlers)
     before = everything(tmp_path / "state"), everything(tmp_path / "home")
-    run(timeout_s=60, as_json=True)
+    run(timeout_s=100, as_json=True)
     assert before == (everything(tmp_path / "state"), everything(tmp_path / "home"))
     assert [] == list((tmp_path / "tmp").iterdir())
     assert env == dict(os.environ)
@@ -215,3 +223,43 @@ def test_live_that_nobody_can_answer_for(sandbox: Sandbox) -> None:
     assert (2, "") == (done.returncode, done.stdout)
     assert done.stderr.rstrip().endswith("nobody can answer here: add --yes")
     assert [] == sandbox.conversations()
+
+
+def test_live_answers_are_part_of_the_json(sandbox: Sandbox, tmp_path: Path) -> None:
+    """0, because all that a call needs is answered with yes."""
+    more = {"OTEL_REALTIME_STATE_DIR": str(tmp_path / "state")}
+    variables = langsmith_variables(sandbox.url) | more
+    done = started("--live", "--yes", "--json", "--timeout", "60", **variables)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    live = json.loads(done.stdout)["live"]
+    assert [live["run_id"]] == [one["id"] for one in sandbox.conversations()]
+    assert {"yes"} == {one["answer"] for one in live["answers"] if one["needed"]}
+
+
+class Terminal(io.StringIO):
+    """Somebody who can answer."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_live_that_is_not_wanted(
+    sandbox: Sandbox, process: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was written, and the checks alone decide."""
+    process.setattr(sys, "stdin", Terminal("n\n"))
+    assert 0 == run(timeout_s=100, live=True)
+    told = capsys.readouterr()
+    assert told.err.endswith("Write it? [y/N] nothing was written\n")
+    assert told.out.splitlines()[-1].startswith("A call started here would be traced and recorded")
+    assert [] == sandbox.conversations()
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_live_with_a_client_that_cannot_read(
+    process: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A later version takes the function away: 2, before anything is written."""
+    process.delattr(langsmith.Client, "read_run")
+    assert 2 == cli.main(["doctor", "--live", "--yes"])
+    assert "--live reads with read_run(), which langsmith" in capsys.readouterr().err

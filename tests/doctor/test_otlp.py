@@ -116,6 +116,19 @@ def test_a_timeout_that_the_exporter_refuses(process: pytest.MonkeyPatch) -> Non
     assert ("fail", True) == (found.status, "refuses its variables" in found.seen)
 
 
+def test_what_the_sdk_does_not_take(process: pytest.MonkeyPatch) -> None:
+    """It goes on with a default, and says so in a log that nobody reads."""
+    process.setenv("OTEL_METRICS_EXPORTER", "none")
+    process.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "zip")
+    with Web(lambda _: Reply(200, b"")) as web:
+        process.setenv(ENDPOINT, web.url)
+        found = by_id(look(here()))
+    if found["otlp.traces"].status == "fail":  # versions that raise
+        assert "refuses its variables" in found["otlp.traces"].seen
+    else:
+        assert "zip" in found["otlp.traces.variables"].seen
+
+
 def test_without_an_endpoint_nothing_is_asked() -> None:
     """Nothing is sent to this machine unless somebody asked for it."""
     (found,) = look(here())

@@ -64,7 +64,7 @@ def test_clients_and_their_lowest_versions_are_those_of_the_readme() -> None:
 
 def test_clients_that_are_installed_can_be_tapped() -> None:
     """Each by the module that taps it."""
-    results = by_id(look_at_clients(here(30)))
+    results = by_id(look_at_clients(here(150)))
     assert {"clients.openai", "clients.websockets"} <= results.keys()
     told = {result.id: result.seen for result in results.values()}
     assert {"can be tapped"} == set(told.values()), told
@@ -73,7 +73,7 @@ def test_clients_that_are_installed_can_be_tapped() -> None:
 def test_a_client_that_is_too_old_fails(process: pytest.MonkeyPatch) -> None:
     """Its calls may not be seen."""
     installed(process, aiohttp="3.7")
-    result = by_id(look_at_clients(here(30)))["clients.aiohttp"]
+    result = by_id(look_at_clients(here(150)))["clients.aiohttp"]
     assert ("fail", 'pip install "aiohttp>=3.9"') == (result.status, result.fix)
 
 

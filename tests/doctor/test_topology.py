@@ -132,6 +132,20 @@ def test_langsmith_that_was_asked_for_without_a_key_fails(process: pytest.Monkey
     assert "no API key is set" in found["delivery.langsmith"].seen
 
 
+def test_a_key_alone_asks_for_nothing(process: pytest.MonkeyPatch) -> None:
+    """Many forget the other variable; whoever says no is not asked."""
+    found = by_id(topology(process, {"LANGSMITH_API_KEY": "x"}).results())
+    assert "LANGSMITH_TRACING=true" in found["delivery.langsmith"].fix
+    found = by_id(topology(process, {"LANGSMITH_TRACING": "false"}).results())
+    assert "delivery.langsmith" not in found
+
+
+def test_a_value_that_does_not_parse_is_said_elsewhere(process: pytest.MonkeyPatch) -> None:
+    """Once, with the variable it is of."""
+    found = topology(process, {"LANGSMITH_TRACING": "treu"})
+    assert "delivery.langsmith" not in by_id(found.results())
+
+
 def test_an_exporter_to_langsmith_takes_the_recording(process: pytest.MonkeyPatch) -> None:
     """Where nobody could drop the second root, it delivers all, and it is said what to change."""
     cloud = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://api.smith.langchain.com/otel"}
@@ -183,3 +197,50 @@ def test_what_would_be_lost_stands_in_the_sentence(process: pytest.MonkeyPatch) 
     found = topology(process, {"LANGSMITH_TRACING": "true"} | OTLP)
     failed = [one for one in found.results() if one.status == "fail"]
     assert found.verdict(failed).endswith("; but something would be lost: LangSmith.")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "status", "seen"),
+    [
+        ("always_off", "", "fail", "it takes no call"),
+        ("parentbased_always_off", "", "fail", "it takes no call"),
+        ("parentbased_traceidratio", "0.25", "info", "it takes 25% of the calls"),
+        ("traceidratio", "0", "fail", "it takes no call"),
+    ],
+)
+def test_what_the_sampler_drops(
+    process: pytest.MonkeyPatch, sampler: str, argument: str, status: str, seen: str
+) -> None:
+    """By the sampler's own decisions."""
+    more = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    found = topology(process, KEY, more)
+    result = by_id(found.results())["delivery.sampler"]
+    assert (status, seen) == (result.status, result.seen)
+    none = "A call started here would not be traced: the sampler takes none."
+    assert (status == "fail") == (found.verdict([]) == none)
+
+
+def test_a_sampler_that_takes_all_is_not_spoken_of(process: pytest.MonkeyPatch) -> None:
+    """Nor is the default."""
+    assert "delivery.sampler" not in by_id(topology(process, KEY).results())
+    more = {"OTEL_TRACES_SAMPLER": "always_on"}
+    assert "delivery.sampler" not in by_id(topology(process, KEY, more).results())
+
+
+def test_a_sampler_that_the_sdk_does_not_know(process: pytest.MonkeyPatch) -> None:
+    """In the SDK's own words."""
+    found = topology(process, KEY, {"OTEL_TRACES_SAMPLER": "sometimes"})
+    result = by_id(found.results())["delivery.provider"]
+    assert ("warn", True) == (result.status, "sometimes" in result.seen)
+
+
+def test_a_provider_that_cannot_be_made(process: pytest.MonkeyPatch) -> None:
+    """It is an answer, and no traceback."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no detector")
+
+    process.setattr("otel_realtime.doctor.topology.tracer_provider", fail)
+    found = topology(process, KEY)
+    assert "no TracerProvider can be made: RuntimeError" in found.verdict([])
+    assert "fail" == by_id(found.results())["delivery.provider"].status

@@ -20,13 +20,15 @@ from otel_realtime.doctor.live.questions import Answer
 from otel_realtime.doctor.live.reading import Reader, attachment_of
 from otel_realtime.doctor.masking import Mask
 from otel_realtime.doctor.model import Surroundings
+from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.config import agent_of
 
 #: Part of the time between the span that comes early and its root's post, and its longest, in seconds.
 _EARLY: Final = 0.03
 _EARLY_MOST_S: Final = 2.0
-#: Part of the time that one request may take, and its longest, in seconds.
+#: Part of the time that one request may take, its least and its longest, in seconds.
 _REQUEST: Final = 0.2
+_REQUEST_LEAST_S: Final = 0.1
 _REQUEST_MOST_S: Final = 15.0
 #: Part of the time in which the root has to be readable before its end.
 _VISIBLE: Final = 0.2
@@ -99,9 +101,15 @@ def require_client() -> None:
     """Look that LangSmith's client is installed, before anything is written.
 
     Raises:
-        ModuleNotFoundError: it is not.
+        ConfigError: it is a version that cannot read a run.
+        ModuleNotFoundError: it is not installed.
     """
-    import_module("langsmith")
+    client = import_module("langsmith")
+    if not hasattr(client.Client, "read_run"):
+        raise ConfigError(
+            f"--live reads with read_run(), which langsmith {client.__version__} does not have: "
+            'pip install "langsmith<0.16"'
+        )
 
 
 def _work(here: Surroundings, timeout_s: float, attachment_mb: float, outcome: Outcome) -> None:
@@ -116,7 +124,7 @@ def _experiment(
     here: Surroundings, timeout_s: float, attachment_mb: float, outcome: Outcome, folder: Path
 ) -> None:
     began, config = time.monotonic(), here.config
-    request_s = min(timeout_s * _REQUEST, _REQUEST_MOST_S)
+    request_s = min(max(timeout_s * _REQUEST, _REQUEST_LEAST_S), _REQUEST_MOST_S)
     experiment = Experiment(config, folder, request_s)
     written = experiment.written
     reader = Reader(config, written.start_ns, request_s)
