@@ -238,6 +238,8 @@ class RootFact:
     #: 32 and 16 hex digits: the span that was current at the handshake.
     PARENT_TRACE_ID: Final = "parent_trace_id"
     PARENT_SPAN_ID: Final = "parent_span_id"
+    #: Address of a page that shows the conversation: ``Settings.view_url`` with its ids in it.
+    VIEW_URL: Final = "view_url"
     #: int: server events received, audio deltas included.
     EVENT_COUNT: Final = "event_count"
     #: float, s

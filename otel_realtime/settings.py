@@ -296,6 +296,10 @@ class Settings:
 
     The OTel span keeps its name, and so does the run where inputs are hidden.
     """
+    view_url: str | None = _env("VIEW_URL", None)
+    """Template of a page that shows a conversation, which stands on its root: an address with
+    ``{run_id}``, ``{trace_id}``, ``{span_id}`` or ``{thread_id}`` in it.
+    """
     state_max_mb: float = _env("STATE_MAX_MB", 4096.0)
     """Most disk space conversations may take, those that go on included, in MB."""
     state_max_age_days: float = _env("STATE_MAX_AGE_DAYS", 14.0)

@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "audio_format": "auto",
     "max_attachment_mb": None,
     "title": "fixed",
+    "view_url": None,
     "state_max_mb": 4096.0,
     "state_max_age_days": 14.0,
     "exit_timeout_s": 10.0,
@@ -64,6 +65,10 @@ ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "audio_format": ("flac", "flac"),
     "max_attachment_mb": ("12.5", 12.5),
     "title": ("First_Utterance", "first_utterance"),
+    "view_url": (
+        "http://127.0.0.1:8321/conversations/{run_id}",
+        "http://127.0.0.1:8321/conversations/{run_id}",
+    ),
     "state_max_mb": ("10", 10.0),
     "state_max_age_days": ("0.5", 0.5),
     "exit_timeout_s": ("0", 0.0),

@@ -64,8 +64,8 @@ _FORM: Final = """\
 <!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>otel-realtime sandbox</title>
-<link rel="stylesheet" href="/static/style.css"></head>
-<body><header><a class="home" href="/">otel-realtime <span>sandbox</span></a></header>
+<link rel="stylesheet" href="/static/page.css"></head>
+<body><header><a class="home" href="/">otel-realtime <span>calls</span></a></header>
 <main><form class="card" method="post" action="{action}">
 <h1>A key is needed</h1>
 <p>{message}</p>

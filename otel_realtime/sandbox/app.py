@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
-from pathlib import Path
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from otel_realtime.sandbox import bodies, ingest_otlp, ingest_runs, json_in
 from otel_realtime.sandbox.access import HEADERS, Access, refused
 from otel_realtime.sandbox.langsmith_shape import INFO, recording_as_langsmith, run_as_langsmith
-from otel_realtime.sandbox.model import Batch, JsonObject, RequestError
-from otel_realtime.sandbox.rows import encode
+from otel_realtime.sandbox.model import Batch, RequestError
+from otel_realtime.sandbox.page_api import PageApi, found_or_404, json_response
 from otel_realtime.sandbox.store import TENANT_ID, Store
 
-STATIC_FILES: Final = Path(__file__).parent / "static"
-
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-def json_response(value: object, status: int = 200) -> Response:
-    """Return a JSON response; unlike starlette's, it encodes every value the store may hold."""
-    return Response(encode(value), status, media_type="application/json", headers=HEADERS)
 
 
 class Routes:
@@ -39,6 +29,7 @@ class Routes:
         max_request_bytes: larger bodies are answered with 413; None: only those that no memory
             and no disk should have to take.
         names: the names of this host.
+        links: templates of pages elsewhere that show a call, by their label.
     """
 
     def __init__(
@@ -48,8 +39,10 @@ class Routes:
         keys: Collection[str] | None,
         max_request_bytes: int | None,
         names: Collection[str],
+        links: Mapping[str, str],
     ) -> None:
         self._store = store
+        self._page = PageApi(store, store.peaks, links)
         self._keys = keys
         self._names = names
         self._in_memory, self._in_files = (
@@ -84,9 +77,7 @@ class Routes:
             Route("/api/violations", self.violations, methods=["GET"]),
             Route("/api/shapes", self.shapes, methods=["GET"]),
             Route("/o/{tenant}/projects/p/{project}/r/{run_id}", self.redirect, methods=["GET"]),
-            Route("/conversations/{run_id}", self.page, methods=["GET"]),
-            Route("/", self.page, methods=["GET"]),
-            Mount("/static", StaticFiles(directory=STATIC_FILES)),
+            *self._page.routes(),
         ]
         routes = [*langsmith, Mount("/api/v1", routes=langsmith), *read_api]
         return Access(Starlette(routes=routes), names=self._names, keys=self._keys)
@@ -221,13 +212,11 @@ class Routes:
         conversation = await run_in_threadpool(
             lambda: self._store.conversation(request.path_params["run_id"], payloads=payloads)
         )
-        return _found_or_404(conversation)
+        return found_or_404(conversation)
 
     async def run(self, request: Request) -> Response:
         """Return one run with its payload."""
-        return _found_or_404(
-            await run_in_threadpool(self._store.run, request.path_params["run_id"])
-        )
+        return found_or_404(await run_in_threadpool(self._store.run, request.path_params["run_id"]))
 
     async def recording(self, request: Request) -> Response:
         """Return the recording of a conversation; supports the range requests of a player."""
@@ -256,14 +245,6 @@ class Routes:
         root_id = run["trace_id"] if run is not None else run_id
         fragment = "" if root_id == run_id else f"#{run_id}"
         return RedirectResponse(f"/conversations/{root_id}{fragment}", 307)
-
-    async def page(self, request: Request) -> Response:
-        """Return the page; its script decides by the path what to show."""
-        return FileResponse(STATIC_FILES / "index.html", headers=HEADERS)
-
-
-def _found_or_404(value: JsonObject | None) -> Response:
-    return json_response({"error": "not found"}, 404) if value is None else json_response(value)
 
 
 def _destination(request: Request) -> str | None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-import time
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-
-import uvicorn
 
 from otel_realtime import console
 from otel_realtime.errors import ConfigError
 from otel_realtime.sandbox.access import own_names
-from otel_realtime.sandbox.server import bind, server_for
+from otel_realtime.sandbox.foreground import given_links, listen, run_in_foreground
+from otel_realtime.sandbox.server import server_for
 from otel_realtime.sandbox.store import Store
 from otel_realtime.settings import Settings
 
@@ -38,6 +34,7 @@ def run(
     open_browser: bool = False,
     keys: Sequence[str] = (),
     names: Sequence[str] = (),
+    links: Sequence[str] = (),
     as_json: bool = False,
 ) -> int:
     """Serve until interrupted.
@@ -49,6 +46,7 @@ def run(
         open_browser: whether to open the page in a browser.
         keys: the accepted keys, to send and to read; none: any key sends, and none is asked to read.
         names: further host names under which it is reached.
+        links: pages elsewhere that show a call, as ``NAME=TEMPLATE``.
         as_json: say where it listens as one line of JSON.
 
     Returns:
@@ -58,33 +56,23 @@ def run(
         ConfigError: the address or the directory cannot be used.
     """
     folder = data_dir if data_dir is not None else Settings().state_dir / "sandbox"
-    try:
-        listener = bind(host, port)
-    except (OSError, ValueError) as error:  # ValueError: a host that no name can have
-        raise ConfigError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
+    listener, url = listen(host, port)
     try:
         store = Store(folder)
     except (OSError, sqlite3.Error) as error:
         listener.close()
         raise ConfigError(f"cannot store data in {folder}: {_reason(error)}") from error
-    # The wildcard addresses accept connections but are not a destination a client can use.
-    reachable = "localhost" if host in ("0.0.0.0", "::") else host
-    url = f"http://{reachable}:{listener.getsockname()[1]}"
     key = "one of its keys" if keys else "sandbox"
     if as_json:
         console.say(json.dumps({"url": url, "data_dir": str(folder), "keys": bool(keys)}))
     else:
         console.say(_WELCOME.format(url=url, data_dir=folder, key=key))
-    server = server_for(store, keys=keys or None, names=own_names(host, names))
-    if open_browser:
-        # With keys the page asks for one: in the link every program on this machine could see it.
-        threading.Thread(
-            target=_open_when_started, args=(server, url), name="otel-realtime-browser", daemon=True
-        ).start()
+    server = server_for(
+        store, keys=keys or None, names=own_names(host, names), links=given_links(links)
+    )
     try:
-        server.run([listener])
-    except KeyboardInterrupt:
-        pass  # Ctrl-C is the normal end of the command
+        # With keys the page asks for one: in the link every program on this machine could see it.
+        run_in_foreground(server, listener, url if open_browser else None)
     finally:
         store.close()
     return 0
@@ -92,9 +80,3 @@ def run(
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _open_when_started(server: uvicorn.Server, url: str) -> None:
-    while not server.started:
-        time.sleep(0.05)
-    webbrowser.open(url)

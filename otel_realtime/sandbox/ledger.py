@@ -63,6 +63,18 @@ class Ledger:
         self._violations.extend(release(self._db, self._accepted, self._run_limit))
         self._store_violations()
 
+    def changed_calls(self) -> set[str]:
+        """Return the roots of the traces that this batch has changed."""
+        ids, roots = list(self._accepted), set()
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            query = (
+                "SELECT DISTINCT coalesce(trace_id, id) AS root FROM runs"
+                f" WHERE held = 0 AND id IN ({', '.join('?' * len(chunk))})"
+            )
+            roots |= {row["root"] for row in self._db.execute(query, chunk)}
+        return roots
+
     def _report(self, kind: str, message: str, subject: Run | Patch | Attachment) -> None:
         self._violations.append(
             Violation(

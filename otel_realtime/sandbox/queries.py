@@ -36,14 +36,19 @@ FROM runs r WHERE r.held = 1
 
 def conversations(db: sqlite3.Connection) -> list[JsonObject]:
     """Return a summary of each conversation, latest first."""
-    violation_counts = Counter(item["conversation_id"] for item in violations(db))
+    counts = violation_counts(db)
     recorded = {
         row["run_id"]
         for row in db.execute("SELECT run_id, name, mime FROM attachments")
         if is_recording(row["name"], row["mime"])
     }
     rows = db.execute(_ROOTS + " ORDER BY start_ns DESC, id").fetchall()
-    return [_summary(row, violation_counts[row["id"]], row["id"] in recorded) for row in rows]
+    return [_summary(row, counts[row["id"]], row["id"] in recorded) for row in rows]
+
+
+def violation_counts(db: sqlite3.Connection) -> Counter[str]:
+    """Return the number of violations by conversation."""
+    return Counter(item["conversation_id"] for item in violations(db))
 
 
 def _summary(row: sqlite3.Row, violation_count: int, has_recording: bool) -> JsonObject:

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS violations (
     scope TEXT NOT NULL DEFAULT '');
 CREATE UNIQUE INDEX IF NOT EXISTS violations_once ON violations (run_id, kind, message, span_id);
 CREATE INDEX IF NOT EXISTS violations_of_trace ON violations (trace_id);
+CREATE TABLE IF NOT EXISTS stale_calls (id TEXT PRIMARY KEY, change INTEGER NOT NULL);
 CREATE TEMP TABLE IF NOT EXISTS level (id TEXT PRIMARY KEY);
 """
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import uvicorn
 
-from otel_realtime.sandbox.access import own_names
+from otel_realtime.sandbox.access import Access, own_names
 from otel_realtime.sandbox.app import Routes
+from otel_realtime.sandbox.changes import Changes
 from otel_realtime.sandbox.contract import RUN_LIMIT
 from otel_realtime.sandbox.model import JsonObject
+from otel_realtime.sandbox.page_api import link_templates
 from otel_realtime.sandbox.store import Store
 
 _START_TIMEOUT_S = 10.0
@@ -45,13 +47,41 @@ def server_for(
     keys: Collection[str] | None = None,
     max_request_bytes: int | None = None,
     names: Collection[str] = (),
+    links: Mapping[str, str] | None = None,
 ) -> uvicorn.Server:
-    """Return the configured server, not yet running; ``names``: see ``access.own_names``."""
-    routes = Routes(store, keys=keys, max_request_bytes=max_request_bytes, names=names)
+    """Return the configured server, not yet running.
+
+    ``names``: see ``access.own_names``; ``links``: see ``page_api.link_templates``.
+    """
+    routes = Routes(
+        store,
+        keys=keys,
+        max_request_bytes=max_request_bytes,
+        names=names,
+        links=link_templates(links),
+    )
+    return serve(routes.app(), store.changes)
+
+
+class _Server(uvicorn.Server):
+    """Ends the event streams before it waits for open requests to end."""
+
+    def __init__(self, config: uvicorn.Config, changes: Changes) -> None:
+        super().__init__(config)
+        self._changes = changes
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        self._changes.close()
+        await super().shutdown(sockets)
+
+
+def serve(app: Access, changes: Changes) -> uvicorn.Server:
+    """Return the server of an application whose pages listen to changes, not yet running."""
     # ws="none" keeps uvicorn from importing websockets, which this package instruments;
     # log_config=None leaves the app's logging alone.
     config = uvicorn.Config(
-        routes.app(),
+        app,
         loop="asyncio",
         http="h11",
         ws="none",
@@ -60,7 +90,7 @@ def server_for(
         access_log=False,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)
+    return _Server(config, changes)
 
 
 class Sandbox:

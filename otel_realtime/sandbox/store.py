@@ -15,16 +15,27 @@ from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
-from otel_realtime.sandbox import bodies, queries
+from otel_realtime.sandbox import bodies, call_index, call_rows, queries
+from otel_realtime.sandbox.changes import Changes
 from otel_realtime.sandbox.contract import RUN_LIMIT
 from otel_realtime.sandbox.ledger import Ledger, create_project, store_violations
 from otel_realtime.sandbox.model import Batch, JsonObject, Violation
+from otel_realtime.sandbox.peaks import Peaks
 from otel_realtime.sandbox.rows import SCHEMA
 
 #: LangSmith calls a workspace a tenant; the sandbox has a single one.
 TENANT_ID: Final = str(uuid5(NAMESPACE_URL, "otel-realtime sandbox"))
 
 
+#: Calls whose runs have changed since they were put into the index; ``change`` counts.
+_STALE: Final = (
+    "INSERT INTO stale_calls VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET change = change + 1"
+)
+#: Conversations that an earlier version stored, which had no index.
+_EARLIER_CALLS: Final = (
+    "INSERT OR IGNORE INTO stale_calls SELECT id, 1 FROM runs"
+    " WHERE parent_id IS NULL AND held = 0 AND id NOT IN (SELECT id FROM calls)"
+)
 #: Name of the database's file.
 DATABASE: Final = "sandbox.sqlite3"
 
@@ -39,6 +50,8 @@ class Store:
 
     def __init__(self, data_dir: Path, *, run_limit: int = RUN_LIMIT) -> None:
         self._run_limit = run_limit
+        self.changes = Changes()
+        self.peaks = Peaks(data_dir / "peaks")
         self._files = data_dir / "files"
         self.incoming = data_dir / "incoming"
         # Uploads that were cut off when a previous sandbox stopped.
@@ -65,6 +78,8 @@ class Store:
             columns = self._writer.execute(f"PRAGMA table_info({table})").fetchall()
             if "scope" not in {column["name"] for column in columns}:
                 self._writer.execute(f"ALTER TABLE {table} ADD scope TEXT NOT NULL DEFAULT ''")
+        self._writer.executescript(call_index.SCHEMA)
+        self._writer.execute(_EARLIER_CALLS)
         self._reader = _connect(path)
 
     def close(self) -> None:
@@ -84,9 +99,12 @@ class Store:
         with self._writing() as db:
             ledger = Ledger(db, self._files, self._run_limit)
             ledger.apply(batch)
+            changed = ledger.changed_calls()
+            db.executemany(_STALE, ((call_id,) for call_id in changed))
         # Accepted attachments have been moved; what is left was refused or repeated.
         for attachment in batch.attachments:
             attachment.path.unlink(missing_ok=True)
+        self.changes.publish(changed)
         return ledger.conflict
 
     def report(self, violations: tuple[Violation, ...]) -> None:
@@ -104,10 +122,13 @@ class Store:
         with self._writing() as db:
             count = int(db.execute(queries.COUNT_ROOTS).fetchone()[0])
             files = [row["file"] for row in db.execute("SELECT file FROM attachments")]
-            for table in ("runs", "attachments", "violations"):
+            ids = [row["id"] for row in db.execute("SELECT id FROM calls")]
+            for table in ("runs", "attachments", "violations", "stale_calls", *call_index.TABLES):
                 db.execute(f"DELETE FROM {table}")
         for file in files:
             (self._files / file).unlink(missing_ok=True)
+        self.peaks.forget()
+        self.changes.publish(ids)
         return count
 
     # --- read API --------------------------------------------------------------------------------
@@ -116,6 +137,74 @@ class Store:
         """Return a summary of each conversation, latest first."""
         with self._read_lock:
             return queries.conversations(self._reader)
+
+    def calls(self, query: call_index.Query) -> JsonObject:
+        """Return one page of the calls that a query finds."""
+        self._index()
+        with self._read_lock:
+            found = call_index.page(self._reader, query)
+            counts = queries.violation_counts(self._reader)
+        for call in found["calls"]:
+            call["findings"] = counts[call["id"]]
+        return found
+
+    def calls_summary(self, query: call_index.Query) -> JsonObject:
+        """Return what stands over the list of calls."""
+        self._index()
+        with self._read_lock:
+            return call_index.summary(self._reader, query)
+
+    def call(self, call_id: str) -> JsonObject | None:
+        """Return the call object of a conversation, or None if there is none."""
+        self._index(call_id)
+        with self._read_lock:
+            return call_index.call(self._reader, call_id)
+
+    def findings(self, call_id: str) -> JsonObject:
+        """Return the violations of a conversation, and what LangSmith shows in part."""
+        with self._read_lock:
+            found = {
+                "findings": queries.violations(self._reader),
+                "shapes": queries.shapes(self._reader),
+            }
+        return {
+            name: [item for item in items if item["conversation_id"] == call_id]
+            for name, items in found.items()
+        }
+
+    def spans(self, call_id: str) -> list[JsonObject] | None:
+        """Return the spans of a conversation without their payloads."""
+        with self._read_lock:
+            return call_rows.spans(self._reader, call_id)
+
+    def search_spans(self, call_id: str, text: str) -> list[str]:
+        """Return the ids of the spans of a conversation that contain a text."""
+        with self._read_lock:
+            return call_rows.search(self._reader, call_id, text)
+
+    def _index(self, call_id: str | None = None) -> None:
+        """Bring the index up to date with the runs: of one call, or of all that have changed.
+
+        A call is built when somebody looks: what only takes traces in has no work with it.
+        """
+        with self._read_lock:
+            stale = [
+                (row["id"], row["change"])
+                for row in self._reader.execute("SELECT id, change FROM stale_calls")
+                if call_id in (None, row["id"])
+            ]
+        for stale_id, change in stale:
+            with self._read_lock:
+                built = call_rows.build(self._reader, stale_id, self._files)
+            with self._writing() as db:
+                if built is None:
+                    call_index.remove(db, [stale_id])
+                else:
+                    call_index.put(db, built)
+                # Unless it has changed again meanwhile.
+                db.execute(
+                    "DELETE FROM stale_calls WHERE id = ? AND change = ?", (stale_id, change)
+                )
 
     def conversation(self, run_id: str, *, payloads: bool = True) -> JsonObject | None:
         """Return the trace of a root run, or None if there is none."""

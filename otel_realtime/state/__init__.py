@@ -34,6 +34,7 @@ what a crash leaves is a valid prefix; a torn last line is left out.
     call_id  model                      of the call, where the app's request said so
     metadata  tags                      what the app says of the conversation
     parent  ambient                     [trace id, span id] of the caller's span; the root is below it
+    view_url                            address of a page that shows it; null without the setting
     leg                                 "direct", "collector" or "none": how spans reach LangSmith
     by_runs_api                         the root run goes by the runs API
     api_url  project                    the LangSmith it is meant for

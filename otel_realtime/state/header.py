@@ -91,6 +91,7 @@ class Header:
             "metadata": dict(who.metadata),
             "tags": list(who.tags),
             "parent": [who.parent_trace_id, who.parent_span_id],
+            "view_url": who.view_url,
             "ambient": self.ambient,
             "leg": self.leg,
             "by_runs_api": self.delivers_root,
@@ -164,7 +165,7 @@ _OWN: Final = frozenset(
         "given_thread_id", "provider", "call_id", "model", "metadata", "tags", "parent", "ambient",
         "leg", "by_runs_api", "policy", "records", "recorded", "name", "recordings_dir",
         "audio_format", "max_attachment_mb", "title", "payload_limit", "skip_events", "resource",
-        "false_interruption_ms", "lists_spans", "exports",
+        "false_interruption_ms", "lists_spans", "exports", "view_url",
     }
 )  # fmt: skip
 
@@ -257,6 +258,7 @@ def _identity(source: Mapping[str, Any], unnamed: str) -> Identity:
         tags=_texts(source.get("tags")),
         parent_trace_id=_hex(parent_trace_id, 128),
         parent_span_id=_hex(parent_span_id, 64),
+        view_url=_text(source, "view_url"),
     )
 
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
+from urllib.parse import quote
+from uuid import UUID
 
 from otel_realtime import attributes as names
 from otel_realtime.attributes import Meta, RootFact
@@ -77,8 +79,34 @@ def opening_metadata(identity: Identity, version: str) -> dict[str, Any]:
         Meta.AGENT_TYPE: "root",
         RootFact.PARENT_TRACE_ID: identity.parent_trace_id,
         RootFact.PARENT_SPAN_ID: identity.parent_span_id,
+        RootFact.VIEW_URL: identity.view_url,
     }
     return {key: value for key, value in metadata.items() if value is not None}
+
+
+def view_url(template: str, identity: Identity, *, trace_id: int, span_id: int) -> str:
+    """Return the address of a page that shows a conversation.
+
+    Args:
+        template: ``Settings.view_url``; what else stands in braces is left.
+        identity: the conversation.
+        trace_id: its trace.
+        span_id: span id of its root.
+    """
+    values = {
+        "run_id": str(UUID(int=span_id)),
+        "trace_id": f"{trace_id:032x}",
+        "span_id": f"{span_id:016x}",
+        "thread_id": quote(replace_surrogates(identity.thread_id), safe=""),
+    }
+    for place, value in values.items():
+        template = template.replace(f"{{{place}}}", value)
+    return template
+
+
+def view_attributes(address: str) -> Attributes:
+    """Return the attributes of the address, which is known when the root has its ids."""
+    return _facts({RootFact.VIEW_URL: address})
 
 
 def closing_metadata(

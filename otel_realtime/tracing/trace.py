@@ -125,6 +125,11 @@ class Trace:
         self._backend: Backend | None = None
         if self.sampled and route.connect is not None:
             self._backend = route.connect()
+        if isinstance(settings.view_url, str) and settings.view_url:
+            identity.view_url = root_facts.view_url(
+                settings.view_url, identity, trace_id=context.trace_id, span_id=context.span_id
+            )
+            self.root.set_attributes(root_facts.view_attributes(identity.view_url))
         self.membership = route.join(
             root_span_id=context.span_id,
             trace_id=context.trace_id,

@@ -107,6 +107,24 @@ def test_a_run_can_be_named_after_what_was_said_first(
     assert "realtime_session" == traces.root.name
 
 
+def test_the_root_says_where_it_is_shown(sandbox: Sandbox, traces: Traces) -> None:
+    """The template's address with the conversation's ids in it, for every backend and in LangSmith."""
+    template = "https://calls.example/{run_id}?trace={trace_id}&span={span_id}&x={other}"
+    talk(traces, settings=Settings(view_url=template))
+    assert otel_realtime.flush(5) is True
+    (found,) = sandbox.conversations()
+    context = traces.root.get_span_context()
+    assert context is not None
+    expected = (
+        f"https://calls.example/{found['id']}?trace={context.trace_id:032x}"
+        f"&span={context.span_id:016x}&x={{other}}"
+    )
+    assert expected == (traces.root.attributes or {})["otel_realtime.view_url"]
+    conversation = sandbox.conversation(found["id"])
+    assert conversation is not None
+    assert expected == conversation["root"]["metadata"]["view_url"]
+
+
 @pytest.mark.parametrize("failing", [True, False])
 def test_a_failed_request_of_the_app_is_a_failed_run(
     sandbox: Sandbox, traces: Traces, failing: bool

@@ -193,7 +193,7 @@ def test_deleting_takes_a_key(keyed: Sandbox) -> None:
 
 def test_what_holds_no_call_takes_none(keyed: Sandbox) -> None:
     """What the server is, and how its pages look."""
-    for path in ("/info", "/api/v1/info", "/static/page.js", "/static/style.css"):
+    for path in ("/info", "/api/v1/info", "/static/page.js", "/static/page.css"):
         assert 200 == get(keyed, path).status_code
 
 

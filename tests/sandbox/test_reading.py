@@ -139,7 +139,7 @@ def test_page_is_served_with_what_it_needs(sandbox: Sandbox) -> None:
         answer = get(sandbox, path)
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
-        for name in ("page.js", "style.css", "icon.svg"):
+        for name in ("page.js", "page.css", "icon.svg"):
             assert f"/static/{name}" in answer.text
             assert get(sandbox, f"/static/{name}").status_code == 200
 

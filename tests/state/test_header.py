@@ -47,6 +47,7 @@ identities = st.builds(
     tags=st.lists(texts, max_size=3),
     parent_trace_id=trace_ids,
     parent_span_id=span_ids,
+    view_url=st.none() | texts,
 )
 
 

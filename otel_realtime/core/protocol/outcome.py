@@ -82,6 +82,7 @@ class Identity:
         tags: The app's tags, each once.
         parent_trace_id: Trace that was current when the connection was opened.
         parent_span_id: Span that was current when the connection was opened.
+        view_url: Address of a page that shows it.
     """
 
     thread_id: str
@@ -93,6 +94,7 @@ class Identity:
     tags: list[str] = field(default_factory=list)
     parent_trace_id: str | None = None
     parent_span_id: str | None = None
+    view_url: str | None = None
 
     @property
     def conversation_id(self) -> str | None:
