@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from otel_realtime.core.protocol.outcome import Ending, Failure, Tally
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
+from otel_realtime.delivery.keep import without_date
 from otel_realtime.langsmith.stamping import TraceStamp
 from otel_realtime.settings import Settings
 from otel_realtime.tracing.closing import RootEnd
@@ -186,9 +188,11 @@ def test_ambient_is_refused_where_langsmith_would_drop_the_root(
     ],
 )
 def test_a_recordings_name_is_no_path(begin: Begin, thread_id: str, start: str) -> None:
-    """Whatever the app calls its threads; the root's id makes it the only one."""
+    """Whatever the app calls its threads; it begins with the start, and the root's id makes it one."""
     trace = begin(thread_id=thread_id)
-    assert f"{start}{trace.span_id:016x}" == trace.name
+    assert f"{start}{trace.span_id:016x}" == without_date(trace.name)
+    began = datetime.fromtimestamp(trace.clock.start_ns // 10**9, timezone.utc)
+    assert trace.name.startswith(f"{began:%Y%m%dT%H%M%SZ}-")
 
 
 # -- what is wanted --------------------------------------------------------------------------------
