@@ -21,7 +21,7 @@ install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || $(call pip,$(1),$(2)); 
 # What a person who waits is told.
 say = @echo "$(1)"
 
-.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench clean
+.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench web web-check clean
 
 $(VENV)/made:
 	$(call say,Set-up in $(VENV): about 20 seconds and only this once)
@@ -130,6 +130,20 @@ actionlint: $(VENV)/ready-test
 format: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# The page of sandbox, view and report: TypeScript in, three files out. What is built is committed.
+WEB := otel_realtime/sandbox/web
+
+$(WEB)/node_modules/ready: $(WEB)/package.json $(WEB)/package-lock.json
+	npm ci --prefix $(WEB) --no-audit --no-fund
+	@touch $@
+
+web: $(WEB)/node_modules/ready
+	npm run build --prefix $(WEB)
+
+web-check: web
+	@git diff --exit-code --stat -- otel_realtime/sandbox/static && [ -z "$$(git status --porcelain -- otel_realtime/sandbox/static)" ] \
+		|| { echo "otel_realtime/sandbox/static is not what its sources give: run make web and commit it"; exit 1; }
 
 bench: $(VENV)/ready-test
 	$(RUN) -m tests.benchmarks $(ARGS)

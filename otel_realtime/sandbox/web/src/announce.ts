@@ -1,0 +1,12 @@
+/** One line that says what was just done. */
+
+import { signal } from "@preact/signals";
+
+export const announcement = signal("");
+let timer = 0;
+
+export function announce(text: string): void {
+  announcement.value = text;
+  clearTimeout(timer);
+  timer = window.setTimeout(() => (announcement.value = ""), 2500);
+}
