@@ -52,4 +52,12 @@ recordings_dir = click.option(
     metavar="DIR",
     help="Where recordings are kept (default: OTEL_REALTIME_RECORDINGS_DIR).",
 )
+links = click.option(
+    "--link",
+    "links",
+    multiple=True,
+    metavar="NAME=URL",
+    help="Page elsewhere that shows a call, with {run_id}, {trace_id}, {thread_id} or {project} in it; "
+    "may be repeated (default: OTEL_REALTIME_LINKS, split by semicolons).",
+)
 no_browser = click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")

@@ -9,13 +9,26 @@ from typing import Final
 
 import click
 
-from otel_realtime.cli.commands import demo, doctor, export, recover, redact, replay, sandbox, talk
+from otel_realtime.cli.commands import (
+    demo,
+    doctor,
+    export,
+    recover,
+    redact,
+    replay,
+    report,
+    sandbox,
+    talk,
+    view,
+)
 
 COMMANDS: Final[dict[str, click.Command]] = {
     command.name or "": command
     for command in (
         demo.command,
         sandbox.command,
+        view.command,
+        report.command,
         talk.command,
         doctor.command,
         replay.command,

@@ -51,6 +51,7 @@ from otel_realtime.cli.help import Command
     metavar="HOST",
     help="Further host name under which it is reached; others are refused; may be repeated.",
 )
+@options.links
 @options.as_json
 def command(
     *,
@@ -60,6 +61,7 @@ def command(
     no_browser: bool,
     keys: tuple[str, ...],
     names: tuple[str, ...],
+    links: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Run a local server that accepts traces as LangSmith does, stores and shows them, and reports
@@ -76,5 +78,6 @@ def command(
         open_browser=not (no_browser or as_json),
         keys=keys,
         names=names,
+        links=links,
         as_json=as_json,
     )

@@ -1,0 +1,239 @@
+"""The calls of a folder of kept recordings: each a recording with its call object beside it.
+
+A JSON file without a recording is a call without sound; a recording without JSON is a call of which
+only the sound is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from otel_realtime.calls.schema import SCHEMA, Call
+from otel_realtime.delivery.keep import SIDECAR
+from otel_realtime.diagnostics import logger_of
+from otel_realtime.errors import ConfigError, RecordingError
+from otel_realtime.exporting.sources import MIMES, checked
+from otel_realtime.sandbox import call_index
+from otel_realtime.sandbox.bare_call import bare_call, recording_at
+from otel_realtime.sandbox.changes import Changes
+from otel_realtime.sandbox.model import JsonObject
+from otel_realtime.viewing.files import Files
+
+logger = logger_of(__name__)
+
+#: The end of a kept recording's name: the root span's id.
+_SPAN_ID: Final = re.compile(r"-([0-9a-f]{16})\Z")
+_DATE: Final = re.compile(r"\A(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-")
+_NAMED: Final = 5
+
+
+class NotKept(ConfigError):
+    """A name means no call of a folder."""
+
+
+class KeptCalls:
+    """The calls of a folder; a ``sandbox.page_api.CallSource``.
+
+    Args:
+        files: the files of the folder.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.changes = Changes()
+        self._files = files
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._stamps: dict[str, str] = {}
+        #: Stem of a file's name -> id of the call, and id -> name of its recording.
+        self._ids: dict[str, str] = {}
+        self._recordings: dict[str, str] = {}
+        self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.executescript(call_index.SCHEMA)
+        self.refresh()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            yield self._db
+
+    def close(self) -> None:
+        """Forget the index."""
+        self.changes.close()
+        with self._lock:
+            self._db.close()
+
+    def refresh(self) -> None:
+        """Read what has come, changed or gone since the last time."""
+        with self._refreshing:
+            self._refresh(self._files.stamps())  # a listing of many files takes a while
+
+    def _refresh(self, stamps: dict[str, str]) -> None:
+        with self._lock:
+            names = stamps.keys() | self._stamps.keys()
+            changed = {name for name in names if stamps.get(name) != self._stamps.get(name)}
+            stems = {Path(name).stem for name in changed if _is_ours(name)}
+            self._stamps = stamps
+            by_stem: dict[str, list[str]] = {}
+            for name in stamps:
+                by_stem.setdefault(Path(name).stem, []).append(name)
+            self._db.execute("BEGIN")
+            ids = {
+                call_id
+                for stem in sorted(stems)
+                for call_id in self._read(stem, by_stem.get(stem, []))
+            }
+            self._db.execute("COMMIT")
+        self.changes.publish(ids)
+
+    def _read(self, stem: str, names: list[str]) -> Iterator[str]:
+        """Put the call of one name into the index, or take it out; yield the ids that this changes."""
+        before = self._ids.pop(stem, None)
+        if before is not None:
+            call_index.remove(self._db, [before])
+            self._recordings.pop(before, None)
+            yield before
+        recording = next((name for name in names if Path(name).suffix.lower() in MIMES), None)
+        call = self._sidecar(f"{stem}{SIDECAR}") if f"{stem}{SIDECAR}" in names else None
+        if call is None:
+            if recording is None:
+                return
+            call = self._unnamed(stem, recording)
+        if recording is None:
+            call["recording"] = None
+        elif call["recording"] is None or call["recording"]["file"] != recording:
+            call["recording"] = self._recording(recording)
+        call["live"] = False
+        try:
+            call_index.put(self._db, call)
+        except (KeyError, TypeError, AttributeError, ValueError, sqlite3.Error) as error:
+            logger.warning("%s%s is no call object: %s", stem, SIDECAR, error)
+            return
+        self._ids[stem] = call["id"]
+        if recording is not None:
+            self._recordings[call["id"]] = recording
+        yield call["id"]
+
+    def _sidecar(self, name: str) -> Call | None:
+        try:
+            value: Any = json.loads(self._files.read(name))
+        except (OSError, ValueError, RecursionError) as error:
+            logger.warning("%s cannot be read: %s", name, error)
+            return None
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            return None  # a JSON file of somebody else's
+        try:
+            return checked(value, name)
+        except RecordingError as error:
+            logger.warning("%s", error)
+            return None
+
+    def _recording(self, name: str) -> Any:
+        mime = MIMES[Path(name).suffix.lower()]
+        try:
+            return recording_at(self._files.local(name), name, mime)
+        except OSError:
+            return recording_at(Path(), name, mime)
+
+    def _unnamed(self, stem: str, recording: str) -> Call:
+        span_id, date = _SPAN_ID.search(stem), _DATE.match(stem)
+        call_id = str(UUID(hex=span_id[1].rjust(32, "0"))) if span_id else stem
+        started = "{}-{}-{}T{}:{}:{}.000Z".format(*date.groups()) if date else None
+        about = self._recording(recording)
+        return bare_call(
+            call_id,
+            name=stem,
+            started_at=started,
+            duration_ms=about["duration_ms"],
+            recording=about,
+        )
+
+    def find(self, name: str) -> str:
+        """Return the id of the one call that a name means.
+
+        Args:
+            name: its id, trace id, thread id or root span's id, or the name of its file.
+
+        Raises:
+            ConfigError: there is none, or there are several.
+        """
+        stem = Path(name).stem if Path(name).suffix.lower() in (*MIMES, SIDECAR) else name
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id FROM calls WHERE :name IN (id, trace_id, thread_id)"
+                " OR replace(id, '-', '') = :padded ORDER BY started_at DESC",
+                {"name": name, "padded": name.rjust(32, "0")},
+            ).fetchall()
+            ids = [row["id"] for row in rows] or [
+                call_id for known, call_id in self._ids.items() if known == stem
+            ]
+        if not ids:
+            raise NotKept(f"no kept call of {name!r}")
+        if len(ids) > 1:
+            listed = ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
+            raise ConfigError(f"{name!r} has {len(ids)} calls, name one of them: {listed}")
+        return str(ids[0])
+
+    def only(self) -> str:
+        """Return the id of the only call.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        with self._lock:
+            for call_id in self._ids.values():
+                return call_id
+        raise ConfigError("nothing is known of this call")
+
+    # --- what the page reads -----------------------------------------------------------------------
+
+    def calls(self, query: call_index.Query) -> JsonObject:
+        """Return one page of the calls that a query finds."""
+        with self._reading() as db:
+            return call_index.page(db, query)
+
+    def calls_summary(self, query: call_index.Query) -> JsonObject:
+        """Return what stands over the list."""
+        with self._reading() as db:
+            return call_index.summary(db, query)
+
+    def call(self, call_id: str) -> JsonObject | None:
+        """Return a call object."""
+        with self._reading() as db:
+            return call_index.call(db, call_id)
+
+    def findings(self, call_id: str) -> JsonObject:
+        """Return nothing: what was kept was not checked."""
+        return {"findings": [], "shapes": []}
+
+    def recording(self, call_id: str) -> tuple[Path, str] | None:
+        """Return the file of a recording and its media type."""
+        with self._lock:
+            name = self._recordings.get(call_id)
+        if name is None:
+            return None
+        try:
+            return self._files.local(name), MIMES[Path(name).suffix.lower()]
+        except OSError as error:
+            logger.warning("%s cannot be fetched: %s", name, error)
+            return None
+
+    def spans(self, call_id: str) -> list[JsonObject] | None:
+        """Return None: spans are not kept with a recording."""
+        return None
+
+    def search_spans(self, call_id: str, text: str) -> list[str]:
+        """Return nothing."""
+        return []
+
+
+def _is_ours(name: str) -> bool:
+    return Path(name).suffix.lower() in (*MIMES, SIDECAR)
