@@ -23,7 +23,7 @@ PACKAGE = REPOSITORY / "otel_realtime"
 #: Who may import whom: a layer imports its own modules and those of the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "demo", "doctor", "talk"),
-    ("replaying",),
+    ("viewing", "replaying"),
     ("__init__",),
     ("setup", "twilio"),
     ("conversation",),
@@ -57,8 +57,10 @@ LAZY = frozenset(
         ("cli.commands.export", "exporting.command"),
         ("cli.commands.recover", "recovery.command"),
         ("cli.commands.redact", "editing.command"),
+        ("cli.commands.report", "viewing.command"),
         ("cli.commands.replay", "replaying.command"),
         ("cli.commands.sandbox", "sandbox.command"),
+        ("cli.commands.view", "viewing.command"),
         ("cli.commands.talk", "talk.command"),
         ("conversation.arguments", "core.audio.formats"),
         ("conversation.arguments", "recording.buffers"),
@@ -97,8 +99,10 @@ TESTED_BY: dict[str, str] = {
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
     "cli.commands.replay": "test_cli.py",
+    "cli.commands.report": "viewing/test_command.py",
     "cli.commands.sandbox": "test_cli.py",
     "cli.commands.talk": "test_cli.py",
+    "cli.commands.view": "viewing/test_command.py",
     "cli.help": "test_cli.py",
     "cli.options": "test_cli.py",
     # The engine is what every way in leads to.
@@ -139,7 +143,10 @@ TESTED_BY: dict[str, str] = {
     "replaying.result": "replaying/test_command.py",
     # So is the sandbox: what was sent, what it reports, what it shows.
     "sandbox.app": "sandbox/test_reading.py",
+    "sandbox.bare_call": "viewing/test_kept.py",
     "sandbox.bodies": "sandbox/test_runs_api.py",
+    "sandbox.call_rows": "sandbox/test_page_api.py",
+    "sandbox.foreground": "sandbox/test_command.py",
     "sandbox.ingest_otlp": "sandbox/test_mapping.py",
     "sandbox.ingest_runs": "sandbox/test_runs_api.py",
     "sandbox.json_in": "sandbox/test_hostile.py",
@@ -165,6 +172,7 @@ TESTED_BY: dict[str, str] = {
     "tap.timers": "tap/test_closing.py",
     "tap.tools": "tap/test_agents.py",  # what brackets a tool, at a framework that is always here
     "tracing.handoff": "tap/test_agents.py",
+    "viewing.server": "viewing/test_command.py",
 }
 
 
@@ -254,8 +262,9 @@ def test_imports_go_down() -> None:
 
 
 def test_the_sandbox_stands_apart() -> None:
-    """Only the commands start it, and it knows nothing of what it receives from."""
+    """Only the commands start it, `view` shares its page, and it knows nothing of what it receives from."""
     users = {found.source.split(".")[0] for found in IMPORTS if found.target.startswith("sandbox")}
+    assert {"sandbox", "cli", "demo", "talk", "viewing"} == users
     assert {"sandbox", "cli", "demo", "talk"} == users
     used = {found.target.split(".")[0] for found in IMPORTS if found.source.startswith("sandbox")}
     assert set() == used - FOR_SANDBOX
