@@ -152,7 +152,7 @@ class Store:
         """Return what stands over the list of calls."""
         self._index()
         with self._read_lock:
-            return call_index.summary(self._reader, query)
+            return {**call_index.summary(self._reader, query), "takes": True}
 
     def call(self, call_id: str) -> JsonObject | None:
         """Return the call object of a conversation, or None if there is none."""

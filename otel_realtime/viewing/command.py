@@ -20,6 +20,7 @@ from otel_realtime.sandbox.access import own_names
 from otel_realtime.sandbox.foreground import given_links, listen, run_in_foreground
 from otel_realtime.sandbox.page_api import link_templates
 from otel_realtime.settings import Settings
+from otel_realtime.state.journal import JOURNAL
 from otel_realtime.viewing.files import files_of
 from otel_realtime.viewing.kept import KeptCalls, NotKept
 from otel_realtime.viewing.report import report
@@ -138,6 +139,8 @@ def write_report(
 
 def _place(what: str | None, recordings_dir: str | None) -> tuple[str | None, str | None]:
     """Return the folder that is meant, and the name of a call in it; None: all of them."""
+    if what is not None and (Path(what) / JOURNAL).is_file():
+        return None, what
     if what is not None and (is_remote(what) or Path(what).expanduser().is_dir()):
         return what, None
     if what is not None:

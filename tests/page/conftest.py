@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from otel_realtime.sandbox import Sandbox
 from otel_realtime.sandbox.access import own_names
 from otel_realtime.sandbox.foreground import listen
 from otel_realtime.viewing.files import files_of
@@ -138,4 +139,11 @@ def viewing(tmp_path: Path) -> Iterator[Viewing]:
     made.mkdir()
     kept_call.keep(folder, kept_call.with_work(kept_call.call_object()))
     with Viewing(folder, made) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """An empty sandbox. Named before ``open_page``, it outlives the pages, which listen to it."""
+    with Sandbox(tmp_path / "sandbox") as running:
         yield running

@@ -119,48 +119,61 @@ def test_a_new_recording_appears(three: Viewing, open_page: OpenPage) -> None:
     new["started_at"] = "2026-11-27T11:00:00.000Z"
     kept_call.keep(three.folder, new, None)
     shows(page, ["Just now.", HELLO, REFUND, PARIS])
+    assert page.query_selector("text=Delete all") is None
 
 
-def test_a_live_call_grows(tmp_path: Any, open_page: OpenPage) -> None:
+def test_a_live_call_grows(sandbox: Sandbox, open_page: OpenPage) -> None:
     """In the list and on its own page, as its spans come; no request asks whether there is news."""
     root = run_id(1)
-    with Sandbox(tmp_path / "sandbox") as sandbox:
-        listed = open_page(sandbox.url)
-        listed.wait_for_selector("text=No calls yet")
-        send_json(sandbox.url, "post", post_body(root))
-        listed.wait_for_selector(".rows .status.live")
-        shown = open_page(f"{sandbox.url}/conversations/{root}")
-        assert shown.inner_text(".status.live") == "live"
-        shown.keyboard.press("t")
-        shown.wait_for_selector(".span")
-        asked: list[str] = []
-        shown.on("request", lambda request: asked.append(request.url))
-        shown.wait_for_timeout(600)
-        assert [] == asked
-        export(sandbox.url, S(2, parent=1, start=5, name="response.created"))
-        shown.wait_for_selector(".span:has-text('response.created')")
-        send_json(sandbox.url, "patch", patch_body(root))
-        shown.wait_for_selector("text=ended")
-        listed.wait_for_selector(".rows .status.live", state="detached")
+    listed = open_page(sandbox.url)
+    listed.wait_for_selector("text=No calls yet")
+    send_json(sandbox.url, "post", post_body(root))
+    listed.wait_for_selector(".rows .status.live")
+    shown = open_page(f"{sandbox.url}/conversations/{root}")
+    assert shown.inner_text(".status.live") == "live"
+    shown.keyboard.press("t")
+    shown.wait_for_selector(".span")
+    asked: list[str] = []
+    shown.on("request", lambda request: asked.append(request.url))
+    shown.wait_for_timeout(600)
+    assert [] == asked
+    export(sandbox.url, S(2, parent=1, start=5, name="response.created"))
+    shown.wait_for_selector(".span:has-text('response.created')")
+    send_json(sandbox.url, "patch", patch_body(root))
+    shown.wait_for_selector("text=ended")
+    listed.wait_for_selector(".rows .status.live", state="detached")
 
 
-def test_spans_are_searched_and_opened(tmp_path: Any, open_page: OpenPage) -> None:
+def test_a_sandbox_is_emptied(sandbox: Sandbox, open_page: OpenPage) -> None:
+    """After a question; a folder of recordings is only looked at."""
+    export(sandbox.url, S(name="a call"))
+    page = open_page(sandbox.url)
+    shows(page, ["a call"])
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.click("text=Delete all")
+    shows(page, ["a call"])
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("text=Delete all")
+    page.wait_for_selector("text=No calls yet")
+    assert [] == sandbox.conversations()
+
+
+def test_spans_are_searched_and_opened(sandbox: Sandbox, open_page: OpenPage) -> None:
     """In their names and payloads, which come when they are asked for."""
-    with Sandbox(tmp_path / "sandbox") as sandbox:
-        send_json(sandbox.url, "post", post_body(run_id(1)))
-        export(
-            sandbox.url,
-            *(
-                S(n, parent=1, start=n * 1000, end=SECOND + n, name=f"event.{n}",
-                  attributes={"gen_ai.prompt": f'{{"needle": "<b>{n}</b>"}}'})
-                for n in range(2, 40)
-            ),
-        )  # fmt: skip
-        page = open_page(f"{sandbox.url}/conversations/{run_id(1)}")
-        page.click("#tab-spans")
-        page.wait_for_selector(".span >> nth=3")
-        page.fill(".spans input", "<b>17</b>")
-        wait_for(lambda: ["event.17"] == [row.inner_text() for row in page.query_selector_all(".span .name")], "one span")  # fmt: skip
-        page.click(".span")
-        page.wait_for_selector(".payload pre")
-        assert "<b>17</b>" in page.inner_text(".payload pre")
+    send_json(sandbox.url, "post", post_body(run_id(1)))
+    export(
+        sandbox.url,
+        *(
+            S(n, parent=1, start=n * 1000, end=SECOND + n, name=f"event.{n}",
+              attributes={"gen_ai.prompt": f'{{"needle": "<b>{n}</b>"}}'})
+            for n in range(2, 40)
+        ),
+    )  # fmt: skip
+    page = open_page(f"{sandbox.url}/conversations/{run_id(1)}")
+    page.click("#tab-spans")
+    page.wait_for_selector(".span >> nth=3")
+    page.fill(".spans input", "<b>17</b>")
+    wait_for(lambda: ["event.17"] == [row.inner_text() for row in page.query_selector_all(".span .name")], "one span")  # fmt: skip
+    page.click(".span")
+    page.wait_for_selector(".payload pre")
+    assert "<b>17</b>" in page.inner_text(".payload pre")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,36 +72,35 @@ def test_a_seek_in_an_hour_is_heard_at_once(
 
 
 def test_seven_thousand_spans(
-    tmp_path: Path, open_page: OpenPage, record_property: pytest.RecordProperty
+    sandbox: Sandbox, open_page: OpenPage, record_property: pytest.RecordProperty
 ) -> None:
     """Listed without their payloads, and scrolled through."""
-    with Sandbox(tmp_path / "sandbox") as sandbox:
-        send_json(sandbox.url, "post", post_body(run_id(1)))
-        for first in range(2, 7002, 1000):
-            spans = [
-                S(n, parent=1, start=n * 10**8, end=n * 10**8 + 1, name=f"event.{n}",
-                  attributes={"gen_ai.prompt": json.dumps({"event": {"text": "x" * 400}})})
-                for n in range(first, first + 1000)
-            ]  # fmt: skip
-            requests.post(
-                f"{sandbox.url}/otel/v1/traces",
-                data=trace_request(*spans),
-                headers={**HEADERS, "Content-Type": "application/x-protobuf"},
-                timeout=60,
-            ).raise_for_status()
-        page = open_page(f"{sandbox.url}/conversations/{run_id(1)}", wait_for=".timeline")
-        began = page.evaluate("performance.now()")
-        page.click("#tab-spans")
-        page.wait_for_selector(".span")
-        record_property("spans ms", round(page.evaluate("performance.now()") - began))
-        assert page.inner_text(".spans .search small") == "7,001"
-        assert page.evaluate("document.querySelectorAll('.span').length") < 80
-        scroll = [
-            milliseconds(page, f"document.querySelector('.tree').scrollTop = {step * 9000}")
-            for step in range(1, 21)
-        ]
-        record_property("scroll ms", round(max(scroll)))
-        assert sorted(scroll)[len(scroll) // 2] < 150
+    send_json(sandbox.url, "post", post_body(run_id(1)))
+    for first in range(2, 7002, 1000):
+        spans = [
+            S(n, parent=1, start=n * 10**8, end=n * 10**8 + 1, name=f"event.{n}",
+              attributes={"gen_ai.prompt": json.dumps({"event": {"text": "x" * 400}})})
+            for n in range(first, first + 1000)
+        ]  # fmt: skip
+        requests.post(
+            f"{sandbox.url}/otel/v1/traces",
+            data=trace_request(*spans),
+            headers={**HEADERS, "Content-Type": "application/x-protobuf"},
+            timeout=60,
+        ).raise_for_status()
+    page = open_page(f"{sandbox.url}/conversations/{run_id(1)}", wait_for=".timeline")
+    began = page.evaluate("performance.now()")
+    page.click("#tab-spans")
+    page.wait_for_selector(".span")
+    record_property("spans ms", round(page.evaluate("performance.now()") - began))
+    assert page.inner_text(".spans .search small") == "7,001"
+    assert page.evaluate("document.querySelectorAll('.span').length") < 80
+    scroll = [
+        milliseconds(page, f"document.querySelector('.tree').scrollTop = {step * 9000}")
+        for step in range(1, 21)
+    ]
+    record_property("scroll ms", round(max(scroll)))
+    assert sorted(scroll)[len(scroll) // 2] < 150
 
 
 def test_ten_thousand_calls(

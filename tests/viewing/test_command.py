@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,13 @@ from pathlib import Path
 import pytest
 import requests
 
+import otel_realtime
+from otel_realtime import Settings
 from otel_realtime.cli import main
+from tests.recovery.conftest import DEAD
 from tests.support import kept_call
+from tests.support.redacted import Told
+from tests.support.traces import Traces
 
 
 def test_view_serves_a_folder_until_ctrl_c(tmp_path: Path) -> None:
@@ -98,3 +104,31 @@ def test_report_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["report", "call-1", "--recordings-dir", str(tmp_path), "-o", "-"]) == 0
     assert capsys.readouterr().out == target.read_text(encoding="utf-8")
     assert re.search(r"script-src 'sha256-[\w+/]+=*'", target.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("by", ["thread", "folder"])
+def test_a_call_that_waits_is_reported_too(
+    by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a dead process left undelivered: rendered for the report, and left as it is."""
+    pytest.importorskip("soundfile")
+    settings = Settings(recordings_dir=str(tmp_path / "gone"), langsmith="off")
+    with otel_realtime.conversation(
+        thread_id="left", settings=settings, tracer_provider=Traces().provider
+    ) as call:
+        Told(call).both(2_000)
+        recorder = call._engine.frames.recorder
+        assert recorder is not None
+        assert recorder.settle(5)
+        assert recorder.folder is not None
+        name = DEAD + recorder.folder.name[len(DEAD) :]
+        folder = tmp_path / "left/conversations" / name
+        shutil.copytree(recorder.folder, folder)
+    assert otel_realtime.flush(20)
+    monkeypatch.setenv("OTEL_REALTIME_STATE_DIR", str(tmp_path / "left"))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    what = {"thread": "left", "folder": str(folder)}[by]
+    assert main(["report", what, "-o", str(tmp_path / "call.html"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == call.langsmith_run_id
+    assert "audio/ogg" in (tmp_path / "call.html").read_text(encoding="utf-8")
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}

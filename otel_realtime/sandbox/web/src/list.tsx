@@ -8,7 +8,7 @@ import { Icon } from "./icons";
 import { Findings } from "./inspector";
 import { watch } from "./live";
 import type { CallRow, ListSummary } from "./model";
-import { calls, summary, violations } from "./source";
+import { calls, deleteAll, summary, violations } from "./source";
 import { Virtual } from "./virtual";
 
 const PAGE = 100;
@@ -95,7 +95,10 @@ export function List() {
   const filtered = [...filters.value.keys()].some((name) => name !== "sort");
   return (
     <main class="page list" id="main">
-      <div class="heading"><h1>Calls</h1>{found.value && <span class="quiet" role="status">{count(total, "call")}{filtered ? " found" : ""}</span>}</div>
+      <div class="heading"><h1>Calls</h1>{found.value && <span class="quiet" role="status">{count(total, "call")}{filtered ? " found" : ""}</span>}
+        <span class="spring" />
+        {found.value?.takes && (total > 0 || unlisted.value.length > 0) && <button type="button" class="button" onClick={forget}>Delete all</button>}
+      </div>
       <Filters />
       {found.value && found.value.latency.length > 1 && <Sparkline points={found.value.latency} />}
       {unlisted.value.length > 0 && <div class="card notice"><Findings title="Violations outside of these calls" items={unlisted.value} /></div>}
@@ -112,8 +115,14 @@ export function List() {
   );
 }
 
+function forget(): void {
+  if (!confirm("Delete all calls and recordings in this sandbox?")) return;
+  deleteAll().then(() => announce("All calls deleted"), (error: Error) => announce(error.message));
+}
+
 function Empty({ filtered }: { filtered: boolean }) {
   if (filtered) return <div class="empty"><p>No call matches.</p><button type="button" class="button" onClick={clear}>Remove the filters</button></div>;
+  if (!found.value?.takes) return <div class="empty"><h2>No recordings yet</h2><p>They appear here as they are kept.</p></div>;
   return <div class="empty"><h2>No calls yet</h2><p>They appear here as they happen. To send them here:</p><pre>export LANGSMITH_ENDPOINT={location.origin} LANGSMITH_API_KEY=sandbox LANGSMITH_TRACING=true</pre></div>;
 }
 

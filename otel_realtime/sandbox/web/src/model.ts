@@ -172,6 +172,8 @@ export interface CallList {
 
 export interface ListSummary {
   total: number;
+  /** Whether calls are sent here, and may be deleted: a folder of recordings is only looked at. */
+  takes?: boolean;
   facets: { models: string[]; projects: string[]; tools: string[] };
   /** p50 and p95 of each of the latest calls that match, oldest first. */
   latency: { id: string; started_at: string | null; p50: number; p95: number }[];

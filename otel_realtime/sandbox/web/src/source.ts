@@ -32,6 +32,11 @@ export const summary = (query: URLSearchParams): Promise<ListSummary> => load(`/
 export const violations = (): Promise<{ violations: { conversation_id: string; kind: string; message: string; rule: string; run_id: string }[] }> =>
   load("/api/violations");
 
+export async function deleteAll(): Promise<void> {
+  const response = await fetch("/api/conversations", { method: "DELETE" });
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+}
+
 function download(href: string, name: string): void {
   const link = document.createElement("a");
   link.href = href;

@@ -28,8 +28,9 @@ export const total = computed<number>(() => {
   if (shown.live || !ends.some(Boolean)) {
     for (const turn of shown.turns) ends.push(turn.end_ms);
     for (const item of [...shown.responses, ...shown.tools]) ends.push(item.end_ms ?? item.start_ms);
+    for (const item of [...shown.errors, ...shown.interruptions]) ends.push(item.at_ms + 1000);
   }
-  return Math.max(1000, ...ends.map((end) => end ?? 0));
+  return Math.max(shown.live ? 5000 : 1000, ...ends.map((end) => end ?? 0));
 });
 
 export const view = computed(() => zoom.value ?? { from: 0, to: total.value });
