@@ -17,7 +17,7 @@ export UV_HTTP_TIMEOUT ?= 180
 uv = $(1)/bin/uv pip install --quiet --python $(1)/bin/python $(2) 2>$(1)/uv.log
 # 25.1 is the first that reads dependency groups.
 pip = $(1)/bin/python -m pip install --quiet --upgrade "pip>=25.1" && $(1)/bin/python -m pip install --quiet $(2)
-install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || $(call pip,$(1),$(2)); } && break; [ $$try -lt 3 ] || exit 1; sleep 5; done
+install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || { $(call pip,$(1),$(2)); }; } && break; [ $$try -lt 3 ] || exit 1; sleep 5; done
 # What a person who waits is told.
 say = @echo "$(1)"
 
@@ -110,7 +110,7 @@ find_portaudio = $(PYTHON) -c 'import ctypes.util, sys; sys.exit(not ctypes.util
 as_root = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 portaudio:
-	@$(find_portaudio) || { $(as_root) apt-get update -qq && $(as_root) apt-get install -y -qq libportaudio2; } || \
+	@$(find_portaudio) || { $(as_root) apt-get -o Acquire::Retries=3 update -qq && $(as_root) apt-get -o Acquire::Retries=3 install -y -qq libportaudio2; } || \
 		{ echo "PortAudio is missing, and apt-get cannot install it here. Install it as root: libportaudio2 (Debian, Ubuntu), portaudio (Fedora, Arch, Homebrew)" >&2; exit 1; }
 
 test-collector: $(VENV)/ready-test
