@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import yaml
 
 import otel_realtime
 from otel_realtime import credentials
+from otel_realtime.cli.commands import COMMANDS
 from otel_realtime.settings import Settings
 from tests.benchmarks import __main__ as benchmarks
 from tests.lowest import constraints
@@ -72,7 +74,14 @@ def test_names_stand_in_the_files_that_are_named_with_them() -> None:
 @pytest.mark.parametrize("command", commands())
 def test_every_command_of_the_page_is_one(command: str) -> None:
     """A target of the Makefile; parts of the benchmark and paths of tests are real."""
-    program, target, *_ = command.split()
+    program, target, *rest = command.split("#")[0].split()
+    if program == "otel-realtime":
+        assert target in COMMANDS
+        return
+    if program == "npm":
+        assert ("run", "--prefix") == (target, rest[1])
+        assert rest[0] in json.loads((ROOT / rest[2] / "package.json").read_text())["scripts"]
+        return
     assert "make" == program
     done = subprocess.run(
         ["make", "-n", target, "VENV=/nonexistent"], cwd=ROOT, capture_output=True, check=False
