@@ -87,6 +87,17 @@ def test_a_selection_is_one_everywhere(viewing: Viewing, open_page: OpenPage) ->
     assert page.inner_text(".inspector h2") == "Agent, turn 4"
 
 
+def test_what_was_silenced_is_listed(viewing: Viewing, open_page: OpenPage) -> None:
+    """Where, how long, on which side; the axis has it hatched."""
+    call = kept_call.call_object("quiet")
+    call["redacted"] = [{"start_ms": 700, "end_ms": 2300, "side": "user", "why": "call"}]
+    kept_call.keep(viewing.folder, call)
+    viewing.calls.refresh()
+    page = open_page(viewing.at("quiet"))
+    page.click("#tab-call")
+    assert "0:00.70 1.6 s user" in page.inner_text(".panel")
+
+
 def test_an_error_stands_between_the_turns(viewing: Viewing, open_page: OpenPage) -> None:
     """With its message and code; its details are one key away."""
     page = open_page(viewing.at())
