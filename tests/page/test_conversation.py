@@ -22,7 +22,7 @@ def test_the_facts_stand_on_top(viewing: Viewing, open_page: OpenPage) -> None:
     found = facts(open_page(viewing.at()))
     assert {
         "Duration": "12 s",
-        "Turns": "4 1 tool calls",
+        "Turns": "4 1 tool call",
         "Voice to voice": "1.6 s p95 1.6 s",
         "Interruptions": "1",
         "Dead air": "2.4 s longest 2.0 s",
