@@ -22,7 +22,7 @@ def test_the_facts_stand_on_top(viewing: Viewing, open_page: OpenPage) -> None:
     found = facts(open_page(viewing.at()))
     assert {
         "Duration": "12 s",
-        "Turns": "4 1 tool calls",
+        "Turns": "4 1 tool call",
         "Voice to voice": "1.6 s p95 1.6 s",
         "Interruptions": "1",
         "Dead air": "2.4 s longest 2.0 s",
@@ -85,6 +85,17 @@ def test_a_selection_is_one_everywhere(viewing: Viewing, open_page: OpenPage) ->
     page.click(".inspector .tabs >> text=Selection")
     page.click(".turn.chosen .words")
     assert page.inner_text(".inspector h2") == "Agent, turn 4"
+
+
+def test_what_was_silenced_is_listed(viewing: Viewing, open_page: OpenPage) -> None:
+    """Where, how long, on which side; the axis has it hatched."""
+    call = kept_call.call_object("quiet")
+    call["redacted"] = [{"start_ms": 700, "end_ms": 2300, "side": "user", "why": "call"}]
+    kept_call.keep(viewing.folder, call)
+    viewing.calls.refresh()
+    page = open_page(viewing.at("quiet"))
+    page.click("#tab-call")
+    assert "0:00.70 1.6 s user" in page.inner_text(".panel")
 
 
 def test_an_error_stands_between_the_turns(viewing: Viewing, open_page: OpenPage) -> None:

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { compact, length, money, number, UNKNOWN } from "./format";
+import { compact, count, length, money, number, UNKNOWN } from "./format";
 import type { Call, Usage } from "./model";
 import { costOf, edit, edited, PRICED, PRICE_NAMES, pricesOf, reset, totalCost, type Priced } from "./cost";
 import { Icon } from "./icons";
@@ -26,7 +26,7 @@ export function FactsBar({ call }: { call: Call }) {
   return (
     <dl class="facts">
       <Fact name="Duration" value={call.live ? "live" : length(call.duration_ms)} />
-      <Fact name="Turns" value={number(facts.turns)} detail={facts.tool_calls ? `${number(facts.tool_calls)} tool calls` : undefined} />
+      <Fact name="Turns" value={number(facts.turns)} detail={facts.tool_calls ? count(facts.tool_calls, "tool call") : undefined} />
       <Fact name="Voice to voice" value={length(latency?.p50)} detail={latency?.p95 != null ? `p95 ${length(latency.p95)}` : undefined} />
       <Fact name="Interruptions" value={number(facts.interruptions)} detail={facts.false_interruptions ? `${number(facts.false_interruptions)} false` : undefined} />
       <Fact name="Dead air" value={seconds(facts.dead_air_s)} detail={facts.longest_silence_s ? `longest ${seconds(facts.longest_silence_s)}` : undefined} />

@@ -184,6 +184,7 @@ function CallFacts({ shown }: { shown: CallPage }) {
         ["Started", moment(it.started_at)], ["Model", it.model], ["Voice", it.voice], ["Project", it.project], ["Closed", it.close ? `${it.close.code ?? ""} ${it.close.reason ?? ""}`.trim() : null],
         ["Thread", id(it.thread_id, "Thread id")], ["Trace", id(it.trace_id, "Trace id")], ["Run", id(it.id, "Run id")], ["Tags", it.tags.join(", ")],
         ["Recording", it.recording ? `${it.recording.file ?? ""} ${it.recording.sample_rate ? `${it.recording.sample_rate / 1000} kHz` : ""}`.trim() : "none"],
+        ["Silenced", it.redacted?.length ? <>{it.redacted.map((stretch, n) => <span key={n}>{n > 0 && ", "}<At ms={stretch.start_ms} /> {length(stretch.end_ms - stretch.start_ms)} {stretch.side === "both" ? "" : stretch.side}</span>)}</> : null],
         ["Agent over user", it.facts.agent_over_user_s ? length(it.facts.agent_over_user_s * 1000) : null], ["First audio p50", it.facts.first_audio_ms?.p50 != null ? length(it.facts.first_audio_ms.p50) : null],
         ["Slowest answer", it.facts.voice_to_voice_ms?.max != null ? length(it.facts.voice_to_voice_ms.max) : null],
       ]} />

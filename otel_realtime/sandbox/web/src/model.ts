@@ -88,6 +88,9 @@ export interface Facts {
   voice_to_voice_ms: Percentiles | null; first_audio_ms: Percentiles | null;
 }
 
+/** A stretch of the recording that was silenced, on one side or on both. */
+export interface Redaction { start_ms: number; end_ms: number; side: string; why: string }
+
 export interface Recording {
   file: string | null; mime: string | null; duration_ms: number | null; sample_rate: number | null; channels: string[];
 }
@@ -116,6 +119,7 @@ export interface Call {
   tools: ToolCall[];
   interruptions: Interruption[];
   errors: CallError[];
+  redacted?: Redaction[];
 }
 
 /** A finding of the sandbox: what LangSmith would drop, ignore or show in part. */

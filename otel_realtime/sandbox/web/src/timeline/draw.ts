@@ -63,6 +63,7 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene): void {
   drawRuler(context, scene);
   drawRange(context, scene);
   drawTurns(context, scene);
+  drawRedactions(context, scene);
   drawGhosts(context, scene);
   drawWaveform(context, scene, 0, scene.rows.user);
   drawWaveform(context, scene, 1, scene.rows.agent);
@@ -187,6 +188,30 @@ function hatch(context: CanvasRenderingContext2D, x: number, y: number, width: n
   }
   context.stroke();
   context.restore();
+}
+
+/** What was silenced afterwards: there was sound, and nobody hears it any more. */
+function drawRedactions(context: CanvasRenderingContext2D, scene: Scene): void {
+  for (const stretch of scene.call.redacted ?? []) {
+    if (!onScreen(scene, stretch.start_ms, stretch.end_ms)) continue;
+    const x = toX(scene, stretch.start_ms);
+    const width = Math.max(2, toX(scene, stretch.end_ms) - x);
+    for (const name of ["user", "agent"] as const) {
+      if (stretch.side !== "both" && stretch.side !== name) continue;
+      const row = scene.rows[name];
+      context.strokeStyle = scene.colors.muted;
+      context.lineWidth = 1;
+      context.globalAlpha = 0.45;
+      hatch(context, x, row.top + 2, width, row.height - 4);
+      context.globalAlpha = 1;
+      const space = context.measureText("silenced").width + 10;
+      if (width < space) continue;
+      context.fillStyle = scene.colors.panel;
+      box(context, x + width / 2 - space / 2, row.top + row.height / 2 - 8, space, 16, 8);
+      context.fill();
+      text(context, "silenced", x + width / 2, row.top + row.height / 2, scene.colors.muted);
+    }
+  }
 }
 
 function drawGhosts(context: CanvasRenderingContext2D, scene: Scene): void {
