@@ -51,9 +51,9 @@ window.loudestHz = (channel) => {
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One browser for all tests."""
+    """One browser for a file: as long as it is there, no other test can run an event loop."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         message = f"no browser: none of {', '.join(BROWSERS)}"
