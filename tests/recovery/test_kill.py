@@ -16,6 +16,7 @@ from otel_realtime import cli
 from otel_realtime.sandbox import Sandbox
 from tests.support.isolation import sandboxed
 from tests.support.victims import SECOND, Victim, environment, files_below, victims
+from tests.support.waiting import wait_for
 
 
 def recover(state: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
@@ -199,9 +200,8 @@ def test_a_live_owner_is_left_alone(
         dead.kill()
         code, report = recover(state, capsys)
         assert (0, [dead.run]) == (code, [row["id"] for row in report["conversations"]])
-        found = sandbox.conversation(alive.run)
-        assert found is not None
-        assert "pending" == found["status"]
+        wait_for(lambda: sandbox.conversation(alive.run), "conversation of the live process")
+        assert "pending" == (sandbox.conversation(alive.run) or {})["status"]
         alive.wait_for("step", name="answered", count=len(alive.of("step")) // 2 + 1)
     assert 0 == recover(state, capsys)[0]
     check(sandbox, alive)
