@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 PACKAGE := --editable ".[sandbox,demo]"
 
 # What the tests of a few libraries need, where the whole group cannot be installed.
-TOOLS := pytest pytest-timeout hypothesis blockbuster pyyaml jsonschema aiohttp websocket-client httpx-ws
+TOOLS := langsmith pytest pytest-timeout hypothesis blockbuster pyyaml jsonschema aiohttp websocket-client httpx-ws
 comma := ,
 
 # uv installs in a quarter of pip's time; where it cannot (an index that only pip's configuration
@@ -79,7 +79,7 @@ $(LOWEST)/ready-lowest: pyproject.toml tests/lowest.py
 	$(PYTHON) -m venv $(LOWEST)
 	-$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/python -m tests.lowest > $(LOWEST)/constraints.txt
-	@$(call install,$(LOWEST),--editable ".[sandbox$(comma)demo$(comma)audio-formats]" --constraint $(LOWEST)/constraints.txt $(TOOLS))
+	@$(call install,$(LOWEST),--editable ".[sandbox$(comma)demo$(comma)audio-formats$(comma)langsmith]" --constraint $(LOWEST)/constraints.txt $(TOOLS))
 	touch $@
 
 test-lowest: $(LOWEST)/ready-lowest
