@@ -118,7 +118,7 @@ def _read(item: HeardOf, kind: str, row: Row) -> None:
 
 
 def _whole(item: HeardOf, told: Mapping[str, Any]) -> None:
-    role = told.get("role")
+    role = text(told.get("role"))
     if told.get("type") != "message" or role not in {"user", "assistant"}:
         return
     item.role = role

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Final
 from uuid import UUID
@@ -32,6 +32,8 @@ from otel_realtime.calls.turns import turns_of
 from otel_realtime.calls.usage import per_model, usage_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+#: Which side of a recording was silenced.
+_SIDES: Final = ("user", "agent", "both")
 #: Counts and talk times that stand on the root.
 _COUNTS: Final = (
     RootFact.TURNS, RootFact.RESPONSES, RootFact.INTERRUPTIONS, RootFact.FALSE_INTERRUPTIONS,
@@ -45,6 +47,7 @@ def call_of(
     trace_id: str | None = None,
     project: str | None = None,
     recording: Recording | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> Call | None:
     """Return a call as one object.
 
@@ -53,6 +56,7 @@ def call_of(
         trace_id: OpenTelemetry's trace id; None: as the root says.
         project: LangSmith's project; None: as the root says.
         recording: its recording; None without one.
+        pause: called between small pieces of work, of which an hour's call has thousands: it may sleep.
 
     Returns:
         The call; None if its root is not among the rows.
@@ -61,18 +65,20 @@ def call_of(
     root = _root(ordered)
     if root is None:
         return None
-    heard = read_events(ordered)
-    chats = [row for row in ordered if row.text(names.RESPONSE_ID)]
-    responses = [response_of(index, row, root) for index, row in enumerate(chats)]
+    heard = read_events(_paced(ordered, pause))
+    chats = [row for row in _paced(ordered, pause) if row.text(names.RESPONSE_ID)]
+    responses = [response_of(index, row, root) for index, row in enumerate(_paced(chats, pause))]
     tools = [
         tool_of(index, row, root)
-        for index, row in enumerate(row for row in ordered if row.text(names.TOOL_NAME))
+        for index, row in enumerate(row for row in _paced(ordered, pause) if row.text(names.TOOL_NAME))
     ]
     turns = turns_of(root, heard, responses)
+    pause()
     assign(turns, responses, tools, chats, ordered, heard)
+    pause()
     interruptions = _interruptions(chats, responses, turns)
-    errors = [_error(row, root) for row in ordered if _is_error(row)]
-    used = [found for row in ordered if (found := usage_of(row)) is not None]
+    errors = [_error(row, root) for row in _paced(ordered, pause) if _is_error(row)]
+    used = [found for row in _paced(ordered, pause) if (found := usage_of(row)) is not None]
     call: Call = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -122,6 +128,12 @@ def call_of(
     return call
 
 
+def _paced(rows: Sequence[Row], pause: Callable[[], None]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        pause()
+
+
 def _redacted(root: Row) -> list[Redaction]:
     """Return the silenced stretches that the root lists."""
     listed = decoded(root.fact_text(RootFact.REDACTED) or "")
@@ -129,7 +141,7 @@ def _redacted(root: Row) -> list[Redaction]:
         {
             "start_ms": integer(one.get("start_ms")) or 0,
             "end_ms": integer(one.get("end_ms")) or 0,
-            "side": text(one.get("side")) or "both",
+            "side": side if (side := text(one.get("side"))) in _SIDES else "both",
             "why": text(one.get("why")) or "",
         }
         for one in (map(mapping, listed) if isinstance(listed, list) else ())

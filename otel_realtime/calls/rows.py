@@ -101,6 +101,9 @@ def number(value: object) -> float | None:
 
 
 def integer(value: object) -> int | None:
-    """Return a number as an integer, else None."""
+    """Return a number as an integer, else None.
+
+    A count, an offset or a duration below zero is not known: whoever said it knew no better.
+    """
     found = number(value)
-    return None if found is None else int(found)
+    return None if found is None or found < 0 else int(found)

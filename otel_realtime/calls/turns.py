@@ -37,7 +37,7 @@ def transcript(root: Row) -> list[Mapping[str, Any]] | None:
 
 def _is_cut(message: object) -> bool:
     said = mapping(message)
-    if said.get("role") not in _ROLES:
+    if text(said.get("role")) not in _ROLES:
         return True
     return any(_CUT.search(value) for value in said.values() if isinstance(value, str))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.langsmith.route import project_of
+from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed, replay
 from otel_realtime.tracing.event import event_attributes
@@ -53,16 +55,20 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
     found.ended.clear()
     found.event = None
     rebuilt = rebuild(found, marked=False)
-    rows = [
-        _root(found, rebuilt, live=live),
-        *_events(events, found),
-        *(_row(span, live=live) for span, _ in (*rebuilt.again, *rebuilt.below)),
-    ]
+    pacer = Pacer()
+    rows = [_root(found, rebuilt, live=live)]
+    for row in chain(
+        _events(events, found),
+        (_row(span, live=live) for span, _ in (*rebuilt.again, *rebuilt.below)),
+    ):
+        rows.append(row)
+        pacer.step()
     call = call_of(
         rows,
         trace_id=f"{found.header.trace_id:032x}",
         project=project_of(found.header.backend) if found.header.delivers_root else None,
         recording=recording,
+        pause=pacer.step,
     )
     if call is None:  # the root is there: it was made here
         raise RecordingError(f"the journal of {folder.name} holds no call")
@@ -82,7 +88,11 @@ def text_of(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
         RecordingError: there is no journal that can be read.
     """
     call = call_in(folder, recording=wav_recording(file, duration_s, rate_hz))
-    return json.dumps(call, ensure_ascii=False, indent=1) + "\n"
+    pacer, parts = Pacer(), []
+    for part in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(call):
+        parts.append(part)
+        pacer.step()
+    return "".join([*parts, "\n"])
 
 
 def wav_recording(name: str, duration_s: float, rate_hz: int) -> Recording:

@@ -39,6 +39,7 @@ from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.hiding import hidden_sides
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
+from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recovery.handover import Relay
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed
 from otel_realtime.state.notes import SpanBegan
@@ -142,6 +143,7 @@ class _Builder:
             self._provider.add_span_processor(relay)
         self._provider.add_span_processor(self._collector)
         self._membership = _membership(found)
+        self._pacer = Pacer()  # it runs beside live calls
 
     def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
@@ -150,6 +152,7 @@ class _Builder:
         self._hand_over(False)
         for span_id in found.places:  # in the order of the live process: it decides their places
             self._member_of(span_id)
+            self._pacer.step()
         known = found.stored | spooled.keys()
         if found.ending is None or header.lists_spans:
             self._ended(root, spooled)
@@ -183,6 +186,7 @@ class _Builder:
         """The spans below the root that were made so far, each once, without those known."""
         found: dict[int, tuple[ReadableSpan, Member]] = {}
         for span in self._collector.ended:
+            self._pacer.step()
             context = span.get_span_context()
             member = self._table.get(context.span_id) if context is not None else None
             if member is not None and member.span_id not in known:
@@ -225,10 +229,13 @@ class _Builder:
         found = self._found
         for event, at_ns in found.unexported(spooled):
             finish(self._event(root, event), at_ns)
+            self._pacer.step()
         writer = self._writer(root)
         for response in found.settled:
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
+            self._pacer.step()
         for made in found.written:
+            self._pacer.step()
             if isinstance(made.change, Transcribed):
                 write_transcription(writer, made.change, made.moment, made.session_id)
             elif isinstance(made.change, McpApproved):
@@ -236,6 +243,7 @@ class _Builder:
             elif isinstance(made.change, McpListed):
                 write_listing(writer, made.change.listing, made.moment.at_ns)
         for began, ended in found.over.values():
+            self._pacer.step()
             span = self._reopen(began)
             span.update_name(ended.name or began.name)
             span.set_attributes(dict(ended.attributes))
@@ -290,6 +298,7 @@ class _Builder:
         found, writer = self._found, self._writer(root)
         for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
+            self._pacer.step()
         write_unfinished(writer, found.state, found.end.at_ns)
         write_interrupted(writer, found.state, found.end)
 
