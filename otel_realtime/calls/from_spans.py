@@ -70,7 +70,9 @@ def call_of(
     responses = [response_of(index, row, root) for index, row in enumerate(_paced(chats, pause))]
     tools = [
         tool_of(index, row, root)
-        for index, row in enumerate(row for row in _paced(ordered, pause) if row.text(names.TOOL_NAME))
+        for index, row in enumerate(
+            row for row in _paced(ordered, pause) if row.text(names.TOOL_NAME)
+        )
     ]
     turns = turns_of(root, heard, responses)
     pause()

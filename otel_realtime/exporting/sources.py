@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from otel_realtime.calls.check import fault_of
 from otel_realtime.calls.schema import SCHEMA, VERSION, Call
 from otel_realtime.delivery.keep import SIDECAR, is_remote, without_date
 from otel_realtime.editing.files import KINDS
@@ -61,7 +62,10 @@ def sources(what: str, recordings_dir: str | None, state_dir: Path) -> list[Sour
         ConfigError: nothing is found, or several calls are meant.
         RecordingError: what is found cannot be read.
     """
-    path = Path(what).expanduser()
+    try:
+        path = Path(what).expanduser()
+    except RuntimeError:  # an id that begins like the home of a user who does not exist
+        path = Path(what)
     if _is(path.is_dir) and not _is((path / JOURNAL).is_file):
         return _in_folder(path)
     if path.suffix.lower() == SIDECAR and _is(path.is_file):
@@ -163,6 +167,9 @@ def checked(value: Any, where: str) -> Call:
     missing = Call.__required_keys__ - value.keys()
     if missing:
         raise RecordingError(f"{where} is no whole call: {', '.join(sorted(missing))} is missing")
+    fault = fault_of(value)
+    if fault is not None:
+        raise RecordingError(f"{where} is no whole call: {fault}")
     return cast("Call", value)
 
 

@@ -7,6 +7,7 @@ made again, in memory.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,7 @@ from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed, replay
 from otel_realtime.tracing.event import event_attributes
 from otel_realtime.tracing.facts import allowed
 from otel_realtime.tracing.failure import event_failure
+from otel_realtime.tracing.members import Member
 
 #: Type of a rendered recording, and who is heard on its channels.
 WAV_MIME: Final = "audio/wav"
@@ -49,7 +51,7 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
     found = replay(folder, whole=True)
     live = live and found.ending is None
     # An event's span needs no more than its attributes, and there are thousands of them.
-    events = [(event, at_ns) for event, at_ns in found.ended]
+    events = found.ended.copy()
     if found.event is not None:
         events.append((found.event, found.end.at_ns))
     found.ended.clear()
@@ -57,10 +59,10 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
     rebuilt = rebuild(found, marked=False)
     pacer = Pacer()
     rows = [_root(found, rebuilt, live=live)]
-    for row in chain(
-        _events(events, found),
-        (_row(span, live=live) for span, _ in (*rebuilt.again, *rebuilt.below)),
-    ):
+    spans = deque((*rebuilt.again, *rebuilt.below))
+    rebuilt.again.clear()
+    rebuilt.below.clear()
+    for row in chain(_events(events, found), (_row(one, live=live) for one in _spans(spans))):
         rows.append(row)
         pacer.step()
     call = call_of(
@@ -70,6 +72,10 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
         recording=recording,
         pause=pacer.step,
     )
+    # All at once, they would be freed without a pause: an hour's call has a hundred thousand objects.
+    while rows:
+        rows.pop()
+        pacer.step()
     if call is None:  # the root is there: it was made here
         raise RecordingError(f"the journal of {folder.name} holds no call")
     return call
@@ -135,9 +141,15 @@ def _root(found: Replayed, rebuilt: Rebuilt, *, live: bool) -> Row:
     )
 
 
-def _events(events: list[tuple[OpenEvent, int]], found: Replayed) -> Iterator[Row]:
+def _spans(spans: deque[tuple[ReadableSpan, Member]]) -> Iterator[ReadableSpan]:
+    while spans:
+        yield spans.popleft()[0]
+
+
+def _events(events: deque[tuple[OpenEvent, int]], found: Replayed) -> Iterator[Row]:
     policy: ContentPolicy = found.header.policy
-    for event, at_ns in events:
+    while events:
+        event, at_ns = events.popleft()
         failure = event_failure(event.event, policy)
         attributes: dict[str, Any] = dict(
             allowed(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import wave
+from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 from otel_realtime.calls.schema import SCHEMA, VERSION, Call, Recording, Spread
 
@@ -66,15 +68,38 @@ def _unknown() -> Spread:
     return {"p50": None, "p95": None, "max": None}
 
 
+#: Bytes at the start of a file that hold what ``recording_at`` reads of it.
+HEAD_BYTES: Final = 4096
+
+
 def recording_at(path: Path, name: str, mime: str) -> Recording:
     """Return what the header of a WAV file says; of another format only its name is known."""
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(HEAD_BYTES), path.stat().st_size
+    except OSError:
+        head, size = b"", 0
+    return recording_of(head, size, name, mime)
+
+
+def recording_of(head: bytes, size: int, name: str, mime: str) -> Recording:
+    """Return what a recording is, from the first bytes of its file.
+
+    Args:
+        head: the first ``HEAD_BYTES`` of the file.
+        size: its length, bytes: a header that was written before the sound may promise more.
+        name: its name.
+        mime: its media type.
+    """
     rate, duration_ms, channels = None, None, 2
     try:
-        with wave.open(str(path), "rb") as file:
+        stream = BytesIO(head)
+        with wave.open(stream, "rb") as file:
             rate, channels = file.getframerate(), file.getnchannels()
-            duration_ms = file.getnframes() * 1000 // rate
-    except (OSError, EOFError, wave.Error, ZeroDivisionError):
-        pass  # FLAC or Opus, or damaged: the player finds out
+            there = (size - stream.tell()) // (channels * file.getsampwidth())
+            duration_ms = min(file.getnframes(), there) * 1000 // rate
+    except (EOFError, wave.Error, ZeroDivisionError):
+        rate = duration_ms = None  # FLAC or Opus, or damaged: the player finds out
     return {
         "file": name,
         "mime": mime,

@@ -51,6 +51,9 @@ _COLUMNS: Final = (
     *("slowest", "opening", "recording"),
 )
 _LARGEST_PAGE: Final = 500
+#: Characters that are searched for: SQLite refuses patterns of 50,000 bytes, and an escaped letter has
+#: up to five: https://www.sqlite.org/limits.html
+LONGEST_TEXT: Final = 5_000
 #: Calls in the line of latencies over the list.
 _LINE: Final = 240
 _OPENING: Final = 200
@@ -103,7 +106,7 @@ class Query:
 
 
 def _text(parameters: Mapping[str, str], name: str) -> str:
-    return str(storable(parameters.get(name, "")))
+    return str(storable(parameters.get(name, "")))[:LONGEST_TEXT]
 
 
 def _number(text: str) -> float | None:

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from otel_realtime.calls.captions import srt, vtt
 from otel_realtime.calls.transcript import transcript
 from otel_realtime.sandbox.access import HEADERS
-from otel_realtime.sandbox.call_index import Query
+from otel_realtime.sandbox.call_index import LONGEST_TEXT, Query
 from otel_realtime.sandbox.changes import Changes
 from otel_realtime.sandbox.clips import clip
 from otel_realtime.sandbox.model import JsonObject
@@ -144,7 +144,7 @@ class PageApi:
     async def recording(self, request: Request) -> Response:
         """Return the recording; supports the range requests of a player."""
         recording = await run_in_threadpool(self._source.recording, _call_id(request))
-        if recording is None:
+        if recording is None or not recording[0].is_file():  # deleted since it was listed
             return json_response({"error": "no recording"}, 404)
         path, media_type = recording
         return FileResponse(path, media_type=media_type, headers=HEADERS)
@@ -178,7 +178,9 @@ class PageApi:
     async def search_spans(self, request: Request) -> Response:
         """Return the ids of the spans that contain ``?q=``."""
         text = request.query_params.get("q", "").encode("utf-8", "replace").decode()
-        ids = await run_in_threadpool(self._source.search_spans, _call_id(request), text)
+        ids = await run_in_threadpool(
+            self._source.search_spans, _call_id(request), text[:LONGEST_TEXT]
+        )
         return json_response({"ids": ids})
 
     async def events(self, request: Request) -> Response:

@@ -25,6 +25,10 @@ _SIDES: Final = 2
 #: Seconds of audio that are read at a time: a multiple of the coarsest bucket.
 _BLOCK_S: Final = 32
 
+#: Rates of recordings, Hz. A header may claim any: what is read at a time, and how many buckets the
+#: sound takes, would go with it.
+_RATES: Final = range(1_000, 768_001)
+
 _Samples = NDArray[np.float32]
 
 
@@ -111,8 +115,8 @@ def _wav_blocks(recording: Path) -> Iterator[tuple[_Samples, int]]:
     try:
         with wave.open(str(recording), "rb") as file:
             rate, channels = file.getframerate(), file.getnchannels()
-            if file.getsampwidth() != 2 or not rate:
-                raise ValueError(f"{recording.name} has no 16-bit samples")
+            if file.getsampwidth() != 2 or rate not in _RATES:
+                raise ValueError(f"{recording.name} has no 16-bit samples at a rate of speech")
             while data := file.readframes(rate * _BLOCK_S):
                 whole = len(data) // (2 * channels) * channels
                 block = np.frombuffer(data, "<i2", whole).reshape(-1, channels)
@@ -129,6 +133,8 @@ def _other_blocks(recording: Path) -> Iterator[tuple[_Samples, int]]:
     try:
         with soundfile.SoundFile(str(recording)) as file:
             rate = int(file.samplerate)
+            if rate not in _RATES:
+                raise ValueError(f"{recording.name} has no rate of speech")
             while len(block := file.read(rate * _BLOCK_S, dtype="float32", always_2d=True)):
                 yield _two_sides(block), rate
     except soundfile.SoundFileError as error:

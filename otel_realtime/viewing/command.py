@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -29,6 +30,9 @@ from otel_realtime.viewing.server import Watch, server_for
 #: How long a new recording may wait until the page has it, in a folder and in a bucket.
 _LOCAL_S: Final = 1.0
 _REMOTE_S: Final = 30.0
+#: What does not get into the name of a report, and its most characters.
+_UNSAFE: Final = re.compile(r"[^\w. -]+")
+_LONGEST_NAME: Final = 60
 
 
 def view(
@@ -122,7 +126,9 @@ def write_report(
     if output is not None and str(output) == "-":
         sys.stdout.write(html)
         return 0
-    target = output or Path(f"{Path(name).name}.html")
+    # A thread's id may be anything, and longer than the name of a file.
+    named = _UNSAFE.sub("_", Path(name).name)[:_LONGEST_NAME].lstrip(".-") or "call"
+    target = output or Path(f"{named}.html")
     try:
         part = target.with_name(f".{target.name}.part")
         part.write_text(html, encoding="utf-8")
@@ -139,14 +145,19 @@ def write_report(
 
 def _place(what: str | None, recordings_dir: str | None) -> tuple[str | None, str | None]:
     """Return the folder that is meant, and the name of a call in it; None: all of them."""
-    if what is not None and (Path(what) / JOURNAL).is_file():
-        return None, what
-    if what is not None and (is_remote(what) or Path(what).expanduser().is_dir()):
+    if what is not None and is_remote(what):
         return what, None
-    if what is not None:
-        path = Path(what).expanduser()
-        if path.suffix.lower() in (*MIMES, SIDECAR) and path.is_file():
-            return str(path.parent), path.name
+    with suppress(
+        OSError, RuntimeError
+    ):  # a thread's id may be longer than any path, or begin with ~
+        if what is not None and (Path(what) / JOURNAL).is_file():
+            return None, what
+        if what is not None and Path(what).expanduser().is_dir():
+            return what, None
+        if what is not None:
+            path = Path(what).expanduser()
+            if path.suffix.lower() in (*MIMES, SIDECAR) and path.is_file():
+                return str(path.parent), path.name
     directory = recordings_dir or Settings().recordings_dir
     if directory is None and what is None:
         raise ConfigError("no folder of recordings is named: OTEL_REALTIME_RECORDINGS_DIR")
@@ -175,7 +186,8 @@ def _calls(directory: str | None, name: str | None) -> Iterator[tuple[KeptCalls,
                 yield calls, call_id, folder
                 return
         assert name is not None
-        calls = KeptCalls(files_of(str(_undelivered(name, directory, folder)), folder / "fetched"))
+        made = str(_undelivered(name, directory, folder))
+        calls = KeptCalls(files_of(made, folder / "fetched", links=True))
         closing.callback(calls.close)
         yield calls, calls.only(), folder
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +29,13 @@ class Files(Protocol):
             OSError: it cannot be read.
         """
 
+    def head(self, name: str, count: int) -> tuple[bytes, int]:
+        """Return the first bytes of a file, and its length.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
     def local(self, name: str) -> Path:
         """Return a path on this machine under which the file can be read.
 
@@ -34,12 +44,14 @@ class Files(Protocol):
         """
 
 
-def files_of(directory: str, fetched: Path) -> Files:
+def files_of(directory: str, fetched: Path, *, links: bool = False) -> Files:
     """Return the files of a folder or of an fsspec URL.
 
     Args:
         directory: the folder or URL.
         fetched: a folder for what is fetched from a bucket.
+        links: whether links that lead out of the folder are followed: whoever may write to a
+            folder must not have other files of the machine shown.
 
     Raises:
         ConfigError: it is no folder, or the bucket cannot be reached.
@@ -49,27 +61,36 @@ def files_of(directory: str, fetched: Path) -> Files:
     folder = Path(directory).expanduser()
     if not folder.is_dir():
         raise ConfigError(f"{directory} is no folder of recordings")
-    return _Local(folder)
+    return _Local(folder, links=links)
 
 
 class _Local:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, links: bool) -> None:
         self._folder = folder
+        self._links = links
 
     def stamps(self) -> dict[str, str]:
         found = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 try:
-                    if entry.is_file():
+                    if entry.is_file() and (not entry.is_symlink() or self._leads_in(entry.name)):
                         status = entry.stat()
                         found[entry.name] = f"{status.st_mtime_ns}/{status.st_size}"
                 except OSError:  # gone since it was listed
                     pass
         return found
 
+    def _leads_in(self, name: str) -> bool:
+        folder = self._folder.resolve()
+        return self._links or (folder / name).resolve().is_relative_to(folder)
+
     def read(self, name: str) -> bytes:
         return (self._folder / name).read_bytes()
+
+    def head(self, name: str, count: int) -> tuple[bytes, int]:
+        with (self._folder / name).open("rb") as file:
+            return file.read(count), os.fstat(file.fileno()).st_size
 
     def local(self, name: str) -> Path:
         return self._folder / name
@@ -91,28 +112,58 @@ class _Remote:
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"cannot list {without_password(url)}: {reason}") from error
         self._fetched = fetched
+        self._fetching = threading.Lock()
+        self._stamps: dict[str, str] = {}
 
     def stamps(self) -> dict[str, str]:
-        self._system.invalidate_cache()
-        return {
-            item["name"].rpartition("/")[
-                2
-            ]: f"{item.get('ETag') or item.get('mtime') or item.get('LastModified')}/{item.get('size')}"
-            for item in self._system.ls(self._root, detail=True)
+        with _as_os_errors():
+            self._system.invalidate_cache()
+            listed = self._system.ls(self._root, detail=True)
+        found = {
+            item["name"].rpartition("/")[2]: (
+                f"{item.get('ETag') or item.get('mtime') or item.get('LastModified')}/{item.get('size')}"
+            )
+            for item in listed
             if item.get("type") == "file"
         }
+        with self._fetching:
+            for name, stamp in self._stamps.items():
+                if found.get(name) != stamp:  # what was fetched is another recording
+                    (self._fetched / name).unlink(missing_ok=True)
+            self._stamps = found
+        return found
 
     def read(self, name: str) -> bytes:
-        content: bytes = self._system.cat_file(self._path(name))
+        with _as_os_errors():
+            content: bytes = self._system.cat_file(self._path(name))
         return content
+
+    def head(self, name: str, count: int) -> tuple[bytes, int]:
+        with _as_os_errors():
+            size = int(self._system.size(self._path(name)) or 0)
+            content: bytes = self._system.cat_file(self._path(name), start=0, end=min(count, size))
+        return content, size
 
     def local(self, name: str) -> Path:
         target = self._fetched / name
-        if not target.exists():
-            part = target.with_name(target.name + ".part")
-            self._system.get_file(self._path(name), str(part))
-            part.replace(target)
+        with self._fetching:  # two that listen to one recording fetch it once
+            if not target.exists():
+                part = target.with_name(target.name + ".part")
+                with _as_os_errors():
+                    self._system.get_file(self._path(name), str(part))
+                part.replace(target)
         return target
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Raise what a file system raises as an OSError: each has exceptions of its own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error

@@ -12,26 +12,31 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from otel_realtime.calls.schema import SCHEMA, Call
+from otel_realtime.calls.schema import SCHEMA, Call, Recording
 from otel_realtime.delivery.keep import SIDECAR
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import ConfigError, RecordingError
 from otel_realtime.exporting.sources import MIMES, checked
 from otel_realtime.sandbox import call_index
-from otel_realtime.sandbox.bare_call import bare_call, recording_at
+from otel_realtime.sandbox.bare_call import HEAD_BYTES, bare_call, recording_of
 from otel_realtime.sandbox.changes import Changes
 from otel_realtime.sandbox.model import JsonObject
+from otel_realtime.sandbox.rows import encode, storable
 from otel_realtime.viewing.files import Files
 
 logger = logger_of(__name__)
 
 #: The end of a kept recording's name: the root span's id.
 _SPAN_ID: Final = re.compile(r"-([0-9a-f]{16})\Z")
-_DATE: Final = re.compile(r"\A(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-")
+_DATE: Final = re.compile(r"\A([0-9]{8}T[0-9]{6})Z-")
+#: An id that can be a part of an address: a browser takes ``..`` for the folder above.
+_ADDRESS: Final = re.compile(r"[^/]{1,255}", re.DOTALL)
+_NO_ADDRESS: Final = frozenset({".", "..", "summary"})
 _NAMED: Final = 5
 
 
@@ -55,6 +60,7 @@ class KeptCalls:
         #: Stem of a file's name -> id of the call, and id -> name of its recording.
         self._ids: dict[str, str] = {}
         self._recordings: dict[str, str] = {}
+        self._taken: set[str] = set()
         self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         self._db.executescript(call_index.SCHEMA)
@@ -86,12 +92,14 @@ class KeptCalls:
             for name in stamps:
                 by_stem.setdefault(Path(name).stem, []).append(name)
             self._db.execute("BEGIN")
-            ids = {
-                call_id
-                for stem in sorted(stems)
-                for call_id in self._read(stem, by_stem.get(stem, []))
-            }
-            self._db.execute("COMMIT")
+            try:
+                ids = {
+                    call_id
+                    for stem in sorted(stems)
+                    for call_id in self._read(stem, by_stem.get(stem, []))
+                }
+            finally:  # whatever was read is shown
+                self._db.execute("COMMIT")
         self.changes.publish(ids)
 
     def _read(self, stem: str, names: list[str]) -> Iterator[str]:
@@ -100,6 +108,7 @@ class KeptCalls:
         if before is not None:
             call_index.remove(self._db, [before])
             self._recordings.pop(before, None)
+            self._taken.discard(before)
             yield before
         recording = next((name for name in names if Path(name).suffix.lower() in MIMES), None)
         call = self._sidecar(f"{stem}{SIDECAR}") if f"{stem}{SIDECAR}" in names else None
@@ -107,24 +116,35 @@ class KeptCalls:
             if recording is None:
                 return
             call = self._unnamed(stem, recording)
-        if recording is None:
+        elif recording is None:
             call["recording"] = None
         elif call["recording"] is None or call["recording"]["file"] != recording:
             call["recording"] = self._recording(recording)
         call["live"] = False
-        try:
-            call_index.put(self._db, call)
-        except (KeyError, TypeError, AttributeError, ValueError, sqlite3.Error) as error:
-            logger.warning("%s%s is no call object: %s", stem, SIDECAR, error)
-            return
+        call["id"] = self._address(call["id"], stem)
+        call_index.put(self._db, call)
         self._ids[stem] = call["id"]
+        self._taken.add(call["id"])
         if recording is not None:
             self._recordings[call["id"]] = recording
         yield call["id"]
 
+    def _address(self, call_id: str, stem: str) -> str:
+        """Return an id that is the call's alone, and a part of an address: its own, if it is that."""
+        for one in (call_id, stem, f"{stem} {uuid4()}"):
+            address = str(storable(one))
+            if (
+                _ADDRESS.fullmatch(address)
+                and address not in _NO_ADDRESS
+                and address not in self._taken
+            ):
+                break  # taken: by a copy of the call under another name, say
+        return address
+
     def _sidecar(self, name: str) -> Call | None:
         try:
             value: Any = json.loads(self._files.read(name))
+            encode(value)  # what can be read can be nested deeper than what can be written
         except (OSError, ValueError, RecursionError) as error:
             logger.warning("%s cannot be read: %s", name, error)
             return None
@@ -136,22 +156,21 @@ class KeptCalls:
             logger.warning("%s", error)
             return None
 
-    def _recording(self, name: str) -> Any:
-        mime = MIMES[Path(name).suffix.lower()]
+    def _recording(self, name: str) -> Recording:
         try:
-            return recording_at(self._files.local(name), name, mime)
+            head, size = self._files.head(name, HEAD_BYTES)
         except OSError:
-            return recording_at(Path(), name, mime)
+            head, size = b"", 0
+        return recording_of(head, size, name, MIMES[Path(name).suffix.lower()])
 
     def _unnamed(self, stem: str, recording: str) -> Call:
-        span_id, date = _SPAN_ID.search(stem), _DATE.match(stem)
+        span_id = _SPAN_ID.search(stem)
         call_id = str(UUID(hex=span_id[1].rjust(32, "0"))) if span_id else stem
-        started = "{}-{}-{}T{}:{}:{}.000Z".format(*date.groups()) if date else None
         about = self._recording(recording)
         return bare_call(
             call_id,
             name=stem,
-            started_at=started,
+            started_at=_date_of(stem),
             duration_ms=about["duration_ms"],
             recording=about,
         )
@@ -170,7 +189,7 @@ class KeptCalls:
             rows = self._db.execute(
                 "SELECT id FROM calls WHERE :name IN (id, trace_id, thread_id)"
                 " OR replace(id, '-', '') = :padded ORDER BY started_at DESC",
-                {"name": name, "padded": name.rjust(32, "0")},
+                {"name": storable(name), "padded": storable(name.rjust(32, "0"))},
             ).fetchall()
             ids = [row["id"] for row in rows] or [
                 call_id for known, call_id in self._ids.items() if known == stem
@@ -233,6 +252,16 @@ class KeptCalls:
     def search_spans(self, call_id: str, text: str) -> list[str]:
         """Return nothing."""
         return []
+
+
+def _date_of(stem: str) -> str | None:
+    found = _DATE.match(stem)
+    if found is None:
+        return None
+    try:
+        return f"{datetime.strptime(found[1], '%Y%m%dT%H%M%S').isoformat()}.000Z"
+    except ValueError:  # digits that are no date
+        return None
 
 
 def _is_ours(name: str) -> bool:

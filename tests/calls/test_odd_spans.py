@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -54,7 +54,9 @@ _attribute = (
 
 def _whole() -> list[Row]:
     return [
-        root([turn("user", 1, 50, 2_300, "Weather?"), turn("assistant", 2, 2_900, 4_000, "Sunny.")]),
+        root(
+            [turn("user", 1, 50, 2_300, "Weather?"), turn("assistant", 2, 2_900, 4_000, "Sunny.")]
+        ),
         asked(2_500, "u1", "Weather?"),
         made(2_760, "r2", "a1"),
         said(3_000, "r2", "a1", "Sunny."),
@@ -75,7 +77,14 @@ _KEYS = sorted(
 _MARK = names.LS_METADATA + Meta.AGENT_TYPE
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
+@example([(0, names.COMPLETION, {"messages": [{"role": ["user"], "text": "x"}]})], [], False)
+@example([(2, names.PROMPT, {"event": {"item": {"type": "message", "role": ["user"]}}})], [], False)
+@example([(0, names.OURS + RootFact.TURNS, -1), (4, names.OURS + Fact.HEARD, -1)], [], False)
+@example([(0, names.COMPLETION, {"messages": [{"role": "user", "start_ms": -5}]})], [], False)
+@example(
+    [(0, names.LS_METADATA + RootFact.REDACTED, '[{"start_ms": -1, "side": "left"}]')], [], True
+)
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, 5), st.sampled_from(_KEYS), _attribute), min_size=1, max_size=4
@@ -103,3 +112,11 @@ def test_odd_spans_make_a_call_by_the_schema(
     json.dumps(call)
     for text in (vtt(call), srt(call), transcript(call)):
         text.encode("utf-8", "replace")
+
+
+def test_a_call_rests_between_its_spans() -> None:
+    """It may be made in a thread beside live calls."""
+    rested: list[None] = []
+    rows = _whole()
+    assert call_of(rows) == call_of(rows, pause=lambda: rested.append(None))
+    assert len(rested) > 4 * len(rows)
