@@ -10,9 +10,12 @@ from typing import Final
 from otel_realtime.calls.from_spans import iso_time
 from otel_realtime.calls.runs import call_of_runs
 from otel_realtime.calls.schema import Call, Recording
+from otel_realtime.diagnostics import logger_of
 from otel_realtime.sandbox.bare_call import bare_call, recording_at
 from otel_realtime.sandbox.media import is_recording
 from otel_realtime.sandbox.model import JsonObject
+
+logger = logger_of(__name__)
 
 _RUNS: Final = (
     "SELECT id, parent_id, span_id, name, run_type, start_ns, end_ns, error, otel_trace_id, project,"
@@ -35,7 +38,12 @@ def build(db: sqlite3.Connection, run_id: str, files: Path) -> Call | None:
     decoded = [
         {**dict(run), **json.loads(run["facts"]), **json.loads(run["payload"])} for run in runs
     ]
-    call = call_of_runs(decoded, recording) or _foreign(root, otel_trace_id, recording)
+    try:
+        call = call_of_runs(decoded, recording)
+    except Exception:  # one trace that nobody thought of must not cost the list of all others
+        logger.exception("the spans of %s make no call", run_id)
+        call = None
+    call = call or _foreign(root, otel_trace_id, recording)
     call["id"], call["trace_id"] = run_id, otel_trace_id
     if root["error"] is not None:
         call["status"], call["error"] = "error", root["error"]

@@ -15,6 +15,8 @@ from typing import Final
 _PULSE_S: Final = 15.0
 #: Changes within this time become one event: a call that speaks changes many times a second.
 _GATHER_S: Final = 0.15
+#: Most pages that listen at a time: each holds a connection.
+MOST: Final = 128
 
 
 class Changes:
@@ -24,6 +26,11 @@ class Changes:
         self._lock = threading.Lock()
         self._listeners: dict[_Listener, asyncio.AbstractEventLoop] = {}
         self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether no further page may listen."""
+        return len(self._listeners) >= MOST
 
     def publish(self, ids: Iterable[str]) -> None:
         """Say that calls have changed; from any thread, without waiting."""

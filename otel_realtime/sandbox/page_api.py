@@ -185,6 +185,8 @@ class PageApi:
 
     async def events(self, request: Request) -> Response:
         """Return the stream of changes."""
+        if self._source.changes.full:
+            return json_response({"error": "too many pages listen"}, 503)
         headers = {**HEADERS, "X-Accel-Buffering": "no"}  # nginx would hold the stream back
         return StreamingResponse(
             self._source.changes.stream(), media_type="text/event-stream", headers=headers

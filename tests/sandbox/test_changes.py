@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 
-from otel_realtime.sandbox.changes import Changes
+from otel_realtime.sandbox.changes import MOST, Changes
 
 
 async def told(changes: Changes, count: int) -> list[list[str]]:
@@ -63,3 +63,18 @@ def test_a_loop_that_has_ended_is_no_error() -> None:
 
     asyncio.run(main())
     changes.publish(["a"])
+
+
+def test_only_so_many_listen_and_who_goes_makes_room() -> None:
+    """Each holds a connection."""
+
+    async def main() -> list[bool]:
+        changes = Changes()
+        streams = [changes.stream() for _ in range(MOST)]
+        for stream in streams:
+            await anext(stream)
+        found = [changes.full]
+        await streams[0].aclose()
+        return [*found, changes.full]
+
+    assert [True, False] == asyncio.run(main())
