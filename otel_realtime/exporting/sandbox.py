@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 import requests
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -37,10 +38,8 @@ def from_sandbox(what: str, url: str, key: str | None) -> Source:
         raise ConfigError(f"--url {url!r} is no address: http://127.0.0.1:8321 is one")
     get = partial(_get, url.rstrip("/"), key)
     wanted = urlsplit(what).path.rstrip("/").rpartition("/")[2] if "://" in what else what
-    listed = get("/api/conversations").json().get("conversations", [])
-    found = [
-        one for one in listed if isinstance(one, dict) and wanted in (one["id"], one["thread_id"])
-    ]
+    listed = _conversations(get("/api/conversations"), url)
+    found = [one for one in listed if wanted in (one["id"], one.get("thread_id"))]
     if not found:
         found = (
             [one for one in listed if wanted == _trace_id(get, one)] if _is_trace(wanted) else []
@@ -55,6 +54,15 @@ def from_sandbox(what: str, url: str, key: str | None) -> Source:
     if call is None:
         raise ConfigError(f"{run_id} is no call of otel-realtime's")
     return Source(name=run_id, call=call, recording=partial(_download, get, run_id))
+
+
+def _conversations(answer: Any, url: str) -> list[dict[str, Any]]:
+    """Return what a sandbox lists; what is written is named after an id, so it has to be one."""
+    try:
+        listed = answer.json()["conversations"]
+        return [one for one in listed if str(UUID(one["id"])) == one["id"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{url} lists no calls: is this a sandbox?") from error
 
 
 def _is_trace(text: str) -> bool:

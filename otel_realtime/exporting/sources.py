@@ -176,9 +176,9 @@ def checked(value: Any, where: str) -> Call:
 def _of_json(path: Path, call: Call) -> Source:
     names = [path.with_suffix(suffix) for suffix in KINDS]
     told = call["recording"]
-    if told is not None:
+    if told is not None and Path(told["file"]).name:
         names.insert(0, path.with_name(Path(told["file"]).name))
-    file = next((one for one in names if one.is_file()), None)
+    file = next((one for one in names if _is(one.is_file)), None)
     return Source(name=path.stem, call=call, recording=lambda _: file)
 
 

@@ -106,6 +106,8 @@ def _track(base: Path, side: str) -> Track | None:
             if file.getsampwidth() != 2:
                 bits = file.getsampwidth() * 8
                 raise ConfigError(f"{path} has samples of {bits} bits: PCM of 16 bits is wanted")
+            if not file.getframerate():
+                raise ConfigError(f"{path} has a rate of 0 Hz")
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
             samples = samples.reshape(-1, file.getnchannels()).mean(axis=1).astype(np.int16)
             return Track(samples, file.getframerate())

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from otel_realtime.errors import ConfigError
+from otel_realtime.exporting.sandbox import from_sandbox
 from otel_realtime.sandbox import Sandbox
 from tests.exporting.test_command import ALL, call_of, export, files
 from tests.replaying.build import timed, write
@@ -56,3 +58,20 @@ def test_a_call_that_it_does_not_have(sandbox: Sandbox, capsys: pytest.CaptureFi
     """Is named with the address."""
     assert 2 == export("nobody", "--url", sandbox.url)
     assert f"no call 'nobody' in the sandbox at {sandbox.url}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("listed", [[{"id": "../../x", "thread_id": "t"}], [{}], [3], None, "x"])
+def test_a_server_that_lists_something_else_is_no_sandbox(
+    listed: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders are named after what it lists."""
+
+    class Answer:
+        status_code = 200
+
+        def json(self) -> object:
+            return {"conversations": listed}
+
+    monkeypatch.setattr("requests.get", lambda *_, **__: Answer())
+    with pytest.raises(ConfigError, match="is this a sandbox"):
+        from_sandbox("t", "http://127.0.0.1:1", None)

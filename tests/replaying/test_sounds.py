@@ -62,3 +62,14 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     wav(tmp_path / "x.user.wav", np.zeros(8, "u1"), width=1)
     with pytest.raises(ConfigError, match="samples of 8 bits: PCM of 16 bits is wanted"):
         beside(tmp_path / "x.jsonl")
+
+
+def test_a_rate_of_nothing_is_refused(tmp_path: Path) -> None:
+    """A header may claim any."""
+    path = tmp_path / "x.user.wav"
+    wav(path, np.zeros(8, "<i2"))
+    data = bytearray(path.read_bytes())
+    data[24:28] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="0 Hz"):
+        beside(tmp_path / "x.jsonl")

@@ -72,7 +72,7 @@ def test_only_so_many_listen_and_who_goes_makes_room() -> None:
         changes = Changes()
         streams = [changes.stream() for _ in range(MOST)]
         for stream in streams:
-            await anext(stream)
+            await stream.__anext__()
         found = [changes.full]
         await streams[0].aclose()
         return [*found, changes.full]

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from otel_realtime.exporting.sources import sources
 from otel_realtime.sandbox.access import Access
-from otel_realtime.viewing.command import write_report
+from otel_realtime.viewing.command import _place, write_report
 from otel_realtime.viewing.files import files_of
 from otel_realtime.viewing.kept import KeptCalls
 from otel_realtime.viewing.server import server_for
@@ -189,3 +190,30 @@ def test_nothing_of_a_call_ends_the_reports_script(
     assert 2 == html.count("<script")
     data = html.partition('id="report">')[2].partition("</script>")[0]
     assert evil == json.loads(data)["page"]["call"]["turns"][0]["text"]
+
+
+@pytest.mark.parametrize("told", ["", "..", "x" * 5_000, "/etc/passwd"])
+def test_a_recordings_name_in_the_json_leads_nowhere_else(tmp_path: Path, told: str) -> None:
+    """The file beside it is the recording."""
+    call: dict[str, Any] = kept_call.call_object()
+    call["recording"] = {
+        "file": told,
+        "mime": "audio/wav",
+        "duration_ms": 1,
+        "sample_rate": 1,
+        "channels": [],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(call), encoding="utf-8")
+    kept_call.write_wav(tmp_path / "a.wav", SOUND)
+    assert 200 == client_of(tmp_path).get("/api/calls/call-1/recording").status_code
+    (source,) = sources(str(tmp_path), None, tmp_path)
+    assert tmp_path / "a.wav" == source.recording(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3_000, "~nobody-here/x"])
+def test_a_name_that_is_no_path_is_looked_for_among_ids(tmp_path: Path, name: str) -> None:
+    """A thread's id may be anything."""
+    kept_call.keep(tmp_path, {**kept_call.call_object(), "thread_id": name})
+    calls = KeptCalls(files_of(str(tmp_path), tmp_path))
+    assert "call-1" == calls.find(name)
+    assert (str(tmp_path), name) == _place(name, str(tmp_path))
