@@ -107,25 +107,32 @@ def write_report(
         as_json: print the result as JSON.
 
     Returns:
-        The exit code: 0.
+        The exit code: 0; 1 if the recording cannot be read, and the report has no sound.
 
     Raises:
         ConfigError: there is no such call, or the file cannot be written.
-        RecordingError: the recording cannot be encoded.
+        RecordingError: what encodes the recording is missing.
     """
     directory, name = _place(conversation, recordings_dir)
     if name is None:
         raise ConfigError(f"{conversation} is a folder: name one of its calls")
     with _calls(directory, name) as (calls, call_id, _):
         assert call_id is not None  # a name is a call, or an error
+        templates, complete = link_templates(given_links(links)), True
         try:
-            html = report(calls, call_id, link_templates(given_links(links)))
+            try:
+                html = report(calls, call_id, templates)
+            except RecordingError as error:
+                if isinstance(error.__cause__, ImportError):
+                    raise  # an extra is missing
+                console.complain(f"the report has no sound: {error}")
+                html, complete = report(calls, call_id, templates, sound=False), False
         except OSError as error:
             raise RecordingError(f"cannot read the recording of {conversation}: {error}") from error
     assert html is not None  # it has just been found
     if output is not None and str(output) == "-":
         sys.stdout.write(html)
-        return 0
+        return 0 if complete else 1
     # A thread's id may be anything, and longer than the name of a file.
     named = _UNSAFE.sub("_", Path(name).name)[:_LONGEST_NAME].lstrip(".-") or "call"
     target = output or Path(f"{named}.html")
@@ -140,7 +147,7 @@ def write_report(
         console.say_json({"id": call_id, "file": str(target), "size_mb": size_mb})
     else:
         console.say(f"{target} ({size_mb} MB)")
-    return 0
+    return 0 if complete else 1
 
 
 def _place(what: str | None, recordings_dir: str | None) -> tuple[str | None, str | None]:

@@ -7,13 +7,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from otel_realtime.delivery.keep import EXTRA, is_remote, without_password
 from otel_realtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+
+#: What fsspec's file systems call a file's version, or the time of its last change.
+_STAMPS: Final = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
 class Files(Protocol):
@@ -121,7 +125,7 @@ class _Remote:
             listed = self._system.ls(self._root, detail=True)
         found = {
             item["name"].rpartition("/")[2]: (
-                f"{item.get('ETag') or item.get('mtime') or item.get('LastModified')}/{item.get('size')}"
+                f"{next((item[key] for key in _STAMPS if item.get(key)), None)}/{item.get('size')}"
             )
             for item in listed
             if item.get("type") == "file"

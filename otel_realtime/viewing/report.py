@@ -14,7 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import numpy as np
+
 from otel_realtime.delivery.attachments import encode as encode_audio
+from otel_realtime.errors import RecordingError
 from otel_realtime.sandbox.model import JsonObject
 from otel_realtime.sandbox.page_api import STATIC_FILES, CallSource, page_of
 from otel_realtime.sandbox.peaks import LEVELS_MS, Peaks
@@ -22,6 +25,7 @@ from otel_realtime.sandbox.rows import encode
 
 #: The finest level is left out: it is as large as all others together, and the page does without.
 _FIRST_LEVEL: Final = 1
+_SIDES: Final = 2
 _FONT: Final = re.compile(r"url\(/static/([\w.-]+\.woff2)\)")
 _PAGE: Final = """\
 <!doctype html>
@@ -46,8 +50,16 @@ style-src '{style_hash}'; font-src data:; media-src blob:; connect-src blob: dat
 """
 
 
-def report(source: CallSource, call_id: str, links: Mapping[str, str]) -> str | None:
+def report(
+    source: CallSource, call_id: str, links: Mapping[str, str], *, sound: bool = True
+) -> str | None:
     """Return the page of a call as HTML; None if there is no such call.
+
+    Args:
+        source: where the call comes from.
+        call_id: its id.
+        links: see ``sandbox.page_api.link_templates``.
+        sound: False leaves its recording out, as of one that cannot be read.
 
     Raises:
         RecordingError: the recording cannot be encoded as Opus: the extra is missing, say.
@@ -57,7 +69,7 @@ def report(source: CallSource, call_id: str, links: Mapping[str, str]) -> str | 
     if page is None:
         return None
     page["has_spans"] = False
-    recording = source.recording(call_id)
+    recording = source.recording(call_id) if sound else None
     data: JsonObject = {"page": page, "peaks": {}, "audio": None}
     if recording is None:
         page["call"]["recording"] = None
@@ -82,16 +94,40 @@ def _audio(recording: Path, mime: str, folder: Path) -> dict[str, Any]:
         # The encoder writes beside what it reads, and a folder of recordings is not ours.
         link = folder / f"recording{recording.suffix}"
         link.symlink_to(recording.resolve())
-        path = encode_audio(link, "opus")
+        path = encode_audio(_stereo(link), "opus")
     return {"mime": "audio/ogg", "base64": b64encode(path.read_bytes()).decode("ascii")}
 
 
 def _peaks(recording: Path, folder: Path) -> dict[str, str]:
     peaks = Peaks(folder / "peaks")
-    return {
-        str(level): b64encode(peaks.read(recording, level)).decode("ascii")
-        for level in range(_FIRST_LEVEL, len(LEVELS_MS))
-    }
+    try:
+        return {
+            str(level): b64encode(peaks.read(recording, level)).decode("ascii")
+            for level in range(_FIRST_LEVEL, len(LEVELS_MS))
+        }
+    except ValueError:  # samples of 24 bits, say: they can be heard
+        return {}
+
+
+def _stereo(recording: Path) -> Path:
+    """Return a recording with two channels: one has the user's side only, further ones are left out."""
+    try:
+        import soundfile
+
+        with soundfile.SoundFile(recording) as source:
+            if source.channels == _SIDES:
+                return recording
+            made = recording.with_name("stereo.wav")
+            with soundfile.SoundFile(made, "w", source.samplerate, _SIDES, "PCM_16") as target:
+                for block in source.blocks(source.samplerate, dtype="int16", always_2d=True):
+                    two = np.zeros((len(block), _SIDES), np.int16)
+                    two[:, : source.channels] = block[:, :_SIDES]
+                    target.write(two)
+    except (ImportError, OSError):
+        return recording  # the encoder says why
+    except soundfile.SoundFileError as error:
+        raise RecordingError(f"{recording.name} cannot be read as a recording: {error}") from error
+    return made
 
 
 def _script() -> str:

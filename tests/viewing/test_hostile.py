@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import wave
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -217,3 +220,37 @@ def test_a_name_that_is_no_path_is_looked_for_among_ids(tmp_path: Path, name: st
     calls = KeptCalls(files_of(str(tmp_path), tmp_path))
     assert "call-1" == calls.find(name)
     assert (str(tmp_path), name) == _place(name, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("channels", "width"),
+    [(1, 2), (2, 3), (9, 2), (2, 1)],
+    ids=["mono", "24 bits", "nine", "8 bits"],
+)
+def test_a_report_of_any_wav_has_its_sound(tmp_path: Path, channels: int, width: int) -> None:
+    """Of one channel, or of samples of other lengths."""
+    soundfile = pytest.importorskip("soundfile")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(8_000)
+        file.writeframes(bytes(8_000 * channels * width))
+    target = tmp_path / "a.html"
+    assert 0 == write_report(str(tmp_path / "a.wav"), output=target)
+    data = target.read_text(encoding="utf-8").partition('id="report">')[2].partition("</script>")[0]
+    audio = base64.b64decode(json.loads(data)["audio"]["base64"])
+    with soundfile.SoundFile(BytesIO(audio)) as file:
+        assert (2, 8_000) == (file.channels, file.samplerate)
+
+
+def test_a_report_of_broken_sound_has_the_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says so, and the exit code does."""
+    pytest.importorskip("soundfile")
+    kept_call.keep(tmp_path, kept_call.call_object())
+    (tmp_path / "call-1.wav").write_bytes(b"RIFF")
+    target = tmp_path / "a.html"
+    assert 1 == write_report("call-1", output=target, recordings_dir=str(tmp_path))
+    assert "no sound" in capsys.readouterr().err
+    assert '"audio":null' in target.read_text(encoding="utf-8")
