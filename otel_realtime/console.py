@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Control characters other than the ends of lines and tabs, and those that turn the direction of text:
+#: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
+_STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 #: Width of what is piped: nothing is wrapped or cut there, so that `grep` finds whole lines.
 _PIPED: Final = 10_000
 
@@ -76,7 +80,15 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 def shown(text: str, file: TextIO) -> str:
     """Return a text with what a file's encoding lacks (a thread's id, a name) escaped."""
     encoding = file.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return harmless(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def harmless(text: str) -> str:
+    """Return a text with what steers a terminal escaped, as JSON writes it.
+
+    A thread's id, a file's name, what was said or what a server answers is anybody's text.
+    """
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def is_terminal(file: TextIO | None = None) -> bool:

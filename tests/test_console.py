@@ -22,6 +22,15 @@ def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> 
     assert b"caf\\xe9\n" == raw.getvalue()
 
 
+def test_nothing_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A thread's id is anybody's text; JSON with it is the same value."""
+    text = "a\x1b[31mb\x9b1m\u202ec\r\x07\t\nd"
+    console.say(text)
+    assert "a\\u001b[31mb\\u009b1m\\u202ec\\u000d\\u0007\t\nd\n" == capsys.readouterr().out
+    console.say_json({"text": text})
+    assert {"text": text} == json.loads(capsys.readouterr().out)
+
+
 def test_an_output_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes nothing, and nothing happens."""
     monkeypatch.setattr(sys, "stdout", None)

@@ -145,7 +145,7 @@ class LiveScreen:
 def _spoken(who: str, text: str, *, more: bool = False) -> Text:
     style = STYLES.get(who, "")
     # The latest words are what is of interest, when there are more than fit into a line.
-    return Text.assemble((f"{who:>6}  ", style), text, " ..." if more else "")
+    return Text.assemble((f"{who:>6}  ", style), console.harmless(text), " ..." if more else "")
 
 
 def _bar(meter: Meter) -> Text:
