@@ -34,33 +34,37 @@ class Files(Protocol):
         """
 
 
-def files_of(directory: str, fetched: Path) -> Files:
+def files_of(directory: str, fetched: Path, *, stem: str | None = None) -> Files:
     """Return the files of a folder or of an fsspec URL.
 
     Args:
         directory: the folder or URL.
         fetched: a folder for what is fetched from a bucket.
+        stem: the name, without extension, of the files of a folder that count; None: all.
 
     Raises:
         ConfigError: it is no folder, or the bucket cannot be reached.
     """
     if is_remote(directory):
         return _Remote(directory, fetched)
-    folder = Path(directory).expanduser()
+    folder = Path(os.path.expanduser(directory))
     if not folder.is_dir():
         raise ConfigError(f"{directory} is no folder of recordings")
-    return _Local(folder)
+    return _Local(folder, stem)
 
 
 class _Local:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stem: str | None) -> None:
         self._folder = folder
+        self._stem = stem
 
     def stamps(self) -> dict[str, str]:
         found = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 try:
+                    if self._stem not in (None, Path(entry.name).stem):
+                        continue
                     if entry.is_file():
                         status = entry.stat()
                         found[entry.name] = f"{status.st_mtime_ns}/{status.st_size}"

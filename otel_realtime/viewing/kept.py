@@ -6,7 +6,6 @@ only the sound is known.
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import threading
@@ -20,7 +19,7 @@ from otel_realtime.calls.schema import SCHEMA, Call
 from otel_realtime.delivery.keep import SIDECAR
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import ConfigError, RecordingError
-from otel_realtime.exporting.sources import MIMES, checked
+from otel_realtime.exporting.sources import MIMES, checked, parsed
 from otel_realtime.sandbox import call_index
 from otel_realtime.sandbox.bare_call import bare_call, recording_at
 from otel_realtime.sandbox.changes import Changes
@@ -124,8 +123,8 @@ class KeptCalls:
 
     def _sidecar(self, name: str) -> Call | None:
         try:
-            value: Any = json.loads(self._files.read(name))
-        except (OSError, ValueError, RecursionError) as error:
+            value = parsed(self._files.read(name))
+        except (OSError, ValueError) as error:
             logger.warning("%s cannot be read: %s", name, error)
             return None
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:

@@ -1,0 +1,98 @@
+"""Whether a value that was read is a call object: by the types in ``schema``, without a library.
+
+Whoever reads a file that somebody else wrote asks this first, so that nothing later trips over a member.
+"""
+
+from __future__ import annotations
+
+import types
+from functools import lru_cache
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from otel_realtime.calls.schema import Call
+
+#: Longest piece of a value that is shown.
+_SHOWN: Final = 40
+#: What JSON calls the plain types, and which Python types they are read as.
+_PLAIN: Final[dict[Any, tuple[str, tuple[type, ...]]]] = {
+    str: ("a text", (str,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    bool: ("true or false", (bool,)),
+    type(None): ("null", (type(None),)),
+}
+#: Lists whose members name members of other lists by their place.
+_NAMES: Final = (("turns", "responses"), ("turns", "tools"))
+
+
+def misfit(value: Any) -> str | None:
+    """Return what keeps a value from being a call object, with the member's path; None if it is one.
+
+    Members that are not known are not looked at: within a version they may be added.
+
+    Args:
+        value: what was read.
+    """
+    return _misfit(value, Call, "") or _astray(value)
+
+
+def _misfit(value: Any, kind: Any, where: str) -> str | None:
+    """Compare a value with a type of ``schema``."""
+    if kind is Any:
+        return None
+    if is_typeddict(kind):
+        return _object(value, kind, where)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        inner = next(one for one in arguments if one is not type(None))
+        return _misfit(value, inner, where)
+    if origin is Literal:
+        return None if value in arguments else _wanted(value, " or ".join(arguments), where)
+    if origin is list:
+        if not isinstance(value, list):
+            return _wanted(value, "an array", where)
+        problems = (_misfit(one, arguments[0], f"{where}[{at}]") for at, one in enumerate(value))
+        return next((problem for problem in problems if problem), None)
+    if origin is dict:
+        return None if isinstance(value, dict) else _wanted(value, "an object", where)
+    name, accepted = _PLAIN[kind]
+    fits = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
+    return None if fits else _wanted(value, name, where)
+
+
+def _object(value: Any, kind: Any, where: str) -> str | None:
+    if not isinstance(value, dict):
+        return _wanted(value, "an object", where)
+    before = f"{where}." if where else ""
+    missing = sorted(kind.__required_keys__ - value.keys())
+    if missing:
+        return f"{', '.join(before + name for name in missing)} is missing"
+    problems = (
+        _misfit(value[name], hint, before + name)
+        for name, hint in _hints(kind).items()
+        if name in value
+    )
+    return next((problem for problem in problems if problem), None)
+
+
+@lru_cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _astray(call: Any) -> str | None:
+    """Return the first place in a list that is none."""
+    for holder, listed in _NAMES:
+        for at, one in enumerate(call[holder]):
+            for index in one[listed]:
+                if not 0 <= index < len(call[listed]):
+                    return f"{holder}[{at}].{listed} names {index} of {len(call[listed])}"
+    return None
+
+
+def _wanted(value: Any, name: str, where: str) -> str:
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return f"{where or 'it'} is {shown}: {name} is wanted"
