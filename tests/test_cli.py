@@ -151,6 +151,29 @@ def test_a_missing_extra_is_one_line(command: str, module: str, tmp_path: Path) 
     assert (2, "", expected) == (done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "module", "said"),
+    [
+        ("view CALLS", "uvicorn", 'requires uvicorn: pip install "otel-realtime[sandbox]"'),
+        ("report CALLS/call.wav", "starlette", 'pip install "otel-realtime[sandbox]"'),
+        ("report CALLS/call.wav", "soundfile", 'pip install "otel-realtime[audio-formats]"'),
+        ("view s3://b/c", "fsspec", 'pip install "otel-realtime[buckets]"'),
+        ("talk --list-devices", "sounddevice", 'pip install "otel-realtime[audio]"'),
+        ("doctor --live --yes", "langsmith", 'pip install "otel-realtime[langsmith]"'),
+    ],
+)
+def test_what_a_command_lacks_is_named(
+    arguments: str, module: str, said: str, given: dict[str, Path]
+) -> None:
+    """With the extra that brings it; exit code 2."""
+    typed = arguments.replace("CALLS", str(given["CALLS"])).split()
+    variables = {"LANGSMITH_API_KEY": "k", "OTEL_REALTIME_STATE_DIR": str(given["NEW"])}
+    done = run(*typed, code=WITHOUT.format(module=module), variables=variables)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert module in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].endswith(said)
+
+
 # -- whatever anybody may type ---------------------------------------------------------------------
 
 
@@ -241,6 +264,8 @@ MISTAKES: dict[str, str] = {
     "replay TYPO": "cannot read TYPO: No such file or directory",
     "replay CALLS": "no logs in this folder (*.jsonl, *.ndjson)",
     "replay LOG": "nothing says where to send it",
+    "replay LOG --out s3://bucket/calls": "a folder on this machine is wanted, not a URL: 's3://",
+    "talk --out s3://bucket/calls": "a folder on this machine is wanted, not a URL: 's3://",
     "replay LOG --out FILE": "cannot keep recordings in FILE: File exists; check --out",
     "replay LOG --out FILE/below": "cannot keep recordings in FILE/below: Not a directory",
     "replay LOG --out NEW --speed nan": "--speed nan: a number from 0.001 on is wanted",

@@ -30,6 +30,8 @@ _EXTRAS: Final = {
     "sounddevice": "audio",
     "soundfile": "audio-formats",
     "langsmith": "langsmith",
+    "fsspec": "buckets",
+    "s3fs": "buckets",
 }
 
 _EXAMPLES: Final = """

@@ -18,6 +18,8 @@ def folder(text: str) -> Path:
     """Take the name of a folder as it is; who uses it says what is wrong with it."""
     if not text.strip():  # an unset variable of a script would mean the current directory
         raise click.BadParameter("the name of a folder is empty")
+    if "://" in text:  # a path would make a local folder "s3:" of it
+        raise click.BadParameter(f"a folder on this machine is wanted, not a URL: {text!r}")
     return Path(os.path.expanduser(text))
 
 

@@ -77,7 +77,7 @@ def run(
         provider = _provider(where)
         if not as_json:
             console.say("Replaying to " + (" and to ".join(where) or "no backend") + ".")
-        kept: dict[str, Path] = {}
+        kept: dict[str, str] = {}
         if settings.recordings_dir is not None:
             settings = replace(settings, on_recording=lambda _, info: _note(kept, info))
         lost = sum(diagnostics.REGISTER.lost().values())
@@ -180,9 +180,9 @@ def _replay(
     return result, call
 
 
-def _note(kept: dict[str, Path], info: dict[str, Any]) -> None:
+def _note(kept: dict[str, str], info: dict[str, Any]) -> None:
     if info.get("kept_as"):
-        kept[str(info["langsmith_run_id"])] = Path(info["kept_as"])
+        kept[str(info["langsmith_run_id"])] = str(info["kept_as"])
 
 
 def _check_folder(recordings_dir: str | None) -> None:
