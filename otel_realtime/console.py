@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
@@ -37,11 +37,36 @@ def say(text: str = "", *, error: bool = False, style: str | None = None) -> Non
     if file is None:
         return
     text = shown(text, file)
-    if style and is_terminal(file):
-        terminal(file).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-    else:
-        file.write(text + "\n")
-    file.flush()
+    with _named("standard error" if error else "standard output"):
+        if style and is_terminal(file):
+            terminal(file).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        else:
+            file.write(text + "\n")
+        file.flush()
+
+
+def say_file(text: str) -> None:
+    """Print what would be in a file: as UTF-8, whatever the encoding of the terminal is.
+
+    Raises:
+        OSError: nobody reads the output any more, or it cannot be written.
+    """
+    if sys.stdout is None:
+        return
+    with _named("standard output"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _named(output: str) -> Iterator[None]:
+    """Give an error of the system the name of the output: a full disk does not say which."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or output
+        raise
 
 
 def tell(text: str, *, error: bool = False) -> None:
@@ -56,8 +81,11 @@ def complain(problem: object) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    say(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as indented JSON; what an output's encoding lacks is escaped as JSON does it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if sys.stdout is not None and shown(text, sys.stdout) != text:
+        text = json.dumps(value, indent=2)
+    say(text)
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -317,7 +317,11 @@ class Settings:
             if problem is not None:
                 raise ConfigError(f"Settings.{name}={getattr(self, name)!r}: {problem}")
         # ``object.__setattr__`` because the dataclass is frozen.
-        object.__setattr__(self, "state_dir", Path(self.state_dir).expanduser())
+        try:
+            state_dir = Path(self.state_dir).expanduser()
+        except RuntimeError as error:  # ``~user`` without such a user
+            raise ConfigError(f"Settings.state_dir={str(self.state_dir)!r}: {error}") from error
+        object.__setattr__(self, "state_dir", state_dir)
         if self.recordings_dir is not None:
             object.__setattr__(self, "recordings_dir", os.fspath(self.recordings_dir))
         for name in _GLOBS:

@@ -55,6 +55,16 @@ def test_json_is_the_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"name": "café", "ms": 12} == json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_stays_json_in_every_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the encoding lacks is escaped as JSON does it, not as Python does."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    value = {"file": "caf\xe9 \U0001f600 \udcff.wav"}
+    console.say_json(value)
+    assert value == json.loads(raw.getvalue().decode(encoding))
+
+
 def test_a_table_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     """Columns of equal width, no colours, no borders, nothing cut."""
     console.say_table(["what", "ms"], [["first audio", 412], ["x" * 200, 7]])

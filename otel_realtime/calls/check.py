@@ -1,68 +1,110 @@
-"""Whether a value that was read is a call object: its JSON Schema, as far as it goes.
+"""Whether a value that was read is a call object: by the types in ``schema``, without a library.
 
-``call.schema.json`` uses few words of the language, and this knows those:
-https://json-schema.org/draft/2020-12/json-schema-validation
+Whoever reads a file that somebody else wrote asks this first, so that nothing later trips over a member.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Any, Final
+import types
+from functools import lru_cache
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from otel_realtime.calls.schema import json_schema
+from otel_realtime.calls.schema import Call
 
-_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "boolean": (bool,),
-    "null": (type(None),),
-    "integer": (int,),
-    "number": (int, float),
+#: Longest piece of a value that is shown.
+_SHOWN: Final = 40
+#: What JSON calls the plain types, and which Python types they are read as.
+_PLAIN: Final[dict[Any, tuple[str, tuple[type, ...]]]] = {
+    str: ("a text", (str,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    bool: ("true or false", (bool,)),
+    type(None): ("null", (type(None),)),
 }
+#: Whole numbers count something, or are times of the recording.
+_NUMBERS: Final[dict[Any, int]] = {int: 0, float: -(2**53)}
 #: Numbers that every JSON reader, and SQLite, takes exactly: RFC 7493, 2.2.
 _EXACT: Final = 2**53
+#: Lists whose members name members of other lists by their place.
+_NAMES: Final = (("turns", "responses"), ("turns", "tools"))
 
 
-@cache
-def _schema() -> dict[str, Any]:
-    return json_schema()
+def misfit(value: Any) -> str | None:
+    """Return what keeps a value from being a call object, with the member's path; None if it is one.
+
+    Members that are not known are not looked at: within a version they may be added.
+
+    Args:
+        value: what was read.
+    """
+    return _misfit(value, Call, "") or _astray(value)
 
 
-def fault_of(value: object) -> str | None:
-    """Return the first thing that keeps a value from being a call object; None if it is one."""
-    return next(_faults(value, _schema(), "the call"), None)
+def _misfit(value: Any, kind: Any, where: str) -> str | None:
+    """Compare a value with a type of ``schema``."""
+    if kind is Any:
+        return None
+    if is_typeddict(kind):
+        return _object(value, kind, where)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        inner = next(one for one in arguments if one is not type(None))
+        return _misfit(value, inner, where)
+    if origin is Literal:
+        return None if value in arguments else _wanted(value, " or ".join(arguments), where)
+    if origin is list:
+        if not isinstance(value, list):
+            return _wanted(value, "an array", where)
+        problems = (_misfit(one, arguments[0], f"{where}[{at}]") for at, one in enumerate(value))
+        return next((problem for problem in problems if problem), None)
+    if origin is dict:
+        return None if isinstance(value, dict) else _wanted(value, "an object", where)
+    name, accepted = _PLAIN[kind]
+    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
+        return _wanted(value, name, where)
+    if (
+        isinstance(value, int | float) and not _NUMBERS.get(kind, 0) <= value < _EXACT
+    ):  # false for NaN, too
+        return _wanted(value, f"{name} from {_NUMBERS.get(kind, 0)} to 2**53", where)
+    return None
 
 
-def _faults(value: object, rule: Mapping[str, Any], where: str) -> Iterator[str]:
-    if "$ref" in rule:
-        yield from _faults(value, _schema()["$defs"][rule["$ref"].rpartition("/")[2]], where)
-    if "anyOf" in rule and all(next(_faults(value, one, where), None) for one in rule["anyOf"]):
-        yield from _faults(value, rule["anyOf"][-1], where)
-    if "type" in rule and not _is_of(value, rule["type"]):
-        yield f"{where} is a {type(value).__name__}"
-        return
-    if "const" in rule and (isinstance(value, bool) or value != rule["const"]):
-        yield f"{where} is not {rule['const']!r}"
-    if "enum" in rule and value not in rule["enum"]:
-        yield f"{where} is none of {', '.join(rule['enum'])}"
-    if isinstance(value, int | float) and not rule.get("minimum", -_EXACT) <= value < _EXACT:
-        yield f"{where} is out of range"
-    if isinstance(value, dict):
-        for name in rule.get("required", ()):
-            if name not in value:
-                yield f"{where} has no {name}"
-        for name, below in rule.get("properties", {}).items():
-            if name in value:
-                yield from _faults(value[name], below, f"{where}.{name}")
-    if isinstance(value, list) and "items" in rule:
-        for index, item in enumerate(value):
-            yield from _faults(item, rule["items"], f"{where}[{index}]")
+def _object(value: Any, kind: Any, where: str) -> str | None:
+    if not isinstance(value, dict):
+        return _wanted(value, "an object", where)
+    before = f"{where}." if where else ""
+    missing = sorted(kind.__required_keys__ - value.keys())
+    if missing:
+        return f"{', '.join(before + name for name in missing)} is missing"
+    problems = (
+        _misfit(value[name], hint, before + name)
+        for name, hint in _hints(kind).items()
+        if name in value
+    )
+    return next((problem for problem in problems if problem), None)
 
 
-def _is_of(value: object, names: str | list[str]) -> bool:
-    kinds = [names] if isinstance(names, str) else names
-    if isinstance(value, bool):
-        return "boolean" in kinds
-    return any(isinstance(value, _TYPES[kind]) for kind in kinds)
+@lru_cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _astray(call: Any) -> str | None:
+    """Return the first place in a list that is none."""
+    for holder, listed in _NAMES:
+        for at, one in enumerate(call[holder]):
+            for index in one[listed]:
+                if not 0 <= index < len(call[listed]):
+                    return f"{holder}[{at}].{listed} names {index} of {len(call[listed])}"
+    return None
+
+
+def _wanted(value: Any, name: str, where: str) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # a number of more digits than Python prints
+        shown = "a number without end"
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return f"{where or 'it'} is {shown}: {name} is wanted"

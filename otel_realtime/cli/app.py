@@ -30,6 +30,8 @@ _EXTRAS: Final = {
     "sounddevice": "audio",
     "soundfile": "audio-formats",
     "langsmith": "langsmith",
+    "fsspec": "buckets",
+    "s3fs": "buckets",
 }
 
 _EXAMPLES: Final = """
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     instruction = os.environ.get(_COMPLETION)
     if instruction:
-        return shell_complete(cli, {}, PROGRAM, _COMPLETION, instruction)
+        return _complete(instruction)
     try:
         code = _run(arguments)
         if sys.stdout is not None:
@@ -107,10 +109,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return 141  # 128 + SIGPIPE, as shells report it
     except OSError as error:  # a folder, a port or a device that the system refuses
-        console.complain(error)
+        console.complain(_refused(error))
         return 2
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT
+
+
+def _refused(error: OSError) -> str:
+    """Say what the system refuses, without its numbers."""
+    why = error.strerror or str(error) or type(error).__name__
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:  # a full disk: what is left of it cannot be written either
+            _forget_output()
+    return why if error.filename is None else f"cannot use {error.filename}: {why}"
+
+
+def _complete(instruction: str) -> int:
+    """Answer a shell that asks for completions."""
+    try:
+        code = shell_complete(cli, {}, PROGRAM, _COMPLETION, instruction)
+    except (KeyError, ValueError):  # without what the script of `--completion` sets beside it
+        code = 1
+    if code:
+        console.complain(
+            f"{_COMPLETION}={instruction!r} is no question of a shell: unset it; --completion prints "
+            "the script that asks"
+        )
+        return 2
+    return 0
 
 
 def _run(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ import click
 
 #: Ten years: more than anybody waits for, and less than a lock can be waited for.
 _LONGEST_S: Final = 315_360_000.0
+_LARGEST_MB: Final = 1000.0
 _LAST_PORT: Final = 65_535
 
 
@@ -17,7 +18,27 @@ def folder(text: str) -> Path:
     """Take the name of a folder as it is; who uses it says what is wrong with it."""
     if not text.strip():  # an unset variable of a script would mean the current directory
         raise click.BadParameter("the name of a folder is empty")
+    if "://" in text:  # a path would make a local folder "s3:" of it
+        raise click.BadParameter(f"a folder on this machine is wanted, not a URL: {text!r}")
     return Path(os.path.expanduser(text))
+
+
+def something(text: str) -> str:
+    """Take any text but none: an empty host would be every address, an empty key would open a door."""
+    if not text.strip():
+        raise click.BadParameter("it is empty")
+    return text
+
+
+def megabytes(text: str) -> float:
+    """Take a size that a recording can have."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= _LARGEST_MB:  # false for NaN, too
+        raise click.BadParameter(f"not a size from 0 to {_LARGEST_MB:.0f} MB: {text!r}")
+    return number
 
 
 def seconds(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 import uuid
@@ -93,7 +94,7 @@ def run_demo(
         ConfigError: the demo cannot start.
     """
     out = out or partial(console.tell if as_json else console.say, error=as_json)
-    folder = Path(data_dir or DATA_DIR).expanduser().resolve()
+    folder = Path(os.path.expanduser(data_dir or DATA_DIR)).resolve()
     if langsmith and not LangSmithConfig.from_env().api_key:
         raise ConfigError("--langsmith requires the environment variable LANGSMITH_API_KEY")
     with ExitStack() as stack:

@@ -56,7 +56,8 @@ def print_report(report: Report) -> None:
     counts = dict.fromkeys(STATUSES, 0)
     for result in report.results:
         counts[result.status] += 1
-    console.say(f"{counts['fail']} problems, {counts['warn']} warnings, {counts['ok']} fine")
+    problems = _counted(counts["fail"], "problem")
+    console.say(f"{problems}, {_counted(counts['warn'], 'warning')}, {counts['ok']} fine")
 
 
 def print_verdict(report: Report) -> None:
@@ -82,3 +83,7 @@ def _print_result(result: Result) -> None:
         console.say(f"        {effect}")
     if result.fix and result.status != "ok":
         console.say(f"        -> {result.fix}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -63,6 +63,10 @@ def run(
     if start_ns >= end_ns:
         raise ConfigError(f"--from {start} is not before --to {end}")
     stretch = Stretch(start_ns, end_ns, side, BEEP if beep else SILENCE, BY_COMMAND)
+    if out is not None and str(out) == "-":
+        raise ConfigError("--output - : a recording is written to a file, name one")
+    if not recording.strip():
+        raise ConfigError("the name of the recording is empty")
     settings = Settings()
     for option, given in (("--recordings-dir", recordings_dir), ("--state-dir", state_dir)):
         if given is not None and not is_remote(str(given)) and not os.path.isdir(given):

@@ -56,7 +56,8 @@ def silence(path: Path, stretch: Stretch, out: Path | None = None) -> Stretch:
                 encoded.silence(source, copy, clipped)
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
         reason = getattr(error, "strerror", None) or error
-        raise RecordingError(f"cannot silence {path}: {reason}") from error
+        into = "" if out is None else f" into {out}"
+        raise RecordingError(f"cannot silence {path}{into}: {reason}") from error
     return clipped
 
 

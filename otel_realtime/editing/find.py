@@ -6,6 +6,7 @@ directory as long as it is not delivered.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ def find(name: str, recordings_dir: str | None, state_dir: Path) -> Found:
     Raises:
         ConfigError: nothing is found, or more than one recording.
     """
-    path = Path(name)
+    path = Path(os.path.expanduser(name))
     if _is_file(path):
         return Found(files=[path])
     if _is_file(path / JOURNAL):
@@ -75,8 +76,10 @@ def find(name: str, recordings_dir: str | None, state_dir: Path) -> Found:
     if len(stems) > 1:
         listed = ", ".join(list(stems.values())[:_NAMED]) + (", ..." if len(stems) > _NAMED else "")
         raise ConfigError(f"{name!r} has {len(stems)} recordings, name one of them: {listed}")
+    if not stems and name.strip() and _is_folder(path):
+        raise ConfigError(f"{name} is a folder: name one of its recordings")
     if not stems:
-        raise ConfigError(f"no recording of {name!r}: {_looked(recordings_dir, state_dir)}")
+        raise ConfigError(f"no recording of {name!r}: {_looked(name, recordings_dir, state_dir)}")
     return Found(files, folders)
 
 
@@ -87,11 +90,18 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _looked(recordings_dir: str | None, state_dir: Path) -> str:
-    if recordings_dir is None:
-        kept = "no folder of recordings is named (--recordings-dir)"
-    elif is_remote(recordings_dir):
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _looked(name: str, recordings_dir: str | None, state_dir: Path) -> str:
+    if is_remote(recordings_dir or name):
         kept = "recordings in a bucket have to be fetched first"
+    elif recordings_dir is None:
+        kept = "no such file, and no folder of recordings is named (--recordings-dir)"
     else:
         kept = f"not a file, nor in {recordings_dir}"
     return f"{kept}; nothing undelivered in {state_dir}"
@@ -101,8 +111,8 @@ def _kept(recordings_dir: str | None) -> Iterator[Path]:
     if recordings_dir is None or is_remote(recordings_dir):
         return
     try:
-        files = sorted(Path(recordings_dir).expanduser().iterdir())
-    except (OSError, RuntimeError):  # RuntimeError: the home of nobody
+        files = sorted(Path(os.path.expanduser(recordings_dir)).iterdir())
+    except OSError:
         return
     for file in files:
         if file.suffix.lower() in KINDS and file.is_file():

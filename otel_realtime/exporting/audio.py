@@ -44,7 +44,8 @@ def as_wav(source: Path, target: Path) -> tuple[int, int]:
         with wave.open(str(target), "rb") as made:
             return made.getframerate(), made.getnframes()
     except (OSError, EOFError, wave.Error) as error:
-        raise RecordingError(f"cannot read {source} as a recording: {error}") from error
+        why = str(error) or "it is cut off"  # EOFError says nothing
+        raise RecordingError(f"cannot read {source} as a recording: {why}") from error
 
 
 def _decode(source: Path, target: Path) -> None:
@@ -87,7 +88,8 @@ def clips(recording: Path, call: Call, folder: Path) -> list[Path]:
                     _write(path, samples, file.getframerate())
                     written.append(path)
     except (OSError, EOFError, wave.Error) as error:
-        raise RecordingError(f"cannot cut {recording.name} into clips: {error}") from error
+        why = str(error) or "it is cut off"
+        raise RecordingError(f"cannot cut {recording.name} into clips: {why}") from error
     return written
 
 

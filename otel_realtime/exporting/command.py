@@ -46,6 +46,8 @@ def run(
         ConfigError: nothing is found, or several calls where one is meant.
         RecordingError: what is found cannot be read.
     """
+    if out is not None and str(out) == "-":
+        raise ConfigError("--out - is no folder: --json alone prints the call")
     # The spans are made in memory, whether or not this process may send any.
     os.environ.pop("OTEL_SDK_DISABLED", None)
     found = _find(what, url, key, recordings_dir, state_dir)
@@ -54,7 +56,11 @@ def run(
         for source in found:
             base = Path(source.name) if out is None else out
             folder = base / source.name if out is not None and len(found) > 1 else base
-            done.append(write(source, folder, only or PARTS))
+            try:
+                done.append(write(source, folder, only or PARTS))
+            except OSError as error:
+                why = error.strerror or error
+                raise ConfigError(f"cannot write to {folder}: {why}; check --out") from error
     if as_json:
         calls: list[Any] = [source.call for source in found if source.call is not None]
         if calls:
@@ -65,7 +71,7 @@ def run(
     problems = [f"{one.name}: {problem}" for one in done for problem in one.missing]
     if not done:
         problems += [
-            f"{source.name}: no JSON lies beside its recording, so nothing is known of the call"
+            f"{source.name}: nothing is known of the call: {source.unknown}"
             for source in found
             if source.call is None
         ]

@@ -76,7 +76,7 @@ def write(source: Source, folder: Path, parts: Collection[str]) -> Exported:
             except RecordingError as error:
                 done.missing.append(str(error))
     if call is None:
-        done.missing.append("the call itself is not known: no JSON lies beside its recording")
+        done.missing.append(f"the call itself is not known: {source.unknown}")
         return done
     if CALL in parts:
         _text(done, "call.json", json.dumps(call, ensure_ascii=False, indent=2) + "\n")

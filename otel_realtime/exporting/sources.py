@@ -7,13 +7,14 @@ journal, which stays as it is.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from otel_realtime.calls.check import fault_of
+from otel_realtime.calls.check import misfit
 from otel_realtime.calls.schema import SCHEMA, VERSION, Call
 from otel_realtime.delivery.keep import SIDECAR, is_remote, without_date
 from otel_realtime.editing.files import KINDS
@@ -42,11 +43,13 @@ class Source:
         call: the call; None if nothing but its recording is known.
         recording: returns where its recording is, made in the given folder if it is no file yet; None
             if there is none.
+        unknown: why nothing but its recording is known.
     """
 
     name: str
     call: Call | None
     recording: Callable[[Path], Path | None]
+    unknown: str = "no JSON lies beside its recording"
 
 
 def sources(what: str, recordings_dir: str | None, state_dir: Path) -> list[Source]:
@@ -62,10 +65,7 @@ def sources(what: str, recordings_dir: str | None, state_dir: Path) -> list[Sour
         ConfigError: nothing is found, or several calls are meant.
         RecordingError: what is found cannot be read.
     """
-    try:
-        path = Path(what).expanduser()
-    except RuntimeError:  # an id that begins like the home of a user who does not exist
-        path = Path(what)
+    path = Path(os.path.expanduser(what))
     if _is(path.is_dir) and not _is((path / JOURNAL).is_file):
         return _in_folder(path)
     if path.suffix.lower() == SIDECAR and _is(path.is_file):
@@ -101,7 +101,7 @@ def _in_folder(folder: Path) -> list[Source]:
     found = [_of_json(path, call) for path, call in described.items()]
     stems = {path.stem for path in described}
     found += [
-        _of_recording(path)
+        _of_recording(path, among_others=True)
         for path in _files(folder)
         if path.suffix.lower() in KINDS and path.stem not in stems
     ]
@@ -112,8 +112,9 @@ def _in_folder(folder: Path) -> list[Source]:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.expanduser().iterdir() if path.is_file())
-    except (OSError, RuntimeError):  # RuntimeError: the home of nobody
+        inside = Path(os.path.expanduser(folder)).iterdir()
+        return sorted(path for path in inside if path.is_file())
+    except OSError:
         return []
 
 
@@ -142,10 +143,30 @@ def read_call(path: Path) -> Call:
         RecordingError: it is none, or one of a later version.
     """
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordingError(f"cannot read {path}: {error}") from error
+        value = parsed(path.read_bytes())
+    except OSError as error:
+        raise RecordingError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise RecordingError(f"{path} is no JSON: {error}") from error
     return checked(value, str(path))
+
+
+def parsed(data: bytes) -> Any:
+    """Return what JSON says.
+
+    Raises:
+        ValueError: it is none; the text says why, in a few words.
+    """
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")  # Python would write it again
 
 
 def checked(value: Any, where: str) -> Call:
@@ -164,12 +185,9 @@ def checked(value: Any, where: str) -> Call:
         raise RecordingError(
             f"{where} is a call of version {value.get('version')!r}: this otel-realtime reads {VERSION}"
         )
-    missing = Call.__required_keys__ - value.keys()
-    if missing:
-        raise RecordingError(f"{where} is no whole call: {', '.join(sorted(missing))} is missing")
-    fault = fault_of(value)
-    if fault is not None:
-        raise RecordingError(f"{where} is no whole call: {fault}")
+    problem = misfit(value)
+    if problem is not None:
+        raise RecordingError(f"{where} is no whole call: {problem}")
     return cast("Call", value)
 
 
@@ -182,11 +200,25 @@ def _of_json(path: Path, call: Call) -> Source:
     return Source(name=path.stem, call=call, recording=lambda _: file)
 
 
-def _of_recording(file: Path) -> Source:
+def _of_recording(file: Path, *, among_others: bool = False) -> Source:
+    """Return the call of a recording.
+
+    Args:
+        file: the recording.
+        among_others: what lies beside it and cannot be read does not keep the others from being read.
+
+    Raises:
+        RecordingError: the JSON beside it cannot be read.
+    """
     beside = file.with_suffix(SIDECAR)
     if _is(beside.is_file):
-        source = _of_json(beside, read_call(beside))
-        return Source(name=source.name, call=source.call, recording=lambda _: file)
+        try:
+            call = read_call(beside)
+        except RecordingError as error:
+            if not among_others:
+                raise
+            return Source(name=file.stem, call=None, recording=lambda _: file, unknown=str(error))
+        return Source(name=beside.stem, call=call, recording=lambda _: file)
     return Source(name=file.stem, call=None, recording=lambda _: file)
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
+from errno import EACCES
 from pathlib import Path
 from typing import Any, Final
 
 import otel_realtime
 from otel_realtime import console, diagnostics
+from otel_realtime.conversation.arguments import FIRST_CALL_NS, LAST_CALL_NS
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
+from otel_realtime.delivery.keep import is_remote
 from otel_realtime.errors import ConfigError
 from otel_realtime.replaying.exports import refusals
 from otel_realtime.replaying.feed import Feed, batching
@@ -69,10 +73,11 @@ def run(
         where = destinations(settings)
         if not where and settings.recordings_dir is None:
             raise ConfigError(f"{NOWHERE}; or keep the recordings: --out DIR")
+        _check_folder(settings.recordings_dir)
         provider = _provider(where)
         if not as_json:
             console.say("Replaying to " + (" and to ".join(where) or "no backend") + ".")
-        kept: dict[str, Path] = {}
+        kept: dict[str, str] = {}
         if settings.recordings_dir is not None:
             settings = replace(settings, on_recording=lambda _, info: _note(kept, info))
         lost = sum(diagnostics.REGISTER.lost().values())
@@ -175,9 +180,29 @@ def _replay(
     return result, call
 
 
-def _note(kept: dict[str, Path], info: dict[str, Any]) -> None:
+def _note(kept: dict[str, str], info: dict[str, Any]) -> None:
     if info.get("kept_as"):
-        kept[str(info["langsmith_run_id"])] = Path(info["kept_as"])
+        kept[str(info["langsmith_run_id"])] = str(info["kept_as"])
+
+
+def _check_folder(recordings_dir: str | None) -> None:
+    """Refuse a folder in which nothing can be kept, before an hour of calls is replayed.
+
+    Raises:
+        ConfigError: it cannot be made, or written.
+    """
+    if recordings_dir is None or is_remote(recordings_dir):
+        return
+    folder = Path(os.path.expanduser(recordings_dir))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep recordings in {recordings_dir}: {error.strerror or error}; check --out, or "
+            "OTEL_REALTIME_RECORDINGS_DIR"
+        ) from error
 
 
 def _provider(where: list[str]) -> object:
@@ -204,7 +229,9 @@ def _logs(file: str, stack: ExitStack) -> Iterator[tuple[str, Path]]:
             shutil.copyfileobj(sys.stdin.buffer, copy)
         yield "stdin", path
         return
-    path = Path(file).expanduser()
+    if not file.strip():  # an unset variable of a script would mean the current directory
+        raise ConfigError("the name of a log is empty")
+    path = Path(os.path.expanduser(file))
     if path.is_dir():
         found = sorted(
             one for one in path.iterdir() if one.suffix.lower() in LOGS and one.is_file()
@@ -226,20 +253,24 @@ def _time(text: str) -> int:
     Raises:
         ConfigError: it is none.
     """
-    try:
-        return round(float(text) * NS_PER_S) if float(text) >= 0 else int("none")
-    except (ValueError, OverflowError):
-        pass
+    with suppress(ValueError, OverflowError):
+        return _of_a_call(round(float(text) * NS_PER_S))
     try:
         at = datetime.fromisoformat(
             text.strip().removesuffix("Z") + ("+00:00" * text.strip().endswith("Z"))
         )
         at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
-        return round(at.timestamp() * NS_PER_S)
+        return _of_a_call(round(at.timestamp() * NS_PER_S))
     except (ValueError, OverflowError):
         raise ConfigError(
-            f"--start {text!r} is no time: give 2026-11-27T08:00:00Z, or seconds since 1970"
+            f"--start {text!r} is no time of a call: give 2026-11-27T08:00:00Z, or seconds since 1970"
         ) from None
+
+
+def _of_a_call(at_ns: int) -> int:
+    if not FIRST_CALL_NS <= at_ns <= LAST_CALL_NS:
+        raise ValueError
+    return at_ns
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from otel_realtime.replaying.log import BadRow
@@ -32,7 +31,7 @@ class Replayed:
     duration_ms: int = 0
     timed: bool = True
     ids: dict[str, str] = field(default_factory=dict)
-    recording: Path | None = None
+    recording: str | None = None
     keeps: bool = False
     url: str | None = None
 
@@ -44,7 +43,7 @@ class Replayed:
             "trace_id": self.ids.get("trace_id"),
             "run_id": self.ids.get("run_id"),
             "url": self.url,
-            "recording": None if self.recording is None else str(self.recording),
+            "recording": self.recording,
             "duration_ms": self.duration_ms,
             "timed": self.timed,
             "received": self.received,

@@ -113,5 +113,5 @@ def _track(base: Path, side: str) -> Track | None:
             return Track(samples, file.getframerate())
     except (OSError, EOFError, wave.Error, ValueError) as error:
         raise ConfigError(
-            f"cannot read {path}: {error or 'it is empty'}: PCM of 16 bits is wanted"
+            f"cannot read {path}: {str(error) or 'it is empty'}: PCM of 16 bits is wanted"
         ) from error

@@ -57,7 +57,9 @@ def _of_other(recording: Path, start_ms: int, end_ms: int) -> tuple[bytes, int, 
     try:
         import soundfile
     except ImportError as error:
-        raise ValueError("its format takes the extra: audio-formats") from error
+        raise ValueError(
+            'its format needs soundfile: pip install "otel-realtime[audio-formats]"'
+        ) from error
     try:
         with soundfile.SoundFile(str(recording)) as file:
             start, end = _frames(start_ms, end_ms, file.samplerate, file.frames)

@@ -55,21 +55,22 @@ def run(
     Raises:
         ConfigError: the address or the directory cannot be used.
     """
+    templates = given_links(links)
     folder = data_dir if data_dir is not None else Settings().state_dir / "sandbox"
     listener, url = listen(host, port)
     try:
         store = Store(folder)
     except (OSError, sqlite3.Error) as error:
         listener.close()
-        raise ConfigError(f"cannot store data in {folder}: {_reason(error)}") from error
+        raise ConfigError(
+            f"cannot store data in {folder}: {_reason(error)}; check --data-dir"
+        ) from error
     key = "one of its keys" if keys else "sandbox"
     if as_json:
         console.say(json.dumps({"url": url, "data_dir": str(folder), "keys": bool(keys)}))
     else:
         console.say(_WELCOME.format(url=url, data_dir=folder, key=key))
-    server = server_for(
-        store, keys=keys or None, names=own_names(host, names), links=given_links(links)
-    )
+    server = server_for(store, keys=keys or None, names=own_names(host, names), links=templates)
     try:
         # With keys the page asks for one: in the link every program on this machine could see it.
         run_in_foreground(server, listener, url if open_browser else None)

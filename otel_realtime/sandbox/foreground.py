@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -24,7 +25,9 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
         listener = bind(host, port)
     except (OSError, ValueError) as error:  # ValueError: a host that no name can have
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"cannot listen on {host}:{port}: {reason}") from error
+        in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+        fix = "--port 0 takes any free port" if in_use else "check --host and --port"
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}; {fix}") from error
     # The wildcard addresses accept connections but are not a destination a client can use.
     reachable = "localhost" if host in ("0.0.0.0", "::") else host
     name = f"[{reachable}]" if ":" in reachable else reachable

@@ -129,7 +129,9 @@ def _other_blocks(recording: Path) -> Iterator[tuple[_Samples, int]]:
     try:
         import soundfile
     except ImportError as error:
-        raise ValueError("its format takes the extra: audio-formats") from error
+        raise ValueError(
+            f'{recording.name} needs soundfile: pip install "otel-realtime[audio-formats]"'
+        ) from error
     try:
         with soundfile.SoundFile(str(recording)) as file:
             rate = int(file.samplerate)

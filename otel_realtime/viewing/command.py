@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -113,10 +112,15 @@ def write_report(
         ConfigError: there is no such call, or the file cannot be written.
         RecordingError: what encodes the recording is missing.
     """
+    piped = output is not None and str(output) == "-"
+    if piped and as_json:
+        raise ConfigError(
+            "--output - and --json both write to standard output: leave one of them out"
+        )
     directory, name = _place(conversation, recordings_dir)
     if name is None:
         raise ConfigError(f"{conversation} is a folder: name one of its calls")
-    with _calls(directory, name) as (calls, call_id, _):
+    with _calls(directory, name, alone=True) as (calls, call_id, _):
         assert call_id is not None  # a name is a call, or an error
         templates, complete = link_templates(given_links(links)), True
         try:
@@ -130,15 +134,15 @@ def write_report(
         except OSError as error:
             raise RecordingError(f"cannot read the recording of {conversation}: {error}") from error
     assert html is not None  # it has just been found
-    if output is not None and str(output) == "-":
-        sys.stdout.write(html)
+    if piped:
+        console.say_file(html)
         return 0 if complete else 1
     # A thread's id may be anything, and longer than the name of a file.
     named = _UNSAFE.sub("_", Path(name).name)[:_LONGEST_NAME].lstrip(".-") or "call"
     target = output or Path(f"{named}.html")
     try:
         part = target.with_name(f".{target.name}.part")
-        part.write_text(html, encoding="utf-8")
+        part.write_text(html, encoding="utf-8", errors="replace")
         os.replace(part, target)
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
@@ -152,28 +156,37 @@ def write_report(
 
 def _place(what: str | None, recordings_dir: str | None) -> tuple[str | None, str | None]:
     """Return the folder that is meant, and the name of a call in it; None: all of them."""
+    if what is not None and not what.strip():  # an unset variable of a script
+        raise ConfigError("the name of the call is empty")
     if what is not None and is_remote(what):
         return what, None
-    with suppress(
-        OSError, RuntimeError
-    ):  # a thread's id may be longer than any path, or begin with ~
+    with suppress(OSError):  # a thread's id may be longer than any path
         if what is not None and (Path(what) / JOURNAL).is_file():
             return None, what
-        if what is not None and Path(what).expanduser().is_dir():
+        if what is not None and Path(os.path.expanduser(what)).is_dir():
             return what, None
         if what is not None:
-            path = Path(what).expanduser()
+            path = Path(os.path.expanduser(what))
             if path.suffix.lower() in (*MIMES, SIDECAR) and path.is_file():
                 return str(path.parent), path.name
     directory = recordings_dir or Settings().recordings_dir
     if directory is None and what is None:
-        raise ConfigError("no folder of recordings is named: OTEL_REALTIME_RECORDINGS_DIR")
+        raise ConfigError(
+            "no folder of recordings is named: give one, or set OTEL_REALTIME_RECORDINGS_DIR"
+        )
     return directory, what
 
 
 @contextmanager
-def _calls(directory: str | None, name: str | None) -> Iterator[tuple[KeptCalls, str | None, Path]]:
+def _calls(
+    directory: str | None, name: str | None, *, alone: bool = False
+) -> Iterator[tuple[KeptCalls, str | None, Path]]:
     """Open the calls of a folder, or the one call of a name that is kept nowhere yet.
+
+    Args:
+        directory: the folder; None: there is none.
+        name: a call in it; None: all.
+        alone: if the name is that of a file, read nothing of the folder but its call.
 
     Yields:
         The calls; the id of the one that the name means; a folder for what is made meanwhile.
@@ -182,7 +195,8 @@ def _calls(directory: str | None, name: str | None) -> Iterator[tuple[KeptCalls,
         folder = Path(temporary)
         (folder / "fetched").mkdir()
         if directory is not None:
-            calls = KeptCalls(files_of(directory, folder / "fetched"))
+            stem = _stem(directory, name) if alone and name is not None else None
+            calls = KeptCalls(files_of(directory, folder / "fetched", stem=stem))
             closing.callback(calls.close)
             try:
                 call_id = None if name is None else calls.find(name)
@@ -197,6 +211,13 @@ def _calls(directory: str | None, name: str | None) -> Iterator[tuple[KeptCalls,
         calls = KeptCalls(files_of(made, folder / "fetched", links=True))
         closing.callback(calls.close)
         yield calls, calls.only(), folder
+
+
+def _stem(directory: str, name: str) -> str | None:
+    """Return what the files of a call are called, if its name is that of a file."""
+    if is_remote(directory) or not (Path(os.path.expanduser(directory)) / name).is_file():
+        return None
+    return Path(name).stem
 
 
 def _undelivered(name: str, directory: str | None, folder: Path) -> Path:

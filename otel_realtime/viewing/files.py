@@ -48,7 +48,9 @@ class Files(Protocol):
         """
 
 
-def files_of(directory: str, fetched: Path, *, links: bool = False) -> Files:
+def files_of(
+    directory: str, fetched: Path, *, links: bool = False, stem: str | None = None
+) -> Files:
     """Return the files of a folder or of an fsspec URL.
 
     Args:
@@ -56,28 +58,32 @@ def files_of(directory: str, fetched: Path, *, links: bool = False) -> Files:
         fetched: a folder for what is fetched from a bucket.
         links: whether links that lead out of the folder are followed: whoever may write to a
             folder must not have other files of the machine shown.
+        stem: the name, without extension, of the files of a folder that count; None: all.
 
     Raises:
         ConfigError: it is no folder, or the bucket cannot be reached.
     """
     if is_remote(directory):
         return _Remote(directory, fetched)
-    folder = Path(directory).expanduser()
+    folder = Path(os.path.expanduser(directory))
     if not folder.is_dir():
         raise ConfigError(f"{directory} is no folder of recordings")
-    return _Local(folder, links=links)
+    return _Local(folder, links=links, stem=stem)
 
 
 class _Local:
-    def __init__(self, folder: Path, *, links: bool) -> None:
+    def __init__(self, folder: Path, *, links: bool, stem: str | None) -> None:
         self._folder = folder
         self._links = links
+        self._stem = stem
 
     def stamps(self) -> dict[str, str]:
         found = {}
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 try:
+                    if self._stem not in (None, Path(entry.name).stem):
+                        continue
                     if entry.is_file() and (not entry.is_symlink() or self._leads_in(entry.name)):
                         status = entry.stat()
                         found[entry.name] = f"{status.st_mtime_ns}/{status.st_size}"

@@ -6,7 +6,6 @@ only the sound is known.
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import threading
@@ -14,14 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 from otel_realtime.calls.schema import SCHEMA, Call, Recording
 from otel_realtime.delivery.keep import SIDECAR
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import ConfigError, RecordingError
-from otel_realtime.exporting.sources import MIMES, checked
+from otel_realtime.exporting.sources import MIMES, checked, parsed
 from otel_realtime.sandbox import call_index
 from otel_realtime.sandbox.bare_call import HEAD_BYTES, bare_call, recording_of
 from otel_realtime.sandbox.changes import Changes
@@ -143,7 +142,7 @@ class KeptCalls:
 
     def _sidecar(self, name: str) -> Call | None:
         try:
-            value: Any = json.loads(self._files.read(name))
+            value = parsed(self._files.read(name))
             encode(value)  # what can be read can be nested deeper than what can be written
         except (OSError, ValueError, RecursionError) as error:
             logger.warning("%s cannot be read: %s", name, error)

@@ -64,6 +64,7 @@ def report(
     Raises:
         RecordingError: the recording cannot be encoded as Opus: the extra is missing, say.
         OSError: the recording or a file of the page cannot be read.
+        ValueError: the recording is no audio that can be read here.
     """
     page = page_of(source, call_id, links)
     if page is None:
@@ -75,8 +76,9 @@ def report(
         page["call"]["recording"] = None
     else:
         with TemporaryDirectory(prefix="otel-realtime-") as folder:
-            data["audio"] = _audio(*recording, Path(folder))
+            # First: it names the file if that is no audio, where the encoder names a link to it.
             data["peaks"] = _peaks(recording[0], Path(folder))
+            data["audio"] = _audio(*recording, Path(folder))
     script, style = _script(), _style()
     return _PAGE.format(
         script_hash=_hash(script),

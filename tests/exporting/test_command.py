@@ -261,7 +261,7 @@ def test_what_waits_is_written_down_and_stays(
         (("{tmp}/a.json",), "{tmp}/a.json is no call: its schema is not otel-realtime/call"),
         (("{tmp}/b.json",), "{tmp}/b.json is a call of version 2: this otel-realtime reads 1"),
         (("{tmp}/c.json",), "{tmp}/c.json is no whole call: close, "),
-        (("{tmp}/d.json",), "cannot read {tmp}/d.json: "),
+        (("{tmp}/d.json",), "{tmp}/d.json is no JSON: "),
         ((), "Missing argument 'CONVERSATION|DIR|FILE'"),
     ],
 )
@@ -280,6 +280,20 @@ def test_what_a_user_can_get_wrong(
         (tmp_path / "d.json").write_text("{")
     assert 2 == export(*(one.format(tmp=tmp_path) for one in arguments))
     assert said.format(tmp=tmp_path) in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_one_bad_sidecar_does_not_keep_the_others_from_being_exported(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its recording is written, and what is wrong with it is said; exit code 1."""
+    folder = Path(kept.folder)
+    shutil.copy(kept.recording, folder / "bad.wav")
+    (folder / "bad.json").write_text('{"schema": "otel-realtime/call", "version": 1}')
+    assert 1 == export(str(folder), "-o", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "bad" / "recording.wav").is_file()
+    assert (tmp_path / "out" / kept.recording.stem / "call.json").is_file()
+    err = capsys.readouterr().err
+    assert f"bad: the call itself is not known: {folder}/bad.json is no whole call: close, " in err
 
 
 def test_several_calls_of_a_thread_are_named(

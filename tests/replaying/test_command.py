@@ -199,7 +199,10 @@ def test_times_of_several_kinds(text: str, expected: datetime) -> None:
     [
         (("none.jsonl", "--out", "o"), "cannot read none.jsonl: No such file or directory"),
         (("{log}",), "nothing says where to send it: set LANGSMITH_TRACING=true"),
-        (("{log}", "--out", "o", "--start", "soon"), "--start 'soon' is no time: give 2026-"),
+        (
+            ("{log}", "--out", "o", "--start", "soon"),
+            "--start 'soon' is no time of a call: give 2026-",
+        ),
         (("{log}", "--out", "o", "--speed", "0"), "--speed 0.0: a number from 0.001 on is wanted"),
         (("{log}", "--out", "o", "--speed", "nan"), "--speed nan: a number"),
         (("{empty}", "--out", "o"), "no logs in this folder (*.jsonl, *.ndjson)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -132,3 +133,27 @@ def test_a_call_that_waits_is_reported_too(
     assert json.loads(capsys.readouterr().out)["id"] == call.langsmith_run_id
     assert "audio/ogg" in (tmp_path / "call.html").read_text(encoding="utf-8")
     assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_report_in_a_pipe_is_utf8(tmp_path: Path) -> None:
+    """As the page says of itself, whatever the encoding of the terminal is."""
+    kept_call.keep(tmp_path, kept_call.call_object())
+    file = next(tmp_path.glob("*.wav"))
+    done = subprocess.run(
+        [sys.executable, "-m", "otel_realtime", "report", str(file), "-o", "-"],
+        capture_output=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.stdout.decode("utf-8").rstrip().endswith("</html>")
+
+
+def test_a_report_of_a_file_reads_no_other_call(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """So what lies beside it and cannot be read is not spoken of."""
+    kept_call.keep(tmp_path, kept_call.call_object())
+    (tmp_path / "other.json").write_text("{")
+    assert 0 == main(["report", str(next(tmp_path.glob("*.wav"))), "-o", str(tmp_path / "x.html")])
+    assert "" == capfd.readouterr().err

@@ -5,18 +5,18 @@ from __future__ import annotations
 import click
 
 from otel_realtime.cli import options
+from otel_realtime.cli.help import Command
 
 
 @click.command(
     "doctor",
+    cls=Command,
     short_help="Say what would happen to a call that is started here.",
     epilog="""
-\b
-Examples:
-  otel-realtime doctor
-  otel-realtime doctor --json --timeout 30
-  opentelemetry-instrument otel-realtime doctor
-  otel-realtime doctor --live
+  otel-realtime doctor  with this environment
+  otel-realtime doctor --json --timeout 30  half a minute at most, for a script
+  opentelemetry-instrument otel-realtime doctor  with the provider which that sets up
+  otel-realtime doctor --live  a small trace to your LangSmith, read back
 """,
 )
 @click.option(
@@ -44,8 +44,8 @@ Examples:
 )
 @click.option(
     "--attachment-mb",
-    type=click.FloatRange(0, 1000),
-    default=0,
+    type=options.megabytes,
+    default="0",
     metavar="MB",
     help="With --live: size of the recording that is attached (default: a second of sound).",
 )

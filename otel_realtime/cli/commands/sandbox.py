@@ -20,7 +20,14 @@ from otel_realtime.cli.help import Command
   otel-realtime sandbox --host 0.0.0.0 --key s3cr  for a team: a key sends and reads
 """,
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    type=options.something,
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="Address to listen on.",
+)
 @click.option(
     "--port",
     type=options.port,
@@ -39,6 +46,7 @@ from otel_realtime.cli.help import Command
 @click.option(
     "--key",
     "keys",
+    type=options.something,
     multiple=True,
     metavar="KEY",
     help="Key to send and to read with; may be repeated (default: any key sends, and reading takes "
@@ -47,6 +55,7 @@ from otel_realtime.cli.help import Command
 @click.option(
     "--name",
     "names",
+    type=options.something,
     multiple=True,
     metavar="HOST",
     help="Further host name under which it is reached; others are refused; may be repeated.",

@@ -21,7 +21,14 @@ from otel_realtime.cli.help import Command
 )
 @click.argument("what", metavar="[DIR|URL|CONVERSATION]", required=False)
 @options.recordings_dir
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    type=options.something,
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="Address to listen on.",
+)
 @click.option(
     "--port",
     type=options.port,
@@ -31,11 +38,17 @@ from otel_realtime.cli.help import Command
 )
 @options.no_browser
 @click.option(
-    "--key", "keys", multiple=True, metavar="KEY", help="Key to read with; may be repeated."
+    "--key",
+    "keys",
+    type=options.something,
+    multiple=True,
+    metavar="KEY",
+    help="Key to read with; may be repeated.",
 )
 @click.option(
     "--name",
     "names",
+    type=options.something,
     multiple=True,
     metavar="HOST",
     help="Further host name under which it is reached; others are refused; may be repeated.",
