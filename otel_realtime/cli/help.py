@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 
 import click
 
 
 class _Formatter(click.HelpFormatter):
     def write_heading(self, heading: str) -> None:
-        """Print it bold; ``click.echo`` takes that away where no terminal is."""
-        self.write(f"{'':>{self.current_indent}}{click.style(f'{heading}:', bold=True)}\n")
+        """Print it bold; ``click.echo`` takes that away where no terminal is, and a dumb one has none."""
+        told = f"{heading}:"
+        if os.environ.get("TERM") != "dumb":
+            told = click.style(told, bold=True)
+        self.write(f"{'':>{self.current_indent}}{told}\n")
 
 
 class _Context(click.Context):

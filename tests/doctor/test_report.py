@@ -36,7 +36,7 @@ Two
         all is lost
         -> find it
 
-1 problems, 0 warnings, 1 fine
+1 problem, 0 warnings, 1 fine
 All would be lost.
 """
     assert expected == capsys.readouterr().out
