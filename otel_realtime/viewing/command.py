@@ -126,7 +126,7 @@ def write_report(
         try:
             try:
                 html = report(calls, call_id, templates)
-            except RecordingError as error:
+            except (RecordingError, ValueError) as error:  # ValueError: it is no audio
                 if isinstance(error.__cause__, ImportError):
                     raise  # an extra is missing
                 console.complain(f"the report has no sound: {error}")
