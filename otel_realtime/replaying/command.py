@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -247,6 +248,12 @@ def _logs(file: str, stack: ExitStack) -> Iterator[tuple[str, Path]]:
     yield file, path
 
 
+def _for_python_310(text: str) -> str:
+    """Return an ISO 8601 time as Python 3.10 reads it: no ``Z``, and six digits after the point."""
+    text = re.sub(r"[zZ]$", "+00:00", text)
+    return re.sub(r"\.(\d{1,6})\d*", lambda found: f".{found[1]:0<6}", text, count=1)
+
+
 def _time(text: str) -> int:
     """Return a time, epoch ns.
 
@@ -256,9 +263,7 @@ def _time(text: str) -> int:
     with suppress(ValueError, OverflowError):
         return _of_a_call(round(float(text) * NS_PER_S))
     try:
-        at = datetime.fromisoformat(
-            text.strip().removesuffix("Z") + ("+00:00" * text.strip().endswith("Z"))
-        )
+        at = datetime.fromisoformat(_for_python_310(text.strip()))
         at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
         return _of_a_call(round(at.timestamp() * NS_PER_S))
     except (ValueError, OverflowError):
