@@ -296,14 +296,12 @@ MISTAKES: dict[str, str] = {
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return what the mistakes are made with, by its name."""
     folder = tmp_path_factory.mktemp("given")
-    names = ("FILE", "DATABASE", "TYPO", "NEW", "CALLS", "NOISE", "SIDECARS", "LOG")
+    names = ("FILE", "DATABASE", "TYPO", "NEW", "CALLS", "SIDECARS", "LOG")
     paths = {name: folder / name.lower() for name in names}
     paths["FILE"].write_text("")
     paths["LOG"].write_text('{"type": "session.created", "session": {"id": "s"}}\n')
-    for name in ("DATABASE", "NOISE"):
-        paths[name].mkdir()
+    paths["DATABASE"].mkdir()
     (paths["DATABASE"] / "sandbox.sqlite3").write_text("no database " * 100)
-    (paths["NOISE"] / "x.wav").write_bytes(b"\xff\x00" * 500)
     call = kept_call.call_object("call")
     paths["CALLS"].mkdir()
     kept_call.keep(paths["CALLS"], call)
