@@ -8,7 +8,7 @@ PACKAGE := --editable ".[sandbox,demo]"
 TOOLS := langsmith pytest pytest-timeout hypothesis blockbuster pyyaml jsonschema aiohttp websocket-client httpx-ws
 comma := ,
 
-# uv installs in a quarter of pip's time; where it cannot (an index that only pip's configuration
+# uv installs in about half of pip's time; where it cannot (an index that only pip's configuration
 # names), pip does. A download that breaks off goes on where it stopped; each install is tried three times.
 export PIP_RETRIES ?= 10
 export PIP_RESUME_RETRIES ?= 20

@@ -82,3 +82,19 @@ links = click.option(
     "may be repeated (default: OTEL_REALTIME_LINKS, split by semicolons).",
 )
 no_browser = click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")
+host = click.option(
+    "--host",
+    type=something,
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="Address to listen on.",
+)
+names = click.option(
+    "--name",
+    "names",
+    type=something,
+    multiple=True,
+    metavar="HOST",
+    help="Further host name under which it is reached; others are refused; may be repeated.",
+)

@@ -17,7 +17,7 @@ from otel_realtime.doctor.model import Result, Status, Surroundings
 from otel_realtime.doctor.probe import Reply, send
 from otel_realtime.doctor.sdk_log import listening
 from otel_realtime.errors import ConfigError
-from otel_realtime.setup.configure import span_exporters
+from otel_realtime.setup.destinations import span_exporters
 from otel_realtime.setup.providers import config_file, is_disabled
 
 SIGNALS: Final = ("TRACES", "METRICS")

@@ -15,7 +15,7 @@ from otel_realtime.doctor.children import ChildError, run_child
 from otel_realtime.doctor.model import Result, Status, Surroundings
 from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith, processors_of
-from otel_realtime.setup.configure import span_exporters
+from otel_realtime.setup.destinations import span_exporters
 from otel_realtime.setup.providers import config_file, is_disabled
 
 _ENTRY_POINT: Final = "openai_realtime"

@@ -20,7 +20,7 @@ from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.app_exports import has_exporter, processors_of
 from otel_realtime.langsmith.config import LegChoice
 from otel_realtime.langsmith.route import choose, content_policy
-from otel_realtime.setup.configure import span_exporters
+from otel_realtime.setup.destinations import span_exporters
 from otel_realtime.setup.providers import config_file, is_disabled, tracer_provider
 from otel_realtime.tracing.route import is_wanted, may_record
 

@@ -8,10 +8,9 @@ from opentelemetry import metrics as metrics_api
 from opentelemetry import trace as trace_api
 
 from otel_realtime.conversation.services import PROCESS
-from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
+from otel_realtime.delivery.otlp import chosen, make_exporter
 from otel_realtime.diagnostics import logger_of
-from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.langsmith.route import delivers_directly, is_delivered_directly
+from otel_realtime.setup.destinations import destinations, span_exporters
 from otel_realtime.setup.providers import (
     config_file,
     is_disabled,
@@ -22,8 +21,6 @@ from otel_realtime.setup.providers import (
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
-
-    from otel_realtime.settings import Settings
 
 logger = logger_of(__name__)
 
@@ -55,18 +52,15 @@ def configure() -> TracerProvider:
     file = config_file()
     if file is not None:
         set_up_from_file(*file)
-        destinations = [f"where {file[1]} says"]
     else:
-        destinations = _set_up_from_variables()
+        _set_up_from_variables()
     if is_disabled():
         logger.warning("Realtime conversations are not traced: OTEL_SDK_DISABLED is true")
         return trace_api.get_tracer_provider()
-    settings, config = PROCESS.effective_settings, LangSmithConfig.from_env()
-    if delivers_directly(settings, config):
-        # Needs no exporter: our span processor is added when the first conversation opens.
-        destinations.insert(0, f"LangSmith ({config.api_url}, project {config.project})")
-    if destinations:
-        logger.info("Realtime conversations are sent to %s", " and to ".join(destinations))
+    # LangSmith needs no exporter: our span processor is added when the first conversation opens.
+    places = destinations(PROCESS.effective_settings)
+    if places:
+        logger.info("Realtime conversations are sent to %s", " and to ".join(places))
     else:
         logger.warning(
             "Realtime conversations are sent nowhere: set LANGSMITH_TRACING=true and "
@@ -75,41 +69,17 @@ def configure() -> TracerProvider:
     return trace_api.get_tracer_provider()
 
 
-def _set_up_from_variables() -> list[str]:
-    """Set the global providers; return where spans are exported to, for the log."""
+def _set_up_from_variables() -> None:
+    """Set the global providers."""
     from opentelemetry.sdk.metrics import MeterProvider as Sdk
 
     if is_disabled():  # the SDK's tracers and meters then do nothing
         trace_api.set_tracer_provider(tracer_provider([]))
-        return []
+        return
     # Everything is made before anything is set: one wrong variable leaves no half of a set-up.
-    metrics, url = chosen("METRICS"), endpoint("TRACES")
+    metrics = chosen("METRICS")
     names = span_exporters(PROCESS.effective_settings)
     provider = tracer_provider([make_exporter("TRACES", name) for name in names])
     if metrics and not isinstance(metrics_api.get_meter_provider(), Sdk):
         metrics_api.set_meter_provider(meter_provider(metrics))
     trace_api.set_tracer_provider(provider)
-    return [_destination(name, url) for name in names]
-
-
-def span_exporters(settings: Settings) -> list[str]:
-    """Return the names of the span exporters that ``configure()`` sets up.
-
-    That to LangSmith is left out where this process delivers there by itself.
-
-    Args:
-        settings: settings of the process.
-
-    Raises:
-        ConfigError: as ``delivery.otlp.chosen``.
-    """
-    names, url = chosen("TRACES"), endpoint("TRACES")
-    if url and any(map(is_otlp, names)) and is_delivered_directly(url, settings):
-        return [name for name in names if not is_otlp(name)]
-    return names
-
-
-def _destination(name: str, url: str | None) -> str:
-    if is_otlp(name):
-        return url or "an OTLP backend on this machine"
-    return "the console" if name == "console" else f"the exporter {name}"

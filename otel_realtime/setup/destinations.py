@@ -1,6 +1,8 @@
-"""Where the environment sends conversations, in words, for a command that is about to send some."""
+"""Where the environment sends conversations, in words; and the exporters that ``configure()`` makes."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp
 from otel_realtime.errors import ConfigError
@@ -10,7 +12,7 @@ from otel_realtime.settings import Settings
 from otel_realtime.setup.providers import config_file, is_disabled
 
 #: What to set where nothing is.
-NOWHERE = (
+NOWHERE: Final = (
     "nothing says where to send it: set LANGSMITH_TRACING=true and LANGSMITH_API_KEY for LangSmith, "
     "or OTEL_EXPORTER_OTLP_ENDPOINT for an OTLP backend (otel-realtime sandbox is both, on this "
     "machine)"
@@ -32,10 +34,27 @@ def destinations(settings: Settings) -> list[str]:
     file = config_file()
     if file is not None:
         return [*found, f"where {file[1]} says"]
-    url = endpoint("TRACES")
-    for name in chosen("TRACES"):
-        if is_otlp(name) and url and is_delivered_directly(url, settings):
-            continue
-        plain = "the console" if name == "console" else f"the exporter {name}"
-        found.append((url or "an OTLP backend on this machine") if is_otlp(name) else plain)
-    return found
+    return [*found, *map(_in_words, span_exporters(settings))]
+
+
+def span_exporters(settings: Settings) -> list[str]:
+    """Return the names of the span exporters that ``configure()`` sets up.
+
+    That to LangSmith is left out where this process delivers there by itself.
+
+    Args:
+        settings: settings of the process.
+
+    Raises:
+        ConfigError: as ``delivery.otlp.chosen``.
+    """
+    names, url = chosen("TRACES"), endpoint("TRACES")
+    if url and any(map(is_otlp, names)) and is_delivered_directly(url, settings):
+        return [name for name in names if not is_otlp(name)]
+    return names
+
+
+def _in_words(exporter: str) -> str:
+    if is_otlp(exporter):
+        return endpoint("TRACES") or "an OTLP backend on this machine"
+    return "the console" if exporter == "console" else f"the exporter {exporter}"

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_realtime.delivery.otlp import endpoint
 from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.langsmith.route import delivers_directly
 from otel_realtime.settings import Settings
+from otel_realtime.setup.destinations import destinations
 
 if TYPE_CHECKING:
     from otel_realtime.sandbox import Sandbox
@@ -22,7 +21,7 @@ PROJECT: Final = "otel-realtime-talk"
 RECORDINGS_DIR: Final = "recordings"
 #: What would send elsewhere, or keep from being shown what stays here.
 _REPLACED: Final = ("LANGSMITH_", "LANGCHAIN_", "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED")
-#: Variables by which somebody says where traces go; ``none`` and an empty one say nowhere.
+#: Variables by which somebody says where traces go.
 _CHOICES: Final = ("OTEL_TRACES_EXPORTER", "OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 _NO_SERVER: Final = (
     "The trace goes nowhere, because the sandbox's libraries are not installed: "
@@ -76,13 +75,9 @@ def _entered(stack: ExitStack, out: Path | None, local: bool) -> Destination:
         _make_folder(recordings)
     os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = recordings
     if not local:
-        if delivers_directly(settings, config):
-            return Destination(
-                name=f"LangSmith, project {config.project}", recordings_dir=recordings
-            )
-        chosen = endpoint("TRACES") or next(filter(None, map(_variable, _CHOICES)), None)
-        if chosen is not None:
-            return Destination(name=chosen, recordings_dir=recordings)
+        places = destinations(settings)
+        if places:
+            return Destination(name=" and ".join(places), recordings_dir=recordings)
     found = Destination(name="this machine", recordings_dir=recordings)
     if config.api_key and not local:
         found.notes.append(_NOT_TRACED)
@@ -111,11 +106,6 @@ def _make_folder(path: str) -> None:
         reason = error.strerror or type(error).__name__
     if reason:
         raise ConfigError(f"the recording cannot be kept in {path}: {reason}; choose another --out")
-
-
-def _variable(name: str) -> str | None:
-    value = os.environ.get(name, "").strip()
-    return value if value and value.lower() != "none" else None
 
 
 def _keep_here(state_dir: Path, sandbox_url: str | None) -> None:

@@ -82,10 +82,7 @@ def test_a_process_that_dies_there(step: str, server: LangSmithServer, tmp_path:
     assert recover(Settings(state_dir=state), timeout_s=20).complete
     assert [] == files_below(state)
     twice, (runs, spans) = STEPS[step], sent(server, victim.run)
-    # A busy machine closes the call while the answer to its post is on the way: lost with the process.
-    posts = {2} if twice == "post" else {1, 2} if step in CLOSED else {1}
-    assert runs.pop("post") in posts
-    assert {"patch": 1 + (twice == "patch")} == runs
+    assert {"post": 1 + (twice == "post"), "patch": 1 + (twice == "patch")} == runs
     assert {1, 1 + (twice == "spans")} >= {*spans.values()}
     # The journal is written 25 times a second, and completely before a closed call is rendered.
     assert set() == victim.ended_before(0 if step in CLOSED else 0.15) - spans.keys()

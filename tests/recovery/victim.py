@@ -17,12 +17,14 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 import otel_realtime
+from otel_realtime.state.progress import POSTED, Progress
 
 RATE = 24_000
 FRAME_MS = 20
@@ -181,8 +183,20 @@ def main(mode: str) -> None:
             caller.turn()
         if mode == "fork":
             _leave_a_child()
+        if "VICTIM_DIES" in os.environ:
+            _await_post()
     tell("closed")
     time.sleep(600)
+
+
+def _await_post() -> None:
+    """Close only when the answer to the root's post is noted: a busy machine closes before it came."""
+    state = Path(os.environ["OTEL_REALTIME_STATE_DIR"])
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if any(Progress(one).done(POSTED) for one in (state / "conversations").iterdir()):
+            return
+        time.sleep(0.01)
 
 
 def _leave_a_child() -> None:

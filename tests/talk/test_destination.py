@@ -40,7 +40,10 @@ def test_langsmith(process: pytest.MonkeyPatch) -> None:
     for name, value in langsmith_variables("http://127.0.0.1:9").items():
         process.setenv(name, value)
     with destination(out=None, local=False) as found:
-        assert ("LangSmith, project calls", None) == (found.name, found.sandbox)
+        assert ("LangSmith (http://127.0.0.1:9, project calls)", None) == (
+            found.name,
+            found.sandbox,
+        )
         assert "http://127.0.0.1:9" == os.environ["LANGSMITH_ENDPOINT"]
     with destination(out=None, local=True) as found:
         assert found.sandbox is not None
@@ -61,7 +64,7 @@ def test_a_key_alone_sends_nothing(process: pytest.MonkeyPatch) -> None:
     ("name", "value", "expected"),
     [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "http://127.0.0.1:4318"),
-        ("OTEL_TRACES_EXPORTER", "console", "console"),
+        ("OTEL_TRACES_EXPORTER", "console", "the console"),
         ("OTEL_TRACES_EXPORTER", "none", "this machine"),
     ],
 )

@@ -20,14 +20,7 @@ from otel_realtime.cli.help import Command
   otel-realtime sandbox --host 0.0.0.0 --key s3cr  for a team: a key sends and reads
 """,
 )
-@click.option(
-    "--host",
-    type=options.something,
-    default="127.0.0.1",
-    show_default=True,
-    metavar="HOST",
-    help="Address to listen on.",
-)
+@options.host
 @click.option(
     "--port",
     type=options.port,
@@ -52,14 +45,7 @@ from otel_realtime.cli.help import Command
     help="Key to send and to read with; may be repeated (default: any key sends, and reading takes "
     "none).",
 )
-@click.option(
-    "--name",
-    "names",
-    type=options.something,
-    multiple=True,
-    metavar="HOST",
-    help="Further host name under which it is reached; others are refused; may be repeated.",
-)
+@options.names
 @options.links
 @options.as_json
 def command(

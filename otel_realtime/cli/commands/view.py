@@ -21,14 +21,7 @@ from otel_realtime.cli.help import Command
 )
 @click.argument("what", metavar="[DIR|URL|CONVERSATION]", required=False)
 @options.recordings_dir
-@click.option(
-    "--host",
-    type=options.something,
-    default="127.0.0.1",
-    show_default=True,
-    metavar="HOST",
-    help="Address to listen on.",
-)
+@options.host
 @click.option(
     "--port",
     type=options.port,
@@ -45,14 +38,7 @@ from otel_realtime.cli.help import Command
     metavar="KEY",
     help="Key to read with; may be repeated.",
 )
-@click.option(
-    "--name",
-    "names",
-    type=options.something,
-    multiple=True,
-    metavar="HOST",
-    help="Further host name under which it is reached; others are refused; may be repeated.",
-)
+@options.names
 @options.links
 @options.as_json
 def command(
