@@ -15,11 +15,12 @@ import re
 import shutil
 from contextlib import suppress
 from datetime import datetime, timezone
+from errno import EACCES
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from otel_realtime.errors import RecordingError
+from otel_realtime.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -88,6 +89,28 @@ def uri_of(directory: str, name: str) -> str:
     if is_remote(directory):
         return f"{without_password(directory).rstrip('/')}/{name}.wav"
     return (Path(directory).expanduser().absolute() / f"{name}.wav").as_uri()
+
+
+def check_folder(directory: str) -> None:
+    """Make the folder that copies go to, for a command: after the call it is too late to hear of it.
+
+    A bucket is not asked.
+
+    Raises:
+        ConfigError: it cannot be made, or written to.
+    """
+    if is_remote(directory):
+        return
+    folder = Path(os.path.expanduser(directory))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep recordings in {directory}: {error.strerror or error}; check --out, or "
+            "OTEL_REALTIME_RECORDINGS_DIR"
+        ) from error
 
 
 def keep(recording: Path, directory: str, name: str) -> str:

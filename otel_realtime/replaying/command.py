@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
-from errno import EACCES
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ import otel_realtime
 from otel_realtime import console, diagnostics
 from otel_realtime.conversation.arguments import FIRST_CALL_NS, LAST_CALL_NS
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
-from otel_realtime.delivery.keep import is_remote
+from otel_realtime.delivery.keep import check_folder
 from otel_realtime.errors import ConfigError
 from otel_realtime.replaying.exports import refusals
 from otel_realtime.replaying.feed import Feed, batching
@@ -74,10 +73,15 @@ def run(
         where = destinations(settings)
         if not where and settings.recordings_dir is None:
             raise ConfigError(f"{NOWHERE}; or keep the recordings: --out DIR")
-        _check_folder(settings.recordings_dir)
+        if settings.recordings_dir is not None:
+            check_folder(settings.recordings_dir)
         provider = _provider(where)
         if not as_json:
-            console.say("Replaying to " + (" and to ".join(where) or "no backend") + ".")
+            console.say(
+                f"Replaying to {' and to '.join(where)}."
+                if where
+                else f"Replaying; nothing is sent, recordings are kept in {settings.recordings_dir}."
+            )
         kept: dict[str, str] = {}
         if settings.recordings_dir is not None:
             settings = replace(settings, on_recording=lambda _, info: _note(kept, info))
@@ -184,26 +188,6 @@ def _replay(
 def _note(kept: dict[str, str], info: dict[str, Any]) -> None:
     if info.get("kept_as"):
         kept[str(info["langsmith_run_id"])] = str(info["kept_as"])
-
-
-def _check_folder(recordings_dir: str | None) -> None:
-    """Refuse a folder in which nothing can be kept, before an hour of calls is replayed.
-
-    Raises:
-        ConfigError: it cannot be made, or written.
-    """
-    if recordings_dir is None or is_remote(recordings_dir):
-        return
-    folder = Path(os.path.expanduser(recordings_dir))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(EACCES, os.strerror(EACCES))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot keep recordings in {recordings_dir}: {error.strerror or error}; check --out, or "
-            "OTEL_REALTIME_RECORDINGS_DIR"
-        ) from error
 
 
 def _provider(where: list[str]) -> object:

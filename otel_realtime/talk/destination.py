@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from otel_realtime.errors import ConfigError
+from otel_realtime.delivery.keep import check_folder
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.settings import Settings
 from otel_realtime.setup.destinations import destinations
@@ -72,7 +72,7 @@ def _entered(stack: ExitStack, out: Path | None, local: bool) -> Destination:
     recordings = str(out) if out is not None else settings.recordings_dir or RECORDINGS_DIR
     if "://" not in recordings:  # shown at the end, to be opened from anywhere
         recordings = os.path.abspath(os.path.expanduser(recordings))
-        _make_folder(recordings)
+    check_folder(recordings)
     os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = recordings
     if not local:
         places = destinations(settings)
@@ -91,21 +91,6 @@ def _entered(stack: ExitStack, out: Path | None, local: bool) -> Destination:
     found.sandbox = stack.enter_context(Sandbox(data_dir=settings.state_dir / "sandbox"))
     _keep_here(settings.state_dir, found.sandbox.url)
     return found
-
-
-def _make_folder(path: str) -> None:
-    """Make the folder of the recordings now: after the call it would be too late to hear of it.
-
-    Raises:
-        ConfigError: it cannot be made, or not be written to.
-    """
-    try:
-        os.makedirs(path, exist_ok=True)
-        reason = "" if os.access(path, os.W_OK | os.X_OK) else "Permission denied"
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-    if reason:
-        raise ConfigError(f"the recording cannot be kept in {path}: {reason}; choose another --out")
 
 
 def _keep_here(state_dir: Path, sandbox_url: str | None) -> None:

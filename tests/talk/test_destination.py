@@ -91,7 +91,7 @@ def test_where_the_recording_is_kept(process: pytest.MonkeyPatch, tmp_path: Path
 def test_a_folder_that_cannot_be_made_is_said_before_the_call(tmp_path: Path) -> None:
     """After it the recording would be lost."""
     (tmp_path / "file").write_text("")
-    message = f"the recording cannot be kept in {tmp_path}/file: File exists; choose another --out"
+    message = f"cannot keep recordings in {tmp_path}/file: File exists; check --out"
     with pytest.raises(ConfigError, match=re.escape(message)):
         destination(out=tmp_path / "file", local=False).__enter__()
     assert str(tmp_path / "state") == os.environ["OTEL_REALTIME_STATE_DIR"]
