@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -42,11 +43,14 @@ def test_progress_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """``tell`` goes on where ``say`` raises."""
     reading, writing = os.pipe()
     os.close(reading)
-    monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w"))
+    output = os.fdopen(writing, "w")
+    monkeypatch.setattr(sys, "stdout", output)
     console.tell("step 1")
     with pytest.raises(BrokenPipeError):
         console.say("step 2")
     monkeypatch.undo()
+    with suppress(BrokenPipeError):  # what nobody has read is still in it
+        output.close()
 
 
 def test_json_is_the_value(capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,7 +178,7 @@ def test_with_langsmith_it_goes_there(card: SoundCard, sandbox: Sandbox, tmp_pat
         found["langsmith_run_id"], found["ended_by"], found["page"],
     )  # fmt: skip
     assert found["langsmith_run_id"] in (found["langsmith_url"] or "")
-    assert "LangSmith, project calls" in talk.err
+    assert f"the trace goes to LangSmith ({sandbox.url}, project calls)" in talk.err
 
 
 def test_azure(card: SoundCard, tmp_path: Path) -> None:
