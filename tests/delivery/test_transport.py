@@ -45,6 +45,7 @@ def post(session: requests.Session, url: str, body: bytes = b"x" * 20_000) -> re
     return session.post(url + "/runs", data=io.BytesIO(body), timeout=(10, 60))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("behaviour", SLOW, ids=lambda behaviour: behaviour.__name__)
 def test_a_slow_server_is_left_at_the_deadline(
     session: requests.Session, behaviour: Behaviour
@@ -128,6 +129,7 @@ class TlsServer(HostileServer):
         self.url = self.url.replace("http:", "https:")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("behaviour", [accept, silent, drip_head, drip_body, sip])
 def test_tls(
     session: requests.Session, certificate: tuple[Path, Path], behaviour: Behaviour
@@ -151,6 +153,7 @@ def test_tls(
         server.close()
 
 
+@pytest.mark.alone
 def test_a_proxy(session: requests.Session) -> None:
     """Plain requests go through it; one that drips its answer to CONNECT is left, too."""
 

@@ -34,6 +34,8 @@ from otel_realtime.demo.story import CALLS, WARNINGS
 from tests.support.isolation import isolated
 from tests.support.traces import Traces
 
+pytestmark = pytest.mark.alone
+
 #: Silence of the VAD and delay of the model in each call, ms.
 SETTINGS = [(200, 60), (300, 350), (500, 120), (700, 240), (240, 500), (420, 20)]
 SPOKEN = Answer(text="Fine.", pcm=tone(440, 0.4))

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+import pytest
+
 from otel_realtime.doctor.model import Check, Result, Surroundings
 from otel_realtime.doctor.runner import run_checks
 from tests.support.doctor import here
@@ -30,6 +32,7 @@ def test_they_run_at_the_same_time() -> None:
     ]
 
 
+@pytest.mark.alone
 def test_one_that_hangs_is_left_with_what_it_found() -> None:
     """The total time holds, and the others are whole."""
     ends = threading.Event()

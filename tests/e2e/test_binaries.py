@@ -92,7 +92,7 @@ def test_without_programs_tests_are_skipped_in_one_line_and_fail_in_ci(
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", test],
         cwd=ROOT,
-        env=os.environ | {"CI": ci},
+        env=os.environ | {"CI": ci, "PYTEST_XDIST_TESTRUNUID": f"{os.getpid()}-nested"},
         capture_output=True,
         text=True,
         check=False,

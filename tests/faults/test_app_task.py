@@ -319,10 +319,10 @@ def test_nothing_leaks(count: int, process: pytest.MonkeyPatch) -> None:
         threads, files = threading.active_count(), open_files()
         tracemalloc.start()
         try:
-            asyncio.run(_some_calls(server.url, count // 2))
-            first = _settled_memory(langsmith)
-            asyncio.run(_some_calls(server.url, count // 2))
-            second = _settled_memory(langsmith)
+            held = [_settled_memory(langsmith)]
+            for _ in range(4):
+                asyncio.run(_some_calls(server.url, count // 4))
+                held.append(_settled_memory(langsmith))
         finally:
             tracemalloc.stop()
         server.wait_until_quiet()
@@ -330,7 +330,9 @@ def test_nothing_leaks(count: int, process: pytest.MonkeyPatch) -> None:
         assert 0 == len(members.TABLE)
         wait_for(lambda: threading.active_count() <= threads + 1, "end of threads", timeout_s=5)
         wait_for(lambda: open_files() <= files + 4, "end of descriptors", timeout_s=5)
-    assert (second - first) / (count // 2) < 4000
+    # What each call leaves is in every round; what the process makes once is not.
+    grown = [later - earlier for earlier, later in itertools.pairwise(held)]
+    assert min(grown) / (count // 4) < 4000, grown
 
 
 def _settled_memory(langsmith: LangSmithServer) -> int:

@@ -286,6 +286,7 @@ def test_a_frame_of_50_mb(traces: Traces) -> None:
     encodes(traces)
 
 
+@pytest.mark.alone
 def test_ten_thousand_events(traces: Traces) -> None:
     """A flood is taken in at a bounded cost each; past the span limit it is counted, errors are not."""
     settings = Settings(span_limit=500)

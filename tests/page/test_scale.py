@@ -14,6 +14,8 @@ from tests.support import kept_call
 from tests.support.sandbox_client import HEADERS, S, post_body, run_id, send_json, trace_request
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 HOUR_MS = 3_600_000
 
 

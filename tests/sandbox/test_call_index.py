@@ -44,6 +44,7 @@ def test_pages_hold_each_call_once(sort: str, many: sqlite3.Connection) -> None:
     assert len(found) == len(set(found)) == 10_000
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("query", "total"),
     [
