@@ -131,7 +131,9 @@ class Writer:
             pacer.rest()
         if recorder.on_tick is not None and recorder.fresh and not recorder.done:
             recorder.on_tick(now_t)
-            if recorder.pending:  # a note of the tick's would be half a second older in the next round
+            if (
+                recorder.pending
+            ):  # a note of the tick's would be half a second older in the next round
                 self._process(recorder, pacer)
         pacer.step()
 
