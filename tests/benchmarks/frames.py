@@ -149,7 +149,12 @@ def _per_round(rounds: Iterable[Round], kind: str, of: Callable[[list[int]], flo
 def _events(rounds: Iterable[Round]) -> list[float]:
     """Mean cost of an event that is no delta, for each round: with all that comes only now and then."""
     return [
-        fmean(ns for kind, all_ns in each.spent.items() if "." in kind and kind != DELTA for ns in all_ns)
+        fmean(
+            ns
+            for kind, all_ns in each.spent.items()
+            if "." in kind and kind != DELTA
+            for ns in all_ns
+        )
         * US
         for each in rounds
     ]
@@ -191,7 +196,9 @@ def measure(rounds: int) -> list[Figure]:
         figures.append(
             added("frames", f"added per {EVENTS}", name, "us", _events(ours), _events(bare), goal)
         )
-    kinds = sorted(kind for kind in found[OURS, False][0].spent if kind not in (DELTA, MICROPHONE, PLAYED))
+    kinds = sorted(
+        kind for kind in found[OURS, False][0].spent if kind not in (DELTA, MICROPHONE, PLAYED)
+    )
     for kind in kinds:
         figures.append(
             added(
@@ -207,7 +214,9 @@ def measure(rounds: int) -> list[Figure]:
     figures.append(figure("frames", f"a {PLAYED}", OURS, "us", reports))
     for who, parsed in ((BARE, False), (OURS, False), (LANGSMITH, True)):
         pauses = [each.pause_ms for each in found[who, parsed]]
-        figures.append(figure("frames", "longest pause of the garbage collector", who, "ms", pauses))
+        figures.append(
+            figure("frames", "longest pause of the garbage collector", who, "ms", pauses)
+        )
         kind_us = _per_round(found[who, parsed], DELTA, median)
         figures.append(figure("frames", f"whole cost of a {DELTA}", who, "us", kind_us))
     return figures

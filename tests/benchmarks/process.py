@@ -33,7 +33,15 @@ THREADS = {
 def child(who: str, where: Servers, calls: int, seconds: float) -> dict[str, Any]:
     """Hold some calls in a new process; return what it says of itself."""
     ports = (str(where.realtime), str(where.langsmith))
-    command = [sys.executable, "-m", "tests.benchmarks.callers", who, *ports, str(calls), str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.callers",
+        who,
+        *ports,
+        str(calls),
+        str(seconds),
+    ]
     before = where.counted()
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds + 120
@@ -70,7 +78,9 @@ def measure(rounds: int, calls: int = CALLS, seconds: float = SECONDS) -> list[F
     part, unit = "process", "ms per call-minute"
     bare = _cpu(found[BARE])
     figures = [figure(part, f"CPU of {calls} calls", BARE, unit, bare)]
-    wrapper = added(part, f"added CPU, {calls} calls", LANGSMITH, unit, _cpu(found[LANGSMITH]), bare)
+    wrapper = added(
+        part, f"added CPU, {calls} calls", LANGSMITH, unit, _cpu(found[LANGSMITH]), bare
+    )
     goal = round(0.6 * wrapper.least)
     figures.append(
         added(part, f"added CPU, {calls} calls", OURS, unit, _cpu(found[OURS]), bare, goal)
@@ -92,7 +102,9 @@ def measure(rounds: int, calls: int = CALLS, seconds: float = SECONDS) -> list[F
     for who in (OURS, LANGSMITH):
         names = sorted({name for each in found[who] for name in each["sent"]})
         for name in names:
-            sizes = [each["sent"].get(name, [0, 0])[1] / 1000 / _minutes(each) for each in found[who]]
+            sizes = [
+                each["sent"].get(name, [0, 0])[1] / 1000 / _minutes(each) for each in found[who]
+            ]
             figures.append(figure(part, f"sent: {name}", who, "kB per call-minute", sizes))
     return figures
 
@@ -121,9 +133,13 @@ def scale(rounds: int) -> list[Figure]:
                 (one["peak_mb"] - other["peak_mb"]) / calls
                 for one, other in zip(ours, bare, strict=True)
             ]
-            figures.append(figure("scale", f"added memory, {calls} calls", OURS, "MB a call", memory))
+            figures.append(
+                figure("scale", f"added memory, {calls} calls", OURS, "MB a call", memory)
+            )
         opened = child("open", where, 1000, 10.0)
-    figures.append(figure("scale", "memory, 1000 open calls", OURS, "MB a call", [opened["call_mb"]]))
+    figures.append(
+        figure("scale", "memory, 1000 open calls", OURS, "MB a call", [opened["call_mb"]])
+    )
     figures.append(
         figure("scale", "CPU, 1000 open calls", OURS, "ms per call-minute", _cpu([opened]))
     )

@@ -23,7 +23,14 @@ from urllib.request import urlopen
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from tests.benchmarks.conversation import after_audio, before_audio, delta, opening, text_delta, whole
+from tests.benchmarks.conversation import (
+    after_audio,
+    before_audio,
+    delta,
+    opening,
+    text_delta,
+    whole,
+)
 
 ROOT = Path(__file__).parents[2]
 TURN_S, ANSWER_DELTAS, FASTER = 8.0, 40, 3.0
