@@ -17,11 +17,11 @@ from otel_realtime.recording.track import Track
 from otel_realtime.recording.writer import POLL_S
 from otel_realtime.state.owner import new_folder
 from tests.benchmarks import bench_render
-from tests.benchmarks.client import Counting, variables
 from tests.benchmarks.callers import FRAME_MS, microphone
+from tests.benchmarks.client import Counting, variables
 from tests.benchmarks.conversation import TURNS, delta, whole
 from tests.benchmarks.numbers import Figure, figure
-from tests.benchmarks.server import ANSWER_DELTAS, DELTA_S, FASTER, TURN_S, Servers
+from tests.benchmarks.server import ANSWER_DELTAS, DELTA_S, FASTER, TURN_S, servers
 
 MS = 1_000_000
 CALLS = 20
@@ -45,6 +45,12 @@ def _schedule() -> list[list[tuple[int, bool, str | bytes]]]:
         [frame for frame in frames if poll_ms * visit <= frame[0] < poll_ms * (visit + 1)]
         for visit in range(_VISITS)
     ]
+
+
+def base64_frames() -> float:
+    """How many audio deltas' worth of base64 a call-minute has."""
+    sizes = [len(frame) for frames in _schedule() for _, _, frame in frames]
+    return sum(sizes) / len(delta(1)) * 60 / TURN_S
 
 
 def writer(turns: int) -> list[float]:
@@ -89,17 +95,17 @@ def spans_of_a_call() -> list[encoding.Entry]:
     provider = Counting().provider
     DirectExporter.put = put  # type: ignore[method-assign]
     try:
-        with tempfile.TemporaryDirectory() as state:
-            os.environ.update(variables(Servers(0, 9), state))  # nobody answers there
+        with servers() as where, tempfile.TemporaryDirectory() as state:
+            os.environ.update(variables(where, state))
             settings = otel_realtime.Settings(
-                state_dir=state, langsmith="direct", record_audio=False, exit_timeout_s=0.1
+                state_dir=state, langsmith="direct", record_audio=False
             )
             otel_realtime.instrument(tracer_provider=provider, settings=settings)
             with otel_realtime.conversation(tracer_provider=provider) as call:
                 for frame in whole(deltas=2, tools=True):
                     call.received(frame)
             otel_realtime.uninstrument()
-            otel_realtime.flush(1)
+            otel_realtime.flush(10)
     finally:
         DirectExporter.put = real  # type: ignore[method-assign]
     if len(taken) < TURNS * 10:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.request import urlopen
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -93,8 +94,8 @@ class _Sink(BaseHTTPRequestHandler):
     """Takes everything, and counts requests and bytes by path."""
 
     protocol_version = "HTTP/1.1"
-    requests: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
+    requests: ClassVar[Counter[str]] = Counter()
+    sizes: ClassVar[Counter[str]] = Counter()
 
     def _take(self) -> None:
         size, path = 0, self.path.partition("?")[0]
