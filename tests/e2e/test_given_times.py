@@ -190,6 +190,7 @@ def test_a_call_that_is_told_fast_is_recorded_whole(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two minutes without a pause, ten times what may wait for the writer: nothing is silent."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 500_000)
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 500_000)
     chunks = [(number * 200 + 200, delta(tone(200).tobytes())) for number in range(600)]
     reported.feed((0, session(PCM)), (100, CREATED), *chunks, (120_300, LIMITS))
@@ -205,6 +206,7 @@ def test_the_root_says_how_much_was_lost(
 ) -> None:
     """When even a replay could not wait any longer."""
     monkeypatch.setattr(recorder_module, "REPLAY_PATIENCE_S", 0.0)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
     reported.feed((0, session(PCM)), (100, CREATED), (200, delta(tone(1_000).tobytes())))
     lost = reported.root["otel_realtime.dropped_audio_ms"]

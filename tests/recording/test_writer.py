@@ -172,6 +172,7 @@ def test_a_full_backlog_is_a_counted_hole(
 ) -> None:
     """What is lost takes its time and is silent; what follows stays in place."""
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 20_000)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 20_000)
     recorder = writer.open({"mono_ns": time.monotonic_ns()}, folder=folder)
     busy, free = threading.Event(), threading.Event()
 
@@ -365,6 +366,7 @@ def test_a_replay_waits_instead_of_losing_audio(
     folder: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch, *, on_a_loop: bool
 ) -> None:
     """A call that is told faster than it can be written: all of it is there."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 100_000)
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 100_000)
     recorder = writer.open({}, folder=folder)
     recorder.use_clock(lambda: 0, lambda: True)
