@@ -147,9 +147,9 @@ def read_comments(path: Path) -> list[str] | None:
                 return _unpacked(next(bodies, b""))[1]
             file.seek(0)
             tags = _opus_tags(file)
+            return None if tags is None else _unpacked(tags)[1]
         except (ValueError, struct.error):
             return None
-    return None if tags is None else _unpacked(tags)[1]
 
 
 def copy_with_comments(source: Path, target: Path, comments: Sequence[str]) -> None:
