@@ -26,7 +26,14 @@ from otel_realtime.core.audio.energy import (
     measure_talk,
 )
 from otel_realtime.core.audio.evidence import Evidence
-from otel_realtime.core.audio.formats import NS_PER_S, PCM, PCM16, AudioFormat, parse_format
+from otel_realtime.core.audio.formats import (
+    NS_PER_MS,
+    NS_PER_S,
+    PCM,
+    PCM16,
+    AudioFormat,
+    parse_format,
+)
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.redactions import Stretch, Words
 from otel_realtime.core.audio.segments import LOST
@@ -60,6 +67,7 @@ class AudioSummary:
             ``measured``.
         measured: the recording is closed, and its talk times are exact.
         holes: number of gaps, where the backlog was full.
+        dropped_ms: how much audio is missing in them.
         bad_frames: number of audio frames that could not be decoded.
         error: why the recording on disk is missing or incomplete; ``None`` if it is not.
     """
@@ -74,6 +82,7 @@ class AudioSummary:
     has_audio: bool
     measured: bool
     holes: int
+    dropped_ms: int
     bad_frames: int
     error: str | None
 
@@ -103,6 +112,7 @@ class Track:
         self.folder = folder
         self._keeps_audio = keeps_audio
         self.holes = 0
+        self._dropped_ns = 0
         self.bad_frames = 0
         self.error: str | None = None
         self._header = header
@@ -251,9 +261,11 @@ class Track:
         self._sizes[source] += len(raw)
         return offset
 
-    def tap_hole(self) -> None:
+    def tap_hole(self, side: str, audio: TapAudio) -> None:
         """Count a buffer of the app that was dropped because the backlog was full."""
+        audio_format = AudioFormat(audio.encoding, audio.rate_hz or self._formats[side].rate_hz)
         self.holes += 1
+        self._drop(audio_format.duration_ns(len(audio.raw)))
 
     def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
         """Record how much of an item the app has played, in ms."""
@@ -313,8 +325,21 @@ class Track:
         # the last frame that was parsed. https://www.rfc-editor.org/rfc/rfc4648#section-4
         size = max(characters - frames * self._envelopes[side], 0) * 3 // 4
         size -= size % self._formats[side].width
-        self._meters[side].skip(self._formats[side].duration_ns(size))
+        duration_ns = self._formats[side].duration_ns(size)
+        self._meters[side].skip(duration_ns)
+        self._drop(duration_ns)
         self._apply(["hole", self._time(t), side, size])
+
+    def _drop(self, duration_ns: int) -> None:
+        if not self._paused:  # in a pause it would not have been kept either
+            self._dropped_ns += duration_ns
+            diagnostics.warn_once(
+                "audio dropped",
+                "audio came faster than it could be written, and the backlog of a process is full: "
+                "what is dropped is silent in the recording, and is counted as dropped_audio_ms on "
+                "the root",
+                log=logger,
+            )
 
     def keep_no_audio(self) -> None:
         """Write no more audio to disk."""
@@ -498,6 +523,7 @@ class Track:
             has_audio=self._has_audio,
             measured=self._talk is not None,
             holes=self.holes,
+            dropped_ms=self._dropped_ns // NS_PER_MS,
             bad_frames=self.bad_frames,
             error=self.error,
         )

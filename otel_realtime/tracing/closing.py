@@ -164,6 +164,8 @@ class RootEnd:
         )
         metadata[RootFact.DURATION] = round((self.end_ns - self.start_ns) / 1e9, 3)
         metadata[RootFact.DROPPED_EVENTS] = self.dropped
+        if summary.dropped_ms:
+            metadata[RootFact.DROPPED_AUDIO] = summary.dropped_ms
         metadata[Meta.OTEL_TRACE_ID] = self.trace_id
         status = self._attach_status(summary)
         metadata[Meta.ATTACH_STATUS] = status
