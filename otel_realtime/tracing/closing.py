@@ -15,6 +15,7 @@ from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts, Moment
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.delivery.model import Closing, Opening
+from otel_realtime.recording.about import About
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.failure import fail
@@ -136,6 +137,15 @@ class RootEnd:
             tags=list(self.identity.tags),
             error=failure.message if failure is not None else None,
             name=root_facts.title(self.state, self.policy) if self.titled else None,
+        )
+
+    def about(self) -> About:
+        """Return what the recording says of itself, once all audio has been processed."""
+        return About(
+            thread_id=self.identity.thread_id,
+            trace_id=self.trace_id,
+            start_ns=self.start_ns,
+            marks=root_facts.marks(self.state, self.audio, tally(self.state, self.audio)),
         )
 
     def metadata(self) -> dict[str, Any]:
