@@ -323,7 +323,7 @@ class Recorder:
         return self._track.user_item(item_id)
 
     def last_voice(self, before_t: int) -> int | None:
-        """Return the end of the user's last 20 ms above -45 dBFS that end by ``before_t``.
+        """Return the end of the user's last 20 ms with speech in them that end by ``before_t``.
 
         Returns:
             Time in ns since the conversation's start; ``None`` if the user was silent.

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.codecs import decode
 from otel_realtime.core.audio.energy import (
     FRAME_NS,
     FRAME_S,
+    EnergyTable,
     SideSources,
     TalkTimes,
-    VoiceMeter,
     measure_talk,
 )
 from otel_realtime.core.audio.evidence import Evidence
@@ -29,6 +31,7 @@ from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.redactions import Stretch, Words
 from otel_realtime.core.audio.segments import LOST
 from otel_realtime.core.audio.timeline import Timeline
+from otel_realtime.core.audio.voice import LINE_NOISE_DB, SYNTHETIC_NOISE_DB
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
 from otel_realtime.state import owner
@@ -38,6 +41,8 @@ from otel_realtime.state.journal import JOURNAL, SOURCES, Folder, line, note_lin
 logger = logger_of(__name__)
 
 _SIDES: Final = ("user", "agent")
+#: The last speech is looked for in so many frames (one minute), and told from their noise.
+_LOOK_BACK: Final = 3_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +105,10 @@ class Track:
         self._lock = threading.Lock()
         self._timeline = Timeline()
         self._evidence = Evidence()
-        self._meters = {source: VoiceMeter() for source in SOURCES}
+        self._energy = {
+            source: EnergyTable(LINE_NOISE_DB if source.startswith("user") else SYNTHETIC_NOISE_DB)
+            for source in SOURCES
+        }
         self._formats = dict.fromkeys(_SIDES, PCM16)
         # A part keeps the format it began with, also if ``session.update`` changes the session's.
         self._parts: dict[object, AudioFormat] = {}
@@ -145,11 +153,13 @@ class Track:
         if not raw:
             return
         if self._paused:
-            self._meters[side].skip(audio_format.duration_ns(len(raw)))
+            self._skip(side, audio_format.duration_ns(len(raw)))
             self._skip_paused(t, side, len(raw), audio)
             return
         t, size = self._time(t), len(raw)
-        voiced = self._meters[side].feed(decode(raw, audio_format), audio_format.rate_hz)
+        samples = decode(raw, audio_format)
+        with self._lock:
+            voiced = self._energy[side].feed(samples, audio_format.rate_hz)
         offset = self._store(side, raw)
         if sent:
             self._apply(["user", t, offset, size] if voiced else ["user", t, offset, size, 1])
@@ -177,18 +187,23 @@ class Track:
             self._tap_formats[side] = audio_format
             self._apply(["tap_format", t, side, audio_format.to_wire()])
         self._has_audio = True
-        meter, offset, quiet = self._meters[source], LOST, False
+        offset, quiet = LOST, False
         if self._paused:
-            meter.skip(audio_format.duration_ns(len(raw)))
+            self._skip(source, audio_format.duration_ns(len(raw)))
         else:
             samples = decode(raw, audio_format)
-            voiced = meter.feed(samples, audio_format.rate_hz)
+            with self._lock:
+                voiced = self._energy[source].feed(samples, audio_format.rate_hz)
             quiet = not (voiced if side == "user" else samples.any())
             # A player that idles reports zeros all the time; they need not be on disk.
             if side == "user" or not quiet:
                 offset = self._store(source, raw)
         self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(quiet)])
         self._check_tap()
+
+    def _skip(self, source: str, duration_ns: int) -> None:
+        with self._lock:
+            self._energy[source].skip(duration_ns)
 
     def _store(self, source: str, raw: bytes) -> int:
         """Append audio to a source; return where it begins."""
@@ -260,7 +275,7 @@ class Track:
         # the last frame that was parsed. https://www.rfc-editor.org/rfc/rfc4648#section-4
         size = max(characters - frames * self._envelopes[side], 0) * 3 // 4
         size -= size % self._formats[side].width
-        self._meters[side].skip(self._formats[side].duration_ns(size))
+        self._skip(side, self._formats[side].duration_ns(size))
         self._apply(["hole", self._time(t), side, size])
 
     def keep_no_audio(self) -> None:
@@ -294,7 +309,7 @@ class Track:
         segments = self._timeline.segments(side)
         wire = [segment for segment in segments if not segment.tap]
         tapped = [segment for segment in segments if segment.tap]
-        return [(self._meters[side], wire), (self._meters[f"{side}-tap"], tapped)]
+        return [(self._energy[side], wire), (self._energy[f"{side}-tap"], tapped)]
 
     def flush(self) -> None:
         """Write what has been collected to the files."""
@@ -413,8 +428,8 @@ class Track:
         """Return what ``Recorder.last_voice`` does."""
         with self._lock:
             tapped = self._timeline.user_is_tapped
-            voiced = self._meters["user-tap" if tapped else "user"].voiced
-            low, high = 0, len(voiced)
+            table = self._energy["user-tap" if tapped else "user"]
+            low, high = 0, table.frames
             # Binary search for the number of frames that end by then: ends ascend.
             while low < high:
                 middle = (low + high + 1) // 2
@@ -423,9 +438,11 @@ class Track:
                     low = middle
                 else:
                     high = middle - 1
-            last = voiced.rfind(1, 0, low)
-            if last < 0:
+            first = max(low - _LOOK_BACK, 0)
+            voiced = np.flatnonzero(table.voiced(first, low))
+            if not voiced.size:
                 return None
+            last = first + int(voiced[-1])
             return self._timeline.user_time_at((last + 1) * FRAME_NS, tap=tapped)
 
     def summary(self) -> AudioSummary:
@@ -454,4 +471,4 @@ class Track:
             return self._timeline.redacted()
 
     def _running(self, side: str) -> float:
-        return self._meters[side].voiced.count(1) * FRAME_S
+        return self._energy[side].loud_frames * FRAME_S
