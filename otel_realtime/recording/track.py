@@ -17,20 +17,23 @@ import numpy as np
 
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.codecs import decode
-from otel_realtime.core.audio.energy import (
-    FRAME_NS,
-    FRAME_S,
-    EnergyTable,
-    SideSources,
-    TalkTimes,
-    measure_talk,
-)
+from otel_realtime.core.audio.energy import FRAME_NS, FRAME_S, EnergyTable
 from otel_realtime.core.audio.evidence import Evidence
 from otel_realtime.core.audio.formats import NS_PER_S, PCM, PCM16, AudioFormat, parse_format
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.redactions import Stretch, Words
-from otel_realtime.core.audio.segments import LOST
+from otel_realtime.core.audio.segments import LOST, Interval
+from otel_realtime.core.audio.talk import (
+    SideSources,
+    Stretches,
+    TalkTimes,
+    exact,
+    measure_talk,
+    reported_stretches_of,
+    stretches_of,
+)
 from otel_realtime.core.audio.timeline import Timeline
+from otel_realtime.core.audio.vad_reports import Reported
 from otel_realtime.core.audio.voice import LINE_NOISE_DB, SYNTHETIC_NOISE_DB
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
@@ -43,6 +46,8 @@ logger = logger_of(__name__)
 _SIDES: Final = ("user", "agent")
 #: The last speech is looked for in so many frames (one minute), and told from their noise.
 _LOOK_BACK: Final = 3_000
+#: So many frames before an utterance (ten seconds) tell its noise.
+_AROUND: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +305,11 @@ class Track:
 
     def measure(self) -> None:
         """Measure the talk times of the finished recording."""
-        user, agent = self._sounds("user"), self._sounds("agent")
+        timeline = self._timeline
+        user = reported_stretches_of(
+            self._sounds("user"), timeline.user_reports(), timeline.user_silences()
+        )
+        agent = stretches_of(self._sounds("agent"))
         measured = measure_talk(user, agent, self._timeline.length_ns)
         with self._lock:
             self._talk = measured
@@ -428,22 +437,60 @@ class Track:
         """Return what ``Recorder.last_voice`` does."""
         with self._lock:
             tapped = self._timeline.user_is_tapped
-            table = self._energy["user-tap" if tapped else "user"]
-            low, high = 0, table.frames
-            # Binary search for the number of frames that end by then: ends ascend.
-            while low < high:
-                middle = (low + high + 1) // 2
-                end = self._timeline.user_time_at(middle * FRAME_NS, tap=tapped)
-                if end is not None and end <= before_t:
-                    low = middle
-                else:
-                    high = middle - 1
+            low = self._frames_by(before_t, tapped)
             first = max(low - _LOOK_BACK, 0)
-            voiced = np.flatnonzero(table.voiced(first, low))
+            voiced = np.flatnonzero(self._user_energy(tapped).voiced(first, low))
             if not voiced.size:
                 return None
             last = first + int(voiced[-1])
             return self._timeline.user_time_at((last + 1) * FRAME_NS, tap=tapped)
+
+    def user_speech(self, item_id: str) -> tuple[int, int] | None:
+        """Return what ``Recorder.user_speech`` does."""
+        with self._lock:
+            report = self._timeline.user_report(item_id)
+            if report is None:
+                committed = self._timeline.user_item(item_id)
+                if committed is None:
+                    return None
+                report = Reported(committed, None, None)
+            elif report.start is not None and report.end is not None:
+                return report.start, report.end
+            start, end = exact(report, self._voiced_around(report.within))
+            return round(start * NS_PER_S), round(end * NS_PER_S)
+
+    def _voiced_around(self, within: Interval) -> Stretches:
+        """Return where there is voice within some time, told from the noise around it."""
+        tapped = self._timeline.user_is_tapped
+        low, high = self._frames_by(within[0], tapped), self._frames_by(within[1], tapped)
+        first = max(low - _AROUND, 0)
+        voiced = first + np.flatnonzero(self._user_energy(tapped).voiced(first, high + 1))
+        frames = voiced[voiced >= low].tolist()
+        place = self._timeline.user_time_at
+        # 1 ns later: where a frame begins after a gap, not where the one before it ends.
+        times = [
+            (
+                (place(frame * FRAME_NS + 1, tap=tapped) or 1) - 1,
+                place((frame + 1) * FRAME_NS, tap=tapped) or 0,
+            )
+            for frame in frames
+        ]
+        return np.array(times, np.float64).reshape(-1, 2) / NS_PER_S
+
+    def _user_energy(self, tapped: bool) -> EnergyTable:
+        return self._energy["user-tap" if tapped else "user"]
+
+    def _frames_by(self, t: int, tapped: bool) -> int:
+        """Return how many of the user's frames end by a time: their ends ascend."""
+        low, high = 0, self._user_energy(tapped).frames
+        while low < high:
+            middle = (low + high + 1) // 2
+            end = self._timeline.user_time_at(middle * FRAME_NS, tap=tapped)
+            if end is not None and end <= t:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def summary(self) -> AudioSummary:
         """Return what ``Recorder.summary`` does."""

@@ -14,10 +14,10 @@ what stands out from it is speech. The rules, in each band:
 4. What is 38 dB below the side's speech is none: breath, reverberation, a codec's residue.
 5. What is louder than any noise that is plausible on the side is speech, however steady it is. Of less
    than three seconds nobody can tell what is steady in them.
-6. Pauses of up to 300 ms are between words.
 
-Two bands, because noise is rarely loud in both: from 300 Hz to 3.6 kHz, which is the telephone's and
-suppresses hum, and from 150 Hz to 850 Hz, where the voiced sounds have their power and hiss has little.
+Several bands, because noise is rarely loud in all of them: from 300 Hz to 3.6 kHz, which is the
+telephone's and suppresses hum; from 150 Hz to 850 Hz, where the voiced sounds have their power and hiss
+has little; and all there is, which is speech to whoever sends it.
 
 Kept libraries were weighed: Silero and TEN need an ONNX runtime or a binary of their own and more time
 than the writer has; WebRTC's (py-webrtcvad) has no release since 2017, and takes steady noise for
@@ -71,13 +71,12 @@ _MAD_TO_SIGMA: Final = 1.4826
 _BELONGS: Final = (2.5, 1.5, 8.0)
 _PROVES: Final = (4.5, 3.0, 12.0)
 _LEAST_PROOF: Final = 4
-#: Interruptions up to this, in frames, are none; pauses up to that are between words.
+#: Interruptions up to this, in frames, are none.
 _DROPOUT: Final = 2
-WORD_GAP: Final = 15
 
 
-def band_powers(frames: npt.NDArray[np.float32], rate_hz: int) -> tuple[Powers, Powers]:
-    """Return the power of frames in the telephone's band and in the voiced sounds' band.
+def band_powers(frames: npt.NDArray[np.float32], rate_hz: int) -> tuple[Powers, Powers, Powers]:
+    """Return the power of frames in all, in the telephone's band, and in the voiced sounds' band.
 
     Args:
         frames: Samples, shape ``(n, rate_hz // 50)``.
@@ -86,7 +85,8 @@ def band_powers(frames: npt.NDArray[np.float32], rate_hz: int) -> tuple[Powers, 
     group = max(rate_hz // 8_000, 1)
     used = frames.shape[1] - frames.shape[1] % (4 * group)
     wide = _mean_of(frames[:, :used], group)
-    return _difference_power(wide), _difference_power(_mean_of(wide, 4))
+    every: Powers = np.einsum("ij,ij->i", frames, frames) / np.float32(frames.shape[1])
+    return every, _difference_power(wide), _difference_power(_mean_of(wide, 4))
 
 
 def _mean_of(frames: npt.NDArray[np.float32], group: int) -> npt.NDArray[np.float32]:
@@ -107,7 +107,7 @@ def _difference_power(frames: npt.NDArray[np.float32]) -> Powers:
 
 
 def find_voice(bands: Sequence[Powers], loudest_noise_db: float) -> Voiced:
-    """Tell which frames have speech in them; pauses between words count as speech.
+    """Tell which frames have speech in them; what is shorter than 60 ms in it is no pause.
 
     Args:
         bands: The frames' powers, band by band.
@@ -197,7 +197,7 @@ def _least_level(band: _Band) -> float:
 
 
 def _stretches(belongs: Voiced, proves: Voiced, sharp: Voiced) -> Voiced:
-    """Return the frames of the stretches of speech, and of the pauses between words."""
+    """Return the frames of the stretches of speech."""
     voiced = np.zeros(belongs.size, np.bool_)
     edges = np.flatnonzero(np.diff(np.concatenate(([False], belongs, [False]))))
     starts, ends = _joined(edges[::2], edges[1::2], _DROPOUT)
@@ -209,7 +209,7 @@ def _stretches(belongs: Voiced, proves: Voiced, sharp: Voiced) -> Voiced:
     first = np.searchsorted(exact, starts)
     last = np.searchsorted(exact, ends) - 1
     there = first <= last
-    starts, ends = _joined(exact[first[there]], exact[last[there]] + 1, WORD_GAP)
+    starts, ends = exact[first[there]], exact[last[there]] + 1
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         voiced[start:end] = True
     return voiced

@@ -1,13 +1,10 @@
-"""Energy: who talked when."""
+"""The energy of a source by frames."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from otel_realtime.core.audio.energy import EnergyTable, measure_talk
-from otel_realtime.core.audio.formats import PCM16
-from otel_realtime.core.audio.segments import Segment
+from otel_realtime.core.audio.energy import EnergyTable
 from tests.support.calls import silence, tone
 from tests.support.speech import at_level, noise
 
@@ -20,11 +17,6 @@ def table(*pieces: np.ndarray) -> EnergyTable:
     for piece in pieces:
         found.feed(piece, 24_000)
     return found
-
-
-def segment(start_ms: int, position_ms: int, length_ms: int) -> Segment:
-    """A stretch of a side's audio at its place in the recording."""
-    return Segment(start_ms * MS, position_ms * 48, length_ms * 48, PCM16, position_ms * MS)
 
 
 def test_the_size_of_the_pieces_does_not_matter() -> None:
@@ -100,58 +92,3 @@ def test_lost_audio_counts_as_silence() -> None:
     found.skip(10 * MS)
     found.feed(tone(200), 24_000)
     assert [1] * 10 + [0] * 18 + [1] * 10 == found.voiced().astype(int).tolist()
-
-
-def test_talk_times_follow_the_timeline() -> None:
-    """Only what was heard counts, where it was heard."""
-    user = table(tone(1_000), silence(1_000), tone(1_000))
-    agent = table(tone(2_000))
-    measured = measure_talk(
-        [(user, [segment(0, 0, 2_000), segment(5_000, 2_000, 1_000)])],
-        [(agent, [segment(500, 0, 1_000)])],
-        7_000 * MS,
-    )
-    assert measured.user_s == pytest.approx(2.0)
-    assert measured.agent_s == pytest.approx(1.0)
-    assert measured.overlap_s == pytest.approx(0.5)
-    assert measured.dead_air_s == pytest.approx(7.0 - 2.5)
-
-
-def test_nobody_talks() -> None:
-    """A call without audio is dead air."""
-    measured = measure_talk([(EnergyTable(), [])], [(EnergyTable(), [])], 3_000 * MS)
-    assert (measured.user_s, measured.agent_s, measured.overlap_s) == (0, 0, 0)
-    assert measured.dead_air_s == 3.0
-
-
-def test_the_longest_silence_is_the_callers_too() -> None:
-    """From the start to the end, wherever nobody talks."""
-    user, agent = table(tone(1_000)), table(tone(1_000))
-    side = [(user, [segment(2_500, 0, 1_000)])]
-    other = [(agent, [segment(4_000, 0, 1_000)])]
-    assert 2.5 == pytest.approx(measure_talk(side, other, 6_000 * MS).longest_silence_s)
-    assert 4.0 == pytest.approx(measure_talk(side, other, 9_000 * MS).longest_silence_s)
-    assert (
-        3.0
-        == measure_talk([(EnergyTable(), [])], [(EnergyTable(), [])], 3_000 * MS).longest_silence_s
-    )
-
-
-@pytest.mark.parametrize(
-    ("agent_ms", "over_s"),
-    [
-        (500, 1.5),  # in the middle of the user's words
-        (1_040, 0.96),  # in the pause between two of them, who talk on
-        (2_500, 0.0),  # afterwards
-        (0, 0.0),  # the user barges in
-    ],
-)
-def test_who_began_tells_who_talks_over_whom(agent_ms: int, over_s: float) -> None:
-    """The user talks from 200 ms to 2,000 ms with a pause of 100 ms after 1,000 ms."""
-    user = table(tone(800), silence(100), tone(900))
-    agent = table(tone(3_000))
-    measured = measure_talk(
-        [(user, [segment(200, 0, 1_800)])], [(agent, [segment(agent_ms, 0, 3_000)])], 8_000 * MS
-    )
-    assert over_s == pytest.approx(measured.agent_over_user_s, abs=0.05)
-    assert measured.agent_over_user_s <= measured.overlap_s + 1e-9
