@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_realtime.core.audio.energy import EnergyTable
 from tests.support.calls import silence, tone
@@ -27,7 +31,7 @@ def test_the_size_of_the_pieces_does_not_matter() -> None:
         found = EnergyTable()
         for at in range(0, audio.size, size):
             found.feed(audio[at : at + size], 24_000)
-            assert found.frames == min(at + size, audio.size) // 480 or size < 100
+            assert found.frames == min(at + size, audio.size) // 480
         assert expected == found.voiced().astype(int).tolist()
 
 
@@ -59,6 +63,7 @@ def test_feed_tells_at_once_whether_there_may_be_voice() -> None:
     found = EnergyTable()
     assert not found.feed(silence(25), 24_000)
     assert found.feed(tone(5), 24_000)
+    assert found.feed(silence(10), 24_000)  # which completes the frame
     assert not found.feed(silence(20), 24_000)
     assert found.feed(np.concatenate((silence(100), tone(20), silence(80))), 24_000)
     assert found.feed(np.concatenate((silence(100), tone(10))), 24_000)
@@ -92,3 +97,27 @@ def test_lost_audio_counts_as_silence() -> None:
     found.skip(10 * MS)
     found.feed(tone(200), 24_000)
     assert [1] * 10 + [0] * 18 + [1] * 10 == found.voiced().astype(int).tolist()
+
+
+@given(
+    sizes=st.lists(st.integers(0, 1_500), min_size=1, max_size=12),
+    cuts=st.lists(st.integers(1, 12), max_size=4),
+    loud=st.lists(st.booleans(), min_size=12, max_size=12),
+)
+def test_chunks_at_once_are_measured_as_one_by_one(
+    sizes: list[int], cuts: list[int], loud: list[bool]
+) -> None:
+    """Wherever they are joined: the same frames, and the same answer for each chunk."""
+    chunks = [
+        np.full(size, 2_000 * is_loud, np.int16) for size, is_loud in zip(sizes, loud, strict=False)
+    ]
+    one_by_one, at_once = EnergyTable(), EnergyTable()
+    expected = [one_by_one.feed(chunk, 24_000) for chunk in chunks]
+    found: list[bool] = []
+    bounds = sorted({0, *(min(cut, len(chunks)) for cut in cuts), len(chunks)})
+    for first, last in itertools.pairwise(bounds):
+        some = chunks[first:last]
+        found += at_once.feed_chunks(np.concatenate(some), [part.size for part in some], 24_000)
+    assert expected == found
+    assert one_by_one.loud_frames == at_once.loud_frames
+    assert one_by_one.voiced().tolist() == at_once.voiced().tolist()
