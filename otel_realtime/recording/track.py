@@ -15,6 +15,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.codecs import decode
 from otel_realtime.core.audio.energy import (
@@ -240,18 +243,41 @@ class Track:
             self._tap_formats[side] = audio_format
             self._apply(["tap_format", t, side, audio_format.to_wire()])
         self._has_audio = True
-        meter, offset, quiet = self._meters[source], LOST, False
+        meter = self._meters[source]
         if self._paused:
             meter.skip(audio_format.duration_ns(len(raw)))
+            self._apply(["tap", t, side, LOST, len(raw), audio.item_id, 0])
         else:
             samples = decode(raw, audio_format)
             voiced = meter.feed(samples, audio_format.rate_hz)
-            quiet = not (voiced if side == "user" else samples.any())
-            # A player that idles reports zeros all the time; they need not be on disk.
-            if side == "user" or not quiet:
+            if side == "user":
                 offset = self._store(source, raw)
-        self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(quiet)])
+                self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(not voiced)])
+            else:
+                self._tap_agent(t, raw, samples, audio_format, audio.item_id)
         self._check_tap()
+
+    def _tap_agent(
+        self,
+        t: int,
+        raw: bytes,
+        samples: npt.NDArray[np.int16],
+        audio_format: AudioFormat,
+        item_id: str | None,
+    ) -> None:
+        """Record what the speaker plays: its sound, and the zeros around it only as a length.
+
+        A player that idles reports zeros all the time, and fills the last block of what it plays with
+        them: they need not be on disk, and belong to no item.
+        """
+        width = audio_format.width
+        first, after = _sound_in(samples, audio_format.rate_hz)
+        for start, end in ((0, first), (first, after), (after, samples.size)):
+            if start < end:
+                quiet = (start, end) != (first, after)
+                piece = raw[start * width : end * width]
+                offset = LOST if quiet else self._store("agent-tap", piece)
+                self._apply(["tap", t, "agent", offset, len(piece), item_id, int(quiet)])
 
     def _store(self, source: str, raw: bytes) -> int:
         """Append audio to a source; return where it begins."""
@@ -535,3 +561,15 @@ class Track:
 
     def _running(self, side: str) -> float:
         return self._meters[side].voiced.count(1) * FRAME_S
+
+
+def _sound_in(samples: npt.NDArray[np.int16], rate_hz: int) -> tuple[int, int]:
+    """Return the first sample of a block's sound and the one after its last.
+
+    Zeros before or after it of less than a millisecond are samples like any other.
+    """
+    sound = np.flatnonzero(samples)
+    if not sound.size:
+        return 0, 0
+    first, after, least = int(sound[0]), int(sound[-1]) + 1, rate_hz // 1000
+    return first if first >= least else 0, after if samples.size - after >= least else samples.size
