@@ -107,7 +107,7 @@ def _are_floats(raw: bytes) -> bool:
     # Loud 16-bit samples look the same, but then both halves of a float do.
     halves = np.frombuffer(raw, "<i2").reshape(-1, 2).astype(np.int32)
     alike = np.abs(halves[:, 0] - halves[:, 1])[halves[:, 1] != 0] < 4_096
-    return 2 * int(np.count_nonzero(alike)) < alike.size
+    return bool(2 * np.count_nonzero(alike) < alike.size)
 
 
 def _kind_of(audio: object) -> str:
@@ -173,8 +173,7 @@ def _mono(samples: _Array) -> _Array:
 def _pcm16(samples: _Array) -> _Array:
     if samples.dtype.kind == "f":
         # What is no number is silence; infinity is as loud as it gets.
-        size = np.abs(samples[np.isfinite(samples) & (samples != 0)])
-        if size.size and np.median(size) > _LOUDEST:
+        if np.count_nonzero(np.abs(samples) > _LOUDEST) * 2 > np.count_nonzero(samples):
             raise RefusedAudio(
                 "floats on the scale of integers are not understood; divide by 32768"
             )
