@@ -95,6 +95,18 @@ def whole_samples(raw: bytes) -> bytes:
     return raw[:-1] if len(raw) % 2 else raw
 
 
+def sound_in(samples: npt.NDArray[np.int16], rate_hz: int) -> tuple[int, int]:
+    """Return the first sample of a block's sound and the one after its last; 0 and 0 if all are zeros.
+
+    Zeros before or after it of less than a millisecond are samples like any other.
+    """
+    sound = np.flatnonzero(samples)
+    if not sound.size:
+        return 0, 0
+    first, after, least = int(sound[0]), int(sound[-1]) + 1, rate_hz // 1000
+    return first if first >= least else 0, after if samples.size - after >= least else samples.size
+
+
 def _are_floats(raw: bytes) -> bool:
     """Return whether bytes are 32-bit floats: as 16-bit samples they would be no sound."""
     if len(raw) % 4:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.recording.buffers import RefusedAudio, as_bytes, as_pcm16
+from otel_realtime.recording.buffers import RefusedAudio, as_bytes, as_pcm16, sound_in
 
 SAMPLES = np.array([0, 1, -1, 1_000, -1_000, 32_767, -32_768, 5], np.int16)
 RAW = SAMPLES.astype("<i2").tobytes()
@@ -194,3 +194,18 @@ def test_floats_on_the_scale_of_integers_are_refused() -> None:
     """Clipped, they would be noise at full scale."""
     with pytest.raises(RefusedAudio, match="32768"):
         as_pcm16((voice(0.5) * 32_768).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [(0, 0, (0, 240)), (24, 48, (24, 264)), (23, 23, (0, 286)), (0, 100, (0, 240))],
+)
+def test_the_sound_of_a_block_is_without_the_zeros_around_it(
+    before: int, after: int, expected: tuple[int, int]
+) -> None:
+    """From one millisecond of them on; those within it stay."""
+    sound = np.full(240, 5, np.int16)
+    sound[100:150] = 0
+    block = np.concatenate((np.zeros(before, np.int16), sound, np.zeros(after, np.int16)))
+    assert expected == sound_in(block, 24_000)
+    assert (0, 0) == sound_in(np.zeros(480, np.int16), 24_000)
