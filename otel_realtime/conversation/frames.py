@@ -223,8 +223,7 @@ class Frames:
             elif frame.startswith(_DELTA_BYTES if isinstance(frame, bytes) else _DELTA_TEXT):  # type: ignore[arg-type]
                 self._keep_text(wire.parse(frame), moment)
             return
-        text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        event = wire.parse(text)
+        event, text = wire.read(frame)
         if event is None:
             return
         kind = event["type"]
@@ -270,7 +269,7 @@ class Frames:
             self.notes.said(partial, moment, policy)
             self.state.keep(partial, moment)
 
-    def _handle(self, event: wire.Event, text: str, moment: Moment) -> None:
+    def _handle(self, event: wire.Event, text: str | None, moment: Moment) -> None:
         kind, trace = event["type"], self._trace
         run: object = None
         with self.lock:
@@ -311,7 +310,7 @@ class Frames:
         # Outside the lock: contexts belong to this task alone.
         self._activation.enter(active, run)
 
-    def _admit(self, event: wire.Event, text: str, moment: Moment) -> tuple[wire.Event, str]:
+    def _admit(self, event: wire.Event, text: str | None, moment: Moment) -> tuple[wire.Event, str]:
         """Return an event as it may be stored, and the JSON text of its span's payload."""
         shown = prepare_event(
             event,
