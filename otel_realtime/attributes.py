@@ -275,6 +275,9 @@ class RootFact:
     REASONING_EFFORT: Final = "reasoning_effort"
     #: int: events that became no span because of ``Settings.span_limit``.
     DROPPED_EVENTS: Final = "dropped_events"
+    #: int, ms: audio that came faster than it could be written: silence in the recording; absent if
+    #: none.
+    DROPPED_AUDIO: Final = "dropped_audio_ms"
     #: int: times given as ``at_ns`` that jumped back, or forward by more than an hour; absent if none.
     TIME_JUMPS: Final = "time_jumps"
     #: float, s: time each side talked, and time both did.

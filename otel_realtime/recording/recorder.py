@@ -7,8 +7,9 @@ whatever the disk does. Frames are decoded, measured and written on the writer t
     app's tasks and threads              writer thread (or the app's, in ``drain``)
     frame, event, tap, note, ...  -->  queue  -->  process  -->  Track  -->  files
 
-Memory is bounded over all conversations of the process: beyond ``BACKLOG_BYTES`` audio is dropped and
-becomes a gap of the right length.
+Memory is bounded over all conversations of the process: beyond ``BACKLOG_BYTES`` the audio of a live
+call is dropped and becomes a gap of the right length. A call that is told by its log, faster than it
+was, waits for the writer instead.
 """
 
 from __future__ import annotations
@@ -31,16 +32,30 @@ from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 #: Most bytes of frames enqueued in a process.
 BACKLOG_BYTES: Final = 64 << 20
+#: From so many on the writer is woken: it need not come by for seconds of a few calls' audio, but an app
+#: that replays a call as fast as it can fills a backlog in less.
+CROWDED_BYTES: Final = 8 << 20
 #: Facts of a conversation are out of date for no longer than this, in seconds.
 MAX_STALE_S: Final = 1.0
 #: Talk times of a recording up to 5 minutes are measured on any thread: it takes about 1 ms.
 MEASURED_INLINE_NS: Final = 300_000_000_000
 #: Bytes that an enqueued note counts as; its real size is not known before it is encoded.
 NOTE_BYTES: Final = 1024
+#: A replay waits so long at a time at most, in seconds; then the disk is stuck, and it waits no more.
+REPLAY_PATIENCE_S: Final = 10.0
+#: On an event loop, which must not wait, it processes entries itself, so long for each frame.
+REPLAY_HELP_S: Final = 0.005
 
+#: Most audio frames, and about most bytes of them, that are processed at once: less than half a
+#: millisecond (see ``recording.pacing``).
+RUN_FRAMES: Final = 64
+RUN_BYTES: Final = 64 << 10
+
+#: An audio frame in the queue: when (ns since the start), whether the client sent it, and the frame.
+FrameEntry = tuple[int, bool, "str | bytes"]
 #: An entry of the queue. Times are ns since the start; the flag says that the client sent it.
 Entry = (
-    tuple[int, bool, "str | bytes"]  # an audio frame
+    FrameEntry
     | tuple[int, bool, Mapping[str, Any]]  # an event that says something about audio
     | tuple[int, None, tuple[str, Mapping[str, Any]]]  # a note: its kind and data
     | Callable[[], object]  # anything else
@@ -50,14 +65,19 @@ Entry = (
 class Backlog:
     """Number of bytes enqueued in a process, over all its conversations.
 
-    It is changed without a lock, which would be paid for every frame. So that no update is lost,
+    Attributes:
+        queued: the number.
+        hurried: the writer was woken because of them, and has not come by yet.
+
+    ``queued`` is changed without a lock, which would be paid for every frame. So that no update is lost,
     nothing is called between the read and the write: CPython switches threads at calls and jumps.
     """
 
-    __slots__ = ("queued",)
+    __slots__ = ("hurried", "queued")
 
     def __init__(self) -> None:
         self.queued: float = 0
+        self.hurried = False
 
 
 # Backlog of a closed recorder. It is always full, so that closed recorders drop frames without a
@@ -114,7 +134,7 @@ class Recorder:
             what is recorded.
 
     Attributes:
-        on_tick: called on the writer thread about every 40 ms until the close, with a time up to
+        on_tick: called on the writer thread in each of its rounds until the close, with a time up to
             which everything has been processed.
         fresh: facts are known as of the latest tick; otherwise to ask for them takes long.
         clock: returns the time instead of the monotonic clock, if the app gives times itself; set by
@@ -132,6 +152,7 @@ class Recorder:
         self._mono_ns = mono_ns
         self.on_tick: Callable[[int], None] | None = None
         self.clock: Callable[[], int] | None = None
+        self._is_replay: Callable[[], bool] | None = None
         self._done = False
         self.fresh = True
         self._refreshed = 0.0
@@ -153,7 +174,7 @@ class Recorder:
         """
         backlog = self._backlog
         size = len(frame)
-        if backlog.queued > BACKLOG_BYTES:
+        if backlog.queued > CROWDED_BYTES and not (self._has_room() or self._make_room()):
             self._record_hole(t, sent, size)
             return
         backlog.queued += size
@@ -167,12 +188,12 @@ class Recorder:
     def tap(self, t: int, side: str, audio: TapAudio) -> None:
         """Enqueue audio that the app hears (side ``user``) or plays (side ``agent``)."""
         backlog = self._backlog
-        if backlog.queued <= BACKLOG_BYTES:
+        if backlog.queued <= CROWDED_BYTES or self._has_room() or self._make_room():
             size = len(audio.raw)
             backlog.queued += size
             self._append(partial(self._process_tap, t, side, audio))
         elif backlog is not _CLOSED:
-            self._append(self._track.tap_hole)
+            self._append(partial(self._track.tap_hole, side, audio))
 
     def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
         """Enqueue how much of an item the app has played, in ms."""
@@ -187,14 +208,22 @@ class Recorder:
             data: JSON values.
         """
         backlog = self._backlog
-        if backlog.queued <= BACKLOG_BYTES:
+        if backlog.queued <= CROWDED_BYTES or self._has_room():
             backlog.queued += NOTE_BYTES
             self._append((self.now(), None, (kind, data)))
 
-    def use_clock(self, clock: Callable[[], int]) -> None:
-        """Let the app's times count from now on; ``clock`` returns the present one."""
+    def use_clock(
+        self, clock: Callable[[], int], is_replay: Callable[[], bool] | None = None
+    ) -> None:
+        """Let the app's times count from now on.
+
+        Args:
+            clock: returns the present one, ns since the start.
+            is_replay: returns whether the app tells a call that it does not live through, and that
+                may be kept waiting.
+        """
         if self.clock is None:
-            self.clock = clock
+            self.clock, self._is_replay = clock, is_replay
             self._append(partial(self._track.use_given_times, 0))
 
     def jump(self) -> None:
@@ -233,6 +262,9 @@ class Recorder:
     def close(self, t: int, *, by_client: bool) -> None:
         """End the recording; later calls of this side have no effect.
 
+        It does not wake the writer, which ``catch_up`` does: else the writer would begin with what the
+        caller is about to process itself, and have to be waited for.
+
         Args:
             t: when the conversation ended.
             by_client: the app ended it.
@@ -243,7 +275,6 @@ class Recorder:
             measure = self._track.measure
             self._append(measure if t <= MEASURED_INLINE_NS else _WriterOnly(measure))
             self._append(_WriterOnly(self._finish))
-            self._wake()
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until everything enqueued so far is in the timeline and on disk.
@@ -276,13 +307,14 @@ class Recorder:
         If the writer is processing at this moment, or the budget (in seconds) is used up, the rest
         is left to the writer.
         """
-        if not self._processing.acquire(blocking=False):
-            return
         try:
-            end = time.perf_counter() + budget_s
-            self._process_entries(lambda: time.perf_counter() >= end, inline=True)
+            if self._processing.acquire(blocking=False):
+                try:
+                    end = time.perf_counter() + budget_s
+                    self._process_entries(lambda: time.perf_counter() >= end, inline=True)
+                finally:
+                    self._processing.release()
         finally:
-            self._processing.release()
             self._wake()
 
     def now(self) -> int:
@@ -400,8 +432,9 @@ class Recorder:
                         freed += NOTE_BYTES
                         track.note(entry[0], *entry[2])
                     elif isinstance(entry[2], (str, bytes)):
-                        freed += len(entry[2])
-                        track.frame(entry[0], entry[1], entry[2])
+                        run, size = self._take_frames(entry)
+                        freed += size
+                        track.frames(run)
                     else:
                         track.event(entry[0], entry[1], entry[2])
                 except BaseException as error:  # noqa: BLE001 - a fault of ours costs this entry
@@ -411,6 +444,21 @@ class Recorder:
                     break
         finally:  # also for an entry that raised: it has left the queue
             self._shared.queued -= freed
+
+    def _take_frames(self, first: FrameEntry) -> tuple[list[FrameEntry], int]:
+        """Remove the audio frames that follow one, as far as they fit into a slice.
+
+        Returns:
+            All frames, the first one included, and their size.
+        """
+        queue, run, size = self._queue, [first], len(first[2])
+        while queue and len(run) < RUN_FRAMES and size < RUN_BYTES:
+            entry = queue[0]
+            if not (isinstance(entry, tuple) and isinstance(entry[2], (str, bytes))):
+                break
+            run.append(queue.popleft())  # type: ignore[arg-type]  # only this thread removes entries
+            size += len(entry[2])
+        return run, size
 
     def fail(self, error: BaseException) -> None:
         """Stop writing after a fault of our own; facts are still collected."""
@@ -438,6 +486,41 @@ class Recorder:
     def _mark(self, reached: threading.Event) -> None:
         self._track.flush()
         reached.set()
+
+    def _has_room(self) -> bool:
+        """Wake the writer, once; return whether the backlog takes more."""
+        backlog = self._backlog
+        if backlog is not _CLOSED and not backlog.hurried:
+            backlog.hurried = True
+            self._wake()
+        return backlog.queued <= BACKLOG_BYTES
+
+    def _make_room(self) -> bool:
+        """Let a replay wait for the writer, or help it; return whether there is room now.
+
+        Must not be called with a lock that the writer thread may need.
+        """
+        is_replay = self._is_replay
+        if is_replay is None or self._backlog is _CLOSED or not is_replay():
+            return False
+        backlog = self._shared
+        if _on_event_loop():
+            self._help(REPLAY_HELP_S)
+            # While the writer is at work itself it cannot be helped, and some more has to be taken.
+            return backlog.queued <= 2 * BACKLOG_BYTES
+        self._wake()
+        has_room = self._worker.wait_until(
+            lambda: backlog.queued <= BACKLOG_BYTES, REPLAY_PATIENCE_S
+        )
+        if not has_room:
+            self._is_replay = None
+        return has_room
+
+    def _help(self, budget_s: float) -> None:
+        """Process entries on this thread, as soon as the writer lets it, within a budget."""
+        end = time.perf_counter() + budget_s
+        while self._shared.queued > BACKLOG_BYTES and time.perf_counter() < end:
+            self.drain(end - time.perf_counter())
 
     def _record_hole(self, t: int, sent: bool, size: int) -> None:
         """Enqueue a gap for a dropped frame, or extend the one that is last in the queue."""

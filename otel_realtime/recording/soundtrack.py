@@ -75,7 +75,11 @@ class Soundtrack(Track):
             self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
         # The meters measure energy along each source's own time: a gap takes time there, too.
         elif kind == "hole":
-            self._meters[known[2]].skip(self._formats[known[2]].duration_ns(known[3]))
+            duration_ns = self._formats[known[2]].duration_ns(known[3])
+            self._meters[known[2]].skip(duration_ns)
+            self._dropped_ns += 0 if self._paused else duration_ns
+        elif kind in ("pause", "resume"):
+            self._paused = kind == "pause"
         elif kind == "format":
             self._formats[known[2]] = parse_format(known[3]) or PCM16
         self._apply(known)

@@ -16,7 +16,7 @@ from otel_realtime.delivery.attachments import attachment, encode
 from otel_realtime.delivery.model import Closing
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.delivery import End
-from otel_realtime.recording.render import wav_header
+from otel_realtime.recording.chunks import wav_header
 from tests.support.calls import DATA
 
 soundfile = pytest.importorskip("soundfile")

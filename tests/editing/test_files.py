@@ -13,7 +13,7 @@ from otel_realtime.core.audio.redactions import Stretch
 from otel_realtime.editing import wav as wav_module
 from otel_realtime.editing.files import silence
 from otel_realtime.errors import RecordingError
-from otel_realtime.recording.render import wav_header
+from otel_realtime.recording.chunks import wav_header
 
 RATE = 8_000
 MS = 1_000_000

@@ -145,8 +145,9 @@ def test_nobody_waits_for_a_writer_that_is_at_it(worker: Worker) -> None:
     writer.join()
 
 
-def test_a_budget_is_kept(worker: Worker) -> None:
+def test_a_budget_is_kept(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does not cover stays queued, in order, and the writer is called."""
+    monkeypatch.setattr(recorder_module, "RUN_FRAMES", 2)  # so many are processed at once
     called = threading.Event()
     worker.submit(lambda: called.set(), after_s=60)
     recorder = recorder_of(worker)
@@ -154,7 +155,7 @@ def test_a_budget_is_kept(worker: Worker) -> None:
     for _ in range(3):
         hear(recorder)
     recorder.drain(0.0)
-    assert (100, True) == (generated_ms(recorder), recorder.pending)
+    assert (200, True) == (generated_ms(recorder), recorder.pending)
     assert called.wait(5)
     recorder.drain(10)
     assert (300, False) == (generated_ms(recorder), recorder.pending)
@@ -181,6 +182,7 @@ def test_one_backlog_bounds_all_conversations(
     """One that is far behind costs the others, and each says how often."""
     frame = append_frame(tone(100).tobytes())
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 2 * len(frame))
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 2 * len(frame))
     shared = Backlog()
     one, other = (Recorder(Track({}, None), shared, worker, None) for _ in range(2))
     for number in range(3):
@@ -195,17 +197,91 @@ def test_one_backlog_bounds_all_conversations(
     assert (0.1, 0) == (other.summary().user_talk_s, shared.queued)
 
 
+def test_a_crowd_wakes_the_writer_once(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app that replays a call as fast as it can does not wait for the next round."""
+    frame = append_frame(tone(100).tobytes())
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 2 * len(frame))
+    woken: list[int] = []
+    monkeypatch.setattr(worker, "hurry", lambda: woken.append(1))
+    recorder = recorder_of(worker)
+    for number in range(3):
+        recorder.frame(number * 100 * MS, True, frame)
+    assert [] == woken
+    for number in range(3, 9):
+        recorder.frame(number * 100 * MS, True, frame)
+    assert [1] == woken
+    write(recorder)
+    assert (0.9, 0) == (recorder.summary().user_talk_s, recorder.summary().holes)
+
+
 def test_frames_that_are_lost_in_a_row_are_one_hole(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each side; what is said of them takes as long as they did."""
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
     recorder = recorder_of(worker)
     for number in range(50):
         recorder.frame(number * MS, True, append_frame(tone(20).tobytes()))
     hear(recorder)
     write(recorder)
     assert 2 == recorder.summary().holes
+
+
+def test_what_is_lost_is_said_and_measured(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the wire and from a tap, once in the log; what a pause would not have kept is not lost."""
+    diagnostics.REGISTER.forget("audio dropped")
+    frame = append_frame(tone(100).tobytes())
+    recorder = recorder_of(worker)
+    recorder.frame(0, True, frame)
+    write(recorder)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    for number in range(1, 4):
+        recorder.frame(number * 100 * MS, True, frame)
+    recorder.tap(400 * MS, "agent", TapAudio(tone(20).tobytes()))
+    recorder.pause(500 * MS)
+    recorder.frame(600 * MS, True, frame)
+    write(recorder)
+    assert 320 == recorder.summary().dropped_ms
+    assert 1 == sum("dropped_audio_ms" in record.getMessage() for record in caplog.records)
+
+
+def test_a_replay_does_not_wait_for_a_stuck_disk_for_ever(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits once; what comes then is a hole, as in a call that the app lives through."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "REPLAY_PATIENCE_S", 0.05)
+    waits: list[bool] = []
+
+    def is_replay() -> bool:
+        waits.append(True)
+        return True
+
+    recorder = recorder_of(worker)
+    recorder.use_clock(lambda: 0, is_replay)
+    for number in range(3):
+        recorder.frame(number * 20 * MS, True, append_frame(tone(20).tobytes()))
+    write(recorder)
+    assert (1, [True]) == (recorder.summary().holes, waits)
+
+
+def test_a_live_call_with_times_of_its_own_never_waits(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody hears it."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    recorder = recorder_of(worker)
+    recorder.use_clock(lambda: 0, lambda: False)
+    monkeypatch.setattr(worker, "wait_until", lambda *_: pytest.fail("it waits"))
+    hear(recorder)
+    write(recorder)
+    assert 1 == recorder.summary().holes
 
 
 def test_a_closed_recording_takes_nothing(worker: Worker) -> None:

@@ -152,6 +152,7 @@ def test_a_root_that_is_answered_late_is_delivered(
     assert [] == files_below(settings.state_dir)
 
 
+@pytest.mark.alone
 def test_a_batch_that_is_never_taken_holds_up_nothing_else(
     process: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

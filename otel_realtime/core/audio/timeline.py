@@ -164,10 +164,16 @@ class Timeline:
         """
         segments = self._user_segments() if side == "user" else self._playback.segments(self._now)
         # Audio of a pause is never stored, but audio that was queued before may reach into it.
+        pauses = self.pauses
+        return exclude_intervals(segments, pauses) if pauses else segments
+
+    @property
+    def pauses(self) -> list[Interval]:
+        """When the recording was paused, in order; a pause that has not ended has no end either."""
         pauses = list(self._pauses)
         if self._paused_t is not None:
             pauses.append((self._paused_t, FOREVER_NS))
-        return exclude_intervals(segments, pauses) if pauses else segments
+        return pauses
 
     def item(self, item_id: str) -> ItemAudio | None:
         """Return the audio facts of one of the agent's items; None if it has no audio."""
