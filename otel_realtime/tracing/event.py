@@ -17,7 +17,7 @@ from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.failure import event_failure, fail
-from otel_realtime.tracing.writer import SpanWriter, finish
+from otel_realtime.tracing.writer import SpanWriter, end
 
 # Built once: they are written for every event.
 _META_RECEIVED_AT: Final = names.LS_METADATA + names.Meta.RECEIVED_AT
@@ -78,6 +78,7 @@ class EventSpans:
 
     def __init__(self, writer: SpanWriter) -> None:
         self._writer = writer
+        self._started_ns = 0
         self.dropped = 0
 
     def open(self, event: Event, payload: str, moment: Moment, turn: int) -> Span | None:
@@ -103,6 +104,7 @@ class EventSpans:
             self.dropped += 1
             return None
         attributes = event_attributes(event, payload, moment.t, turn)
+        self._started_ns = moment.at_ns
         span = writer.start(kind, writer.root, attributes, moment.at_ns)
         if failure is not None:
             fail(span, failure, moment.at_ns)
@@ -117,7 +119,7 @@ class EventSpans:
         """
         span, self._writer.event = self._writer.event, None
         if span is not None:
-            finish(span, at_ns)
+            end(span, max(at_ns, self._started_ns + 1))
 
 
 #: Event types that can report a failure without being named ``*.failed``.

@@ -61,7 +61,8 @@ class SpanWriter:
         self.root: Context = _below(root, membership)
         self.event: Span | None = None
         self.turn = 0
-        self._tracer = with_chosen_ids(tracer)
+        self._tracer = tracer
+        self._keyed_tracer = with_chosen_ids(tracer)
         self._membership = membership
         self._keys: Counter[str] = Counter()
 
@@ -100,7 +101,7 @@ class SpanWriter:
             span = self._tracer.start_span(name, parent, kind, attributes, (), start_ns)
         else:
             with chosen(self._id_of(key)):
-                span = self._tracer.start_span(name, parent, kind, attributes, (), start_ns)
+                span = self._keyed_tracer.start_span(name, parent, kind, attributes, (), start_ns)
         if run_kind == names.KIND_TOOL:
             note_tool(span)
         return span
@@ -139,8 +140,13 @@ def finish(span: Span, at_ns: int) -> None:
         span: the span.
         at_ns: end, epoch ns.
     """
+    end(span, max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
+
+
+def end(span: Span, at_ns: int) -> None:
+    """End a span at a time, epoch ns, that is known to lie after its start."""
     try:
-        span.end(max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
+        span.end(at_ns)
     except BaseException:  # a processor of the app raised, so ours may not have been told
         span_id = span.get_span_context().span_id
         member = TABLE.get(span_id)
