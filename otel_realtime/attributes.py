@@ -289,6 +289,10 @@ class RootFact:
     LONGEST_SILENCE: Final = "longest_silence_s"
     #: float, s: time both talked where the user had begun.
     AGENT_OVER_USER: Final = "agent_over_user_s"
+    #: float, LUFS: integrated loudness of each side (ITU-R BS.1770), known when the recording is made:
+    #: so on LangSmith's run, not on the OTel root. Absent for a side that was never heard.
+    USER_LOUDNESS: Final = "user_loudness_lufs"
+    AGENT_LOUDNESS: Final = "agent_loudness_lufs"
     #: int, ms: median, 95th percentile and maximum over the responses.
     FIRST_AUDIO_P50: Final = "first_audio_ms_p50"
     VOICE_TO_VOICE_P50: Final = "voice_to_voice_ms_p50"

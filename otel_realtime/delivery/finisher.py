@@ -196,7 +196,11 @@ class Finisher:
         keeps = rendered is not None and _wants_copy(job.settings)
         folder = _FolderUse(job.recorder, 1 + keeps, failed=failed)
         if rendered is not None and keeps:
-            audio = {"duration_s": rendered.duration_s, "rate_hz": rendered.rate_hz}
+            audio = {
+                "duration_s": rendered.duration_s,
+                "rate_hz": rendered.rate_hz,
+                "loudness_lufs": dict(rendered.loudness),
+            }
             self._keeper.submit(
                 Kept(
                     path=rendered.path,
@@ -337,6 +341,6 @@ def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Rec
     if rendered is not None:
         from otel_realtime.delivery.attachments import attachment
 
-        return attachment(rendered.path, job.settings.audio_format)
+        return attachment(rendered.path, job.settings.audio_format, rendered.loudness)
     status = closing.metadata[Meta.ATTACH_STATUS]
     return Recording(status="failed" if status == "pending" else status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import IO, Final
 
@@ -31,7 +31,10 @@ _NOT_MEASURED: Final = 0x7FFF
 #: Loudness is written in hundredths, within these bounds: EBU Tech 3285, 2.3.
 _LOUDEST: Final = 99.99
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+#: Longest chunk that is read.
 _LONGEST: Final = 1 << 20
+#: Characters of a thread's id that are written: an app may give any text.
+_LONGEST_ID: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ def pack_description(about: About, rate_hz: int, loudness: float | None = None) 
         rate_hz: its sample rate.
         loudness: its integrated loudness, LUFS; ``None`` if it is not known.
     """
+    if about.thread_id is not None:
+        about = replace(about, thread_id=about.thread_id[:_LONGEST_ID])
     return _info(about) + _broadcast(about, rate_hz, loudness)
 
 

@@ -68,17 +68,18 @@ def _frame(t: int, rate_hz: int) -> int:
 
 def pack_labels(labels: Iterable[Label]) -> bytes:
     """Return the chunks of labels; nothing without any."""
-    points, about = [], []
+    points, texts, regions = [], [], []
     for number, label in enumerate(labels, 1):
         points.append(_POINT.pack(number, label.frame, b"data", 0, 0, label.frame))
         text = label.text.encode("utf-8", "replace").replace(b"\0", b"")
-        about.append(chunk(b"labl", struct.pack("<I", number) + text + b"\0"))
+        texts.append(chunk(b"labl", struct.pack("<I", number) + text + b"\0"))
         if label.frames:
-            about.append(chunk(b"ltxt", _REGION.pack(number, label.frames, _PURPOSE, 0, 0, 0, 0)))
+            regions.append(chunk(b"ltxt", _REGION.pack(number, label.frames, _PURPOSE, 0, 0, 0, 0)))
     if not points:
         return b""
     cues = chunk(b"cue ", struct.pack("<I", len(points)) + b"".join(points))
-    return cues + chunk(b"LIST", b"adtl" + b"".join(about))
+    # All texts first: ffmpeg reads no further than the first chunk that is none.
+    return cues + chunk(b"LIST", b"adtl" + b"".join([*texts, *regions]))
 
 
 def read_labels(file: IO[bytes], chunks: Iterable[Chunk]) -> list[Label]:

@@ -43,9 +43,10 @@ _STEPS_A_SECOND: Final = 10
 _STEPS_A_BLOCK: Final = 4
 _FULL_SCALE: Final = 32_768.0
 
-#: The two filters as analogue prototypes, which give the recommendation's coefficients at 48 kHz and
-#: the same response at other rates: frequency (Hz), quality, and the shelf's gain (dB).
+#: The rate for which the recommendation has its filters, and these as analogue prototypes that give
+#: its coefficients there: frequency (Hz), quality, and the shelf's gain (dB).
 #: https://github.com/jiixyj/libebur128
+_OF_THE_FILTERS_HZ: Final = 48_000
 _SHELF: Final = (1_681.974450955533, 0.7071752369554196, 3.999843853973347)
 _HIGH_PASS: Final = (38.13547087602444, 0.5003270373238773)
 #: Exponent of the shelf's gain in its middle.
@@ -58,8 +59,8 @@ _HIGH_PASS_HZ: Final = 1_000
 _TERMS: Final = 5
 #: Length of the high-pass's impulse response.
 _TAPS: Final = 64
-#: A step is put through it in so many parts.
-_PARTS: Final = 5
+#: A step is put through it in so many parts at most.
+_MOST_PARTS: Final = 5
 #: What is measured at once: each step takes longer with less, or with more than a cache holds.
 _SAMPLES_AT_ONCE: Final = 200_000
 #: Frequencies at which the series is fitted, and how often: each time the worst get more weight.
@@ -210,16 +211,17 @@ class Weighting:
 @lru_cache(maxsize=8)
 def weighting_of(rate_hz: int) -> Weighting:
     """Return the K-weighting at a sample rate."""
-    near = max(round(rate_hz / _SHELF_HZ), 1)
+    near = max(rate_hz // _SHELF_HZ, 1)
     far = max(round(rate_hz / near / _HIGH_PASS_HZ), 1)
-    made = max(round(rate_hz / near / far / _STEPS_A_SECOND / _PARTS), 1)
+    means = max(round(rate_hz / near / far / _STEPS_A_SECOND), 1)
+    made = means // max(parts for parts in range(1, _MOST_PARTS + 1) if means % parts == 0)
     share, *series = _fitted(rate_hz, near)
     response = _impulse_response(rate_hz / near / far)
     high_pass = np.zeros((made + _TAPS - 1, made), np.float32)
     for column in range(made):
         high_pass[column : column + _TAPS, column] = response[::-1]
     return Weighting(
-        step=_PARTS * made * near * far,
+        step=means * near * far,
         near=near,
         far=far,
         to_near=np.full(near, 1 / near, np.float32),
@@ -268,12 +270,15 @@ def power_basis(angles: Doubles, near: int) -> Doubles:
 
 
 def shelf_power(angles: Doubles, rate_hz: int) -> Doubles:
-    """Return the power response of the shelf; arguments as for ``power_basis``."""
+    """Return the power response of the shelf; arguments as for ``power_basis``.
+
+    It is that of the filter at 48 kHz: how loud something is does not depend on its sample rate.
+    """
     frequency, quality, gain_db = _SHELF
-    k = math.tan(math.pi * frequency / rate_hz)
+    k = math.tan(math.pi * frequency / _OF_THE_FILTERS_HZ)
     high = 10 ** (gain_db / 20)
     middle = high**_MIDDLE * k / quality
-    z = np.exp(-1j * angles)
+    z = np.exp(-1j * np.minimum(angles * (rate_hz / _OF_THE_FILTERS_HZ), np.pi))
     above = (high + middle + k * k) + 2 * (k * k - high) * z + (high - middle + k * k) * z * z
     below = (1 + k / quality + k * k) + 2 * (k * k - 1) * z + (1 - k / quality + k * k) * z * z
     power: Doubles = np.abs(above / below) ** 2
@@ -301,4 +306,4 @@ def _impulse_response(rate_hz: float) -> Doubles:
 
 
 #: The recommendation does not divide the high-pass's numerator: at 48 kHz it lets pass 0.04 dB more.
-_GAIN: Final = _high_pass_scale(48_000)[1] ** 2
+_GAIN: Final = _high_pass_scale(_OF_THE_FILTERS_HZ)[1] ** 2

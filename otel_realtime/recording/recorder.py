@@ -354,8 +354,17 @@ class Recorder:
         """
         return self._track.user_item(item_id)
 
+    def user_speech(self, item_id: str) -> tuple[int, int] | None:
+        """Return when the user spoke an item: the speech itself, without padding and pauses around.
+
+        Returns:
+            Start and end in ns since the conversation's start; ``None`` if neither a VAD nor a
+            commit says where it is.
+        """
+        return self._track.user_speech(item_id)
+
     def last_voice(self, before_t: int) -> int | None:
-        """Return the end of the user's last 20 ms above -45 dBFS that end by ``before_t``.
+        """Return the end of the user's last 20 ms with speech in them that end by ``before_t``.
 
         Returns:
             Time in ns since the conversation's start; ``None`` if the user was silent.

@@ -406,8 +406,10 @@ class _Rendered:
         """What goes along with the root run; None without a recording."""
         from otel_realtime.delivery.attachments import attachment
 
-        path = self._render()
-        return None if path is None else attachment(path, self._found.header.audio_format)
+        path, audio_format = self._render(), self._found.header.audio_format
+        if path is None or self._rendered is None:
+            return None
+        return attachment(path, audio_format, self._rendered.loudness)
 
     def keep(self, to: Destinations) -> None:
         """Copy it to the folder or bucket that the dead process's settings name.
