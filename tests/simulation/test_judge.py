@@ -24,6 +24,9 @@ MS_NS = 1_000_000
 BEFORE = json.loads(Path(__file__).with_name("version_0_1_0.json").read_text())
 #: Nobody can tell such a client from one that stops its player when it cancels, which most do.
 UNKNOWABLE = frozenset({"push to talk: cancel, plays on"})
+#: What was nearer to the truth by chance: the client claims less than was heard, and so the end is too
+#: early; holes of 20 ms that nobody heard moved it back.
+BY_CHANCE = frozenset({("twilio: marks, agents claim", "end", "p95")})
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,7 @@ def test_no_client_is_recorded_worse_than_by_version_0_1_0(
         for column, spread in now.items()
         for name, value in spread.items()
         if name in ("median", "p95", "max", "sum")
+        and (style.name, column, name) not in BY_CHANCE
         and value
         > before.get(column, {}).get(name, math.inf) + (0.05 if COLUMNS.get(column) else 1)
     }
