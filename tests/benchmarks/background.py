@@ -98,7 +98,7 @@ def spans_of_a_call() -> list[encoding.Entry]:
         with servers() as where, tempfile.TemporaryDirectory() as state:
             os.environ.update(variables(where, state))
             settings = otel_realtime.Settings(
-                state_dir=state, langsmith="direct", record_audio=False
+                state_dir=Path(state), langsmith="direct", record_audio=False
             )
             otel_realtime.instrument(tracer_provider=provider, settings=settings)
             with otel_realtime.conversation(tracer_provider=provider) as call:

@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ def by_thread() -> dict[str, float]:
     return found
 
 
-async def _call(who: str, where: Servers, client: Any, until: float, frames: list[str]) -> None:
+async def _call(who: str, where: Servers, client: Any, until: float, frames: list[str]) -> int:
+    """Hold one call; return how many frames the microphone sent."""
     loop = asyncio.get_running_loop()
     async with connected(who, where, "paced", client=client) as (connection, app):
 
@@ -89,10 +91,13 @@ async def _call(who: str, where: Servers, client: Any, until: float, frames: lis
             number, due = number + 1, due + FRAME_MS / 1000
             await asyncio.sleep(max(due - loop.time(), 0))
         listening.cancel()
+        return number
 
 
-async def _calls(who: str, where: Servers, client: Any, calls: int, seconds: float) -> float:
-    """Hold all calls; return the loop's longest gap in ms."""
+async def _calls(
+    who: str, where: Servers, client: Any, calls: int, seconds: float
+) -> tuple[float, float]:
+    """Hold all calls; return the loop's longest gap in ms, and the part of real time that was held."""
     frames, longest = microphone(), 0.0
 
     async def beat() -> None:
@@ -106,13 +111,14 @@ async def _calls(who: str, where: Servers, client: Any, calls: int, seconds: flo
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
 
-    async def later(number: int) -> None:
+    async def later(number: int) -> float:
         await asyncio.sleep(number / calls)  # of a second: calls do not begin at once
-        await _call(who, where, client, until, frames)
+        due = (until - loop.time()) * 1000 / FRAME_MS
+        return await _call(who, where, client, until, frames) / due
 
-    await asyncio.gather(*(later(number) for number in range(calls)))
+    held = await asyncio.gather(*(later(number) for number in range(calls)))
     beating.cancel()
-    return longest * 1000
+    return longest * 1000, fmean(held)
 
 
 def _real_time(who: str, where: Servers, calls: int, seconds: float) -> dict[str, Any]:
@@ -120,7 +126,7 @@ def _real_time(who: str, where: Servers, calls: int, seconds: float) -> dict[str
     client = clients.langsmith_client(where) if who == LANGSMITH else None
     with clients.traced(who, where):
         start_ms = (time.process_time() - began) * 1000
-        gap_ms = asyncio.run(_calls(who, where, client, calls, seconds))
+        gap_ms, held = asyncio.run(_calls(who, where, client, calls, seconds))
         if client is not None:
             client.flush()
         if who == OURS:
@@ -132,6 +138,7 @@ def _real_time(who: str, where: Servers, calls: int, seconds: float) -> dict[str
         "cpu_ms": (time.process_time() - began) * 1000,
         "start_ms": start_ms,
         "gap_ms": gap_ms,
+        "held": held,
         "threads": threads,
         "peak_mb": peak_mb(),
     }
