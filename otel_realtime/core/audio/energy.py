@@ -107,7 +107,9 @@ class EnergyTable:
             complete, rest = powers[first:last], audio[end - over : end]
             loud = sum(power > self._quiet for power in complete)
             self._loud += loud
-            answers.append(bool(loud or (over and float(rest @ rest) > self._quiet * over)))
+            # What the chunk before left over is no voice of an empty one.
+            partial = chunk and over and float(rest @ rest) > self._quiet * over
+            answers.append(bool(loud or partial))
             self._learn(complete)
         return answers
 
