@@ -545,6 +545,7 @@ class Recorder:
             self._help(REPLAY_HELP_S)
             # While the writer is at work itself it cannot be helped, and some more has to be taken.
             return backlog.queued <= 2 * BACKLOG_BYTES
+        backlog.hurried = True  # its bytes may be those of other recordings
         self.wake()
         has_room = self._worker.wait_until(
             lambda: backlog.queued <= BACKLOG_BYTES, REPLAY_PATIENCE_S
