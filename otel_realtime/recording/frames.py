@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import binascii
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
+
+# Frames in the shape that every known client and server writes, audio last, are cut instead of parsed:
+# nothing but audio stands behind these keys then.
+_APPEND_KEYS: Final = (',"audio":"', ', "audio": "')
+_DELTA_KEYS: Final = (',"delta":"', ', "delta": "')
+_APPEND_KEYS_BYTES: Final = tuple(key.encode() for key in _APPEND_KEYS)
+_DELTA_KEYS_BYTES: Final = tuple(key.encode() for key in _DELTA_KEYS)
+#: The key stands within so many characters, or the frame is parsed.
+_HEAD: Final = 512
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFrame:
+class AudioFrame(NamedTuple):
     """Decoded audio of one frame.
 
     Attributes:
@@ -31,8 +38,8 @@ class AudioFrame:
 
 def parse_append(frame: str | bytes) -> AudioFrame | None:
     """Decode a client's ``input_audio_buffer.append``; return ``None`` if it has no audio."""
-    event = _load(frame)
-    raw = _decode(event.get("audio"))
+    found = _cut(frame, _APPEND_KEYS, _APPEND_KEYS_BYTES)
+    raw = _decode(_load(frame).get("audio") if found is None else found[1])
     return None if raw is None else AudioFrame(raw)
 
 
@@ -42,8 +49,14 @@ def parse_delta(frame: str | bytes) -> AudioFrame | None:
     Returns:
         The audio; ``None`` if there is none, or if it names no item.
     """
-    event = _load(frame)
-    raw, item, index = _decode(event.get("delta")), event.get("item_id"), event.get("content_index")
+    found = _cut(frame, _DELTA_KEYS, _DELTA_KEYS_BYTES)
+    if found is None:
+        event = _load(frame)
+        raw = _decode(event.get("delta"))
+    else:
+        event = _load(found[0])
+        raw = _decode(found[1])
+    item, index = event.get("item_id"), event.get("content_index")
     if raw is None or not isinstance(item, str):
         return None
     response = event.get("response_id")
@@ -56,6 +69,32 @@ def parse_delta(frame: str | bytes) -> AudioFrame | None:
     )
 
 
+def _cut(
+    frame: str | bytes, keys: tuple[str, ...], keys_bytes: tuple[bytes, ...]
+) -> tuple[str | bytes, str | bytes] | None:
+    """Cut a frame before the last key of its object: JSON's parser would scan the audio once more.
+
+    Returns:
+        The object without that key, and the key's text, which is the rest of the frame; ``None`` if
+        the frame has another shape.
+    """
+    if isinstance(frame, str):
+        for key in keys:
+            at = frame.find(key, 0, _HEAD)
+            if at >= 0:
+                payload = frame[at + len(key) : -2]
+                plain = frame.endswith('"}') and not ('"' in payload or "\\" in payload)
+                return (frame[:at] + "}", payload) if plain else None
+        return None
+    for key_bytes in keys_bytes:
+        at = frame.find(key_bytes, 0, _HEAD)
+        if at >= 0:
+            data = frame[at + len(key_bytes) : -2]
+            plain = frame.endswith(b'"}') and not (b'"' in data or b"\\" in data)
+            return (frame[:at] + b"}", data) if plain else None
+    return None
+
+
 def _load(frame: str | bytes) -> dict[str, Any]:
     try:
         event = json.loads(frame)
@@ -65,7 +104,7 @@ def _load(frame: str | bytes) -> dict[str, Any]:
 
 
 def _decode(payload: object) -> bytes | None:
-    if not isinstance(payload, str):
+    if not isinstance(payload, (str, bytes)):
         return None
     try:
         return binascii.a2b_base64(payload)  # less overhead than ``base64.b64decode``

@@ -31,6 +31,9 @@ from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
 #: Most bytes of frames enqueued in a process.
 BACKLOG_BYTES: Final = 64 << 20
+#: From so many on the writer is woken: it need not come by for seconds of a few calls' audio, but an app
+#: that replays a call as fast as it can fills a backlog in less.
+CROWDED_BYTES: Final = 8 << 20
 #: Facts of a conversation are out of date for no longer than this, in seconds.
 MAX_STALE_S: Final = 1.0
 #: Talk times of a recording up to 5 minutes are measured on any thread: it takes about 1 ms.
@@ -38,9 +41,16 @@ MEASURED_INLINE_NS: Final = 300_000_000_000
 #: Bytes that an enqueued note counts as; its real size is not known before it is encoded.
 NOTE_BYTES: Final = 1024
 
+#: Most audio frames, and about most bytes of them, that are processed at once: less than half a
+#: millisecond (see ``recording.pacing``).
+RUN_FRAMES: Final = 64
+RUN_BYTES: Final = 64 << 10
+
+#: An audio frame in the queue: when (ns since the start), whether the client sent it, and the frame.
+FrameEntry = tuple[int, bool, "str | bytes"]
 #: An entry of the queue. Times are ns since the start; the flag says that the client sent it.
 Entry = (
-    tuple[int, bool, "str | bytes"]  # an audio frame
+    FrameEntry
     | tuple[int, bool, Mapping[str, Any]]  # an event that says something about audio
     | tuple[int, None, tuple[str, Mapping[str, Any]]]  # a note: its kind and data
     | Callable[[], object]  # anything else
@@ -50,14 +60,19 @@ Entry = (
 class Backlog:
     """Number of bytes enqueued in a process, over all its conversations.
 
-    It is changed without a lock, which would be paid for every frame. So that no update is lost,
+    Attributes:
+        queued: the number.
+        hurried: the writer was woken because of them, and has not come by yet.
+
+    ``queued`` is changed without a lock, which would be paid for every frame. So that no update is lost,
     nothing is called between the read and the write: CPython switches threads at calls and jumps.
     """
 
-    __slots__ = ("queued",)
+    __slots__ = ("hurried", "queued")
 
     def __init__(self) -> None:
         self.queued: float = 0
+        self.hurried = False
 
 
 # Backlog of a closed recorder. It is always full, so that closed recorders drop frames without a
@@ -114,7 +129,7 @@ class Recorder:
             what is recorded.
 
     Attributes:
-        on_tick: called on the writer thread about every 40 ms until the close, with a time up to
+        on_tick: called on the writer thread in each of its rounds until the close, with a time up to
             which everything has been processed.
         fresh: facts are known as of the latest tick; otherwise to ask for them takes long.
         clock: returns the time instead of the monotonic clock, if the app gives times itself; set by
@@ -153,7 +168,7 @@ class Recorder:
         """
         backlog = self._backlog
         size = len(frame)
-        if backlog.queued > BACKLOG_BYTES:
+        if backlog.queued > CROWDED_BYTES and not self._has_room():
             self._record_hole(t, sent, size)
             return
         backlog.queued += size
@@ -167,7 +182,7 @@ class Recorder:
     def tap(self, t: int, side: str, audio: TapAudio) -> None:
         """Enqueue audio that the app hears (side ``user``) or plays (side ``agent``)."""
         backlog = self._backlog
-        if backlog.queued <= BACKLOG_BYTES:
+        if backlog.queued <= CROWDED_BYTES or self._has_room():
             size = len(audio.raw)
             backlog.queued += size
             self._append(partial(self._process_tap, t, side, audio))
@@ -187,7 +202,7 @@ class Recorder:
             data: JSON values.
         """
         backlog = self._backlog
-        if backlog.queued <= BACKLOG_BYTES:
+        if backlog.queued <= CROWDED_BYTES or self._has_room():
             backlog.queued += NOTE_BYTES
             self._append((self.now(), None, (kind, data)))
 
@@ -233,6 +248,9 @@ class Recorder:
     def close(self, t: int, *, by_client: bool) -> None:
         """End the recording; later calls of this side have no effect.
 
+        It does not wake the writer, which ``catch_up`` does: else the writer would begin with what the
+        caller is about to process itself, and have to be waited for.
+
         Args:
             t: when the conversation ended.
             by_client: the app ended it.
@@ -243,7 +261,6 @@ class Recorder:
             measure = self._track.measure
             self._append(measure if t <= MEASURED_INLINE_NS else _WriterOnly(measure))
             self._append(_WriterOnly(self._finish))
-            self._wake()
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until everything enqueued so far is in the timeline and on disk.
@@ -276,13 +293,14 @@ class Recorder:
         If the writer is processing at this moment, or the budget (in seconds) is used up, the rest
         is left to the writer.
         """
-        if not self._processing.acquire(blocking=False):
-            return
         try:
-            end = time.perf_counter() + budget_s
-            self._process_entries(lambda: time.perf_counter() >= end, inline=True)
+            if self._processing.acquire(blocking=False):
+                try:
+                    end = time.perf_counter() + budget_s
+                    self._process_entries(lambda: time.perf_counter() >= end, inline=True)
+                finally:
+                    self._processing.release()
         finally:
-            self._processing.release()
             self._wake()
 
     def now(self) -> int:
@@ -400,8 +418,9 @@ class Recorder:
                         freed += NOTE_BYTES
                         track.note(entry[0], *entry[2])
                     elif isinstance(entry[2], (str, bytes)):
-                        freed += len(entry[2])
-                        track.frame(entry[0], entry[1], entry[2])
+                        run, size = self._take_frames(entry)
+                        freed += size
+                        track.frames(run)
                     else:
                         track.event(entry[0], entry[1], entry[2])
                 except BaseException as error:  # noqa: BLE001 - a fault of ours costs this entry
@@ -411,6 +430,21 @@ class Recorder:
                     break
         finally:  # also for an entry that raised: it has left the queue
             self._shared.queued -= freed
+
+    def _take_frames(self, first: FrameEntry) -> tuple[list[FrameEntry], int]:
+        """Remove the audio frames that follow one, as far as they fit into a slice.
+
+        Returns:
+            All frames, the first one included, and their size.
+        """
+        queue, run, size = self._queue, [first], len(first[2])
+        while queue and len(run) < RUN_FRAMES and size < RUN_BYTES:
+            entry = queue[0]
+            if not (isinstance(entry, tuple) and isinstance(entry[2], (str, bytes))):
+                break
+            run.append(queue.popleft())  # type: ignore[arg-type]  # only this thread removes entries
+            size += len(entry[2])
+        return run, size
 
     def fail(self, error: BaseException) -> None:
         """Stop writing after a fault of our own; facts are still collected."""
@@ -438,6 +472,14 @@ class Recorder:
     def _mark(self, reached: threading.Event) -> None:
         self._track.flush()
         reached.set()
+
+    def _has_room(self) -> bool:
+        """Wake the writer, once; return whether the backlog takes more."""
+        backlog = self._backlog
+        if backlog is not _CLOSED and not backlog.hurried:
+            backlog.hurried = True
+            self._wake()
+        return backlog.queued <= BACKLOG_BYTES
 
     def _record_hole(self, t: int, sent: bool, size: int) -> None:
         """Enqueue a gap for a dropped frame, or extend the one that is last in the queue."""

@@ -1,6 +1,6 @@
 """The background thread of a process that writes its recordings.
 
-It visits its conversations every 40 ms, works in slices of about a millisecond (see
+It visits its conversations every 500 ms, works in slices of about a millisecond (see
 ``recording.pacing``), and sleeps while there are none.
 """
 
@@ -23,8 +23,9 @@ from otel_realtime.recording.track import Track
 #: All writers, to be reset in a forked child.
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
-#: Interval between two rounds: short for the latency of facts, long for the cost of waking up.
-POLL_S: Final = 0.04
+#: Interval between two rounds. A kill loses what came since the last one, which is at most a second;
+#: and many frames at once cost a fraction of as many one by one. Who cannot wait wakes the writer.
+POLL_S: Final = 0.5
 THREAD_NAME: Final = "otel-realtime-writer"
 
 
@@ -59,9 +60,9 @@ class Writer:
                 Without it they follow the times of what is recorded.
             folder: folder of the journal and the audio, which the writer creates; ``None``: write
                 nothing, only collect facts.
-            on_tick: called on the writer thread about every 40 ms until the recording is closed,
-                with a time in ns since the start up to which everything has been processed. May
-                also be set later, as ``Recorder.on_tick``.
+            on_tick: called on the writer thread in each round until the recording is closed, with a
+                time in ns since the start up to which everything has been processed. May also be set
+                later, as ``Recorder.on_tick``.
             audio: write audio to disk; ``False``: only the journal.
         """
         mono_ns = header.get("mono_ns")
@@ -99,6 +100,7 @@ class Writer:
         live = self._live
         self._reset()
         self._backlog.queued = 0
+        self._backlog.hurried = False
         for recorder in live:
             recorder.abandon()
 
@@ -108,6 +110,7 @@ class Writer:
         """Visit every conversation once; the job repeats itself while there are any."""
         with self._lock:
             live = list(self._live)
+        self._backlog.hurried = False
         pacer = Pacer()
         for recorder in live:
             try:
@@ -128,6 +131,10 @@ class Writer:
             pacer.rest()
         if recorder.on_tick is not None and recorder.fresh and not recorder.done:
             recorder.on_tick(now_t)
+            if (
+                recorder.pending
+            ):  # a note of the tick's would be half a second older in the next round
+                self._process(recorder, pacer)
         pacer.step()
 
     def _process(self, recorder: Recorder, pacer: Pacer) -> bool:

@@ -33,6 +33,8 @@ _MOST: Final = 4096
 #: A file that was written to so recently, in seconds, is not closed for another: when more
 #: conversations go on at once than there is room for, each would be opened again in every round.
 _BUSY_S: Final = 2.0
+#: How long a bound holds, in seconds: the app may change its limit.
+_BOUND_S: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _FLAGS: Final = (
     os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -59,6 +61,7 @@ class Descriptors:
         self._lock = threading.Lock()
         # Those that nobody is writing to now, least recently used first, and when that was.
         self._idle: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._bound, self._bound_at = 0, -_BOUND_S
 
     def __len__(self) -> int:
         return len(self._idle)
@@ -115,7 +118,9 @@ class Descriptors:
     def _put_back(self, path: str, descriptor: int) -> None:
         now, surplus = monotonic(), descriptor
         with self._lock:
-            if len(self._idle) < bound():
+            if now - self._bound_at >= _BOUND_S:  # not for each write: it asks the system
+                self._bound, self._bound_at = bound(), now
+            if len(self._idle) < self._bound:
                 self._idle[path] = descriptor, now
                 return
             oldest = next(iter(self._idle))

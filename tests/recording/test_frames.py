@@ -43,3 +43,52 @@ def test_odd_fields_of_a_delta_have_defaults() -> None:
     assert parse_delta(json.dumps({"delta": "AAAA"})) is None
     odd = {"delta": "AAAA", "item_id": "i", "content_index": "0", "response_id": 7}
     assert parse_delta(json.dumps(odd)) == AudioFrame(b"\x00\x00\x00", "i", 0, None)
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" , ", " : ")])
+@pytest.mark.parametrize("audio_last", [True, False])
+@pytest.mark.parametrize("as_bytes", [True, False])
+@pytest.mark.parametrize("event_id", ["event_1", 'a",\\"audio\\":\\"QUJD', "é"])
+def test_every_way_to_write_a_frame_says_the_same(
+    separators: tuple[str, str], audio_last: bool, as_bytes: bool, event_id: str
+) -> None:
+    """Frames of the usual shape are cut, others are parsed."""
+
+    def written(key: str, **fields: object) -> str | bytes:
+        event = {"event_id": event_id, **fields, key: "AQID"}
+        if not audio_last:
+            event = dict(reversed(event.items()))
+        text = json.dumps({"type": "x", **event}, separators=separators, ensure_ascii=False)
+        return text.encode() if as_bytes else text
+
+    assert AudioFrame(b"\x01\x02\x03") == parse_append(written("audio"))
+    expected = AudioFrame(b"\x01\x02\x03", "i", 1, "r")
+    found = parse_delta(written("delta", item_id="i", content_index=1, response_id="r"))
+    assert expected == found
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"x","audio":"\\u0041QID"}',  # an escape, as .NET writes "+"
+        '{"type":"x","audio":"AAAA","audio":"AQID"}',  # the last one counts
+        '{"type":"x","inner":{"type":"y","audio":"AAAA"},"audio":"AQID"}',
+    ],
+)
+def test_a_frame_of_an_odd_shape_is_parsed(frame: str) -> None:
+    """What a JSON parser says holds."""
+    assert AudioFrame(b"\x01\x02\x03") == parse_append(frame)
+    assert AudioFrame(b"\x01\x02\x03") == parse_append(frame.encode())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"x","inner":{"a":1,"audio":"AQID"}}',
+        '{"type":"x","audio":"AQID"',
+        '{"audio":"AQID"',
+    ],
+)
+def test_what_only_looks_like_audio_is_none(frame: str) -> None:
+    """An object within, and a frame that is cut off."""
+    assert parse_append(frame) is None

@@ -145,8 +145,9 @@ def test_nobody_waits_for_a_writer_that_is_at_it(worker: Worker) -> None:
     writer.join()
 
 
-def test_a_budget_is_kept(worker: Worker) -> None:
+def test_a_budget_is_kept(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does not cover stays queued, in order, and the writer is called."""
+    monkeypatch.setattr(recorder_module, "RUN_FRAMES", 2)  # so many are processed at once
     called = threading.Event()
     worker.submit(lambda: called.set(), after_s=60)
     recorder = recorder_of(worker)
@@ -154,7 +155,7 @@ def test_a_budget_is_kept(worker: Worker) -> None:
     for _ in range(3):
         hear(recorder)
     recorder.drain(0.0)
-    assert (100, True) == (generated_ms(recorder), recorder.pending)
+    assert (200, True) == (generated_ms(recorder), recorder.pending)
     assert called.wait(5)
     recorder.drain(10)
     assert (300, False) == (generated_ms(recorder), recorder.pending)
@@ -181,6 +182,7 @@ def test_one_backlog_bounds_all_conversations(
     """One that is far behind costs the others, and each says how often."""
     frame = append_frame(tone(100).tobytes())
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 2 * len(frame))
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 2 * len(frame))
     shared = Backlog()
     one, other = (Recorder(Track({}, None), shared, worker, None) for _ in range(2))
     for number in range(3):
@@ -195,11 +197,29 @@ def test_one_backlog_bounds_all_conversations(
     assert (0.1, 0) == (other.summary().user_talk_s, shared.queued)
 
 
+def test_a_crowd_wakes_the_writer_once(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app that replays a call as fast as it can does not wait for the next round."""
+    frame = append_frame(tone(100).tobytes())
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 2 * len(frame))
+    woken: list[int] = []
+    monkeypatch.setattr(worker, "hurry", lambda: woken.append(1))
+    recorder = recorder_of(worker)
+    for number in range(3):
+        recorder.frame(number * 100 * MS, True, frame)
+    assert [] == woken
+    for number in range(3, 9):
+        recorder.frame(number * 100 * MS, True, frame)
+    assert [1] == woken
+    write(recorder)
+    assert (0.9, 0) == (recorder.summary().user_talk_s, recorder.summary().holes)
+
+
 def test_frames_that_are_lost_in_a_row_are_one_hole(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each side; what is said of them takes as long as they did."""
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
     recorder = recorder_of(worker)
     for number in range(50):
         recorder.frame(number * MS, True, append_frame(tone(20).tobytes()))

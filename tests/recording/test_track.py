@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from otel_realtime.recording.track import TapAudio, Track
-from otel_realtime.state.journal import read
+from otel_realtime.state.journal import JOURNAL, line, read
 from tests.support.calls import PER_MS, Call, append_frame, delta_frame, silence, spans, tone
 from tests.support.taps import MS, facts, play
 
@@ -234,3 +234,32 @@ def test_a_value_of_the_apps_that_no_json_holds(tmp_path: Path, value: object) -
         records[1][2]["metadata"]["good"],
         records[1][2]["tags"],
     )
+
+
+def test_frames_at_once_are_recorded_as_one_by_one(tmp_path: Path) -> None:
+    """Sides, formats, halves of samples, nonsense, and the journal to the byte."""
+    voice, nothing = tone(30).tobytes(), silence(20).tobytes()
+    run: list[tuple[int, bool, str | bytes]] = [
+        (20 * MS, True, append_frame(voice)),
+        (30 * MS, False, delta_frame(voice[:-1], "item_a")),
+        (25 * MS, True, append_frame(nothing)),  # a sender's thread was late
+        (40 * MS, False, delta_frame(voice[-1:] + voice, "item_a")),
+        (41 * MS, True, "nonsense"),
+        (45 * MS, False, delta_frame(voice, 'an "item"', "resp_2", 1).encode()),
+        (50 * MS, True, append_frame(voice)),
+    ]
+    found = []
+    for name, together in (("one", False), ("all", True)):
+        track = Track({}, tmp_path / name / "call")
+        track.open()
+        for entries in [run] if together else [[entry] for entry in run]:
+            track.frames(entries)
+        track.close(90 * MS, True)
+        track.measure()
+        track.finish()
+        assert track.folder is not None
+        files = {file.name: file.read_bytes() for file in track.folder.iterdir()}
+        found.append((files, track.summary(), track.item("item_a")))
+    assert found[0] == found[1]
+    journal = found[1][0][JOURNAL].splitlines(keepends=True)
+    assert journal == [line(record) for record in read(tmp_path / "all" / "call")]

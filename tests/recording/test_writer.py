@@ -171,6 +171,7 @@ def test_a_full_backlog_is_a_counted_hole(
 ) -> None:
     """What is lost takes its time and is silent; what follows stays in place."""
     monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 20_000)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 20_000)
     recorder = writer.open({"mono_ns": time.monotonic_ns()}, folder=folder)
     busy, free = threading.Event(), threading.Event()
 

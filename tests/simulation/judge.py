@@ -1,201 +1,241 @@
-"""Holds one simulated conversation's recording against the truth."""
+"""Holds one simulated conversation's recording against the truth.
+
+It looks at the file and at the facts, and knows none of the product's rules.
+"""
 
 from __future__ import annotations
 
-import wave
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from otel_realtime.core.audio.codecs import decode
-from otel_realtime.core.audio.formats import AudioFormat
-from otel_realtime.core.audio.segments import Segment
-from otel_realtime.recording.render import render
-from otel_realtime.recording.track import TapAudio, Track
-from tests.simulation.player import Chunk, Sounded
+from tests.simulation.microphone import CLIP
+from tests.simulation.player import Sounded
+from tests.simulation.recorded import Recorded, record
+from tests.simulation.sound import Format, decode, matches, placed
 from tests.simulation.styles import Style
-from tests.simulation.world import World
-from tests.support.calls import append_frame, delta_frame
+from tests.simulation.world import Stretch, World
 
-MS_NS = 1_000_000
+#: Two sounds that are closer than this adjoin.
+ADJOINS_MS = 1.0
 
 
 @dataclass
 class Verdict:
-    """How far one recording is from the truth, in ms.
+    """How far one recording is from the truth. All in ms but for the talk times.
 
     Attributes:
         style: the client's name.
-        latency: how late its player was at most.
-        starts: of each item that was heard, the distance of the beginnings.
-        ends: the same of the ends, where nothing but the player decides.
+        late: by how much its player was late at most.
+        start: of each item that was heard, the distance of the beginnings.
+        end: the same of the ends.
+        heard: of each item, how much more or less of it is said to be heard than was.
+        file: of each item, what is said to be heard less what is in the file.
+        holes: silences inside of what was heard, or was said, without a break.
         kept: of each truncated item, what was kept less what was claimed.
-        surplus: of each item, how much more or less of it was kept than was heard.
         user: of each utterance, the distances of its first and last sample.
-        length: of the file, less the close or the end of the last audio that is kept.
+        lost: of each utterance, how much of it is not in the file.
+        over: of each clip, how much of it lies over what the agent says, without need.
+        length: of the file, less the call's.
+        user_talk, agent_talk, overlap, dead_air: the errors of those times, seconds a minute.
+        foreign: samples of the agent's channel that nobody sent.
         mistaken: items that are left out: what the client claimed of them is not true.
         sources: what the facts name as source.
     """
 
     style: str
-    latency: float
-    starts: list[float] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
+    late: float
+    start: list[float] = field(default_factory=list)
+    end: list[float] = field(default_factory=list)
+    heard: list[float] = field(default_factory=list)
+    file: list[float] = field(default_factory=list)
+    holes: list[float] = field(default_factory=list)
     kept: list[float] = field(default_factory=list)
-    surplus: list[float] = field(default_factory=list)
     user: list[float] = field(default_factory=list)
-    length: float = 0.0
+    lost: list[float] = field(default_factory=list)
+    over: list[float] = field(default_factory=list)
+    length: list[float] = field(default_factory=list)
+    user_talk: list[float] = field(default_factory=list)
+    agent_talk: list[float] = field(default_factory=list)
+    overlap: list[float] = field(default_factory=list)
+    dead_air: list[float] = field(default_factory=list)
+    foreign: int = 0
     mistaken: int = 0
     sources: set[str] = field(default_factory=set)
 
 
-class Recorded:
-    """A conversation as the real recorder took it in and rendered it."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        self.world = world
-        self.track = Track({}, folder)
-        self.wire: list[Chunk] = []
-        self.given: list[Chunk] = []
-        self._places: dict[bool, list[int]] = {False: [], True: []}
-        self._wire_raw, self._given_raw = bytearray(), bytearray()
-        self.track.open()
-        for seen in world.seen:
-            getattr(self, f"_{seen.call}")(round(seen.at * MS_NS), *seen.args)
-        self.track.close(round(world.truth.close * MS_NS), True)
-        self.track.measure()
-        self.track.finish()
-        self.timeline = self.track._timeline
-        self.left, self.right, self.rate_hz = _channels(render(folder, folder / "out.wav").path)
-
-    def _received(self, t: int, event: dict[str, object]) -> None:
-        self.track.event(t, False, event)
-
-    def _sent(self, t: int, event: dict[str, object]) -> None:
-        self.track.event(t, True, event)
-
-    def _append(self, t: int, raw: bytes) -> None:
-        self.track.frame(t, True, append_frame(raw))
-
-    def _delta(self, t: int, raw: bytes, chunk: Chunk) -> None:
-        self.wire.append(chunk)
-        self._places[False].append(len(self._wire_raw))
-        self._wire_raw += raw
-        self.track.frame(t, False, delta_frame(raw, chunk.item, chunk.response))
-
-    def _played(self, t: int, item: str, audio_ms: float) -> None:
-        self.track.played(t, item, 0, audio_ms)
-
-    def _give(self, t: int, raw: bytes, lacking: int, chunk: Chunk) -> None:
-        named = chunk.item if self.world.style.tap == "audio+items" else None
-        audio_format = self.world.agent.format
-        pcm = decode(raw, audio_format).tobytes() + bytes(lacking // audio_format.width * 2)
-        self.given.append(chunk)
-        self._places[True].append(len(self._given_raw))
-        self._given_raw += pcm
-        self.track.tap(t, "agent", TapAudio(pcm, audio_format.rate_hz, item_id=named))
-
-    def sounded(self) -> dict[str, list[Sounded]]:
-        """Where each item is in the recording."""
-        found: dict[str, list[Sounded]] = defaultdict(list)
-        for segment in self.timeline.segments("agent"):
-            for one in self._items(segment):
-                found[one.item].append(one)
-        return found
-
-    def _items(self, segment: Segment) -> Iterable[Sounded]:
-        chunks, per_ms = self.given if segment.tap else self.wire, segment.format.bytes_per_s / 1000
-        for chunk, base in zip(chunks, self._places[segment.tap], strict=True):
-            size = chunk.ms * per_ms
-            low, high = max(segment.offset, base), min(segment.offset + segment.size, base + size)
-            if low < high:
-                at = segment.start_ns / MS_NS + (low - segment.offset) / per_ms
-                begin = chunk.begin + (low - base) / per_ms
-                yield Sounded(at, chunk.item, begin, (high - low) / per_ms)
-
-    def check_samples(self) -> None:
-        """What is in the file is exactly what the timeline says, and no side is in the other."""
-        user = decode(bytes(self.world.user.raw), self.world.user.format)
-        agent = decode(bytes(self._wire_raw), self.world.agent.format)
-        given = np.frombuffer(bytes(self._given_raw), "<i2")
-        assert (self.left >= 0).all()
-        assert (self.right <= 0).all()
-        expected = self._laid_out("user", user, user)
-        assert np.array_equal(expected, self.left)
-        assert np.array_equal(self._laid_out("agent", agent, given), self.right)
-
-    def _laid_out(self, side: str, wire: np.ndarray, given: np.ndarray) -> np.ndarray:
-        found, end = np.zeros(self.left.size, np.int16), 0
-        for segment in self.timeline.segments(side):
-            source, width = (given if segment.tap else wire), segment.format.width
-            low = segment.offset // width
-            samples = source[low : low + segment.size // width]
-            start = max(round(segment.start_ns * self.rate_hz / 1e9), end)
-            end = start + samples.size
-            found[start:end] = samples
-        return found
-
-
-def judge(seed: int, style: Style, audio_format: AudioFormat, folder: Path) -> Verdict:
+def judge(seed: int, style: Style, audio_format: Format, folder: Path) -> Verdict:
     """Simulate one conversation, record it, and compare."""
     world = World(seed, style, audio_format)
     world.run()
-    recorded = Recorded(world, folder)
-    recorded.check_samples()
-    verdict = Verdict(style.name, world.latency + world.truth.late_ms)
-    _agent(world, recorded, verdict)
-    _user(world, recorded, verdict)
-    last = max((one.end for of in recorded.sounded().values() for one in of), default=0.0)
-    length = recorded.left.size / recorded.rate_hz * 1000
-    verdict.length = length - max(world.truth.close, last)
+    recorded = record(world, folder)
+    verdict = Verdict(style.name, world.late_ms)
+    sounded = _sounded(world, recorded, verdict)
+    _agent(world, recorded, sounded, verdict)
+    said = _user(world, recorded, verdict)
+    _talk(world, recorded, verdict)
+    if style.sends == CLIP:
+        verdict.over = list(_over(world, said))
+    verdict.length = [recorded.length_ms - world.truth.close]
     return verdict
 
 
-def _agent(world: World, recorded: Recorded, verdict: Verdict) -> None:
-    truth: dict[str, list[Sounded]] = defaultdict(list)
-    for one in world.truth.heard:
-        truth[one.item].append(one)
-    sounded = recorded.sounded()
-    for item in {chunk.item for chunk in recorded.wire}:
-        real, found = truth[item], sounded[item]
-        facts = recorded.track.item(item)
-        assert facts is not None
-        verdict.sources.add(facts.heard_source)
-        kept = sum(one.ms for one in found)
-        if not recorded.given:
-            assert abs(facts.heard_ms - kept) < 1
-        claimed = item in world.truth.claims
-        if claimed:
+# --- the agent's side ---------------------------------------------------------------------------
+
+
+def _sounded(world: World, recorded: Recorded, verdict: Verdict) -> list[Sounded]:
+    """What of the agent is in the file, in the file's order."""
+    source = decode(b"".join(world.pieces.values()), world.format)
+    per_ms = world.format.rate_hz / 1000
+    assert recorded.rate_hz == world.format.rate_hz
+    found, starts = [], []
+    at = 0
+    for (item, begin), raw in world.pieces.items():
+        starts.append((at, item, begin))
+        at += len(raw) // world.format.width
+    firsts = np.array([start for start, *_ in starts])
+    for match in matches(recorded.agent, source):
+        if match.place < 0:
+            verdict.foreign += match.size
+            continue
+        at, place, left = match.at, match.place, match.size
+        while left:
+            index = int(np.searchsorted(firsts, place, "right")) - 1
+            first, item, begin = starts[index]
+            after = starts[index + 1][0] if index + 1 < len(starts) else source.size
+            size = min(left, after - place)
+            into = begin + (place - first) / per_ms
+            found.append(Sounded(at / per_ms, item, into, size / per_ms))
+            at, place, left = at + size, place + size, left - size
+    return found
+
+
+def _agent(world: World, recorded: Recorded, sounded: Sequence[Sounded], verdict: Verdict) -> None:
+    truth, found = _by_item(world.truth.heard), _by_item(sounded)
+    for item in dict.fromkeys(item for item, _ in world.pieces):
+        facts = recorded.facts.get(item)
+        if facts is None:  # it was not received before the end of the call
+            continue
+        real, here = truth[item], found[item]
+        verdict.sources.add(facts.source)
+        verdict.file.append(facts.heard_ms - sum(one.ms for one in here))
+        if item in world.truth.claims:
             verdict.kept.append(facts.heard_ms - world.truth.claims[item])
         if item in world.truth.mistaken:
             verdict.mistaken += 1
             continue
-        verdict.surplus.append(facts.heard_ms - sum(one.ms for one in real))
-        if real and found:
-            verdict.starts.append(found[0].at - real[0].at)
-            if not claimed:
-                verdict.ends.append(found[-1].end - real[-1].end)
+        verdict.heard.append(facts.heard_ms - sum(one.ms for one in real))
+        if real and here:
+            verdict.start.append(here[0].at - real[0].at)
+            verdict.end.append(here[-1].end - real[-1].end)
+    verdict.holes += _holes(world.truth.heard, sounded)
 
 
-def _user(world: World, recorded: Recorded, verdict: Verdict) -> None:
-    segments = recorded.timeline.segments("user")
-    for start, end, first, after in world.truth.spoken:
-        verdict.user.append(_place(segments, first) - start)
-        verdict.user.append(_place(segments, after - 1) - end)
+def _by_item(sounds: Iterable[Sounded]) -> dict[str, list[Sounded]]:
+    found: dict[str, list[Sounded]] = defaultdict(list)
+    for one in sounds:
+        found[one.item].append(one)
+    return found
 
 
-def _place(segments: list[Segment], offset: int) -> float:
-    for segment in segments:
-        if segment.offset <= offset < segment.offset + segment.size:
-            past = segment.format.duration_ns(offset - segment.offset)
-            return (segment.start_ns + past) / MS_NS
-    return float("inf")
+def _holes(heard: Sequence[Sounded], sounded: Sequence[Sounded]) -> Iterator[float]:
+    """Silences between two sounds that belong to what was heard in one go."""
+    runs: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    run, end = 0, 0.0
+    for one in heard:
+        run += one.at - end > ADJOINS_MS
+        end = one.end
+        runs[one.item].append((one.begin, one.until, run))
+
+    def run_of(item: str, place: float) -> int | None:
+        inside = (run for begin, until, run in runs[item] if begin <= place <= until)
+        return next(inside, None)
+
+    for before, after in pairwise(sounded):
+        gap = after.at - before.end
+        if gap > ADJOINS_MS:
+            left = run_of(before.item, before.until - 0.1)
+            if left is not None and left == run_of(after.item, after.begin + 0.1):
+                yield gap
 
 
-def _channels(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    with wave.open(str(path), "rb") as file:
-        both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
-        return both[:, 0], both[:, 1], file.getframerate()
+# --- the user's side ----------------------------------------------------------------------------
+
+
+def _user(world: World, recorded: Recorded, verdict: Verdict) -> list[Stretch]:
+    """Where each utterance is in the file."""
+    source = decode(bytes(world.microphone.raw), world.format)
+    per_ms = recorded.rate_hz / 1000
+    places, since = [], 0
+    for said in world.truth.spoken:
+        own = source[said.first : said.after]
+        found = list(placed(recorded.user, own, since))
+        verdict.lost.append((own.size - sum(match.size for match in found)) / per_ms)
+        if not found:
+            continue
+        since = found[-1].at + found[-1].size
+        places.append((found[0].at / per_ms, since / per_ms))
+        if world.style.sends != CLIP:
+            verdict.user += [places[-1][0] - said.start, places[-1][1] - said.end]
+        for before, after in pairwise(found):
+            gap = (after.at - before.at - before.size) / per_ms
+            if gap > ADJOINS_MS:
+                verdict.holes.append(gap)
+    return places
+
+
+def _over(world: World, said: Sequence[Stretch]) -> Iterator[float]:
+    """A file has no time of its own: between what caused it and what answers it there may be room."""
+    for (start, end), clip in zip(said, world.truth.spoken, strict=False):
+        over = _both([(start, end)], [(one.at, one.end) for one in world.truth.heard])
+        answers = [one.at for one in world.truth.heard if one.at > clip.start]
+        causes = [one.end for one in world.truth.heard if one.at <= clip.start]
+        room = min(answers, default=world.truth.close) - max(causes, default=0.0)
+        yield max(over - max(end - start - max(room, 0.0), 0.0), 0.0)
+
+
+# --- talk times ---------------------------------------------------------------------------------
+
+
+def _talk(world: World, recorded: Recorded, verdict: Verdict) -> None:
+    user = _union(world.truth.talked)
+    agent = _union((one.at, one.end) for one in world.truth.heard)
+    user_ms, agent_ms, both_ms = _total(user), _total(agent), _both(user, agent)
+    silent_ms = world.truth.close - user_ms - agent_ms + both_ms
+    minutes = max(world.truth.close / 60_000, 0.1)
+    told = recorded.talk
+
+    def error(name: str, real_ms: float) -> list[float]:
+        return [(told[name] - real_ms / 1000) / minutes]
+
+    verdict.user_talk = error("user_talk_s", user_ms)
+    verdict.agent_talk = error("agent_talk_s", agent_ms)
+    if world.style.sends != CLIP:
+        verdict.overlap = error("overlap_s", both_ms)
+        verdict.dead_air = error("dead_air_s", silent_ms)
+
+
+def _union(stretches: Iterable[Stretch]) -> list[Stretch]:
+    found: list[Stretch] = []
+    for start, end in sorted(stretches):
+        if found and start <= found[-1][1] + 1e-6:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def _total(stretches: Iterable[Stretch]) -> float:
+    return sum(end - start for start, end in stretches)
+
+
+def _both(some: Iterable[Stretch], others: Sequence[Stretch]) -> float:
+    return sum(
+        max(min(end, other_end) - max(start, other_start), 0.0)
+        for start, end in some
+        for other_start, other_end in others
+    )

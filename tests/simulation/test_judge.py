@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from otel_realtime.core.audio.user_side import UserPlacement
-from tests.simulation.__main__ import FORMATS, table
+from tests.simulation.__main__ import numbers, table
 from tests.simulation.judge import Verdict, judge
+from tests.simulation.microphone import CLIP
+from tests.simulation.sound import FORMATS
 from tests.simulation.styles import STYLES, Moment, Style
 
-CALLS = 16
+CALLS = 6
 PRECISE = ("played", "audio", "audio+items")
 MOMENT = Moment(at=1_000.0, item="item_1", first_at=500.0, received=2_000.0, played=450.0)
 MS_NS = 1_000_000
+#: What version 0.1.0 reached on the same conversations, as ``--json`` prints it.
+BEFORE = json.loads(Path(__file__).with_name("version_0_1_0.json").read_text())
+#: Nobody can tell such a client from one that stops its player when it cancels, which most do.
+UNKNOWABLE = frozenset({"push to talk: cancel, plays on"})
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +47,25 @@ def verdicts(style: Style, folder: Path) -> list[Verdict]:
     ]
 
 
-def allowed_ms(style: Style, latency: float, *, end: bool) -> float:
+def allowed_ms(style: Style, late: float, *, end: bool) -> float:
     """How far a boundary may be from the truth."""
     if style.tap in PRECISE:
-        return 20
+        return 60 if style.late else 20  # what a callback is late, the device's buffer has
     if style.tap == "marks":
-        return max(100, latency)  # known only once a chunk, and not of an item's first one
-    return latency + (120 if end else 1)
+        return max(100, late)  # known only once a chunk, and not of an item's first one
+    return late + (120 if end else 1)
 
 
 def test_the_agents_sound_is_where_it_was_heard(style: Style, verdicts: list[Verdict]) -> None:
     """With a tap within 20 ms, else no more off than the player is late, plus 120 ms at a cut."""
+    if style.name in UNKNOWABLE:
+        return
     for verdict in verdicts:
-        late = verdict.latency
-        assert all(abs(one) <= allowed_ms(style, late, end=False) for one in verdict.starts)
-        assert all(abs(one) <= allowed_ms(style, late, end=True) for one in verdict.ends)
-        if style.tap in PRECISE:  # to a block of the device, before each gap
-            assert all(abs(one) <= 40 for one in verdict.surplus)
+        late = verdict.late
+        assert all(abs(one) <= allowed_ms(style, late, end=False) for one in verdict.start)
+        if not style.claim(MOMENT):  # else the client says where it ends
+            assert all(abs(one) <= allowed_ms(style, late, end=True) for one in verdict.end)
+        if style.tap in PRECISE:
             assert verdict.sources <= {"tap"}
 
 
@@ -68,14 +77,42 @@ def test_a_truncate_keeps_exactly_what_it_claims(style: Style, verdicts: list[Ve
     assert bool(kept) == (style.claim(MOMENT) is not None)
 
 
-def test_the_user_is_where_they_spoke(verdicts: list[Verdict]) -> None:
-    """After stalls, backlogs, mutes and a push to talk, and with a clock that is off."""
-    assert all(abs(one) <= 60 for verdict in verdicts for one in verdict.user)
+def test_what_is_said_to_be_heard_is_in_the_file(style: Style, verdicts: list[Verdict]) -> None:
+    """Without a tap to the millisecond, and nothing is in it that nobody sent."""
+    assert sum(verdict.foreign for verdict in verdicts) == 0
+    if not style.tap:
+        assert all(abs(one) <= 1 for verdict in verdicts for one in verdict.file)
+
+
+def test_the_user_is_where_they_spoke(style: Style, verdicts: list[Verdict]) -> None:
+    """After stalls, backlogs, mutes and a push to talk, and with a clock that is off; whole."""
+    # Noise that counts as speech does not absorb what was captured before the call began.
+    most = 510 if style.noise_db == -40.0 else 60
+    assert all(abs(one) <= most for verdict in verdicts for one in verdict.user)
+    assert all(one == 0 for verdict in verdicts for one in verdict.lost)
+    assert any(verdict.user for verdict in verdicts) == (style.sends != CLIP)
 
 
 def test_the_file_is_as_long_as_the_call(verdicts: list[Verdict]) -> None:
-    """Until the close, or the end of the last audio that is kept."""
-    assert all(abs(verdict.length) <= 50 for verdict in verdicts)
+    """Hearing ends with it."""
+    assert all(abs(one) <= 50 for verdict in verdicts for one in verdict.length)
+
+
+def test_no_client_is_recorded_worse_than_by_version_0_1_0(
+    style: Style, verdicts: list[Verdict]
+) -> None:
+    """Beyond a millisecond, a twentieth of a second of talk a minute."""
+    if style.name in UNKNOWABLE:
+        return
+    before, now = BEFORE[style.name], numbers(verdicts)[style.name]
+    worse = {
+        (column, name): (before[column][name], value)
+        for column, spread in now.items()
+        for name, value in spread.items()
+        if name in ("median", "p95", "max", "sum")
+        and value > before[column][name] + (0.05 if column.endswith(("talk", "lap", "air")) else 1)
+    }
+    assert {} == worse
 
 
 def test_the_table_names_every_client(verdicts: list[Verdict], style: Style) -> None:

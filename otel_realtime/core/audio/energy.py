@@ -52,21 +52,42 @@ class VoiceMeter:
             samples: Samples of shape ``(n,)``.
             rate_hz: Their rate; it may change between calls.
         """
+        return self.feed_chunks(samples, (samples.size,), rate_hz)[0]
+
+    def feed_chunks(self, samples: Samples, sizes: Sequence[int], rate_hz: int) -> list[bool]:
+        """Add chunks that follow one another as ``feed`` would, one by one; far quicker for many.
+
+        Args:
+            samples: Samples of all of them, of shape ``(n,)``.
+            sizes: Number of samples of each.
+            rate_hz: Their rate; it may change between calls.
+
+        Returns:
+            For each chunk whether there is voice in it.
+        """
         if rate_hz != self._rate_hz:
             if self._rest.size:  # a frame cannot mix rates, so the rest of the old one is dropped
                 self.skip(self._rest.size * NS_PER_S // self._rate_hz)
             self._rest = np.empty(0, np.float32)
             self._rate_hz = rate_hz
         size = rate_hz // 50
-        audio = np.concatenate((self._rest, samples.astype(np.float32)))
-        complete = audio.size - audio.size % size
-        frames = audio[:complete].reshape(-1, size)
+        end = self._rest.size
+        audio = np.concatenate((self._rest, samples), dtype=np.float32, casting="unsafe")
+        frames = audio[: audio.size - audio.size % size].reshape(-1, size)
         # Sum of squares per frame without a temporary array; compared with the power times n.
-        voiced = np.einsum("ij,ij->i", frames, frames) > VOICE_POWER * size
-        self.voiced += voiced.astype(np.uint8).tobytes()
-        self._rest = audio[complete:]
-        rest = self._rest
-        return bool(voiced.any()) or bool(rest.size and rest @ rest > VOICE_POWER * rest.size)
+        voiced = (np.einsum("ij,ij->i", frames, frames) > VOICE_POWER * size).tobytes()
+        self.voiced += voiced
+        self._rest = audio[frames.size :].copy()  # not a view: it would keep all of ``audio``
+        answers = []
+        for chunk in sizes:
+            first, end = end // size, end + chunk
+            last, over = divmod(end, size)
+            answer = voiced.find(1, first, last) >= 0
+            if over and not answer:
+                rest = audio[end - over : end]
+                answer = bool(rest @ rest > VOICE_POWER * over)
+            answers.append(answer)
+        return answers
 
     def skip(self, duration_ns: int) -> None:
         """Add audio that was lost; it counts as silence, so that later frames keep their place."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_realtime.core.audio.energy import VoiceMeter, measure_talk
 from otel_realtime.core.audio.formats import PCM16
@@ -117,3 +121,25 @@ def test_who_began_tells_who_talks_over_whom(agent_ms: int, over_s: float) -> No
     )
     assert over_s == pytest.approx(measured.agent_over_user_s, abs=0.05)
     assert measured.agent_over_user_s <= measured.overlap_s + 1e-9
+
+
+@given(
+    sizes=st.lists(st.integers(0, 1_500), min_size=1, max_size=12),
+    cuts=st.lists(st.integers(1, 12), max_size=4),
+    loud=st.lists(st.booleans(), min_size=12, max_size=12),
+)
+def test_chunks_at_once_are_measured_as_one_by_one(
+    sizes: list[int], cuts: list[int], loud: list[bool]
+) -> None:
+    """Wherever they are joined: the same frames, and the same answer for each chunk."""
+    chunks = [
+        np.full(size, 2_000 * is_loud, np.int16) for size, is_loud in zip(sizes, loud, strict=False)
+    ]
+    one_by_one, at_once = VoiceMeter(), VoiceMeter()
+    expected = [one_by_one.feed(chunk, 24_000) for chunk in chunks]
+    found: list[bool] = []
+    bounds = sorted({0, *(min(cut, len(chunks)) for cut in cuts), len(chunks)})
+    for first, last in itertools.pairwise(bounds):
+        some = chunks[first:last]
+        found += at_once.feed_chunks(np.concatenate(some), [part.size for part in some], 24_000)
+    assert (expected, one_by_one.voiced) == (found, at_once.voiced)
