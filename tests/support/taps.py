@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otel_realtime.core.audio.player_buffer import ASSUMED_NS
 from otel_realtime.recording.track import TapAudio
 from tests.support.calls import PER_MS, Call
 
 MS = 1_000_000
-ASSUMED_MS = ASSUMED_NS // MS
-"""What the player is taken to buffer as long as nothing shows it."""
 BLOCK = 20
 
 

@@ -36,7 +36,7 @@ from otel_realtime.core.audio.parts import (
     Part,
     ResponsePlayback,
 )
-from otel_realtime.core.audio.player_buffer import ASSUMED_NS, MOST_NS, PlayerBuffer
+from otel_realtime.core.audio.player_buffer import MOST_NS, PlayerBuffer
 from otel_realtime.core.audio.segments import Segment
 
 #: The server's word for a cut comes so soon after it, if it does not name the response.
@@ -82,10 +82,10 @@ class PlayOut:
         buffer: What is known of the player's buffer.
     """
 
-    def __init__(self, parts: Sequence[Part], assumed_ns: int = ASSUMED_NS) -> None:
+    def __init__(self, parts: Sequence[Part]) -> None:
         self.log = Arrivals()
         self.placed: list[tuple[Part, Segment]] = []
-        self.buffer = PlayerBuffer(assumed_ns)
+        self.buffer = PlayerBuffer()
         self._parts = parts
         self._cut_sources: dict[int, str] = {}  # by entry
         self._cut_names: dict[int, ResponsePlayback] = {}  # by entry, if one response is meant

@@ -60,7 +60,6 @@ from otel_realtime.core.audio.parts import (
     modelled_item,
 )
 from otel_realtime.core.audio.play_out import PlayOut
-from otel_realtime.core.audio.player_buffer import ASSUMED_NS
 from otel_realtime.core.audio.segments import LOST, Segment
 
 #: A client tells at once how far it got, or asks its player first, which may be far away. Later than
@@ -71,23 +70,23 @@ MOST_CLAIMS: Final = 16
 
 
 class Player:
-    """Tells what was heard of each part.
+    """Tells what was heard of each part."""
 
-    Args:
-        assumed_ns: What the player is taken to buffer until that is known.
-    """
-
-    def __init__(self, assumed_ns: int = ASSUMED_NS) -> None:
+    def __init__(self) -> None:
         self._parts: list[Part] = []
         self._index_by_key: dict[tuple[str, int], int] = {}
         self._parts_by_item: dict[str, list[Part]] = {}
         self._responses: dict[str, ResponsePlayback] = {}
-        self._play_out = PlayOut(self._parts, assumed_ns)
+        self._play_out = PlayOut(self._parts)
         self._cancels: list[int] = []  # entries of marks that are not known to be cuts
         self._due_ns = 0  # end of the queue, had each item been played as it came
         self._cut_t = 0  # when everything was cut last
         self._format = PCM16
         self._last_part: int | None = None
+
+    def assume(self, buffer_ns: int) -> None:
+        """Set what the player is taken to buffer until that is known; before anything arrives."""
+        self._play_out.buffer.assume(buffer_ns)
 
     # --- arrivals -------------------------------------------------------------------------------
 

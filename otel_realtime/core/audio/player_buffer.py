@@ -11,7 +11,8 @@ The distance from the arrival to the begin is the buffer. The median of the late
 a device that stalled, or a client that was slow to say something, is wrong once. Once a tap has shown
 it, only taps are asked: a client's position can be as coarse as its chunks. Until anything is known
 80 ms are assumed. Players in browsers and in the SDKs hold 50 to 150 ms: less would turn jitter that
-they absorb into holes, more would put an answer later than its caller may have heard it.
+they absorb into holes, more would put an answer later than its caller may have heard it. The
+recording says itself what was assumed, so that it is rendered as its facts were told.
 
 Some clients do not know what their player does, and claim the time since the first chunk came (the
 Agents SDK without a tracker, pipecat, Twilio's samples). They teach a buffer of zero, which is what
@@ -45,12 +46,17 @@ class PlayerBuffer:
 
     __slots__ = ("_assumed_ns", "_claimed", "_order", "_tapped", "ns")
 
-    def __init__(self, assumed_ns: int = ASSUMED_NS) -> None:
-        self._assumed_ns = assumed_ns
+    def __init__(self) -> None:
+        self._assumed_ns = 0
         self._claimed: list[int] = []
         self._tapped: list[int] = []
         self._order: list[list[int]] = []  # to which of the two each observation went
-        self.ns = assumed_ns
+        self.ns = 0
+
+    def assume(self, buffer_ns: int) -> None:
+        """Set what is taken for granted until something is known; 0 at first."""
+        self._assumed_ns = buffer_ns
+        self._learn()
 
     @property
     def known(self) -> bool:

@@ -9,6 +9,7 @@ A record is ``[kind, t, ...]``; ``t`` is in ns since the start of the conversati
 decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for audio without voice
 (``user``) or with zeros only (``tap`` of the agent). Records of other kinds are ignored::
 
+    ["buffered", t, ms]                                            taken for what a player holds back
     ["user", t, offset, size, quiet?]                              the client appended audio
     ["agent", t, offset, size, item_id, content_index, response_id]    a chunk arrived
     ["format", t, side, {"type", "rate"}]                          the side's format from here on
@@ -285,6 +286,9 @@ class Timeline:
 
     # --- records --------------------------------------------------------------------------------
 
+    def _buffered(self, t: int, ms: int) -> None:
+        self._agent.assume(ms * NS_PER_MS)
+
     def _user_frame(self, t: int, offset: int, size: int, quiet: object = None) -> None:
         self._user.append(t, offset, size, quiet=bool(quiet))
 
@@ -480,6 +484,7 @@ class Timeline:
 
 #: Kind of a record -> what it does; arguments are the elements after the kind.
 _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
+    "buffered": Timeline._buffered,
     "user": Timeline._user_frame,
     "agent": Timeline._agent_chunk,
     "format": Timeline._format,

@@ -19,7 +19,8 @@ class Speaker:
     """A player fed in ms; tells what was heard as (start, end) in ms."""
 
     def __init__(self) -> None:
-        self.player = Player(ASSUMED * MS)
+        self.player = Player()
+        self.player.assume(ASSUMED * MS)
         self.received = 0
 
     def chunk(self, at_ms: float, length_ms: float, item: str, response: str | None = None) -> None:

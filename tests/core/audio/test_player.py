@@ -18,8 +18,8 @@ class Speaker:
     It buffers nothing until something else is known: so times are those of the arrivals.
     """
 
-    def __init__(self, assumed_ms: int = 0) -> None:
-        self.player = Player(assumed_ms * MS)
+    def __init__(self) -> None:
+        self.player = Player()
         self.received = 0
 
     def chunk(
