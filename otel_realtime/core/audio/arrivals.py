@@ -43,11 +43,6 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self.t)
 
-    @property
-    def format(self) -> AudioFormat:
-        """The format of the latest chunk."""
-        return self._received.format
-
     def mark(self, t: int) -> int:
         """Add a mark; return its entry."""
         return self._add(MARK, t, 0, 0)

@@ -7,8 +7,9 @@ one waits until it has some. How long is not on the wire, but follows from what 
   began so much earlier.
 - A tap (``played``, ``record_agent_audio``) shows when an item began.
 
-The distance from the arrival to the begin is the buffer. The median of the latest few is taken:
-a device that stalled, or a client that was slow to say something, is wrong once. Once a tap has shown
+The distance from the arrival to the begin is the buffer. The median of the latest few is taken, of
+two the lower one: a device that stalled, or a client that was slow to say something, is wrong once, and
+makes the buffer look larger, never smaller. Once a tap has shown
 it, only taps are asked: a client's position can be as coarse as its chunks. Until anything is known
 80 ms are assumed. Players in browsers and in the SDKs hold 50 to 150 ms: less would turn jitter that
 they absorb into holes, more would put an answer later than its caller may have heard it. The
@@ -21,7 +22,7 @@ they believe in: what they claim was heard has room only so.
 
 from __future__ import annotations
 
-from statistics import median
+from statistics import median_low
 from typing import Final
 
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
@@ -90,4 +91,4 @@ class PlayerBuffer:
 
     def _learn(self) -> None:
         observed = self._tapped or self._claimed
-        self.ns = int(median(observed[-LATEST:])) if observed else self._assumed_ns
+        self.ns = median_low(observed[-LATEST:]) if observed else self._assumed_ns
