@@ -275,6 +275,9 @@ class RootFact:
     REASONING_EFFORT: Final = "reasoning_effort"
     #: int: events that became no span because of ``Settings.span_limit``.
     DROPPED_EVENTS: Final = "dropped_events"
+    #: int, ms: audio that came faster than it could be written: silence in the recording; absent if
+    #: none.
+    DROPPED_AUDIO: Final = "dropped_audio_ms"
     #: int: times given as ``at_ns`` that jumped back, or forward by more than an hour; absent if none.
     TIME_JUMPS: Final = "time_jumps"
     #: float, s: time each side talked, and time both did.
@@ -286,6 +289,10 @@ class RootFact:
     LONGEST_SILENCE: Final = "longest_silence_s"
     #: float, s: time both talked where the user had begun.
     AGENT_OVER_USER: Final = "agent_over_user_s"
+    #: float, LUFS: integrated loudness of each side (ITU-R BS.1770), known when the recording is made:
+    #: so on LangSmith's run, not on the OTel root. Absent for a side that was never heard.
+    USER_LOUDNESS: Final = "user_loudness_lufs"
+    AGENT_LOUDNESS: Final = "agent_loudness_lufs"
     #: int, ms: median, 95th percentile and maximum over the responses.
     FIRST_AUDIO_P50: Final = "first_audio_ms_p50"
     VOICE_TO_VOICE_P50: Final = "voice_to_voice_ms_p50"

@@ -416,6 +416,7 @@ class Engine:
                 info=trace.recording_info(),
                 delivery=trace.delivery,
                 describe=_describe,
+                about=None if closing is None else closing.about,
                 stored=trace.store,
                 processed=measure,
                 # Evaluated later, when all audio has been processed.

@@ -198,7 +198,7 @@ class Frames:
             at_ns: time the app gave, epoch ns; ``None``: now.
         """
         if at_ns is not None and self.recorder is not None:
-            self.recorder.use_clock(self._clock.t)
+            self.recorder.use_clock(self._clock.t, lambda: self._clock.is_replay)
         if at_ns is not None and not self._clock.uses_app_times:
             fresh = not (self.state.counts.events or self._trace.writer.begun)
             self._trace.start_at(at_ns, fresh=fresh)

@@ -106,7 +106,8 @@ class Conversation:
             message: text or bytes of a frame, a mapping, or an SDK event.
             at_ns: time of receipt, epoch ns; ``None``: now. Once given, these times are the
                 recording's clock, too, and the conversation starts at the first one. One that
-                jumps, back or by more than an hour forward, counts as the time before it.
+                jumps, back or by more than an hour forward, counts as the time before it. A call
+                that is told faster than its audio can be written waits; a live one never does.
         """
         engine = self._engine
         if not engine.closed:

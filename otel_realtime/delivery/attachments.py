@@ -1,7 +1,8 @@
 """The file that is attached to a root run: the WAV, or a smaller encoding of the same recording.
 
 libsndfile (package ``soundfile``) encodes FLAC (https://www.rfc-editor.org/rfc/rfc9639) and Ogg Opus
-(https://www.rfc-editor.org/rfc/rfc7845) block by block from the WAV. MP3 is not offered: its joint
+(https://www.rfc-editor.org/rfc/rfc7845) block by block from the WAV; what that says of itself becomes
+comments (``recording.comments``). MP3 is not offered: its joint
 stereo leaks each side into the other's channel. Opus does not, at the bit rate used here.
 """
 
@@ -9,14 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_realtime.attributes import RootFact
 from otel_realtime.delivery.model import Recording
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.recording.comments import comments_of, copy_with_comments
 from otel_realtime.state.files import made_anew
 from otel_realtime.state.quota import quota_for
 
@@ -70,15 +73,27 @@ _CHAINS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def attachment(wav: Path, audio_format: str) -> Recording:
-    """Return the attachment for a rendered recording.
+#: Names of what is known of each side when it is rendered.
+_LOUDNESS: Final = {"user": RootFact.USER_LOUDNESS, "agent": RootFact.AGENT_LOUDNESS}
+
+
+def attachment(
+    wav: Path, audio_format: str, loudness: Mapping[str, float] | None = None
+) -> Recording:
+    """Return the attachment for a rendered recording, and what is known of it only now.
 
     Args:
         wav: the recording.
         audio_format: ``Settings.audio_format``. ``auto`` starts with the WAV, and falls back to
             smaller formats if it is refused as too large. Any other format is used alone; if it
             cannot be encoded, the WAV is.
+        loudness: loudness of each side, LUFS.
     """
+    metadata = {_LOUDNESS[side]: lufs for side, lufs in (loudness or {}).items()}
+    return replace(_first(wav, audio_format), metadata=metadata)
+
+
+def _first(wav: Path, audio_format: str) -> Recording:
     first, *rest = _CHAINS[audio_format]
     if first == "wav":
         return Recording(path=wav, smaller=_fallback(wav, rest))
@@ -130,8 +145,11 @@ def encode(wav: Path, name: str) -> Path:
     target_format = _FORMATS[name]
     out = wav.with_suffix(target_format.suffix)
     partial_file = wav.with_suffix(target_format.suffix + ".part")
+    # libsndfile's own file, which lacks most of what the WAV says of itself.
+    bare = wav.with_suffix(target_format.suffix + ".bare")
     try:
         # Created first, because libsndfile would create it readable for everybody.
+        os.close(made_anew(bare))
         os.close(made_anew(partial_file))
         # No larger than the WAV is what it is made for.
         room = quota_for(wav.parent).reserved(wav.stat().st_size, keep=wav.parent)
@@ -140,14 +158,17 @@ def encode(wav: Path, name: str) -> Path:
             allowed = target_format.rates is None or rate_hz in target_format.rates
             to_hz = rate_hz if allowed else max(_OPUS_RATES)
             with soundfile.SoundFile(
-                partial_file, "w", to_hz, _CHANNELS, **target_format.options
+                bare, "w", to_hz, _CHANNELS, **target_format.options
             ) as target:
                 for block in _blocks(source, to_hz):
                     target.write(block)
+            copy_with_comments(bare, partial_file, comments_of(wav))
         os.replace(partial_file, out)
-    except (OSError, soundfile.SoundFileError) as error:
+    except (OSError, ValueError, soundfile.SoundFileError) as error:
         partial_file.unlink(missing_ok=True)
         raise RecordingError(f"cannot encode the recording as {name.upper()}: {error}") from error
+    finally:
+        bare.unlink(missing_ok=True)
     return out
 
 

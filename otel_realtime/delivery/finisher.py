@@ -25,6 +25,7 @@ from otel_realtime.delivery.keeper import Keeper, Kept
 from otel_realtime.delivery.model import Closing, Recording, Root
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.recording.about import About
 from otel_realtime.settings import Settings
 from otel_realtime.state.progress import KEPT, ROOT, Progress
 
@@ -78,6 +79,7 @@ class Finish:
         delivery: its root run at the backend; ``None`` without one.
         processed: called once all audio has been processed.
         closing: returns the run's end with the final audio facts; ``None`` if that already failed.
+        about: returns what the recording says of itself; ``None`` if that already failed.
         last_resort: returns a minimal end, for when ``closing`` fails.
         done: called when the root was delivered or given up, with the ``ls_audio_attach_status``
             of the recording; ``None`` if there was no recording to deliver.
@@ -100,6 +102,7 @@ class Finish:
     done: Callable[[str | None], None]
     tidy: Callable[[], None]
     describe: Callable[[Path, str, float, int], str] | None = None
+    about: Callable[[], About] | None = None
     stored: Callable[[float], bool] = lambda _timeout_s: True
 
 
@@ -193,7 +196,11 @@ class Finisher:
         keeps = rendered is not None and _wants_copy(job.settings)
         folder = _FolderUse(job.recorder, 1 + keeps, failed=failed)
         if rendered is not None and keeps:
-            audio = {"duration_s": rendered.duration_s, "rate_hz": rendered.rate_hz}
+            audio = {
+                "duration_s": rendered.duration_s,
+                "rate_hz": rendered.rate_hz,
+                "loudness_lufs": dict(rendered.loudness),
+            }
             self._keeper.submit(
                 Kept(
                     path=rendered.path,
@@ -299,7 +306,7 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
     if folder is None or not job.recorded or not summary.has_audio:
         return None, False
     try:
-        return render(folder, folder / "conversation.wav"), False
+        return render(folder, folder / "conversation.wav", about=_about(job)), False
     except (OSError, RecordingError) as error:
         logger.warning(
             "conversation %s is delivered without its recording: %s; its audio stays in %s",
@@ -308,6 +315,16 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
             folder,
         )
         return None, True
+
+
+def _about(job: Finish) -> About:
+    """Return what the recording says of itself: nothing, rather than no recording."""
+    if job.about is not None:
+        try:
+            return job.about()
+        except BaseException as error:  # noqa: BLE001 - reported; it costs the labels only
+            diagnostics.report("describing a recording", error)
+    return About()
 
 
 def _description(job: Finish, rendered: Rendered) -> Callable[[], str] | None:
@@ -324,6 +341,6 @@ def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Rec
     if rendered is not None:
         from otel_realtime.delivery.attachments import attachment
 
-        return attachment(rendered.path, job.settings.audio_format)
+        return attachment(rendered.path, job.settings.audio_format, rendered.loudness)
     status = closing.metadata[Meta.ATTACH_STATUS]
     return Recording(status="failed" if status == "pending" else status)

@@ -1,19 +1,29 @@
 """Silencing a stretch of a FLAC or Ogg Opus file: decoded, silenced and encoded again, block by block.
 
 FLAC is lossless, so everything outside of the stretch keeps its samples. Opus is not: it is encoded a
-second time. Either keeps its length, rate, channels and tags. libsndfile (package ``soundfile``)
-does the work; what it does not know of a FLAC file (pictures, cue sheets) is lost.
+second time. Either keeps its length, rate, channels and comments; one that this package made gets one
+more chapter, which says what was silenced. libsndfile (package ``soundfile``) does the work; what it
+does not know of a FLAC file (pictures, cue sheets) is lost.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from otel_realtime.core.audio.formats import NS_PER_S
+from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
 from otel_realtime.core.audio.redactions import SIDES, Stretch
 from otel_realtime.errors import RecordingError
+from otel_realtime.recording.about import redaction_label
+from otel_realtime.recording.comments import (
+    Chapter,
+    copy_with_comments,
+    is_ours,
+    read_comments,
+    with_chapter,
+)
 from otel_realtime.recording.mask import Mask
 
 #: Command that installs the decoders and encoders.
@@ -67,8 +77,28 @@ def silence(path: Path, out: Path, stretch: Stretch) -> None:
     try:
         with soundfile.SoundFile(path) as source, _like(soundfile, source, out) as target:
             _copy(source, target, stretch)
+        _keep_comments(path, out, stretch)
     except soundfile.SoundFileError as error:
         raise RecordingError(f"cannot silence {path}: {error}") from error
+
+
+def _keep_comments(path: Path, out: Path, stretch: Stretch) -> None:
+    """Give a file the comments of the one that it was made from."""
+    comments = read_comments(path)
+    if comments is None:
+        return  # Ogg Vorbis, say: it has those that libsndfile knows
+    if is_ours(comments):
+        chapter = Chapter(stretch.start_ns // NS_PER_MS, redaction_label(stretch.side))
+        comments = with_chapter(comments, chapter)
+    bare = out.with_name(f"{out.name}.bare")
+    os.replace(out, bare)
+    try:
+        os.close(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        copy_with_comments(bare, out, comments)
+    except ValueError as error:
+        raise RecordingError(f"cannot write the comments of {path}: {error}") from error
+    finally:
+        bare.unlink()
 
 
 def _copy(source: Any, target: Any, stretch: Stretch) -> None:

@@ -49,7 +49,9 @@ def silence(path: Path, stretch: Stretch, out: Path | None = None) -> Stretch:
             with _replacing(source, target) as copy:
                 shutil.copyfile(source, copy)
                 with copy.open("r+b") as file:
-                    wav.silence(file, wav.read_layout(file), clipped)
+                    layout = wav.read_layout(file)
+                    wav.silence(file, layout, clipped)
+                    wav.note_silenced(file, layout, clipped)
         else:
             clipped = _clip(path, stretch, encoded.read_layout(source))
             with _replacing(source, target) as copy:

@@ -1,11 +1,9 @@
 """Silencing a stretch of a WAV file by overwriting samples.
 
 Everything else in the file stays as it is, byte for byte: other chunks (cue points, labels, metadata),
-the header, the other channels. Encodings without a number type of their own (8 and 24 bits, G.711)
-are silenced by their code for silence.
-
-Layout: https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html; sizes beyond 32 bits:
-EBU Tech 3306 (RF64).
+the header, the other channels. Only a recording that this package made gets one more label, which says
+what was silenced, and no longer says how loud it is. Encodings without a number type of their own (8
+and 24 bits, G.711) are silenced by their code for silence.
 """
 
 from __future__ import annotations
@@ -21,19 +19,22 @@ import numpy.typing as npt
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.redactions import BEEP, SIDES, Stretch
 from otel_realtime.errors import RecordingError
+from otel_realtime.recording.about import Mark, redaction_label
+from otel_realtime.recording.chunks import chunk as pack
+from otel_realtime.recording.chunks import chunks_of, resize
+from otel_realtime.recording.description import ORIGINATOR, forget_loudness, read_description
+from otel_realtime.recording.labels import labels_of, pack_labels, read_labels
 from otel_realtime.recording.mask import Mask
 
-_PCM: Final = 1
+PCM: Final = 1
 _FLOAT: Final = 3
 _ALAW: Final = 6
 _MULAW: Final = 7
 _EXTENSIBLE: Final = 0xFFFE
-#: A size that is not known, or stands in the chunk ``ds64``.
-_UNKNOWN: Final = 0xFFFF_FFFF
 #: Format and bytes of a sample -> its number type, if it has one that NumPy knows.
-_NUMBERS: Final = {(_PCM, 2): "<i2", (_PCM, 4): "<i4", (_FLOAT, 4): "<f4", (_FLOAT, 8): "<f8"}
+_NUMBERS: Final = {(PCM, 2): "<i2", (PCM, 4): "<i4", (_FLOAT, 4): "<f4", (_FLOAT, 8): "<f8"}
 #: The same -> the byte that silence consists of, otherwise.
-_CODES: Final = {(_PCM, 1): 0x80, (_PCM, 3): 0, (_ALAW, 1): 0xD5, (_MULAW, 1): 0xFF}
+_CODES: Final = {(PCM, 1): 0x80, (PCM, 3): 0, (_ALAW, 1): 0xD5, (_MULAW, 1): 0xFF}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +69,16 @@ def read_layout(file: IO[bytes]) -> Layout:
     Raises:
         RecordingError: it is no WAV file that can be read.
     """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = file.read(12)
-    if len(head) < 12 or head[8:] != b"WAVE":
+    form: bytes | None = None
+    for chunk in chunks_of(file):
+        if chunk.name == b"fmt ":
+            file.seek(chunk.at)
+            form = file.read(min(chunk.size, 40))
+        elif chunk.name == b"data":
+            return _layout(file, form or b"", chunk.at, chunk.size)
+    file.seek(8)
+    if file.read(4) != b"WAVE":
         raise RecordingError(f"{_name(file)} is no WAV file")
-    large, form, position = _UNKNOWN, b"", 12
-    while position + 8 <= size:
-        file.seek(position)
-        chunk, length = struct.unpack("<4sI", file.read(8))
-        if chunk == b"ds64" and length >= 16:
-            large = struct.unpack("<QQ", file.read(16))[1]
-        elif chunk == b"fmt ":
-            form = file.read(min(length, 40))
-        elif chunk == b"data":
-            length = large if length == _UNKNOWN else length
-            return _layout(file, form, position + 8, min(length, size - position - 8))
-        position += 8 + length + length % 2  # chunks are padded to an even length
     raise RecordingError(f"{_name(file)} has no sound in it")
 
 
@@ -141,6 +135,34 @@ def silence(file: IO[bytes], layout: Layout, stretch: Stretch) -> None:
         file.seek(position)
         file.write(block)
     file.flush()
+
+
+def note_silenced(file: IO[bytes], layout: Layout, stretch: Stretch) -> None:
+    """Let a recording that this package made say what was silenced in it.
+
+    Args:
+        file: the file, open for reading and writing.
+        layout: where its samples are.
+        stretch: what was silenced.
+    """
+    chunks = list(chunks_of(file))
+    behind = [chunk for chunk in chunks if chunk.at > layout.at]
+    if not behind or read_description(file, behind).originator != ORIGINATOR:
+        return
+    mark = Mark(stretch.start_ns, stretch.end_ns, redaction_label(stretch.side))
+    added = labels_of([mark], layout.frames, layout.rate_hz)
+    labels = pack_labels(sorted([*read_labels(file, behind), *added]))
+    kept = []
+    for chunk in behind:
+        file.seek(chunk.at)
+        content = file.read(chunk.size)
+        if chunk.name != b"cue " and not (chunk.name == b"LIST" and content[:4] == b"adtl"):
+            content = forget_loudness(content) if chunk.name == b"bext" else content
+            kept.append(pack(chunk.name, content))
+    file.seek(behind[0].at - 8)
+    file.write(b"".join([*kept, labels]))
+    file.truncate()
+    resize(file)
 
 
 def _overwrite(block: bytearray, layout: Layout, channel: int, mask: Mask, start: int) -> None:

@@ -21,7 +21,7 @@ from otel_realtime.editing.files import KINDS
 from otel_realtime.editing.find import find, header_of
 from otel_realtime.errors import ConfigError, RecordingError
 from otel_realtime.recording.render import render
-from otel_realtime.recovery.call import call_in, wav_recording
+from otel_realtime.recovery.call import call_and_about, wav_recording
 from otel_realtime.state.journal import JOURNAL, SOURCES
 from otel_realtime.state.owner import CONVERSATIONS, lives, owner_of
 
@@ -228,12 +228,12 @@ def of_journal(folder: Path, name: str) -> Source:
     Raises:
         RecordingError: the journal cannot be read.
     """
-    call = call_in(folder, live=lives(folder.parent.parent, owner_of(folder)) is True)
+    call, about = call_and_about(folder, live=lives(folder.parent.parent, owner_of(folder)) is True)
 
     def recording(into: Path) -> Path | None:
         if not any(_sounds(folder)):
             return None
-        rendered = render(folder, into / "recording.wav", leave_sources=True)
+        rendered = render(folder, into / "recording.wav", about=about, leave_sources=True)
         call["recording"] = wav_recording(rendered.path.name, rendered.duration_s, rendered.rate_hz)
         return rendered.path
 

@@ -7,8 +7,9 @@ whatever the disk does. Frames are decoded, measured and written on the writer t
     app's tasks and threads              writer thread (or the app's, in ``drain``)
     frame, event, tap, note, ...  -->  queue  -->  process  -->  Track  -->  files
 
-Memory is bounded over all conversations of the process: beyond ``BACKLOG_BYTES`` audio is dropped and
-becomes a gap of the right length.
+Memory is bounded over all conversations of the process: beyond ``BACKLOG_BYTES`` the audio of a live
+call is dropped and becomes a gap of the right length. A call that is told by its log, faster than it
+was, waits for the writer instead.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ MAX_STALE_S: Final = 1.0
 MEASURED_INLINE_NS: Final = 300_000_000_000
 #: Bytes that an enqueued note counts as; its real size is not known before it is encoded.
 NOTE_BYTES: Final = 1024
+#: A replay waits so long at a time at most, in seconds; then the disk is stuck, and it waits no more.
+REPLAY_PATIENCE_S: Final = 10.0
+#: On an event loop, which must not wait, it processes entries itself, so long for each frame.
+REPLAY_HELP_S: Final = 0.005
 
 #: Most audio frames, and about most bytes of them, that are processed at once: less than half a
 #: millisecond (see ``recording.pacing``).
@@ -147,6 +152,7 @@ class Recorder:
         self._mono_ns = mono_ns
         self.on_tick: Callable[[int], None] | None = None
         self.clock: Callable[[], int] | None = None
+        self._is_replay: Callable[[], bool] | None = None
         self._done = False
         self.fresh = True
         self._refreshed = 0.0
@@ -168,7 +174,7 @@ class Recorder:
         """
         backlog = self._backlog
         size = len(frame)
-        if backlog.queued > CROWDED_BYTES and not self._has_room():
+        if backlog.queued > CROWDED_BYTES and not (self._has_room() or self._make_room()):
             self._record_hole(t, sent, size)
             return
         backlog.queued += size
@@ -182,12 +188,12 @@ class Recorder:
     def tap(self, t: int, side: str, audio: TapAudio) -> None:
         """Enqueue audio that the app hears (side ``user``) or plays (side ``agent``)."""
         backlog = self._backlog
-        if backlog.queued <= CROWDED_BYTES or self._has_room():
+        if backlog.queued <= CROWDED_BYTES or self._has_room() or self._make_room():
             size = len(audio.raw)
             backlog.queued += size
             self._append(partial(self._process_tap, t, side, audio))
         elif backlog is not _CLOSED:
-            self._append(self._track.tap_hole)
+            self._append(partial(self._track.tap_hole, side, audio))
 
     def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
         """Enqueue how much of an item the app has played, in ms."""
@@ -206,10 +212,18 @@ class Recorder:
             backlog.queued += NOTE_BYTES
             self._append((self.now(), None, (kind, data)))
 
-    def use_clock(self, clock: Callable[[], int]) -> None:
-        """Let the app's times count from now on; ``clock`` returns the present one."""
+    def use_clock(
+        self, clock: Callable[[], int], is_replay: Callable[[], bool] | None = None
+    ) -> None:
+        """Let the app's times count from now on.
+
+        Args:
+            clock: returns the present one, ns since the start.
+            is_replay: returns whether the app tells a call that it does not live through, and that
+                may be kept waiting.
+        """
         if self.clock is None:
-            self.clock = clock
+            self.clock, self._is_replay = clock, is_replay
             self._append(partial(self._track.use_given_times, 0))
 
     def jump(self) -> None:
@@ -340,8 +354,17 @@ class Recorder:
         """
         return self._track.user_item(item_id)
 
+    def user_speech(self, item_id: str) -> tuple[int, int] | None:
+        """Return when the user spoke an item: the speech itself, without padding and pauses around.
+
+        Returns:
+            Start and end in ns since the conversation's start; ``None`` if neither a VAD nor a
+            commit says where it is.
+        """
+        return self._track.user_speech(item_id)
+
     def last_voice(self, before_t: int) -> int | None:
-        """Return the end of the user's last 20 ms above -45 dBFS that end by ``before_t``.
+        """Return the end of the user's last 20 ms with speech in them that end by ``before_t``.
 
         Returns:
             Time in ns since the conversation's start; ``None`` if the user was silent.
@@ -480,6 +503,33 @@ class Recorder:
             backlog.hurried = True
             self._wake()
         return backlog.queued <= BACKLOG_BYTES
+
+    def _make_room(self) -> bool:
+        """Let a replay wait for the writer, or help it; return whether there is room now.
+
+        Must not be called with a lock that the writer thread may need.
+        """
+        is_replay = self._is_replay
+        if is_replay is None or self._backlog is _CLOSED or not is_replay():
+            return False
+        backlog = self._shared
+        if _on_event_loop():
+            self._help(REPLAY_HELP_S)
+            # While the writer is at work itself it cannot be helped, and some more has to be taken.
+            return backlog.queued <= 2 * BACKLOG_BYTES
+        self._wake()
+        has_room = self._worker.wait_until(
+            lambda: backlog.queued <= BACKLOG_BYTES, REPLAY_PATIENCE_S
+        )
+        if not has_room:
+            self._is_replay = None
+        return has_room
+
+    def _help(self, budget_s: float) -> None:
+        """Process entries on this thread, as soon as the writer lets it, within a budget."""
+        end = time.perf_counter() + budget_s
+        while self._shared.queued > BACKLOG_BYTES and time.perf_counter() < end:
+            self.drain(end - time.perf_counter())
 
     def _record_hole(self, t: int, sent: bool, size: int) -> None:
         """Enqueue a gap for a dropped frame, or extend the one that is last in the queue."""

@@ -1,8 +1,9 @@
 """Renders a conversation's folder as one stereo WAV: left the user, right the agent.
 
 It is one streaming pass over journal and audio, a second at a time, so memory does not depend on the
-length. The folder of a process that died is rendered as far as its journal goes. Layout of the file:
-https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html
+length. The folder of a process that died is rendered as far as its journal goes. Behind its samples
+the file says whose conversation it is, who is on which side, and what is where: ``description``,
+``labels``. How loud each side is gets measured on the way.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import struct
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,13 @@ from otel_realtime.core.audio.redactions import SIDES
 from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.errors import RecordingError
+from otel_realtime.recording.about import About, Mark, pause_label, redaction_label
 from otel_realtime.recording.blank import blank_sources
 from otel_realtime.recording.channel import Channel, common_rate, sample_at
+from otel_realtime.recording.chunks import CHANNELS, FRAME_BYTES, wav_header
+from otel_realtime.recording.description import pack_description
+from otel_realtime.recording.labels import labels_of, pack_labels
+from otel_realtime.recording.loudness import LoudnessMeter, integrated
 from otel_realtime.recording.mask import Mask
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recording.soundtrack import end
@@ -35,11 +41,7 @@ from otel_realtime.state.sounds import read_sound
 
 logger = logger_of(__name__)
 
-WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_CHANNELS: Final = 2
-#: Bytes of one frame: a 16-bit sample of each channel.
-_FRAME_BYTES: Final = 4
-_MAX_UINT32: Final = 0xFFFF_FFFF
+_ABOUT_NOBODY: Final = About()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,14 @@ class Rendered:
         frames: number of frames (pairs of samples).
         rate_hz: sample rate.
         duration_s: length in seconds.
+        loudness: integrated loudness of each side, LUFS; a side that was never heard has none.
     """
 
     path: Path
     frames: int
     rate_hz: int
     duration_s: float
+    loudness: Mapping[str, float] = field(default_factory=dict)
 
 
 def load(folder: Path) -> Timeline:
@@ -79,7 +83,9 @@ def load(folder: Path) -> Timeline:
     return timeline
 
 
-def render(folder: Path, out: Path, *, leave_sources: bool = False) -> Rendered:
+def render(
+    folder: Path, out: Path, *, about: About = _ABOUT_NOBODY, leave_sources: bool = False
+) -> Rendered:
     """Render the recording of a conversation's folder as a WAV (16-bit stereo).
 
     Its sample rate is the highest of both sides: 8 kHz if both are G.711. The file appears under its
@@ -88,6 +94,7 @@ def render(folder: Path, out: Path, *, leave_sources: bool = False) -> Rendered:
     Args:
         folder: the conversation's folder.
         out: path of the WAV.
+        about: whose conversation it is, and its turns: the WAV says so.
         leave_sources: what is to be silenced is silent in the WAV only: for who only looks.
 
     Returns:
@@ -115,28 +122,38 @@ def render(folder: Path, out: Path, *, leave_sources: bool = False) -> Rendered:
     frames = sample_at(timeline.length_ns, rate_hz)
     silenced = timeline.redacted()
     masks = [Mask(silenced, side, rate_hz) for side in SIDES]
+    meters = [LoudnessMeter(rate_hz) for _ in SIDES]
+    labels = pack_labels(labels_of([*about.marks, *_marks(timeline)], frames, rate_hz))
+    size_behind = len(pack_description(about, rate_hz)) + len(labels)
+    header = wav_header(frames, rate_hz, size_behind)
     partial = out.with_name(out.name + ".part")
     try:
-        _check_disk_space(frames, out.parent)
+        size = len(header) + frames * FRAME_BYTES + size_behind
+        _check_disk_space(size, out.parent)
         quota = quota_for(folder)
         with (
-            quota.reserved(frames * _FRAME_BYTES + WAV_HEADER.size, keep=folder),
+            quota.reserved(size, keep=folder),
             Channel(_sources(folder, "user"), user, rate_hz) as left,
             Channel(_sources(folder, "agent"), agent, rate_hz) as right,
             open(partial, "wb", opener=made_anew) as file,
         ):
-            file.write(wav_header(frames, rate_hz))
+            file.write(header)
             pacer = Pacer()
             for start in range(0, frames, rate_hz):
-                block = np.zeros((min(rate_hz, frames - start), _CHANNELS), "<i2")
-                left.fill(block[:, 0], start)
-                right.fill(block[:, 1], start)
-                for channel, mask in enumerate(masks):
-                    mask.apply(block[:, channel], start)
+                both = np.zeros((CHANNELS, min(rate_hz, frames - start)), "<i2")
+                left.fill(both[0], start)
+                right.fill(both[1], start)
+                for samples, mask, meter in zip(both, masks, meters, strict=True):
+                    mask.apply(samples, start)
+                    meter.feed(samples)
                 if quota.exceeded:
                     raise used_up()
+                block = np.empty((both.shape[1], CHANNELS), "<i2")
+                block[:, 0], block[:, 1] = both  # a transposed copy takes five times as long
                 file.write(block.data)
                 pacer.step()
+            file.write(pack_description(about, rate_hz, integrated(meters)))
+            file.write(labels)
         os.replace(partial, out)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -150,47 +167,32 @@ def render(folder: Path, out: Path, *, leave_sources: bool = False) -> Rendered:
             logger.warning(
                 "what is silenced in the recording of %s stays in its sources: %s", folder, error
             )
-    return Rendered(out, frames, rate_hz, frames / rate_hz)
+    loudness = {
+        side: round(measured, 1)
+        for side, meter in zip(SIDES, meters, strict=True)
+        if (measured := integrated([meter])) is not None
+    }
+    return Rendered(out, frames, rate_hz, frames / rate_hz, loudness)
 
 
-def _check_disk_space(frames: int, folder: Path) -> None:
+def _marks(timeline: Timeline) -> Iterator[Mark]:
+    """Yield what the timeline knows: pauses, and what was silenced."""
+    for start_ns, end_ns in timeline.pauses:
+        yield Mark(start_ns, end_ns, pause_label())
+    for stretch in timeline.redacted():
+        yield Mark(stretch.start_ns, stretch.end_ns, redaction_label(stretch.side))
+
+
+def _check_disk_space(size: int, folder: Path) -> None:
     """Check that a recording fits on the disk: a damaged journal may claim a length of months.
 
     Raises:
-        OSError: there is not enough space for so many frames.
+        OSError: there is not enough space for so many bytes.
     """
-    if frames * _FRAME_BYTES > shutil.disk_usage(folder).free:
+    if size > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _sources(folder: Path, side: str) -> tuple[Path, Path]:
     """Return the files of a side's audio: as on the wire, and as the app reported it."""
     return folder / SOURCES[side], folder / SOURCES[f"{side}-tap"]
-
-
-def wav_header(frames: int, rate_hz: int) -> bytes:
-    """Return the 44 bytes of a WAV's header for 16-bit stereo.
-
-    Sizes beyond 32 bits (after 12 hours at 24 kHz) are written as the largest 32-bit value, which
-    players read as "until the end of the file".
-
-    Args:
-        frames: number of frames.
-        rate_hz: sample rate.
-    """
-    size = frames * _FRAME_BYTES
-    return WAV_HEADER.pack(
-        b"RIFF",
-        min(size + WAV_HEADER.size - 8, _MAX_UINT32),
-        b"WAVE",
-        b"fmt ",
-        16,  # size of this chunk
-        1,  # WAVE_FORMAT_PCM
-        _CHANNELS,
-        rate_hz,
-        rate_hz * _FRAME_BYTES,
-        _FRAME_BYTES,
-        16,  # bits per sample
-        b"data",
-        min(size, _MAX_UINT32),
-    )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from otel_realtime.core.audio.codecs import decode
+from otel_realtime.core.audio.codecs import Samples, decode
 from otel_realtime.core.audio.formats import PCM16, AudioFormat, parse_format
 from otel_realtime.core.audio.segments import LOST
 from otel_realtime.core.audio.timeline import Timeline
@@ -20,7 +20,7 @@ from otel_realtime.state.sounds import read_sound
 
 #: The quietest sample of A-law, whose silence is not 0.
 _SILENT: Final = 8
-#: A sample that is loud enough to be voice.
+#: A millisecond up, one down: loud enough to be voice in any noise.
 _VOICE: Final = 8_000
 
 
@@ -73,9 +73,13 @@ class Soundtrack(Track):
             )
         elif kind == "tap_format":
             self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
-        # The meters measure energy along each source's own time: a gap takes time there, too.
+        # Energy is measured along each source's own time: a gap takes time there, too.
         elif kind == "hole":
-            self._meters[known[2]].skip(self._formats[known[2]].duration_ns(known[3]))
+            duration_ns = self._formats[known[2]].duration_ns(known[3])
+            self._energy[known[2]].skip(duration_ns)
+            self._dropped_ns += 0 if self._paused else duration_ns
+        elif kind in ("pause", "resume"):
+            self._paused = kind == "pause"
         elif kind == "format":
             self._formats[known[2]] = parse_format(known[3]) or PCM16
         self._apply(known)
@@ -106,9 +110,9 @@ class Soundtrack(Track):
         raw = b"" if offset == LOST else self._read(source, offset, size)
         samples = decode(raw, audio_format)
         if voiced and samples.size and samples.min() >= -_SILENT and samples.max() <= _SILENT:
-            samples = np.full(samples.size, _VOICE, np.int16)
-        self._meters[source].feed(samples, audio_format.rate_hz)
-        self._meters[source].skip(audio_format.duration_ns(size - len(raw)))
+            samples = _stand_in(samples.size, audio_format.rate_hz)
+        self._energy[source].feed(samples, audio_format.rate_hz)
+        self._energy[source].skip(audio_format.duration_ns(size - len(raw)))
 
     def _read(self, source: str, offset: int, size: int) -> bytes:
         """Return bytes of a source; none if its audio was not kept."""
@@ -125,6 +129,12 @@ class Soundtrack(Track):
             return os.pread(descriptor, min(size, held), offset) if held > 0 else b""
         except OSError:  # a damaged disk
             return b""
+
+
+def _stand_in(size: int, rate_hz: int) -> Samples:
+    """Return loud samples in the place of what was silenced."""
+    half = max(rate_hz // 1_000, 1)
+    return np.where(np.arange(size) // half % 2, -_VOICE, _VOICE).astype(np.int16)
 
 
 def end(timeline: Timeline, last_t: int) -> None:

@@ -15,16 +15,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.codecs import decode
-from otel_realtime.core.audio.energy import (
-    FRAME_NS,
-    FRAME_S,
-    SideSources,
-    TalkTimes,
-    VoiceMeter,
-    measure_talk,
-)
+from otel_realtime.core.audio.energy import FRAME_NS, FRAME_S, EnergyTable
 from otel_realtime.core.audio.evidence import Evidence
 from otel_realtime.core.audio.formats import (
     NS_PER_MS,
@@ -37,8 +32,19 @@ from otel_realtime.core.audio.formats import (
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.player_buffer import ASSUMED_NS
 from otel_realtime.core.audio.redactions import Stretch, Words
-from otel_realtime.core.audio.segments import LOST
+from otel_realtime.core.audio.segments import LOST, Interval
+from otel_realtime.core.audio.talk import (
+    SideSources,
+    Stretches,
+    TalkTimes,
+    exact,
+    measure_talk,
+    reported_stretches_of,
+    stretches_of,
+)
 from otel_realtime.core.audio.timeline import Timeline
+from otel_realtime.core.audio.vad_reports import Reported
+from otel_realtime.core.audio.voice import LINE_NOISE_DB, SYNTHETIC_NOISE_DB
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
 from otel_realtime.state import owner
@@ -48,6 +54,10 @@ from otel_realtime.state.journal import JOURNAL, SOURCES, Folder, line, note_lin
 logger = logger_of(__name__)
 
 _SIDES: Final = ("user", "agent")
+#: The last speech is looked for in so many frames (one minute), and told from their noise.
+_LOOK_BACK: Final = 3_000
+#: So many frames before an utterance (ten seconds) tell its noise.
+_AROUND: Final = 500
 
 # Lines of the journal for chunks of audio, which are most of it: as ``journal.line`` writes them.
 _USER_LINE: Final = b'["user",%d,%d,%d]\n'
@@ -69,6 +79,7 @@ class AudioSummary:
         measured: the recording is closed, and its talk times are exact.
         player_buffer_ms: what the client's player holds back; ``None`` if nothing has shown it.
         holes: number of gaps, where the backlog was full.
+        dropped_ms: how much audio is missing in them.
         bad_frames: number of audio frames that could not be decoded.
         error: why the recording on disk is missing or incomplete; ``None`` if it is not.
     """
@@ -84,6 +95,7 @@ class AudioSummary:
     measured: bool
     player_buffer_ms: int | None
     holes: int
+    dropped_ms: int
     bad_frames: int
     error: str | None
 
@@ -119,6 +131,7 @@ class Track:
         self.folder = folder
         self._keeps_audio = keeps_audio
         self.holes = 0
+        self._dropped_ns = 0
         self.bad_frames = 0
         self.error: str | None = None
         self._header = header
@@ -128,7 +141,10 @@ class Track:
         self._buffer_ms = buffer_ms
         self._timeline.apply(["buffered", 0, buffer_ms])
         self._evidence = Evidence()
-        self._meters = {source: VoiceMeter() for source in SOURCES}
+        self._energy = {
+            source: EnergyTable(LINE_NOISE_DB if source.startswith("user") else SYNTHETIC_NOISE_DB)
+            for source in SOURCES
+        }
         self._formats = dict.fromkeys(_SIDES, PCM16)
         # A part keeps the format it began with, also if ``session.update`` changes the session's.
         self._parts: dict[object, AudioFormat] = {}
@@ -174,7 +190,7 @@ class Track:
         chunks = [chunk for entry in run if (chunk := self._chunk(*entry)) is not None]
         if self._paused:
             for t, side, audio_format, audio in chunks:
-                self._meters[side].skip(audio_format.duration_ns(len(audio.raw)))
+                self._energy[side].skip(audio_format.duration_ns(len(audio.raw)))
                 self._skip_paused(t, side, len(audio.raw), audio)
             return
         voiced = {side: iter(self._measure_chunks(side, chunks)) for side in _SIDES}
@@ -221,7 +237,7 @@ class Track:
             raws = [raw for _, raw in group]
             sizes = [len(raw) // audio_format.width for raw in raws]
             samples = decode(b"".join(raws), audio_format)
-            voiced += self._meters[side].feed_chunks(samples, sizes, audio_format.rate_hz)
+            voiced += self._energy[side].feed_chunks(samples, sizes, audio_format.rate_hz)
         return voiced
 
     def _origin_text(self, origin: tuple[str, int, str | None]) -> bytes:
@@ -250,12 +266,12 @@ class Track:
             self._tap_formats[side] = audio_format
             self._apply(["tap_format", t, side, audio_format.to_wire()])
         self._has_audio = True
-        meter, offset, quiet = self._meters[source], LOST, False
+        offset, quiet = LOST, False
         if self._paused:
-            meter.skip(audio_format.duration_ns(len(raw)))
+            self._energy[source].skip(audio_format.duration_ns(len(raw)))
         else:
             samples = decode(raw, audio_format)
-            voiced = meter.feed(samples, audio_format.rate_hz)
+            voiced = self._energy[source].feed(samples, audio_format.rate_hz)
             quiet = not (voiced if side == "user" else samples.any())
             # A player that idles reports zeros all the time; they need not be on disk.
             if side == "user" or not quiet:
@@ -271,9 +287,11 @@ class Track:
         self._sizes[source] += len(raw)
         return offset
 
-    def tap_hole(self) -> None:
+    def tap_hole(self, side: str, audio: TapAudio) -> None:
         """Count a buffer of the app that was dropped because the backlog was full."""
+        audio_format = AudioFormat(audio.encoding, audio.rate_hz or self._formats[side].rate_hz)
         self.holes += 1
+        self._drop(audio_format.duration_ns(len(audio.raw)))
 
     def played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
         """Record how much of an item the app has played, in ms."""
@@ -333,8 +351,21 @@ class Track:
         # the last frame that was parsed. https://www.rfc-editor.org/rfc/rfc4648#section-4
         size = max(characters - frames * self._envelopes[side], 0) * 3 // 4
         size -= size % self._formats[side].width
-        self._meters[side].skip(self._formats[side].duration_ns(size))
+        duration_ns = self._formats[side].duration_ns(size)
+        self._energy[side].skip(duration_ns)
+        self._drop(duration_ns)
         self._apply(["hole", self._time(t), side, size])
+
+    def _drop(self, duration_ns: int) -> None:
+        if not self._paused:  # in a pause it would not have been kept either
+            self._dropped_ns += duration_ns
+            diagnostics.warn_once(
+                "audio dropped",
+                "audio came faster than it could be written, and the backlog of a process is full: "
+                "what is dropped is silent in the recording, and is counted as dropped_audio_ms on "
+                "the root",
+                log=logger,
+            )
 
     def keep_no_audio(self) -> None:
         """Write no more audio to disk."""
@@ -358,7 +389,11 @@ class Track:
 
     def measure(self) -> None:
         """Measure the talk times of the finished recording."""
-        user, agent = self._sounds("user"), self._sounds("agent")
+        timeline = self._timeline
+        user = reported_stretches_of(
+            self._sounds("user"), timeline.user_reports(), timeline.user_silences()
+        )
+        agent = stretches_of(self._sounds("agent"))
         measured = measure_talk(user, agent, self._timeline.length_ns)
         with self._lock:
             self._talk = measured
@@ -367,7 +402,7 @@ class Track:
         segments = self._timeline.segments(side)
         wire = [segment for segment in segments if not segment.tap]
         tapped = [segment for segment in segments if segment.tap]
-        return [(self._meters[side], wire), (self._meters[f"{side}-tap"], tapped)]
+        return [(self._energy[side], wire), (self._energy[f"{side}-tap"], tapped)]
 
     def flush(self) -> None:
         """Write what has been collected to the files."""
@@ -487,20 +522,60 @@ class Track:
         """Return what ``Recorder.last_voice`` does."""
         with self._lock:
             tapped = self._timeline.user_is_tapped
-            voiced = self._meters["user-tap" if tapped else "user"].voiced
-            low, high = 0, len(voiced)
-            # Binary search for the number of frames that end by then: ends ascend.
-            while low < high:
-                middle = (low + high + 1) // 2
-                end = self._timeline.user_time_at(middle * FRAME_NS, tap=tapped)
-                if end is not None and end <= before_t:
-                    low = middle
-                else:
-                    high = middle - 1
-            last = voiced.rfind(1, 0, low)
-            if last < 0:
+            low = self._frames_by(before_t, tapped)
+            first = max(low - _LOOK_BACK, 0)
+            voiced = np.flatnonzero(self._user_energy(tapped).voiced(first, low))
+            if not voiced.size:
                 return None
+            last = first + int(voiced[-1])
             return self._timeline.user_time_at((last + 1) * FRAME_NS, tap=tapped)
+
+    def user_speech(self, item_id: str) -> tuple[int, int] | None:
+        """Return what ``Recorder.user_speech`` does."""
+        with self._lock:
+            report = self._timeline.user_report(item_id)
+            if report is None:
+                committed = self._timeline.user_item(item_id)
+                if committed is None:
+                    return None
+                report = Reported(committed, None, None)
+            elif report.start is not None and report.end is not None:
+                return report.start, report.end
+            start, end = exact(report, self._voiced_around(report.within))
+            return round(start * NS_PER_S), round(end * NS_PER_S)
+
+    def _voiced_around(self, within: Interval) -> Stretches:
+        """Return where there is voice within some time, told from the noise around it."""
+        tapped = self._timeline.user_is_tapped
+        low, high = self._frames_by(within[0], tapped), self._frames_by(within[1], tapped)
+        first = max(low - _AROUND, 0)
+        voiced = first + np.flatnonzero(self._user_energy(tapped).voiced(first, high + 1))
+        frames = voiced[voiced >= low].tolist()
+        place = self._timeline.user_time_at
+        # 1 ns later: where a frame begins after a gap, not where the one before it ends.
+        times = [
+            (
+                (place(frame * FRAME_NS + 1, tap=tapped) or 1) - 1,
+                place((frame + 1) * FRAME_NS, tap=tapped) or 0,
+            )
+            for frame in frames
+        ]
+        return np.array(times, np.float64).reshape(-1, 2) / NS_PER_S
+
+    def _user_energy(self, tapped: bool) -> EnergyTable:
+        return self._energy["user-tap" if tapped else "user"]
+
+    def _frames_by(self, t: int, tapped: bool) -> int:
+        """Return how many of the user's frames end by a time: their ends ascend."""
+        low, high = 0, self._user_energy(tapped).frames
+        while low < high:
+            middle = (low + high + 1) // 2
+            end = self._timeline.user_time_at(middle * FRAME_NS, tap=tapped)
+            if end is not None and end <= t:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def summary(self) -> AudioSummary:
         """Return what ``Recorder.summary`` does."""
@@ -519,6 +594,7 @@ class Track:
             measured=self._talk is not None,
             player_buffer_ms=None if buffer_ns is None else buffer_ns // NS_PER_MS,
             holes=self.holes,
+            dropped_ms=self._dropped_ns // NS_PER_MS,
             bad_frames=self.bad_frames,
             error=self.error,
         )
@@ -529,4 +605,4 @@ class Track:
             return self._timeline.redacted()
 
     def _running(self, side: str) -> float:
-        return self._meters[side].voiced.count(1) * FRAME_S
+        return self._energy[side].loud_frames * FRAME_S

@@ -24,6 +24,7 @@ from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.ids import run_id
 from otel_realtime.langsmith.route import project_of
+from otel_realtime.recording.about import CHANNELS, About
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed, replay
@@ -32,9 +33,8 @@ from otel_realtime.tracing.facts import allowed
 from otel_realtime.tracing.failure import event_failure
 from otel_realtime.tracing.members import Member
 
-#: Type of a rendered recording, and who is heard on its channels.
+#: Type of a rendered recording.
 WAV_MIME: Final = "audio/wav"
-CHANNELS: Final = ("user", "agent")
 
 
 def call_in(folder: Path, *, live: bool = False, recording: Recording | None = None) -> Call:
@@ -47,6 +47,16 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
 
     Raises:
         RecordingError: there is no journal that can be read.
+    """
+    return call_and_about(folder, live=live, recording=recording)[0]
+
+
+def call_and_about(
+    folder: Path, *, live: bool = False, recording: Recording | None = None
+) -> tuple[Call, About]:
+    """Return the call object of a conversation, and what its recording says of itself.
+
+    Arguments and errors as for ``call_in``.
     """
     found = replay(folder, whole=True)
     live = live and found.ending is None
@@ -78,7 +88,7 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
         pacer.step()
     if call is None:  # the root is there: it was made here
         raise RecordingError(f"the journal of {folder.name} holds no call")
-    return call
+    return call, rebuilt.about
 
 
 def text_of(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:

@@ -26,6 +26,7 @@ from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.route import api_url_of, other_exporter, project_of
+from otel_realtime.recording.about import About
 from otel_realtime.recording.render import Rendered, render
 from otel_realtime.recovery.call import text_of
 from otel_realtime.recovery.handover import Relay
@@ -261,6 +262,7 @@ def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> st
     by_runs_api = is_claimed(found, spooled)
     relay = None if found.ending is not None or progress.done(OTLP) else to.relay
     rebuilt = rebuild(found, marked=by_runs_api, spooled=spooled, relay=relay)
+    rendered.about = rebuilt.about
     if relay is not None:
         progress.note(OTLP)
         relay.flush(min(to.left_s, _RELAY_S))
@@ -391,19 +393,23 @@ class _Rendered:
 
     Attributes:
         status: what became of it at LangSmith.
+        about: what it says of itself.
     """
 
     def __init__(self, found: Replayed) -> None:
         self._found = found
         self._rendered: Rendered | None = None
         self.status = ""
+        self.about = About()
 
     def attachment(self) -> Recording | None:
         """What goes along with the root run; None without a recording."""
         from otel_realtime.delivery.attachments import attachment
 
-        path = self._render()
-        return None if path is None else attachment(path, self._found.header.audio_format)
+        path, audio_format = self._render(), self._found.header.audio_format
+        if path is None or self._rendered is None:
+            return None
+        return attachment(path, audio_format, self._rendered.loudness)
 
     def keep(self, to: Destinations) -> None:
         """Copy it to the folder or bucket that the dead process's settings name.
@@ -450,5 +456,5 @@ class _Rendered:
         if self._rendered is None:
             for planted in found.folder.glob(f"{Path(_WAV).stem}.*"):
                 clear(planted)
-            self._rendered = render(found.folder, found.folder / _WAV)
+            self._rendered = render(found.folder, found.folder / _WAV, about=self.about)
         return None if self._rendered is None else self._rendered.path

@@ -39,6 +39,7 @@ from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.langsmith.hiding import hidden_sides
 from otel_realtime.langsmith.route import project_of
 from otel_realtime.langsmith.stamping import TraceStamp
+from otel_realtime.recording.about import About
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recovery.handover import Relay
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed
@@ -78,6 +79,7 @@ class Rebuilt:
             of an older journal, which does not list what did, may rarely have been sent.
         opening: the root run as it was posted.
         closing: its end.
+        about: what its recording says of itself.
     """
 
     root: ReadableSpan
@@ -85,6 +87,7 @@ class Rebuilt:
     again: list[tuple[ReadableSpan, Member]]
     opening: Opening
     closing: Closing
+    about: About
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -175,7 +178,14 @@ class _Builder:
             start_ns=header.start_ns,
             voice=self._membership.about.voice,
         )
-        return Rebuilt(self._collector.ended[-1], below, again, opening, closing.run_closing())
+        return Rebuilt(
+            root=self._collector.ended[-1],
+            below=below,
+            again=again,
+            opening=opening,
+            closing=closing.run_closing(),
+            about=closing.about(),
+        )
 
     def _hand_over(self, on: bool) -> None:
         """Whether spans that start and end now are for the app's own processors, too."""

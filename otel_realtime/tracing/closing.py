@@ -15,6 +15,7 @@ from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts, Moment
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.delivery.model import Closing, Opening
+from otel_realtime.recording.about import About
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.failure import fail
@@ -138,6 +139,15 @@ class RootEnd:
             name=root_facts.title(self.state, self.policy) if self.titled else None,
         )
 
+    def about(self) -> About:
+        """Return what the recording says of itself, once all audio has been processed."""
+        return About(
+            thread_id=self.identity.thread_id,
+            trace_id=self.trace_id,
+            start_ns=self.start_ns,
+            marks=root_facts.marks(self.state, self.audio, tally(self.state, self.audio)),
+        )
+
     def metadata(self) -> dict[str, Any]:
         """Return the root's metadata without the app's own."""
         metadata = root_facts.opening_metadata(self.identity, VERSION)
@@ -154,6 +164,8 @@ class RootEnd:
         )
         metadata[RootFact.DURATION] = round((self.end_ns - self.start_ns) / 1e9, 3)
         metadata[RootFact.DROPPED_EVENTS] = self.dropped
+        if summary.dropped_ms:
+            metadata[RootFact.DROPPED_AUDIO] = summary.dropped_ms
         metadata[Meta.OTEL_TRACE_ID] = self.trace_id
         status = self._attach_status(summary)
         metadata[Meta.ATTACH_STATUS] = status

@@ -27,6 +27,7 @@ from otel_realtime.core.protocol.responses import AudioFacts
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.turns import transcript
 from otel_realtime.delivery.model import WAV
+from otel_realtime.recording.about import SIDE_OF_ROLE, Mark, interruption_label, turn_label
 from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
 
 #: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
@@ -265,6 +266,30 @@ def _shortened(text: str) -> str:
     # At the end of a word, unless the last one is most of the title (or the script has no spaces).
     at_word = cut.rpartition(" ")[0]
     return (at_word if len(at_word) > TITLE_CHARACTERS // 2 else cut).rstrip(" ,;:.-") + "…"
+
+
+def marks(state: ConversationState, audio: AudioFacts, tally: Tally) -> list[Mark]:
+    """Return the turns and interruptions of a conversation as places in its recording.
+
+    Args:
+        state: its final state.
+        audio: facts about its audio.
+        tally: totals over its responses.
+    """
+    turns = [
+        Mark(
+            turn.start_ms * NS_PER_MS,
+            turn.end_ms * NS_PER_MS,
+            turn_label(turn.number, SIDE_OF_ROLE[turn.role]),
+        )
+        for turn in transcript(state.items, audio, _out_of_band_items(state))
+        if turn.start_ms is not None and turn.end_ms is not None and turn.role in SIDE_OF_ROLE
+    ]
+    cuts = [
+        Mark(cut.at_t, cut.at_t, interruption_label(cut.cause, false=cut.false))
+        for cut in tally.interruptions
+    ]
+    return [*turns, *cuts]
 
 
 def _out_of_band_items(state: ConversationState) -> frozenset[str]:

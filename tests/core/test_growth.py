@@ -41,6 +41,11 @@ class Audio:
         """As the recorder."""
         return self._timeline.user_item(item_id)
 
+    def user_speech(self, item_id: str) -> tuple[int, int] | None:
+        """As the recorder, but for the voice that is in it."""
+        report = self._timeline.user_report(item_id)
+        return self._timeline.user_item(item_id) if report is None else report.within
+
     def last_voice(self, before_t: int) -> int | None:
         """Nobody has spoken."""
         return None

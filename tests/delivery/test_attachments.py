@@ -16,7 +16,11 @@ from otel_realtime.delivery.attachments import attachment, encode
 from otel_realtime.delivery.model import Closing
 from otel_realtime.errors import RecordingError
 from otel_realtime.langsmith.delivery import End
-from otel_realtime.recording.render import wav_header
+from otel_realtime.recording.about import About
+from otel_realtime.recording.chunks import wav_header
+from otel_realtime.recording.comments import comments_of, read_comments
+from otel_realtime.recording.description import pack_description
+from otel_realtime.recording.labels import Label, pack_labels
 from tests.support.calls import DATA
 
 soundfile = pytest.importorskip("soundfile")
@@ -87,6 +91,36 @@ def test_two_voices_at_once_stay_apart_in_opus(tmp_path: Path) -> None:
         weights, *_ = np.linalg.lstsq(sources, read[:, side].astype(float), rcond=None)
         assert abs(weights[1 - side]) < 0.02
         assert weights[side] > 0.9
+
+
+@pytest.mark.parametrize("name", ["flac", "opus"])
+def test_a_smaller_file_says_what_the_wav_says(tmp_path: Path, name: str) -> None:
+    """Its description as comments, its labels as chapters."""
+    about = About(thread_id="t-7", trace_id="ab" * 16, start_ns=1_795_000_000_000_000_000)
+    behind = pack_description(about, RATE) + pack_labels([Label(RATE, 9, "turn 2: agent")])
+    both = conversation(3)
+    path = tmp_path / "conversation.wav"
+    path.write_bytes(wav_header(len(both), RATE, len(behind)) + both.tobytes() + behind)
+    comments = read_comments(encode(path, name))
+    assert comments == comments_of(path)
+    assert comments is not None
+    assert ["CHAPTER001=00:00:01.000", "CHAPTER001NAME=turn 2: agent"] == comments[-2:]
+
+
+@pytest.mark.parametrize("audio_format", ["auto", "wav", "flac"])
+def test_how_loud_each_side_is_goes_along(tmp_path: Path, audio_format: str) -> None:
+    """Known when the recording is made, so it is not in the run's end before."""
+    wav = written(tmp_path, conversation(3))
+    end = End(
+        Closing(end_ns=1, metadata={"turns": 2}),
+        lambda: attachment(wav, audio_format, {"user": -23.1, "agent": -19.0}),
+        None,
+        1,
+    )
+    end.prepare()
+    loudness = {"user_loudness_lufs": -23.1, "agent_loudness_lufs": -19.0}
+    assert {"turns": 2, **loudness} == end.metadata
+    assert {} == attachment(wav, audio_format).metadata
 
 
 def chosen(wav: Path, audio_format: str, limit: int) -> list[tuple[str, str]]:

@@ -253,7 +253,7 @@ def test_any_fault_of_rendering(
 ) -> None:
     """The root gets its bare end, the next conversation its whole one."""
 
-    def fails(folder: Path, out: Path) -> None:
+    def fails(folder: Path, out: Path, **about: object) -> None:
         raise error
 
     root, after = Root(tmp_path / "backend"), Root(tmp_path / "after")

@@ -11,10 +11,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import otel_realtime
 from otel_realtime import diagnostics
+from otel_realtime.recording import recorder as recorder_module
 from otel_realtime.recovery.replay import replay
 from otel_realtime.settings import Settings
 from tests.support.calls import tone
@@ -182,3 +184,30 @@ def test_a_recording_is_named_after_the_given_start(reported: Reported, tmp_path
     (path,) = reported.kept.glob("*.wav")
     assert f"{datetime.fromtimestamp(BEGAN_NS / 1e9, timezone.utc):%Y%m%dT%H%M%SZ}-" in path.name
     assert path.stem == replay(copy).header.name
+
+
+def test_a_call_that_is_told_fast_is_recorded_whole(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two minutes without a pause, ten times what may wait for the writer: nothing is silent."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 500_000)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 500_000)
+    chunks = [(number * 200 + 200, delta(tone(200).tobytes())) for number in range(600)]
+    reported.feed((0, session(PCM)), (100, CREATED), *chunks, (120_300, LIMITS))
+    (path,) = reported.kept.glob("*.wav")
+    with wave.open(str(path), "rb") as file:
+        agent = np.frombuffer(file.readframes(file.getnframes()), "<i2")[1::2]
+    assert 120_000 * 24 == np.count_nonzero(agent)
+    assert "otel_realtime.dropped_audio_ms" not in reported.root
+
+
+def test_the_root_says_how_much_was_lost(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When even a replay could not wait any longer."""
+    monkeypatch.setattr(recorder_module, "REPLAY_PATIENCE_S", 0.0)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    reported.feed((0, session(PCM)), (100, CREATED), (200, delta(tone(1_000).tobytes())))
+    lost = reported.root["otel_realtime.dropped_audio_ms"]
+    assert 1_000 == pytest.approx(lost, abs=20)

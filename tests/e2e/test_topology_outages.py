@@ -254,6 +254,7 @@ def test_a_conversation_of_7000_spans(places: Places, process: pytest.MonkeyPatc
     in_sandbox(places.sandbox, traced, root_by="runs_api", timeout_s=30)
 
 
+@pytest.mark.alone
 def test_a_hundred_calls_at_once_through_two_collectors(
     places: Places, start_collector: StartCollector, start_app: StartApp
 ) -> None:

@@ -14,7 +14,8 @@ import otel_realtime
 from otel_realtime import cli
 from otel_realtime.editing.command import position
 from otel_realtime.errors import ConfigError
-from otel_realtime.recording.render import render, wav_header
+from otel_realtime.recording.chunks import wav_header
+from otel_realtime.recording.render import render
 from otel_realtime.state.progress import KEPT, Progress
 from tests.e2e.test_redaction import read
 from tests.support.redacted import AGENT, BOTH, USER, Silent, silenced

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import wavinfo
 
 from otel_realtime.core.audio.redactions import Stretch
+from otel_realtime.delivery.attachments import encode
 from otel_realtime.editing import wav as wav_module
 from otel_realtime.editing.files import silence
 from otel_realtime.errors import RecordingError
-from otel_realtime.recording.render import wav_header
+from otel_realtime.recording.about import About
+from otel_realtime.recording.chunks import wav_header
+from otel_realtime.recording.comments import read_comments
+from otel_realtime.recording.description import pack_description
+from otel_realtime.recording.labels import Label, pack_labels
 
 RATE = 8_000
 MS = 1_000_000
@@ -132,3 +139,48 @@ def test_a_stretch_that_it_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="has no sides"):
         silence(mono, Stretch(0, MS, "user"))
     silence(mono, STRETCH)
+
+
+def described(path: Path) -> Path:
+    """A recording that this package made, a second long."""
+    about = About(thread_id="t", trace_id="ab" * 16, start_ns=1_795_000_000_000_000_000)
+    behind = pack_description(about, RATE, -20.0) + pack_labels([Label(4_000, 8, "turn 1: user")])
+    path.write_bytes(wav_header(RATE, RATE, len(behind)) + b"\x07" * (RATE * 4) + behind)
+    return path
+
+
+def test_a_recording_of_ours_says_what_was_silenced(tmp_path: Path) -> None:
+    """A label more each time, and no loudness any more; all else as before."""
+    path = described(tmp_path / "a.wav")
+    before = wavinfo.WavInfoReader(str(path))
+    silence(path, STRETCH)
+    silence(path, Stretch(0, 1 * MS, "user"))
+    read = wavinfo.WavInfoReader(str(path))
+    assert [
+        (0, 8, "redacted: user"),
+        (2_000, 2_000, "redacted: both sides"),
+        (4_000, 8, "turn 1: user"),
+    ] == [(cue["frame"], cue["length"], cue["label"]) for cue in read.cues.to_dict().values()]
+    assert {**before.bext.to_dict(), "loudness_value": 327.67} == read.bext.to_dict()
+    assert before.info.to_dict() == read.info.to_dict()
+    assert path.stat().st_size - 8 == int.from_bytes(path.read_bytes()[4:8], "little")
+    with wave.open(str(path)) as file:
+        assert RATE == file.getnframes()
+
+
+@pytest.mark.parametrize("name", ["flac", "opus"])
+def test_an_encoded_recording_of_ours_says_so_too(tmp_path: Path, name: str) -> None:
+    """A chapter more; the other comments stay."""
+    pytest.importorskip("soundfile")
+    path = encode(described(tmp_path / "a.wav"), name)
+    before = read_comments(path)
+    assert before is not None
+    silence(path, STRETCH)
+    assert [
+        *before[:-2],
+        "CHAPTER001=00:00:00.250",
+        "CHAPTER001NAME=redacted: both sides",
+        "CHAPTER002=00:00:00.500",
+        "CHAPTER002NAME=turn 1: user",
+    ] == read_comments(path)
+    assert {path.name, "a.wav"} == set(os.listdir(tmp_path))

@@ -12,7 +12,7 @@ from otel_realtime.calls.schema import SCHEMA
 from otel_realtime.core.audio.redactions import BY_COMMAND, SILENCE, Stretch
 from otel_realtime.editing.sidecar import note_silenced
 from otel_realtime.errors import RecordingError
-from otel_realtime.recording.render import wav_header
+from otel_realtime.recording.chunks import wav_header
 
 STRETCH = Stretch(1_500_000, 2_000_000_001, "user", SILENCE, BY_COMMAND)
 

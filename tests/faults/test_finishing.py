@@ -53,9 +53,9 @@ def test_what_is_stuck_holds_up_no_other_call(
 
     render, keep = rendering.render, keeping.keep
 
-    def slow_render(*given: Any) -> Any:
+    def slow_render(*given: Any, **named: Any) -> Any:
         wait_once()
-        return render(*given)
+        return render(*given, **named)
 
     def slow_keep(*given: Any) -> Any:
         wait_once()

@@ -69,6 +69,7 @@ def test_one_turn_is_played_to_its_end(viewing: Viewing, open_page: OpenPage) ->
     assert seconds(page) == pytest.approx(7.0, abs=0.25)
 
 
+@pytest.mark.alone
 def test_solo_and_mute(viewing: Viewing, open_page: OpenPage) -> None:
     """A side alone is heard on both ears; a muted one on none."""
     page = open_page(viewing.at())
@@ -82,6 +83,7 @@ def test_solo_and_mute(viewing: Viewing, open_page: OpenPage) -> None:
     hears(page, [0, 800])
 
 
+@pytest.mark.alone
 def test_faster_keeps_the_pitch(viewing: Viewing, open_page: OpenPage) -> None:
     """At twice the speed the tone is the same, and time runs twice as fast."""
     page = open_page(viewing.at())

@@ -230,6 +230,62 @@ def test_frames_that_are_lost_in_a_row_are_one_hole(
     assert 2 == recorder.summary().holes
 
 
+def test_what_is_lost_is_said_and_measured(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the wire and from a tap, once in the log; what a pause would not have kept is not lost."""
+    diagnostics.REGISTER.forget("audio dropped")
+    frame = append_frame(tone(100).tobytes())
+    recorder = recorder_of(worker)
+    recorder.frame(0, True, frame)
+    write(recorder)
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    for number in range(1, 4):
+        recorder.frame(number * 100 * MS, True, frame)
+    recorder.tap(400 * MS, "agent", TapAudio(tone(20).tobytes()))
+    recorder.pause(500 * MS)
+    recorder.frame(600 * MS, True, frame)
+    write(recorder)
+    assert 320 == recorder.summary().dropped_ms
+    assert 1 == sum("dropped_audio_ms" in record.getMessage() for record in caplog.records)
+
+
+def test_a_replay_does_not_wait_for_a_stuck_disk_for_ever(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits once; what comes then is a hole, as in a call that the app lives through."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "REPLAY_PATIENCE_S", 0.05)
+    waits: list[bool] = []
+
+    def is_replay() -> bool:
+        waits.append(True)
+        return True
+
+    recorder = recorder_of(worker)
+    recorder.use_clock(lambda: 0, is_replay)
+    for number in range(3):
+        recorder.frame(number * 20 * MS, True, append_frame(tone(20).tobytes()))
+    write(recorder)
+    assert (1, [True]) == (recorder.summary().holes, waits)
+
+
+def test_a_live_call_with_times_of_its_own_never_waits(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody hears it."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", -1)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", -1)
+    recorder = recorder_of(worker)
+    recorder.use_clock(lambda: 0, lambda: False)
+    monkeypatch.setattr(worker, "wait_until", lambda *_: pytest.fail("it waits"))
+    hear(recorder)
+    write(recorder)
+    assert 1 == recorder.summary().holes
+
+
 def test_a_closed_recording_takes_nothing(worker: Worker) -> None:
     """Late calls of any kind change no fact."""
     recorder = recorder_of(worker)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 import wave
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import wavinfo
 
 from otel_realtime.core.audio import timeline
+from otel_realtime.core.audio.redactions import Stretch
 from otel_realtime.errors import RecordingError
-from otel_realtime.recording.render import WAV_HEADER, render, wav_header
+from otel_realtime.recording.about import About, Mark
+from otel_realtime.recording.chunks import WAV_HEADER
+from otel_realtime.recording.render import render
 from otel_realtime.state.journal import JOURNAL, line
 from tests.support.calls import DATA, PER_MS, Call, channels, silence, spans, tone
 
+MS = 1_000_000
 SHARED = pytest.mark.skipif(not DATA.exists(), reason="needs the shared sample data")
 
 
@@ -135,14 +139,14 @@ def test_g711_is_rendered_at_its_own_rate(call: Call) -> None:
 
 
 def test_the_header_is_exact(call: Call) -> None:
-    """RIFF and data sizes fit the file; past 4 GB they say "until the end"."""
+    """RIFF and data sizes fit the file; the samples are at byte 44."""
     call.say(1_000, tone(1_000))
     call.close(1_500)
     raw = (call.folder / "out.wav").read_bytes()
     riff, size, *_, data, length = WAV_HEADER.unpack(raw[:44])
     assert (b"RIFF", b"data") == (riff, data)
-    assert (len(raw) - 8, len(raw) - 44) == (size, length)
-    assert struct.unpack("<I", wav_header(2**31, 24_000)[40:]) == (2**32 - 1,)
+    assert (len(raw) - 8, 1_500 * PER_MS * 4) == (size, length)
+    assert b"LIST" == raw[44 + length : 48 + length]
 
 
 def test_nothing_but_silence(call: Call) -> None:
@@ -313,3 +317,50 @@ def test_a_wave_reader_reads_it(call: Call) -> None:
     call.close(2_000)
     with wave.open(str(call.folder / "out.wav")) as file:
         assert file.getparams()[:4] == (2, 2, 24_000, 48_000)
+
+
+def test_a_recording_says_what_is_where(call: Call) -> None:
+    """Turns as they are given; pauses and what was silenced as the journal has them; no word."""
+    call.speak(0, tone(1_000))
+    call.hear(1_200, tone(500, 700))
+    call.track.pause(2_000 * MS)
+    call.track.resume(2_500 * MS)
+    call.track.redact(2_600 * MS, Stretch(200 * MS, 300 * MS, "user"))
+    call.track.pause(2_800 * MS)
+    call.track.close(3_000 * MS, True)
+    call.track.finish()
+    about = About(
+        thread_id="t",
+        trace_id="ab" * 16,
+        start_ns=10**18,
+        marks=[Mark(0, 1_000 * MS, "turn 1: user")],
+    )
+    rendered = render(call.folder, call.folder / "out.wav", about=about)
+    read = wavinfo.WavInfoReader(str(rendered.path))
+    assert [
+        (0, 24_000, "turn 1: user"),
+        (4_800, 2_400, "redacted: user"),
+        (48_000, 12_000, "recording paused"),
+        (67_200, 4_800, "recording paused"),
+    ] == [(cue["frame"], cue["length"], cue["label"]) for cue in read.cues.to_dict().values()]
+    assert ("ab" * 16, "t") == (read.bext.originator_ref, read.info.subject)
+    assert (3_000 * PER_MS, rendered.path.stat().st_size - 8) == (
+        read.data.frame_count,
+        WAV_HEADER.unpack(rendered.path.read_bytes()[:44])[1],
+    )
+
+
+def test_how_loud_each_side_is(call: Call) -> None:
+    """Of what is in the file: a side that nobody hears has no loudness, nor has one that is silenced."""
+    call.speak(0, tone(3_000, 997, 32_767 / 10))
+    call.track.close(3_000 * MS, True)
+    call.track.finish()
+    rendered = render(call.folder, call.folder / "out.wav", leave_sources=True)
+    assert {"user": pytest.approx(-23.0, abs=0.2)} == rendered.loudness
+    assert wavinfo.WavInfoReader(str(rendered.path)).bext.loudness_value == pytest.approx(
+        rendered.loudness["user"], abs=0.06
+    )
+    call.folder.joinpath(JOURNAL).open("ab").write(
+        line(["redact", 0, 0, 3_000 * MS, None, "silence", "call"])
+    )
+    assert {} == render(call.folder, call.folder / "out.wav").loudness

@@ -5,8 +5,10 @@ from __future__ import annotations
 from otel_realtime.core.audio.redactions import Stretch
 from otel_realtime.recording.soundtrack import Soundtrack
 from otel_realtime.state.journal import read
-from tests.support.calls import Call, silence, tone
+from tests.support.calls import Call, append_frame, silence, tone
 from tests.support.taps import play
+
+MS = 1_000_000
 
 
 def test_a_dead_processs_taps_are_read_again(call: Call) -> None:
@@ -38,3 +40,20 @@ def test_the_users_speech_ends_where_it_ended_though_it_is_silenced(call: Call) 
         again.finish()
         assert call.track.last_voice(3_000_000_000) == again.last_voice(3_000_000_000)
         assert call.track.summary() == again.summary()
+
+
+def test_what_was_lost_is_known_again(call: Call) -> None:
+    """A pause writes holes, too, but loses nothing."""
+    frame = append_frame(tone(100).tobytes())
+    call.speak(0, tone(500))
+    call.track.hole(1_000 * MS, True, 3, 3 * len(frame))
+    call.track.pause(1_500 * MS)
+    call.track.frame(1_600 * MS, True, frame)
+    call.track.resume(2_000 * MS)
+    call.close(3_000)
+    with Soundtrack(call.folder) as again:
+        for record in read(call.folder):
+            again.apply(record)
+        again.finish()
+        assert 300 == call.track.summary().dropped_ms
+        assert 300 == again.summary().dropped_ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,6 +235,43 @@ def test_a_value_of_the_apps_that_no_json_holds(tmp_path: Path, value: object) -
         records[2][2]["metadata"]["good"],
         records[2][2]["tags"],
     )
+
+
+def talk_call(folder: Path, detection: dict[str, Any] | None) -> Call:
+    """Speech from 1,000 to 2,000 ms within what the server gives the model as an item."""
+    call = Call(folder)
+    audio = {"input": {"turn_detection": detection}}
+    call.received(0, "session.created", session={"audio": audio})
+    call.speak(0, np.concatenate((silence(1_000), tone(1_000), silence(1_500))))
+    return call
+
+
+def test_an_item_is_where_its_speech_is(tmp_path: Path) -> None:
+    """Without the VAD's padding; in a commit or a semantic VAD's turn by the energy."""
+    server = {"type": "server_vad", "prefix_padding_ms": 300, "silence_duration_ms": 500}
+    for name, detection in (("server", server), ("semantic", {"type": "semantic_vad"})):
+        call = talk_call(tmp_path / name, detection)
+        buffer = "input_audio_buffer."
+        call.received(1_050, f"{buffer}speech_started", item_id="u", audio_start_ms=700)
+        call.received(3_400, f"{buffer}speech_stopped", item_id="u", audio_end_ms=2_500)
+        assert (1_000 * MS, 2_000 * MS) == call.track.user_speech("u")
+    call = talk_call(tmp_path / "commit", None)
+    call.sent(3_600, "input_audio_buffer.commit")
+    call.received(3_650, "input_audio_buffer.committed", item_id="u")
+    assert (1_000 * MS, 2_000 * MS) == call.track.user_speech("u")
+    assert call.track.user_speech("other") is None
+
+
+def test_the_talk_that_the_server_reports_is_measured(tmp_path: Path) -> None:
+    """The room goes on talking, and is not the user."""
+    server = {"type": "server_vad", "prefix_padding_ms": 300, "silence_duration_ms": 500}
+    call = talk_call(tmp_path / "call", server)
+    call.received(1_050, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=700)
+    call.received(3_400, "input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=2_500)
+    call.received(3_450, "input_audio_buffer.committed", item_id="u")
+    call.speak(3_500, tone(2_000))
+    call.close(6_000)
+    assert 1.0 == call.track.summary().user_talk_s
 
 
 def test_frames_at_once_are_recorded_as_one_by_one(tmp_path: Path) -> None:

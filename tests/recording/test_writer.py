@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -358,3 +359,31 @@ def test_a_forks_child_writes_nothing(writer: Writer, folder: Path) -> None:
     records = list(read(folder))
     assert records[-1] == ["close", 4_000 * MS, True]
     assert [record[1] for record in records[-2:-1]] == [3_000 * MS]
+
+
+@pytest.mark.parametrize("on_a_loop", [False, True])
+def test_a_replay_waits_instead_of_losing_audio(
+    folder: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch, *, on_a_loop: bool
+) -> None:
+    """A call that is told faster than it can be written: all of it is there."""
+    monkeypatch.setattr(recorder_module, "CROWDED_BYTES", 100_000)
+    monkeypatch.setattr(recorder_module, "BACKLOG_BYTES", 100_000)
+    recorder = writer.open({}, folder=folder)
+    recorder.use_clock(lambda: 0, lambda: True)
+    frame = append_frame(tone(100).tobytes())
+
+    async def tell() -> None:
+        for number in range(600):
+            recorder.frame((number + 1) * 100 * MS, True, frame)
+
+    if on_a_loop:
+        asyncio.run(tell())
+    else:
+        with pytest.raises(StopIteration):
+            tell().send(None)
+    recorder.close(60_000 * MS, by_client=True)
+    assert recorder.settle(10)
+    summary = recorder.summary()
+    assert (0, 0, 60.0) == (summary.holes, summary.dropped_ms, summary.user_talk_s)
+    left, _ = channels(render(folder, folder / "out.wav"))
+    assert [(0, 60_000 * PER_MS)] == spans(left)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wavinfo
 
 import otel_realtime
 from otel_realtime import cli
@@ -152,6 +153,7 @@ def test_a_root_that_is_answered_late_is_delivered(
     assert [] == files_below(settings.state_dir)
 
 
+@pytest.mark.alone
 def test_a_batch_that_is_never_taken_holds_up_nothing_else(
     process: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -244,6 +246,34 @@ def test_the_recording_goes_to_where_the_app_wanted_it(
     told = json.loads(about.read_text())
     assert (call.thread_id, wav.name) == (told["thread_id"], told["recording"]["file"])
     assert call.thread_id in wav.name
+
+
+def test_a_recovered_recording_says_what_the_live_one_says(
+    process: pytest.MonkeyPatch, traces: Traces, tmp_path: Path
+) -> None:
+    """Byte for byte: turns and interruptions are those of the journal, and of the call."""
+    wanted, dead = tmp_path / "wavs", tmp_path / "left" / "conversations"
+    process.setenv("OTEL_REALTIME_LANGSMITH", "off")
+
+    def copied(path: Path, info: dict[str, Any]) -> None:
+        shutil.copytree(path.parent, dead / f"{DEAD}{path.parent.name[len(DEAD) :]}")
+
+    settings = otel_realtime.Settings(recordings_dir=str(wanted), on_recording=copied)
+    call = one_turn(traces, settings=settings)
+    with call.pause_recording():
+        call.received({"type": "rate_limits.updated", "rate_limits": []})
+    call.redact_audio(100, 200, side="user")
+    end(call)
+    (live,) = wanted.glob("*.wav")
+    said, sounding = wavinfo.WavInfoReader(str(live)), live.read_bytes()
+    labels = [cue["label"] for cue in said.cues.to_dict().values()]
+    cut = "cut by the client"  # it hung up
+    assert ["turn 1: user", "redacted: user", "turn 2: agent", "recording paused", cut] == labels
+    assert (call.trace_id, call.thread_id) == (said.bext.originator_ref, said.info.subject)
+    shutil.rmtree(wanted)
+    settings = Settings(state_dir=tmp_path / "left", recordings_dir=str(wanted))
+    assert recover(settings, timeout_s=10, provider=traces.provider).complete
+    assert [sounding] == [path.read_bytes() for path in wanted.glob("*.wav")]
 
 
 def test_spans_in_the_spool_are_sent(process: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ COLUMNS = {
     "lost": 0,
     "over": 0,
     "length": 0,
+    "wait": 0,
     "user_talk": 2,
     "agent_talk": 2,
     "overlap": 2,

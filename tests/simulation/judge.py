@@ -41,6 +41,7 @@ class Verdict:
         lost: of each utterance, how much of it is not in the file.
         over: of each clip, how much of it lies over what the agent says, without need.
         length: of the file, less the call's.
+        wait: of each answer, how much longer or shorter the user is said to have waited for it.
         user_talk, agent_talk, overlap, dead_air: the errors of those times, seconds a minute.
         foreign: samples of the agent's channel that nobody sent.
         mistaken: items that are left out: what the client claimed of them is not true.
@@ -59,6 +60,7 @@ class Verdict:
     lost: list[float] = field(default_factory=list)
     over: list[float] = field(default_factory=list)
     length: list[float] = field(default_factory=list)
+    wait: list[float] = field(default_factory=list)
     user_talk: list[float] = field(default_factory=list)
     agent_talk: list[float] = field(default_factory=list)
     overlap: list[float] = field(default_factory=list)
@@ -117,22 +119,37 @@ def _sounded(world: World, recorded: Recorded, verdict: Verdict) -> list[Sounded
 def _agent(world: World, recorded: Recorded, sounded: Sequence[Sounded], verdict: Verdict) -> None:
     truth, found = _by_item(world.truth.heard), _by_item(sounded)
     for item in dict.fromkeys(item for item, _ in world.pieces):
-        facts = recorded.facts.get(item)
-        if facts is None:  # it was not received before the end of the call
-            continue
         real, here = truth[item], found[item]
-        verdict.sources.add(facts.source)
-        verdict.file.append(facts.heard_ms - sum(one.ms for one in here))
+        heard_ms = sum(one.ms for one in here)
+        facts = recorded.facts.get(item)
+        if facts is not None:
+            verdict.sources.add(facts.source)
+            verdict.file.append(facts.heard_ms - heard_ms)
+            heard_ms = facts.heard_ms
         if item in world.truth.claims:
-            verdict.kept.append(facts.heard_ms - world.truth.claims[item])
+            verdict.kept.append(heard_ms - world.truth.claims[item])
         if item in world.truth.mistaken:
             verdict.mistaken += 1
             continue
-        verdict.heard.append(facts.heard_ms - sum(one.ms for one in real))
+        verdict.heard.append(heard_ms - sum(one.ms for one in real))
         if real and here:
             verdict.start.append(here[0].at - real[0].at)
             verdict.end.append(here[-1].end - real[-1].end)
     verdict.holes += _holes(world.truth.heard, sounded)
+    _responses(world, recorded, found, verdict)
+
+
+def _responses(
+    world: World, recorded: Recorded, found: dict[str, list[Sounded]], verdict: Verdict
+) -> None:
+    """What spans say of whole responses."""
+    for response, told_ms in recorded.heard_ms.items():
+        own = world.items[response]
+        verdict.file.append(told_ms - sum(one.ms for item in own for one in found[item]))
+        heard = [one.at for one in world.truth.heard if one.item in own]
+        if heard and response in recorded.waits_ms and response in world.truth.answered:
+            waited = heard[0] - world.truth.answered[response]
+            verdict.wait.append(recorded.waits_ms[response] - waited)
 
 
 def _by_item(sounds: Iterable[Sounded]) -> dict[str, list[Sounded]]:
@@ -190,12 +207,12 @@ def _user(world: World, recorded: Recorded, verdict: Verdict) -> list[Stretch]:
 
 def _over(world: World, said: Sequence[Stretch]) -> Iterator[float]:
     """A file has no time of its own: between what caused it and what answers it there may be room."""
+    runs = _union((one.at, one.end) for one in world.truth.heard)
     for (start, end), clip in zip(said, world.truth.spoken, strict=False):
-        over = _both([(start, end)], [(one.at, one.end) for one in world.truth.heard])
-        answers = [one.at for one in world.truth.heard if one.at > clip.start]
-        causes = [one.end for one in world.truth.heard if one.at <= clip.start]
-        room = min(answers, default=world.truth.close) - max(causes, default=0.0)
-        yield max(over - max(end - start - max(room, 0.0), 0.0), 0.0)
+        caused = max((run_end for run, run_end in runs if run <= clip.start), default=0.0)
+        answered = min((run for run, _ in runs if run > clip.start), default=world.truth.close)
+        needless = _both([(start, end)], runs) - max(end - start - (answered - caused), 0.0)
+        yield max(needless, 0.0)
 
 
 # --- talk times ---------------------------------------------------------------------------------
@@ -210,7 +227,7 @@ def _talk(world: World, recorded: Recorded, verdict: Verdict) -> None:
     told = recorded.talk
 
     def error(name: str, real_ms: float) -> list[float]:
-        return [(told[name] - real_ms / 1000) / minutes]
+        return [(told[name] - real_ms / 1000) / minutes] if name in told else []
 
     verdict.user_talk = error("user_talk_s", user_ms)
     verdict.agent_talk = error("agent_talk_s", agent_ms)
@@ -222,7 +239,7 @@ def _talk(world: World, recorded: Recorded, verdict: Verdict) -> None:
 def _union(stretches: Iterable[Stretch]) -> list[Stretch]:
     found: list[Stretch] = []
     for start, end in sorted(stretches):
-        if found and start <= found[-1][1] + 1e-6:
+        if found and start <= found[-1][1] + ADJOINS_MS:
             found[-1] = (found[-1][0], max(found[-1][1], end))
         else:
             found.append((start, end))

@@ -24,8 +24,9 @@ CLIP = "clip"  # as a file, at once
 HOLD_MS = 150
 #: A client that listens for speech sends so much from before it, and goes on for so long.
 PREROLL_MS, HANGOVER_MS, HEARD_AFTER_MS = 200, 400, 100
-#: A file is sent in pieces of this length.
+#: A file is sent in pieces of this length, and has so much silence before and after the speech.
 PIECE_MS = 1_000.0
+MARGIN_MS = 700.0
 
 
 @dataclass
@@ -120,9 +121,9 @@ class Microphone:
     def send_file(self, utterance: Utterance) -> float:
         """Send what was recorded before as a file; returns when it has been sent."""
         self.utterances.append(utterance)
-        begin, sent = utterance.start, utterance.start
-        while begin < utterance.end - 1e-6:
-            end = min(begin + PIECE_MS, utterance.end)
+        begin, sent = utterance.start - MARGIN_MS, utterance.start
+        while begin < utterance.end + MARGIN_MS - 1e-6:
+            end = min(begin + PIECE_MS, utterance.end + MARGIN_MS)
             sent += self._chance.uniform(0.1, 2)
             self._send(begin, end, sent)
             begin = end

@@ -67,11 +67,13 @@ class Style:
         reaction: ms from the break-in until its player is silent, at least and at most.
         deletes: it deletes an item of which nothing was played.
         sends: how the microphone's audio is sent.
+        detects: the server finds speech in it, where that can be; else the client commits it.
         hangs_up: how often the call ends while the agent speaks.
         buffering: of its player.
         pace: of the network.
         voice_db: how loud its user speaks.
         noise_db: the noise of its line; None: digital silence.
+        replayed: it is no live call: its log is told afterwards, by hand and as fast as it goes.
     """
 
     name: str
@@ -84,16 +86,18 @@ class Style:
     reaction: tuple[float, float] = (0.0, 20.0)
     deletes: bool = False
     sends: str = OPEN
+    detects: bool = True
     hangs_up: float = 0.3
     buffering: Buffering = LATE
     pace: Pace = FAST
     voice_db: float = SPEECH_DB
     noise_db: float | None = None
+    replayed: bool = False
 
     @property
     def listens(self) -> bool:
         """Whether the server listens for speech."""
-        return self.sends in (OPEN, MUTED)
+        return self.detects and self.sends in (OPEN, MUTED, CLIP)
 
 
 def _elapsed(moment: Moment) -> int:
@@ -114,6 +118,7 @@ NEAR_LIVE = Pace(60.0, 1.3, 0.08)
 ADAPTIVE = Buffering((20.0, 20.0), 40.0, adaptive=True)
 CONSOLE = Style("console: worklet's sample count", _played)
 SPEAKER = Style("speaker's buffers", tap="audio")
+NAMED = Style("speaker's buffers, with items", _played, tap="audio+items")
 
 CLIENTS: Sequence[Style] = (
     CONSOLE,
@@ -132,7 +137,7 @@ CLIENTS: Sequence[Style] = (
     Style("pydantic-ai: caller's played_ms", _played, reaction=(0.0, 60.0)),
     Style("stop at speech_started, no word"),
     SPEAKER,
-    Style("speaker's buffers, with items", _played, tap="audio+items"),
+    NAMED,
 )
 BUFFERS: Sequence[Style] = (
     *(
@@ -154,7 +159,7 @@ BUFFERS: Sequence[Style] = (
 )
 DEVICES: Sequence[Style] = (
     replace(SPEAKER, name="speaker, late callbacks", late=0.04),
-    Style("speaker with items, late callbacks", _played, tap="audio+items", late=0.04),
+    replace(NAMED, name="speaker with items, late callbacks", late=0.04),
     Style("tracker, late callbacks", _played, tap="played", late=0.04),
     Style("speaker, near live, late callbacks", tap="audio", late=0.04, pace=NEAR_LIVE),
 )
@@ -165,18 +170,32 @@ CALLERS: Sequence[Style] = (
     Style("push to talk: cancel, plays on", flushes=False, cancels=True, sends=HELD, hangs_up=0.5),
     Style("client's own VAD", _played, cancels=True, sends=GATED, hangs_up=0.5),
     Style("muted, then hangs up", _played, sends=MUTED, hangs_up=1.0),
-    Style("clips at once", sends=CLIP, hangs_up=0.0, buffering=Buffering()),
+    Style("clips at once", sends=CLIP, detects=False, hangs_up=0.0, buffering=Buffering()),
+    Style(
+        "clips at once, server's VAD", sends=CLIP, detects=True, hangs_up=0.0, buffering=Buffering()
+    ),
 )
+#: Their agent's side is exact, so that talk times say how well the user's speech is found.
 LINES: Sequence[Style] = (
     *(
-        replace(CONSOLE, name=f"line noise {db:.0f} dB", noise_db=db)
+        replace(SPEAKER, name=f"line noise {db:.0f} dB", noise_db=db)
         for db in (-55.0, -47.0, -40.0)
     ),
-    replace(CONSOLE, name="quiet speaker -45 dB", voice_db=-45.0),
-    replace(CONSOLE, name="quiet speaker -38, noise -55 dB", voice_db=-38.0, noise_db=-55.0),
-    Style("push to talk, noise -47 dB", _played, cancels=True, sends=HELD, noise_db=-47.0),
+    replace(SPEAKER, name="quiet speaker -45 dB", voice_db=-45.0),
+    replace(SPEAKER, name="quiet speaker -45, noise -60 dB", voice_db=-45.0, noise_db=-60.0),
+    replace(SPEAKER, name="quiet speaker -38, noise -55 dB", voice_db=-38.0, noise_db=-55.0),
+    replace(NAMED, name="push to talk, noise -47 dB", sends=HELD, cancels=True, noise_db=-47.0),
+    replace(
+        NAMED, name="client's own VAD, noise -47 dB", sends=GATED, cancels=True, noise_db=-47.0
+    ),
 )
-STYLES: Sequence[Style] = (*CLIENTS, *BUFFERS, *DEVICES, *CALLERS, *LINES)
+REPLAYS: Sequence[Style] = (
+    replace(CONSOLE, name="replayed: console", replayed=True),
+    replace(SPEAKER, name="replayed: speaker", replayed=True),
+    Style("replayed: push to talk", _played, cancels=True, sends=HELD, replayed=True),
+    replace(SPEAKER, name="replayed: line noise -47 dB", noise_db=-47.0, replayed=True),
+)
+STYLES: Sequence[Style] = (*CLIENTS, *BUFFERS, *DEVICES, *CALLERS, *LINES, *REPLAYS)
 
 
 def playing(heard: Sequence[Sounded], at: float) -> Sounded | None:

@@ -14,6 +14,7 @@ from tests.simulation.microphone import (
     CLIP,
     GATED,
     HOLD_MS,
+    MARGIN_MS,
     MUTED,
     OPEN,
     Microphone,
@@ -42,6 +43,7 @@ class Truth:
             of far more of it than was played.
         spoken: the user's utterances that were sent whole.
         talked: when the user spoke, of what was sent.
+        answered: by response, when the user whom it answers had ended.
         close: when the connection was closed.
     """
 
@@ -50,6 +52,7 @@ class Truth:
     mistaken: set[str] = field(default_factory=set)
     spoken: list[Utterance] = field(default_factory=list)
     talked: list[Stretch] = field(default_factory=list)
+    answered: dict[str, float] = field(default_factory=dict)
     close: float = 0.0
 
 
@@ -77,6 +80,11 @@ class World:
         seed: of everything random.
         style: the client's.
         audio_format: of both sides.
+
+    Attributes:
+        seen: what the client and the server do.
+        pieces: the agent's audio, by item and where it begins in it, in the order of its arrival.
+        items: by response.
     """
 
     def __init__(self, seed: int, style: Style, audio_format: Format) -> None:
@@ -90,6 +98,7 @@ class World:
         self.microphone = Microphone(voice, style.sends, self._append, self.random)
         self._voice = Voice(audio_format, seed + 1_000_000)
         self.pieces: dict[tuple[str, float], bytes] = {}
+        self.items: dict[str, list[str]] = {}
         self._answer = Answer([], [])
         self._items = 0
         self._stalled_ms = 0.0
@@ -154,6 +163,7 @@ class World:
             "threshold": 0.5,
             "prefix_padding_ms": PREFIX_MS,
             "silence_duration_ms": SILENCE_MS,
+            "interrupt_response": self.style.sends != CLIP,
         }
         turn = vad if self.style.listens else None
         audio = {"input": {"format": wire, "turn_detection": turn}, "output": {"format": wire}}
@@ -164,14 +174,17 @@ class World:
     def _turn(self, start: float) -> float:
         """The user speaks, the agent answers; returns when the user speaks next."""
         said = Utterance(start, start + self.random.uniform(600, 2_000))
-        if self.style.listens:
-            answered = self._detected(said)
-        elif self.style.sends == CLIP:
+        if self.style.sends == CLIP:
             said.end = start + self.random.choice((4_000, 8_000))
-            answered = self._committed(self.microphone.send_file(said) + 1)
+            answered = self._sent_as_file(said)
+        elif self.style.listens:
+            answered = self._detected(said)
         else:
             answered = self._pressed(said)
-        return self._speak(answered + 350 + self.random.uniform(0, 100))
+        again = self._speak(answered + 350 + self.random.uniform(0, 100))
+        if self.style.sends != CLIP:
+            self.truth.answered[self._answer.chunks[0].response] = said.end
+        return again
 
     def _detected(self, said: Utterance) -> float:
         """The server hears the user begin and end."""
@@ -189,6 +202,22 @@ class World:
         self._received(stopped, f"{speech}stopped", item_id=user, audio_end_ms=end_ms)
         self._joined(stopped + 1, user)
         return stopped
+
+    def _sent_as_file(self, said: Utterance) -> float:
+        """It is no voice that breaks in: what plays plays on."""
+        microphone, user = self.microphone, f"user_{len(self.microphone.utterances)}"
+        position = len(microphone.raw) / self.format.width / self.format.rate_hz * 1000
+        sent = microphone.send_file(said)
+        if not self.style.listens:
+            return self._committed(sent + 1)
+        self._settle(None)
+        speech = "input_audio_buffer.speech_"
+        begins_ms = max(int(position) + MARGIN_MS - PREFIX_MS, 0)
+        ends_ms = int(position + MARGIN_MS + said.end - said.start + SILENCE_MS)
+        self._received(sent + 40, f"{speech}started", item_id=user, audio_start_ms=begins_ms)
+        self._received(sent + 44, f"{speech}stopped", item_id=user, audio_end_ms=ends_ms)
+        self._joined(sent + 45, user)
+        return sent + 45
 
     def _pressed(self, said: Utterance) -> float:
         """The client knows that the user begins and ends."""
@@ -257,6 +286,7 @@ class World:
             for _ in range(self.random.choice((1, 1, 2))):
                 self._items += 1
                 name = f"item_{self._items}"
+                self.items.setdefault(response, []).append(name)
                 item = {"id": name, "type": "message", "role": "assistant", "content": []}
                 added = {"response_id": response, "item": item}
                 self._received(at - 30, "response.output_item.added", **added)

@@ -81,6 +81,7 @@ ROOT_MORE: Mapping[str, Kind] = {
             "voice": str,
             "input_format": str,
             "output_format": str,
+            "dropped_audio_ms": int,
             "time_jumps": int,
             "user_talk_s": float,
             "agent_talk_s": float,

@@ -218,6 +218,10 @@ class Sounds:
         """Nothing was committed by hand."""
         return None
 
+    def user_speech(self, item_id: str) -> tuple[int, int] | None:
+        """The VAD has reported nothing."""
+        return None
+
     def last_voice(self, before_t: int) -> int | None:
         """The loud moment, if it was before."""
         return None if self._loud_ms is None else min(self._loud_ms * MS, before_t)

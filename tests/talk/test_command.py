@@ -233,6 +233,7 @@ def test_push_to_talk(card: SoundCard, tmp_path: Path) -> None:
     assert "user" == found["ended_by"]
 
 
+@pytest.mark.alone
 def test_an_echo_is_recognised(tmp_path: Path) -> None:
     """An agent that hears itself cuts itself off; the user is told what to do."""
     with SoundCard(tmp_path / "card", echo=0.5) as card, serving(LONG) as server:

@@ -188,6 +188,30 @@ def metadata(rows: Any, summary: dict[str, float] | None = None, **keys: Any) ->
     )
 
 
+def test_turns_and_interruptions_have_places_in_the_recording() -> None:
+    """Each turn that has one, each interruption that counts; not a word of what was said."""
+    rows = [
+        received("input_audio_buffer.speech_started", item_id="item_u", audio_start_ms=100),
+        received("input_audio_buffer.speech_stopped", item_id="item_u", audio_end_ms=900),
+        received("input_audio_buffer.committed", item_id="item_u"),
+        received("conversation.item.added", item=said("A secret question?", id="item_u")),
+        created("resp_1"),
+        done("resp_1", said("A secret answer, cut short.", id="item_a", role="assistant")),
+    ]
+    state, _ = feed(rows)
+    audio = Sounds(sound("item_a", 1_500, 400, generated_ms=2_000, interrupted=True))
+    totals = Tally(interruptions=[Interruption("vad", True, at_t=1_900 * 1_000_000)])
+    found = [
+        (mark.start_ns // 1_000_000, mark.end_ns // 1_000_000, mark.label)
+        for mark in root.marks(state, audio, totals)
+    ]
+    assert [
+        (100, 900, "turn 1: user"),
+        (1_500, 1_900, "turn 2: agent"),
+        (1_900, 1_900, "barge-in (nothing was said)"),
+    ] == found
+
+
 def test_what_a_call_comes_to() -> None:
     """Counts, formats and latencies, with their types."""
     state, _ = feed(CALL)

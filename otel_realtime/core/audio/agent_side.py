@@ -132,9 +132,7 @@ class Playback:
             heard_ms=sum(part.heard_ns for part in heard) // NS_PER_MS,
             # One part that the tap does not vouch for makes the evidence of the item weaker.
             heard_source=min((part.source for part in heard), key=TAP.__eq__),
-            interrupted=not all(
-                is_whole(played.heard_ns, part.received_ns) for played, part in pairs
-            ),
+            interrupted=not all(_is_whole(played.heard_ns, part) for played, part in pairs),
             audible_from_t=min(starts, default=None),
             audible_until_t=max(part.until_t for part in heard),
         )
@@ -187,7 +185,7 @@ class Playback:
 
     def _heard_by_audio(self, part: Part, now: int, first_t: int) -> HeardPart:
         """Return a part by the audio that the app gave, and by the model where the tap was silent."""
-        progress = self.audio.progress.get(self.player.index_of(part.key))
+        progress = self.audio.progress(self.player.index_of(part.key))
         segments: list[Segment] = []
         if part.segments:
             placed = (part.segments[0].start_ns, part.segments[-1].end_ns)
@@ -203,12 +201,11 @@ class Playback:
         if progress is not None:
             bounds.append((progress.start_ns, progress.end_ns))
             heard_ns += progress.heard_ns
-        # A remainder this short is jitter of the tap, not an interruption.
-        if heard_ns > part.received_ns - JITTER_NS:
-            heard_ns = part.received_ns
+        if heard_ns > part.received_ns - NS_PER_MS:
+            heard_ns = part.received_ns  # the app's rate is another one, and its samples are fewer
         until = max([part.first_t, *(end for _, end in bounds)])
         cut_t = self.reports.cut_after(part.first_t)
-        if heard_ns < part.received_ns and cut_t is None and not segments:
+        if not _is_whole(heard_ns, part) and cut_t is None and not segments:
             # Neither its end nor a cut has been reached, so it may go on playing.
             until = max(until, now, part.segments[-1].end_ns if part.segments else 0)
         return HeardPart(
@@ -235,3 +232,11 @@ class Playback:
             if due_ns >= TAP_TIMEOUT_NS and not resumed:
                 intervals.append((start, end))
         return intervals
+
+
+def _is_whole(heard_ns: int, part: Part) -> bool:
+    """Return whether what was heard of a part (ns) counts as all of it.
+
+    A remainder below 20 ms is the end of a last buffer that the app did not give, no interruption.
+    """
+    return part.received_ns - heard_ns < JITTER_NS or is_whole(heard_ns, part.received_ns)

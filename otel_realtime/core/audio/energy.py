@@ -1,14 +1,15 @@
-"""Measure when each side talks: 20 ms frames above -45 dBFS count as voice.
+"""The energy of each side's audio by frames of 20 ms.
 
-A :class:`VoiceMeter` is fed one source's audio in the order in which it was appended or received.
-Where each frame ended up in the recording, or whether it was heard at all, only the timeline knows;
-:func:`measure_talk` combines the two once the conversation is over.
+An :class:`EnergyTable` is fed one source's audio in the order in which it was appended or received;
+:mod:`otel_realtime.core.audio.voice` tells speech from noise in it. Where each frame ended up in the
+recording, or whether it was heard at all, only the timeline knows: see
+:mod:`otel_realtime.core.audio.talk`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,37 +17,60 @@ import numpy.typing as npt
 
 from otel_realtime.core.audio.codecs import Samples
 from otel_realtime.core.audio.formats import NS_PER_S
-from otel_realtime.core.audio.segments import Segment
+from otel_realtime.core.audio.voice import (
+    FRAMES_PER_S,
+    LINE_NOISE_DB,
+    LOST_POWER,
+    Voiced,
+    band_powers,
+    find_voice,
+)
 
 #: Duration of a frame, in ns and in seconds.
-FRAME_NS: Final = NS_PER_S // 50
+FRAME_NS: Final = NS_PER_S // FRAMES_PER_S
 FRAME_S: Final = FRAME_NS / NS_PER_S
-#: Pauses between words are shorter than this; a VAD waits at least as long for the end of speech.
-WORD_GAP_S: Final = 0.2
-#: Mean square of 16-bit samples at -45 dB of full scale.
-VOICE_POWER: Final = (32_768 * 10 ** (-45 / 20)) ** 2
-
-#: Start times of frames in the recording, in seconds, ascending.
-FrameStarts = npt.NDArray[np.float64]
+#: What is quiet is told at once by the noise of the last eight seconds: the softest so many frames of
+#: so many times that. A second is enough to begin with.
+_BLOCK: Final = 10
+_MEMORY: Final = 40
+_ENOUGH: Final = 5
 
 
-class VoiceMeter:
-    """Classify each 20 ms of a source as voice or not.
+def _mean_square(dbfs: float) -> float:
+    return float((32_768 * 10 ** (dbfs / 20)) ** 2)
 
-    Attributes:
-        voiced: One byte for each complete frame so far, 1 for voice.
+
+#: So much above the softest 200 ms of late is still noise: 6 dB.
+_NOISE_FACTOR: Final = 4.0
+#: What is below the first of these is quiet in any case, what is above the last one never.
+_QUIET_AT_LEAST: Final = _mean_square(-70)
+_QUIET_AT_FIRST: Final = _mean_square(-45)
+_QUIET_AT_MOST: Final = _mean_square(-24)
+
+
+class EnergyTable:
+    """The energy of a source, frame by frame: twelve bytes each.
+
+    Args:
+        loudest_noise_db: What is louder than this is speech, in dBFS.
     """
 
-    def __init__(self) -> None:
-        self.voiced = bytearray()
+    def __init__(self, loudest_noise_db: float = LINE_NOISE_DB) -> None:
+        self._loudest_noise_db = loudest_noise_db
+        self._bands = (bytearray(), bytearray(), bytearray())
         self._rest: npt.NDArray[np.float32] = np.empty(0, np.float32)
         self._rate_hz = 0
         self._skipped_ns = 0
+        self._recent: list[float] = []
+        self._floors: deque[float] = deque(maxlen=_MEMORY)
+        self._quiet = _QUIET_AT_FIRST
+        self._loud = 0
 
     def feed(self, samples: Samples, rate_hz: int) -> bool:
-        """Add the next samples; return whether there is voice in them.
+        """Add the next samples; return whether there may be voice in them.
 
-        An incomplete last frame counts for the answer and is kept for the next call.
+        The answer comes at once and for good, so it is guessed by the noise so far: see
+        :meth:`voiced` for the better one. An incomplete last frame counts for it.
 
         Args:
             samples: Samples of shape ``(n,)``.
@@ -63,156 +87,75 @@ class VoiceMeter:
             rate_hz: Their rate; it may change between calls.
 
         Returns:
-            For each chunk whether there is voice in it.
+            For each chunk whether there may be voice in it.
         """
         if rate_hz != self._rate_hz:
             if self._rest.size:  # a frame cannot mix rates, so the rest of the old one is dropped
                 self.skip(self._rest.size * NS_PER_S // self._rate_hz)
             self._rest = np.empty(0, np.float32)
             self._rate_hz = rate_hz
-        size = rate_hz // 50
+        size = rate_hz // FRAMES_PER_S
         end = self._rest.size
         audio = np.concatenate((self._rest, samples), dtype=np.float32, casting="unsafe")
         frames = audio[: audio.size - audio.size % size].reshape(-1, size)
-        # Sum of squares per frame without a temporary array; compared with the power times n.
-        voiced = (np.einsum("ij,ij->i", frames, frames) > VOICE_POWER * size).tobytes()
-        self.voiced += voiced
+        powers = self._measure(frames)
         self._rest = audio[frames.size :].copy()  # not a view: it would keep all of ``audio``
         answers = []
         for chunk in sizes:
             first, end = end // size, end + chunk
             last, over = divmod(end, size)
-            answer = voiced.find(1, first, last) >= 0
-            if over and not answer:
-                rest = audio[end - over : end]
-                answer = bool(rest @ rest > VOICE_POWER * over)
-            answers.append(answer)
+            complete, rest = powers[first:last], audio[end - over : end]
+            loud = sum(power > self._quiet for power in complete)
+            self._loud += loud
+            answers.append(bool(loud or (over and float(rest @ rest) > self._quiet * over)))
+            self._learn(complete)
         return answers
 
     def skip(self, duration_ns: int) -> None:
         """Add audio that was lost; it counts as silence, so that later frames keep their place."""
         frames, self._skipped_ns = divmod(self._skipped_ns + duration_ns, FRAME_NS)
-        self.voiced += bytes(frames)
+        lost = np.full(frames, LOST_POWER, np.float32).tobytes()
+        for band in self._bands:
+            band += lost
 
+    @property
+    def frames(self) -> int:
+        """Number of complete frames so far."""
+        # Another thread may be adding some, which come into the last band at last.
+        return len(self._bands[-1]) // 4
 
-@dataclass(frozen=True, slots=True)
-class TalkTimes:
-    """Who talks how long in a recording, in seconds.
+    @property
+    def loud_frames(self) -> int:
+        """How many of them were louder than the noise was until then."""
+        return self._loud
 
-    Attributes:
-        user_s: The user talks.
-        agent_s: The agent talks.
-        overlap_s: Both talk.
-        dead_air_s: Nobody talks.
-        longest_silence_s: Nobody talks, at a stretch.
-        agent_over_user_s: Both talk, and the user had begun: the agent talks over the user.
-    """
+    def voiced(self, start: int = 0, end: int | None = None) -> Voiced:
+        """Tell which frames from ``start`` to ``end`` have speech in them, by those frames alone."""
+        end = self.frames if end is None else min(end, self.frames)
+        return find_voice(
+            [np.frombuffer(bytes(band[4 * start : 4 * end]), np.float32) for band in self._bands],
+            self._loudest_noise_db,
+        )
 
-    user_s: float = 0.0
-    agent_s: float = 0.0
-    overlap_s: float = 0.0
-    dead_air_s: float = 0.0
-    longest_silence_s: float = 0.0
-    agent_over_user_s: float = 0.0
+    def _measure(self, frames: npt.NDArray[np.float32]) -> list[float]:
+        """Add complete frames; return their powers."""
+        if not len(frames):
+            return []
+        bands = band_powers(frames, self._rate_hz)
+        for band, powers in zip(self._bands, bands, strict=True):
+            band += powers.tobytes()
+        every: list[float] = bands[0].tolist()
+        return every
 
-
-#: The sources of one side (the wire, the tap), each with its segments in the recording.
-SideSources = Sequence[tuple[VoiceMeter, Sequence[Segment]]]
-
-
-def measure_talk(user: SideSources, agent: SideSources, length_ns: int) -> TalkTimes:
-    """Return the talk times of a finished recording of ``length_ns``."""
-    user_starts, agent_starts = _side_starts(user), _side_starts(agent)
-    user_s, agent_s = user_starts.size * FRAME_S, agent_starts.size * FRAME_S
-    overlap, length_s = _overlap(user_starts, agent_starts), length_ns / NS_PER_S
-    return TalkTimes(
-        user_s,
-        agent_s,
-        overlap,
-        dead_air_s=max(length_s - (user_s + agent_s - overlap), 0.0),
-        longest_silence_s=_longest_silence(user_starts, agent_starts, length_s),
-        agent_over_user_s=_agent_over_user(user_starts, agent_starts),
-    )
-
-
-def _longest_silence(user_starts: FrameStarts, agent_starts: FrameStarts, length_s: float) -> float:
-    """Return the longest time without a voiced frame of either side, from start to end."""
-    starts = np.sort(np.concatenate((user_starts, agent_starts)))
-    begins = np.concatenate(([0.0], starts + FRAME_S))
-    ends = np.append(starts, length_s)
-    return max(float((ends - begins).max()), 0.0)
-
-
-def _agent_over_user(user_starts: FrameStarts, agent_starts: FrameStarts) -> float:
-    """Return the seconds in which both talk, where the agent began while the user was talking.
-
-    Both are taken to talk on through pauses shorter than :data:`WORD_GAP_S`.
-    """
-    user, agent = _stretches(user_starts), _stretches(agent_starts)
-    total = 0.0
-    if not len(user) or not len(agent):
-        return total
-    # The user's stretch that each of the agent's begins in, if any.
-    index = np.searchsorted(user[:, 0], agent[:, 0], "left") - 1
-    begun = (index >= 0) & (agent[:, 0] < user[index, 1])
-    for (start, end), user_end in zip(agent[begun], user[index[begun], 1], strict=True):
-        until = min(end, user_end)
-        total += _overlap(_within(user_starts, start, until), _within(agent_starts, start, until))
-    return total
-
-
-def _stretches(starts: FrameStarts) -> FrameStarts:
-    """Return where a side talks, as rows of start and end in seconds."""
-    if not starts.size:
-        return np.empty((0, 2), np.float64)
-    gaps = np.flatnonzero(np.diff(starts) - FRAME_S >= WORD_GAP_S)
-    first = np.concatenate(([0], gaps + 1))
-    last = np.append(gaps, starts.size - 1)
-    return np.column_stack((starts[first], starts[last] + FRAME_S))
-
-
-def _within(starts: FrameStarts, start: float, end: float) -> FrameStarts:
-    """Return the frames that overlap a stretch of time."""
-    low, high = np.searchsorted(starts, (start - FRAME_S, end), "right")
-    return starts[low:high]
-
-
-def _side_starts(side: SideSources) -> FrameStarts:
-    return np.sort(np.concatenate([voiced_frame_starts(*source) for source in side]))
-
-
-def voiced_frame_starts(meter: VoiceMeter, segments: Sequence[Segment]) -> FrameStarts:
-    """Return the start times of the voiced frames that are in the recording.
-
-    A frame can lie across a cut; it belongs to the segment that holds its middle.
-    """
-    frames = np.flatnonzero(np.frombuffer(bytes(meter.voiced), np.uint8))
-    if not frames.size or not segments:
-        return np.empty(0, np.float64)
-    position = np.array([segment.position_ns for segment in segments], np.int64)
-    start = np.array([segment.start_ns for segment in segments], np.int64)
-    length = np.array([segment.end_ns - segment.start_ns for segment in segments], np.int64)
-    middle = frames * FRAME_NS + FRAME_NS // 2
-    index = np.searchsorted(position, middle, "right") - 1
-    inside = (index >= 0) & (middle - position[index] < length[index])
-    middle, index = middle[inside], index[inside]
-    starts: FrameStarts = (middle - position[index] + start[index] - FRAME_NS // 2) / NS_PER_S
-    return starts
-
-
-def _overlap(user_starts: FrameStarts, agent_starts: FrameStarts) -> float:
-    """Return the seconds during which a user frame and an agent frame coincide."""
-    if not user_starts.size or not agent_starts.size:
-        return 0.0
-    # At a cut, a frame can overlap its successor; none may be counted twice.
-    ends = np.append(agent_starts[1:], np.inf)
-    ends = np.minimum(agent_starts + FRAME_S, ends)
-    # The agent's talk time up to a moment is piecewise linear: interpolating it at both ends of a
-    # user frame gives the overlap without comparing all pairs.
-    edges = np.column_stack((agent_starts, ends)).ravel()
-    durations = ends - agent_starts
-    talked = np.column_stack((np.zeros(agent_starts.size), durations)).ravel().cumsum()
-    overlaps = np.interp(user_starts + FRAME_S, edges, talked) - np.interp(
-        user_starts, edges, talked
-    )
-    return float(overlaps.sum())
+    def _learn(self, powers: list[float]) -> None:
+        """Learn the noise from some frames, for the answer that comes at once."""
+        self._recent += powers
+        if len(self._recent) < _BLOCK:
+            return
+        whole = len(self._recent) - len(self._recent) % _BLOCK
+        for at in range(0, whole, _BLOCK):
+            self._floors.append(sum(self._recent[at : at + _BLOCK]) / _BLOCK)
+        del self._recent[:whole]
+        if len(self._floors) >= _ENOUGH:
+            noise = min(self._floors) * _NOISE_FACTOR
+            self._quiet = min(max(noise, _QUIET_AT_LEAST), _QUIET_AT_MOST)

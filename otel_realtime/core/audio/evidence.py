@@ -76,10 +76,11 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _item_id(event: JsonMapping) -> list[str]:
-    """Return the item that an event names, as the end of a record; empty if it names none."""
-    item_id = _text(event.get("item_id"))
-    return [] if item_id is None else [item_id]
+def _without_nulls(fields: list[Any]) -> list[Any]:
+    """Return the fields without those at the end that say nothing."""
+    while fields and fields[-1] is None:
+        fields.pop()
+    return fields
 
 
 def _mapping(value: object) -> JsonMapping:
@@ -122,11 +123,20 @@ def _turn_detection(session: JsonMapping) -> JsonMapping:
     return _mapping(nested if nested is not None else session.get("turn_detection"))
 
 
+def _paddings(detection: JsonMapping) -> tuple[int | None, int | None]:
+    """Return what server VAD adds before and after speech, in ms; semantic VAD adds what it likes."""
+    if detection.get("type", "server_vad") != "server_vad":
+        return None, None
+    before, after = detection.get("prefix_padding_ms"), detection.get("silence_duration_ms")
+    return _milliseconds(before), _milliseconds(after)
+
+
 class Evidence:
     """Derives records from events, and keeps what is needed to read later events."""
 
     def __init__(self) -> None:
         self._interrupts = True
+        self._paddings: tuple[int | None, int | None] = (None, None)  # of the VAD, in ms
         self._formats = {"user": PCM16, "agent": PCM16}  # as recorded last
         self._confirmed = dict(self._formats)  # as the session says
         # Bounded: a server that never answers must not make them grow for ever.
@@ -166,7 +176,9 @@ class Evidence:
 
     def _session(self, t: int, event: JsonMapping) -> list[Record]:
         session = _mapping(event.get("session"))
-        self._interrupts = _turn_detection(session).get("interrupt_response") is not False
+        detection = _turn_detection(session)
+        self._interrupts = detection.get("interrupt_response") is not False
+        self._paddings = _paddings(detection)
         for side, direction in (("user", "input"), ("agent", "output")):
             self._confirmed[side] = _session_format(session, direction) or self._confirmed[side]
         return self._format(t, "agent", self._confirmed["agent"]) + self._input(t)
@@ -273,12 +285,17 @@ class Evidence:
 
     def _speech_started(self, t: int, event: JsonMapping) -> list[Record]:
         start_ms = _milliseconds(event.get("audio_start_ms"))
-        about = [] if start_ms is None else [start_ms, *_item_id(event)]
+        about: list[Any] = []
+        if start_ms is not None:
+            about = _without_nulls([start_ms, _text(event.get("item_id")), self._paddings[0]])
         return [*self._flushed(t), ["speech", t, self._interrupts, *about]]
 
     def _speech_stopped(self, t: int, event: JsonMapping) -> list[Record]:
         end_ms = _milliseconds(event.get("audio_end_ms"))
-        return [] if end_ms is None else [["speech_end", t, end_ms, *_item_id(event)]]
+        if end_ms is None:
+            return []
+        about = _without_nulls([end_ms, _text(event.get("item_id")), self._paddings[1]])
+        return [["speech_end", t, *about]]
 
     def _output_buffer(self, t: int, event: JsonMapping) -> list[Record]:
         change = str(event["type"]).rpartition(".")[2]

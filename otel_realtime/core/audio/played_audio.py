@@ -3,12 +3,12 @@
 Input: buffers with the time at which they were given, and the parts that have arrived by then.
 Output: segments in the tap's own source, and how far the speaker got in each part. The rules:
 
-1. A buffer begins when it is given, or where the one before it ends: a difference below 20 ms is
-   jitter of the audio thread.
+1. Buffers lie on the clock of the device: :mod:`otel_realtime.core.audio.device_clock`.
 2. Zeros are silence. They are not placed, they only show that the speaker runs; within a part they
    count as its own silence, unless it was cut.
 3. A buffer belongs to the item that the app names. Without a name, items are taken to play in order
-   of arrival, each for its whole length.
+   of arrival, each for its whole length. What a buffer holds beyond the end of its part belongs to
+   the next one, if that follows at once.
 4. A cut flushes what is queued: sound that begins anew after it belongs to the first response that
    arrived later.
 5. A buffer that would begin more than one second after it is given shows that the app gives what it
@@ -21,14 +21,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from otel_realtime.core.audio.device_clock import DeviceClock
 from otel_realtime.core.audio.formats import AudioFormat
 from otel_realtime.core.audio.parts import Part
 from otel_realtime.core.audio.played_reports import MAX_AHEAD_NS, TAP_TIMEOUT_NS
-from otel_realtime.core.audio.segments import TIME_END_NS, DurationCounter, Interval, Segment
-from otel_realtime.core.audio.user_side import JITTER_NS
+from otel_realtime.core.audio.segments import TIME_END_NS, Interval, Segment
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far the speaker got in one part.
 
@@ -43,31 +43,52 @@ class Progress:
     end_ns: int
 
 
+@dataclass(slots=True)
+class _Given:
+    """How much of one part was given.
+
+    Attributes:
+        heard_ns: Its duration, with the silence that is its own, in ns.
+        from_ns: Where it begins in all that was given.
+        to_ns: Where its last sound ends.
+        silence_ns: How much silence of its own comes after that.
+        since_t: When it began, if that was before the tap; in ns since the start.
+    """
+
+    heard_ns: int
+    from_ns: int
+    to_ns: int
+    silence_ns: int = 0
+    since_t: int | None = None
+
+
 class PlayedAudio:
     """Places what the speaker plays and attributes it to parts.
 
     Attributes:
-        segments: What was heard, in order and without overlap, in the tap's own source.
         first_t: Since when the tap rules, in ns since the start; None before its first buffer.
         rejected: Whether it runs ahead of the clock, so that it is not used.
-        progress: How far each part was played, by index of the part.
     """
 
     def __init__(self) -> None:
-        self.segments: list[Segment] = []
         self.first_t: int | None = None
         self.rejected = False
-        self.progress: dict[int, Progress] = {}
+        self._clock = DeviceClock()
         self._active: list[Interval] = []  # stretches of calls, without pauses of TAP_TIMEOUT_NS
-        self._given = DurationCounter()
-        self._next_ns = 0  # where the next buffer belongs if there is no jitter
+        self._given: dict[int, _Given] = {}  # by index of the part
         self._current: int | None = None  # index of the part that plays
         self._zeros_ns = 0  # zeros since its last sound
+        self._beyond_ns = 0  # how much of the latest buffer lies beyond its part
         self._cut_t: int | None = None
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What was heard, in order and without overlap, in the tap's own source."""
+        return self._clock.segments
 
     def set_format(self, audio_format: AudioFormat) -> None:
         """Set the format of the buffers from here on."""
-        self._given.set_format(audio_format)
+        self._clock.set_format(audio_format)
 
     def cut(self, t: int) -> None:
         """Note that the play-out was cut at ``t``: what is queued will not be played."""
@@ -99,24 +120,37 @@ class PlayedAudio:
         if self.first_t is None:
             self.first_t = t
             self._begin(t, parts)
-        start, position = self._start(t), self._given.add(size)
-        duration = self._given.total_ns - position
-        self._mark_active(t, start + duration)
-        self._next_ns = start + duration
+        begin, duration = self._clock.add(t, offset, size, zeros=zeros)
+        self._mark_active(t, self._clock.end_ns)
         if zeros:
             self._add_silence(duration, parts)
             return
-        self.rejected = self.rejected or start - t > MAX_AHEAD_NS
-        after_silence = not self.segments or start - self.segments[-1].end_ns >= JITTER_NS
-        self._write(start, offset, size, position)
+        self.rejected = self.rejected or self._clock.ahead_ns > MAX_AHEAD_NS
+        before = self._current
         if item_id is not None:
             unplayed = (index for index in named if self._remaining_ns(index, parts[index]) > 0)
             self._current = next(unplayed, named[-1] if named else None)
         else:
-            self._follow(parts, after_silence=after_silence)
+            self._follow(parts, after_silence=self._clock.resumes)
         index = self._current
         if index is not None:
-            self._advance(index, parts[index], start, duration)
+            beyond = 0 if self._clock.resumes or index == before else self._beyond_ns
+            self._advance(index, parts[index], begin - beyond, duration + beyond)
+
+    def progress(self, index: int) -> Progress | None:
+        """Return how far a part was played; None if it was not.
+
+        Args:
+            index: Index of the part.
+        """
+        given = self._given.get(index)
+        if given is None:
+            return None
+        clock, start = self._clock, given.since_t
+        if start is None:
+            start = clock.start_of(given.from_ns)
+        end = clock.end_of(given.to_ns) if given.to_ns else start + given.heard_ns
+        return Progress(given.heard_ns, start, max(end, start) + given.silence_ns)
 
     def inactive(self, until_t: int, between: Interval = (0, TIME_END_NS)) -> list[Interval]:
         """Return the stretches of at least two seconds without a buffer, from the first one on.
@@ -142,23 +176,22 @@ class PlayedAudio:
         return [(start, end) for start, end in gaps if end - start >= TAP_TIMEOUT_NS]
 
     def _begin(self, t: int, parts: Sequence[Part]) -> None:
-        """Start with the part that is due; if it has long been due, the tap joins in the middle."""
+        """Start with the part that is due; if it has long been due, the tap joins in the middle.
+
+        A short one may have been due before: then it is not heard twice, but late.
+        """
         for index, part in enumerate(parts):
-            if part.segments and part.segments[-1].end_ns > t:
+            if not part.segments:
+                continue
+            due_t = part.segments[0].start_ns
+            if part.segments[-1].end_ns > t or t - due_t < TAP_TIMEOUT_NS:
                 self._current = index
-                due_t = part.segments[0].start_ns
                 if t - due_t >= TAP_TIMEOUT_NS:
-                    self.progress[index] = Progress(t - due_t, due_t, t)
+                    self._given[index] = _Given(t - due_t, 0, 0, since_t=due_t)
                 else:
                     self.first_t = min(t, due_t)
                 return
         self._current = len(parts) - 1 if parts and not parts[-1].segments else None
-
-    def _start(self, t: int) -> int:
-        end = self.segments[-1].end_ns if self.segments else 0
-        if self._next_ns and abs(t - self._next_ns) < JITTER_NS:
-            return max(self._next_ns, end)
-        return max(t, end)
 
     def _mark_active(self, t: int, end: int) -> None:
         if self._active and t - self._active[-1][1] < TAP_TIMEOUT_NS:
@@ -166,15 +199,6 @@ class PlayedAudio:
             self._active[-1] = (start, max(previous_end, end))
         else:
             self._active.append((t, end))
-
-    def _write(self, start: int, offset: int, size: int, position: int) -> None:
-        audio_format = self._given.format
-        last = self.segments[-1] if self.segments else None
-        if last and start == last.end_ns and last.is_continued_by(offset, audio_format):
-            last.size += size
-        else:
-            segment = Segment(start, offset, size, audio_format, position, tap=True)
-            self.segments.append(segment)
 
     # --- attribution to parts -------------------------------------------------------------------
 
@@ -205,29 +229,32 @@ class PlayedAudio:
         return bisect_left(parts, t, key=lambda part: part.first_t)
 
     def _remaining_ns(self, index: int, part: Part) -> int:
-        progress = self.progress.get(index)
-        return part.format.duration_ns(part.received) - (progress.heard_ns if progress else 0)
+        given = self._given.get(index)
+        return part.received_ns - (given.heard_ns if given else 0)
 
-    def _advance(self, index: int, part: Part, start: int, duration: int) -> None:
+    def _advance(self, index: int, part: Part, begin: int, duration: int) -> None:
         remaining = self._remaining_ns(index, part)
-        progress = self.progress.get(index)
+        self._beyond_ns = 0
         if remaining <= 0:
             return
-        if progress is None:
-            progress = self.progress[index] = Progress(0, start, start)
+        given = self._given.get(index)
+        if given is None:
+            given = self._given[index] = _Given(0, begin, begin)
             self._zeros_ns = 0  # silence before its first sound is not its own
-        progress.heard_ns += min(self._zeros_ns + duration, remaining)
-        progress.end_ns = start + duration
+        heard_ns = self._zeros_ns + duration
+        self._beyond_ns = min(max(heard_ns - remaining, 0), duration)
+        given.heard_ns += min(heard_ns, remaining)
+        given.to_ns, given.silence_ns = begin + duration - self._beyond_ns, 0
         self._zeros_ns = 0
 
     def _add_silence(self, duration: int, parts: Sequence[Part]) -> None:
-        progress = self.progress.get(self._current) if self._current is not None else None
-        if progress is None or self._current is None or self._cut_t is not None:
+        given = self._given.get(self._current) if self._current is not None else None
+        if given is None or self._current is None or self._cut_t is not None:
             return
         self._zeros_ns += duration
         remaining = self._remaining_ns(self._current, parts[self._current])
         # A part that ends in silence is complete once as much silence has been played.
         if 0 < remaining <= self._zeros_ns:
-            progress.heard_ns += remaining
-            progress.end_ns += remaining
+            given.heard_ns += remaining
+            given.silence_ns += remaining
             self._zeros_ns = 0

@@ -4,7 +4,8 @@ A report at ``t`` that ``p`` ns have been played means that the play-out got the
 its origin is no later than ``t - p``. The rules:
 
 1. The smallest origin of a report and all later ones is taken: a late report shifts nothing, and a
-   pause or an underrun opens as the gap that it was.
+   pause or an underrun opens as the gap that it was. The last reports have nothing after them to tell
+   the two apart: there the device went on, unless they are later than its buffer is long.
 2. Reports may be coarse (a telephone provider's marks, one per chunk). After the last one before a
    cut, the play-out is taken to have gone on at 1x until the cut, by at most one step of the reports.
 3. A truncate states exactly how much was kept, within one step of the last report.
@@ -28,7 +29,9 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from otel_realtime.core.audio.device_clock import BUFFER_NS, PROOF
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.parts import (
     ESTIMATED,
@@ -48,6 +51,8 @@ MAX_AHEAD_NS: Final = NS_PER_S
 TAP_TIMEOUT_NS: Final = 2 * NS_PER_S
 #: A report of what was played before a cut may arrive this long after the cut.
 LATE_REPORT_NS: Final = NS_PER_S
+
+_Times = npt.NDArray[np.int64]
 
 
 class PartReports:
@@ -86,8 +91,10 @@ class PartReports:
         return True
 
     def origin_ns(self) -> int:
-        """Return when the play-out would have begun by the latest report, had it never paused."""
-        return self.last_t - self.position_ns
+        """Return when the play-out would have begun by the latest reports, had it never paused."""
+        latest = zip(self._times[-PROOF:], self._positions[-PROOF:], strict=True)
+        origins = np.array([t - position for t, position in latest], np.int64)
+        return int(_least_origins(origins)[-1])
 
     def runs(self, kept_ns: int) -> Iterator[tuple[int, int, int]]:
         """Yield what was played without a gap, until ``kept_ns``.
@@ -98,8 +105,7 @@ class PartReports:
             When it starts, from which position it goes, and to which; in ns.
         """
         positions = np.array(self._positions, np.int64)
-        late = np.array(self._times, np.int64) - positions
-        origins = np.minimum.accumulate(late[::-1])[::-1]  # of a report and all later ones
+        origins = _least_origins(np.array(self._times, np.int64) - positions)
         index = reached = 0
         while index < len(origins) and reached < kept_ns:
             origin = int(origins[index])
@@ -108,7 +114,16 @@ class PartReports:
             yield origin + reached, reached, end
             reached = end
         if kept_ns > reached:
-            yield self.last_t, reached, kept_ns
+            yield int(origins[-1]) + reached, reached, kept_ns
+
+
+def _least_origins(origins: _Times) -> _Times:
+    """Return the least origin of each report and all later ones, in ns; see rule 1 for the last."""
+    least = np.minimum.accumulate(origins[::-1])[::-1]
+    for index in range(max(least.size - PROOF + 1, 1), least.size):
+        if least[index] - least[index - 1] <= BUFFER_NS:
+            least[index] = least[index - 1]
+    return least
 
 
 class PlayedReports:

@@ -37,11 +37,11 @@ class SpokenItems:
 
     def started(self, item_id: str, t: int, audio_ms: int) -> None:
         """Apply ``speech_started`` at ``t``; the VAD may hear the same item begin once more."""
-        self._starts.setdefault(item_id, self._position(t, audio_ms))
+        self._starts.setdefault(item_id, self.position(t, audio_ms))
 
     def stopped(self, item_id: str, t: int, audio_ms: int) -> None:
         """Apply ``speech_stopped`` at ``t``."""
-        self._end(item_id, self._position(t, audio_ms))
+        self._end(item_id, self.position(t, audio_ms))
 
     def committed(self, item_id: str, span: Interval) -> None:
         """Apply the client's commit of a stretch of the appended audio."""
@@ -58,7 +58,7 @@ class SpokenItems:
         """
         self._starts.setdefault(item_id, self._boundary_ns)
         if whole and item_id not in self._ends:
-            self._end(item_id, self._position(t))
+            self._end(item_id, self.position(t))
 
     def place(
         self, item_id: str, from_ms: int | None, to_ms: int | None, now: int
@@ -76,7 +76,7 @@ class SpokenItems:
             return None
         start = first if from_ms is None else first + from_ms * NS_PER_MS
         end = self._ends.get(item_id) if to_ms is None else first + to_ms * NS_PER_MS
-        end = max(self._position(now) if end is None else end, start)
+        end = max(self.position(now) if end is None else end, start)
         if self._user.last_sent_t is not None:
             return self._user.times((start, end))
         # The events say when, which they may do so late.
@@ -87,7 +87,7 @@ class SpokenItems:
         self._ends[item_id] = position_ns
         self._boundary_ns = max(self._boundary_ns, position_ns)
 
-    def _position(self, t: int, audio_ms: int | None = None) -> int:
+    def position(self, t: int, audio_ms: int | None = None) -> int:
         """Return the position that an event names at ``t``; None for what was said until then."""
         if self._user.last_sent_t is None:
             named_t = None if audio_ms is None else self._clock.time(audio_ms)

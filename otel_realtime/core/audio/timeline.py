@@ -18,8 +18,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["truncated", t, item_id, content_index, audio_end_ms]         the server's report
     ["delete", t, item_id, event_id]   ["deleted", t, item_id]     likewise for a delete
     ["refused", t, event_id, item_id]                              the server refused a claim
-    ["speech", t, interrupts, audio_start_ms?, item_id?]           input_audio_buffer.speech_started
-    ["speech_end", t, audio_end_ms, item_id?]                      input_audio_buffer.speech_stopped
+    ["speech", t, interrupts, audio_start_ms?, item_id?, prefix_ms?]   .speech_started of the input
+    ["speech_end", t, audio_end_ms, item_id?, silence_ms?]         .speech_stopped of the input
     ["item", t, item_id, response_id, audio, characters]           an item of the agent was announced
     ["tokens", t, response_id, audio_tokens]                       response.done
     ["buffer", t, "started" | "stopped" | "cleared", response_id]  output_audio_buffer.*
@@ -77,9 +77,10 @@ from otel_realtime.core.audio.segments import (
     order_without_overlap,
 )
 from otel_realtime.core.audio.server_buffer import ServerBuffer
-from otel_realtime.core.audio.session_clock import SessionClock
+from otel_realtime.core.audio.session_clock import SPREAD_NS, SessionClock
 from otel_realtime.core.audio.spoken import SpokenItems
 from otel_realtime.core.audio.user_side import UserPlacement
+from otel_realtime.core.audio.vad_reports import Report, Reported, VadReports
 
 #: The recording ends so long after the last sound at the latest: one hour.
 MAX_SILENCE_NS: Final = 3_600 * NS_PER_S
@@ -109,6 +110,7 @@ class Timeline:
         self._session_clock = SessionClock()
         self._commits = Commits()
         self._spoken = SpokenItems(self._user, self._session_clock)
+        self._vad = VadReports()
         self._redactions = Redactions()
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
@@ -162,10 +164,16 @@ class Timeline:
         """
         segments = self._user_segments() if side == "user" else self._playback.segments(self._now)
         # Audio of a pause is never stored, but audio that was queued before may reach into it.
+        pauses = self.pauses
+        return exclude_intervals(segments, pauses) if pauses else segments
+
+    @property
+    def pauses(self) -> list[Interval]:
+        """When the recording was paused, in order; a pause that has not ended has no end either."""
         pauses = list(self._pauses)
         if self._paused_t is not None:
             pauses.append((self._paused_t, FOREVER_NS))
-        return exclude_intervals(segments, pauses) if pauses else segments
+        return pauses
 
     def item(self, item_id: str) -> ItemAudio | None:
         """Return the audio facts of one of the agent's items; None if it has no audio."""
@@ -190,6 +198,48 @@ class Timeline:
         if times is None or self._limit_t is None:
             return times
         return min(times[0], self._limit_t), min(times[1], self._limit_t)
+
+    def user_reports(self) -> list[Reported]:
+        """Return where the server's VAD says that the user speaks, in order."""
+        return [self._reported(report) for report in self._vad.reports]
+
+    def user_report(self, item_id: str) -> Reported | None:
+        """Return the same of one item; None if the VAD reported none."""
+        report = self._vad.of(item_id)
+        return None if report is None else self._reported(report)
+
+    def _reported(self, report: Report) -> Reported:
+        if self._user.last_sent_t is None:  # the events say when, which they may do so late
+            end = self._now if report.end_ns is None else report.end_ns
+            return Reported((max(report.start_ns - SPREAD_NS, 0), end), None, None)
+        user, (start, end_ns) = self._user, report.speech
+        until = user.appended_ns if report.end_ns is None else report.end_ns
+        within = user.times((report.start_ns, until)) or (0, 0)
+        # 1 ns later: where audio begins after a gap, not where the audio before the gap ends.
+        start_t = None if start is None else self._within_call(user.time_at(start + 1))
+        start_t = None if start_t is None else max(start_t - 1, 0)
+        end_t = None if end_ns is None else self._within_call(user.time_at(end_ns))
+        limit = self._now if self._limit_t is None else self._limit_t
+        return Reported((min(within[0], limit), min(within[1], limit)), start_t, end_t)
+
+    def user_silences(self) -> list[Interval]:
+        """Return when the user does not talk, as the server's VAD has reported nothing.
+
+        Where nothing was reported although the server committed what was appended, it may be talk.
+        """
+        silences = [
+            (start, FOREVER_NS if end is None else end) for start, end in self._vad.silent_from
+        ]
+        for unheard in self._vad.unheard:
+            times = unheard if self._user.last_sent_t is None else self._user.times(unheard)
+            if times is not None:
+                silences = [
+                    piece
+                    for start, end in silences
+                    for piece in ((start, min(end, times[0])), (max(start, times[1]), end))
+                    if piece[0] < piece[1]
+                ]
+        return silences
 
     def user_time_at(self, audio_ns: int, *, tap: bool = False) -> int | None:
         """Return when the audio at a position in a whole source was spoken.
@@ -341,16 +391,25 @@ class Timeline:
         interrupts: bool,
         audio_start_ms: int | None = None,
         item_id: str | None = None,
+        prefix_ms: int | None = None,
     ) -> None:
         if audio_start_ms is not None:
             self._session_clock.add(t, audio_start_ms)
+            self._vad.started(item_id, self._spoken.position(t, audio_start_ms), prefix_ms)
             if item_id is not None:
                 self._spoken.started(item_id, t, audio_start_ms)
         if interrupts:
             self._cut(t)
 
-    def _speech_end(self, t: int, audio_end_ms: int, item_id: str | None = None) -> None:
+    def _speech_end(
+        self,
+        t: int,
+        audio_end_ms: int,
+        item_id: str | None = None,
+        silence_ms: int | None = None,
+    ) -> None:
         self._session_clock.add(t, audio_end_ms)
+        self._vad.stopped(item_id, self._spoken.position(t, audio_end_ms), silence_ms)
         if item_id is not None:
             self._spoken.stopped(item_id, t, audio_end_ms)
 
@@ -420,6 +479,8 @@ class Timeline:
         self._playback.report(t, item_id, content_index, int(audio_ms * NS_PER_MS))
 
     def _commit(self, t: int, change: str, item_id: str | None = None) -> None:
+        if change in ("sent", "server"):
+            self._vad.committed(self._spoken.position(t))
         if change == "sent":
             self._commits.commit(self._user.appended_ns)
         elif change == "cleared":
@@ -438,6 +499,7 @@ class Timeline:
         self._user.reset()
         self._commits.reset()
         self._session_clock.reset()
+        self._vad.reset(t)
 
     def _pause(self, t: int) -> None:
         if self._paused_t is None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from otel_realtime.core.protocol.items import Item
@@ -51,10 +51,12 @@ class Interruption:
     Attributes:
         cause: ``vad``, ``client`` or ``server``.
         false: The agent stopped, but nothing was said.
+        at_t: When, in ns since the start: the end of what was heard. It is not what is compared.
     """
 
     cause: str
     false: bool
+    at_t: int = field(default=0, compare=False)
 
 
 class Speeches:

@@ -29,7 +29,7 @@ https://platform.openai.com/docs/api-reference/realtime-server-events/input_audi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from otel_realtime.core.protocol.breakdown import LatencyPart, break_down
@@ -118,7 +118,8 @@ def _interruption(
     if cut_t is None or _was_queued(response, state, audio, facts):
         return None
     speech, reason = state.speeches.near(cut_t), response.status_reason
-    return explain(speech, source, reason, state.session, state.shortest_speech_ms)
+    cut = explain(speech, source, reason, state.session, state.shortest_speech_ms)
+    return replace(cut, at_t=cut_t)
 
 
 def _was_queued(

@@ -59,6 +59,9 @@ class AudioFacts(Protocol):
     def user_item(self, item_id: str) -> tuple[int, int] | None:
         """Return when the user spoke an item that the client itself committed, start and end."""
 
+    def user_speech(self, item_id: str) -> tuple[int, int] | None:
+        """Return when the user spoke an item, without the padding of a VAD and pauses around it."""
+
     def last_voice(self, before_t: int) -> int | None:
         """Return the end of the last voiced user audio before ``before_t``."""
 

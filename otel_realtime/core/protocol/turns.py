@@ -159,17 +159,19 @@ def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
 def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
     """Return start and end of a user's item in the recording, in ms.
 
-    The VAD's ``audio_start_ms`` and ``audio_end_ms`` count appended audio, so they need the
-    timeline; so does what a push-to-talk client commits. Without it the events' arrival stands in.
+    The recording knows where the speech lies that the VAD has reported or the client committed.
+    What the events name otherwise (a timeout's ``audio_start_ms``) counts appended audio, so it needs
+    the timeline, too. Without it the events' arrival stands in.
     """
     start_t = end_t = None
-    committed = None if audio is None else audio.user_item(item.id)
-    if committed is not None:
-        start_t, end_t = committed
-    if audio is not None and item.audio_start_ms is not None:
-        start_t = audio.user_time(item.audio_start_ms)
-    if audio is not None and item.audio_end_ms is not None:
-        end_t = audio.user_time(item.audio_end_ms)
+    spoken = None if audio is None else audio.user_speech(item.id)
+    if spoken is not None:
+        start_t, end_t = spoken
+    elif audio is not None:
+        if item.audio_start_ms is not None:
+            start_t = audio.user_time(item.audio_start_ms)
+        if item.audio_end_ms is not None:
+            end_t = audio.user_time(item.audio_end_ms)
     if end_t is None:
         end_t = item.stopped_t if item.stopped_t is not None else item.at_t
     if start_t is None:

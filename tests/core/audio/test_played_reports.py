@@ -82,6 +82,44 @@ def test_what_plays_is_not_placed_at_each_report(
     assert 2 == len(placed)  # here once, and once for the recording
 
 
+@pytest.mark.parametrize("step", [20, 50, 100])
+@pytest.mark.parametrize("late", [40, 90])
+@pytest.mark.parametrize("which", ["first", "middle", "last"])
+def test_a_report_that_is_late_is_no_hole(call: Call, step: int, late: int, which: str) -> None:
+    """Also the last one, which nothing follows."""
+    call.hear(1_000, tone(2_000))
+    number = {"first": step, "middle": 1_000, "last": 2_000}[which]
+    last = 0
+    for position in range(step, 2_001, step):
+        last = max(last, 1_200 + position + (late if position == number else 0))
+        call.track.played(last * MS, "item_a", 0, position)
+    _, right = call.close(9_000)
+    assert spans(right) == [(1_200 * PER_MS, 3_200 * PER_MS)]
+    assert (2_000, 2_000, "tap", False) == facts(call)
+
+
+def test_a_late_last_report_takes_nothing_from_what_a_cut_left(call: Call) -> None:
+    """The player went on until the cut, by one step at most."""
+    call.hear(1_000, tone(3_000))
+    for position in range(100, 1_001, 100):
+        late = 90 if position == 1_000 else 0
+        call.track.played((1_200 + position + late) * MS, "item_a", 0, position)
+    call.received(2_295, "input_audio_buffer.speech_started")
+    _, right = call.close(9_000)
+    assert spans(right) == [(1_200 * PER_MS, 2_295 * PER_MS)]
+    assert (3_000, 1_095, "tap", True) == facts(call)
+
+
+def test_a_pause_before_the_last_reports_is_a_gap(call: Call) -> None:
+    """If it is longer than a device's buffer."""
+    call.hear(1_000, tone(1_000))
+    report(call, 1_100, 960)
+    call.track.played(2_380 * MS, "item_a", 0, 980)
+    call.track.played(2_400 * MS, "item_a", 0, 1_000)
+    _, right = call.close(9_000)
+    assert spans(right) == [(1_100 * PER_MS, 2_060 * PER_MS), (2_360 * PER_MS, 2_400 * PER_MS)]
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 400), st.integers(0, 60)), min_size=1, max_size=30),
     st.integers(0, 13_000),

@@ -1,0 +1,57 @@
+"""The least origin of a stream over a window of later frames.
+
+Whoever places a stream of audio by the times of its frames asks the same question: had it run at 1x
+all along, when did it begin? Each frame gives one answer, the time it came less the audio before it,
+and a late frame a late one. So the least answer of a frame and those after it is taken, as far as the
+window reaches.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+
+
+class LeastOrigin:
+    """A sliding minimum in constant time per frame.
+
+    An origin that a later frame undercuts can never be the least again, so only those are kept that
+    ascend with the numbers of their frames.
+    """
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[int, int]] = deque()  # number of a frame, and its origin
+
+    def add(self, number: int, origin_ns: int) -> None:
+        """Add the origin that the latest frame gives, in ns; numbers ascend."""
+        steps = self._steps
+        while steps and steps[-1][1] >= origin_ns:
+            steps.pop()
+        steps.append((number, origin_ns))
+
+    def drop(self, number: int) -> None:
+        """Forget the oldest frame."""
+        if self._steps[0][0] == number:
+            self._steps.popleft()
+
+    @property
+    def ns(self) -> int:
+        """The least origin of all frames, in ns."""
+        return self._steps[0][1]
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether the latest frame gives the least origin."""
+        return len(self._steps) == 1
+
+    def since(self, number: int) -> int:
+        """Return the least origin of a frame and all later ones, in ns."""
+        return self._steps[bisect_left(self._steps, number, key=lambda step: step[0])][1]
+
+    def last_below(self, origin_ns: int) -> int:
+        """Return the number of the last frame whose origin is below one in ns; -1 if none is."""
+        steps = self._steps
+        index = bisect_left(steps, origin_ns, key=lambda step: step[1])
+        return steps[index - 1][0] if index else -1

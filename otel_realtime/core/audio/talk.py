@@ -1,0 +1,241 @@
+"""Who talks when in a recording, and for how long.
+
+Where there is speech in a source, its :class:`EnergyTable` knows by frames; where those frames are in
+the recording, if they were heard at all, the timeline's segments say. Together they make stretches of
+talk, in seconds of the recording. Pauses up to 300 ms are between words, and are talk: a VAD waits at
+least nearly as long for the end of speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_realtime.core.audio.energy import FRAME_NS, FRAME_S, EnergyTable
+from otel_realtime.core.audio.formats import NS_PER_S
+from otel_realtime.core.audio.segments import LOST, Interval, Segment
+from otel_realtime.core.audio.vad_reports import Reported
+
+#: Pauses up to this are between words.
+WORD_GAP_S: Final = 0.3
+#: Times of frames come from rounded nanoseconds.
+_ROUNDING_S: Final = 1e-6
+#: The server's times are so exact.
+_EXACT_S: Final = 0.15
+#: An interruption by so little is none.
+_DROPOUT_S: Final = 0.06
+
+_Times = npt.NDArray[np.float64]
+#: Start and end of each stretch in seconds, shape ``(n, 2)``; in order, without overlap.
+Stretches = npt.NDArray[np.float64]
+#: The sources of one side (the wire, the tap), each with its segments in the recording.
+SideSources = Sequence[tuple[EnergyTable, Sequence[Segment]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TalkTimes:
+    """Who talks how long in a recording, in seconds.
+
+    Attributes:
+        user_s: The user talks.
+        agent_s: The agent talks.
+        overlap_s: Both talk.
+        dead_air_s: Nobody talks.
+        longest_silence_s: Nobody talks, at a stretch.
+        agent_over_user_s: Both talk, and the user had begun: the agent talks over the user.
+    """
+
+    user_s: float = 0.0
+    agent_s: float = 0.0
+    overlap_s: float = 0.0
+    dead_air_s: float = 0.0
+    longest_silence_s: float = 0.0
+    agent_over_user_s: float = 0.0
+
+
+def measure_talk(user: Stretches, agent: Stretches, length_ns: int) -> TalkTimes:
+    """Return the talk times of a finished recording of ``length_ns``."""
+    user_s, agent_s = _total_s(user), _total_s(agent)
+    overlap_s, length_s = _overlap_s(user, agent), length_ns / NS_PER_S
+    return TalkTimes(
+        user_s,
+        agent_s,
+        overlap_s,
+        dead_air_s=max(length_s - (user_s + agent_s - overlap_s), 0.0),
+        longest_silence_s=_longest_silence_s(user, agent, length_s),
+        agent_over_user_s=_agent_over_user_s(user, agent),
+    )
+
+
+def stretches_of(side: SideSources) -> Stretches:
+    """Return where a side talks in the recording, by the energy of its sources.
+
+    A pause between words is talk only if there is audio in it: nobody talks while nothing is sent.
+    """
+    voiced = _voiced(side)
+    pauses = _clipped(joined(voiced), joined(_kept(side), _DROPOUT_S))
+    return _united(voiced, pauses)
+
+
+def reported_stretches_of(
+    user: SideSources, reports: Sequence[Reported], silences: Sequence[Interval]
+) -> Stretches:
+    """Return where the user talks, by what the server's VAD reports and by the energy.
+
+    Args:
+        user: The user's sources.
+        reports: The utterances that the VAD reports.
+        silences: When only they are talk, in order.
+    """
+    if not reports:
+        return stretches_of(user)
+    voiced = joined(_voiced(user), _DROPOUT_S)
+    present = joined(_kept(user), _DROPOUT_S)
+    said = [exact(report, voiced) for report in reports]
+    rest = _without(stretches_of(user), np.array(silences, np.float64).reshape(-1, 2) / NS_PER_S)
+    return _united(_clipped(np.array(said), present), rest)
+
+
+def exact(report: Reported, voiced: Stretches) -> tuple[float, float]:
+    """Return where exactly reported speech begins and ends, in seconds.
+
+    Args:
+        report: What the VAD reports.
+        voiced: Where the energy says that somebody speaks.
+    """
+    low, high = (t / NS_PER_S for t in report.within)
+    near = voiced[(voiced[:, 1] > low - _EXACT_S) & (voiced[:, 0] < high + _EXACT_S)]
+    start = _edge(near[:, 0], report.start)
+    if start is None:
+        start = max(float(near[0, 0]), low) if len(near) else low
+    end = _edge(near[:, 1], report.end)
+    if end is None:
+        end = min(float(near[-1, 1]), high) if len(near) else high
+    return start, max(start, end)
+
+
+def _edge(found: _Times, reported: int | None) -> float | None:
+    """Return the edge that is nearest to the reported one, or that one; None without a report."""
+    if reported is None:
+        return None
+    told = reported / NS_PER_S
+    nearest = float(found[np.abs(found - told).argmin()]) if found.size else np.inf
+    return nearest if abs(nearest - told) <= _EXACT_S else told
+
+
+def _united(one: Stretches, other: Stretches) -> Stretches:
+    every = np.concatenate((one, other))
+    return joined(every[np.argsort(every[:, 0], kind="stable")], 0.0)
+
+
+def _voiced(side: SideSources) -> Stretches:
+    starts = np.sort(np.concatenate([_voiced_starts(*source) for source in side]))
+    return np.column_stack((starts, starts + FRAME_S))
+
+
+def _kept(side: SideSources) -> Stretches:
+    """Return where there is audio of a side in the recording."""
+    pieces = [
+        (segment.start_ns, segment.end_ns)
+        for _, segments in side
+        for segment in segments
+        if segment.offset != LOST
+    ]
+    kept: Stretches = np.array(sorted(pieces), np.float64).reshape(-1, 2) / NS_PER_S
+    return kept
+
+
+def _clipped(stretches: Stretches, present: Stretches) -> Stretches:
+    """Return stretches, in any order, as far as there is audio."""
+    pieces = [
+        (max(start, low), min(end, high))
+        for start, end in stretches
+        for low, high in present[
+            np.searchsorted(present[:, 1], start) : np.searchsorted(present[:, 0], end)
+        ]
+    ]
+    return np.array(pieces, np.float64).reshape(-1, 2)
+
+
+def _without(stretches: Stretches, removed: Stretches) -> Stretches:
+    """Return stretches without what is removed, which is in order."""
+    pieces = []
+    for begin, end in stretches:
+        start = begin
+        for low, high in removed:
+            if start < low < end:
+                pieces.append((start, low))
+            if low < end and start < high:
+                start = max(start, high)
+        if start < end:
+            pieces.append((start, end))
+    return np.array(pieces, np.float64).reshape(-1, 2)
+
+
+def joined(stretches: Stretches, gap_s: float = WORD_GAP_S) -> Stretches:
+    """Return stretches, in order of their starts, without pauses of up to ``gap_s``."""
+    if not len(stretches):
+        return np.empty((0, 2), np.float64)
+    ends = np.maximum.accumulate(stretches[:, 1])
+    last = np.flatnonzero(stretches[1:, 0] - ends[:-1] > gap_s + _ROUNDING_S)
+    first = np.concatenate(([0], last + 1))
+    return np.column_stack((stretches[first, 0], ends[np.append(last, len(ends) - 1)]))
+
+
+def _voiced_starts(table: EnergyTable, segments: Sequence[Segment]) -> _Times:
+    """Return when the voiced frames begin that are in the recording, in order of the source.
+
+    A frame can lie across a cut; it belongs to the segment that holds its middle.
+    """
+    frames = np.flatnonzero(table.voiced())
+    if not frames.size or not segments:
+        return np.empty(0, np.float64)
+    position = np.array([segment.position_ns for segment in segments], np.int64)
+    start = np.array([segment.start_ns for segment in segments], np.int64)
+    length = np.array([segment.end_ns - segment.start_ns for segment in segments], np.int64)
+    middle = frames * FRAME_NS + FRAME_NS // 2
+    index = np.searchsorted(position, middle, "right") - 1
+    inside = (index >= 0) & (middle - position[index] < length[index])
+    middle, index = middle[inside], index[inside]
+    starts: _Times = (middle - position[index] + start[index] - FRAME_NS // 2) / NS_PER_S
+    return starts
+
+
+def _total_s(stretches: Stretches) -> float:
+    return float((stretches[:, 1] - stretches[:, 0]).sum())
+
+
+def _overlap_s(user: Stretches, agent: Stretches) -> float:
+    """Return for how long stretches of the user and of the agent coincide."""
+    if not len(user) or not len(agent):
+        return 0.0
+    # The agent's talk time up to a moment is piecewise linear: interpolating it at both ends of the
+    # user's stretches gives the overlap without comparing all pairs.
+    durations = agent[:, 1] - agent[:, 0]
+    talked = np.column_stack((np.zeros(len(agent)), durations)).ravel().cumsum()
+    at = np.interp(user, agent.ravel(), talked)
+    return float((at[:, 1] - at[:, 0]).sum())
+
+
+def _longest_silence_s(user: Stretches, agent: Stretches, length_s: float) -> float:
+    """Return the longest time without talk of either side, from start to end."""
+    both = np.concatenate((user, agent))
+    talk = joined(both[np.argsort(both[:, 0])], 0.0)
+    begins = np.concatenate(([0.0], talk[:, 1]))
+    ends = np.append(talk[:, 0], length_s)
+    return max(float((ends - begins).max()), 0.0)
+
+
+def _agent_over_user_s(user: Stretches, agent: Stretches) -> float:
+    """Return for how long both talk where the agent began while the user was talking."""
+    if not len(user) or not len(agent):
+        return 0.0
+    # The user's stretch that each of the agent's begins in, if any.
+    index = np.searchsorted(user[:, 0], agent[:, 0], "left") - 1
+    begun = (index >= 0) & (agent[:, 0] < user[index, 1])
+    until = np.minimum(agent[begun, 1], user[index[begun], 1])
+    return float((until - agent[begun, 0]).sum())
