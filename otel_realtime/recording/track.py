@@ -117,7 +117,8 @@ class Track:
         header: JSON values for the journal's first record.
         folder: folder of the journal and the audio; ``None``: write nothing.
         keeps_audio: write audio to disk; ``False``: only the journal.
-        buffer_ms: what the client's player is taken to hold back until the call shows it.
+        buffer_ms: what the client's player is taken to hold back until the call shows it; ``None``:
+            its journal says it.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Track:
         folder: Path | None,
         *,
         keeps_audio: bool = True,
-        buffer_ms: int = ASSUMED_NS // NS_PER_MS,
+        buffer_ms: int | None = ASSUMED_NS // NS_PER_MS,
     ) -> None:
         self.folder = folder
         self._keeps_audio = keeps_audio
@@ -139,7 +140,8 @@ class Track:
         self._lock = threading.Lock()
         self._timeline = Timeline()
         self._buffer_ms = buffer_ms
-        self._timeline.apply(["buffered", 0, buffer_ms])
+        if buffer_ms is not None:
+            self._timeline.apply(["buffered", 0, buffer_ms])
         self._evidence = Evidence()
         self._energy = {
             source: EnergyTable(LINE_NOISE_DB if source.startswith("user") else SYNTHETIC_NOISE_DB)
@@ -175,7 +177,7 @@ class Track:
             self._stop_writing(f"cannot write to the state directory: {error}")
             return
         self._lines.append(line(["open", 0, dict(self._header)]))
-        if self._buffer_ms:
+        if self._buffer_ms is not None:
             self._lines.append(line(["buffered", 0, self._buffer_ms]))
 
     def frame(self, t: int, sent: bool, frame: str | bytes) -> None:

@@ -267,7 +267,7 @@ def test_a_fault_in_a_foreign_record_does_not_matter(call: Call) -> None:
     left, _ = call.close(1_000)
     assert spans(left) == [(0, 24_000)]
     kinds = [json.loads(text)[0] for text in (call.folder / JOURNAL).read_text().splitlines()]
-    assert kinds == ["open", "response", "user", "close"]
+    assert kinds == ["open", "buffered", "response", "user", "close"]
     assert line(["close", 10**9, True]) == b'["close",1000000000,true]\n'
 
 

@@ -72,14 +72,15 @@ class Playback:
         """Add ``size`` bytes that the app's speaker plays now; see ``PlayedAudio.add``."""
         if self.audio.first_t is None:
             self.player.refresh()  # what is due now, the tap begins with
-        begun = len(self.audio.progress)
+        before = self.audio.latest
         named = () if item_id is None else self.player.indices_of(item_id)
         self.audio.add(t, offset, size, item_id, self.player.parts, named=named, zeros=zeros)
-        if begun < len(self.audio.progress) and not self.audio.rejected:
-            index, progress = next(reversed(self.audio.progress.items()))
+        latest = self.audio.latest
+        if latest is not None and latest != before and not self.audio.rejected:
+            progress = self.audio.progress(latest)
             # A tap that joins in the middle has not heard the item begin.
-            if progress.start_ns > t - TAP_TIMEOUT_NS:
-                self.player.began(t, index, progress.start_ns)
+            if progress is not None and progress.start_ns > t - TAP_TIMEOUT_NS:
+                self.player.began(t, latest, progress.start_ns)
 
     def report(self, t: int, item_id: str, content_index: int, position_ns: int) -> None:
         """Add a position that the app reported; see ``PlayedReports.add``."""

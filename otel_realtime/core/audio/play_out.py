@@ -274,7 +274,7 @@ class PlayOut:
     def _fit(self, part: Part, claim: Claim, claimed_t: int, entry: int) -> None:
         """Find the buffer with which a part was heard as far as was claimed, at that time."""
         buffer_ns = self._claimed_buffer(part, claim, claimed_t, entry)
-        if part.response.not_before or buffer_ns > MOST_NS:
+        if part.response.not_before or buffer_ns > MOST_NS or not self.buffer.modelled:
             return
         first = self._first_to_move(part, entry)
         if first is not None:

@@ -13,7 +13,7 @@ makes the buffer look larger, never smaller. Once a tap has shown
 it, only taps are asked: a client's position can be as coarse as its chunks. Until anything is known
 80 ms are assumed. Players in browsers and in the SDKs hold 50 to 150 ms: less would turn jitter that
 they absorb into holes, more would put an answer later than its caller may have heard it. The
-recording says itself what was assumed, so that it is rendered as its facts were told.
+journal says what was assumed, so that the recording is rendered as its facts were told.
 
 Some clients do not know what their player does, and claim the time since the first chunk came (the
 Agents SDK without a tracker, pipecat, Twilio's samples). They teach a buffer of zero, which is what
@@ -43,9 +43,11 @@ class PlayerBuffer:
 
     Attributes:
         ns: The buffer, as far as is known.
+        modelled: Whether there is one at all. Version 0.1 knew of none: what it recorded is rendered as
+            its facts were told.
     """
 
-    __slots__ = ("_assumed_ns", "_claimed", "_order", "_tapped", "ns")
+    __slots__ = ("_assumed_ns", "_claimed", "_order", "_tapped", "modelled", "ns")
 
     def __init__(self) -> None:
         self._assumed_ns = 0
@@ -53,9 +55,11 @@ class PlayerBuffer:
         self._tapped: list[int] = []
         self._order: list[list[int]] = []  # to which of the two each observation went
         self.ns = 0
+        self.modelled = False
 
     def assume(self, buffer_ns: int) -> None:
-        """Set what is taken for granted until something is known; 0 at first."""
+        """Set what is taken for granted until something is known."""
+        self.modelled = True
         self._assumed_ns = buffer_ns
         self._learn()
 
@@ -71,7 +75,7 @@ class PlayerBuffer:
             buffer_ns: From the arrival of what begins to its begin, in ns.
             tap: Whether a tap shows it; else a client's claim.
         """
-        if -TOLERANCE_NS <= buffer_ns <= MOST_NS:
+        if self.modelled and -TOLERANCE_NS <= buffer_ns <= MOST_NS:
             observed = self._tapped if tap else self._claimed
             observed.append(max(buffer_ns, 0))
             self._order.append(observed)

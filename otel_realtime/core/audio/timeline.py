@@ -9,7 +9,7 @@ A record is ``[kind, t, ...]``; ``t`` is in ns since the start of the conversati
 decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for audio without voice
 (``user``) or with zeros only (``tap`` of the agent). Records of other kinds are ignored::
 
-    ["buffered", t, ms]                                            taken for what a player holds back
+    ["buffered", t, ms]                                            a player is taken to hold it back
     ["user", t, offset, size, quiet?]                              the client appended audio
     ["agent", t, offset, size, item_id, content_index, response_id]    a chunk arrived
     ["format", t, side, {"type", "rate"}]                          the side's format from here on

@@ -15,7 +15,7 @@ MS = 1_000_000
 class Speaker:
     """A player fed in ms; tells what was heard as (start, where in the source, length) in ms.
 
-    It buffers nothing until something else is known: so times are those of the arrivals.
+    It knows of no buffer: so times are those of the arrivals.
     """
 
     def __init__(self) -> None:

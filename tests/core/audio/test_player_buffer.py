@@ -29,7 +29,9 @@ def observed(*buffers_ms: int, tap: bool = False) -> PlayerBuffer:
 def test_it_is_assumed_until_it_is_known() -> None:
     """And nothing, if nobody assumes anything."""
     assert (ASSUMED_NS, False) == (observed().ns, observed().known)
-    assert 0 == PlayerBuffer().ns
+    never = PlayerBuffer()
+    never.observe(200 * MS, tap=True)
+    assert (0, False) == (never.ns, never.known)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,22 @@ def test_records_drive_both_sides() -> None:
         ["close", 9_000, True],
     )
     assert [(s.start_ns, s.size) for s in found.segments("user")] == [(0, 48_000)]
-    assert [(s.start_ns, s.size) for s in found.segments("agent")] == [(2_090 * MS, 420 * 48)]
+    assert [(s.start_ns, s.size) for s in found.segments("agent")] == [(2_000 * MS, 420 * 48)]
     assert found.length_ns == 9_000 * MS
+
+
+def test_what_a_player_buffers_is_in_the_journal() -> None:
+    """Version 0.1 knew of no buffer: what it recorded lies where its facts said."""
+    wire = [
+        agent(1_000, 0, 3_000),
+        ["truncate", 2_000, "a", 0, 800, None],
+        agent(5_000, 3_000, 500),
+    ]
+    for buffered, start_ms, buffer_ns in (([], 1_000, None), ([["buffered", 0, 80]], 1_200, 200)):
+        found = timeline(*buffered, *wire)
+        assert start_ms == found.segments("agent")[0].start_ns // MS
+        known = found.player_buffer_ns
+        assert buffer_ns == (known if known is None else known // MS)
 
 
 def test_speech_that_does_not_interrupt_cuts_nothing() -> None:
@@ -270,7 +284,7 @@ records = st.lists(
 
 def written(story: list[Any]) -> list[list[Any]]:
     """A story as a journal would hold it."""
-    t, sizes, found = 0, {"user": 0, "agent": 0}, []
+    t, sizes, found = 0, {"user": 0, "agent": 0}, [["buffered", 0, 80]]
     for wait, (kind, *rest) in story:
         t += wait * MS
         if kind in sizes:
@@ -344,7 +358,7 @@ def test_words_of_the_agent_lie_where_they_were_heard() -> None:
     ]
     assert [(1_000, 4_000), (4_000, 5_000)] == silent(timeline(*records), "agent")
     cut = ["truncate", 2_000, "a", 0, 400, None]
-    assert [(1_600, 2_000)] == silent(timeline(*records, cut), "agent")
+    assert [(1_000, 1_400)] == silent(timeline(*records, cut), "agent")
 
 
 def test_words_of_the_user_lie_in_the_audio_of_their_own_session() -> None:
