@@ -65,6 +65,9 @@ from otel_realtime.core.audio.segments import LOST, Segment
 #: A client tells at once how far it got, or asks its player first, which may be far away. Later than
 #: this after a barge-in it tells how far it got until then, if it can have got there.
 PROMPT_NS: Final = NS_PER_S // 2
+#: Nobody has listened for less than this and broken in on more: a stream is replayed faster than it
+#: was, and what it claims is all that is known.
+SOONEST_NS: Final = 300 * NS_PER_MS
 #: Claims about one part that are remembered, should the server refuse the latest ones.
 MOST_CLAIMS: Final = 16
 
@@ -180,7 +183,10 @@ class Player:
         kept = min(part.format.size(audio_end_ms * NS_PER_MS), part.received)
         if t is not None:
             self._due_ns = min(self._due_ns, t)  # the client has flushed its player
-            kept = self._possible(part, kept, t)
+            possible = self._possible(part, kept, t)
+            if possible < kept and t - part.first_t < SOONEST_NS:
+                t = part.origin_ns + part.format.duration_ns(kept)  # as soon as it can be true
+            kept = min(kept, self._possible(part, kept, t))
             if t - self._cut_t > PROMPT_NS and self._possible(part, kept, self._cut_t) == kept:
                 t = self._cut_t
         self._claim([part], kept, event_id, CLIENT_TRUNCATE if by_client else SERVER, t)

@@ -150,6 +150,15 @@ def test_a_claim_of_more_than_the_time_allows_is_clamped(speaker: Speaker, end_m
     assert [(1_000, 1_500)] == speaker.heard()
 
 
+def test_a_claim_in_a_stream_that_is_replayed_at_once_holds(speaker: Speaker) -> None:
+    """Its times are nobody's: all there is to know is how much was heard."""
+    speaker.answer(1_000, 3_000)
+    speaker.truncate(1_050, "a", 600)
+    audio = speaker.player.item("a")
+    assert audio is not None
+    assert (600, (1_000, 1_600)) == (audio.heard_ms, speaker.heard()[0])
+
+
 def test_a_claim_of_more_than_had_come_is_clamped(speaker: Speaker) -> None:
     """The network paused: what came before and after that was all there was to be heard."""
     speaker.chunk(1_000, 200, "a")
