@@ -9,6 +9,7 @@ A record is ``[kind, t, ...]``; ``t`` is in ns since the start of the conversati
 decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for audio without voice
 (``user``) or with zeros only (``tap`` of the agent). Records of other kinds are ignored::
 
+    ["buffered", t, ms]                                            a player is taken to hold it back
     ["user", t, offset, size, quiet?]                              the client appended audio
     ["agent", t, offset, size, item_id, content_index, response_id]    a chunk arrived
     ["format", t, side, {"type", "rate"}]                          the side's format from here on
@@ -46,15 +47,12 @@ Rules of its own:
    :mod:`otel_realtime.core.audio.session_clock`.
 2. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
 3. Both sides are silent while the recording is paused.
-4. At the close, hearing ends for a live caller: queued agent audio is cut if the user's audio came
-   in the two seconds before, on the wire or from a tap. Without a microphone it plays on: a script
-   waits for the answer.
-5. What is silenced afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else. It
+4. What is silenced afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else. It
    may be said after the close, too: by a command, of a recording that waits for its delivery.
-4. Hearing ends with the call, whoever held the microphone: what is queued at the close is cut. An
+5. Hearing ends with the call, whoever held the microphone: what is queued at the close is cut. An
    app that waited for the end of the play-out closes after it, and a tap says itself what was played.
    Where the app's times jumped forward nobody knows how long it was: what was queued was heard.
-5. Nothing was said after the end either: audio that the client sent faster than it can have been
+6. Nothing was said after the end either: audio that the client sent faster than it can have been
    spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
    that anybody lived through. Or the journal has no close: then nobody knows when it was.
 """
@@ -287,6 +285,11 @@ class Timeline:
         return self._playback.rejected
 
     @property
+    def player_buffer_ns(self) -> int | None:
+        """What the client's player buffers, as far as the call has shown it; None if it has not."""
+        return self._agent.buffer_ns
+
+    @property
     def length_ns(self) -> int:
         """Length of the recording: the close, or the end of the last audio that is kept.
 
@@ -332,6 +335,9 @@ class Timeline:
         return order_without_overlap([*sent, *tapped])
 
     # --- records --------------------------------------------------------------------------------
+
+    def _buffered(self, t: int, ms: int) -> None:
+        self._agent.assume(ms * NS_PER_MS)
 
     def _user_frame(self, t: int, offset: int, size: int, quiet: object = None) -> None:
         self._user.append(t, offset, size, quiet=bool(quiet))
@@ -418,7 +424,7 @@ class Timeline:
     def _buffer(self, t: int, change: str, response_id: str | None) -> None:
         self._server.change(t, change, response_id)
         if change == "cleared":
-            self._cut(t, SERVER)
+            self._cut(t, SERVER, response_id)
         elif response_id is not None and change == "started":
             self._agent.buffer_started(t, response_id)
         elif response_id is not None and change == "stopped":
@@ -433,8 +439,8 @@ class Timeline:
     def _flushed(self, t: int) -> None:
         self._agent.confirm_cancels()
 
-    def _cut(self, t: int, source: str = ESTIMATED) -> None:
-        self._agent.cut(t, source)
+    def _cut(self, t: int, source: str = ESTIMATED, response_id: str | None = None) -> None:
+        self._agent.cut(t, source, response_id)
         self._playback.cut(t)
 
     def _tap(
@@ -470,7 +476,7 @@ class Timeline:
         return self._user_tap
 
     def _played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
-        self._playback.reports.add(t, item_id, content_index, int(audio_ms * NS_PER_MS))
+        self._playback.report(t, item_id, content_index, int(audio_ms * NS_PER_MS))
 
     def _commit(self, t: int, change: str, item_id: str | None = None) -> None:
         if change in ("sent", "server"):
@@ -540,6 +546,7 @@ class Timeline:
 
 #: Kind of a record -> what it does; arguments are the elements after the kind.
 _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
+    "buffered": Timeline._buffered,
     "user": Timeline._user_frame,
     "agent": Timeline._agent_chunk,
     "format": Timeline._format,
