@@ -26,15 +26,15 @@ from otel_realtime.recording.description import ORIGINATOR, forget_loudness, rea
 from otel_realtime.recording.labels import labels_of, pack_labels, read_labels
 from otel_realtime.recording.mask import Mask
 
-_PCM: Final = 1
+PCM: Final = 1
 _FLOAT: Final = 3
 _ALAW: Final = 6
 _MULAW: Final = 7
 _EXTENSIBLE: Final = 0xFFFE
 #: Format and bytes of a sample -> its number type, if it has one that NumPy knows.
-_NUMBERS: Final = {(_PCM, 2): "<i2", (_PCM, 4): "<i4", (_FLOAT, 4): "<f4", (_FLOAT, 8): "<f8"}
+_NUMBERS: Final = {(PCM, 2): "<i2", (PCM, 4): "<i4", (_FLOAT, 4): "<f4", (_FLOAT, 8): "<f8"}
 #: The same -> the byte that silence consists of, otherwise.
-_CODES: Final = {(_PCM, 1): 0x80, (_PCM, 3): 0, (_ALAW, 1): 0xD5, (_MULAW, 1): 0xFF}
+_CODES: Final = {(PCM, 1): 0x80, (PCM, 3): 0, (_ALAW, 1): 0xD5, (_MULAW, 1): 0xFF}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

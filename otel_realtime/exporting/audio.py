@@ -6,13 +6,14 @@ import shutil
 import wave
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_realtime.calls.schema import Call, Turn
 from otel_realtime.delivery.attachments import EXTRA
+from otel_realtime.editing.wav import PCM, Layout, read_layout
 from otel_realtime.errors import RecordingError
 
 #: Channel of each role in a stereo recording.
@@ -41,11 +42,11 @@ def as_wav(source: Path, target: Path) -> tuple[int, int]:
             shutil.copyfile(source, target)
         else:
             _decode(source, target)
-        with wave.open(str(target), "rb") as made:
-            return made.getframerate(), made.getnframes()
-    except (OSError, EOFError, wave.Error) as error:
-        why = str(error) or "it is cut off"  # EOFError says nothing
-        raise RecordingError(f"cannot read {source} as a recording: {why}") from error
+        with target.open("rb") as made:
+            layout = read_layout(made)
+        return layout.rate_hz, layout.frames
+    except (OSError, wave.Error) as error:
+        raise RecordingError(f"cannot read {source} as a recording: {error}") from error
 
 
 def _decode(source: Path, target: Path) -> None:
@@ -78,31 +79,33 @@ def clips(recording: Path, call: Call, folder: Path) -> list[Path]:
     written: list[Path] = []
     try:
         folder.mkdir(exist_ok=True)
-        with wave.open(str(recording), "rb") as file:
-            if file.getsampwidth() != 2:
+        with recording.open("rb") as file:
+            layout = read_layout(file)
+            if (layout.format, layout.width) != (PCM, 2):
                 raise RecordingError(f"{recording.name} has no 16-bit samples to cut")
             for turn in call["turns"]:
-                samples = _cut(file, turn)
+                samples = _cut(file, layout, turn)
                 if len(samples):
                     path = folder / f"{turn['index'] + 1:03}-{turn['role']}.wav"
-                    _write(path, samples, file.getframerate())
+                    _write(path, samples, layout.rate_hz)
                     written.append(path)
-    except (OSError, EOFError, wave.Error) as error:
-        why = str(error) or "it is cut off"
-        raise RecordingError(f"cannot cut {recording.name} into clips: {why}") from error
+    except (OSError, wave.Error) as error:
+        raise RecordingError(f"cannot cut {recording.name} into clips: {error}") from error
     return written
 
 
-def _cut(file: wave.Wave_read, turn: Turn) -> npt.NDArray[Any]:
+def _cut(file: IO[bytes], layout: Layout, turn: Turn) -> npt.NDArray[Any]:
     start_ms, end_ms = turn["start_ms"], turn["end_ms"]
     if start_ms is None or end_ms is None:
         return np.empty((0, 1), "<i2")
-    rate, length, channels = file.getframerate(), file.getnframes(), file.getnchannels()
-    start, end = (min(max(at, 0) * rate // 1_000, length) for at in (start_ms, end_ms))
-    file.setpos(start)
-    samples = np.frombuffer(file.readframes(max(end - start, 0)), "<i2").reshape(-1, channels)
-    own = _CHANNELS[turn["role"]]
-    return samples[:, own : own + 1] if channels == 2 else samples
+    start, end = (
+        min(max(at, 0) * layout.rate_hz // 1_000, layout.frames) for at in (start_ms, end_ms)
+    )
+    frame = layout.width * layout.channels
+    file.seek(layout.at + start * frame)
+    samples = np.frombuffer(file.read(max(end - start, 0) * frame), "<i2")
+    own, samples = _CHANNELS[turn["role"]], samples.reshape(-1, layout.channels)
+    return samples[:, own : own + 1] if layout.channels == 2 else samples
 
 
 def _write(path: Path, samples: npt.NDArray[Any], rate_hz: int) -> None:

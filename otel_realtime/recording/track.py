@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.codecs import decode
@@ -45,6 +46,7 @@ from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.core.audio.vad_reports import Reported
 from otel_realtime.core.audio.voice import LINE_NOISE_DB, SYNTHETIC_NOISE_DB
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.recording.buffers import sound_in
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
 from otel_realtime.state import owner
 from otel_realtime.state.files import remove_folder
@@ -196,9 +198,10 @@ class Track:
                 origin = audio[1:]
                 records.append(["agent", last_t, offset, size, *origin])
                 lines.append(_AGENT_LINE % (last_t, offset, size, self._origin_text(origin)))
+        apply = self._timeline.apply
         with self._lock:
             for record in records:
-                self._timeline.apply(record)
+                apply(record)
         if self._files is not None:
             self._lines += lines
 
@@ -212,7 +215,7 @@ class Track:
         self._has_audio = True
         self._envelopes[side] = len(frame) - len(audio.raw) * 4 // 3
         audio_format = self._formats[side] if sent else self._format_of(audio)
-        if audio_format.width > 1:
+        if self._carried or len(audio.raw) % audio_format.width:
             audio = self._whole_samples(side, audio, audio_format.width)
         return (t, side, audio_format, audio) if audio.raw else None
 
@@ -253,18 +256,40 @@ class Track:
             self._tap_formats[side] = audio_format
             self._apply(["tap_format", t, side, audio_format.to_wire()])
         self._has_audio = True
-        offset, quiet = LOST, False
         if self._paused:
             self._energy[source].skip(audio_format.duration_ns(len(raw)))
+            self._apply(["tap", t, side, LOST, len(raw), audio.item_id, 0])
         else:
             samples = decode(raw, audio_format)
             voiced = self._energy[source].feed(samples, audio_format.rate_hz)
-            quiet = not (voiced if side == "user" else samples.any())
-            # A player that idles reports zeros all the time; they need not be on disk.
-            if side == "user" or not quiet:
+            if side == "user":
                 offset = self._store(source, raw)
-        self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(quiet)])
+                self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(not voiced)])
+            else:
+                self._tap_agent(t, raw, samples, audio_format, audio.item_id)
         self._check_tap()
+
+    def _tap_agent(
+        self,
+        t: int,
+        raw: bytes,
+        samples: npt.NDArray[np.int16],
+        audio_format: AudioFormat,
+        item_id: str | None,
+    ) -> None:
+        """Record what the speaker plays: its sound, and the zeros around it only as a length.
+
+        A player that idles reports zeros all the time, and fills the last block of what it plays with
+        them: they need not be on disk, and belong to no item.
+        """
+        width = audio_format.width
+        first, after = sound_in(samples, audio_format.rate_hz)
+        for start, end in ((0, first), (first, after), (after, samples.size)):
+            if start < end:
+                quiet = (start, end) != (first, after)
+                piece = raw[start * width : end * width]
+                offset = LOST if quiet else self._store("agent-tap", piece)
+                self._apply(["tap", t, "agent", offset, len(piece), item_id, int(quiet)])
 
     def _store(self, source: str, raw: bytes) -> int:
         """Append audio to a source; return where it begins."""
@@ -435,14 +460,13 @@ class Track:
     def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> AudioFrame:
         """Return a chunk's complete samples; carry the rest over: the server may split anywhere."""
         raw = audio.raw
-        carried = self._carried.pop(side, None) if self._carried else None
-        rest = len(raw) % width
-        if carried is None and not rest:
+        if width == 1:
             return audio
         part = (audio.item_id, audio.content_index)
+        carried = self._carried.pop(side, None)
         if carried is not None and carried[0] == part:
             raw = carried[1] + raw
-            rest = len(raw) % width
+        rest = len(raw) % width
         if rest:
             self._carried[side] = (part, raw[-rest:])
             raw = raw[:-rest]

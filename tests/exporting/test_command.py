@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 import otel_realtime
 from otel_realtime import cli
 from otel_realtime.calls.schema import json_schema
+from otel_realtime.recording.chunks import wav_header
 from otel_realtime.settings import Settings
 from tests.exporting.conftest import Kept, keep
 from tests.recovery.conftest import DEAD
@@ -90,6 +91,17 @@ def test_a_clip_is_the_turns_own_side(kept: Kept, tmp_path: Path) -> None:
         side = 0 if turn["role"] == "user" else 1
         assert np.array_equal(whole[start:end, side : side + 1], clip)
         assert np.count_nonzero(clip) > 0.9 * len(clip)
+
+
+def test_a_recording_whose_sizes_have_64_bits_is_cut_too(kept: Kept, tmp_path: Path) -> None:
+    """An RF64, as recordings beyond 4 GiB are; this one says more than it holds."""
+    out, clip = tmp_path / "out", "clips/002-assistant.wav"
+    assert 0 == export(kept.recording, "-o", out)
+    expected = samples(out / clip)
+    kept.recording.write_bytes(wav_header(2**30, 24_000) + kept.recording.read_bytes()[44:])
+    assert 0 == export(kept.recording, "-o", out)
+    assert np.array_equal(expected, samples(out / clip))
+    assert 4_000 <= call_of(out)["recording"]["duration_ms"] < 4_100  # with what stands behind it
 
 
 @pytest.mark.parametrize("what", ["thread_id", "trace_id", "run_id", "stem", "json"])
