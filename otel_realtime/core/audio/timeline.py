@@ -65,10 +65,11 @@ from typing import Any, Final
 
 from otel_realtime.core.audio.agent_side import Playback
 from otel_realtime.core.audio.commits import Commits
-from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, parse_format
+from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, PCM16, parse_format
 from otel_realtime.core.audio.parts import ESTIMATED, SERVER, ItemAudio
 from otel_realtime.core.audio.player import Player
 from otel_realtime.core.audio.redactions import PARTIAL, Redactions, Stretch, Words
+from otel_realtime.core.audio.room import Room
 from otel_realtime.core.audio.segments import (
     Interval,
     Segment,
@@ -101,7 +102,8 @@ class Timeline:
     def __init__(self) -> None:
         self.last_t = 0
         self.close_t: int | None = None
-        self._user = UserPlacement()
+        self._room = Room()
+        self._user = UserPlacement(self._room)
         self._user_tap: UserPlacement | None = None
         self._user_tap_t = FOREVER_NS  # since when the user's tap replaces the wire
         self._agent = Player()
@@ -110,6 +112,7 @@ class Timeline:
         self._session_clock = SessionClock()
         self._commits = Commits()
         self._spoken = SpokenItems(self._user, self._session_clock)
+        self._agent_formats = {False: PCM16, True: PCM16}  # of the wire, of the tap
         self._vad = VadReports()
         self._redactions = Redactions()
         self._pauses: list[Interval] = []
@@ -352,11 +355,18 @@ class Timeline:
         response_id: str | None,
     ) -> None:
         self._agent.add_chunk(t, offset, size, item_id, content_index, response_id)
+        self._sounds(t, size)
+
+    def _sounds(self, t: int, size: int, *, tap: bool = False) -> None:
+        if self._room.add(t, self._agent_formats[tap].duration_ns(size), tap=tap):
+            self._user.answered(t)
 
     def _format(self, t: int, side: str, value: object) -> None:
         audio_format = parse_format(value)
         if audio_format is not None:
             (self._user if side == "user" else self._agent).set_format(audio_format)
+            if side == "agent":
+                self._agent_formats[False] = audio_format
 
     def _hole(self, t: int, side: str, size: int) -> None:
         if side == "user":
@@ -395,6 +405,7 @@ class Timeline:
     ) -> None:
         if audio_start_ms is not None:
             self._session_clock.add(t, audio_start_ms)
+            self._user.detected = True
             self._vad.started(item_id, self._spoken.position(t, audio_start_ms), prefix_ms)
             if item_id is not None:
                 self._spoken.started(item_id, t, audio_start_ms)
@@ -442,6 +453,7 @@ class Timeline:
     def _cut(self, t: int, source: str = ESTIMATED, response_id: str | None = None) -> None:
         self._agent.cut(t, source, response_id)
         self._playback.cut(t)
+        self._room.cut(t)
 
     def _tap(
         self,
@@ -454,6 +466,8 @@ class Timeline:
     ) -> None:
         if side == "agent":
             self._playback.add_audio(t, offset, size, item_id, zeros=bool(quiet))
+            if not quiet:
+                self._sounds(t, size, tap=True)
         else:
             tap = self._start_user_tap()
             tap.append(t, offset, size, quiet=bool(quiet))
@@ -467,6 +481,7 @@ class Timeline:
             return
         if side == "agent":
             self._playback.set_tap_format(audio_format)
+            self._agent_formats[True] = audio_format
         else:
             self._start_user_tap().set_format(audio_format)
 
