@@ -145,6 +145,9 @@ class Conversation:
         what is played: then there is one warning, and the model is used again. If no call comes for
         two seconds while audio is due, the model is used until the next call.
 
+        A call that comes early or late, or several at once, are what a device's buffer is for: they
+        open no gap. Where all calls that follow come 20 ms late or more, or one 200 ms, it ran dry.
+
         A buffer that cannot be understood is named in the log, once for each kind, counted as lost,
         and costs only itself.
 

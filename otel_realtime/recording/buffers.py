@@ -8,13 +8,18 @@
 =======================================  =======================================================
 elements                                 read as
 =======================================  =======================================================
-bytes (``bytes``, buffers of ``B``)      16-bit samples, little endian, as on the wire
+bytes (``bytes``, buffers of ``B``)      16-bit samples, little endian, as on the wire; 32-bit floats
+                                         where they cannot be anything else
 16-bit integers, of either byte order    as they are
 32-bit integers                          full scale is 32 bits; the upper 16 are kept
 floats, 16 to 64 bits                    full scale is 1.0; what exceeds it is clipped
 a list of numbers                        floats if one of them is, else 16-bit integers
-anything else                            refused: 8-bit and unsigned samples, booleans, objects
+anything else                            refused: 8-bit and unsigned samples, booleans, objects, and
+                                         floats on the scale of integers
 =======================================  =======================================================
+
+``sounddevice``'s raw streams hand over bytes that do not say what they are (a CFFI buffer), and their
+default is 32-bit floats. Read as 16-bit samples these are noise at full scale.
 
 Channels are averaged. They may come last, ``(frames, channels)``, or first.
 """
@@ -31,6 +36,12 @@ from otel_realtime.interrupts import let_through
 #: More channels than a microphone or a speaker has; the larger axis counts frames.
 MOST_CHANNELS: Final = 32
 _FULL_SCALE: Final = 32_768.0
+#: Floats beyond this are no clipped peaks, if most are.
+_LOUDEST: Final = 16.0
+#: The last byte of a 32-bit float of 1e-6 to 1, of either sign, as most samples of sound are.
+_FLOAT_BYTES: Final = bytes((*range(0x35, 0x40), *range(0xB5, 0xC0)))
+#: Fewer of them prove nothing.
+_LEAST_FLOATS: Final = 32
 #: Formats of a buffer of plain bytes: https://docs.python.org/3/library/struct.html#format-characters
 _BYTES: Final = frozenset("Bbc")
 
@@ -51,12 +62,13 @@ def as_pcm16(audio: object) -> bytes:
         RefusedAudio: It is none that can be understood.
     """
     # Most audio comes as bytes already: no array is made of them.
-    if isinstance(audio, bytes | bytearray):
-        return whole_samples(bytes(audio))
     try:
-        samples = _array_of(audio)
+        raw = bytes(audio) if isinstance(audio, bytes | bytearray) else None
+        samples = _array_of(audio) if raw is None else raw
         if isinstance(samples, bytes):
-            return whole_samples(samples)
+            if not _are_floats(samples):
+                return whole_samples(samples)
+            samples = np.frombuffer(samples, "<f4")
         with np.errstate(all="ignore"):
             return _pcm16(_mono(samples)).astype("<i2", copy=False).tobytes()
     except RefusedAudio:
@@ -81,6 +93,33 @@ def as_bytes(audio: object) -> bytes:
 def whole_samples(raw: bytes) -> bytes:
     """Return bytes without half a sample at their end."""
     return raw[:-1] if len(raw) % 2 else raw
+
+
+def sound_in(samples: npt.NDArray[np.int16], rate_hz: int) -> tuple[int, int]:
+    """Return the first sample of a block's sound and the one after its last; 0 and 0 if all are zeros.
+
+    Zeros before or after it of less than a millisecond are samples like any other.
+    """
+    sound = np.flatnonzero(samples)
+    if not sound.size:
+        return 0, 0
+    first, after, least = int(sound[0]), int(sound[-1]) + 1, rate_hz // 1000
+    return first if first >= least else 0, after if samples.size - after >= least else samples.size
+
+
+def _are_floats(raw: bytes) -> bool:
+    """Return whether bytes are 32-bit floats: as 16-bit samples they would be no sound."""
+    if len(raw) % 4:
+        return False
+    last = raw[3::4]
+    others = last.translate(None, _FLOAT_BYTES)
+    found = len(last) - len(others)
+    if found < _LEAST_FLOATS or 10 * len(others.translate(None, b"\0")) > found:
+        return False
+    # Loud 16-bit samples look the same, but then both halves of a float do.
+    halves = np.frombuffer(raw, "<i2").reshape(-1, 2).astype(np.int32)
+    alike = np.abs(halves[:, 0] - halves[:, 1])[halves[:, 1] != 0] < 4_096
+    return bool(2 * np.count_nonzero(alike) < alike.size)
 
 
 def _kind_of(audio: object) -> str:
@@ -146,6 +185,10 @@ def _mono(samples: _Array) -> _Array:
 def _pcm16(samples: _Array) -> _Array:
     if samples.dtype.kind == "f":
         # What is no number is silence; infinity is as loud as it gets.
+        if np.count_nonzero(np.abs(samples) > _LOUDEST) * 2 > np.count_nonzero(samples):
+            raise RefusedAudio(
+                "floats on the scale of integers are not understood; divide by 32768"
+            )
         scaled = np.nan_to_num(samples.astype(np.float64) * _FULL_SCALE, nan=0.0)
         return np.clip(np.rint(scaled), -32_768, 32_767).astype(np.int16)
     if samples.dtype.itemsize == 4:

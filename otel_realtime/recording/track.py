@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from otel_realtime import diagnostics
 from otel_realtime.core.audio.codecs import decode
@@ -45,6 +46,7 @@ from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.core.audio.vad_reports import Reported
 from otel_realtime.core.audio.voice import LINE_NOISE_DB, SYNTHETIC_NOISE_DB
 from otel_realtime.diagnostics import logger_of
+from otel_realtime.recording.buffers import sound_in
 from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
 from otel_realtime.state import owner
 from otel_realtime.state.files import remove_folder
@@ -253,18 +255,40 @@ class Track:
             self._tap_formats[side] = audio_format
             self._apply(["tap_format", t, side, audio_format.to_wire()])
         self._has_audio = True
-        offset, quiet = LOST, False
         if self._paused:
             self._energy[source].skip(audio_format.duration_ns(len(raw)))
+            self._apply(["tap", t, side, LOST, len(raw), audio.item_id, 0])
         else:
             samples = decode(raw, audio_format)
             voiced = self._energy[source].feed(samples, audio_format.rate_hz)
-            quiet = not (voiced if side == "user" else samples.any())
-            # A player that idles reports zeros all the time; they need not be on disk.
-            if side == "user" or not quiet:
+            if side == "user":
                 offset = self._store(source, raw)
-        self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(quiet)])
+                self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(not voiced)])
+            else:
+                self._tap_agent(t, raw, samples, audio_format, audio.item_id)
         self._check_tap()
+
+    def _tap_agent(
+        self,
+        t: int,
+        raw: bytes,
+        samples: npt.NDArray[np.int16],
+        audio_format: AudioFormat,
+        item_id: str | None,
+    ) -> None:
+        """Record what the speaker plays: its sound, and the zeros around it only as a length.
+
+        A player that idles reports zeros all the time, and fills the last block of what it plays with
+        them: they need not be on disk, and belong to no item.
+        """
+        width = audio_format.width
+        first, after = sound_in(samples, audio_format.rate_hz)
+        for start, end in ((0, first), (first, after), (after, samples.size)):
+            if start < end:
+                quiet = (start, end) != (first, after)
+                piece = raw[start * width : end * width]
+                offset = LOST if quiet else self._store("agent-tap", piece)
+                self._apply(["tap", t, "agent", offset, len(piece), item_id, int(quiet)])
 
     def _store(self, source: str, raw: bytes) -> int:
         """Append audio to a source; return where it begins."""

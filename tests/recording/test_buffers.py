@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_realtime.recording.buffers import RefusedAudio, as_bytes, as_pcm16
+from otel_realtime.recording.buffers import RefusedAudio, as_bytes, as_pcm16, sound_in
 
 SAMPLES = np.array([0, 1, -1, 1_000, -1_000, 32_767, -32_768, 5], np.int16)
 RAW = SAMPLES.astype("<i2").tobytes()
@@ -150,3 +150,62 @@ def test_integers_of_16_bits_survive_as_floats(samples: list[int]) -> None:
     """Bit for bit."""
     exact = np.array(samples, np.int16)
     assert exact.astype("<i2").tobytes() == as_pcm16(exact.astype(np.float32) / 32_768)
+
+
+def voice(level: float) -> np.ndarray:
+    """A voice-like sound: floats between -1 and 1."""
+    at = np.arange(960) / 48_000
+    found: np.ndarray = level * np.sin(2 * np.pi * 220 * at) * np.sin(2 * np.pi * 3 * at + 0.5)
+    return found.astype(np.float32)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.1, 0.003])
+@pytest.mark.parametrize("of", [bytes, bytearray, memoryview])
+def test_bytes_that_can_only_be_floats_are_read_as_floats(level: float, of: Any) -> None:
+    """The buffers of sounddevice's raw streams do not say what they hold."""
+    expected = np.rint(voice(level) * 32_768).clip(-32_768, 32_767).astype("<i2")
+    assert expected.tobytes() == as_pcm16(of(voice(level).tobytes()))
+    faded = np.concatenate((np.zeros(800, np.float32), voice(level)[:160]))
+    assert bytes(1_600) == as_pcm16(of(faded.tobytes()))[:1_600]
+    assert 2 * 960 == len(as_pcm16(of(faded.tobytes())))
+    quantised = (expected / 32_768).astype(np.float32)
+    assert expected.tobytes() == as_pcm16(of(quantised.tobytes()))
+
+
+LOUD: list[np.ndarray] = [
+    voice(0.5),
+    np.full(960, 0.5),
+    np.full(960, 16_000 / 32_768),
+    np.sign(voice(1.0)) * 0.45,
+    np.full(960, 0.43) + voice(0.05),
+    np.zeros(960),
+    np.random.default_rng(1).uniform(-1, 1, 960),
+]
+
+
+@pytest.mark.parametrize("sound", LOUD)
+def test_bytes_of_16_bit_samples_stay_what_they_are(sound: np.ndarray) -> None:
+    """However loud: constant, square, noise."""
+    raw = np.rint(sound * 32_767).astype("<i2").tobytes()
+    assert raw == as_pcm16(raw)
+
+
+def test_floats_on_the_scale_of_integers_are_refused() -> None:
+    """Clipped, they would be noise at full scale."""
+    with pytest.raises(RefusedAudio, match="32768"):
+        as_pcm16((voice(0.5) * 32_768).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [(0, 0, (0, 240)), (24, 48, (24, 264)), (23, 23, (0, 286)), (0, 100, (0, 240))],
+)
+def test_the_sound_of_a_block_is_without_the_zeros_around_it(
+    before: int, after: int, expected: tuple[int, int]
+) -> None:
+    """From one millisecond of them on; those within it stay."""
+    sound = np.full(240, 5, np.int16)
+    sound[100:150] = 0
+    block = np.concatenate((np.zeros(before, np.int16), sound, np.zeros(after, np.int16)))
+    assert expected == sound_in(block, 24_000)
+    assert (0, 0) == sound_in(np.zeros(480, np.int16), 24_000)

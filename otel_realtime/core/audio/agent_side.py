@@ -24,6 +24,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 
+from otel_realtime.core.audio.device_clock import ROUNDING_NS
 from otel_realtime.core.audio.formats import NS_PER_MS, AudioFormat
 from otel_realtime.core.audio.parts import ESTIMATED, TAP, HeardPart, ItemAudio, Part, is_whole
 from otel_realtime.core.audio.played_audio import PlayedAudio
@@ -114,7 +115,7 @@ class Playback:
         starts = [part.from_t for part in heard if part.from_t is not None]
         return replace(
             modelled,
-            heard_ms=sum(part.heard_ns for part in heard) // NS_PER_MS,
+            heard_ms=(sum(part.heard_ns for part in heard) + ROUNDING_NS) // NS_PER_MS,
             # One part that the tap does not vouch for makes the evidence of the item weaker.
             heard_source=min((part.source for part in heard), key=TAP.__eq__),
             interrupted=not all(_is_whole(played.heard_ns, part) for played, part in pairs),

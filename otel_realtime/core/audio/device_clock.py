@@ -13,7 +13,8 @@ stream would have begun, had the device run without a pause. Rules:
    middle of the origins of the next second, there.
 2. From there on blocks adjoin. A gap opens only where the device must have run dry: if every block
    of the next five seconds comes at least ``JITTER_NS`` after its place. One late block proves
-   nothing, and nor do the last ones before the app stops: a gap takes ``PROOF`` calls.
+   nothing, and nor do the last ones before the app stops: a gap takes ``PROOF`` calls, or a call that
+   is ``UNPROVEN_NS`` late and after which none comes earlier.
 3. In silence that outlasts any buffer the clock is set by the blocks that follow, if it is
    ``EARLY_NS`` off: so a device that is 200 ppm off is as true after an hour as at the start. What was
    given ahead when the device started stays in its buffer.
@@ -41,14 +42,15 @@ from otel_realtime.core.audio.user_side import JITTER_NS, LOOK_AHEAD_NS
 #: The most that a device is taken to have in its buffer. PortAudio's defaults for a safe latency are
 #: 35 to 240 ms (ALSA, CoreAudio, WASAPI, MME, DirectSound), Android's and PulseAudio's about 200 ms.
 BUFFER_NS: Final = 200 * NS_PER_MS
-#: So many calls of the app must come late for a gap.
+#: So many calls of the app must come late for a gap, or fewer that come so late.
 PROOF: Final = 4
+UNPROVEN_NS: Final = BUFFER_NS // 2
 #: The clock is set by the middle of the origins of this long.
 SMOOTH_NS: Final = NS_PER_S
 #: A block that is less from it was given when the device asked.
 EARLY_NS: Final = JITTER_NS // 2
-#: Less is rounding of the lengths of blocks, not a gap.
-_ROUNDING_NS: Final = 1_000
+#: Less is rounding of the lengths of blocks, neither a gap nor unheard.
+ROUNDING_NS: Final = 1_000
 
 
 class _Follows(Enum):
@@ -135,7 +137,7 @@ class _Placed:
             asked_ns = _asked(blocks, index, least)
             if abs(asked_ns + self.ahead_ns - self.origin_ns) >= EARLY_NS:
                 self.origin_ns = asked_ns + self.ahead_ns
-        elif least_ns > self.least_ns and blocks[-1].call - block.call < PROOF - 1:
+        elif self._unproven(block, blocks[-1], least_ns):
             least_ns = self.least_ns
         elif least_ns - self.origin_ns >= JITTER_NS:
             self.origin_ns = _asked(blocks, index, least)
@@ -144,11 +146,16 @@ class _Placed:
         if not block.zeros:
             self._write(block)
 
+    def _unproven(self, block: _Block, latest: _Block, least_ns: int) -> bool:
+        """Return whether too few calls tell that it is later from a block on."""
+        proven = latest.call - block.call >= PROOF - 1 or least_ns - self.origin_ns >= UNPROVEN_NS
+        return not proven and least_ns > self.least_ns
+
     def _write(self, block: _Block) -> None:
         start = self.origin_ns + block.begin_ns
         last = self.segments[-1] if self.segments else None
-        if last is not None and start - last.end_ns < _ROUNDING_NS:
-            if last.end_ns - start > _ROUNDING_NS:
+        if last is not None and start - last.end_ns < ROUNDING_NS:
+            if last.end_ns - start > ROUNDING_NS:
                 self.origin_ns += last.end_ns - start
             start = last.end_ns
             if last.is_continued_by(block.offset, block.format):
@@ -167,18 +174,21 @@ class DeviceClock:
         ahead_ns: How much longer the latest block waits in the device, if the device can hold it.
         end_ns: When it will have been played at the latest, in ns since the start.
         resumes: Whether it comes after silence, so that what the device held has been played.
+        late: Whether it came after its place: maybe the device did without it for a while.
     """
 
     def __init__(self) -> None:
         self.ahead_ns = 0
         self.end_ns = 0
         self.resumes = True
+        self.late = True
         self._given = DurationCounter()
         self._placed = _Placed([])
         self._pending: deque[_Block] = deque()
         self._least = LeastOrigin()
         self._latest: _Block | None = None
-        self._origin_ns = 0  # of the block that the clock started with, as far as is known at once
+        self._origin_ns = 0  # the clock, as far as it is known at once
+        self._calls: deque[int] = deque(maxlen=PROOF)  # origins of the latest calls
         self._zeros_ns = 0  # zeros since the last sound
         self._shown: tuple[int, list[Segment]] = (-1, [])
 
@@ -206,8 +216,14 @@ class DeviceClock:
             asks = 2 * (t - last.t) >= last.duration_ns
             if not zeros and silence >= BUFFER_NS:
                 follows = _Follows.SILENCE
+        self.late = follows is _Follows.NOTHING or t - begin - self._origin_ns >= JITTER_NS
         if follows is not _Follows.BLOCK:
             self._origin_ns = t - begin
+            self._calls.clear()
+        if asks:
+            self._calls.append(t - begin)
+        if len(self._calls) == PROOF:
+            self._origin_ns = max(self._origin_ns, min(self._calls))
         paused = last is None or t - last.t - last.duration_ns >= BUFFER_NS
         self.resumes = paused or follows is _Follows.NOTHING or silence >= JITTER_NS
         self.ahead_ns = self._origin_ns - (t - begin)

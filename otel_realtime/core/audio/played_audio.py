@@ -126,6 +126,8 @@ class PlayedAudio:
             self._add_silence(duration, parts)
             return
         self.rejected = self.rejected or self._clock.ahead_ns > MAX_AHEAD_NS
+        if self._clock.late:
+            self._zeros_ns = self._beyond_ns = 0  # they filled up the buffer before the gap
         before = self._current
         if item_id is not None:
             unplayed = (index for index in named if self._remaining_ns(index, parts[index]) > 0)
@@ -134,7 +136,7 @@ class PlayedAudio:
             self._follow(parts, after_silence=self._clock.resumes)
         index = self._current
         if index is not None:
-            beyond = 0 if self._clock.resumes or index == before else self._beyond_ns
+            beyond = 0 if index == before else self._beyond_ns
             self._advance(index, parts[index], begin - beyond, duration + beyond)
 
     def progress(self, index: int) -> Progress | None:
@@ -204,6 +206,9 @@ class PlayedAudio:
 
     def _follow(self, parts: Sequence[Part], *, after_silence: bool) -> None:
         """Find the part that a buffer with sound belongs to, if the app does not say."""
+        current = None if self._current is None else parts[self._current]
+        if self._cut_t is not None and current is not None and current.first_t >= self._cut_t:
+            self._cut_t = None  # it came after what was cut: the tap began with it
         if self._cut_t is not None:
             # What sounds on without a pause is the rest of what was cut, still in the device.
             if after_silence:
@@ -252,6 +257,7 @@ class PlayedAudio:
         if given is None or self._current is None or self._cut_t is not None:
             return
         self._zeros_ns += duration
+        self._beyond_ns = 0
         remaining = self._remaining_ns(self._current, parts[self._current])
         # A part that ends in silence is complete once as much silence has been played.
         if 0 < remaining <= self._zeros_ns:

@@ -5,7 +5,7 @@ its origin is no later than ``t - p``. The rules:
 
 1. The smallest origin of a report and all later ones is taken: a late report shifts nothing, and a
    pause or an underrun opens as the gap that it was. The last reports have nothing after them to tell
-   the two apart: there the device went on, unless they are later than its buffer is long.
+   the two apart: there the device went on, unless they are very late.
 2. Reports may be coarse (a telephone provider's marks, one per chunk). After the last one before a
    cut, the play-out is taken to have gone on at 1x until the cut, by at most one step of the reports.
 3. A truncate states exactly how much was kept, within one step of the last report.
@@ -31,7 +31,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_realtime.core.audio.device_clock import BUFFER_NS, PROOF
+from otel_realtime.core.audio.device_clock import PROOF, UNPROVEN_NS
 from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.parts import (
     ESTIMATED,
@@ -121,7 +121,7 @@ def _least_origins(origins: _Times) -> _Times:
     """Return the least origin of each report and all later ones, in ns; see rule 1 for the last."""
     least = np.minimum.accumulate(origins[::-1])[::-1]
     for index in range(max(least.size - PROOF + 1, 1), least.size):
-        if least[index] - least[index - 1] <= BUFFER_NS:
+        if least[index] - least[index - 1] < UNPROVEN_NS:
             least[index] = least[index - 1]
     return least
 
