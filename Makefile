@@ -21,7 +21,7 @@ install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || { $(call pip,$(1),$(2))
 # What a person who waits is told.
 say = @echo "$(1)"
 
-.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench web web-check clean
+.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench bench-check web web-check clean
 
 $(VENV)/made:
 	$(call say,Set-up in $(VENV): about 20 seconds and only this once)
@@ -145,8 +145,17 @@ web-check: web
 	@git diff --exit-code --stat -- otel_realtime/sandbox/static && [ -z "$$(git status --porcelain -- otel_realtime/sandbox/static)" ] \
 		|| { echo "otel_realtime/sandbox/static is not what its sources give: run make web and commit it"; exit 1; }
 
-bench: $(VENV)/ready-test
+$(VENV)/ready-bench: $(VENV)/ready-test
+	@$(call install,$(VENV),--group bench)
+	@touch $@
+
+# All parts take about ten minutes on an idle machine and draw the plots; ARGS names single ones.
+bench: $(VENV)/ready-bench
 	$(RUN) -m tests.benchmarks $(ARGS)
+
+# Half a minute: is anything dearer than the stored baseline says? ARGS=--accept stores a new one.
+bench-check: $(VENV)/ready-test
+	$(RUN) -m tests.benchmarks.check $(ARGS)
 
 clean:
 	rm -rf $(VENV) .demo .sandbox build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

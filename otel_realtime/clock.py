@@ -84,14 +84,21 @@ class Clock:
                 latest of them).
         """
         if at_ns is None and not self.uses_app_times:
-            # The system clock may be set back during a call; a span must not end before it begins.
-            self._last_ns = max(time.time_ns(), self._last_ns)
-            return Moment(time.monotonic_ns() - self.mono_ns, self._last_ns)
+            return Moment(time.monotonic_ns() - self.mono_ns, self.wall())
         if at_ns is not None:
             self.uses_app_times, self._given_mono_ns = True, time.monotonic_ns()
             # ``int``: an app may pass ``time.time() * 1e9``, and span times must be integers.
             self._follow(int(at_ns))
         return Moment(self._last_ns - self.start_ns, self._last_ns)
+
+    def wall(self) -> int:
+        """Return the present wall time in epoch ns (once the app has given times: the latest of them)."""
+        if not self.uses_app_times:
+            now_ns = time.time_ns()
+            # The system clock may be set back during a call; a span must not end before it begins.
+            if now_ns > self._last_ns:
+                self._last_ns = now_ns
+        return self._last_ns
 
     def end(self) -> Moment:
         """Return the moment at which the conversation ends: it is never given.

@@ -32,9 +32,11 @@ def test_importing_loads_no_heavy_package() -> None:
 
 @pytest.mark.parametrize("key", ["", "lsv2_key"])
 def test_instrument_loads_what_the_first_call_would_wait_for(key: str) -> None:
-    """The writer always, the delivery when this process delivers to LangSmith."""
+    """The writer always, the delivery when this process delivers to LangSmith; in the background."""
     loaded = loaded_after(
-        "import otel_realtime; otel_realtime.instrument()",
+        "import otel_realtime; otel_realtime.instrument()\n"
+        "from otel_realtime.conversation.services import PROCESS\n"
+        "assert PROCESS.loading.wait()",
         LANGSMITH_TRACING="true",
         LANGSMITH_API_KEY=key,
     )

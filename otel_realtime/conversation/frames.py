@@ -85,6 +85,9 @@ _MODALITY_EVENTS: Final = frozenset(
     }
 )
 
+#: Server events that say something of the whole trace.
+_TELLING_EVENTS: Final = frozenset({"response.created", "error", *_MODALITY_EVENTS})
+
 # A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
 current: ContextVar[weakref.ref[Any] | None] = ContextVar(
     "otel_realtime_conversation", default=None
@@ -121,6 +124,7 @@ class Frames:
         self._trace = trace
         self._clock = trace.clock
         self._activation = trace.activation
+        self._writer = trace.writer
         self._partials = partials.Partials()
         self._next_keep_t = 0
         self._named_words = NamedWords()
@@ -152,9 +156,9 @@ class Frames:
         """End the current event's span: the app asks for the next frame, so it is done with it."""
         try:
             # Not under the lock at first: this runs before every receive, mostly without a span.
-            if self._trace.writer.event is not None:
+            if self._writer.event is not None:
                 with self.lock:
-                    at_ns = self._clock.moment().at_ns
+                    at_ns = self._clock.wall()
                     self._trace.events.end(at_ns)
                     self.notes.asked(at_ns)
             if self._activation.attached:
@@ -223,8 +227,7 @@ class Frames:
             elif frame.startswith(_DELTA_BYTES if isinstance(frame, bytes) else _DELTA_TEXT):  # type: ignore[arg-type]
                 self._keep_text(wire.parse(frame), moment)
             return
-        text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        event = wire.parse(text)
+        event, text = wire.read(frame)
         if event is None:
             return
         kind = event["type"]
@@ -270,7 +273,7 @@ class Frames:
             self.notes.said(partial, moment, policy)
             self.state.keep(partial, moment)
 
-    def _handle(self, event: wire.Event, text: str, moment: Moment) -> None:
+    def _handle(self, event: wire.Event, text: str | None, moment: Moment) -> None:
         kind, trace = event["type"], self._trace
         run: object = None
         with self.lock:
@@ -283,20 +286,16 @@ class Frames:
             # Redact first: what may not be stored must not get into the state either.
             stored, payload = self._admit(event, text, moment)
             changes = self.state.receive(stored, moment)
-            if kind == "response.created":
-                response_id = object_or_empty(event.get("response")).get("id")
-                if isinstance(response_id, str):
-                    trace.membership.responses.add(response_id)
+            if kind in _TELLING_EVENTS:
+                self._learn(event, stored)
             event_span: Span | None = None
-            if kind in _MODALITY_EVENTS:
-                trace.membership.about.voice = is_voice(self.state)
             if not self._skip(kind):
                 turn = event_turn(stored, self.state)
                 event_span = trace.events.open(stored, payload, moment, turn)
-            active, policy = event_span, trace.writer.policy
-            self.notes.received(stored, moment, event_span, policy, self._counts.events)
-            if kind == "error":
-                trace.metrics.error(error_kind(stored))
+            active = event_span
+            self.notes.received(
+                stored, moment, event_span, self._writer.policy, self._counts.events
+            )
             # Changes come after the event's span, which is the parent of their spans.
             bears_tools = False
             for change in changes:
@@ -311,7 +310,19 @@ class Frames:
         # Outside the lock: contexts belong to this task alone.
         self._activation.enter(active, run)
 
-    def _admit(self, event: wire.Event, text: str, moment: Moment) -> tuple[wire.Event, str]:
+    def _learn(self, event: wire.Event, stored: wire.Event) -> None:
+        """Note what one of ``_TELLING_EVENTS`` says of the whole trace."""
+        kind, trace = event["type"], self._trace
+        if kind in _MODALITY_EVENTS:
+            trace.membership.about.voice = is_voice(self.state)
+        elif kind == "response.created":
+            response_id = object_or_empty(event.get("response")).get("id")
+            if isinstance(response_id, str):
+                trace.membership.responses.add(response_id)
+        else:
+            trace.metrics.error(error_kind(stored))
+
+    def _admit(self, event: wire.Event, text: str | None, moment: Moment) -> tuple[wire.Event, str]:
         """Return an event as it may be stored, and the JSON text of its span's payload."""
         shown = prepare_event(
             event,

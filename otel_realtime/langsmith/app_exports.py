@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from otel_realtime.langsmith.config import LangSmithConfig, is_langsmith_host
+from otel_realtime.tracing.members import MembershipProcessor
 
 
 def exporter_to_langsmith(provider: object) -> str | None:
@@ -40,6 +41,12 @@ def _exports(processor: object, depth: int = 3) -> bool:
         return True
     inner = getattr(processor, "processor", None)  # wrapped in another one
     return inner is not None and depth > 0 and _exports(inner, depth - 1)
+
+
+def is_seen_by_others(provider: object) -> bool:
+    """Return whether a processor besides ours sees a provider's spans, or may do so."""
+    seen = list(processors_of(provider))
+    return not seen or any(not isinstance(one, MembershipProcessor) for one in seen)
 
 
 def processors_of(provider: object) -> Iterator[object]:

@@ -283,7 +283,9 @@ def _packed(request: ExportTraceServiceRequest, spans: int, first: int) -> Batch
 
 
 def _pack(raw: bytes) -> bytes:
-    return gzip.compress(raw, 5, mtime=0)  # no time stamp: the same bytes in each attempt
+    # Level 3 takes half the time of 5 for an eighth more bytes. No time stamp: the same bytes in each
+    # attempt.
+    return gzip.compress(raw, 3, mtime=0)
 
 
 def join(bodies: Sequence[bytes]) -> bytes:

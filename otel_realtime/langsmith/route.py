@@ -22,7 +22,7 @@ from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.delivery.otlp import endpoint, trace_exporter
 from otel_realtime.diagnostics import logger_of, warn_once
 from otel_realtime.errors import ConfigError
-from otel_realtime.langsmith.app_exports import exporter_to_langsmith
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith, is_seen_by_others
 from otel_realtime.langsmith.config import (
     LangSmithConfig,
     LegChoice,
@@ -64,7 +64,9 @@ def choose_route(settings: Settings, provider: object, services: Services) -> Ro
 
     def join(**fields: Any) -> Membership:
         if choice.root_by_runs_api:
-            return TraceStamp(project=config.project, hidden=hidden_sides(policy), **fields)
+            linked = choice.leg != LEG_DIRECT or is_seen_by_others(provider)
+            hidden = hidden_sides(policy)
+            return TraceStamp(project=config.project, linked=linked, hidden=hidden, **fields)
         return Membership(**fields)
 
     return Route(

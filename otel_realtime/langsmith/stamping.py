@@ -2,9 +2,10 @@
 
 LangSmith's page on OpenTelemetry documents them as linking attributes: ids of trace, run and parent
 run, dotted order, and project (https://docs.langchain.com/langsmith/trace-with-opentelemetry). They
-are written only if the root run goes by the runs API. Otherwise OTLP's own parent ids suffice. If the
+are needed only if the root run goes by the runs API. Otherwise OTLP's own parent ids suffice. If the
 root has an explicit id, *every* span below it needs them: one without is an orphan, which LangSmith
-drops without a word.
+drops without a word. Our own exporter adds them to its copies, off the app's task; where no other sees
+the spans they do not carry them themselves.
 
 LangSmith sorts runs by their dotted order, which has microseconds and then the run's id: of two runs
 that start in the same microsecond, chance would be first. So the place of a run in its dotted order is
@@ -41,15 +42,21 @@ class TraceStamp(Membership):
         project: name of the project, or the address of an agent.
         hidden: sides that no run may have, of other instrumentations' spans (see ``hiding``).
         root_run_id: id of the root run, which is also LangSmith's trace id.
+        link: linking attributes that all its spans have in common.
     """
 
     project: str
+    linked: bool = True
     hidden: frozenset[str] = frozenset()
     delivered_mark: tuple[str, str] | None = (ROOT_MARKER, ROOT_BY_RUNS_API)
     root_run_id: str = field(init=False)
+    link: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.root_run_id = run_id(self.root_span_id)
+        self.link = {LS_TRACE_ID: self.root_run_id}
+        if agent_of(self.project) is None:  # the headers alone can address an agent
+            self.link[LS_PROJECT] = self.project
 
     @property
     def dotted_order(self) -> str:
@@ -69,27 +76,31 @@ class TraceStamp(Membership):
 class Stamp(Member):
     """A member with its run id and dotted order.
 
-    Both are computed when the span starts, on the app's task: children need the parent's.
-
-    Attributes:
-        run_id: the span's run id.
-        dotted_order: its dotted order.
+    Its place among its siblings is taken when the span starts, on the app's task; the texts are made
+    when somebody needs them, which is mostly the exporter.
     """
 
-    __slots__ = ("_at_us", "_free", "dotted_order", "run_id")
+    __slots__ = ("_at_us", "_free")
 
     def __init__(
         self, trace: TraceStamp, span_id: int, start_ns: int, parent: Stamp | None
     ) -> None:
         super().__init__(trace, span_id, parent)
-        self.run_id = run_id(span_id)
         self._free: dict[int, int] | None = None
-        self._at_us = start_ns // 1000
-        if parent is None:
-            self.dotted_order: str = dotted_order(start_ns, self.run_id)
-        else:
-            self._at_us = parent._place(self._at_us)
-            self.dotted_order = dotted_order(self._at_us * 1000, self.run_id, parent.dotted_order)
+        at_us = start_ns // 1000
+        self._at_us = at_us if parent is None else parent._place(at_us)
+
+    @property
+    def run_id(self) -> str:
+        """The span's run id."""
+        return run_id(self.span_id)
+
+    @property
+    def dotted_order(self) -> str:
+        """The span's dotted order."""
+        parent = cast("Stamp | None", self.parent)
+        above = None if parent is None else parent.dotted_order
+        return dotted_order(self._at_us * 1000, self.run_id, above)
 
     def _place(self, at_us: int) -> int:
         """Return the first free microsecond for a run below this one, and take it.
@@ -113,14 +124,15 @@ class Stamp(Member):
         return cast("TraceStamp", self.membership)
 
     def attributes(self) -> dict[str, str]:
-        """Return the attributes that the span must have when it is delivered."""
-        trace, parent = self.trace, self.parent
-        attributes = super().attributes()
-        attributes[LS_TRACE_ID] = trace.root_run_id
+        """Return the attributes that the span must have when it is delivered to LangSmith."""
+        return {**self.membership.attributes(), **self.links()}
+
+    def links(self) -> dict[str, str]:
+        """Return the linking attributes."""
+        parent = self.parent
+        attributes = self.trace.link.copy()
         attributes[LS_SPAN_ID] = self.run_id
         attributes[LS_DOTTED_ORDER] = self.dotted_order
-        if agent_of(trace.project) is None:  # the headers alone can address an agent
-            attributes[LS_PROJECT] = trace.project
         if parent is not None:
             attributes[LS_PARENT_ID] = cast("Stamp", parent).run_id
         return attributes

@@ -25,6 +25,7 @@ from otel_realtime.delivery.finisher import Finisher
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.app_exports import has_exporter
 from otel_realtime.langsmith.route import choose_route
+from otel_realtime.process.loading import Loading
 from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
 from otel_realtime.process.sigterm import SigtermWatch
@@ -82,6 +83,7 @@ class Process:
         settings: settings passed to ``instrument()``; ``None``: the environment's apply.
         tracer_provider: provider passed to ``instrument()``; ``None``: the global one.
         meter_provider: provider passed to ``instrument()``; ``None``: the global one.
+        loading: imports what conversations need.
         recoveries: deliver what dead processes left.
         finisher: renders and delivers closed conversations.
         live: conversations that are open.
@@ -109,6 +111,7 @@ class Process:
         # sockets are checked every second.
         self._chores = Worker("otel-realtime-chores", 2, patience_s=_PATIENCE_S, most=8)
         self._polls = False
+        self.loading = Loading(self._chores)
         self.recoveries = Recoveries(self._chores, self.live_folders, self._exporting_provider)
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
         self.finisher = Finisher()
@@ -386,4 +389,4 @@ class Process:
 #: The one instance.
 PROCESS: Final = Process()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=PROCESS.after_fork)
+    os.register_at_fork(before=lambda: PROCESS.loading.wait(), after_in_child=PROCESS.after_fork)

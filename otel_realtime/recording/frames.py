@@ -81,17 +81,19 @@ def _cut(
     if isinstance(frame, str):
         for key in keys:
             at = frame.find(key, 0, _HEAD)
-            if at >= 0:
-                payload = frame[at + len(key) : -2]
-                plain = frame.endswith('"}') and not ('"' in payload or "\\" in payload)
-                return (frame[:at] + "}", payload) if plain else None
+            if at < 0:
+                continue
+            text = frame[at + len(key) : -2]
+            plain = frame.endswith('"}') and '"' not in text and "\\" not in text
+            return (frame[:at] + "}", text) if plain else None
         return None
     for key_bytes in keys_bytes:
         at = frame.find(key_bytes, 0, _HEAD)
-        if at >= 0:
-            data = frame[at + len(key_bytes) : -2]
-            plain = frame.endswith(b'"}') and not (b'"' in data or b"\\" in data)
-            return (frame[:at] + b"}", data) if plain else None
+        if at < 0:
+            continue
+        data = frame[at + len(key_bytes) : -2]
+        plain = frame.endswith(b'"}') and b'"' not in data and b"\\" not in data
+        return (frame[:at] + b"}", data) if plain else None
     return None
 
 

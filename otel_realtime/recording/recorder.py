@@ -53,11 +53,13 @@ RUN_BYTES: Final = 64 << 10
 
 #: An audio frame in the queue: when (ns since the start), whether the client sent it, and the frame.
 FrameEntry = tuple[int, bool, "str | bytes"]
+#: A note in the queue: when, and its kind and data.
+NoteEntry = tuple[int, None, tuple[str, Mapping[str, Any]]]
 #: An entry of the queue. Times are ns since the start; the flag says that the client sent it.
 Entry = (
     FrameEntry
     | tuple[int, bool, Mapping[str, Any]]  # an event that says something about audio
-    | tuple[int, None, tuple[str, Mapping[str, Any]]]  # a note: its kind and data
+    | NoteEntry
     | Callable[[], object]  # anything else
 )
 
@@ -137,6 +139,7 @@ class Recorder:
         on_tick: called on the writer thread in each of its rounds until the close, with a time up to
             which everything has been processed.
         fresh: facts are known as of the latest tick; otherwise to ask for them takes long.
+        hurried: the writer is to come by now, and not only in its next regular round.
         clock: returns the time instead of the monotonic clock, if the app gives times itself; set by
             ``use_clock``.
     """
@@ -146,7 +149,7 @@ class Recorder:
         self._backlog = backlog  # becomes ``_CLOSED`` at the close
         self._shared = backlog
         self._worker = worker
-        self._wake = worker.hurry
+        self.hurried = False
         # Held while entries are processed: by the writer thread, or by the app's in ``drain``.
         self._processing = threading.Lock()
         self._mono_ns = mono_ns
@@ -287,7 +290,7 @@ class Recorder:
         """
         reached = threading.Event()
         self._append(_WriterOnly(partial(self._mark, reached)))
-        self._wake()
+        self.wake()
         return self._worker.wait_until(lambda: self._done or reached.is_set(), timeout_s)
 
     def catch_up(self, budget_s: float) -> None:
@@ -315,7 +318,7 @@ class Recorder:
                 finally:
                     self._processing.release()
         finally:
-            self._wake()
+            self.wake()
 
     def now(self) -> int:
         """Return the current time on the recording's clock, never before the latest record."""
@@ -382,7 +385,7 @@ class Recorder:
     def discard(self) -> None:
         """Delete the folder: everything was delivered, or nobody wants it."""
         self._append(_WriterOnly(self._track.discard))
-        self._wake()
+        self.wake()
         if self._done:  # the writer no longer looks at this recorder
             self._track.discard()
 
@@ -434,14 +437,14 @@ class Recorder:
                 if inline and isinstance(queue[0], _WriterOnly):
                     break
                 entry = queue.popleft()
+                notes: list[NoteEntry] = []
                 try:
                     if not isinstance(entry, tuple):
                         entry()
                     elif entry[1] is None:
-                        freed += NOTE_BYTES
-                        track.note(entry[0], *entry[2])
+                        notes.append(entry)
                     elif isinstance(entry[2], (str, bytes)):
-                        run, size = self._take_frames(entry)
+                        run, notes, size = self._take_frames(entry)
                         freed += size
                         track.frames(run)
                     else:
@@ -449,25 +452,45 @@ class Recorder:
                 except BaseException as error:  # noqa: BLE001 - a fault of ours costs this entry
                     let_through(error)
                     diagnostics.report("recording", error)
+                freed += NOTE_BYTES * len(notes)
+                self._write_notes(notes)
                 if due():
                     break
         finally:  # also for an entry that raised: it has left the queue
             self._shared.queued -= freed
 
-    def _take_frames(self, first: FrameEntry) -> tuple[list[FrameEntry], int]:
+    def _take_frames(self, first: FrameEntry) -> tuple[list[FrameEntry], list[NoteEntry], int]:
         """Remove the audio frames that follow one, as far as they fit into a slice.
 
+        Notes between them do not concern the timeline: they are put off until after the frames.
+
         Returns:
-            All frames, the first one included, and their size.
+            All frames, the first one included; the notes; and the size of the frames.
         """
-        queue, run, size = self._queue, [first], len(first[2])
+        queue, size = self._queue, len(first[2])
+        run: list[FrameEntry] = [first]
+        notes: list[NoteEntry] = []
         while queue and len(run) < RUN_FRAMES and size < RUN_BYTES:
             entry = queue[0]
-            if not (isinstance(entry, tuple) and isinstance(entry[2], (str, bytes))):
+            if not isinstance(entry, tuple):
                 break
-            run.append(queue.popleft())  # type: ignore[arg-type]  # only this thread removes entries
-            size += len(entry[2])
-        return run, size
+            if entry[1] is None:
+                notes.append(entry)
+            elif isinstance(entry[2], (str, bytes)):
+                run.append((entry[0], entry[1], entry[2]))
+                size += len(entry[2])
+            else:
+                break
+            queue.popleft()  # the same entry: nobody else removes any
+        return run, notes, size
+
+    def _write_notes(self, notes: list[NoteEntry]) -> None:
+        for t, _, (kind, data) in notes:
+            try:
+                self._track.note(t, kind, data)
+            except BaseException as error:  # noqa: BLE001 - a fault of ours costs this note
+                let_through(error)
+                diagnostics.report("recording", error)
 
     def fail(self, error: BaseException) -> None:
         """Stop writing after a fault of our own; facts are still collected."""
@@ -496,12 +519,17 @@ class Recorder:
         self._track.flush()
         reached.set()
 
+    def wake(self) -> None:
+        """Let the writer come by now."""
+        self.hurried = True
+        self._worker.hurry()
+
     def _has_room(self) -> bool:
         """Wake the writer, once; return whether the backlog takes more."""
         backlog = self._backlog
         if backlog is not _CLOSED and not backlog.hurried:
             backlog.hurried = True
-            self._wake()
+            self.wake()
         return backlog.queued <= BACKLOG_BYTES
 
     def _make_room(self) -> bool:
@@ -517,7 +545,8 @@ class Recorder:
             self._help(REPLAY_HELP_S)
             # While the writer is at work itself it cannot be helped, and some more has to be taken.
             return backlog.queued <= 2 * BACKLOG_BYTES
-        self._wake()
+        backlog.hurried = True  # its bytes may be those of other recordings
+        self.wake()
         has_room = self._worker.wait_until(
             lambda: backlog.queued <= BACKLOG_BYTES, REPLAY_PATIENCE_S
         )

@@ -198,9 +198,10 @@ class Track:
                 origin = audio[1:]
                 records.append(["agent", last_t, offset, size, *origin])
                 lines.append(_AGENT_LINE % (last_t, offset, size, self._origin_text(origin)))
+        apply = self._timeline.apply
         with self._lock:
             for record in records:
-                self._timeline.apply(record)
+                apply(record)
         if self._files is not None:
             self._lines += lines
 
@@ -214,7 +215,7 @@ class Track:
         self._has_audio = True
         self._envelopes[side] = len(frame) - len(audio.raw) * 4 // 3
         audio_format = self._formats[side] if sent else self._format_of(audio)
-        if audio_format.width > 1:
+        if self._carried or len(audio.raw) % audio_format.width:
             audio = self._whole_samples(side, audio, audio_format.width)
         return (t, side, audio_format, audio) if audio.raw else None
 
@@ -459,14 +460,13 @@ class Track:
     def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> AudioFrame:
         """Return a chunk's complete samples; carry the rest over: the server may split anywhere."""
         raw = audio.raw
-        carried = self._carried.pop(side, None) if self._carried else None
-        rest = len(raw) % width
-        if carried is None and not rest:
+        if width == 1:
             return audio
         part = (audio.item_id, audio.content_index)
+        carried = self._carried.pop(side, None)
         if carried is not None and carried[0] == part:
             raw = carried[1] + raw
-            rest = len(raw) % width
+        rest = len(raw) % width
         if rest:
             self._carried[side] = (part, raw[-rest:])
             raw = raw[:-rest]

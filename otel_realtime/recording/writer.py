@@ -11,6 +11,9 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+# Bound at import: a test of the app that patches ``time.monotonic`` must not reach our threads.
+from time import monotonic
 from typing import Final
 
 from otel_realtime import diagnostics
@@ -42,6 +45,7 @@ class Writer:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._live: list[Recorder] = []
+        self._due = 0.0  # when the next regular round begins, ``monotonic``
         self._scheduled = False  # a round is running or due
 
     def open(
@@ -74,9 +78,10 @@ class Writer:
             self._live.append(recorder)
             idle, self._scheduled = not self._scheduled, True
         self._worker.resume()
+        recorder.hurried = True  # its first line should be on disk before the root run is posted
         if idle:
             self._worker.submit(self._round)
-        else:  # the journal's first line should be on disk before the root run is posted
+        else:
             self._worker.hurry()
         return recorder
 
@@ -107,10 +112,18 @@ class Writer:
     # -- the writer thread -------------------------------------------------------------------------
 
     def _round(self) -> Again | None:
-        """Visit every conversation once; the job repeats itself while there are any."""
+        """Visit every conversation once, or those that hurry if the round comes early.
+
+        The job repeats itself while there are conversations.
+        """
         with self._lock:
             live = list(self._live)
-        self._backlog.hurried = False
+        # All of them also if a backlog is why: its bytes may be anybody's.
+        if monotonic() >= self._due or self._backlog.hurried:
+            self._backlog.hurried = False
+            self._due = monotonic() + POLL_S
+        else:
+            live = [recorder for recorder in live if recorder.hurried]
         pacer = Pacer()
         for recorder in live:
             try:
@@ -122,18 +135,17 @@ class Writer:
             if not self._live:
                 self._scheduled = False
                 return None
-        return Again(POLL_S)
+        return Again(max(self._due - monotonic(), 0.0))
 
     def _visit(self, recorder: Recorder, pacer: Pacer) -> None:
         # Before processing: everything enqueued until this time has been processed afterwards.
+        recorder.hurried = False
         now_t = recorder.now()
         while self._process(recorder, pacer):
             pacer.rest()
         if recorder.on_tick is not None and recorder.fresh and not recorder.done:
             recorder.on_tick(now_t)
-            if (
-                recorder.pending
-            ):  # a note of the tick's would be half a second older in the next round
+            if recorder.pending:  # what the tick noted is not to wait for the next round
                 self._process(recorder, pacer)
         pacer.step()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
@@ -82,11 +81,10 @@ def _remember(kwargs: dict[str, Any]) -> None:
 
 
 def _warm_up(settings: Settings) -> None:
-    """Import now what a conversation needs: later it would block the first call's event loop."""
+    """Import ahead what a conversation needs: later it would block the first call's event loop."""
     direct = delivers_directly(settings, LangSmithConfig.from_env())
     kept = settings.recordings_dir is not None
-    for name in _RECORDING + (_DELIVERY if direct else ()) + (_KEEPING if kept else ()):
-        import_module(name)
+    PROCESS.loading.start(_RECORDING + (_DELIVERY if direct else ()) + (_KEEPING if kept else ()))
 
 
 def instrument(

@@ -63,15 +63,21 @@ class NativeParents(Protocol):
         ...
 
 
+class _Attached(Context):
+    """A context as ``enter`` made it; what the app derives from it is a plain ``Context``."""
+
+
 @dataclass(slots=True, eq=False)
 class _Layer:
     """One span made current on top of the app's context.
+
+    It does not refer to the context that carries it: such a cycle would be left to the garbage
+    collector with every event.
 
     Attributes:
         owner: the ``Activation`` that attached it.
         span: the span.
         base: the app's context below it.
-        attached: our context with the span.
         native: the state of ``NativeParents`` to restore; ``None`` if there is none.
         left: it no longer counts as attached.
     """
@@ -79,7 +85,6 @@ class _Layer:
     owner: object
     span: Span
     base: Context
-    attached: Context | None = None
     native: dict[str, object] | None = None
     left: bool = False
 
@@ -129,12 +134,11 @@ class Activation:
                 return
             current = base
         new = _Layer(self, span, current)
-        new.attached = Context(
-            {**current, _SPAN: span, CONVERSATION_KEY: self._conversation, _LAYER: new}
-        )
         if run is not None and self._native is not None:
             new.native = self._native.enter(run)
-        otel_context.attach(new.attached)
+        otel_context.attach(
+            _Attached({**current, _SPAN: span, CONVERSATION_KEY: self._conversation, _LAYER: new})
+        )
         self.attached += 1
 
     def leave(self) -> None:
@@ -166,7 +170,7 @@ class Activation:
         layer = current.get(_LAYER)
         if not isinstance(layer, _Layer) or layer.owner is not self or span is layer.span:
             return
-        if current is layer.attached and not layer.span.is_recording():
+        if current.__class__ is _Attached and not layer.span.is_recording():
             self.leave()
             if span is not None:
                 self.enter(span)
@@ -181,7 +185,7 @@ class Activation:
             layer: our layer.
             above: the other conversation's layer on top of it.
         """
-        if current is layer.attached:
+        if current.__class__ is _Attached:
             base = layer.base
             if not layer.left:
                 layer.left = True

@@ -17,16 +17,7 @@ from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.failure import event_failure, fail
-from otel_realtime.tracing.writer import SpanWriter, finish
-
-#: Ids an event may carry: attribute, top-level key, and, as fallback, object and key in it.
-#: ``response.created`` has ``response.id``, ``response.output_item.added`` has ``response_id``.
-_ID_FIELDS: Final[tuple[tuple[str, str, str, str], ...]] = (
-    (names.EVENT_ID, "event_id", "", ""),
-    (names.ITEM_ID, "item_id", "item", "id"),
-    (names.OUR_RESPONSE_ID, "response_id", "response", "id"),
-    (names.CALL_ID, "call_id", "item", "call_id"),
-)
+from otel_realtime.tracing.writer import SpanWriter, end
 
 # Built once: they are written for every event.
 _META_RECEIVED_AT: Final = names.LS_METADATA + names.Meta.RECEIVED_AT
@@ -45,7 +36,7 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
         t: its receipt, ns since the start of the conversation.
         turn: the turn it belongs to; 0 before the first.
     """
-    seconds = round(t / 1e9, 6)
+    seconds = (t + 500) // 1000 / 1e6  # whole microseconds
     offset = t // NS_PER_MS
     attributes: Attributes = {
         names.LS_KIND: names.KIND_CHAIN,
@@ -58,14 +49,22 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
     }
     if turn:
         attributes[_TURN] = attributes[_META_TURN] = turn
-    for name, key, inner, inner_key in _ID_FIELDS:
-        value = event.get(key)
-        if value is None and inner:
-            source = event.get(inner)
-            value = source.get(inner_key) if isinstance(source, dict) else None
+    # ``response.created`` has ``response.id``, ``response.output_item.added`` has ``response_id``.
+    get, item, response = event.get, event.get("item"), event.get("response")
+    in_item = item if isinstance(item, dict) else _NOTHING
+    in_response = response if isinstance(response, dict) else _NOTHING
+    for name, value in (
+        (names.EVENT_ID, get("event_id")),
+        (names.ITEM_ID, get("item_id") or in_item.get("id")),
+        (names.OUR_RESPONSE_ID, get("response_id") or in_response.get("id")),
+        (names.CALL_ID, get("call_id") or in_item.get("call_id")),
+    ):
         if value and isinstance(value, str):
             attributes[name] = value
     return attributes
+
+
+_NOTHING: Final[Event] = {}
 
 
 class EventSpans:
@@ -79,6 +78,7 @@ class EventSpans:
 
     def __init__(self, writer: SpanWriter) -> None:
         self._writer = writer
+        self._started_ns = 0
         self.dropped = 0
 
     def open(self, event: Event, payload: str, moment: Moment, turn: int) -> Span | None:
@@ -104,6 +104,7 @@ class EventSpans:
             self.dropped += 1
             return None
         attributes = event_attributes(event, payload, moment.t, turn)
+        self._started_ns = moment.at_ns
         span = writer.start(kind, writer.root, attributes, moment.at_ns)
         if failure is not None:
             fail(span, failure, moment.at_ns)
@@ -118,7 +119,7 @@ class EventSpans:
         """
         span, self._writer.event = self._writer.event, None
         if span is not None:
-            finish(span, at_ns)
+            end(span, max(at_ns, self._started_ns + 1))
 
 
 #: Event types that can report a failure without being named ``*.failed``.

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from opentelemetry import context as context_api
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_realtime.attributes import (
@@ -44,7 +45,6 @@ from otel_realtime.interrupts import let_through
 from otel_realtime.tracing.facts import RunMetadata
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span as ApiSpan
     from opentelemetry.trace import SpanContext
 
@@ -61,6 +61,20 @@ OUR_SCOPE: Final = "otel_realtime"
 Note = Callable[[str, Mapping[str, Any]], None]
 #: Takes the ids of spans that are kept on disk from now on.
 Stored = Callable[[Sequence[int]], None]
+
+
+class WriterContext(Context):
+    """A context in which only ``SpanWriter`` starts spans: they are members for certain.
+
+    It gives them what ``MembershipProcessor`` gives others, and notes them itself.
+
+    Attributes:
+        above: span id of the parent.
+    """
+
+    def __init__(self, context: Context, above: int) -> None:
+        super().__init__(context)
+        self.above = above
 
 
 class Outlet(Protocol):
@@ -88,6 +102,8 @@ class Membership:
         note: writes to the conversation's journal; ``None`` without a journal.
         stored: told by the outlet which spans are on disk, so that a recovery makes only the others
             again; ``None`` without a journal.
+        linked: the spans that we start carry ``Member.links`` themselves; ``False``: there are none,
+            or only the copies that this process delivers need them.
         about: metadata that LangSmith wants on every run.
         responses: ids of the Realtime responses, to recognise spans that other instrumentations
             make of the same responses.
@@ -105,6 +121,7 @@ class Membership:
     delivered_mark: tuple[str, str] | None = None
     note: Note | None = field(default=None, repr=False)
     stored: Stored | None = field(default=None, repr=False)
+    linked: bool = False
     about: RunMetadata = field(default_factory=RunMetadata, repr=False)
     responses: set[str] = field(default_factory=set)
     span_ids: list[int] = field(default_factory=list, repr=False)
@@ -119,6 +136,10 @@ class Membership:
             parent: member of the parent span; ``None`` for the root.
         """
         return Member(self, span_id, parent)
+
+    def attributes(self) -> dict[str, str]:
+        """Return the attributes that every span of the conversation carries."""
+        return {LS_THREAD_ID: self.thread_id, LEG: self.leg}
 
     def restrict(self, policy: ContentPolicy) -> None:
         """Take note that the content policy has become stricter; a backend may have to."""
@@ -154,7 +175,11 @@ class Member:
 
     def attributes(self) -> dict[str, str]:
         """Return the attributes that the span must have when it is delivered."""
-        return {LS_THREAD_ID: self.membership.thread_id, LEG: self.membership.leg}
+        return self.membership.attributes()
+
+    def links(self) -> dict[str, str]:
+        """Return those of the attributes that differ from span to span: links to other runs."""
+        return {}
 
 
 class MemberTable:
@@ -321,17 +346,24 @@ class MembershipProcessor(SpanProcessor):
         return self._flush(timeout_millis / 1000)
 
     def _started(self, span: Span, parent_context: Context | None) -> None:
-        parent = self._nearest_member(span.parent, parent_context)
+        written = parent_context if isinstance(parent_context, WriterContext) else None
+        parent = None if written is None else self._table.get(written.above)
+        parent = parent or self._nearest_member(span.parent, parent_context)
         if parent is None:
             return
-        membership, context = parent.membership, span.get_span_context()
+        context = span.context
+        span_id = context.span_id
         if not context.trace_flags.sampled:  # RECORD_ONLY: processors see it, exporters do not
-            self._table.add(context.span_id, parent)
+            self._table.add(span_id, parent)
             return
-        member = self._table.get(context.span_id)
+        membership, member = parent.membership, self._table.get(span_id)
         if member is None:  # else a recovery makes the span again, and it keeps its place
-            member = membership.member(context.span_id, int(span.start_time or 0), parent)
-            self._table.add(context.span_id, member)
+            member = membership.member(span_id, int(span.start_time or 0), parent)
+            self._table.add(span_id, member)
+        if written is not None:
+            if membership.linked:
+                span.set_attributes(member.links())
+            return
         attributes = member.attributes()
         # On other instrumentations' spans LangSmith derives the run type from their own attributes.
         if LS_KIND not in (span.attributes or ()) and _is_ours(span):
@@ -368,6 +400,14 @@ class MembershipProcessor(SpanProcessor):
         if context.span_id == membership.root_span_id and _has_mark(span, membership):
             return
         membership.outlet.put(span, member)
+
+
+def note_tool(span: ApiSpan, table: MemberTable = TABLE) -> None:
+    """Journal the start of a tool's span that ``SpanWriter`` has started."""
+    span_id = span.get_span_context().span_id
+    member = table.get(span_id)
+    if member is not None and member.span_id == span_id and member.membership.note is not None:
+        member.noted = note_start(member.membership.note, cast("Span", span), member.membership)
 
 
 def note_again(span: ApiSpan, table: MemberTable = TABLE) -> None:

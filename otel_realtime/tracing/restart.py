@@ -54,7 +54,8 @@ def restart(span: Span, parent: Span, start_ns: int, table: MemberTable = TABLE)
     membership = member.membership
     again = membership.member(context.span_id, start_ns, parent_member)
     table.add(context.span_id, again)
-    own.set_attributes(again.attributes())
+    if membership.linked:
+        own.set_attributes(again.links())
     if member.noted and membership.note is not None:
         again.noted = note_start(membership.note, own, membership)
     return True

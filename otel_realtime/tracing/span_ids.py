@@ -12,6 +12,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, Final
 
 from opentelemetry.trace import Tracer
@@ -71,18 +72,20 @@ class _ChosenIds:
 
 
 def with_chosen_ids(tracer: Tracer) -> Tracer:
-    """Let a tracer of our own scope use the ids of ``chosen``.
+    """Return a tracer that uses the ids of ``chosen``, with everything else as the given one has it.
 
-    ``id_generator`` is an attribute of the SDK's tracer. One of another SDK stays as it is, and its
-    spans have random ids.
+    ``id_generator`` is an attribute of the SDK's tracer. One of another SDK is returned as it is, and
+    its spans have random ids.
     """
     own = getattr(tracer, "id_generator", None)
-    if own is not None and not isinstance(own, _ChosenIds):
-        try:
-            tracer.id_generator = _ChosenIds(own)  # type: ignore[attr-defined]
-        except AttributeError:  # a tracer with slots
-            pass
-    return tracer
+    if own is None:
+        return tracer
+    try:
+        copied = copy(tracer)
+        copied.id_generator = _ChosenIds(own)  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - a tracer that cannot be copied, or has slots
+        return tracer
+    return copied
 
 
 @contextmanager

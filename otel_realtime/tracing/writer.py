@@ -18,7 +18,7 @@ from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.tracing.activation import child_context
 from otel_realtime.tracing.facts import Attributes, allowed, connection_facts
-from otel_realtime.tracing.members import TABLE, Membership
+from otel_realtime.tracing.members import TABLE, Membership, WriterContext, note_tool
 from otel_realtime.tracing.span_ids import chosen, derived_id, with_chosen_ids
 
 #: Runs that LangSmith's views look at besides the root.
@@ -58,10 +58,11 @@ class SpanWriter:
         self.limit = payload_limit
         self.room = span_limit - 1  # the root counts, too
         self.begun = False
-        self.root = child_context(root, membership)
+        self.root: Context = _below(root, membership)
         self.event: Span | None = None
         self.turn = 0
-        self._tracer = with_chosen_ids(tracer)
+        self._tracer = tracer
+        self._keyed_tracer = with_chosen_ids(tracer)
         self._membership = membership
         self._keys: Counter[str] = Counter()
 
@@ -79,7 +80,8 @@ class SpanWriter:
         Args:
             name: name of the span.
             parent: context of the parent: ``root``, ``context_below`` or ``current_context``.
-            attributes: attributes at the start.
+            attributes: attributes at the start; what all spans of the conversation have is added to
+                them, so that the span need not be changed afterwards.
             start_ns: start, epoch ns.
             kind: kind of the span.
             key: names a span that is written only when it is complete, so that a recovery gives it
@@ -92,14 +94,17 @@ class SpanWriter:
             # First: where a span may have few attributes, those that came first are dropped. On leg
             # ``direct`` our exporter adds them, off the app's task.
             attributes = {**self._membership.about.attributes(), **attributes}
+        run_kind = attributes.setdefault(names.LS_KIND, names.KIND_CHAIN)
+        attributes[names.LS_THREAD_ID] = self._membership.thread_id
+        attributes[names.LEG] = self._membership.leg
         if key is None:
-            return self._tracer.start_span(
-                name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
-            )
-        with chosen(self._id_of(key)):
-            return self._tracer.start_span(
-                name, context=parent, kind=kind, attributes=attributes, start_time=start_ns
-            )
+            span = self._tracer.start_span(name, parent, kind, attributes, (), start_ns)
+        else:
+            with chosen(self._id_of(key)):
+                span = self._keyed_tracer.start_span(name, parent, kind, attributes, (), start_ns)
+        if run_kind == names.KIND_TOOL:
+            note_tool(span)
+        return span
 
     def _id_of(self, key: str) -> int:
         """Return the id for a key; an id of the server's that comes again is another span."""
@@ -117,11 +122,15 @@ class SpanWriter:
 
     def context_below(self, span: Span) -> Context:
         """Return the context for children of a span."""
-        return child_context(span, self._membership)
+        return _below(span, self._membership)
 
     def current_context(self) -> Context:
         """Return the context for children of the current event's span, else of the root."""
         return self.root if self.event is None else self.context_below(self.event)
+
+
+def _below(span: Span, membership: Membership) -> Context:
+    return WriterContext(child_context(span, membership), span.get_span_context().span_id)
 
 
 def finish(span: Span, at_ns: int) -> None:
@@ -131,8 +140,13 @@ def finish(span: Span, at_ns: int) -> None:
         span: the span.
         at_ns: end, epoch ns.
     """
+    end(span, max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
+
+
+def end(span: Span, at_ns: int) -> None:
+    """End a span at a time, epoch ns, that is known to lie after its start."""
     try:
-        span.end(max(at_ns, (getattr(span, "start_time", None) or 0) + 1))
+        span.end(at_ns)
     except BaseException:  # a processor of the app raised, so ours may not have been told
         span_id = span.get_span_context().span_id
         member = TABLE.get(span_id)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from statistics import median
 from typing import Any
 
 from tests.benchmarks import harness
 from tests.benchmarks.conversation import PCM, TURNS, after_audio, before_audio, delta, opening
+from tests.benchmarks.numbers import Figure, figure
 
 MINUTES = 10
 #: 100 ms each: the agent speaks half of the call.
@@ -93,8 +93,8 @@ async def langsmith(frames: list[bytes]) -> float:
     return await _around(lambda: session.__aexit__(None, None, None))
 
 
-def report(rounds: int) -> None:
-    """Print the longest gaps side by side."""
+def measure(rounds: int) -> list[Figure]:
+    """Return the longest gaps side by side."""
     frames = _frames()
     found: dict[str, list[float]] = {"an idle loop": [], "otel-realtime": [], "langsmith": []}
     for _ in range(max(rounds // 2, 1)):
@@ -102,6 +102,9 @@ def report(rounds: int) -> None:
         with harness.ours(record=True):
             found["otel-realtime"].append(asyncio.run(ours(frames)))
         found["langsmith"].append(asyncio.run(langsmith(frames)))
-    print(f"\nlongest gap of the app's loop at close, {MINUTES}-minute call, recording on")
-    for name, gaps in found.items():
-        print(f"{name:44}{median(gaps) * 1000:18.1f} ms")
+    what = f"longest gap at the close of {MINUTES} minutes"
+    goals = {"otel-realtime": 5.0}
+    return [
+        figure("close", what, who, "ms", [gap * 1000 for gap in gaps], goals.get(who))
+        for who, gaps in found.items()
+    ]

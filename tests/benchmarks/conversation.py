@@ -1,4 +1,4 @@
-"""The conversation every benchmark plays: 20 turns of 200 audio deltas and 15 other events."""
+"""The conversation every benchmark plays: turns of audio deltas and 15 other events, and calls of a tool."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _USAGE = {
 
 def encode(event: dict[str, Any]) -> bytes:
     """One frame, as the service writes it: type first, no spaces."""
-    return json.dumps(event, separators=(",", ":")).encode()
+    return json.dumps({"type": event["type"], **event}, separators=(",", ":")).encode()
 
 
 def opening() -> list[bytes]:
@@ -119,9 +119,54 @@ def after_audio(turn: int) -> list[bytes]:
     return [encode({"event_id": f"event_{turn}_{i}", **e}) for i, e in enumerate(events, 9)]
 
 
-def whole(*, deltas: int = DELTAS) -> list[bytes]:
+def text_delta(turn: int, number: int) -> bytes:
+    """One delta of the answer's transcript."""
+    return encode(
+        {
+            "type": "response.output_audio_transcript.delta",
+            "event_id": f"event_t{turn}_{number}",
+            "response_id": f"resp_{turn}",
+            "item_id": f"item_a{turn}",
+            "output_index": 0,
+            "content_index": 0,
+            "delta": " word",
+        }
+    )
+
+
+def call_id(turn: int) -> str:
+    """The id of a turn's function call."""
+    return f"call_{turn}"
+
+
+def tool_call(turn: int) -> list[bytes]:
+    """A response that calls a function; the client sends the result after the last frame."""
+    response, item_id = f"resp_f{turn}", f"item_f{turn}"
+    item = {
+        "id": item_id,
+        "type": "function_call",
+        "status": "completed",
+        "name": "lookup_weather",
+        "call_id": call_id(turn),
+        "arguments": '{"city":"Paris"}',
+    }
+    started = {"id": response, "object": "realtime.response", "status": "in_progress"}
+    done = {"id": response, "status": "completed", "conversation_id": "conv_1", "usage": _USAGE}
+    where = {"response_id": response, "item_id": item_id, "output_index": 0}
+    called = {"call_id": call_id(turn), "name": "lookup_weather", "arguments": item["arguments"]}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**started, "conversation_id": "conv_1"}},
+        {"type": "response.function_call_arguments.done", **where, **called},
+        {"type": "response.output_item.done", "response_id": response, "item": item},
+        {"type": "response.done", "response": {**done, "output": [item]}},
+    ]
+    return [encode({"event_id": f"event_f{turn}_{i}", **e}) for i, e in enumerate(events)]
+
+
+def whole(*, deltas: int = DELTAS, tools: bool = False) -> list[bytes]:
     """All frames in order."""
     frames = opening()
     for turn in range(TURNS):
+        frames += tool_call(turn) if tools else []
         frames += before_audio(turn) + [delta(turn)] * deltas + after_audio(turn)
     return frames

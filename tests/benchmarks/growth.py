@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from statistics import median
 
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_realtime
 from tests.benchmarks import harness
+from tests.benchmarks.numbers import Figure, figure
 from tests.support.growth import BLOCK, MS, STORIES, Step, session
 
 MICRO = 1e6
@@ -43,13 +43,14 @@ def _measure(name: str, n: int) -> tuple[float, float]:
     return cpu / len(steps), whole / len(steps)
 
 
-def report(rounds: int) -> None:
-    """Print both lengths side by side; where they differ by more than noise, something grows."""
-    print(
-        f"\ncost of one of {SHORT} and of one of {LONG}, us: the app's thread, and all until delivery"
-    )
-    print(f"{'':28}{'app':>10}{f'x{LONG // SHORT}':>10}{'whole':>12}{f'x{LONG // SHORT}':>10}")
+def measure(rounds: int) -> list[Figure]:
+    """Return the cost of one event by how long the conversation is: where it rises, something grows."""
+    figures = []
     for name in STORIES:
-        found = [[_measure(name, n) for _ in range(max(rounds // 2, 1))] for n in (SHORT, LONG)]
-        app, whole = ([median(one[i] for one in each) * MICRO for each in found] for i in (0, 1))
-        print(f"{name:28}{app[0]:10.1f}{app[1]:10.1f}{whole[0]:12.1f}{whole[1]:10.1f}", flush=True)
+        for n in (SHORT, LONG):
+            found = [_measure(name, n) for _ in range(max(rounds // 2, 1))]
+            what = f"{name}, one of {n:,}"
+            app, whole = ([one[i] * MICRO for one in found] for i in (0, 1))
+            figures.append(figure("growth", what, "app's thread", "us", app))
+            figures.append(figure("growth", what, "until delivered", "us", whole))
+    return figures

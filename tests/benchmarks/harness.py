@@ -24,7 +24,8 @@ from otel_realtime.conversation.sockets import SocketSink
 from otel_realtime.tap import Handshake
 from otel_realtime.tap.link import open_link
 from otel_realtime.tap.websockets import AsyncioTap
-from tests.benchmarks.conversation import PCM
+from tests.benchmarks.client import NothingTraced
+from tests.benchmarks.conversation import PCM, opening
 
 _AUDIO = b'{"type":"response.output_audio.delta"'
 
@@ -113,14 +114,19 @@ def ours(*, record: bool) -> Iterator[None]:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
     class Drop(SpanExporter):
+        spans = 0
+
         def export(self, spans: Any) -> SpanExportResult:
+            self.spans += len(spans)
             return SpanExportResult.SUCCESS
+
+    drop = Drop()
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["OTEL_REALTIME_STATE_DIR"] = folder
         provider = TracerProvider()
         provider.add_span_processor(
-            BatchSpanProcessor(Drop(), max_queue_size=100_000, max_export_batch_size=512)
+            BatchSpanProcessor(drop, max_queue_size=100_000, max_export_batch_size=512)
         )
         otel_realtime.instrument(
             tracer_provider=provider,
@@ -134,6 +140,8 @@ def ours(*, record: bool) -> Iterator[None]:
             otel_realtime.uninstrument()
             otel_realtime.flush(30)
             provider.shutdown()
+        if not drop.spans:
+            raise NothingTraced("no span was made")
 
 
 async def through_ours(frames: list[bytes]) -> Cost:
@@ -144,6 +152,31 @@ async def through_ours(frames: list[bytes]) -> Cost:
     if sink.engine is not None:
         sink.engine.close()
     return cost
+
+
+async def speak(frames: int, *, tapped: bool) -> tuple[float, float]:
+    """CPU seconds of the app's thread for each microphone frame, and for each ``played()`` report."""
+    socket = Socket(opening())
+    sink = tap(socket) if tapped else None
+    await socket.recv(decode=False)
+    frame = json.dumps(
+        {"type": "input_audio_buffer.append", "audio": base64.b64encode(PCM[:1920]).decode()}
+    )
+    clock = time.thread_time
+    start = clock()
+    for _ in range(frames):
+        await socket.send(frame)
+    sent, reported = (clock() - start) / frames, 0.0
+    call = otel_realtime.current_conversation()
+    if sink is not None:
+        if call is None or sink.engine is None:
+            raise NothingTraced("no conversation was opened")
+        start = clock()
+        for number in range(frames):
+            call.played("item_a1", 0, number)
+        reported = (clock() - start) / frames
+        sink.engine.close()
+    return sent, reported
 
 
 class SdkConnection:

@@ -1,29 +1,68 @@
-"""The benchmarks run; what they measure is looked at by people, never by a test."""
+"""The benchmarks run; what they measure is looked at by people, and by ``bench-check``."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.benchmarks import plots
+from tests.benchmarks.client import LANGSMITH, OURS, SILENT, NothingTraced, traced
+from tests.benchmarks.numbers import Figure, added, figure
+from tests.benchmarks.server import servers
+
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_the_suite_prints_its_table() -> None:
-    """One round of what an event costs, ours and LangSmith's wrapper side by side."""
+def test_a_part_prints_its_table_and_writes_its_figures(tmp_path: Path) -> None:
+    """One round of what a frame costs: ours with and without audio, and LangSmith's wrapper."""
+    target = tmp_path / "figures.json"
+    command = ["-m", "tests.benchmarks", "frames", "--rounds", "1", "--json", str(target)]
     run = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", "frames", "--rounds", "1"],
+        [sys.executable, *command],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert 0 == run.returncode, run.stderr
-    rows = [line.split("  ")[0] for line in run.stdout.splitlines() if "recording" in line]
-    assert [
-        "otel-realtime, recording off",
-        "langsmith wrap_realtime, recording off",
-        "otel-realtime, recording on",
-        "langsmith wrap_realtime, recording on",
-    ] == rows
+    figures = json.loads(target.read_text())["figures"]
+    for kind in ("response.output_audio.delta", "microphone frame", "event, all kinds"):
+        who = {each["who"] for each in figures if each["what"] == f"added per {kind}"}
+        assert {OURS, SILENT, f"{OURS} (parsed)", LANGSMITH} == who
+    assert all(each["what"] in run.stdout for each in figures)
+    spans = [each for each in figures if each["what"] == "a bare span with 12 attributes"]
+    assert [True] == [each["least"] > 0 for each in spans]
+
+
+def test_a_tracer_that_traced_nothing_fails_the_run() -> None:
+    """Figures of nothing would be the best ones."""
+    with servers() as where, pytest.raises(NothingTraced, match="0 spans"), traced(OURS, where):
+        pass
+
+
+def test_what_is_added_is_the_difference_of_minima() -> None:
+    """And its median and spread are those of the rounds."""
+    found = added("frames", "a frame", OURS, "us", [5.0, 7.0, 9.0], [1.0, 2.0, 3.0])
+    assert (4.0, 5.0, 1.0) == (found.least, found.median, found.spread)
+    alone = figure("frames", "a frame", OURS, "us", [3.0, 1.0])
+    assert (1.0, 2.0, 2.0) == (alone.least, alone.median, alone.spread)
+
+
+def test_the_plots_are_the_same_each_time(tmp_path: Path) -> None:
+    """Committed files change with the figures only."""
+    pytest.importorskip("matplotlib")
+    figures = [
+        Figure("frames", "added per event, all kinds", who, "us", 50.0, 51.0, 2.0)
+        for who in (OURS, LANGSMITH)
+    ]
+    drawn = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        plots.draw(figures, tmp_path / name)
+        drawn.append((tmp_path / name / "bench-frames.svg").read_bytes())
+    assert drawn[0] == drawn[1]

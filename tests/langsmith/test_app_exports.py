@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
-from otel_realtime.langsmith.app_exports import exporter_to_langsmith
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith, is_seen_by_others
 from otel_realtime.process.process import PROCESS
 
 CLOUD = "https://api.smith.langchain.com/otel/v1/traces"
@@ -79,3 +79,12 @@ def test_what_this_package_adds_does_not_count(provider: TracerProvider) -> None
 def test_a_provider_that_cannot_be_looked_into_has_none(given: object) -> None:
     """Other SDKs, and no SDK at all."""
     assert exporter_to_langsmith(given) is None
+
+
+def test_others_see_what_has_a_processor_besides_ours(provider: TracerProvider) -> None:
+    """Whatever it does with the spans; where nobody can look, somebody may."""
+    PROCESS.attach_processor(provider)
+    assert not is_seen_by_others(provider)
+    provider.add_span_processor(SpanProcessor())
+    assert is_seen_by_others(provider)
+    assert is_seen_by_others(object())

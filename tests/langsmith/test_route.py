@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_realtime.core.protocol.redaction import ContentPolicy
@@ -122,6 +122,21 @@ def test_spans_go_to_the_backend_on_the_direct_leg_only(
         assert found.connect is not None
         backend = found.connect()
         assert (backend if direct else None) is found.outlet(backend)
+
+
+@pytest.mark.parametrize("mode", ["direct", "collector"])
+@pytest.mark.parametrize("others", [True, False])
+def test_spans_carry_their_links_where_another_exporter_sees_them(
+    own: Process, process: pytest.MonkeyPatch, mode: str, others: bool
+) -> None:
+    """Else only our exporter needs them, which adds them itself."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    own.attach_processor(provider)
+    if others:
+        provider.add_span_processor(SpanProcessor())
+    found = route(own, process, ON | KEY, provider, langsmith=mode)
+    shared = {"root_span_id": 1, "trace_id": 2, "start_ns": 3, "thread_id": "t", "leg": found.leg}
+    assert (others or mode == "collector") == found.join(**shared).linked
 
 
 @pytest.mark.parametrize("mode", ["auto", "direct", "collector"])

@@ -303,6 +303,21 @@ def test_many_conversations_share_one_thread(writer: Writer, tmp_path: Path) -> 
     wait_for(lambda: writer._live == [], "end of the last one", every_s=0.002)
 
 
+def test_one_that_hurries_does_not_bring_the_writer_to_all(writer: Writer, tmp_path: Path) -> None:
+    """With a thousand open calls each new one would cost as much as all of them."""
+    here, there = (writer.open({}, folder=new_folder(tmp_path / "state")) for _ in range(2))
+    for recorder in (here, there):
+        assert recorder.settle(5)
+    writer._due = time.monotonic() + 60
+    for recorder in (here, there):
+        recorder.frame(1_000 * MS, True, append_frame(tone(100).tobytes()))
+    assert here.settle(5)
+    assert (False, True) == (here.pending, there.pending)
+    writer._due = 0.0
+    assert here.settle(5)
+    wait_for(lambda: not there.pending, "regular round", every_s=0.002)
+
+
 def test_shutdown_writes_what_is_queued(folder: Path) -> None:
     """Also of open conversations; a later one starts the thread again."""
     writer = Writer()

@@ -115,7 +115,7 @@ def test_what_was_open_ends_with_the_ids_it_had(
     state = tmp_path / "victims"
     with victims(1, "talk", environment(state, sandbox.url)) as (victim,):
         victim.wait_for("step", name="tool", count=2)
-        time.sleep(0.06)
+        time.sleep(0.7)  # the journal is written twice a second
         victim.kill()
     assert 0 == recover(state, capsys)[0]
     runs = {run["id"]: run for run in conversation(sandbox, victim.run)["runs"]}
@@ -170,7 +170,7 @@ def test_nothing_is_left_out_without_a_key(
     """Recovery without a key, or with that of another LangSmith, says so and keeps everything."""
     state = tmp_path / "victims"
     with victims(1, "talk", environment(state, sandbox.url)) as (victim,):
-        victim.wait_for("step", name="answered")
+        victim.wait_for("step", name="answered", count=3)
         victim.kill()
     before = {path: path.stat().st_size for path in files_below(state)}
     process.delenv("LANGSMITH_API_KEY")

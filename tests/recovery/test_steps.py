@@ -84,5 +84,5 @@ def test_a_process_that_dies_there(step: str, server: LangSmithServer, tmp_path:
     twice, (runs, spans) = STEPS[step], sent(server, victim.run)
     assert {"post": 1 + (twice == "post"), "patch": 1 + (twice == "patch")} == runs
     assert {1, 1 + (twice == "spans")} >= {*spans.values()}
-    # The journal is written 25 times a second, and completely before a closed call is rendered.
-    assert set() == victim.ended_before(0 if step in CLOSED else 0.15) - spans.keys()
+    # A kill may lose the last second; a closed call is written completely before it is rendered.
+    assert set() == victim.ended_before(0 if step in CLOSED else 1.0) - spans.keys()

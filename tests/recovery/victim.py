@@ -111,7 +111,8 @@ class Caller:
         item["arguments"] = json.dumps({"for": SECRET})
         self._response(response, item)
         tell("step", name="tool")
-        self.speak(4)
+        # The second one takes so long that the journal says of it before it ends.
+        self.speak(60 if n == 2 else 4)
         output = {"type": "function_call_output", "call_id": call, "output": f"a {SECRET}"}
         self._call.sent({"type": "conversation.item.create", "item": output})
 

@@ -52,6 +52,25 @@ def test_a_span_is_as_it_was_told(rig: Rig) -> None:
     )
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_span_is_a_member_with_all_it_needs(rig: Rig, linked: bool) -> None:
+    """As one that another instrumentation starts; its links where somebody else may deliver it."""
+    found = writer(rig)
+    rig.trace.linked = linked
+    span = found.start("a", found.root, {}, START + 5_000)
+    below = found.start("b", found.context_below(span), {"langsmith.span.kind": "tool"}, START)
+    members = [rig.table.get(one.get_span_context().span_id) for one in (span, below)]
+    for one in (below, span):
+        one.end()
+    told = [dict(one.attributes or {}) for one in reversed(rig.finished.get_finished_spans())]
+    for member, attributes, kind in zip(members, told, ("chain", "tool"), strict=True):
+        assert member is not None
+        links = member.links() if linked else {}
+        own = {"langsmith.metadata.thread_id": "thread-1", "otel_realtime.langsmith.leg": "direct"}
+        assert {**own, "langsmith.span.kind": kind, **links} == attributes
+    assert members[0] is members[1].parent  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("leg", ["direct", "collector", "none"])
 def test_model_calls_and_tools_say_whose_they_are(rig: Rig, leg: str) -> None:
     """Where no exporter of ours can add it later; their own facts go first."""

@@ -104,11 +104,18 @@ class EnergyTable:
         for chunk in sizes:
             first, end = end // size, end + chunk
             last, over = divmod(end, size)
-            complete, rest = powers[first:last], audio[end - over : end]
-            loud = sum(power > self._quiet for power in complete)
+            complete, quiet = powers[first:last], self._quiet
+            loud = 0
+            for power in complete:  # mostly two: a function would take longer
+                loud += power > quiet
             self._loud += loud
-            answers.append(bool(loud or (over and float(rest @ rest) > self._quiet * over)))
-            self._learn(complete)
+            if over and chunk and not loud:
+                rest = audio[end - over : end]
+                loud = float(rest @ rest) > quiet * over
+            answers.append(loud > 0)
+            self._recent += complete
+            if len(self._recent) >= _BLOCK:
+                self._learn()
         return answers
 
     def skip(self, duration_ns: int) -> None:
@@ -147,11 +154,8 @@ class EnergyTable:
         every: list[float] = bands[0].tolist()
         return every
 
-    def _learn(self, powers: list[float]) -> None:
-        """Learn the noise from some frames, for the answer that comes at once."""
-        self._recent += powers
-        if len(self._recent) < _BLOCK:
-            return
+    def _learn(self) -> None:
+        """Learn the noise from the frames of late, for the answer that comes at once."""
         whole = len(self._recent) - len(self._recent) % _BLOCK
         for at in range(0, whole, _BLOCK):
             self._floors.append(sum(self._recent[at : at + _BLOCK]) / _BLOCK)

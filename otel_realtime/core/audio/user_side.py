@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, AudioFormat
+from otel_realtime.core.audio.least_origin import LeastOrigin
 from otel_realtime.core.audio.segments import LOST, DurationCounter, Segment
 
 LOOK_AHEAD_NS: Final = 5 * NS_PER_S
@@ -92,9 +93,7 @@ class UserPlacement:
         self._in_speech = False  # the last placed frame has voice in it
         self._session_ns = 0  # audio appended before the current server session
         self._pending: deque[_Frame] = deque()
-        # Candidates of the sliding minimum, as (frame number, bound), both ascending: a bound that
-        # a later send undercuts can never be the minimum again. This makes it O(1) per frame.
-        self._origins: deque[tuple[int, int]] = deque()
+        self._least = LeastOrigin()
         self._count = 0
 
     @property
@@ -117,11 +116,11 @@ class UserPlacement:
         spacing = LOOK_AHEAD_NS if self.last_sent_t is None else t - self.last_sent_t
         paced = 2 * spacing >= after - before
         self._pending.append(_Frame(self._count, t, before, after, offset, size, quiet, paced))
-        self._add_origin(self._count, t - after)
+        self._least.add(self._count, t - after)
         self._count += 1
         self.last_sent_t = t
         # Only a bound below all others can reveal that the oldest frame belongs to a file.
-        while len(self._origins) == 1 and self._pending and self._is_file(self._pending[0]):
+        while self._least.is_latest and self._pending and self._is_file(self._pending[0]):
             self._place(self._pending[0])
 
     def append_lost(self, t: int, size: int) -> None:
@@ -187,28 +186,19 @@ class UserPlacement:
     def _pending_time_at(self, audio_ns: int) -> int:
         index = bisect_left(self._pending, audio_ns, key=lambda frame: frame.after_ns)
         number = self._pending[index].number
-        first = bisect_left(self._origins, number, key=lambda origin: origin[0])
         lag = self._end_ns - self._decided_ns
-        return max(self._origins[first][1] + audio_ns, lag + audio_ns, 0)
-
-    def _add_origin(self, number: int, origin: int) -> None:
-        while self._origins and self._origins[-1][1] >= origin:
-            self._origins.pop()
-        self._origins.append((number, origin))
+        return max(self._least.since(number) + audio_ns, lag + audio_ns, 0)
 
     def _is_file(self, frame: _Frame) -> bool:
-        return self._origins[0][1] + frame.before_ns < frame.t - LOOK_AHEAD_NS
+        return self._least.ns + frame.before_ns < frame.t - LOOK_AHEAD_NS
 
     def _place(self, frame: _Frame) -> None:
         """Decide the oldest pending frame and remove it from the window."""
         start = (
-            self._file_start(frame)
-            if self._is_file(frame)
-            else self._origins[0][1] + frame.before_ns
+            self._file_start(frame) if self._is_file(frame) else self._least.ns + frame.before_ns
         )
         self._pending.popleft()
-        if self._origins[0][0] == frame.number:
-            self._origins.popleft()
+        self._least.drop(frame.number)
         self._decided_ns = frame.after_ns
         # A frame sent before it could have been recorded comes from a script, not a microphone.
         if not self.segments and -frame.duration_ns <= start < 0:

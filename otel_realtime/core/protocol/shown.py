@@ -29,7 +29,7 @@ _SESSION_EVENTS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost every event half a microsecond
 class Shown:
     """An event as it is stored and shown.
 
@@ -44,7 +44,7 @@ class Shown:
 
 def prepare_event(
     event: Event,
-    text: str,
+    text: str | None,
     *,
     state: ConversationState,
     policy: ContentPolicy,
@@ -55,7 +55,8 @@ def prepare_event(
 
     Args:
         event: The event as it was received.
-        text: The JSON text it was parsed from; reused where nothing has to be taken out.
+        text: Its JSON text, reused where nothing has to be taken out; None if it does not say the
+            same as the event.
         state: The conversation before the event.
         policy: What may be stored.
         pause: The conversation's pauses; None before the first one.
@@ -65,13 +66,14 @@ def prepare_event(
         admitted = policy.admit(event)
         stored = policy.hidden(admitted.event)
         return Shown(Admitted(stored, spoken=admitted.spoken), dump({"event": stored}, limit))
-    admitted = Admitted(event)
     untouched = policy.redact is None and policy.inputs and policy.outputs
-    if not untouched or needs_scrub(text):
+    if not untouched or text is None or needs_scrub(text):
         admitted = policy.admit(event)
-    elif len(text) + _ENVELOPE <= limit:
+    elif len(text) + _ENVELOPE <= limit and event["type"] not in _SESSION_EVENTS:
         # Most events: nothing to remove and short enough, so the text need not be encoded again.
-        return Shown(admitted, f'{{"event":{text}}}')
+        return Shown(Admitted(event), f'{{"event":{text}}}')
+    else:
+        admitted = Admitted(event)
     return Shown(admitted, event_payload(admitted.event, state, policy, limit))
 
 

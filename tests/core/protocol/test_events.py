@@ -55,6 +55,34 @@ def test_escaped_halves_of_a_pair_are_joined() -> None:
     assert {"type": "x", "a": "😀", "b": "�"} == event
 
 
+@pytest.mark.parametrize(
+    ("frame", "shown"),
+    [
+        ('{"type":"x","a":1}', '{"type":"x","a":1}'),
+        (b'{"type" : "x", "a": "\xc3\xa9"}\n', '{"type" : "x", "a": "é"}\n'),
+        ('{"type":"x","a":"\ud83d"}', '{"type":"x","a":"�"}'),
+        (b'{"type":"x","a":"\xff"}', '{"type":"x","a":"�"}'),
+        (r'{"type":"x","a":"\ud83d"}', None),
+        (' {"type":"x"}', None),
+        ('{"type":"x","a":NaN}', None),
+        ('{"type":"x","a":-Infinity}', None),
+        ('{"type":"x","a":' + "[" * 120 + "]" * 120 + "}", None),
+        ('{"type":"x"} {}', None),
+        ("[1]", None),
+        ("", None),
+    ],
+)
+def test_a_text_is_given_back_only_where_it_says_the_same(
+    frame: str | bytes, shown: str | None
+) -> None:
+    """What is no JSON by the book, or was changed while it was read, is to be written anew."""
+    event, text = events.read(frame)
+    assert shown == text
+    assert event == events.parse(frame)
+    if text is not None:
+        assert event == json.loads(text)
+
+
 @pytest.mark.parametrize("depth", [101, 500, 900, 5_000, 100_000])
 def test_deep_nesting_is_cut_or_refused(depth: int) -> None:
     """However deep a frame nests, nothing raises, and what comes out can be walked."""

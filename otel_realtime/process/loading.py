@@ -1,0 +1,71 @@
+"""Imports in the background what the first conversation would otherwise have to wait for.
+
+NumPy and the client of HTTP take longer to import than an event loop may stand still, and set-up
+should not wait for them either.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+from collections.abc import Collection
+from functools import partial
+from importlib import import_module
+from typing import Final
+
+from otel_realtime.background import Worker
+
+#: Longest wait for the imports, in seconds.
+WAIT_S: Final = 10.0
+
+
+class Loading:
+    """The modules that are being imported.
+
+    Args:
+        worker: runs the imports.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def start(self, names: Collection[str]) -> None:
+        """Import modules in the background; has no effect while others are being imported.
+
+        Args:
+            names: full names of the modules.
+        """
+        missing = [name for name in names if name not in sys.modules]
+        if not missing or not self._idle.is_set():
+            return
+        self._idle.clear()
+        self._worker.resume()
+        if self._worker.submit(partial(self._import, missing)) is None:
+            self._import(missing)
+        # An interpreter must not exit while a module initialises itself.
+        atexit.unregister(self.wait)
+        atexit.register(self.wait)
+
+    def _import(self, names: Collection[str]) -> None:
+        try:
+            for name in names:
+                import_module(name)
+        finally:
+            self._idle.set()
+
+    def wait(self, timeout_s: float = WAIT_S) -> bool:
+        """Wait until nothing is being imported.
+
+        Before a fork, too: a child that was forked during an import could never import that module.
+
+        Args:
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            ``False`` on timeout.
+        """
+        idle = self._idle.is_set
+        return idle() or self._worker.wait_until(idle, timeout_s)
