@@ -19,6 +19,7 @@ from statistics import fmean, median
 from typing import Any
 
 import otel_realtime
+from tests.benchmarks import harness
 from tests.benchmarks.client import (
     BARE,
     LANGSMITH,
@@ -160,6 +161,14 @@ def _events(rounds: Iterable[Round]) -> list[float]:
     ]
 
 
+def _without_network() -> tuple[float, float]:
+    """CPU us of a microphone frame that is sent nowhere, tapped and bare: a real send varies too much."""
+    bare, _ = asyncio.run(harness.speak(5 * FRAMES, tapped=False))
+    with harness.ours(record=True):
+        tapped, _ = asyncio.run(harness.speak(5 * FRAMES, tapped=True))
+    return tapped * 1e6, bare * 1e6
+
+
 #: Who is measured against which client: LangSmith's wrapper needs parsed events.
 _PAIRS = ((OURS, False), (SILENT, False), (OURS, True), (LANGSMITH, True))
 
@@ -210,6 +219,18 @@ def measure(rounds: int) -> list[Figure]:
                 _per_round(found[BARE, False], kind, median),
             )
         )
+    sends = [_without_network() for _ in range(rounds)]
+    figures.append(
+        added(
+            "frames",
+            f"added per {MICROPHONE}, without a network",
+            OURS,
+            "us",
+            [tapped for tapped, _ in sends],
+            [bare for _, bare in sends],
+            goals[OURS],
+        )
+    )
     reports = _per_round(found[OURS, False], PLAYED, median)
     figures.append(figure("frames", f"a {PLAYED}", OURS, "us", reports))
     for who, parsed in ((BARE, False), (OURS, False), (LANGSMITH, True)):

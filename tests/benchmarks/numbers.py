@@ -85,11 +85,13 @@ def added(
 
 def table(figures: Sequence[Figure]) -> str:
     """Return figures as a table."""
-    lines = [f"{'':52}{'':26}{'least':>10}{'median':>10}{'spread':>9}{'goal':>8}  unit"]
+    what = max((len(each.what) for each in figures), default=0) + 2
+    who = max((len(each.who) for each in figures), default=0) + 2
+    lines = [f"{'':{what + who}}{'least':>10}{'median':>10}{'spread':>9}{'goal':>8}  unit"]
     for each in figures:
-        goal = "" if each.goal is None else f"{each.goal:g}"
+        goal = "" if each.goal is None else f"{each.goal:.4g}"
         numbers = f"{each.least:10.2f}{each.median:10.2f}{each.spread:9.2f}{goal:>8}"
-        lines.append(f"{each.what:52}{each.who:26}{numbers}  {each.unit}")
+        lines.append(f"{each.what:{what}}{each.who:{who}}{numbers}  {each.unit}")
     return "\n".join(lines)
 
 
