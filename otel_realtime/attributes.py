@@ -300,6 +300,9 @@ class RootFact:
     VOICE_TO_VOICE_MAX: Final = "voice_to_voice_ms_max"
     #: Prefix: the same of each part of the wait, ``latency.<part>_ms_p50`` and so on.
     LATENCY: Final = "latency."
+    #: int, ms: how much audio the client's player held back before it played, as its truncates or a
+    #: tap have shown; absent if nothing has.
+    PLAYER_BUFFER: Final = "player_buffer_ms"
     #: int and str of the received close frame:
     #: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
     CLOSE_CODE: Final = "close_code"

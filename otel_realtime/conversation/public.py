@@ -31,6 +31,7 @@ from otel_realtime.conversation.running import ToolBlock
 from otel_realtime.conversation.services import SOCKETS
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.diagnostics import walled, warn_once
+from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith.ids import run_id
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ class Conversation:
         # Also when closed: this task may still have the context of the last event.
         engine.frames.before_receive()
         if not engine.closed:
-            engine.frames.receive(_frame(message), engine.clock.moment(at_ns))
+            frame = _read(message, "received()")
+            if frame is not None:
+                engine.frames.receive(frame, engine.clock.moment(at_ns))
 
     @walled
     def sent(self, message: object, *, at_ns: int | None = None) -> None:
@@ -125,7 +128,9 @@ class Conversation:
         if not engine.closed:
             at_ns = wall_time(engine, at_ns, "sent()")
             engine.frames.start_reported(at_ns)
-            engine.frames.send(_frame(message), engine.clock.moment(at_ns))
+            frame = _read(message, "sent()")
+            if frame is not None:
+                engine.frames.send(frame, engine.clock.moment(at_ns))
 
     # -- audio that the app plays and hears --------------------------------------------------------
 
@@ -347,6 +352,17 @@ def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = N
         at_ns: as for ``record_user_audio``.
     """
     call._record("user", partial(tapped_mulaw, audio), at_ns)
+
+
+def _read(message: object, function: str) -> wire.Frame | None:
+    """Return the text or bytes of a message; None, and a line in the log, if it has none."""
+    try:
+        return _frame(message)
+    except BaseException as error:  # noqa: BLE001 - whatever the object's own methods raise
+        let_through(error)
+        kind = type(message).__name__
+        refuse(function, f"a message of type {kind} cannot be read", "it is left out")
+        return None
 
 
 def _frame(message: object) -> wire.Frame:

@@ -103,9 +103,17 @@ def estimated_bytes(span: ReadableSpan) -> int:
     return size
 
 
+def _plain(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return attributes as a plain ``dict`` where they can tell it: the SDK's own mapping is slow."""
+    if attributes is None:
+        return {}
+    copy = getattr(attributes, "copy", None)
+    return attributes if copy is None else copy()
+
+
 def _text_bytes(attributes: Mapping[str, object] | None) -> int:
     size = 0
-    for value in attributes.values() if attributes else ():
+    for value in _plain(attributes).values():
         if isinstance(value, str):
             size += len(value)
         elif isinstance(value, tuple | list):
@@ -191,7 +199,7 @@ def _missing_exception(
 def _clean_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         clean_text(str(key)): _clean_value(value)
-        for key, value in (attributes or {}).items()
+        for key, value in _plain(attributes).items()
         if value is not None
     }
 

@@ -85,9 +85,12 @@ def as_bytes(audio: object) -> bytes:
         RefusedAudio: They are no bytes.
     """
     try:
-        return memoryview(audio).tobytes()  # type: ignore[arg-type]
+        view = memoryview(audio)  # type: ignore[arg-type]
+        if view.itemsize == 1:
+            return view.tobytes()
     except (TypeError, ValueError, NotImplementedError) as error:
         raise RefusedAudio(f"{_kind_of(audio)} is no buffer of bytes") from error
+    raise RefusedAudio(f"{_kind_of(audio)} is no buffer of bytes")
 
 
 def whole_samples(raw: bytes) -> bytes:

@@ -34,7 +34,7 @@ class Soundtrack(Track):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__({}, None)
+        super().__init__({}, None, buffer_ms=None)
         self._source_folder = folder
         self._sources: dict[str, int | None] = {}
 

@@ -31,6 +31,7 @@ from otel_realtime.core.audio.formats import (
     parse_format,
 )
 from otel_realtime.core.audio.parts import ItemAudio
+from otel_realtime.core.audio.player_buffer import ASSUMED_NS
 from otel_realtime.core.audio.redactions import Stretch, Words
 from otel_realtime.core.audio.segments import LOST, Interval
 from otel_realtime.core.audio.talk import (
@@ -78,6 +79,7 @@ class AudioSummary:
         overlap_s, dead_air_s, longest_silence_s, agent_over_user_s: as in ``TalkTimes``; 0 until
             ``measured``.
         measured: the recording is closed, and its talk times are exact.
+        player_buffer_ms: what the client's player holds back; ``None`` if nothing has shown it.
         holes: number of gaps, where the backlog was full.
         dropped_ms: how much audio is missing in them.
         bad_frames: number of audio frames that could not be decoded.
@@ -93,6 +95,7 @@ class AudioSummary:
     duration_s: float
     has_audio: bool
     measured: bool
+    player_buffer_ms: int | None
     holes: int
     dropped_ms: int
     bad_frames: int
@@ -116,10 +119,17 @@ class Track:
         header: JSON values for the journal's first record.
         folder: folder of the journal and the audio; ``None``: write nothing.
         keeps_audio: write audio to disk; ``False``: only the journal.
+        buffer_ms: what the client's player is taken to hold back until the call shows it; ``None``:
+            its journal says it.
     """
 
     def __init__(
-        self, header: Mapping[str, object], folder: Path | None, *, keeps_audio: bool = True
+        self,
+        header: Mapping[str, object],
+        folder: Path | None,
+        *,
+        keeps_audio: bool = True,
+        buffer_ms: int | None = ASSUMED_NS // NS_PER_MS,
     ) -> None:
         self.folder = folder
         self._keeps_audio = keeps_audio
@@ -131,6 +141,9 @@ class Track:
         self._files: Folder | None = None
         self._lock = threading.Lock()
         self._timeline = Timeline()
+        self._buffer_ms = buffer_ms
+        if buffer_ms is not None:
+            self._timeline.apply(["buffered", 0, buffer_ms])
         self._evidence = Evidence()
         self._energy = {
             source: EnergyTable(LINE_NOISE_DB if source.startswith("user") else SYNTHETIC_NOISE_DB)
@@ -166,6 +179,8 @@ class Track:
             self._stop_writing(f"cannot write to the state directory: {error}")
             return
         self._lines.append(line(["open", 0, dict(self._header)]))
+        if self._buffer_ms is not None:
+            self._lines.append(line(["buffered", 0, self._buffer_ms]))
 
     def frame(self, t: int, sent: bool, frame: str | bytes) -> None:
         """Record an audio frame as it was sent or received at ``t``, ns since the start."""
@@ -592,7 +607,7 @@ class Track:
         """Return what ``Recorder.summary`` does."""
         with self._lock:
             measured = self._talk or TalkTimes(*(self._running(side) for side in _SIDES))
-            length = self._timeline.length_ns
+            length, buffer_ns = self._timeline.length_ns, self._timeline.player_buffer_ns
         return AudioSummary(
             user_talk_s=round(measured.user_s, 3),
             agent_talk_s=round(measured.agent_s, 3),
@@ -603,6 +618,7 @@ class Track:
             duration_s=length / NS_PER_S,
             has_audio=self._has_audio,
             measured=self._talk is not None,
+            player_buffer_ms=None if buffer_ns is None else buffer_ns // NS_PER_MS,
             holes=self.holes,
             dropped_ms=self._dropped_ns // NS_PER_MS,
             bad_frames=self.bad_frames,

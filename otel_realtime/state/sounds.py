@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from otel_realtime.core.audio.formats import parse_format
+from otel_realtime.core.audio.formats import NS_PER_MS, parse_format
+from otel_realtime.core.audio.player_buffer import MOST_NS
 from otel_realtime.core.audio.segments import LOST
 from otel_realtime.state.journal import LATEST_NS
 
@@ -34,6 +35,10 @@ def _is_index(value: object) -> bool:
 
 def _is_ms(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MOST_MS
+
+
+def _is_buffer(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST_NS // NS_PER_MS
 
 
 def _is_ms_or_none(value: object) -> bool:
@@ -71,6 +76,7 @@ def _is_anything(value: object) -> bool:
 _Rule = Callable[[object], bool]
 #: What follows ``[kind, t``: the fields that must be there, then those that may be.
 _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
+    "buffered": ((_is_buffer,), ()),
     "user": ((_is_offset, _is_size), (_is_anything,)),
     "agent": ((_is_offset, _is_size, _is_text, _is_index), (_is_text_or_none,)),
     "format": ((_is_side, _is_format), ()),

@@ -171,6 +171,8 @@ class RootEnd:
         metadata[Meta.ATTACH_STATUS] = status
         if self.records and summary.has_audio:
             metadata.update(root_facts.redactions(self.audio.redacted()))
+        if summary.player_buffer_ms is not None and self.records:
+            metadata[RootFact.PLAYER_BUFFER] = summary.player_buffer_ms
         if summary.error:
             metadata[RootFact.RECORDING_ERROR] = summary.error
         if status == "pending":  # LangSmith's player aligns the recording with the spans by these

@@ -194,3 +194,31 @@ def test_a_live_call_keeps_its_clock(traces: Traces) -> None:
     (last,) = traces.named("rate_limits.updated")
     assert traces.root.start_time is not None
     assert (last.start_time or 0) - traces.root.start_time >= 90 * MS
+
+
+class Unreadable:
+    """A message whose own methods raise."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("function", ["received", "sent"])
+def test_a_message_that_cannot_be_read_is_one_line(
+    function: str, tmp_path: Path, traces: Traces, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the app's mistake, not a defect of ours, and costs only itself."""
+
+    def act(call: otel_realtime.Conversation) -> None:
+        for message in (Unreadable(), {"type": "x", "value": Unreadable()}, Unreadable()):
+            getattr(call, function)(message, at_ns=BEGAN_NS + 300 * MS)
+        call.record_agent_audio(SOUND, rate=24_000, at_ns=BEGAN_NS + 500 * MS)
+
+    with caplog.at_level(logging.WARNING, "otel_realtime"):
+        _, _, right = recorded(tmp_path, act, traces)
+    assert SOUND.tolist() == right[right != 0].tolist()
+    assert {} == diagnostics.faults()
+    assert [
+        f"{function}(): a message of type Unreadable cannot be read; it is left out",
+        f"{function}(): a message of type dict cannot be read; it is left out",
+    ] == [record.getMessage() for record in caplog.records]

@@ -152,6 +152,7 @@ def test_what_everybody_has_is_not_on_disk(
     assert finish(finisher, call)
     kept = tmp_path / "kept" / "call-1.wav"
     info = {"thread_id": "t", "duration_s": 1.0, "rate_hz": 24_000, "kept_as": str(kept)}
+    assert {"user"} == told[0][1].pop("loudness_lufs").keys()  # nobody answered
     assert ([WHOLE], [(True, info)], ["attached"], 1) == (
         root.ends,
         told,

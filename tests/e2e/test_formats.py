@@ -67,7 +67,7 @@ def test_the_attachment_arrives_in_the_format_asked_for(
     audio_format: str, mime: str, sandbox: Sandbox, traces: Traces
 ) -> None:
     """LangSmith's stand-in takes it, finds nothing wrong, and plays it as what it is."""
-    pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile")
     otel_realtime.instrument(
         tracer_provider=traces.provider,
         settings=otel_realtime.Settings(audio_format=audio_format),
@@ -81,12 +81,16 @@ def test_the_attachment_arrives_in_the_format_asked_for(
     assert conversation is not None
     assert [] == conversation["violations"]
     assert [mime] == [one["mime"] for one in conversation["root"]["attachments"]]
-    assert "attached" == conversation["root"]["metadata"]["ls_audio_attach_status"]
+    metadata = conversation["root"]["metadata"]
+    assert "attached" == metadata["ls_audio_attach_status"]
     answered = requests.get(f"{sandbox.url}/api/conversations/{run}/recording", timeout=10)
     assert mime == answered.headers["Content-Type"]
     path = sandbox.recording(run)
     assert path is not None
     assert answered.content == path.read_bytes()
+    with soundfile.SoundFile(path) as sound:
+        assert metadata["thread_id"] in sound.title
+        assert "left: user, right: agent" in sound.comment or "wav" not in mime
 
 
 def place(channel: np.ndarray, sound: np.ndarray) -> int:

@@ -143,6 +143,10 @@ def test_facts_of_the_call(call: Made) -> None:
     hung_up = len(kinds) - kinds[::-1].index("response.done")
     # Of the last answer the caller hears what is played before she hangs up: a few milliseconds.
     assert 0.6 <= metadata["agent_talk_s"] < 0.8
+    # Known when the recording is made: the OTel root had ended by then.
+    loudness = {"user_loudness_lufs", "agent_loudness_lufs"}
+    assert all(-60 < metadata[name] < 0 for name in loudness)
+    assert not [name for name in loudness if f"otel_realtime.{name}" in facts(call.traces.root)]
     expected = {
         "thread_id": "thread-7",
         "tier": "gold",

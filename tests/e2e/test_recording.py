@@ -80,32 +80,34 @@ def says(spoken_ms: float, raw: bytes) -> list[Step]:
 
 
 CUT = {"item_id": "a", "content_index": 0, "audio_end_ms": 350}
-HEARD_OUT = [(1000, ANSWER)]
+#: What a player is taken to hold back until the call shows it, ms.
+BUFFER = 80
+HEARD_OUT = [(1000 + BUFFER, ANSWER)]
 #: What happens after the opening -> user, agent (ms, sound), heard ms and its source, of item "a".
 CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] = {
     "who hangs up hears no more, also without a microphone": (
         [*speaks(1000, ANSWER), *got(1100, "rate_limits.updated")],
         [],
-        [(1000, ANSWER[: 100 * PER_MS * 2])],
-        (100, "estimated"),
+        [(1000 + BUFFER, ANSWER[: (100 - BUFFER) * PER_MS * 2])],
+        (100 - BUFFER, "estimated"),
     ),
     "a script that waits for the answer hears it": (
         [*speaks(1000, ANSWER), *got(2000, "rate_limits.updated")],
         [],
-        HEARD_OUT,
+        [(1000, ANSWER)],  # an assumption cuts nothing: its player held less back
         (1000, "estimated"),
     ),
     "who lets go of the button and hangs up hears no more": (
         [*says(200, QUESTION), *speaks(4000, ANSWER), *got(4600, "rate_limits.updated")],
         [(200, QUESTION)],
-        [(4000, ANSWER[: 600 * PER_MS * 2])],
-        (600, "estimated"),
+        [(4000 + BUFFER, ANSWER[: (600 - BUFFER) * PER_MS * 2])],
+        (600 - BUFFER, "estimated"),
     ),
     "a caller who hangs up hears no more": (
         [*says(200, QUESTION), *speaks(1000, ANSWER), *got(1250, "rate_limits.updated")],
         [(200, QUESTION)],
-        [(1000, ANSWER[: 250 * PER_MS * 2])],
-        (250, "estimated"),
+        [(1000 + BUFFER, ANSWER[: (250 - BUFFER) * PER_MS * 2])],
+        (250 - BUFFER, "estimated"),
     ),
     "a barge-in cuts what is queued at its arrival": (
         [
@@ -115,10 +117,10 @@ CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] =
             *got(5000, "rate_limits.updated"),
         ],
         [(1500, QUESTION)],
-        [(1000, ANSWER[: 600 * PER_MS * 2])],
-        (600, "estimated"),
+        [(1000 + BUFFER, ANSWER[: (600 - BUFFER) * PER_MS * 2])],
+        (600 - BUFFER, "estimated"),
     ),
-    "the client's truncate is exact": (
+    "the client's truncate is exact, and says when the answer began": (
         [
             *speaks(1000, ANSWER),
             *got(1600, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=0),
@@ -127,7 +129,7 @@ CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] =
             *got(5000, "rate_limits.updated"),
         ],
         [],
-        [(1000, ANSWER[: 350 * PER_MS * 2])],
+        [(1650 - 350, ANSWER[: 350 * PER_MS * 2])],
         (350, "client_truncate"),
     ),
     "a truncate that the server refuses is undone": (
@@ -141,7 +143,7 @@ CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] =
         HEARD_OUT,
         (1000, "estimated"),
     ),
-    "a late truncate is taken in as well": (
+    "a late truncate is taken in as well, too late to say when the answer began": (
         [
             *speaks(1000, ANSWER),
             *got(2400, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=0),
@@ -149,7 +151,7 @@ CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] =
             *got(5000, "rate_limits.updated"),
         ],
         [],
-        [(1000, ANSWER[: 350 * PER_MS * 2])],
+        [(1000 + BUFFER, ANSWER[: 350 * PER_MS * 2])],
         (350, "client_truncate"),
     ),
     "two answers play one after the other": (
@@ -159,10 +161,10 @@ CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] =
             *got(5000, "rate_limits.updated"),
         ],
         [],
-        [(1000, ANSWER), (2000, NEXT)],
+        [(1000 + BUFFER, ANSWER), (2000 + BUFFER, NEXT)],
         (1000, "estimated"),
     ),
-    "a cut answer makes room for the next": (
+    "a cut answer makes room for the next, which begins as late": (
         [
             *speaks(1000, ANSWER),
             *got(1600, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=0),
@@ -171,7 +173,7 @@ CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] =
             *got(5000, "rate_limits.updated"),
         ],
         [],
-        [(1000, ANSWER[: 350 * PER_MS * 2]), (3000, NEXT)],
+        [(1260, ANSWER[: 350 * PER_MS * 2]), (3260, NEXT)],
         (350, "client_truncate"),
     ),
     "the server's own truncate, without the client": (
@@ -181,7 +183,7 @@ CALLS: dict[str, tuple[list[Step], list[Place], list[Place], tuple[int, str]]] =
             *got(5000, "rate_limits.updated"),
         ],
         [],
-        [(1000, ANSWER[: 350 * PER_MS * 2])],
+        [(1000 + BUFFER, ANSWER[: 350 * PER_MS * 2])],
         (350, "server"),
     ),
 }

@@ -134,17 +134,20 @@ def test_a_barge_in_by_sample_index(stream: Stream) -> None:
     _, agent = samples(stream.recording)
     deltas = stream.events("recv", "response.output_audio.delta")
     first, second = dict.fromkeys(event["item_id"] for _, event in deltas)
-    ((_, truncate),) = stream.events("sent", "conversation.item.truncate")
+    ((said_t, truncate),) = stream.events("sent", "conversation.item.truncate")
+    # It had been played for so long when the client said so; the next one begins as late.
+    first_t = next(t for t, event in deltas if event["item_id"] == first)
+    late = said_t - truncate["audio_end_ms"] * 1_000_000 - first_t
     second_t = next(t for t, event in deltas if event["item_id"] == second)
     kept = {
         first: truncate["audio_end_ms"] * talking.PER_MS,
-        second: (stream.rows[-1]["t"] - second_t) * talking.RATE // 1_000_000_000,
+        second: (stream.rows[-1]["t"] - second_t - late) * talking.RATE // 1_000_000_000,
     }
     expected = np.zeros(len(agent), "<i2")
     for item, length in kept.items():
         answer = [(t, event["delta"]) for t, event in deltas if event["item_id"] == item]
         whole = talking.pcm(b"".join(base64.b64decode(audio) for _, audio in answer))
-        start = _sample(answer[0][0])
+        start = _sample(answer[0][0] + late)
         expected[start : start + length] = whole[:length]
     assert np.array_equal(expected, agent)
 

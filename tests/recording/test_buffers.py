@@ -141,8 +141,9 @@ def test_what_is_kept_is_a_copy(audio: Any) -> None:
 def test_bytes_of_another_encoding_stay_as_they_are() -> None:
     """Also an odd number of them."""
     assert b"\x7f\x80\x00" == as_bytes(bytearray(b"\x7f\x80\x00"))
-    with pytest.raises(RefusedAudio):
-        as_bytes("text")
+    for wrong in ("text", SAMPLES, FLOATS, array.array("h", [1, 2])):
+        with pytest.raises(RefusedAudio):
+            as_bytes(wrong)
 
 
 @given(st.lists(st.integers(-32_768, 32_767)))

@@ -82,7 +82,9 @@ def test_what_is_queued_is_worked_off_here(worker: Worker, folder: Path) -> None
     assert before == (folder / JOURNAL).read_bytes()
     assert not (folder / "agent.raw").exists()
     write(recorder)
-    assert ["open", "agent", "delete", "user", "meta"] == [record[0] for record in read(folder)]
+    assert ["open", "buffered", "agent", "delete", "user", "meta"] == [
+        record[0] for record in read(folder)
+    ]
 
 
 def test_nothing_that_touches_the_disk_is_worked_off_here(worker: Worker, folder: Path) -> None:
@@ -321,7 +323,7 @@ def test_settling_is_waiting_for_what_was_queued(worker: Worker, folder: Path) -
     assert not recorder.settle(0.05)
     worker.submit(lambda: write(recorder))
     assert recorder.settle(5)
-    assert ["open", "agent"] == [record[0] for record in read(folder)]
+    assert ["open", "buffered", "agent"] == [record[0] for record in read(folder)]
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -225,15 +225,15 @@ def test_a_value_of_the_apps_that_no_json_holds(tmp_path: Path, value: object) -
     track.close(10, True)
     track.finish()
     records = list(read(tmp_path / "call"))
-    assert (["open", "meta", "close"], None) == (
+    assert (["open", "buffered", "meta", "close"], None) == (
         [record[0] for record in records],
         track.summary().error,
     )
     assert ("1", 1, 1, ["a"]) == (
         records[0][2]["trace_id"],
         records[0][2]["metadata"]["good"],
-        records[1][2]["metadata"]["good"],
-        records[1][2]["tags"],
+        records[2][2]["metadata"]["good"],
+        records[2][2]["tags"],
     )
 
 

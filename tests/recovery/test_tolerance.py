@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from otel_realtime.errors import NewerFormatError, RecordingError
 from otel_realtime.langsmith.payload import encode_json
 from otel_realtime.recording.render import render
+from otel_realtime.recovery.call import call_and_about
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import Replayed, replay
 from otel_realtime.state import owner
@@ -280,7 +281,8 @@ def test_records_that_make_no_sense_are_counted_once(
     whole = written(state / "whole", first, *rest)
     for source in FOLDER.glob("*.raw"):
         shutil.copyfile(source, whole / source.name)
-    render(whole, whole / "out.wav")
+    about = call_and_about(whole)[1]
+    render(whole, whole / "out.wav", about=about)
     assert (whole / "out.wav").read_bytes() == sound
 
 

@@ -22,6 +22,8 @@ from tests.simulation.world import Stretch, World
 
 #: Two sounds that are closer than this adjoin.
 ADJOINS_MS = 1.0
+#: A call shorter than this, in minutes, counts as one of that length: each word has two ends.
+SHORT_MIN = 0.5
 
 
 @dataclass
@@ -223,7 +225,7 @@ def _talk(world: World, recorded: Recorded, verdict: Verdict) -> None:
     agent = _union((one.at, one.end) for one in world.truth.heard)
     user_ms, agent_ms, both_ms = _total(user), _total(agent), _both(user, agent)
     silent_ms = world.truth.close - user_ms - agent_ms + both_ms
-    minutes = max(world.truth.close / 60_000, 0.1)
+    minutes = max(world.truth.close / 60_000, SHORT_MIN)
     told = recorded.talk
 
     def error(name: str, real_ms: float) -> list[float]:

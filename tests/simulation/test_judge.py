@@ -20,6 +20,10 @@ CALLS = 6
 PRECISE = ("played", "audio", "audio+items")
 MOMENT = Moment(at=1_000.0, item="item_1", first_at=500.0, received=2_000.0, played=450.0)
 MS_NS = 1_000_000
+#: A player is taken to buffer so much until it shows what it does: one that begins at once is not.
+ASSUMED_MS = 80
+#: A block of a device; half a second of talk a minute.
+BLOCK_MS, TALK_S = 20, 0.5
 #: What version 0.1.0 reached on the same conversations: ``--json 6`` with its package on the path.
 BEFORE = json.loads(Path(__file__).with_name("version_0_1_0.json").read_text())
 #: Nobody can tell such a client from one that stops its player when it cancels, which most do.
@@ -54,7 +58,8 @@ def verdicts(style: Style, folder: Path) -> list[Verdict]:
 def allowed_ms(style: Style, late: float, *, end: bool) -> float:
     """How far a boundary may be from the truth."""
     if style.tap in PRECISE:
-        return 60 if style.late else 20  # what a callback is late, the device's buffer has
+        # A block of the device. Where the network lets it run dry, lateness looks the same.
+        return 60 if style.late and style.pace.jitter else 20
     if style.tap == "marks":
         return max(100, late)  # known only once a chunk, and not of an item's first one
     return late + (120 if end else 1)
@@ -71,6 +76,7 @@ def test_the_agents_sound_is_where_it_was_heard(style: Style, verdicts: list[Ver
             assert all(abs(one) <= allowed_ms(style, late, end=True) for one in verdict.end)
         if style.tap in PRECISE:
             assert verdict.sources <= {"tap"}
+            assert [] == verdict.holes  # what a callback is late, the device's buffer has
 
 
 def test_a_truncate_keeps_exactly_what_it_claims(style: Style, verdicts: list[Verdict]) -> None:
@@ -82,20 +88,29 @@ def test_a_truncate_keeps_exactly_what_it_claims(style: Style, verdicts: list[Ve
 
 
 def test_what_is_said_to_be_heard_is_in_the_file(style: Style, verdicts: list[Verdict]) -> None:
-    """Without a tap to the millisecond, and nothing is in it that nobody sent."""
+    """To the millisecond, and nothing is in it that nobody sent."""
     assert sum(verdict.foreign for verdict in verdicts) == 0
-    if not style.tap:
-        assert all(abs(one) <= 1 for verdict in verdicts for one in verdict.file)
+    assert all(abs(one) <= 1 for verdict in verdicts for one in verdict.file)
+    if style.tap in PRECISE:  # to a block of the device
+        assert all(abs(one) <= 20 for verdict in verdicts for one in verdict.heard)
 
 
 def test_the_user_is_where_they_spoke(style: Style, verdicts: list[Verdict]) -> None:
     """After stalls, backlogs, mutes and a push to talk, and with a clock that is off; whole."""
-    # Noise that counts as speech does not absorb what was captured before the call began.
-    most = 510 if style.noise_db == -40.0 else 60
-    assert all(abs(one) <= most for verdict in verdicts for one in verdict.user)
+    assert all(abs(one) <= 60 for verdict in verdicts for one in verdict.user)
     if style.sends != CLIP:
         assert all(one == 0 for verdict in verdicts for one in verdict.lost)
     assert any(verdict.user for verdict in verdicts) == (style.sends != CLIP)
+
+
+def test_talk_is_speech_whatever_the_line(style: Style, verdicts: list[Verdict]) -> None:
+    """Within half a second a minute; the agent's, and what both do, where a tap knows its place."""
+    if style.sends == CLIP:
+        return
+    talk = [one for verdict in verdicts for one in verdict.user_talk]
+    if style.tap in PRECISE:
+        talk += [one for of in verdicts for one in (*of.agent_talk, *of.overlap, *of.dead_air)]
+    assert all(abs(one) <= TALK_S for one in talk)
 
 
 def test_the_file_is_as_long_as_the_call(verdicts: list[Verdict]) -> None:
@@ -106,7 +121,7 @@ def test_the_file_is_as_long_as_the_call(verdicts: list[Verdict]) -> None:
 def test_no_client_is_recorded_worse_than_by_version_0_1_0(
     style: Style, verdicts: list[Verdict]
 ) -> None:
-    """Beyond a millisecond, a twentieth of a second of talk a minute."""
+    """Unless it is as good as can be asked for."""
     if style.name in UNKNOWABLE:
         return
     before, now = BEFORE[style.name], numbers(verdicts)[style.name]
@@ -116,15 +131,18 @@ def test_no_client_is_recorded_worse_than_by_version_0_1_0(
         for name, value in spread.items()
         if name in ("median", "p95", "max", "sum")
         and (style.name, column, name) not in BY_CHANCE
-        and value
-        > before.get(column, {}).get(name, math.inf) + (0.05 if COLUMNS.get(column) else 1)
+        and value > max(before.get(column, {}).get(name, math.inf), _good(style, column)) * 1.1
     }
-    assert {} == {key: found for key, found in worse.items() if not _excused(style, *key)}
+    assert {} == worse
 
 
-def _excused(style: Style, column: str, name: str) -> bool:
-    """Version 0.1.0 let files outlast the call, so that no end of a clip was lost."""
-    return style.sends == CLIP and column == "lost"
+def _good(style: Style, column: str) -> float:
+    """What nobody hears, or what cannot be known."""
+    if style.sends == CLIP and column == "lost":
+        return math.inf  # version 0.1.0 let files outlast the call: no end of a clip was lost
+    if column in ("start", "end", "heard") and sum(style.buffering.late) < 2 * ASSUMED_MS:
+        return ASSUMED_MS + BLOCK_MS
+    return TALK_S if COLUMNS.get(column) else 0.0 if column == "holes" else BLOCK_MS
 
 
 def test_the_table_names_every_client(verdicts: list[Verdict], style: Style) -> None:

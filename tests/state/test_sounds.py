@@ -27,6 +27,7 @@ WHOLE: list[list[Any]] = [
     ["speech", 5, True, 2_100, "item_u"],
     ["speech_end", 5, 3_100],
     ["speech_end", 5, 3_100, "item_u"],
+    ["buffered", 5, 80],
     ["item", 5, "item_a", "resp_1", 1, 70],
     ["tokens", 5, "resp_1", 61],
     ["buffer", 5, "started", "resp_1"],

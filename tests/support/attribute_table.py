@@ -103,6 +103,7 @@ ROOT_MORE: Mapping[str, Kind] = {
                 for kind in ("", "false_")
                 for cause in ("vad", "client", "server")
             },
+            "player_buffer_ms": int,
             "languages": str,
             "prompt_id": str,
             "prompt_version": str,

@@ -56,11 +56,15 @@ def delta_frame(raw: bytes, item: str = "item_a", response: str = "resp_1", part
 
 
 class Call:
-    """One recorded conversation in a folder."""
+    """One recorded conversation in a folder.
+
+    Its client's player holds nothing back unless a test says otherwise, so what is heard lies where
+    it arrived.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.track = Track({}, folder)
+        self.track = Track({}, folder, buffer_ms=0)
         self.track.open()
 
     def say(self, at_ms: float, samples: np.ndarray) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -52,6 +54,20 @@ def test_a_childs_context_names_span_and_conversation() -> None:
     assert owner is found[CONVERSATION_KEY]
     assert "caller" == baggage.get_baggage("who", found)
     assert event is trace.get_current_span(child_context(event, owner))
+
+
+def test_a_span_that_was_left_needs_no_garbage_collector() -> None:
+    """Thousands of events a call would be left to it, and it stops the app's task."""
+    activation, event = Activation(object()), span()
+    seen = weakref.ref(event)
+    gc.disable()
+    try:
+        activation.enter(event)
+        activation.leave()
+        del event
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_a_span_is_current_until_the_next_receive() -> None:

@@ -16,6 +16,7 @@ The rules, in order:
    played. It is rejected for the rest of the call, and the model rules.
 4. A tap that is silent for two seconds while audio is due has ended there. The model stands in, and
    ``heard_source`` is ``estimated``, until the tap resumes.
+5. What a tap shows of an item's begin, the model learns: for what no tap tells of.
 """
 
 from __future__ import annotations
@@ -72,8 +73,23 @@ class Playback:
         """Add ``size`` bytes that the app's speaker plays now; see ``PlayedAudio.add``."""
         if self.audio.first_t is None:
             self.player.refresh()  # what is due now, the tap begins with
+        before = self.audio.latest
         named = () if item_id is None else self.player.indices_of(item_id)
         self.audio.add(t, offset, size, item_id, self.player.parts, named=named, zeros=zeros)
+        latest = self.audio.latest
+        if latest is not None and latest != before and not self.audio.rejected:
+            progress = self.audio.progress(latest)
+            # A tap that joins in the middle has not heard the item begin.
+            if progress is not None and progress.start_ns > t - TAP_TIMEOUT_NS:
+                self.player.began(t, latest, progress.start_ns)
+
+    def report(self, t: int, item_id: str, content_index: int, position_ns: int) -> None:
+        """Add a position that the app reported; see ``PlayedReports.add``."""
+        part = self.player.part(item_id, content_index)
+        begins = part is not None and not self.reports.covers(part)
+        self.reports.add(t, item_id, content_index, position_ns)
+        if part is not None and begins and self.reports.covers(part):
+            self.player.began(t, self.player.index_of(part.key), t - position_ns)
 
     def set_tap_format(self, audio_format: AudioFormat) -> None:
         """Set the format of what the app gives from here on."""

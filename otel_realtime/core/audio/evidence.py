@@ -13,7 +13,9 @@ have the expected shape yields no record. The rules that need memory:
    truncating or the item.
 3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
 4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
-5. ``response.cancel`` counts once the conversation goes on: with new speech, or a new response.
+5. ``response.cancel`` counts once the conversation goes on: with new speech (what the VAD reports,
+   what is committed, a message of the user), or a new response. One of a response beside the
+   conversation (``"conversation": "none"``) concerns nothing that plays.
 6. With push to talk the client commits what it has appended as an item; the server names the item.
 7. Which item belongs to which response, how long its text is (not the text), and how many audio
    tokens a response has, matter where the audio itself takes another way (WebRTC, SIP).
@@ -143,6 +145,7 @@ class Evidence:
         self._sessions = 0
         self._commits: deque[str | None] = deque(maxlen=64)  # event ids
         self._cancelled = False  # the client has cancelled, and nothing has followed yet
+        self._beside: deque[str] = deque(maxlen=64)  # responses beside the conversation
 
     def records(self, t: int, sent: bool, event: JsonMapping) -> list[Record]:
         """Return the records of an event.
@@ -190,6 +193,9 @@ class Evidence:
         response = _mapping(event.get("response"))
         own = _session_format(response, "output")
         out_of_band = "conversation_id" in response and response["conversation_id"] is None
+        response_id = _text(response.get("id"))
+        if out_of_band and response_id is not None:
+            self._beside.append(response_id)
         flushed = [] if out_of_band else self._flushed(t)
         return flushed + self._format(t, "agent", own or self._confirmed["agent"])
 
@@ -299,8 +305,15 @@ class Evidence:
         return [["clear", t]]
 
     def _cancel(self, t: int, event: JsonMapping) -> list[Record]:
+        if event.get("response_id") in self._beside:
+            return []
         self._cancelled = True
         return [["cancel", t]]
+
+    def _message_created(self, t: int, event: JsonMapping) -> list[Record]:
+        item = _mapping(event.get("item"))
+        speaks = item.get("type") == "message" and item.get("role") == "user"
+        return self._flushed(t) if speaks else []
 
     def _flushed(self, t: int) -> list[Record]:
         cancelled, self._cancelled = self._cancelled, False
@@ -310,7 +323,7 @@ class Evidence:
 
     def _commit(self, t: int, event: JsonMapping) -> list[Record]:
         self._commits.append(_text(event.get("event_id")))
-        return [["commit", t, "sent"]]
+        return [*self._flushed(t), ["commit", t, "sent"]]
 
     def _clear_input(self, t: int, event: JsonMapping) -> list[Record]:
         return [["commit", t, "cleared"]]
@@ -318,7 +331,8 @@ class Evidence:
     def _committed(self, t: int, event: JsonMapping) -> list[Record]:
         item_id = _text(event.get("item_id"))
         if not self._commits:  # the server's VAD commits by itself
-            return [] if item_id is None else [["commit", t, "server", item_id]]
+            named = [] if item_id is None else [["commit", t, "server", item_id]]
+            return [*self._flushed(t), *named]
         self._commits.popleft()
         return [["commit", t, "done", item_id]]
 
@@ -390,6 +404,7 @@ _HANDLERS: Final[Mapping[tuple[bool, str], _Handler]] = {
     (False, "output_audio_buffer.cleared"): Evidence._output_buffer,
     (True, "output_audio_buffer.clear"): Evidence._clear,
     (True, "response.cancel"): Evidence._cancel,
+    (True, "conversation.item.create"): Evidence._message_created,
     (True, "input_audio_buffer.commit"): Evidence._commit,
     (True, "input_audio_buffer.clear"): Evidence._clear_input,
     (False, "input_audio_buffer.committed"): Evidence._committed,

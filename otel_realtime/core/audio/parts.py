@@ -156,6 +156,8 @@ class Part:
         due_ns: When it would have been played, had each item been played as it came.
         received: Size received so far, in bytes.
         kept: Size that the model plays, in bytes.
+        origin_ns: Before this it cannot have begun, if it was played without a gap.
+        buffer_ns: What the player was taken to hold back when it began.
         claims: Claims that stand, oldest first; the last one rules.
         segments: Where the model plays it.
     """
@@ -170,6 +172,8 @@ class Part:
     due_ns: int = 0
     received: int = 0
     kept: int = 0
+    origin_ns: int = 0
+    buffer_ns: int = 0
     claims: list[Claim] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
 

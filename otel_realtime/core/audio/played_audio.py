@@ -139,6 +139,11 @@ class PlayedAudio:
             beyond = 0 if index == before else self._beyond_ns
             self._advance(index, parts[index], begin - beyond, duration + beyond)
 
+    @property
+    def latest(self) -> int | None:
+        """The index of the part that began last; None before any."""
+        return next(reversed(self._given), None)
+
     def progress(self, index: int) -> Progress | None:
         """Return how far a part was played; None if it was not.
 

@@ -9,6 +9,7 @@ A record is ``[kind, t, ...]``; ``t`` is in ns since the start of the conversati
 decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for audio without voice
 (``user``) or with zeros only (``tap`` of the agent). Records of other kinds are ignored::
 
+    ["buffered", t, ms]                                            a player is taken to hold it back
     ["user", t, offset, size, quiet?]                              the client appended audio
     ["agent", t, offset, size, item_id, content_index, response_id]    a chunk arrived
     ["format", t, side, {"type", "rate"}]                          the side's format from here on
@@ -46,15 +47,12 @@ Rules of its own:
    :mod:`otel_realtime.core.audio.session_clock`.
 2. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
 3. Both sides are silent while the recording is paused.
-4. At the close, hearing ends for a live caller: queued agent audio is cut if the user's audio came
-   in the two seconds before, on the wire or from a tap. Without a microphone it plays on: a script
-   waits for the answer.
-5. What is silenced afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else. It
+4. What is silenced afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else. It
    may be said after the close, too: by a command, of a recording that waits for its delivery.
-4. Hearing ends with the call, whoever held the microphone: what is queued at the close is cut. An
+5. Hearing ends with the call, whoever held the microphone: what is queued at the close is cut. An
    app that waited for the end of the play-out closes after it, and a tap says itself what was played.
    Where the app's times jumped forward nobody knows how long it was: what was queued was heard.
-5. Nothing was said after the end either: audio that the client sent faster than it can have been
+6. Nothing was said after the end either: audio that the client sent faster than it can have been
    spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
    that anybody lived through. Or the journal has no close: then nobody knows when it was.
 """
@@ -67,10 +65,11 @@ from typing import Any, Final
 
 from otel_realtime.core.audio.agent_side import Playback
 from otel_realtime.core.audio.commits import Commits
-from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, parse_format
+from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, PCM16, parse_format
 from otel_realtime.core.audio.parts import ESTIMATED, SERVER, ItemAudio
 from otel_realtime.core.audio.player import Player
 from otel_realtime.core.audio.redactions import PARTIAL, Redactions, Stretch, Words
+from otel_realtime.core.audio.room import Room
 from otel_realtime.core.audio.segments import (
     Interval,
     Segment,
@@ -103,7 +102,8 @@ class Timeline:
     def __init__(self) -> None:
         self.last_t = 0
         self.close_t: int | None = None
-        self._user = UserPlacement()
+        self._room = Room()
+        self._user = UserPlacement(self._room)
         self._user_tap: UserPlacement | None = None
         self._user_tap_t = FOREVER_NS  # since when the user's tap replaces the wire
         self._agent = Player()
@@ -112,6 +112,7 @@ class Timeline:
         self._session_clock = SessionClock()
         self._commits = Commits()
         self._spoken = SpokenItems(self._user, self._session_clock)
+        self._agent_formats = {False: PCM16, True: PCM16}  # of the wire, of the tap
         self._vad = VadReports()
         self._redactions = Redactions()
         self._pauses: list[Interval] = []
@@ -287,6 +288,11 @@ class Timeline:
         return self._playback.rejected
 
     @property
+    def player_buffer_ns(self) -> int | None:
+        """What the client's player buffers, as far as the call has shown it; None if it has not."""
+        return self._agent.buffer_ns
+
+    @property
     def length_ns(self) -> int:
         """Length of the recording: the close, or the end of the last audio that is kept.
 
@@ -333,6 +339,9 @@ class Timeline:
 
     # --- records --------------------------------------------------------------------------------
 
+    def _buffered(self, t: int, ms: int) -> None:
+        self._agent.assume(ms * NS_PER_MS)
+
     def _user_frame(self, t: int, offset: int, size: int, quiet: object = None) -> None:
         self._user.append(t, offset, size, quiet=bool(quiet))
 
@@ -346,11 +355,18 @@ class Timeline:
         response_id: str | None,
     ) -> None:
         self._agent.add_chunk(t, offset, size, item_id, content_index, response_id)
+        self._sounds(t, size)
+
+    def _sounds(self, t: int, size: int, *, tap: bool = False) -> None:
+        if self._room.add(t, self._agent_formats[tap].duration_ns(size), tap=tap):
+            self._user.answered(t)
 
     def _format(self, t: int, side: str, value: object) -> None:
         audio_format = parse_format(value)
         if audio_format is not None:
             (self._user if side == "user" else self._agent).set_format(audio_format)
+            if side == "agent":
+                self._agent_formats[False] = audio_format
 
     def _hole(self, t: int, side: str, size: int) -> None:
         if side == "user":
@@ -389,6 +405,7 @@ class Timeline:
     ) -> None:
         if audio_start_ms is not None:
             self._session_clock.add(t, audio_start_ms)
+            self._user.detected = True
             self._vad.started(item_id, self._spoken.position(t, audio_start_ms), prefix_ms)
             if item_id is not None:
                 self._spoken.started(item_id, t, audio_start_ms)
@@ -418,7 +435,7 @@ class Timeline:
     def _buffer(self, t: int, change: str, response_id: str | None) -> None:
         self._server.change(t, change, response_id)
         if change == "cleared":
-            self._cut(t, SERVER)
+            self._cut(t, SERVER, response_id)
         elif response_id is not None and change == "started":
             self._agent.buffer_started(t, response_id)
         elif response_id is not None and change == "stopped":
@@ -433,9 +450,10 @@ class Timeline:
     def _flushed(self, t: int) -> None:
         self._agent.confirm_cancels()
 
-    def _cut(self, t: int, source: str = ESTIMATED) -> None:
-        self._agent.cut(t, source)
+    def _cut(self, t: int, source: str = ESTIMATED, response_id: str | None = None) -> None:
+        self._agent.cut(t, source, response_id)
         self._playback.cut(t)
+        self._room.cut(t)
 
     def _tap(
         self,
@@ -448,6 +466,8 @@ class Timeline:
     ) -> None:
         if side == "agent":
             self._playback.add_audio(t, offset, size, item_id, zeros=bool(quiet))
+            if not quiet:
+                self._sounds(t, size, tap=True)
         else:
             tap = self._start_user_tap()
             tap.append(t, offset, size, quiet=bool(quiet))
@@ -461,6 +481,7 @@ class Timeline:
             return
         if side == "agent":
             self._playback.set_tap_format(audio_format)
+            self._agent_formats[True] = audio_format
         else:
             self._start_user_tap().set_format(audio_format)
 
@@ -470,7 +491,7 @@ class Timeline:
         return self._user_tap
 
     def _played(self, t: int, item_id: str, content_index: int, audio_ms: float) -> None:
-        self._playback.reports.add(t, item_id, content_index, int(audio_ms * NS_PER_MS))
+        self._playback.report(t, item_id, content_index, int(audio_ms * NS_PER_MS))
 
     def _commit(self, t: int, change: str, item_id: str | None = None) -> None:
         if change in ("sent", "server"):
@@ -540,6 +561,7 @@ class Timeline:
 
 #: Kind of a record -> what it does; arguments are the elements after the kind.
 _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
+    "buffered": Timeline._buffered,
     "user": Timeline._user_frame,
     "agent": Timeline._agent_chunk,
     "format": Timeline._format,

@@ -11,8 +11,11 @@ seconds is taken:
 
 Input: appended frames with the time of their send. Output: segments. The rules, in order:
 
-1. Audio that would start more than five seconds before its own send is a file, not speech: it starts
-   at its send and continues from there.
+1. Audio that would start more than five seconds before its own send is a file, not speech. So is what
+   comes at once, neither adjoins what a microphone sends before or after it, and would lie over what
+   the agent says, or before the call: unless it came in frames of a microphone, which push to talk
+   holds back until the button is released. A file runs on from its send. If the answer comes before
+   it has ended, it lies before the answer, as far as there is room after what caused it.
 2. A gap below 20 ms is jitter, and the frame adjoins the one before it. Between two frames with
    voice the limit is 50 ms, because a gap would be audible as a click. Starts are absolute, so small
    gaps do not accumulate as drift: they open as one gap once their sum reaches the limit.
@@ -32,9 +35,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S, AudioFormat
+from otel_realtime.core.audio.least_origin import LeastOrigin
+from otel_realtime.core.audio.room import Room
 from otel_realtime.core.audio.segments import LOST, DurationCounter, Segment
 
 LOOK_AHEAD_NS: Final = 5 * NS_PER_S
@@ -42,6 +48,12 @@ LOOK_AHEAD_NS: Final = 5 * NS_PER_S
 JITTER_NS: Final = 20 * NS_PER_MS
 #: The same between two frames with voice.
 SPEECH_JITTER_NS: Final = 50 * NS_PER_MS
+#: A microphone's frames are no longer than this.
+MICROPHONE_NS: Final = 60 * NS_PER_MS
+#: What comes at once and is no longer than this is no file: clients batch their microphone's audio.
+LEAST_FILE_NS: Final = 1_000 * NS_PER_MS
+#: Audio this near to what a microphone sends belongs to it.
+ADJOINS_NS: Final = 250 * NS_PER_MS
 
 
 @dataclass(slots=True)
@@ -77,12 +89,23 @@ class _Frame:
 class UserPlacement:
     """Places appended frames; memory is bounded by the look-ahead, whatever the call's length.
 
+    Args:
+        room: When the agent sounds.
+
     Attributes:
         segments: What has been decided, in order and without overlap.
         last_sent_t: When the latest frame was sent, in ns since the start; None before the first.
+        detected: Whether the server's VAD reports speech: then nobody holds a button.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = Room() if room is None else room
+        # The latest file, as long as it is not answered: when it was sent, the end of what is placed
+        # before it, and where it begins in all audio.
+        self._file: tuple[int, int, int] | None = None
+        self._file_end_ns = 0  # up to where the audio belongs to a file
+        self._is_live = False  # the last placed frame comes from a microphone
+        self.detected = False
         self.segments: list[Segment] = []
         self.last_sent_t: int | None = None
         self._appended = DurationCounter()  # lost audio included
@@ -92,9 +115,7 @@ class UserPlacement:
         self._in_speech = False  # the last placed frame has voice in it
         self._session_ns = 0  # audio appended before the current server session
         self._pending: deque[_Frame] = deque()
-        # Candidates of the sliding minimum, as (frame number, bound), both ascending: a bound that
-        # a later send undercuts can never be the minimum again. This makes it O(1) per frame.
-        self._origins: deque[tuple[int, int]] = deque()
+        self._least = LeastOrigin()
         self._count = 0
 
     @property
@@ -117,16 +138,35 @@ class UserPlacement:
         spacing = LOOK_AHEAD_NS if self.last_sent_t is None else t - self.last_sent_t
         paced = 2 * spacing >= after - before
         self._pending.append(_Frame(self._count, t, before, after, offset, size, quiet, paced))
-        self._add_origin(self._count, t - after)
+        self._least.add(self._count, t - after)
         self._count += 1
         self.last_sent_t = t
         # Only a bound below all others can reveal that the oldest frame belongs to a file.
-        while len(self._origins) == 1 and self._pending and self._is_file(self._pending[0]):
+        while self._least.is_latest and self._pending and self._is_file(self._pending[0]):
             self._place(self._pending[0])
 
     def append_lost(self, t: int, size: int) -> None:
         """Add audio that was sent but not kept: it takes up its time and is silent."""
         self.append(t, LOST, size)
+
+    def answered(self, t: int) -> None:
+        """Note that the agent begins to sound: a file that has not ended by then lies before that."""
+        if self._file is None:
+            return
+        sent_t, floor, position = self._file
+        self._file = None
+        first = bisect_left(self.segments, position, key=lambda segment: segment.position_ns)
+        own = self.segments[first:]
+        if t > sent_t + LOOK_AHEAD_NS or not own or own[0].position_ns != position:
+            return
+        start = own[0].start_ns
+        self._extend_file()
+        end = start + self._file_end_ns - position
+        earlier = min(end - t, start - max(floor, self._room.caused(sent_t)))
+        if earlier > 0:
+            for segment in own:
+                segment.start_ns -= earlier
+            self._end_ns -= earlier
 
     def advance(self, t: int) -> None:
         """Decide every frame whose look-ahead ends before ``t``."""
@@ -187,28 +227,28 @@ class UserPlacement:
     def _pending_time_at(self, audio_ns: int) -> int:
         index = bisect_left(self._pending, audio_ns, key=lambda frame: frame.after_ns)
         number = self._pending[index].number
-        first = bisect_left(self._origins, number, key=lambda origin: origin[0])
         lag = self._end_ns - self._decided_ns
-        return max(self._origins[first][1] + audio_ns, lag + audio_ns, 0)
-
-    def _add_origin(self, number: int, origin: int) -> None:
-        while self._origins and self._origins[-1][1] >= origin:
-            self._origins.pop()
-        self._origins.append((number, origin))
+        return max(self._least.since(number) + audio_ns, lag + audio_ns, 0)
 
     def _is_file(self, frame: _Frame) -> bool:
-        return self._origins[0][1] + frame.before_ns < frame.t - LOOK_AHEAD_NS
+        return self._least.ns + frame.before_ns < frame.t - LOOK_AHEAD_NS
 
     def _place(self, frame: _Frame) -> None:
         """Decide the oldest pending frame and remove it from the window."""
-        start = (
-            self._file_start(frame)
-            if self._is_file(frame)
-            else self._origins[0][1] + frame.before_ns
-        )
+        goes_on = frame.before_ns == self._file_end_ns and not frame.paced
+        in_file = bool(self._file_end_ns) and (frame.before_ns < self._file_end_ns or goes_on)
+        is_clip = not in_file and self._is_clip(frame)
+        is_file = in_file or is_clip or self._is_file(frame)
+        if in_file:
+            self._file_end_ns = max(self._file_end_ns, frame.after_ns)
+            start = self._end_ns
+        elif is_file:
+            start = max(self._file_start(frame, is_clip=is_clip), self._end_ns)
+        else:
+            start = self._least.ns + frame.before_ns
+        self._is_live = not is_file
         self._pending.popleft()
-        if self._origins[0][0] == frame.number:
-            self._origins.popleft()
+        self._least.drop(frame.number)
         self._decided_ns = frame.after_ns
         # A frame sent before it could have been recorded comes from a script, not a microphone.
         if not self.segments and -frame.duration_ns <= start < 0:
@@ -227,15 +267,51 @@ class UserPlacement:
     def _jitter_ns(self, frame: _Frame) -> int:
         return SPEECH_JITTER_NS if self._in_speech and not frame.quiet else JITTER_NS
 
-    def _file_start(self, frame: _Frame) -> int:
-        """Return where audio starts that a later send makes look far too early.
+    def _burst(self) -> tuple[list[_Frame], _Frame | None]:
+        """Return what was sent at once with the oldest pending frame, and the frame after that."""
+        burst = [self._pending[0]]
+        for frame in islice(self._pending, 1, None):
+            if frame.paced:
+                return burst, frame
+            burst.append(frame)
+        return burst, None
 
-        The sends up to the first burst are a microphone's and place the frame; a burst itself
-        starts when it was sent.
+    def _extend_file(self) -> None:
+        """Count what is pending, but came at once with the latest file, as a part of it."""
+        for frame in self._pending:
+            if frame.before_ns >= self._file_end_ns:
+                if frame.paced:
+                    return
+                self._file_end_ns = frame.after_ns
+
+    def _is_clip(self, frame: _Frame) -> bool:
+        """Return whether the oldest pending frame begins a file of less than five seconds."""
+        start = self._least.ns + frame.before_ns
+        if not frame.paced or start > frame.t - LEAST_FILE_NS:
+            return False
+        burst, follower = self._burst()
+        end = start + burst[-1].after_ns - frame.before_ns
+        if end - start <= LEAST_FILE_NS or (start >= 0 and not self._room.is_taken(start, end)):
+            return False
+        if self._is_live and start - self._end_ns <= ADJOINS_NS:  # a microphone's backlog
+            return False
+        if follower and follower.t - follower.duration_ns <= burst[-1].t + ADJOINS_NS:
+            return False
+        # Push to talk may be held while the agent speaks.
+        return self.detected or any(one.duration_ns > MICROPHONE_NS for one in burst)
+
+    def _file_start(self, frame: _Frame, *, is_clip: bool) -> int:
+        """Return where a file starts, or audio that a later send makes look far too early.
+
+        The sends up to the first burst are a microphone's and place the frame; a burst itself is a
+        file.
         """
         pending = self._pending
-        if len(pending) < 2 or not pending[1].paced:
-            return frame.t
+        if is_clip or len(pending) < 2 or not pending[1].paced:
+            burst, _ = self._burst()
+            self._file_end_ns = burst[-1].after_ns
+            self._file = (frame.t, self._end_ns, frame.before_ns)
+            return self._room.start(frame.t, self._file_end_ns - frame.before_ns)
         origin = frame.t - frame.after_ns
         for follower in list(pending)[1:]:
             if not follower.paced:
@@ -251,7 +327,9 @@ class UserPlacement:
         audio_format = self._appended.format
         offset = frame.offset if frame.offset == LOST else frame.offset + skipped
         last = self.segments[-1] if self.segments else None
-        if last and start == self._end_ns and last.is_continued_by(offset, audio_format):
+        begins_file = self._file is not None and self._file[2] == frame.before_ns
+        continues = start == self._end_ns and not begins_file
+        if last and continues and last.is_continued_by(offset, audio_format):
             last.size += size
         else:
             position = frame.before_ns + audio_format.duration_ns(skipped)

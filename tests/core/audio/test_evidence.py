@@ -131,6 +131,39 @@ def test_a_cancel_counts_once_the_call_goes_on() -> None:
     assert records(created, cancel, created) == [["cancel", 2], ["flushed", 3]]
 
 
+@pytest.mark.parametrize(
+    "speech",
+    [
+        (True, {"type": "input_audio_buffer.commit"}),
+        (False, {"type": "input_audio_buffer.committed", "item_id": "u"}),
+        (True, {"type": "conversation.item.create", "item": {"type": "message", "role": "user"}}),
+    ],
+    ids=lambda step: step[1]["type"],
+)
+def test_whatever_the_user_says_after_a_cancel_shows_a_flush(
+    speech: tuple[bool, dict[str, Any]],
+) -> None:
+    """Also with push to talk, or in writing, and if the call ends before it is answered."""
+    cancel = (True, {"type": "response.cancel"})
+    assert [["cancel", 1], ["flushed", 2]] == records(cancel, speech)[:2]
+    assert not [record for record in records(speech) if record[0] == "flushed"]
+
+
+def test_a_tools_result_after_a_cancel_shows_nothing() -> None:
+    """Nobody has spoken."""
+    result = {"type": "function_call_output", "call_id": "c", "output": "{}"}
+    create = (True, {"type": "conversation.item.create", "item": result})
+    assert [["cancel", 1]] == records((True, {"type": "response.cancel"}), create)
+
+
+def test_a_cancel_of_a_response_beside_the_conversation_concerns_nothing_that_plays() -> None:
+    """It has no sound in the caller's player."""
+    beside = {"type": "response.created", "response": {"id": "r1", "conversation_id": None}}
+    cancel = (True, {"type": "response.cancel", "response_id": "r1"})
+    speech = (False, {"type": "input_audio_buffer.speech_started"})
+    assert [["speech", 3, True]] == records((False, beside), cancel, speech)
+
+
 def test_a_finished_response_tells_its_items_and_its_tokens() -> None:
     """Of what it said, only the length; a text and a call are no sound."""
     spoken = {"type": "output_audio", "transcript": "Hello."}

@@ -13,7 +13,10 @@ MS = 1_000_000
 
 
 class Speaker:
-    """A player fed in ms; tells what was heard as (start, where in the source, length) in ms."""
+    """A player fed in ms; tells what was heard as (start, where in the source, length) in ms.
+
+    It knows of no buffer: so times are those of the arrivals.
+    """
 
     def __init__(self) -> None:
         self.player = Player()
@@ -214,12 +217,12 @@ def test_a_claimed_item_was_heard_by_the_time_of_its_claim(speaker: Speaker) -> 
 
 
 def test_a_claim_of_the_playing_item_leaves_it_in_place(speaker: Speaker) -> None:
-    """It ends before its claim anyway, and what was claimed itself gives no way."""
+    """What was claimed itself gives no way, and the next one has the time that is left."""
     speaker.answer(1_000, 1_000, "a", "r1")
     speaker.answer(1_300, 1_000, "b", "r1")
     speaker.player.truncate("a", 0, 1_000, None, by_client=True, t=2_100 * MS)
     speaker.player.truncate("b", 0, 800, None, by_client=True, t=2_100 * MS)
-    assert speaker.heard() == [(1_000, 0, 1_000), (2_000, 1_000, 800)]
+    assert speaker.heard() == [(1_000, 0, 1_000), (2_000, 1_000, 100)]
 
 
 def test_truncates_of_all_queued_items(speaker: Speaker) -> None:
@@ -361,7 +364,7 @@ def test_whatever_happens_the_model_stays_sound(
     for audio in heard.values():
         assert audio is None or 0 <= audio.heard_ms <= audio.generated_ms
     before = [(s.start_ns, s.offset, s.size) for s in placed]
-    speaker.player._replay(0)
+    speaker.player._play_out.replay(0)
     assert before == [(s.start_ns, s.offset, s.size) for s in speaker.player.segments()]
     assert heard == {item: speaker.player.item(item) for item in "abcd"}
 

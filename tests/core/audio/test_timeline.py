@@ -50,6 +50,20 @@ def test_records_drive_both_sides() -> None:
     assert found.length_ns == 9_000 * MS
 
 
+def test_what_a_player_buffers_is_in_the_journal() -> None:
+    """Version 0.1 knew of no buffer: what it recorded lies where its facts said."""
+    wire = [
+        agent(1_000, 0, 3_000),
+        ["truncate", 2_000, "a", 0, 800, None],
+        agent(5_000, 3_000, 500),
+    ]
+    for buffered, start_ms, buffer_ns in (([], 1_000, None), ([["buffered", 0, 80]], 1_200, 200)):
+        found = timeline(*buffered, *wire)
+        assert start_ms == found.segments("agent")[0].start_ns // MS
+        known = found.player_buffer_ns
+        assert buffer_ns == (known if known is None else known // MS)
+
+
 def test_speech_that_does_not_interrupt_cuts_nothing() -> None:
     """``interrupt_response: false``: the agent talks on."""
     assert heard_ms(timeline(agent(0, 0, 3_000), ["speech", 500, False])) == 3_000
@@ -270,7 +284,7 @@ records = st.lists(
 
 def written(story: list[Any]) -> list[list[Any]]:
     """A story as a journal would hold it."""
-    t, sizes, found = 0, {"user": 0, "agent": 0}, []
+    t, sizes, found = 0, {"user": 0, "agent": 0}, [["buffered", 0, 80]]
     for wait, (kind, *rest) in story:
         t += wait * MS
         if kind in sizes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_realtime.core.audio.formats import AudioFormat
+from otel_realtime.core.audio.room import Room
 from otel_realtime.core.audio.user_side import LOOK_AHEAD_NS, UserPlacement
 
 MS = 1_000_000
@@ -227,3 +229,143 @@ def test_memory_is_bounded_by_the_look_ahead(frames: list[tuple[int, int, bool]]
         if waiting:
             held = waiting[-1].after_ns - waiting[0].before_ns
             assert held <= 2 * LOOK_AHEAD_NS + waiting[-1].duration_ns
+
+
+class Talk(Microphone):
+    """A user's side with an agent that sounds: (start, length) in ms, as its audio arrives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = Room()
+        self.placement = UserPlacement(self.room)
+
+    def sounds(self, at_ms: float, length_ms: float) -> None:
+        if self.room.add(round(at_ms * MS), round(length_ms * MS)):
+            self.placement.answered(round(at_ms * MS))
+
+    def file(self, at_ms: float, length_ms: float, piece_ms: float) -> None:
+        """A file at once, in pieces."""
+        for number in range(round(length_ms / piece_ms)):
+            self.send(at_ms + number * 0.1, piece_ms)
+
+    def whole(self) -> list[tuple[int, int]]:
+        """Start and end of what adjoins, in ms."""
+        found: list[tuple[int, int]] = []
+        for start, _, length in self.placed():
+            if found and abs(start - found[-1][1]) < 1:
+                found[-1] = (found[-1][0], round(start + length))
+            else:
+                found.append((round(start), round(start + length)))
+        return found
+
+
+LENGTHS = [1_500, 3_000, 4_000, 5_000, 6_000, 8_000, 20_000]
+
+
+@pytest.mark.parametrize("piece_ms", [100, 500, None])
+@pytest.mark.parametrize("length_ms", LENGTHS)
+def test_a_file_lies_between_what_caused_it_and_its_answer(
+    length_ms: int, piece_ms: int | None
+) -> None:
+    """As far as there is room; else not over the greeting, which was heard before it was sent."""
+    talk = Talk()
+    talk.sounds(24_000, 5_000)
+    talk.file(29_500, length_ms, piece_ms or length_ms)
+    talk.sounds(31_000, 10_000)
+    ((start, end),) = talk.whole()
+    assert length_ms == end - start
+    assert 29_000 <= start <= 29_501
+    assert end <= max(31_001, 29_000 + length_ms + 1)
+
+
+@pytest.mark.parametrize("piece_ms", [20, 100, None])
+@pytest.mark.parametrize("length_ms", LENGTHS)
+def test_a_file_ends_before_its_answer_if_nothing_was_heard(
+    length_ms: int, piece_ms: int | None
+) -> None:
+    """There is room for it before its send."""
+    talk = Talk()
+    talk.file(29_500, length_ms, piece_ms or length_ms)
+    talk.sounds(31_000, 10_000)
+    ((start, end),) = talk.whole()
+    assert (length_ms, True) == (end - start, end <= 31_001)
+
+
+@pytest.mark.parametrize("length_ms", LENGTHS)
+def test_a_file_that_nobody_answers_runs_on_from_its_send(length_ms: int) -> None:
+    """After what the agent still says."""
+    talk = Talk()
+    talk.sounds(1_000, 3_000)
+    talk.file(2_000, length_ms, length_ms)
+    assert [(4_000, 4_000 + length_ms)] == talk.whole()
+
+
+def test_a_file_that_the_vad_hears_is_none_that_was_held_back() -> None:
+    """In frames of a microphone, too: with push to talk the client commits."""
+    for detected, expected in ((True, (5_000, 8_000)), (False, (2_000, 5_000))):
+        talk = Talk()
+        talk.placement.detected = detected
+        talk.sounds(1_000, 3_000)
+        talk.file(5_000, 3_000, 20)
+        assert [expected] == [(start // 100 * 100, end // 100 * 100) for start, end in talk.whole()]
+
+
+def test_what_a_button_held_back_was_spoken_before() -> None:
+    """Also while the agent speaks."""
+    talk = Talk()
+    talk.sounds(1_000, 6_000)
+    for _ in range(100):
+        talk.send(5_000, 20)
+    assert [(3_000, 5_000)] == talk.whole()
+
+
+def test_a_backlog_of_a_microphone_is_no_file() -> None:
+    """Over the agent's words: it adjoins what was sent before and after it."""
+    talk = Talk()
+    talk.sounds(1_000, 9_000)
+    for number in range(100):
+        at = (number + 1) * 100
+        talk.send(5_000 if 2_000 < at < 5_000 else at, 100)
+    assert [(0, 10_000)] == talk.whole()
+
+
+def test_two_files_in_a_row_follow_one_another() -> None:
+    """Each after what caused it, as far as there is room."""
+    talk = Talk()
+    talk.file(1_000, 4_000, 4_000)
+    talk.sounds(2_500, 3_000)
+    talk.file(6_000, 4_000, 4_000)
+    talk.sounds(7_500, 3_000)
+    talk.stream(20_000, 22_000)
+    assert [(0, 4_000), (5_500, 9_500), (20_000, 22_000)] == talk.whole()
+
+
+agents = st.lists(st.tuples(st.integers(0, 30_000), st.integers(20, 9_000)), max_size=6)
+
+
+@given(sends, agents)
+def test_whatever_the_agent_says_nothing_overlaps_or_goes_back(
+    frames: list[tuple[int, int, bool]], sounds: list[tuple[int, int]]
+) -> None:
+    """Files that are moved included; not a sample is lost that is not quiet."""
+    talk = Talk()
+    steps: list[tuple[int, int, int, bool]] = [(t * MS, -1, ms, False) for t, ms in sounds]
+    t = 0
+    for wait, size, quiet in frames:
+        t += wait
+        steps.append((t, 0, size, quiet))
+    offset = 0
+    for at, kind, size, quiet in sorted(steps):
+        if kind < 0:
+            talk.sounds(at / MS, size)
+        else:
+            talk.placement.append(at, offset, size, quiet=quiet)
+            offset += size
+    talk.placement.finish()
+    end = used = 0
+    for segment in talk.placement.segments:
+        assert segment.start_ns >= end
+        assert segment.offset >= used
+        end, used = segment.end_ns, segment.offset + segment.size
+    if not any(quiet for _, _, quiet in frames):
+        assert offset == sum(segment.size for segment in talk.placement.segments)
