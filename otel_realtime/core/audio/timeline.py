@@ -207,9 +207,13 @@ class Timeline:
         return [self._reported(report) for report in self._vad.reports]
 
     def user_report(self, item_id: str) -> Reported | None:
-        """Return the same of one item; None if the VAD reported none."""
+        """Return the same of one item; None if the VAD reported none, or heard audio sent elsewhere.
+
+        Then only the session's clock knows when it was spoken: see :meth:`user_time`.
+        """
         report = self._vad.of(item_id)
-        return None if report is None else self._reported(report)
+        elsewhere = self._user.last_sent_t is None
+        return None if report is None or elsewhere else self._reported(report)
 
     def _reported(self, report: Report) -> Reported:
         if self._user.last_sent_t is None:  # the events say when, which they may do so late
