@@ -104,7 +104,8 @@ class Engine:
             if recorder.folder is not None:
                 self.trace.after_post = partial(Progress(recorder.folder).note, POSTED)
                 self.trace.membership.stored = partial(note_stored, recorder.folder)
-        self.frames.begin(recorder, Notes(recorder.note if journaled else None))
+        notes = Notes(recorder.note, recorder.wake) if journaled else Notes()
+        self.frames.begin(recorder, notes)
 
     @property
     def ends_on_sigterm(self) -> bool:

@@ -61,12 +61,14 @@ class Notes:
 
     Args:
         note: takes a note's kind and data; None: nothing of the conversation is on disk.
+        hurry: lets what was noted be written at once. A response that is done is worth it: it is a
+            whole answer, with its usage, and there are few.
     """
 
-    __slots__ = ("_note", "_said")
+    __slots__ = ("_hurry", "_note", "_said")
 
-    def __init__(self, note: Note | None = None) -> None:
-        self._note = note
+    def __init__(self, note: Note | None = None, hurry: Callable[[], None] | None = None) -> None:
+        self._note, self._hurry = note, hurry
         self._said: tuple[str, int, str] = ("", 0, "")  # the latest part, and its text
 
     def received(
@@ -86,6 +88,8 @@ class Notes:
                 "n": count,
             },
         )
+        if self._hurry is not None and event["type"] == "response.done":
+            self._hurry()
 
     def sent(self, event: Event, moment: Moment, policy: ContentPolicy) -> None:
         """A client event was handled."""

@@ -307,3 +307,12 @@ def test_what_an_earlier_version_did_not_write_has_a_default() -> None:
     )
     began = SpanBegan(1, 2, "unnamed", 3, "INTERNAL", "", {})
     assert began == read_note("span", {"span": "1", "parent": "2", "at": 3})
+
+
+def test_a_response_that_is_done_is_written_at_once() -> None:
+    """A whole answer, with its usage; of what else is noted a kill may cost the last second."""
+    hurried: list[int] = []
+    notes = Notes(lambda kind, data: None, lambda: hurried.append(1))
+    for kind in ("response.created", "response.done", "conversation.item.done"):
+        notes.received({"type": kind}, Moment(1, 2), None, ALL, 1)
+    assert [1] == hurried
