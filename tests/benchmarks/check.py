@@ -27,7 +27,7 @@ from tests.benchmarks.numbers import bare_span, floors, least_ns, machine, sprea
 BASELINE = Path(__file__).parent / "baseline.json"
 #: A ratio may exceed its baseline by so much at least, and at most, whatever the noise was: a cost that
 #: has doubled fails in any case.
-LEAST_ROOM, MOST_ROOM = 0.25, 0.6
+LEAST_ROOM, MOST_ROOM = 0.5, 0.9
 #: Room is so many times the noise.
 NOISES = 3.0
 ROUNDS, TRIES = 5, 3

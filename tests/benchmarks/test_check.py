@@ -38,8 +38,8 @@ def test_a_cost_that_doubled_fails_however_noisy_it_was(noise: float) -> None:
     [
         (4.0 * (1 + LEAST_ROOM) - 0.01, 0.0, True),
         (4.0 * (1 + LEAST_ROOM) + 0.01, 0.0, False),
-        (5.5, 0.15, True),  # three times its own noise
-        (5.9, 0.15, False),
+        (6.7, 0.25, True),  # three times its own noise
+        (7.1, 0.25, False),
         (4.0 * (1 + MOST_ROOM) - 0.01, 9.0, True),
         (1.0, 0.0, True),  # cheaper
     ],
