@@ -20,7 +20,7 @@ CALLS = 6
 PRECISE = ("played", "audio", "audio+items")
 MOMENT = Moment(at=1_000.0, item="item_1", first_at=500.0, received=2_000.0, played=450.0)
 MS_NS = 1_000_000
-#: A player is taken to buffer so much until it shows what it does: one that begins at once is not.
+#: Until a player shows what it buffers, jitter is taken to be absorbed up to here, whoever it is.
 ASSUMED_MS = 80
 #: A block of a device; half a second of talk a minute.
 BLOCK_MS, TALK_S = 20, 0.5

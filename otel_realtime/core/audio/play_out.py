@@ -16,8 +16,8 @@ Three things move a whole answer, from the moment at which the queue was empty b
 1. A claim of a position says when the answer began. The buffer of this one is what the claim says.
 2. If even without a buffer the answer would have begun later, what was queued before it is cut: the
    client had flushed that. And nothing is heard after the claim that bounds it.
-3. An estimated cut that falls on the end of an answer only because a buffer is assumed cuts nothing:
-   the answer was over by then, and its buffer was smaller.
+3. As long as nothing is known of the buffer, a chunk that comes a little after the end of the one
+   before it says that the player had held so much back: the answer began so much later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from otel_realtime.core.audio.arrivals import MARK, Arrivals
-from otel_realtime.core.audio.formats import NS_PER_S
+from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
 from otel_realtime.core.audio.parts import (
     CLIENT_TRUNCATE,
     ESTIMATED,
@@ -36,13 +36,15 @@ from otel_realtime.core.audio.parts import (
     Part,
     ResponsePlayback,
 )
-from otel_realtime.core.audio.player_buffer import MOST_NS, PlayerBuffer
+from otel_realtime.core.audio.player_buffer import MOST_NS, TOLERANCE_NS, PlayerBuffer
 from otel_realtime.core.audio.segments import Segment
 
 #: The server's word for a cut comes so soon after it, if it does not name the response.
 CONFIRMED_NS: Final = 2 * NS_PER_S
 #: And is about no more responses than this.
 MOST_CONFIRMED: Final = 8
+#: A buffer that jitter asks for grows by no less, so that few steps make it up.
+STEP_NS: Final = 5 * NS_PER_MS
 #: Before anything was played.
 _NEVER: Final = -1
 
@@ -70,6 +72,14 @@ class _Empty(NamedTuple):
     buffered: _Buffered
 
 
+class _Jitter(NamedTuple):
+    """The buffer that jitter asks for, of what begins with the chunk of an empty queue."""
+
+    entry: int
+    ns: int
+
+
+_NO_JITTER: Final = _Jitter(-1, 0)
 _START: Final = _Empty(0, 0, 0, _Buffered(0, 0))
 
 
@@ -93,7 +103,9 @@ class PlayOut:
         self._empty: list[_Empty] = []
         self._end_ns = _NEVER  # of the queue
         self._run_ns = 0  # the buffer since the queue was empty
-        self._run_known = False  # and whether it is more than an assumption
+        self._spare_ns = 0  # how much more it may be, if jitter asks for it
+        self._absorbed_ns = 0  # and how much jitter has asked for
+        self._jitter = _NO_JITTER
         self._buffered = _START.buffered
         self._next: _Buffered | None = None  # holds from the next empty queue on
         self._stale_from: int | None = None  # entry from which the log must be played again
@@ -179,6 +191,7 @@ class PlayOut:
             response.cut_entry = response.cut_source = None
         self.buffer.forget(empty.observations)
         self._buffered, self._next = empty.buffered, None
+        self._jitter = _NO_JITTER
         return empty.entry
 
     def _play_again(self, index: int, until: int, buffered: _Buffered) -> None:
@@ -214,7 +227,7 @@ class PlayOut:
             size = min(size, limit.kept - part.kept) if entry < limit.entry else 0
         elif self._is_cut(part.response, entry):
             size = 0
-        if self._end_ns < t:
+        if self._end_ns < t and not (size > 0 and self._absorb(part, entry)):
             self._find_empty(entry)
         if size <= 0:
             return
@@ -239,7 +252,31 @@ class PlayOut:
             self._buffered, self._next = self._next, None
         told = entry < self._buffered.until
         self._run_ns = self._buffered.ns if told else self.buffer.ns
-        self._run_known = told or self.buffer.known
+        self._spare_ns = 0 if told else self.buffer.spare_ns
+        self._absorbed_ns = self._jitter.ns if entry == self._jitter.entry and self._spare_ns else 0
+        self._run_ns += self._absorbed_ns
+        self._spare_ns -= self._absorbed_ns
+
+    def _absorb(self, part: Part, entry: int) -> bool:
+        """Take a larger buffer if that alone spares a hole; return whether it did."""
+        lack_ns, spare_ns = self.log.t[entry] - self._end_ns, self._spare_ns
+        last_part = self.placed[-1][0] if self.placed else None
+        if lack_ns > spare_ns or last_part is None:
+            return False
+        if last_part.response is not part.response and (
+            # Two answers in a row: only where nobody would hear the gap.
+            lack_ns > TOLERANCE_NS or last_part.response.cut_entry is not None
+        ):
+            return False
+        if part.response.not_before or not self._empty:
+            return False
+        grown_ns = min(max(lack_ns, STEP_NS), spare_ns)
+        ns = self._absorbed_ns + grown_ns
+        first = self._rewind(len(self._empty) - 1)
+        self._jitter = _Jitter(first, ns)
+        for replayed in range(first, entry):
+            self._play_entry(replayed)
+        return self._end_ns >= self.log.t[entry]
 
     def _start(self, part: Part, entry: int) -> int:
         """Return when a chunk plays that nothing is claimed of."""
@@ -347,9 +384,7 @@ class PlayOut:
 
     def _play_cut(self, entry: int) -> None:
         t, source = self.log.t[entry], self._cut_sources[entry]
-        if source == ESTIMATED:
-            self._give_way(entry)
-        else:
+        if source != ESTIMATED:
             self._confirm(entry)
         # Segments are ordered, so only the last ones can reach beyond the cut.
         index = len(self.placed)
@@ -368,17 +403,6 @@ class PlayOut:
             if segment.size:
                 self.placed.append((part, segment))
         self._end_ns = self._last_end_ns()
-
-    def _give_way(self, entry: int) -> None:
-        """Take a smaller buffer if an assumed one alone leaves something to be cut."""
-        t, assumed_ns = self.log.t[entry], self._run_ns
-        rest_ns = self._end_ns - t
-        if self._run_known or not 0 < rest_ns <= assumed_ns or not self._empty:
-            return
-        last = len(self._empty) - 1
-        self._play_again(last, entry, _Buffered(entry, assumed_ns - rest_ns))
-        if self._end_ns > t:  # chunks came late: it would not have been over even so
-            self._play_again(last, entry, _Buffered(entry, assumed_ns))
 
     def _confirm(self, entry: int) -> None:
         """Take the server's word for a cut that had been estimated before it came."""

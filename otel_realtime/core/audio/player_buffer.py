@@ -9,8 +9,13 @@ one waits until it has some. How long is not on the wire, but follows from what 
 
 The distance from the arrival to the begin is the buffer. The median of the latest few is taken, of
 two the lower one: a device that stalled, or a client that was slow to say something, is wrong once, and
-makes the buffer look larger, never smaller. Once a tap has shown
+makes the buffer look larger, never smaller. Once Once a tap has shown
 it, only taps are asked: a client's position can be as coarse as its chunks. Until anything is known
+a player is taken to hold what its answer's jitter asks for, 80 ms at most: an answer that comes faster
+than it plays begins when it comes, and one that comes in step and a little unevenly has no hole.
+Players in browsers and in the SDKs hold 50 to 150 ms. The journal says what was assumed, so that the
+recording is rendered as its facts were told.
+: a client's position can be as coarse as its chunks. Until anything is known
 80 ms are assumed. Players in browsers and in the SDKs hold 50 to 150 ms: less would turn jitter that
 they absorb into holes, more would put an answer later than its caller may have heard it. The
 journal says what was assumed, so that the recording is rendered as its facts were told.
@@ -27,7 +32,7 @@ from typing import Final
 
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
 
-#: The buffer of a player of which nothing is known.
+#: The most that a player of which nothing is known is taken to hold.
 ASSUMED_NS: Final = 80 * NS_PER_MS
 #: No player holds more. What would be explained only by more had another reason: it was paused, or
 #: the client told its position long after it had stopped.
@@ -42,7 +47,7 @@ class PlayerBuffer:
     """Learns the buffer from observations; they can be taken back, the latest first.
 
     Attributes:
-        ns: The buffer, as far as is known.
+        ns: The buffer, as far as is known; 0 until then.
         modelled: Whether there is one at all. Version 0.1 knew of none: what it recorded is rendered as
             its facts were told.
     """
@@ -58,15 +63,19 @@ class PlayerBuffer:
         self.modelled = False
 
     def assume(self, buffer_ns: int) -> None:
-        """Set what is taken for granted until something is known."""
+        """Set how much jitter is absorbed until something is known."""
         self.modelled = True
         self._assumed_ns = buffer_ns
-        self._learn()
 
     @property
     def known(self) -> bool:
-        """Whether it was observed; else it is assumed."""
+        """Whether it was observed."""
         return bool(self._order)
+
+    @property
+    def spare_ns(self) -> int:
+        """How much more than ``ns`` it may be: what is assumed, until it is known."""
+        return 0 if self._order else self._assumed_ns
 
     def observe(self, buffer_ns: int, *, tap: bool) -> None:
         """Add what an item shows; what no buffer explains is ignored.
@@ -95,4 +104,4 @@ class PlayerBuffer:
 
     def _learn(self) -> None:
         observed = self._tapped or self._claimed
-        self.ns = median_low(observed[-LATEST:]) if observed else self._assumed_ns
+        self.ns = median_low(observed[-LATEST:]) if observed else 0

@@ -27,11 +27,12 @@ def observed(*buffers_ms: int, tap: bool = False) -> PlayerBuffer:
 
 
 def test_it_is_assumed_until_it_is_known() -> None:
-    """And nothing, if nobody assumes anything."""
-    assert (ASSUMED_NS, False) == (observed().ns, observed().known)
-    never = PlayerBuffer()
-    never.observe(200 * MS, tap=True)
-    assert (0, False) == (never.ns, never.known)
+    """As what it may be at most; and nothing, if nobody assumes anything."""
+    found = [observed(), observed(200), PlayerBuffer()]
+    found[2].observe(200 * MS, tap=True)
+    assert [(0, ASSUMED_NS, False), (200 * MS, 0, True), (0, 0, False)] == [
+        (one.ns, one.spare_ns, one.known) for one in found
+    ]
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,9 @@ def test_it_is_assumed_until_it_is_known() -> None:
         ((200, 700, 220), 220 * MS),
         ((0,), 0),
         ((-20,), 0),
-        ((-21,), ASSUMED_NS),
+        ((-21,), 0),
         ((1_000,), MOST_NS),
-        ((1_001,), ASSUMED_NS),
+        ((1_001,), 0),
         ((300, 300, 300, 100, 100, 100), 100 * MS),
     ],
     ids=str,
