@@ -210,7 +210,7 @@ WORDS: dict[str, tuple[Act, list[Silent]]] = {
         of_a_second_session,
         [(1_800, 3_500, USER), (5_500, 6_500, USER)],
     ),
-    "an answer": (of_the_agent, [(2_080, 3_080, AGENT)]),
+    "an answer": (of_the_agent, [(2_000, 3_000, AGENT)]),
     "an answer that is cut": (of_an_answer_that_is_cut, [(800, 1_500, AGENT)]),
     "a text that never ends": (of_a_text_that_never_ends, [(1_000, 3_000, USER)]),
     "a text that changes its mind": (of_a_text_that_changes_its_mind, []),
