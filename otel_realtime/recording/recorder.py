@@ -236,16 +236,16 @@ class Recorder:
 
     def pause(self, t: int) -> None:
         """Discard audio that is enqueued from here on, until ``resume``."""
-        self._append(partial(self._track.pause, t))
+        self._append_urgent(partial(self._track.pause, t))
 
     def resume(self, t: int) -> None:
         """Keep audio again."""
-        self._append(partial(self._track.resume, t))
+        self._append_urgent(partial(self._track.resume, t))
 
     def redact(self, t: int, stretch: Stretch) -> None:
         """Enqueue that a stretch is to be silenced in the end."""
         if self._backlog is not _CLOSED:
-            self._append(partial(self._track.redact, t, stretch))
+            self._append_urgent(partial(self._track.redact, t, stretch))
 
     def silence_words(self, t: int, words: Words, text: str | None) -> None:
         """Enqueue that words of an item are to be silenced in the end.
@@ -256,11 +256,11 @@ class Recorder:
             text: ``PARTIAL`` or ``COMPLETE``; see ``Redactions.add_words``.
         """
         if self._backlog is not _CLOSED:
-            self._append(partial(self._track.silence_words, t, words, text))
+            self._append_urgent(partial(self._track.silence_words, t, words, text))
 
     def keep_no_audio(self) -> None:
         """Write no more audio to disk; facts about it are still collected."""
-        self._append(self._track.keep_no_audio)
+        self._append_urgent(self._track.keep_no_audio)
 
     def close(self, t: int, *, by_client: bool) -> None:
         """End the recording; later calls of this side have no effect.
@@ -518,6 +518,11 @@ class Recorder:
     def _mark(self, reached: threading.Event) -> None:
         self._track.flush()
         reached.set()
+
+    def _append_urgent(self, entry: Callable[[], object]) -> None:
+        """Enqueue what a kill must not undo: that something is not to be heard."""
+        self._append(entry)
+        self.wake()
 
     def wake(self) -> None:
         """Let the writer come by now."""

@@ -62,7 +62,7 @@ class Notes:
     Args:
         note: takes a note's kind and data; None: nothing of the conversation is on disk.
         hurry: lets what was noted be written at once. A response that is done is worth it: it is a
-            whole answer, with its usage, and there are few.
+            whole answer, with its usage, and there are few; and so is stricter privacy.
     """
 
     __slots__ = ("_hurry", "_note", "_said")
@@ -149,6 +149,8 @@ class Notes:
         """Stricter privacy holds from now on."""
         if self._note is not None:
             self._note("policy", policy_to_wire(policy))
+        if self._hurry is not None:
+            self._hurry()
 
     def ended(
         self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool

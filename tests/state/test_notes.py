@@ -310,9 +310,11 @@ def test_what_an_earlier_version_did_not_write_has_a_default() -> None:
 
 
 def test_a_response_that_is_done_is_written_at_once() -> None:
-    """A whole answer, with its usage; of what else is noted a kill may cost the last second."""
+    """A whole answer, with its usage; as stricter privacy is. Else a kill may cost the last second."""
     hurried: list[int] = []
     notes = Notes(lambda kind, data: None, lambda: hurried.append(1))
     for kind in ("response.created", "response.done", "conversation.item.done"):
         notes.received({"type": kind}, Moment(1, 2), None, ALL, 1)
     assert [1] == hurried
+    notes.tightened(ALL)
+    assert [1, 1] == hurried
