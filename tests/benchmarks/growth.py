@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from opentelemetry.sdk.trace import TracerProvider
-
 import otel_realtime
 from tests.benchmarks import harness
 from tests.benchmarks.numbers import Figure, figure
@@ -32,10 +30,9 @@ def tell(call: otel_realtime.Conversation, steps: list[Step]) -> None:
 def _measure(name: str, n: int) -> tuple[float, float]:
     """Seconds per event: on the app's thread, and of everything until it is delivered."""
     steps = [session(), *STORIES[name](n)]
-    provider = TracerProvider(shutdown_on_exit=False)
     with harness.ours(record=True):
         began, cpu = time.perf_counter(), time.thread_time()
-        with otel_realtime.conversation(tracer_provider=provider) as call:
+        with otel_realtime.conversation() as call:
             tell(call, steps)
             cpu = time.thread_time() - cpu
         otel_realtime.flush(60)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import plots
+from tests.benchmarks import growth, plots
 from tests.benchmarks.client import LANGSMITH, OURS, SILENT, NothingTraced, traced
 from tests.benchmarks.numbers import Figure, added, figure
 from tests.benchmarks.server import servers
@@ -37,6 +37,15 @@ def test_a_part_prints_its_table_and_writes_its_figures(tmp_path: Path) -> None:
     assert all(each["what"] in run.stdout for each in figures)
     spans = [each for each in figures if each["what"] == "a bare span with 12 attributes"]
     assert [True] == [each["least"] > 0 for each in spans]
+
+
+def test_growth_measures_each_story_short_and_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the app's thread, and until it is delivered."""
+    monkeypatch.setattr(growth, "SHORT", 3)
+    monkeypatch.setattr(growth, "LONG", 6)
+    found = growth.measure(1)
+    assert 4 * len(growth.STORIES) == len(found)
+    assert all(each.least > 0 for each in found)
 
 
 def test_a_tracer_that_traced_nothing_fails_the_run() -> None:
