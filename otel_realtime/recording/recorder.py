@@ -339,6 +339,10 @@ class Recorder:
         """Return what is known so far about an item's audio; ``None`` if it has none."""
         return self._track.item(item_id)
 
+    def statement_due(self, item_id: str) -> int:
+        """Return until when what was heard of an item without facts may yet be stated; 0: it is not."""
+        return self._track.statement_due(item_id)
+
     def user_time(self, audio_ms: int) -> int | None:
         """Return when the user spoke a position of the input audio buffer (``audio_start_ms``).
 

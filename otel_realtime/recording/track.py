@@ -534,6 +534,11 @@ class Track:
         with self._lock:
             return self._timeline.item(item_id)
 
+    def statement_due(self, item_id: str) -> int:
+        """Return what ``Recorder.statement_due`` does."""
+        with self._lock:
+            return self._timeline.statement_due(item_id)
+
     def user_time(self, audio_ms: int) -> int | None:
         """Return what ``Recorder.user_time`` does."""
         with self._lock:

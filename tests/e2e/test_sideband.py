@@ -28,10 +28,16 @@ Rows = list[tuple[int, dict[str, Any], bool]]
 
 
 class Sideband:
-    """Conversations that are reported with their times, and what came of the last one."""
+    """Conversations that are reported with their times, and what came of the last one.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: For their recordings.
+        live: After each event all is decided that can be, as in a call that takes its time.
+    """
+
+    def __init__(self, folder: Path, *, live: bool) -> None:
         self.traces = Traces()
+        self._live = live
         self._folder = folder
 
     def feed(self, rows: Rows, before_close: Callable[[Path], object] | None = None) -> None:
@@ -42,9 +48,12 @@ class Sideband:
         ) as call:
             for t, event, sent in rows:
                 (call.sent if sent else call.received)(event, at_ns=BEGAN_NS + t * 1_000_000)
-            if before_close is not None:
                 recorder = call._engine.recorder
                 assert recorder is not None
+                if self._live:
+                    assert recorder.settle(5)
+                    call._engine.tick(call._engine.clock.t())
+            if before_close is not None:
                 assert recorder.settle(5)
                 assert recorder.folder is not None
                 before_close(recorder.folder)
@@ -71,11 +80,11 @@ class Sideband:
         return dict(facts(self.traces.root))
 
 
-@pytest.fixture
-def sideband(tmp_path: Path) -> Iterator[Sideband]:
+@pytest.fixture(params=[False, True], ids=["at once", "live"])
+def sideband(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sideband]:
     """A process that observes calls."""
     with isolated(tmp_path):
-        yield Sideband(tmp_path)
+        yield Sideband(tmp_path, live=request.param)
 
 
 def case_rows() -> Rows:

@@ -55,6 +55,8 @@ MOST_QUEUED: Final = 8
 WAIT_NS: Final = 30 * NS_PER_S
 #: The same, if nothing is known about its length.
 LONGEST_NS: Final = 600 * NS_PER_S
+#: A server that says nothing of a response's play-out is waited for no longer than this.
+MOST_UNSAID_NS: Final = 60 * NS_PER_S
 
 
 @dataclass(slots=True)
@@ -222,6 +224,17 @@ class ServerBuffer:
             audible_until_t=heard.until_t,
             whole_ms=heard.whole_ns // NS_PER_MS if heard.whole_ns > heard.heard_ns else None,
         )
+
+    def statement_due(self, item_id: str) -> int:
+        """Return until when the server may state what was heard of an item; 0 if it needs not.
+
+        An item has audio, which takes another way than this connection, and nothing was said of it
+        yet: its play-out may end by an event, as long as it can last.
+        """
+        item = self._items.get(item_id)
+        if item is None or not item.audio:
+            return 0
+        return item.first_t + min(_longest_ns(item.play, item.play.audible_items()), MOST_UNSAID_NS)
 
     def _hear(self, play: _Play, items: Sequence[_Item], now: int, *, closed: bool) -> list[_Heard]:
         """Return what was heard of each item of a response."""

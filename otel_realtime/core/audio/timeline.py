@@ -185,6 +185,10 @@ class Timeline:
             return received
         return self._server.item(item_id, self._now, closed=self.close_t is not None)
 
+    def statement_due(self, item_id: str) -> int:
+        """Return until when what was heard of an item without facts may yet be stated; 0: it is not."""
+        return self._server.statement_due(item_id)
+
     def user_time(self, audio_ms: int) -> int | None:
         """Return when the audio at the server's ``audio_start_ms`` or ``audio_end_ms`` was spoken.
 

@@ -53,6 +53,9 @@ class AudioFacts(Protocol):
     def item(self, item_id: str) -> ItemAudio | None:
         """Return what was generated and heard of an item; None if it has no audio."""
 
+    def statement_due(self, item_id: str) -> int:
+        """Return until when what was heard of an item without facts may yet be stated; 0: it is not."""
+
     def user_time(self, audio_ms: int) -> int | None:
         """Return when the user spoke this millisecond of the appended audio."""
 
@@ -352,9 +355,10 @@ class Response:
     def play_out_end_t(self, audio: AudioFacts | None) -> int:
         """Return when its audio is over and no truncate is expected any more, in ns."""
         facts = self.item_audio(audio)
-        if not facts:
-            return self.done.t if self.done else 0
-        return max(item_facts.audible_until_t for item_facts in facts) + LATE_TRUNCATE_NS
+        if facts:
+            return max(item_facts.audible_until_t for item_facts in facts) + LATE_TRUNCATE_NS
+        dues = [] if audio is None else map(audio.statement_due, self.outputs)
+        return max(self.done.t if self.done else 0, 0, *dues)
 
 
 def _arrival_t(facts: ItemAudio) -> int:
