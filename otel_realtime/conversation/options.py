@@ -31,6 +31,7 @@ class Options:
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
         tracer_provider: provider of the spans.
+        project: LangSmith project, or address of an agent, instead of the environment's.
     """
 
     thread_id: str | None = None
@@ -40,6 +41,7 @@ class Options:
     record_audio: bool | None = None
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
+    project: str | None = None
 
     def over(self, outer: Options) -> Options:
         """Return these options combined with those of an outer block.
@@ -54,6 +56,7 @@ class Options:
             record_audio=_first(self.record_audio, outer.record_audio),
             capture_content=_first(self.capture_content, outer.capture_content),
             tracer_provider=_first(self.tracer_provider, outer.tracer_provider),
+            project=_first(self.project, outer.project),
         )
 
     def effective_settings(self, process: Settings) -> Settings:
@@ -141,6 +144,13 @@ def using(
         record_audio=record_audio,
         capture_content=capture_content,
     )
+    with within(options):
+        yield
+
+
+@contextmanager
+def within(options: Options) -> Iterator[None]:
+    """Apply options to every conversation whose connection is opened inside the block."""
     token = _using.set(options.over(_using.get()))
     try:
         yield
