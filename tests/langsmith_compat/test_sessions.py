@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections import Counter
 from typing import Any
 
 import pytest
 
 pytest.importorskip("agents.realtime")
-from agents import function_tool
-from agents.realtime import RealtimeAgent, RealtimeRunner
 from langsmith.integrations import openai_realtime as theirs
-from opentelemetry import trace
 
 import otel_realtime
 from otel_realtime import langsmith_compat as ours
@@ -20,75 +17,28 @@ from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
 from tests.support.realtime_server import ReplayServer
-from tests.support.talking import QUESTION, SILENCE_MS, SPEED, one_turn, silence
+from tests.support.talking import SPEED, one_turn
 from tests.support.traces import Traces, facts
 from tests.support.wrapped import CALL, NoClient
+from tests.support.wrapped_session import Seen, agent_app
 
 MODULES = (theirs, ours)
-
-
-@function_tool
-def lookup_weather(city: str) -> int:
-    """Look the weather up."""
-    with trace.get_tracer("app").start_as_current_span("in the tool"):
-        return 18
-
-
-@dataclass
-class Seen:
-    """What an app sees of its session."""
-
-    events: list[str] = field(default_factory=list)
-    lines: list[tuple[str, str]] = field(default_factory=list)
-    returned: list[Any] = field(default_factory=list)
-
-
-async def agent_app(module: Any, url: str, *, raises: bool = False, **given: Any) -> Seen:
-    """A spoken question, a tool that the SDK runs, a spoken answer."""
-    seen = Seen()
-    agent = RealtimeAgent(name="host", tools=[lookup_weather])
-    config: Any = {
-        "url": f"{url}/realtime?model=gpt-realtime",
-        "api_key": "any",
-        "initial_model_settings": {
-            "turn_detection": {"type": "server_vad", "silence_duration_ms": SILENCE_MS}
-        },
-    }
-    session = await RealtimeRunner(agent).run(model_config=config)
-
-    def on_message(role: str, text: str) -> None:
-        seen.lines.append((role, text))
-
-    wrapped = module.wrap_realtime_session(session, on_message=on_message, **given)
-    async with wrapped as connection:
-        seen.returned.append(connection is wrapped)
-        seen.returned.append(connection.record_user_audio(QUESTION))
-        seen.returned.append(await connection.send_audio(QUESTION + silence(SILENCE_MS)))
-        ended = 0
-        async for event in connection:
-            seen.events.append(event.type)
-            if event.type == "audio":
-                seen.returned.append(connection.record_agent_audio(event.audio.data))
-            ended += event.type == "agent_end"
-            if ended == 2:
-                break
-        if raises:
-            raise ValueError("the app's own")
-    seen.returned.append(connection.model is session.model)
-    return seen
 
 
 def seen(module: Any, **given: Any) -> Seen:
     """What an app sees with one of the modules."""
     with ScriptedServer(CALL, speed=SPEED) as server:
-        return asyncio.run(agent_app(module, server.url, client=NoClient(), **given))
+        return asyncio.run(
+            agent_app(module.wrap_realtime_session, server.url, client=NoClient(), **given)
+        )
 
 
 def test_the_app_sees_the_same(sandbox: Sandbox) -> None:
     """Events, the lines of the transcript, and results of its own calls."""
     expected, found = (seen(module, thread_id="t") for module in MODULES)
     assert (expected.lines, expected.returned) == (found.lines, found.returned)
-    assert expected.events == found.events
+    # The SDK runs the tool in a task: where its events come between the others is nobody's promise.
+    assert Counter(expected.events) == Counter(found.events)
     assert ("user", "Is it sunny?") in found.lines
 
 
@@ -104,7 +54,9 @@ def test_what_the_app_raises_passes_through(sandbox: Sandbox) -> None:
 def test_the_call_arrives_without_any_set_up(sandbox: Sandbox) -> None:
     """From its first frame on, with the tool's own times; other connections are not looked at."""
     with ScriptedServer(CALL, speed=SPEED) as server:
-        asyncio.run(agent_app(ours, server.url, thread_id="t", tags=["phone"]))
+        asyncio.run(
+            agent_app(ours.wrap_realtime_session, server.url, thread_id="t", tags=["phone"])
+        )
         asyncio.run(one_turn(server.url))
     assert otel_realtime.flush(10)
     (listed,) = sandbox.conversations()
@@ -134,7 +86,7 @@ def test_a_refused_session_raises_what_the_sdk_raises(traces: Traces) -> None:
     with ReplayServer(refuse=401) as server:
         for module in MODULES:
             with pytest.raises(Exception) as error:
-                asyncio.run(agent_app(module, server.url, client=NoClient()))
+                asyncio.run(agent_app(module.wrap_realtime_session, server.url, client=NoClient()))
             raised.append(type(error.value))
     assert raised[0] is raised[1]
     assert ["401", "401"] == [facts(root)["error.type"] for root in traces.roots]
