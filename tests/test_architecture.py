@@ -407,6 +407,7 @@ NOT_ATTRIBUTES = frozenset(
         "langsmith.run_helpers",  # LangSmith's own modules, looked up when they are loaded
         "langsmith.run_trees",
         "langsmith.client",
+        "langsmith.integrations.openai_realtime",
         "langsmith.",
         "langsmith.api",  # results of `otel-realtime doctor`
         "langsmith.key",
