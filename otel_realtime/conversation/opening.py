@@ -65,7 +65,7 @@ def open_conversation(
         identity,
         settings,
         Clock(handshake.started_ns, handshake.mono_ns) if handshake else Clock.now(),
-        route=process.route(settings, provider),
+        route=process.route(settings, provider, options.project),
         provider=provider,
         caller=caller,
         # Called by the trace: whether it is sampled is known only when its root has started.
