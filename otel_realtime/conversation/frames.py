@@ -315,13 +315,30 @@ class Frames:
             admitted = policy.admit(whole)
             stored = admitted.event
             self._silence(admitted.spoken, moment, partial=True)
-            if self.pause is not None and self.pause.hides(whole, self.state):
+            if self._is_private(whole):
                 stored = policy.hidden(stored)
             partial = partials.read(whole, stored)
             if self._fragments is not None:
                 partial = self._fragments.placed(partial)
             self.notes.said(partial, moment, policy)
             self.state.keep(partial, moment)
+
+    def _is_private(self, whole: wire.Event) -> bool:
+        """Return whether a text that is not complete was said while the recording was paused."""
+        if self.pause is None:
+            return False
+        hidden = self.pause.hides(whole, self.state)
+        return hidden or bool(self._fragments and self._fragments.hides(whole.get("item_id")))
+
+    def pause_begins(self, moment: Moment) -> None:
+        """Note that a pause of the recording begins; called with the lock held."""
+        if self._fragments is not None:
+            self._fragments.pause(moment.t)
+
+    def pause_ends(self, moment: Moment) -> None:
+        """Note that it has ended; called with the lock held."""
+        if self._fragments is not None:
+            self._fragments.resume(moment.t)
 
     def _handle(self, event: wire.Event, text: str | None, moment: Moment) -> None:
         kind, trace = event["type"], self._trace
@@ -405,6 +422,10 @@ class Frames:
         """Have the words silenced that the app's hook named; called with the lock held."""
         for words, text in self._named_words.words(spoken, partial=partial):
             if self.recorder is not None:
+                said = self._fragments and self._fragments.silenced(words.item_id)
+                if said:
+                    side, place = said
+                    self.recorder.spoken(moment.t, side, words.item_id, place)
                 self.recorder.silence_words(moment.t, words, text)
 
     def _apply(self, change: Change, moment: Moment) -> Span | None:

@@ -352,6 +352,10 @@ class Track:
         times = [stretch.start_ns, stretch.end_ns]
         self._apply(["redact", self._time(t), *times, stretch.side, stretch.how, stretch.why])
 
+    def spoken(self, t: int, side: str, item_id: str, place: Sequence[int | None]) -> None:
+        """Record where an item is that comes in fragments; see ``core.audio.timeline``."""
+        self._apply(["spoken", self._time(t), side, item_id, *place])
+
     def silence_words(self, t: int, words: Words, text: str | None) -> None:
         """Silence words of an item when the recording is rendered; see ``Redactions.add_words``."""
         place = [words.side, words.item_id, words.from_ms, words.to_ms]

@@ -36,6 +36,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["redact", t, start_ns, end_ns, side | null, how, why]         silenced afterwards
     ["words", t, side, item_id, from_ms | null, to_ms | null, "partial" | "complete" | null]
                                                                    words of an item are silenced
+    ["spoken", t, side, item_id, start_ns, end_ns, from_ms?, to_ms?, around_ms?]
+                                                                   where an item is that is in fragments
     ["given", t]                                                   times are the app's from here on
     ["leap", t]                                                    they jumped forward
     ["close", t, by_client]                                        the conversation ended
@@ -120,6 +122,7 @@ class Timeline:
         self._agent_formats = {False: PCM16, True: PCM16}  # of the wire, of the tap
         self._vad = VadReports()
         self._redactions = Redactions()
+        self._places: dict[tuple[str, str], Callable[[], Interval | None]] = {}
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
         self._applied = 0  # records since the last refresh
@@ -274,6 +277,9 @@ class Timeline:
         of_agent = self._playback.places(self._now)
 
         def locate(words: Words) -> Interval | None:
+            place = self._places.get((words.side, words.item_id))
+            if place is not None:
+                return place()
             if words.side == "agent":
                 return of_agent(words.item_id)
             return self._spoken.place(words.item_id, words.from_ms, words.to_ms, self._now)
@@ -572,6 +578,31 @@ class Timeline:
             self._spoken.named(item_id, t, whole=text != PARTIAL)
         self._redactions.add_words(Words(side, item_id, from_ms, to_ms), text)
 
+    def _item_spoken(
+        self,
+        t: int,
+        side: str,
+        item_id: str,
+        start_ns: int,
+        end_ns: int,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        around_ms: int = 0,
+    ) -> None:
+        around = around_ms * NS_PER_MS
+        # What has come and not been played yet may be of it, too.
+        queued = max(end_ns, self._agent.due_ns) if side == "agent" else end_ns
+
+        def place() -> Interval:
+            start, end = start_ns, queued
+            if from_ms is not None and to_ms is not None:  # where it was appended says it best
+                appended = self.user_time(from_ms), self.user_time(to_ms)
+                start = start if appended[0] is None else appended[0]
+                end = end if appended[1] is None else appended[1]
+            return max(start - around, 0), end + around
+
+        self._places[side, item_id] = place
+
     def _use_given_times(self, t: int) -> None:
         self._given = True
 
@@ -618,6 +649,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "pause": Timeline._pause,
     "resume": Timeline._resume,
     "redact": Timeline._redact,
+    "spoken": Timeline._item_spoken,
     "words": Timeline._words,
     "given": Timeline._use_given_times,
     "leap": Timeline._jump,

@@ -93,6 +93,7 @@ class Dialect:
         names: Its name of an event -> the one that the state machine knows.
         session_events: Events that repeat the whole session.
         tells_formats: Whether the session's audio formats are those of this socket.
+        begins_session: Whether the session, and so its clock, begins on this socket.
         wraps: Type of an event that carries another one -> the key of that.
         reader: Makes a reader, where names do not suffice.
     """
@@ -114,6 +115,7 @@ class Dialect:
     names: Mapping[str, str] = field(default_factory=dict)
     session_events: frozenset[str] = frozenset()
     tells_formats: bool = True
+    begins_session: bool = True
     wraps: Mapping[str, str] = field(default_factory=dict)
     reader: Callable[[], Reader] | None = None
 
@@ -280,6 +282,7 @@ LIVE_SIDEBAND: Final = Dialect(
     names=LIVE.names,
     session_events=LIVE.session_events,
     tells_formats=False,
+    begins_session=False,
     wraps=LIVE.wraps,
     reader=lambda: LiveReader(reflected=True),
 )

@@ -10,9 +10,10 @@ event ends an utterance, names an item, or says whose turn it is. The rules:
 4. A text of 2,000 characters is long enough: what follows is the next item of the same turn, so that
    what a ``redact`` hook sees again and again stays short.
 
-Times on the session's clock are mapped to the recording's by the earliest that its start can have
-been: ``session.started`` came after it, and each fragment came after what it transcribes. Fragments
-without a time stand where they came.
+Times on the session's clock are mapped to the recording's by ``session.started``, which comes when the
+clock begins. A sideband joins later; there the fragment with the smallest delay tells, because each
+comes after what it transcribes. What seems to come long before (more than half a second) is no live
+stream, and tells nothing. Fragments without a time stand where they came.
 
 Sources: ``types/live/input_transcript_delta_event`` and
 ``types/realtime/realtime_translation_input_transcript_delta_event`` of the ``openai`` package (3.57).
@@ -20,10 +21,11 @@ Sources: ``types/live/input_transcript_delta_event`` and
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
 
-from otel_realtime.core.protocol.dialects import INPUT, SESSION, Dialect, Stream
+from otel_realtime.core.protocol.dialects import ARRIVAL, INPUT, SESSION, Dialect, Stream
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.items import Place
 from otel_realtime.core.protocol.json_values import milliseconds
@@ -36,6 +38,13 @@ SILENCE_MS: Final = 1_000
 BREATH_MS: Final = 200
 #: Characters of one item.
 LONGEST: Final = 2_000
+#: Around a text that is silenced in the recording, by how exact its times are.
+AROUND_MS: Final = 300
+AROUND_ARRIVAL_MS: Final = 1_000
+#: Pauses that are remembered.
+MOST_PAUSES: Final = 1_024
+#: Delays of the network and of the transcription vary by no more.
+SPREAD_NS: Final = 500 * NS_PER_MS
 #: Items whose places are known at a time; text is stored within a second, so few are asked for.
 MOST_KEPT: Final = 64
 #: Eleven days: what is longer is not a position in a call and could overflow once it is in ns.
@@ -85,19 +94,51 @@ class Fragments:
         self._count = 0
         self._sessions = 0
         self._origin_t: int | None = None  # of the session's clock
+        self._anchored = False  # it is known
+        self._pauses: deque[tuple[int, int | None]] = deque(maxlen=MOST_PAUSES)
 
     def began(self, t: int) -> None:
         """Note that a session began, by ``t`` in ns since the start; a later one counts from 0 again."""
         self._sessions += 1
         if self._sessions > 1:
             self._latest.clear()
-            self._origin_t = t
-        else:
-            self._observe(t, 0)
+            self._origin_t = None
+        if self._dialect.begins_session:
+            self._origin_t, self._anchored = t, True
 
-    def cut(self) -> None:
-        """Let the next fragment of either speaker begin an item: what was before is another matter."""
+    def pause(self, t: int) -> None:
+        """Note that a pause of the recording begins: what is said from here on is an item of its own."""
         self._latest.clear()
+        self._pauses.append((t, None))
+
+    def resume(self, t: int) -> None:
+        """Note that it ends."""
+        self._latest.clear()
+        if self._pauses and self._pauses[-1][1] is None:
+            self._pauses[-1] = self._pauses[-1][0], t
+
+    def hides(self, item_id: object) -> bool:
+        """Return whether an item was said during a pause, though its text may have come later."""
+        said = self._by_item.get(item_id) if isinstance(item_id, str) else None
+        if said is None:
+            return False
+        start, end = self._in_recording(said)
+        return any(
+            start < (end if until is None else until) and since < max(end, start + 1)
+            for since, until in self._pauses
+        )
+
+    def silenced(self, item_id: str) -> tuple[str, list[int | None]] | None:
+        """Return whose words of an item are, and its place as the recording notes it; None for others."""
+        said = self._by_item.get(item_id)
+        if said is None:
+            return None
+        side = "user" if said.stream.role == "user" else "agent"
+        place: list[int | None] = [*self._in_recording(said)]
+        appended = said.stream.clock == INPUT
+        place += [said.start, said.end] if appended else [None, None]
+        around = AROUND_ARRIVAL_MS if said.stream.clock == ARRIVAL else AROUND_MS
+        return side, [*place, around]
 
     def read(self, delta: Event, t: int) -> Event | None:
         """Return a fragment as a delta of an item.
@@ -134,9 +175,14 @@ class Fragments:
             place.start_ms, place.end_ms = said.start, said.end
         return replace(partial, text=partial.text.rstrip(), place=place)
 
-    def _observe(self, t: int, ms: int) -> None:
-        origin = t - ms * NS_PER_MS
-        self._origin_t = origin if self._origin_t is None else min(self._origin_t, origin)
+    def _observe(self, t: int, start: int, end: int) -> None:
+        """Learn from a fragment when the session's clock was 0, where nothing else tells."""
+        if self._anchored:
+            return
+        # What was said before this socket was open, is not told on it.
+        origin = max(t - end * NS_PER_MS, -start * NS_PER_MS)
+        if self._origin_t is None or 0 < self._origin_t - origin <= SPREAD_NS:
+            self._origin_t = origin
 
     def _times(self, delta: Event, stream: Stream, t: int) -> tuple[int, int]:
         end = milliseconds(delta.get(stream.end))
@@ -145,12 +191,13 @@ class Fragments:
             origin = self._origin_t if stream.clock == SESSION else None
             end = max(t - (origin or 0), 0) // NS_PER_MS
             return end, end
-        if stream.clock == SESSION:
-            self._observe(t, end)
         start = milliseconds(delta.get(stream.start))
         if start is None or stream.start == stream.end:
             start = end - stream.step_ms
-        return max(min(start, end), 0), end
+        start = max(min(start, end), 0)
+        if stream.clock == SESSION:
+            self._observe(t, start, end)
+        return start, end
 
     def _goes_on(self, said: _Utterance, start: int, end: int) -> bool:
         pause = start - said.end
