@@ -165,6 +165,8 @@ APP_METADATA: Final = "otel_realtime.metadata."
 #: The event's ``type``, which is also the span's name.
 EVENT_TYPE: Final = "otel_realtime.event.type"
 EVENT_ID: Final = "otel_realtime.event.id"
+#: ``type`` of the event that a ``response.event`` or ``decision.event`` of a Live session carries.
+EVENT_CARRIED: Final = "otel_realtime.event.carried_type"
 #: float: seconds from the root's start to the event's receipt.
 EVENT_RECEIVED_AT: Final = "otel_realtime.event.received_at_s"
 ITEM_ID: Final = "otel_realtime.item.id"
@@ -210,7 +212,9 @@ class Fact:
     CONTEXT_ITEMS: Final = "context_items"
     #: bool: the response is not part of the conversation (``"conversation": "none"``).
     OUT_OF_BAND: Final = "out_of_band"
-    #: What a Live model delegated to the model of this response: ``delegation_id`` of ``response.event``.
+    #: bool: another model made the response, for a Live model that speaks of it.
+    DELEGATED: Final = "delegated"
+    #: What the Live model delegated: ``delegation_id`` of ``response.event``, if the server says it.
     DELEGATION_ID: Final = "delegation_id"
     #: ``prompt`` of the response, else of the session: a prompt template and its version.
     PROMPT_ID: Final = "prompt_id"

@@ -58,6 +58,10 @@ if TYPE_CHECKING:
     from otel_realtime.recording.recorder import Recorder
     from otel_realtime.tracing.trace import Trace
 
+# Bound as module names: two attribute look-ups less for every frame. Those of all dialects, because no
+# name of audio means anything else in another one; the usual ones come first.
+_AGENT_TEXT, _AGENT_BYTES = dialects.ANY_AGENT_AUDIO.text, dialects.ANY_AGENT_AUDIO.data
+_USER_TEXT, _USER_BYTES = dialects.ANY_USER_AUDIO.text, dialects.ANY_USER_AUDIO.data
 #: Text that is not complete is stored this often: as much as a kill may lose of it.
 KEEP_EVERY_NS: Final = 250_000_000
 #: Server events that can show whether a conversation is one of voices, as the state machine names them.
@@ -124,10 +128,8 @@ class Frames:
         """Read frames as those of a dialect from here on."""
         self._dialect = dialect
         self._fragments = Fragments(dialect) if dialect.streams else None
-        agent, user = dialects.prefixes(dialect.agent_audio), dialects.prefixes(dialect.user_audio)
         # Looked up once: they are used for every frame.
-        self._agent_text, self._agent_bytes = agent.text, agent.data
-        self._user_text, self._user_bytes = user.text, user.data
+        self._agent_audio = dialects.prefixes(dialect.agent_audio)
         reflected = dialect.reflected_audio
         self._reflected = dialects.prefixes(reflected) if reflected else None
         self._audio_types = frozenset({*dialect.agent_audio, *reflected})
@@ -191,7 +193,7 @@ class Frames:
     def frame_received(self, frame: wire.Frame) -> None:
         """Handle a frame of the server, on the app's task, before the app sees it."""
         try:
-            prefixes = self._agent_bytes if frame.__class__ is bytes else self._agent_text
+            prefixes = _AGENT_BYTES if frame.__class__ is bytes else _AGENT_TEXT
             if frame.startswith(prefixes) and not self.closed:  # type: ignore[arg-type]
                 self._counts.events += 1
                 self._enqueue_audio(monotonic_ns() - self._mono_ns, False, frame)
@@ -204,7 +206,7 @@ class Frames:
     def frame_sent(self, frame: wire.Frame) -> None:
         """Handle a frame of the client, on the sending task or thread, just before it is sent."""
         try:
-            prefixes = self._user_bytes if frame.__class__ is bytes else self._user_text
+            prefixes = _USER_BYTES if frame.__class__ is bytes else _USER_TEXT
             if frame.startswith(prefixes) and not self.closed:  # type: ignore[arg-type]
                 self._enqueue_audio(monotonic_ns() - self._mono_ns, True, frame)
                 return
@@ -245,9 +247,7 @@ class Frames:
         if not self._decided:
             self._decide(frame)
         if wire.is_delta(frame):  # deltas never become spans; most need no parsing either
-            if frame.startswith(
-                self._agent_bytes if isinstance(frame, bytes) else self._agent_text  # type: ignore[arg-type]
-            ):
+            if self._agent_audio.of(frame):
                 self._enqueue_audio(moment.t, False, frame)
             elif self._deltas.of(frame):
                 self._keep_text(wire.parse(frame), moment)

@@ -290,6 +290,14 @@ LIVE_SIDEBAND: Final = Dialect(
 #: All dialects; the first one is spoken where nothing says otherwise.
 DIALECTS: tuple[Dialect, ...] = (REALTIME, TRANSLATION, LIVE, LIVE_SIDEBAND)
 
+#: How frames of audio begin, in any dialect.
+ANY_AGENT_AUDIO: Final = prefixes(
+    tuple(dict.fromkeys(kind for each in DIALECTS for kind in each.agent_audio))
+)
+ANY_USER_AUDIO: Final = prefixes(
+    tuple(dict.fromkeys(kind for each in DIALECTS for kind in each.user_audio))
+)
+
 
 def named(name: str) -> Dialect:
     """Return the dialect of a name; the first one for a name that is not known."""
