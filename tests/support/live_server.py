@@ -285,3 +285,60 @@ def translation(peer: Peer) -> None:
     wait_for(peer, "session.close")
     peer.send(make("session.closed"))
     peer.close()
+
+
+class Rehearsal:
+    """Stands for a client's connection, so that a script gives its rows without a socket.
+
+    Attributes:
+        rows: whether the client sent it, and the event.
+    """
+
+    def __init__(self, *sent: Mapping[str, Any]) -> None:
+        self.rows: list[tuple[bool, dict[str, Any]]] = []
+        self._sent = iter(sent)
+
+    def send(self, *events: dict[str, Any]) -> None:
+        """Note what the server sends."""
+        self.rows += ((False, event) for event in events)
+
+    def recv(self) -> str:
+        """Note what the client sends next."""
+        event = dict(next(self._sent))
+        self.rows.append((True, event))
+        return json.dumps(event)
+
+    def listen(self) -> None:
+        """The client says no more."""
+
+    def close(self) -> None:
+        """The script is over."""
+
+
+def _append(kind: str) -> list[dict[str, Any]]:
+    return [{"type": kind, "audio": audio} for audio in words(300, USER_HZ)]
+
+
+def rows(name: str) -> list[tuple[bool, dict[str, Any]]]:
+    """Every event of a script, in order: ``live``, ``sideband`` or ``translation``."""
+    output = {"type": "function_call_output", "call_id": "call_1", "output": RESULT}
+    language = {"audio": {"input": {}, "output": {"language": "fr"}}}
+    sent: dict[str, list[dict[str, Any]]] = {
+        "live": [
+            {"type": "session.start", "session": CONFIG},
+            *_append("session.input_audio.append")[:1],
+            {"type": "response.item.create", "item": output},
+            {"type": "response.create"},
+            {"type": "session.close"},
+        ],
+        "sideband": [],
+        "translation": [
+            {"type": "session.update", "session": language},
+            *_append("session.input_audio_buffer.append")[:1],
+            {"type": "session.close"},
+        ],
+    }
+    rehearsal = Rehearsal(*sent[name])
+    script: Any = {"live": live, "sideband": sideband, "translation": translation}[name]
+    script(rehearsal)
+    return rehearsal.rows

@@ -170,9 +170,9 @@ class Fragments:
         said = self._by_item.get(partial.item_id)
         if said is None:
             return partial
-        place = Place(*self._in_recording(said), after_silence=said.after_silence)
-        if said.stream.clock == INPUT:
-            place.start_ms, place.end_ms = said.start, said.end
+        start_t, end_t = self._in_recording(said)
+        appended = (said.start, said.end) if said.stream.clock == INPUT else (None, None)
+        place = Place(start_t, end_t, said.after_silence, *appended)
         return replace(partial, text=partial.text.rstrip(), place=place)
 
     def _observe(self, t: int, start: int, end: int) -> None:

@@ -34,7 +34,7 @@ _TEXT_FIELDS: Final = (
 ARGUMENTS: Final = -1
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a text was said that comes in fragments, without an item of the wire.
 
