@@ -13,7 +13,15 @@ from __future__ import annotations
 
 import binascii
 import json
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
+
+try:  # the extra ``fast``: ten times as fast, which is a fifth of what a recording costs
+    from pybase64 import b64decode as _b64decode
+except ImportError:
+    _strict: Callable[..., bytes] | None = None
+else:
+    _strict = _b64decode
 
 # Frames in the shape that every known client and server writes, audio last, are cut instead of parsed:
 # nothing but audio stands behind these keys then.
@@ -52,6 +60,44 @@ def parse_append(frame: str | bytes) -> AudioFrame | None:
     found = _cut(frame, _APPEND_KEYS, _APPEND_KEYS_BYTES)
     raw = _decode(_load(frame).get("audio") if found is None else found[1])
     return None if raw is None else AudioFrame(raw)
+
+
+def parse_appends(frames: Sequence[str | bytes]) -> list[AudioFrame | None]:
+    """Decode a client's frames as ``parse_append`` does, at once if they are of one shape.
+
+    Nearly all are: a client writes every frame of its microphone in the same way.
+    """
+    raws = _decode_alike(frames)
+    if raws is None:
+        return [parse_append(frame) for frame in frames]
+    return [AudioFrame(raw) for raw in raws]
+
+
+def _decode_alike(frames: Sequence[str | bytes]) -> list[bytes] | None:
+    """Decode frames that differ only in their base64, none of which is padded; else ``None``."""
+    first = frames[0]
+    found = _cut(first, _APPEND_KEYS, _APPEND_KEYS_BYTES)
+    if found is None:
+        return None
+    kind, empty, tail = first.__class__, first[:0], first[-2:]
+    head = first[: len(first) - len(tail) - len(found[1])]
+    start = len(head)
+    payloads: list[Any] = []
+    for frame in frames:
+        if frame.__class__ is not kind or not (frame.startswith(head) and frame.endswith(tail)):  # type: ignore[arg-type]
+            return None
+        payloads.append(frame[start:-2])
+    sizes = list(map(len, payloads))
+    joined = _decode(empty.join(payloads))
+    # What is no base64 (the end of the string, an escape) is left out, and padding ends it.
+    if joined is None or 4 * len(joined) != 3 * sum(sizes) or any(size % 4 for size in sizes):
+        return None
+    raws, at = [], 0
+    for size in sizes:
+        end = at + size // 4 * 3
+        raws.append(joined[at:end])
+        at = end
+    return raws
 
 
 def parse_delta(frame: str | bytes) -> AudioFrame | None:
@@ -135,6 +181,11 @@ def _load(frame: str | bytes) -> dict[str, Any]:
 def _decode(payload: object) -> bytes | None:
     if not isinstance(payload, (str, bytes)):
         return None
+    if _strict is not None:
+        try:
+            return _strict(payload, validate=True)
+        except ValueError:
+            pass  # what a lenient decoder makes of it must not depend on what is installed
     try:
         return binascii.a2b_base64(payload)  # less overhead than ``base64.b64decode``
     except ValueError:  # includes binascii.Error

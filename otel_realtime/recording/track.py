@@ -48,7 +48,7 @@ from otel_realtime.core.audio.vad_reports import Reported
 from otel_realtime.core.audio.voice import LINE_NOISE_DB, SYNTHETIC_NOISE_DB
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.recording.buffers import sound_in
-from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
+from otel_realtime.recording.frames import AudioFrame, parse_appends, parse_delta
 from otel_realtime.state import owner
 from otel_realtime.state.files import remove_folder
 from otel_realtime.state.journal import JOURNAL, SOURCES, Folder, line, note_line
@@ -191,7 +191,7 @@ class Track:
 
         Each step is done for all of them at once: several times cheaper than one frame after another.
         """
-        chunks = [chunk for entry in run if (chunk := self._chunk(*entry)) is not None]
+        chunks = self._chunks(run)
         if self._paused:
             for t, side, audio_format, audio in chunks:
                 self._energy[side].skip(audio_format.duration_ns(len(audio.raw)))
@@ -224,19 +224,26 @@ class Track:
         if self._files is not None:
             self._lines += lines
 
-    def _chunk(self, t: int, sent: bool, frame: str | bytes) -> _Chunk | None:
-        """Decode a frame; return ``None`` if there is no whole sample in it."""
-        side = "user" if sent else "agent"
-        audio = parse_append(frame) if sent else parse_delta(frame)
-        if audio is None:
-            self.bad_frames += 1
-            return None
-        self._has_audio = True
-        self._envelopes[side] = len(frame) - len(audio.raw) * 4 // 3
-        audio_format = self._formats[side] if sent else self._format_of(t, audio)
-        if self._carried or len(audio.raw) % audio_format.width:
-            audio = self._whole_samples(side, audio, audio_format.width)
-        return (t, side, audio_format, audio) if audio.raw else None
+    def _chunks(self, run: Sequence[tuple[int, bool, str | bytes]]) -> list[_Chunk]:
+        """Decode frames; those without a whole sample are left out."""
+        appends = [frame for _, sent, frame in run if sent]
+        appended = iter(parse_appends(appends) if appends else ())
+        chunks: list[_Chunk] = []
+        for t, sent, frame in run:
+            side = "user" if sent else "agent"
+            audio = next(appended) if sent else parse_delta(frame)
+            if audio is None:
+                self.bad_frames += 1
+                continue
+            size = len(audio.raw)
+            self._has_audio = True
+            self._envelopes[side] = len(frame) - size * 4 // 3
+            audio_format = self._formats["user"] if sent else self._format_of(t, audio)
+            if self._carried or size % audio_format.width:
+                audio = self._whole_samples(side, audio, audio_format.width)
+            if audio.raw:
+                chunks.append((t, side, audio_format, audio))
+        return chunks
 
     def _measure_chunks(self, side: str, chunks: Sequence[_Chunk]) -> list[bool]:
         """Measure the chunks of one side; return for each whether there is voice in it."""
