@@ -30,6 +30,7 @@ from otel_realtime.conversation.endings import ended_by_refusal
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
 from otel_realtime.conversation.running import Handing, ToolBlock
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.interrupts import let_through
@@ -143,7 +144,7 @@ class SocketSink:
         try:
             self._frames += 1
             event = wire.parse(frame)
-            if event is not None and wire.is_known(event):
+            if event is not None and dialects.is_known(event):
                 return self.begin()
             if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._release()
