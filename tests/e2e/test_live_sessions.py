@@ -548,3 +548,38 @@ def test_every_attribute_is_in_the_table(sandbox: Sandbox, traces: Traces) -> No
     """By its name and the type of its value."""
     hold(traces, live_server.live, live_app.live)
     assert [] == [word for span in traces.spans for word in against_table(span)]
+
+
+@pytest.mark.parametrize(
+    ("script", "app", "word", "side"),
+    [
+        (live_server.live, live_app.live, "weather", "user"),
+        (live_server.live, live_app.live, "rains", "agent"),
+        (live_server.sideband, live_app.sideband, "Press", "agent"),
+        (live_server.translation, live_app.translation, "morning", "user"),
+        (live_server.translation, live_app.translation, "Bonjour", "agent"),
+    ],
+    ids=["live-user", "live-agent", "sideband-agent", "translation-source", "translation-target"],
+)
+def test_a_turn_with_a_word_that_is_taken_out_is_silent(
+    traces: Traces, script: Handler, app: Callable[[str], Any], word: str, side: str
+) -> None:
+    """Where it was said, and no more than a margin around it; the root says so."""
+
+    def hook(payload: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(json.dumps(payload).replace(word, "[gone]"))
+        return found
+
+    held = hold(traces, script, app, redact=hook, redact_audio=True)
+    ((user, agent),) = held.channels
+    silenced, other = (user, agent) if side == "user" else (agent, user)
+    (stretch,) = json.loads(held.root["otel_realtime.redacted"])
+    assert (side, "hook") == (stretch["side"], stretch["why"])
+    turn = next(turn for turn in held.turns if "[gone]" in turn["text"])
+    assert stretch["start_ms"] <= turn["start_ms"]
+    assert stretch["end_ms"] >= min(turn["end_ms"], len(silenced) // 24)
+    assert all(
+        after <= stretch["start_ms"] or first >= stretch["end_ms"]
+        for first, after in sounds(silenced)
+    )
+    assert length(other) in (400, 600, 1_000)
