@@ -351,6 +351,9 @@ class Meta:
     RECORDING_STARTED_AT: Final = "ls_audio_recording_started_at"
     #: int, ms: start of the recording minus start of the root; aligns player and waterfall.
     RECORDING_START_OFFSET: Final = "ls_audio_recording_start_offset_ms"
+    #: bool, on ``speech_started``: the app said that its player was still audible; the name that
+    #: LangSmith's own Realtime wrapper gives it.
+    WAS_INTERRUPTED: Final = "was_interrupted"
 
 
 #: Prefixes of metadata keys that only LangSmith reads; other backends do not get them.

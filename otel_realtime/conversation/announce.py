@@ -7,7 +7,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from otel_realtime.conversation.options import options_of
+from otel_realtime.conversation.options import Options, options_of
 
 if TYPE_CHECKING:
     from weakref import ref
@@ -93,3 +93,15 @@ class conversation:
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+
+def announce(connection: object, options: Options) -> conversation:
+    """Return the block of a conversation, with options that apps do not have.
+
+    Args:
+        connection: as for ``conversation``.
+        options: its options.
+    """
+    block = conversation(connection)
+    block._options = options
+    return block

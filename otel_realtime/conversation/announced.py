@@ -68,6 +68,7 @@ def _update(engine: Engine, options: Options) -> None:
         "thread_id": options.thread_id,
         "settings": options.settings,
         "tracer_provider": options.tracer_provider,
+        "project": options.project,
     }
     refused = [name for name, value in given.items() if value is not None]
     if refused:

@@ -12,6 +12,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
+from otel_realtime.conversation.blocks import note_opened
 from otel_realtime.conversation.engine import Engine
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
@@ -64,7 +65,7 @@ def open_conversation(
         identity,
         settings,
         Clock(handshake.started_ns, handshake.mono_ns) if handshake else Clock.now(),
-        route=process.route(settings, provider),
+        route=process.route(settings, provider, options.project),
         provider=provider,
         caller=caller,
         # Called by the trace: whether it is sampled is known only when its root has started.
@@ -89,6 +90,7 @@ def open_conversation(
             raise
         if post:
             trace.post()
+    note_opened(engine, options.block, process)
     return engine
 
 

@@ -54,6 +54,10 @@ class _Observer:
         """Note that a sink's socket belongs to a connection object of the SDK."""
         self.sockets.is_sdk(sink)
 
+    def counts_tokens(self, sink: Sink) -> bool:
+        """Return whether this conversation's tokens are reported to LangSmith."""
+        return self.sockets.counts_tokens(sink)
+
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         """Record a playback position that the app reported to its SDK."""
         if self._process.live:

@@ -20,8 +20,9 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics, tap
+from otel_realtime.attributes import LEG_NONE
+from otel_realtime.conversation.blocks import conversation_here
 from otel_realtime.conversation.endings import ended_by_refusal
-from otel_realtime.conversation.frames import current
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
 from otel_realtime.conversation.paths import is_realtime
@@ -29,6 +30,7 @@ from otel_realtime.conversation.running import Handing, ToolBlock
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.interrupts import let_through
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
@@ -229,6 +231,17 @@ class Sockets:
         if isinstance(sink, SocketSink):
             sink.is_sdk()
 
+    def counts_tokens(self, sink: Sink) -> bool:
+        """Return whether this conversation's tokens are reported to LangSmith, as far as is known."""
+        engine = sink.engine if isinstance(sink, SocketSink) else None
+        if engine is None or not engine.trace.sampled:
+            return False
+        trace = engine.trace
+        if trace.delivery is not None:
+            return not trace.refused
+        provider = self._process.tracer_provider_for(None)
+        return trace.route.leg != LEG_NONE and exporter_to_langsmith(provider) is not None
+
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         """Record a playback position that the app reported to its SDK, not to a conversation.
 
@@ -251,25 +264,17 @@ class Sockets:
 
     def handover(self, call_id: str | None) -> Handing | None:
         """Note that a framework may hand a conversation over; see ``tap.interface.Observer``."""
-        engine = self._here() if call_id is None else self._knowing(call_id)
+        here = conversation_here(current_options().block, self._process)
+        engine = here if call_id is None else self._knowing(call_id)
         return None if engine is None else Handing(engine, call_id)
 
     def _knowing(self, call_id: str) -> Engine | None:
         """Return the conversation of a call; ids are the server's own, so mostly there is one."""
-        here = self._here()
+        here = conversation_here(current_options().block, self._process)
         if here is not None and here.knows_call(call_id):
             return here
         live = cast("list[Engine]", list(self._process.live))
         return next((engine for engine in live if engine.knows_call(call_id)), None)
-
-    def _here(self) -> Engine | None:
-        """Return the conversation of this task, else the only one there is."""
-        reference = current.get()
-        engine = reference() if reference is not None else None
-        if engine is not None and not engine.closed:
-            return cast("Engine", engine)
-        live = [one for one in cast("list[Engine]", list(self._process.live)) if not one.closed]
-        return live[0] if len(live) == 1 else None
 
     def attach(self, connection: object) -> SocketSink | None:
         """Tap one connection.

@@ -48,12 +48,17 @@ logger = logger_of(__name__)
 _POLL_S: Final = 1.0
 #: After how many seconds a recovery does not hold up the next one.
 _PATIENCE_S: Final = 5.0
+#: Longest conversation, in seconds: the API ends a session after an hour.
+#: https://platform.openai.com/docs/guides/realtime-conversations#session-lifecycle-events
+LONGEST_CALL_S: Final = 3600.0
 
 
-def _to_langsmith(settings: Settings, provider: object, services: Services) -> Route:
+def _to_langsmith(
+    settings: Settings, provider: object, services: Services, project: str | None = None, /
+) -> Route:
     from otel_realtime.langsmith.route import choose_route
 
-    return choose_route(settings, provider, services)
+    return choose_route(settings, provider, services, project)
 
 
 class LiveConversation(Protocol):
@@ -120,6 +125,7 @@ class Process:
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
         self._finisher: Finisher | None = None
         self.live: set[LiveConversation] = set()
+        self._left_out_at: float | None = None
 
     @property
     def effective_settings(self) -> Settings:
@@ -148,14 +154,15 @@ class Process:
                 self._finisher = Finisher()
             return self._finisher
 
-    def route(self, settings: Settings, provider: object) -> Route:
+    def route(self, settings: Settings, provider: object, project: str | None = None) -> Route:
         """Decide where a conversation that opens now is delivered.
 
         Args:
             settings: settings of the conversation.
             provider: the app's ``TracerProvider``.
+            project: the backend's project that the app named; ``None``: the environment's.
         """
-        return self.choose_route(settings, provider, self)
+        return self.choose_route(settings, provider, self, project)
 
     def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
         """Return the backend for a key, created once; the process flushes and stops it.
@@ -261,6 +268,16 @@ class Process:
         with self._lock:
             self.live.discard(conversation)
 
+    def leave_out(self) -> None:
+        """Note a conversation that is not traced."""
+        self._left_out_at = time.monotonic()
+
+    @property
+    def has_left_out(self) -> bool:
+        """Whether there may be an open conversation that is not traced."""
+        at = self._left_out_at
+        return at is not None and time.monotonic() - at < LONGEST_CALL_S
+
     def finished(self, membership: Membership) -> None:
         """Forget the members of a conversation that is delivered or given up."""
         TABLE.forget(membership)
@@ -351,6 +368,7 @@ class Process:
             return max(deadline - time.monotonic(), 0.0)
 
         self.close_all()
+        self._left_out_at = None
         done = self.deliver_all(timeout_s)
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
