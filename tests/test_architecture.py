@@ -113,6 +113,7 @@ TESTED_BY: dict[str, str] = {
     "cli.options": "test_cli.py",
     # The engine is what every way in leads to.
     "conversation.announced": "conversation/test_announce.py",
+    "conversation.context": "conversation/test_announce.py",
     "conversation.engine": "conversation/test_public.py",
     "conversation.frames": "e2e/test_ways_in.py",
     "conversation.null": "conversation/test_public.py",

@@ -9,8 +9,8 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics
+from otel_realtime.conversation.context import current
 from otel_realtime.conversation.engine import Engine
-from otel_realtime.conversation.frames import current
 from otel_realtime.conversation.null import NullConversation
 from otel_realtime.conversation.opening import open_conversation, open_untraced
 from otel_realtime.conversation.options import Options, current_options
