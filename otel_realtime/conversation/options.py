@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from otel_realtime import diagnostics
 from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
+from otel_realtime.tap import Owner
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -31,6 +32,8 @@ class Options:
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
         tracer_provider: provider of the spans.
+        join: ``False``: no socket goes on with the conversation of another one.
+        block: the ``using(...)`` block that gave the thread, in which one socket may follow another.
     """
 
     thread_id: str | None = None
@@ -40,6 +43,8 @@ class Options:
     record_audio: bool | None = None
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
+    join: bool | None = None
+    block: Owner | None = None
 
     def over(self, outer: Options) -> Options:
         """Return these options combined with those of an outer block.
@@ -54,6 +59,8 @@ class Options:
             record_audio=_first(self.record_audio, outer.record_audio),
             capture_content=_first(self.capture_content, outer.capture_content),
             tracer_provider=_first(self.tracer_provider, outer.tracer_provider),
+            join=_first(self.join, outer.join),
+            block=_first(self.block, outer.block),
         )
 
     def effective_settings(self, process: Settings) -> Settings:
@@ -119,11 +126,19 @@ def using(
     tags: Iterable[str] = (),
     record_audio: bool | None = None,
     capture_content: bool | None = None,
+    join: bool | None = None,
 ) -> Iterator[None]:
     """Apply options to every conversation whose connection is opened inside the block.
 
     For apps whose framework opens the connection. Blocks nest: inner values win, metadata and tags
     are merged.
+
+    With a ``thread_id`` one connection may replace another: one that is opened in the block goes on
+    with the conversation of an earlier one of the same path and model that has closed less than
+    ``Settings.join_sockets_s`` ago. It is one trace with one recording, in which a span ``reconnect``
+    shows the gap. So a conversation whose connection has closed ends only when that time is up, when
+    the block ends, or at ``flush()`` or ``shutdown()``; its end is the close, however late. Connections
+    that are open at the same time are conversations of their own.
 
     Args:
         thread_id: the app's id of the thread.
@@ -131,17 +146,26 @@ def using(
         tags: tags of the root.
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
+        join: ``False``: each connection has a conversation of its own, which ends with it; ``None``: as
+            in the block around this one.
 
     Added in 0.1.0.
     """
+    outer = _using.get()
+    block = None
+    # A block that repeats the thread of the one around it is no end of it.
+    if thread_id is not None and (outer.block is None or thread_id != outer.thread_id):
+        block = Owner()
     options = options_of(
         thread_id=thread_id,
         metadata=metadata,
         tags=tags,
         record_audio=record_audio,
         capture_content=capture_content,
+        join=join,
+        block=block,
     )
-    token = _using.set(options.over(_using.get()))
+    token = _using.set(options.over(outer))
     try:
         yield
     finally:
@@ -149,3 +173,5 @@ def using(
             _using.reset(token)
         except ValueError:  # the block is left in another context than it was entered in
             pass
+        if block is not None:
+            block.over()

@@ -29,6 +29,7 @@ from otel_realtime.process.loading import Loading
 from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
 from otel_realtime.process.sigterm import SigtermWatch
+from otel_realtime.process.waiting import WaitingRoom
 from otel_realtime.settings import Settings
 from otel_realtime.state.bounds import make_room, tidy_sometimes
 from otel_realtime.state.quota import quota_of
@@ -87,6 +88,7 @@ class Process:
         recoveries: deliver what dead processes left.
         finisher: renders and delivers closed conversations.
         live: conversations that are open.
+        waiting: those of them whose socket has closed, and that may go on on another one.
     """
 
     def __init__(self, choose_route: ChooseRoute = choose_route) -> None:
@@ -116,6 +118,7 @@ class Process:
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
         self.finisher = Finisher()
         self.live: set[LiveConversation] = set()
+        self.waiting: WaitingRoom[LiveConversation] = WaitingRoom()
 
     @property
     def effective_settings(self) -> Settings:
@@ -246,6 +249,7 @@ class Process:
         """Remove a conversation whose spans have ended; its delivery may still be going on."""
         with self._lock:
             self.live.discard(conversation)
+        self.waiting.forget(conversation)
 
     def finished(self, membership: Membership) -> None:
         """Forget the members of a conversation that is delivered or given up."""
@@ -258,6 +262,7 @@ class Process:
                 self._polls = False
                 return None
         tap.end_abandoned()
+        self.waiting.end_overdue(time.monotonic_ns())
         # What other processes write counts, too, and what goes on here has no end yet.
         for settings in list(self._bounded.values()):
             try:
@@ -269,8 +274,12 @@ class Process:
     # -- flush, shutdown, exit and fork ------------------------------------------------------------
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver everything that is pending; see ``otel_realtime.flush``."""
+        """Deliver everything that is pending; see ``otel_realtime.flush``.
+
+        A conversation that waits for another socket ends: what it has is pending.
+        """
         deadline = time.monotonic() + timeout_s
+        self.waiting.end_all()
         self._hurry_backends()
         # The finisher first: it enqueues the ends of root runs at the backends.
         done = self.finisher.flush(timeout_s)

@@ -9,6 +9,7 @@ It sits on the websocket, not on SDK methods, so it does not matter how the app 
 ``handshakes``        which sockets are tapped, and how their opening is reported
 ``patches``           how attributes are replaced and put back
 ``callers``           what the call stack says about a call of ``close``
+``owners``            who opens one socket after another for the same conversation
 ``timers``            delayed calls for sockets without an event loop
 ``websockets``        a transport: one library, described to the modules above
 ``legacy``            a transport: the client that ``websockets`` had before
@@ -45,12 +46,14 @@ from otel_realtime.tap import (
 )
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
 from otel_realtime.tap.link import end_abandoned, release_all, tap_of
+from otel_realtime.tap.owners import Owner
 from otel_realtime.tap.timers import stop_timers
 
 __all__ = [
     "Close",
     "Handshake",
     "Observer",
+    "Owner",
     "Sink",
     "attach",
     "end_abandoned",

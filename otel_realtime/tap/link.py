@@ -335,6 +335,11 @@ class Tap:
         )
         self._error = None  # its traceback holds the app's frames
         self.link.end(close)
+        self._hear_no_more()
+
+    def _hear_no_more(self) -> None:
+        """Ignore frames from now on: what is sent in vain belongs to no conversation any more."""
+        self.redirect((self.link.sink.before_receive, self.listener(_ignore), _ignore))
 
     def release(self) -> None:
         """Remove the tap; the socket is as the library made it."""

@@ -38,6 +38,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
                                                                    words of an item are silenced
     ["given", t]                                                   times are the app's from here on
     ["leap", t]                                                    they jumped forward
+    ["lost", t]                                                    the connection closed
+    ["regained", t]                                                another one goes on
     ["close", t, by_client]                                        the conversation ended
 
 Rules of its own:
@@ -55,6 +57,8 @@ Rules of its own:
 6. Nothing was said after the end either: audio that the client sent faster than it can have been
    spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
    that anybody lived through. Or the journal has no close: then nobody knows when it was.
+7. What was queued when a connection was lost plays on. If no other connection goes on, the loss was
+   the end of the call, however much later that is known, and nothing was heard after it.
 """
 
 from __future__ import annotations
@@ -121,6 +125,7 @@ class Timeline:
         self._given = False  # the times are the app's
         self._limit_t: int | None = None  # nothing was said later
         self._heard_until_t = 0  # what was queued when they jumped forward
+        self._lost_t: int | None = None  # no connection carries the conversation since
 
     def apply(self, record: Sequence[Any]) -> None:
         """Apply one record; after ``close`` nothing changes any more but what is silenced."""
@@ -154,8 +159,10 @@ class Timeline:
         return True
 
     def finish(self) -> None:
-        """End a conversation whose journal has no ``close`` at its last record."""
-        if self.close_t is None:
+        """End a conversation whose journal has no ``close`` at its last record, or at its loss."""
+        if self.close_t is None and self._lost_t is not None:
+            self._close(self.last_t)
+        elif self.close_t is None:
             self._end(self.last_t)
 
     # --- queries --------------------------------------------------------------------------------
@@ -165,7 +172,7 @@ class Timeline:
 
         Pending frames of the user, which wait for their look-ahead, are not included.
         """
-        segments = self._user_segments() if side == "user" else self._playback.segments(self._now)
+        segments = self._user_segments() if side == "user" else self._agent_segments()
         # Audio of a pause is never stored, but audio that was queued before may reach into it.
         pauses = self.pauses
         return exclude_intervals(segments, pauses) if pauses else segments
@@ -315,8 +322,10 @@ class Timeline:
         return max(self._now - self._heard_end_ns() - MAX_SILENCE_NS, 0)
 
     def _heard_end_ns(self) -> int:
-        user = self._user_segments()
-        return max(user[-1].end_ns if user else 0, self._playback.end_ns(self._now))
+        user, agent_ns = self._user_segments(), self._playback.end_ns(self._now)
+        if self.close_t is not None and self._lost_t is not None:
+            agent_ns = min(agent_ns, self.close_t)
+        return max(user[-1].end_ns if user else 0, agent_ns)
 
     @property
     def _now(self) -> int:
@@ -331,6 +340,12 @@ class Timeline:
         """How much of the user's audio is left out: it was sent, but the call ended before."""
         said = self._placed_user_segments()
         return max(said[-1].end_ns - self._limit_t, 0) if said and self._limit_t is not None else 0
+
+    def _agent_segments(self) -> list[Segment]:
+        segments = self._playback.segments(self._now)
+        if self.close_t is None or self._lost_t is None:
+            return segments
+        return clip_to_intervals(segments, [(0, self.close_t)])  # a tap may have gone on
 
     def _user_segments(self) -> list[Segment]:
         segments = self._placed_user_segments()
@@ -555,7 +570,15 @@ class Timeline:
     def _jump(self, t: int) -> None:
         self._heard_until_t = max(self._heard_until_t, self._agent.end_ns)
 
+    def _lose(self, t: int) -> None:
+        self._lost_t = t
+
+    def _regain(self, t: int) -> None:
+        self._lost_t = None
+        self._reset(t)
+
     def _close(self, t: int, by_client: object = None) -> None:
+        t = t if self._lost_t is None else self._lost_t
         self._limit_t = None if self._given else t
         self._end(t)
 
@@ -598,5 +621,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "words": Timeline._words,
     "given": Timeline._use_given_times,
     "leap": Timeline._jump,
+    "lost": Timeline._lose,
+    "regained": Timeline._regain,
     "close": Timeline._close,
 }

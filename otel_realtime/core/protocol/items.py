@@ -75,6 +75,8 @@ class Item:
         reason: Why the user approved or not.
         idle: The server committed it because nobody spoke (``timeout_triggered``).
         cut: Its response was cancelled before it was complete.
+        replayed: The client created it again, for another session of the server: it says nothing
+            that was not known.
         segments: Who said what when, of a transcription with speakers.
         languages: Languages that the transcription detected.
     """
@@ -113,6 +115,7 @@ class Item:
     reason: str | None = None
     idle: bool = False
     cut: bool = False
+    replayed: bool = False
     segments: list[Segment] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
 

@@ -98,6 +98,10 @@ class Reading:
                 return True
         return False
 
+    def disconnected(self) -> None:
+        """Forget what was created on a connection that closed before the server confirmed it."""
+        self._seeded.clear()
+
     def refused(self, event_id: str | None) -> None:
         """Forget the item that an ``error`` refuses, if it is about one."""
         if event_id is not None:

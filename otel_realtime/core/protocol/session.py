@@ -32,6 +32,7 @@ class Counts:
         idle_timeouts: ``input_audio_buffer.timeout_triggered``: nobody spoke, so the model did.
         dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
         time_jumps: Times given by the app that jumped.
+        reconnects: How often another connection went on where one had closed.
     """
 
     events: int = 0
@@ -42,6 +43,7 @@ class Counts:
     idle_timeouts: int = 0
     dtmf: int = 0
     time_jumps: int = 0
+    reconnects: int = 0
 
 
 @dataclass(slots=True)

@@ -35,6 +35,7 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     client: input_audio_buffer.commit       when the user's item was asked for
     client: session.update                  the model, where the server never says it
     client: conversation.item.create        a function's output answers a call    of tools [1]
+    (the connection closes)                 what was going on has ended           of both [1][2]
 
     [1] see ``tool_calls``
     [2] see ``mcp``; its items come with the events of items
@@ -121,6 +122,24 @@ class ConversationState:
             if item.get("type") == "mcp_approval_response":
                 return self.mcp.answer(item, moment)
         return []
+
+    def disconnected(self, moment: Moment) -> list[Change]:
+        """Apply the close of the connection: nothing more comes of what was going on on it.
+
+        Another one may go on with the conversation. Its session begins anew, and what the client
+        replays to it is known by the ids of its items.
+        """
+        for response in self.unsettled.values():
+            if response.done is None:
+                response.lost = moment
+        self._requests.disconnected()
+        self._reading.disconnected()
+        self._commits.reset()
+        return [
+            *self._tools.disconnected(moment),
+            *self.mcp.disconnected(moment),
+            *self.transcripts.disconnected(moment),
+        ]
 
     # --- server to client -----------------------------------------------------------------------
 
@@ -219,9 +238,11 @@ class ConversationState:
             previous_id = event.get("previous_item_id")
             item = self.items.get_or_create(item_id, moment.t, previous_id=previous_id)
             self.items.move(item, previous_id)
-            item.merge(source)
-            self.items.assign_turn(item)
             seeded = self._reading.confirm(source)
+            item.replayed = seeded and item.committed and not item.deleted
+            if not item.replayed:
+                item.merge(source)
+            self.items.assign_turn(item)
             if not (seeded or item.committed) and item.is_models:
                 self._adopt(item)
             self._reading.commit(item)
@@ -236,7 +257,7 @@ class ConversationState:
         active = [
             response
             for response in self.unsettled.values()
-            if response.done is None and not response.out_of_band
+            if response.ended is None and not response.out_of_band
         ]
         if item.response_id is None and len(active) == 1:
             item.response_id = active[0].id
@@ -252,6 +273,8 @@ class ConversationState:
         item = self.items.get(source.get("id"))
         if item is None:
             self._item_added(event, moment, changes)
+            return
+        if item.replayed:
             return
         item.merge(source)
         if item.kind == "function_call" and item.status == "incomplete":
@@ -402,7 +425,7 @@ class ConversationState:
         response = self.responses.get(item.response_id or "")
         if response is None:  # the event names none, so it is taken to be of the latest open one
             unsettled = reversed(self.unsettled.values())
-            response = next((latest for latest in unsettled if latest.done is None), None)
+            response = next((latest for latest in unsettled if latest.ended is None), None)
         self.mcp.call_event(item_id, event["type"], moment, response)
 
     def _mcp_item(self, item: Item, source: JsonMapping, moment: Moment) -> list[Change]:
