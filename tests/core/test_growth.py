@@ -33,6 +33,10 @@ class Audio:
         """As the recorder."""
         return self._timeline.item(item_id)
 
+    def statement_due(self, item_id: str) -> int:
+        """As the recorder."""
+        return self._timeline.statement_due(item_id)
+
     def user_time(self, audio_ms: int) -> int | None:
         """As the recorder."""
         return self._timeline.user_time(audio_ms)

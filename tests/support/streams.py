@@ -210,6 +210,10 @@ class Sounds:
         """What was generated and heard of it."""
         return self._items.get(item_id)
 
+    def statement_due(self, item_id: str) -> int:
+        """Nothing is stated later."""
+        return 0
+
     def user_time(self, audio_ms: int) -> int | None:
         """When this millisecond of appended audio was spoken."""
         return None if self._offset_ms is None else (audio_ms + self._offset_ms) * MS
