@@ -44,7 +44,8 @@ class Options:
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
     join: bool | None = None
-    block: Owner | None = None
+    # Not compared: each block has one of its own.
+    block: Owner | None = field(default=None, compare=False)
 
     def over(self, outer: Options) -> Options:
         """Return these options combined with those of an outer block.
