@@ -66,14 +66,16 @@ class Between:
             close: how.
 
         Returns:
-            ``False`` if the conversation is over, or has been between two sockets already.
+            ``False`` if the conversation is over.
         """
         trace, frames = self._trace, self._frames
         ending = ended_by_close(close, trace.writer.policy)
         with frames.lock:
             recorder = frames.recorder
-            if frames.closed or recorder is None or self.parted is not None:
+            if frames.closed or recorder is None:
                 return False
+            if self.parted is not None:  # its SDK could not open it anew
+                return True
             moment = trace.clock.end()
             frames.keep_texts(moment)
             trace.events.end(moment.at_ns)

@@ -124,6 +124,16 @@ class SocketSink:
         if engine is not None and engine.carrier is self and not self._wait(engine, close):
             engine.closed_by(close)
 
+    def lost(self, close: Close) -> None:
+        """Handle that the connection was lost, and that the SDK opens it anew."""
+        if self.engine is not None and self.engine.carrier is self:
+            self.engine.part(close)
+
+    def regained(self) -> None:
+        """Handle that the SDK has opened the connection anew."""
+        if self.engine is not None and self.engine.carrier is self:
+            self.engine.between.join()
+
     def _wait(self, engine: Engine, close: Close) -> bool:
         """Let the conversation wait for another socket; return ``False`` if none can follow."""
         wait_s = engine.trace.settings.join_sockets_s

@@ -80,6 +80,12 @@ class Sink(Protocol):
     def closed(self, close: Close) -> None:
         """Handle the end of the connection; called once."""
 
+    def lost(self, close: Close) -> None:
+        """Handle that the connection was lost, and that its owner opens it anew."""
+
+    def regained(self) -> None:
+        """Handle that the owner has opened it anew; frames go on."""
+
     def calls(self) -> Calls:
         """Return the three calls above in their fastest form.
 

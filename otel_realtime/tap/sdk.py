@@ -100,6 +100,7 @@ def _join(socket: object, link: Link) -> None:
         return
     if link.socket.fits(socket):
         type(link.socket)(socket, link)
+        link.sink.regained()
 
 
 def _reconnect_async(
@@ -107,6 +108,7 @@ def _reconnect_async(
 ) -> Callable[..., Awaitable[bool]]:
     async def reconnect(*args: Any, **kwargs: Any) -> bool:
         link.reconnecting = True
+        _lost(link)
         try:
             again = await original(*args, **kwargs)
         finally:
@@ -121,6 +123,7 @@ def _reconnect_async(
 def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., bool]:
     def reconnect(*args: Any, **kwargs: Any) -> bool:
         link.reconnecting = True
+        _lost(link)
         try:
             again = original(*args, **kwargs)
         finally:
@@ -130,6 +133,12 @@ def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., 
         return again
 
     return reconnect
+
+
+@walled
+def _lost(link: Link) -> None:
+    if link.socket is not None and not link.ended:
+        link.sink.lost(link.socket.close())
 
 
 @walled

@@ -13,7 +13,7 @@ from otel_realtime import instrument, uninstrument
 from otel_realtime.demo.scenario import Answer, Call
 from otel_realtime.demo.server import ScriptedServer
 from tests.support.talking import SPEED, scenario, tone
-from tests.support.traces import Traces, facts, parent_name
+from tests.support.traces import Traces, facts, parent_name, turns
 
 pytest.importorskip("pydantic_ai.realtime.openai")
 from pydantic_ai import Agent, ModelRetry
@@ -119,6 +119,7 @@ def test_the_sockets_of_a_session_that_dials_again_are_one_conversation(traces: 
 
     with ScriptedServer([scenario(LAST, answer_delay_ms=0)] * 3, speed=SPEED) as server:
         asyncio.run(app(server))
+    assert ["One?", "Done.", "Two?", "Done."] == [turn["text"] for turn in turns(traces.root)]
     assert 2 == len(traces.named("session.created"))
     assert 1 == facts(traces.root)["otel_realtime.reconnects"]
     assert (1011, StatusCode.ERROR) == (
@@ -132,22 +133,22 @@ def test_a_session_that_cannot_dial_again_ends_with_its_socket(traces: Traces) -
     """Without a policy, and when each attempt was in vain."""
     instrument(tracer_provider=traces.provider)
 
-    async def app(settings: Any) -> None:
-        with ScriptedServer(scenario(LAST, answer_delay_ms=0), speed=SPEED) as server:
-            model = _model(server.url)
-            with pytest.raises(RealtimeError):
-                async with Agent().realtime(model, model_settings=settings).session() as session:
-                    await session.send("One?")
-                    async for event in session:
-                        if isinstance(event, RealtimeTurnCompleteEvent):
-                            server._api_key = "another one"
-                            server.connections[0].hang_up(1011, "restarting")
-        ended.append(len(traces.roots))
+    async def app(server: ScriptedServer, settings: Any) -> None:
+        model = _model(server.url)
+        async with Agent().realtime(model, model_settings=settings).session() as session:
+            await session.send("One?")
+            async for event in session:
+                if isinstance(event, RealtimeTurnCompleteEvent):
+                    server._api_key = "another one"
+                    server.connections[0].hang_up(1011, "restarting")
 
     ended: list[int] = []
     policy = {"reconnect": {"max_attempts": 2, "base_delay": 0.05}}
     for settings in ({}, policy):
-        asyncio.run(app(settings))
+        with ScriptedServer(scenario(LAST, answer_delay_ms=0), speed=SPEED) as server:
+            with pytest.raises(RealtimeError):
+                asyncio.run(app(server, settings))
+        ended.append(len(traces.roots))
     assert [1, 2] == ended
     closed = "the server closed with code 1011: restarting"
     refused = "; then the server refused the websocket handshake: HTTP 401"

@@ -316,6 +316,10 @@ class Items:
             self.assign_turn(item)
         return item
 
+    def alias(self, item_id: str, item: Item) -> None:
+        """Let another id mean an item, too: a new session of the server calls it so."""
+        self._by_id.setdefault(item_id, item)
+
     def move(self, item: Item, previous_id: object) -> None:
         """Move an item behind ``previous_id``, unless that one is unknown."""
         previous = self.get(previous_id)

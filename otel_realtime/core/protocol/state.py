@@ -60,7 +60,8 @@ from otel_realtime.core.protocol.json_values import (
 )
 from otel_realtime.core.protocol.mcp import McpFacts
 from otel_realtime.core.protocol.partials import Partial
-from otel_realtime.core.protocol.reading import Reading
+from otel_realtime.core.protocol.reading import Reading, Seed
+from otel_realtime.core.protocol.replays import Replay
 from otel_realtime.core.protocol.requests import Requests
 from otel_realtime.core.protocol.responses import AudioFacts, Moment, Response
 from otel_realtime.core.protocol.session import Counts, SessionFacts
@@ -99,6 +100,7 @@ class ConversationState:
         self.transcripts = Transcripts(self.items, self.session)
         self._reading = Reading()
         self._requests = Requests()
+        self._replay = Replay()
         self._sent_items = 0
         self._commits = SentCommits()
 
@@ -116,7 +118,8 @@ class ConversationState:
             self.session.other_model = model or self.session.other_model
         elif event_type == "conversation.item.create":
             item = object_or_empty(event.get("item"))
-            self._reading.seed(item, text_or_none(event.get("event_id")), moment)
+            known = None if self.items.get(item.get("id")) else self._replay.recognise(item)
+            self._reading.seed(Seed(item, text_or_none(event.get("event_id")), moment, known))
             if item.get("type") == "function_call_output":
                 return self._tools.answer(item, moment)
             if item.get("type") == "mcp_approval_response":
@@ -135,6 +138,7 @@ class ConversationState:
         self._requests.disconnected()
         self._reading.disconnected()
         self._commits.reset()
+        self._replay.expect(self.items)
         return [
             *self._tools.disconnected(moment),
             *self.mcp.disconnected(moment),
@@ -235,10 +239,13 @@ class ConversationState:
         source = object_or_empty(event.get("item"))
         item_id = text_or_none(source.get("id"))
         if item_id:
+            seed = self._reading.confirm(source)
+            seeded = seed is not None
+            if seed is not None and seed.known is not None and self._replay.proven:
+                self.items.alias(item_id, seed.known)
             previous_id = event.get("previous_item_id")
             item = self.items.get_or_create(item_id, moment.t, previous_id=previous_id)
             self.items.move(item, previous_id)
-            seeded = self._reading.confirm(source)
             item.replayed = seeded and item.committed and not item.deleted
             if not item.replayed:
                 item.merge(source)
@@ -301,6 +308,7 @@ class ConversationState:
             self._add_unconfirmed(request.moment)
         self.session.other_model = self.session.other_model or text_or_none(source.get("model"))
         self._reading.begin(response)
+        self._replay.end()
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self._waiting.append(response_id)
@@ -308,7 +316,7 @@ class ConversationState:
 
     def _add_unconfirmed(self, asked: Moment) -> None:
         """Add what the client sent before a request, where the server confirms no items at all."""
-        for source, moment in self._reading.unconfirmed(asked):
+        for source, moment in self._reading.unconfirmed(asked, replayed=self._replay.proven):
             self._sent_items += 1
             item_id = text_or_none(source.get("id")) or f"item_sent_{self._sent_items}"
             item = self.items.get_or_create(item_id, moment.t)
