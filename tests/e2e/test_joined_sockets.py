@@ -600,7 +600,7 @@ def test_an_exception_of_the_block(traces: Traces) -> None:
 
 def test_blocks_within(traces: Traces) -> None:
     """One without a thread, or with the same one, belongs to the outer conversation, and adds what it
-    says; one with another thread is another conversation.
+    says, of which the latest stands; one with another thread is another conversation.
     """
 
     async def app(url: str) -> None:
@@ -610,19 +610,18 @@ def test_blocks_within(traces: Traces) -> None:
 
         with using(thread_id="caller", metadata={"attempt": 0}):
             await connect()
-            with using(metadata={"attempt": 1}, tags=["again"]):
-                await connect()
             with using(thread_id="caller"):
+                await connect()
+            with using(metadata={"attempt": 1}, tags=["again"]):
                 await connect()
             with using(thread_id="another"):
                 await connect()
-            await connect()
 
     with ReplayServer([CREATED]) as server:
         asyncio.run(app(server.url))
     found = {facts(root)["otel_realtime.thread_id"]: facts(root) for root in traces.roots}
     assert {"caller", "another"} == set(found)
-    assert 3 == found["caller"]["otel_realtime.reconnects"]
+    assert 2 == found["caller"]["otel_realtime.reconnects"]
     assert "again" == found["caller"]["langsmith.span.tags"]
     assert 1 == found["caller"]["otel_realtime.metadata.attempt"]
 

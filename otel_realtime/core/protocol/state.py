@@ -133,7 +133,7 @@ class ConversationState:
         replays to it is known by the ids of its items.
         """
         for response in self.unsettled.values():
-            if response.done is None:
+            if response.ended is None:
                 response.lost = moment
         self._requests.disconnected()
         self._reading.disconnected()
