@@ -19,6 +19,7 @@ and delivery on threads of their own. ``frames.lock`` serialises whatever change
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -81,6 +82,7 @@ class Engine:
         between: what happens between two sockets of it.
         carrier: the sink of the socket that carries it now; ``None`` without one.
         public: the app's ``Conversation``; ``None`` until the app asks for it.
+        ended_ns: ``time.monotonic_ns()`` of its end; 0 before.
     """
 
     def __init__(self, trace: Trace, process: Process) -> None:
@@ -90,6 +92,7 @@ class Engine:
         self.between = Between(trace, self.frames)
         self.carrier: object = None
         self.public: object = None
+        self.ended_ns = 0
         self._process = process
         self._activation = trace.activation
         self._tally = Tally()
@@ -355,6 +358,7 @@ class Engine:
                 ending, moment = parted.ending, parted.moment
             else:
                 moment = self.clock.end()
+            self.ended_ns = time.monotonic_ns()
             with steps:
                 self.frames.keep_texts(moment)
             with steps:

@@ -12,6 +12,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
+from otel_realtime.conversation.blocks import note_opened
 from otel_realtime.conversation.engine import Engine
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
@@ -89,6 +90,7 @@ def open_conversation(
             raise
         if post:
             trace.post()
+    note_opened(engine, options.block, process)
     return engine
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_realtime import diagnostics
+from otel_realtime.conversation.blocks import Block
 from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
 from otel_realtime.tap import Owner
@@ -33,7 +34,8 @@ class Options:
         capture_content: overrides ``Settings.capture_content``.
         tracer_provider: provider of the spans.
         join: ``False``: no socket goes on with the conversation of another one.
-        block: the ``using(...)`` block that gave the thread, in which one socket may follow another.
+        thread_block: the ``using(...)`` block that gave the thread: one socket may follow another in it.
+        block: the innermost ``using(...)`` block that they are of.
     """
 
     thread_id: str | None = None
@@ -44,8 +46,9 @@ class Options:
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
     join: bool | None = None
-    # Not compared: each block has one of its own.
-    block: Owner | None = field(default=None, compare=False)
+    # Neither is compared: each block has its own.
+    thread_block: Owner | None = field(default=None, compare=False)
+    block: Block | None = field(default=None, compare=False)
 
     def over(self, outer: Options) -> Options:
         """Return these options combined with those of an outer block.
@@ -61,6 +64,7 @@ class Options:
             capture_content=_first(self.capture_content, outer.capture_content),
             tracer_provider=_first(self.tracer_provider, outer.tracer_provider),
             join=_first(self.join, outer.join),
+            thread_block=_first(self.thread_block, outer.thread_block),
             block=_first(self.block, outer.block),
         )
 
@@ -132,7 +136,8 @@ def using(
     """Apply options to every conversation whose connection is opened inside the block.
 
     For apps whose framework opens the connection. Blocks nest: inner values win, metadata and tags
-    are merged.
+    are merged. Code inside that neither opens nor receives a conversation, as a worker's or a tool's,
+    finds the only live one that was opened in the block by ``current_conversation()``.
 
     With a ``thread_id`` one connection may replace another: one that is opened in the block goes on
     with the conversation of an earlier one of the same path and model that has closed less than
@@ -153,10 +158,10 @@ def using(
     Added in 0.1.0.
     """
     outer = _using.get()
-    block = None
+    thread_block = None
     # A block that repeats the thread of the one around it is no end of it.
-    if thread_id is not None and (outer.block is None or thread_id != outer.thread_id):
-        block = Owner()
+    if thread_id is not None and (outer.thread_block is None or thread_id != outer.thread_id):
+        thread_block = Owner()
     options = options_of(
         thread_id=thread_id,
         metadata=metadata,
@@ -164,9 +169,9 @@ def using(
         record_audio=record_audio,
         capture_content=capture_content,
         join=join,
-        block=block,
+        thread_block=thread_block,
     )
-    token = _using.set(options.over(outer))
+    token = _using.set(replace(options.over(outer), block=Block(outer.block)))
     try:
         yield
     finally:
@@ -174,5 +179,5 @@ def using(
             _using.reset(token)
         except ValueError:  # the block is left in another context than it was entered in
             pass
-        if block is not None:
-            block.over()
+        if thread_block is not None:
+            thread_block.over()

@@ -30,8 +30,9 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics, tap
+from otel_realtime.conversation.blocks import conversation_here
+from otel_realtime.conversation.blocks import note_opened
 from otel_realtime.conversation.endings import ended_by_refusal
-from otel_realtime.conversation.frames import current
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
 from otel_realtime.conversation.running import Handing, ToolBlock
@@ -239,6 +240,7 @@ class SocketSink:
             return
         before = engine.carrier
         self._take(engine)
+        note_opened(engine, options.block, self._process)
         if not (isinstance(before, SocketSink) and before._options is options):
             settings = options.effective_settings(self._process.effective_settings)
             engine.describe(options.metadata, options.tags, settings)
@@ -262,9 +264,9 @@ def _places(options: Options, handshake: Handshake) -> tuple[Place, ...]:
     places: list[Place] = []
     if handshake.owner is not None:
         places.append((handshake.owner, None))
-    if options.block is not None:
+    if options.thread_block is not None:
         asked = {key: value for key, value in handshake.query.items() if key != "api-version"}
-        places.append((options.block, (handshake.path, frozenset(asked.items()))))
+        places.append((options.thread_block, (handshake.path, frozenset(asked.items()))))
     return tuple(places)
 
 
@@ -354,25 +356,17 @@ class Sockets:
 
     def handover(self, call_id: str | None) -> Handing | None:
         """Note that a framework may hand a conversation over; see ``tap.interface.Observer``."""
-        engine = self._here() if call_id is None else self._knowing(call_id)
+        here = conversation_here(current_options().block, self._process)
+        engine = here if call_id is None else self._knowing(call_id)
         return None if engine is None else Handing(engine, call_id)
 
     def _knowing(self, call_id: str) -> Engine | None:
         """Return the conversation of a call; ids are the server's own, so mostly there is one."""
-        here = self._here()
+        here = conversation_here(current_options().block, self._process)
         if here is not None and here.knows_call(call_id):
             return here
         live = cast("list[Engine]", list(self._process.live))
         return next((engine for engine in live if engine.knows_call(call_id)), None)
-
-    def _here(self) -> Engine | None:
-        """Return the conversation of this task, else the only one there is."""
-        reference = current.get()
-        engine = reference() if reference is not None else None
-        if engine is not None and not engine.closed:
-            return cast("Engine", engine)
-        live = [one for one in cast("list[Engine]", list(self._process.live)) if not one.closed]
-        return live[0] if len(live) == 1 else None
 
     def attach(self, connection: object) -> SocketSink | None:
         """Tap one connection.

@@ -50,6 +50,9 @@ logger = logger_of(__name__)
 _POLL_S: Final = 1.0
 #: After how many seconds a recovery does not hold up the next one.
 _PATIENCE_S: Final = 5.0
+#: Longest conversation, in seconds: the API ends a session after an hour.
+#: https://platform.openai.com/docs/guides/realtime-conversations#session-lifecycle-events
+LONGEST_CALL_S: Final = 3600.0
 
 
 class LiveConversation(Protocol):
@@ -119,6 +122,7 @@ class Process:
         self.finisher = Finisher()
         self.live: set[LiveConversation] = set()
         self.waiting: WaitingRoom[LiveConversation] = WaitingRoom()
+        self._left_out_at: float | None = None
 
     @property
     def effective_settings(self) -> Settings:
@@ -251,6 +255,16 @@ class Process:
             self.live.discard(conversation)
         self.waiting.forget(conversation)
 
+    def leave_out(self) -> None:
+        """Note a conversation that is not traced."""
+        self._left_out_at = time.monotonic()
+
+    @property
+    def has_left_out(self) -> bool:
+        """Whether there may be an open conversation that is not traced."""
+        at = self._left_out_at
+        return at is not None and time.monotonic() - at < LONGEST_CALL_S
+
     def finished(self, membership: Membership) -> None:
         """Forget the members of a conversation that is delivered or given up."""
         TABLE.forget(membership)
@@ -346,6 +360,7 @@ class Process:
             return max(deadline - time.monotonic(), 0.0)
 
         self.close_all()
+        self._left_out_at = None
         done = self.deliver_all(timeout_s)
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
