@@ -30,8 +30,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics, tap
-from otel_realtime.conversation.blocks import conversation_here
-from otel_realtime.conversation.blocks import note_opened
+from otel_realtime.conversation.blocks import conversation_here, note_opened
 from otel_realtime.conversation.endings import ended_by_refusal
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options

@@ -73,11 +73,8 @@ class Replay:
 
 
 def _is_same_call(item: Item, created: Item) -> bool:
-    return (
-        created.call_id is not None
-        and (item.kind, item.call_id) == (created.kind, created.call_id)
-        and (item.has_result or not created.has_result)
-    )
+    made = (created.kind, created.call_id)
+    return created.call_id is not None and (item.kind, item.call_id) == made
 
 
 def _says_same(item: Item, created: Item) -> bool:

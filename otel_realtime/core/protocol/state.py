@@ -320,6 +320,8 @@ class ConversationState:
             self._sent_items += 1
             item_id = text_or_none(source.get("id")) or f"item_sent_{self._sent_items}"
             item = self.items.get_or_create(item_id, moment.t)
+            if item.committed and not item.deleted:  # replayed
+                continue
             item.merge(source)
             self.items.assign_turn(item)
             self._reading.commit(item)
