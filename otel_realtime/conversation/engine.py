@@ -7,10 +7,11 @@ faults.
 Life of a conversation::
 
     created --begin--> open --frames--> open --end--> closed --finisher--> delivered
-       |                ^                |    ^         ^
-       |                +--another one---+    |         |
-       |                   (see ``between``)  |         |
+       |                                 |              ^
+       |                                 +---waiting----+
        +-- not sampled, or suppressed: closed from the start
+
+It is waiting while its socket has closed and another one may go on: see ``between``.
 
 Threads: frames and the end run on the app's tasks and threads; ``tick`` on the writer thread; posting
 and delivery on threads of their own. ``frames.lock`` serialises whatever changes state or spans.
