@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "demo", "doctor", "talk"),
     ("viewing", "replaying"),
     ("__init__",),
+    ("langsmith_compat",),
     ("setup", "twilio"),
     ("conversation",),
     ("process",),
@@ -134,6 +135,7 @@ TESTED_BY: dict[str, str] = {
     "exporting.audio": "exporting/test_command.py",
     "exporting.files": "exporting/test_command.py",
     "exporting.sources": "exporting/test_command.py",
+    "langsmith_compat.block": "langsmith_compat/test_connections.py",  # what both wrappers share
     # A recovery is one sweep, from a folder to its destinations.
     "recovery.command": "recovery/test_sweep.py",
     "recovery.deliver": "recovery/test_sweep.py",
@@ -163,6 +165,7 @@ TESTED_BY: dict[str, str] = {
     "sandbox.tree": "sandbox/test_contract.py",
     "setup.configure": "e2e/test_processes.py",
     "setup.destinations": "replaying/test_command.py",
+    "setup.fallback": "langsmith_compat/test_arguments.py",
     "setup.instrumentor": "e2e/test_ways_in.py",
     "talk.result": "talk/test_command.py",  # what the command prints at its end
     "tap.callers": "tap/test_wrappers.py",
@@ -403,6 +406,8 @@ NOT_ATTRIBUTES = frozenset(
     {
         "langsmith.run_helpers",  # LangSmith's own modules, looked up when they are loaded
         "langsmith.run_trees",
+        "langsmith.client",
+        "langsmith.integrations.openai_realtime",
         "langsmith.",
         "langsmith.api",  # results of `otel-realtime doctor`
         "langsmith.key",

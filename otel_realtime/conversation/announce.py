@@ -128,6 +128,18 @@ class conversation:
         return engine
 
 
+def announce(connection: object, options: Options) -> conversation:
+    """Return the block of a conversation, with options that apps do not have.
+
+    Args:
+        connection: as for ``conversation``.
+        options: its options.
+    """
+    block = conversation(connection)
+    block._options = options
+    return block
+
+
 def _update(engine: Engine, options: Options) -> None:
     """Apply options to a conversation that is already open, as far as they can still change.
 
@@ -138,6 +150,7 @@ def _update(engine: Engine, options: Options) -> None:
         "thread_id": options.thread_id,
         "settings": options.settings,
         "tracer_provider": options.tracer_provider,
+        "project": options.project,
     }
     refused = [name for name, value in given.items() if value is not None]
     if refused:

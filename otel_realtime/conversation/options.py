@@ -36,6 +36,7 @@ class Options:
         join: ``False``: no socket goes on with the conversation of another one.
         thread_block: the ``using(...)`` block that gave the thread: one socket may follow another in it.
         block: the innermost ``using(...)`` block that they are of.
+        project: LangSmith project, or address of an agent, instead of the environment's.
     """
 
     thread_id: str | None = None
@@ -49,6 +50,7 @@ class Options:
     # Neither is compared: each block has its own.
     thread_block: Owner | None = field(default=None, compare=False)
     block: Block | None = field(default=None, compare=False)
+    project: str | None = None
 
     def over(self, outer: Options) -> Options:
         """Return these options combined with those of an outer block.
@@ -66,6 +68,7 @@ class Options:
             join=_first(self.join, outer.join),
             thread_block=_first(self.thread_block, outer.thread_block),
             block=_first(self.block, outer.block),
+            project=_first(self.project, outer.project),
         )
 
     def effective_settings(self, process: Settings) -> Settings:
@@ -157,11 +160,6 @@ def using(
 
     Added in 0.1.0.
     """
-    outer = _using.get()
-    thread_block = None
-    # A block that repeats the thread of the one around it is no end of it.
-    if thread_id is not None and (outer.thread_block is None or thread_id != outer.thread_id):
-        thread_block = Owner()
     options = options_of(
         thread_id=thread_id,
         metadata=metadata,
@@ -169,9 +167,24 @@ def using(
         record_audio=record_audio,
         capture_content=capture_content,
         join=join,
-        thread_block=thread_block,
     )
-    token = _using.set(replace(options.over(outer), block=Block(outer.block)))
+    with within(options):
+        yield
+
+
+@contextmanager
+def within(options: Options) -> Iterator[None]:
+    """Apply options to every conversation whose connection is opened inside the block."""
+    outer = _using.get()
+    # A block that repeats the thread of the one around it is no end of it.
+    own_thread = options.thread_id is not None and (
+        outer.thread_block is None or options.thread_id != outer.thread_id
+    )
+    thread_block = Owner() if own_thread else None
+    options = replace(options.over(outer), block=Block(outer.block))
+    if thread_block is not None:
+        options = replace(options, thread_block=thread_block)
+    token = _using.set(options)
     try:
         yield
     finally:

@@ -30,14 +30,17 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics, tap
+from otel_realtime.attributes import LEG_NONE
 from otel_realtime.conversation.blocks import conversation_here, note_opened
 from otel_realtime.conversation.endings import ended_by_refusal
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
 from otel_realtime.conversation.running import Handing, ToolBlock
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.interrupts import let_through
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 from otel_realtime.settings import realtime_paths
 
 if TYPE_CHECKING:
@@ -178,7 +181,7 @@ class SocketSink:
         try:
             self._frames += 1
             event = wire.parse(frame)
-            if event is not None and wire.is_known(event):
+            if event is not None and dialects.is_known(event):
                 return self.begin()
             if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._release()
@@ -332,6 +335,17 @@ class Sockets:
         """Note who opens the sockets of a conversation."""
         if isinstance(sink, SocketSink):
             sink.owned(owner)
+
+    def counts_tokens(self, sink: Sink) -> bool:
+        """Return whether this conversation's tokens are reported to LangSmith, as far as is known."""
+        engine = sink.engine if isinstance(sink, SocketSink) else None
+        if engine is None or not engine.trace.sampled:
+            return False
+        trace = engine.trace
+        if trace.delivery is not None:
+            return not trace.refused
+        provider = self._process.tracer_provider_for(None)
+        return trace.route.leg != LEG_NONE and exporter_to_langsmith(provider) is not None
 
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         """Record a playback position that the app reported to its SDK, not to a conversation.

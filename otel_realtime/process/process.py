@@ -141,14 +141,15 @@ class Process:
                 self._writer = Writer()
             return self._writer
 
-    def route(self, settings: Settings, provider: object) -> Route:
+    def route(self, settings: Settings, provider: object, project: str | None = None) -> Route:
         """Decide where a conversation that opens now is delivered.
 
         Args:
             settings: settings of the conversation.
             provider: the app's ``TracerProvider``.
+            project: the backend's project that the app named; ``None``: the environment's.
         """
-        return self.choose_route(settings, provider, self)
+        return self.choose_route(settings, provider, self, project)
 
     def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
         """Return the backend for a key, created once; the process flushes and stops it.

@@ -152,6 +152,8 @@ def closing_metadata(
         RootFact.SERVER_ERRORS: state.counts.server_errors,
         RootFact.IDLE_TIMEOUTS: state.counts.idle_timeouts,
         RootFact.DTMF: state.counts.dtmf,
+        **_live_facts(state),
+        RootFact.TARGET_LANGUAGE: session.target_language,
         RootFact.LANGUAGES: ",".join(_languages(state)) or None,
         RootFact.PROMPT_ID: text_or_none(session.prompt.get("id")),
         RootFact.PROMPT_VERSION: text_or_none(session.prompt.get("version")),
@@ -172,6 +174,19 @@ def closing_metadata(
         **summary,
     }
     return {key: value for key, value in metadata.items() if value is not None}
+
+
+def _live_facts(state: ConversationState) -> dict[str, Any]:
+    """Return what a Live session says of itself as a whole; nothing of another session."""
+    session = state.session
+    return {
+        RootFact.DELEGATIONS: state.counts.delegations or None,
+        RootFact.BILLED: session.billed_s,
+        RootFact.BILLED_ACTIVE: session.billed_parts.get("active"),
+        RootFact.BILLED_PAUSED: session.billed_parts.get("paused"),
+        RootFact.CONTEXT_RATIO: session.context_ratio,
+        RootFact.SESSION_CLOSED: session.closed_because,
+    }
 
 
 def _causes(interruptions: Iterable[Interruption]) -> dict[str, int]:
