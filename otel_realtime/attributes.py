@@ -307,6 +307,9 @@ class RootFact:
     TIME_JUMPS: Final = "time_jumps"
     #: int: how often another connection went on where one had closed; absent if none.
     RECONNECTS: Final = "reconnects"
+    #: Prefix, int: how many of these connections had been lost by which kind of failure,
+    #: ``reconnects_after_websocket_1011`` and so on.
+    RECONNECTS_AFTER: Final = "reconnects_after_"
     #: float, s: time each side talked, and time both did.
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"

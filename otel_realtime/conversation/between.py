@@ -107,15 +107,15 @@ class Between:
                 return False
             if parted is None:
                 return True
-            moment, counts = trace.clock.moment(), frames.state.counts
+            moment, failure = trace.clock.moment(), parted.ending.failure
             self.parted = None
-            counts.reconnects += 1
+            number = frames.state.counts.reconnected(None if failure is None else failure.type)
             frames.notes.joined(moment, parted.refused)
             recorder.regain(moment.t)
             write_gap(
                 trace.writer,
                 Gap(
-                    number=counts.reconnects,
+                    number=number,
                     ending=parted.ending,
                     began=parted.moment,
                     ended=moment,

@@ -383,6 +383,7 @@ class Engine:
             if self.frames.closed:
                 return
             self.frames.closed = True
+            self.carrier = None  # it refers to this conversation
             self._finish(recorder, ending, moment, steps)
         # 4. Give this task the app's own context back.
         with steps:

@@ -95,7 +95,7 @@ class SocketSink:
     def before_receive(self) -> None:
         """Handle that the app asks for the next frame."""
         engine = self.engine
-        if engine is not None and engine.carrier is self:
+        if engine is not None and (engine.closed or engine.carrier is self):
             engine.frames.before_receive()
 
     def received(self, frame: wire.Frame) -> None:

@@ -403,6 +403,7 @@ class Process:
         """Forget everything in a forked child, without closing or sending anything."""
         for conversation in self.live:
             conversation.drop()
+        self.waiting.forget_all()
         for backend in self._backends.values():
             backend.reset_after_fork()
         for processor in self._processors.values():

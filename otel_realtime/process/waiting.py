@@ -101,6 +101,11 @@ class WaitingRoom(Generic[C]):
         """Note that a conversation waits no more."""
         self._remove(lambda entry: entry.conversation is conversation)
 
+    def forget_all(self) -> None:
+        """Forget them without ending them, in a forked child: they are the parent's."""
+        self._lock = threading.Lock()  # a thread of the parent may have held it
+        self._entries = []
+
     def end_of(self, owner: Owner) -> None:
         """End the conversations that wait for nobody but an owner who is over."""
         self._leave(lambda place: place[0] is owner)

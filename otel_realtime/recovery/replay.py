@@ -298,8 +298,8 @@ class Replayed:
     def _joined(self, note: notes.Joined) -> None:
         self._reach(note.moment.at_ns, note.moment.t)
         parted, self.parted = self.parted, None
-        self.state.counts.reconnects += 1
-        number = self.state.counts.reconnects
+        failure = None if parted is None else parted.ending.failure
+        number = self.state.counts.reconnected(None if failure is None else failure.type)
         if parted is None or not self.header.lists_spans:
             return
         if self.span_id(gap_key(number)) not in self.stored:

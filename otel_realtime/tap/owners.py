@@ -6,7 +6,6 @@ loop. The socket says who opened it, and its conversation may go on on the next 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
@@ -25,7 +24,6 @@ class Owner:
 
     def __init__(self, may_dial: Callable[[bool], bool] | None = None) -> None:
         self._may_dial = may_dial
-        self._lock = threading.Lock()
         self._is_over = False
         self._waiting: list[Callable[[Owner], object]] = []
 
@@ -45,16 +43,17 @@ class Owner:
             return False
 
     def when_over(self, call: Callable[[Owner], object]) -> None:
-        """Have something called, once, when no other socket will follow."""
-        with self._lock:
-            if call not in self._waiting:
-                self._waiting.append(call)
+        """Have something called, once, when no other socket will follow.
+
+        Who asks just when it is over may not be called: look at ``goes_on`` afterwards.
+        """
+        if call not in self._waiting:
+            self._waiting.append(call)
 
     def over(self) -> None:
         """Note that no other socket will follow."""
-        with self._lock:
-            self._is_over = True
-            waiting, self._waiting = self._waiting, []
+        self._is_over = True
+        waiting, self._waiting = self._waiting, []
         for call in waiting:
             call(self)
 

@@ -168,6 +168,7 @@ def test_bare_websockets(traces: Traces, *, asynchronous: bool) -> None:
     first, second = sorted(traces.named("session.created"), key=started)
     assert (first.end_time or 0) <= started(gap) <= (gap.end_time or 0) <= started(second)
     assert StatusCode.ERROR != traces.root.status.status_code
+    assert 1 == facts(traces.root)["otel_realtime.reconnects_after_websocket_1011"]
     assert "otel_realtime.close_reason" not in facts(traces.root)
 
 

@@ -127,6 +127,17 @@ def test_all_of_them() -> None:
     assert [0, 1, 1] == [one.ended for one in waits]
 
 
+def test_a_forked_child_has_none() -> None:
+    """The block around is left there, too."""
+    room: WaitingRoom[Conversation] = WaitingRoom()
+    owner = Owner()
+    waits = admit(room, (owner, "a"))
+    room._lock.acquire()
+    room.forget_all()
+    owner.over()
+    assert 0 == waits.ended
+
+
 class Room(RuleBasedStateMachine):
     """A conversation waits, is taken, is forgotten or has ended: always one of them, once."""
 

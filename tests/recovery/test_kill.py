@@ -228,7 +228,8 @@ def test_killed_between_two_sockets(
     found = conversation(sandbox, victim.run)
     assert "the server closed with code 1011: restarting" == found["root"]["error"]
     assert lost[1] == pytest.approx(found["root"]["end_ns"], abs=0.1 * SECOND)
-    assert 1 == found["root"]["metadata"]["reconnects"]
+    metadata = found["root"]["metadata"]
+    assert (1, 1) == (metadata["reconnects"], metadata["reconnects_after_websocket_1011"])
     runs = sorted(found["runs"], key=lambda run: run["start_ns"])
     (gap,) = [run for run in runs if run["name"] == "reconnect"]
     assert lost[0] == pytest.approx(gap["start_ns"], abs=0.1 * SECOND)

@@ -33,6 +33,7 @@ class Counts:
         dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
         time_jumps: Times given by the app that jumped.
         reconnects: How often another connection went on where one had closed.
+        reconnects_after: How many of these had been lost, by the kind of failure.
         delegations: What a Live model had others do.
     """
 
@@ -45,7 +46,19 @@ class Counts:
     dtmf: int = 0
     time_jumps: int = 0
     reconnects: int = 0
+    reconnects_after: dict[str, int] = field(default_factory=dict)
     delegations: int = 0
+
+    def reconnected(self, failure: str | None) -> int:
+        """Count a connection that goes on where another one had closed; return how many there were.
+
+        Args:
+            failure: The kind of failure by which that one was lost; None if it was closed.
+        """
+        self.reconnects += 1
+        if failure is not None:
+            self.reconnects_after[failure] = self.reconnects_after.get(failure, 0) + 1
+        return self.reconnects
 
 
 @dataclass(slots=True)
