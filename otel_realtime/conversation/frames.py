@@ -422,6 +422,11 @@ class Frames:
                     self.recorder.spoken(moment.t, side, words.item_id, place)
                 self.recorder.silence_words(moment.t, words, text)
 
+    def disconnected(self, moment: Moment) -> None:
+        """Trace what is over because the socket has closed; called with the lock held."""
+        for change in self.state.disconnected(moment):
+            self._apply(change, moment)
+
     def _apply(self, change: Change, moment: Moment) -> Span | None:
         """Trace one change of the state.
 

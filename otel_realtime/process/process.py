@@ -27,6 +27,7 @@ from otel_realtime.process.loading import Loading
 from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
 from otel_realtime.process.sigterm import SigtermWatch
+from otel_realtime.process.waiting import WaitingRoom
 from otel_realtime.settings import Settings
 from otel_realtime.state.bounds import make_room, tidy_sometimes
 from otel_realtime.state.quota import quota_of
@@ -96,6 +97,7 @@ class Process:
         loading: imports what conversations need.
         recoveries: deliver what dead processes left.
         live: conversations that are open.
+        waiting: those of them whose socket has closed, and that may go on on another one.
     """
 
     def __init__(self, choose_route: ChooseRoute = _to_langsmith) -> None:
@@ -125,6 +127,7 @@ class Process:
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
         self._finisher: Finisher | None = None
         self.live: set[LiveConversation] = set()
+        self.waiting: WaitingRoom[LiveConversation] = WaitingRoom()
         self._left_out_at: float | None = None
 
     @property
@@ -267,6 +270,7 @@ class Process:
         """Remove a conversation whose spans have ended; its delivery may still be going on."""
         with self._lock:
             self.live.discard(conversation)
+        self.waiting.forget(conversation)
 
     def leave_out(self) -> None:
         """Note a conversation that is not traced."""
@@ -289,6 +293,7 @@ class Process:
                 self._polls = False
                 return None
         tap.end_abandoned()
+        self.waiting.end_overdue(time.monotonic_ns())
         # What other processes write counts, too, and what goes on here has no end yet.
         for settings in list(self._bounded.values()):
             try:
@@ -300,8 +305,12 @@ class Process:
     # -- flush, shutdown, exit and fork ------------------------------------------------------------
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver everything that is pending; see ``otel_realtime.flush``."""
+        """Deliver everything that is pending; see ``otel_realtime.flush``.
+
+        A conversation that waits for another socket ends: what it has is pending.
+        """
         deadline = time.monotonic() + timeout_s
+        self.waiting.end_all()
         self._hurry_backends()
         # The finisher first: it enqueues the ends of root runs at the backends.
         done = self.finisher.flush(timeout_s)
@@ -410,6 +419,7 @@ class Process:
         """Forget everything in a forked child, without closing or sending anything."""
         for conversation in self.live:
             conversation.drop()
+        self.waiting.forget_all()
         for backend in self._backends.values():
             backend.reset_after_fork()
         for processor in self._processors.values():

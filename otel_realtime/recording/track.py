@@ -418,6 +418,15 @@ class Track:
         if self._files is not None:
             self._lines.append(note_line(kind, self._time(t), dict(data)))
 
+    def lose(self, t: int) -> None:
+        """Note that the connection closed; another one may go on."""
+        self._apply(["lost", self._time(t)])
+
+    def regain(self, t: int) -> None:
+        """Note that another connection goes on."""
+        self._evidence.regained()
+        self._apply(["regained", self._time(t)])
+
     def close(self, t: int, by_client: bool) -> None:
         """End the recording."""
         self._apply(["close", self._time(t), by_client])
