@@ -16,11 +16,11 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from contextvars import ContextVar
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otel_realtime import diagnostics
+from otel_realtime.conversation.context import current
 from otel_realtime.core.protocol import dialects, partials
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.changes import (
@@ -69,12 +69,6 @@ _MODALITY_EVENTS: Final = frozenset({"session.created", "session.updated", "resp
 
 #: Server events that say something of the whole trace.
 _TELLING_EVENTS: Final = frozenset({"response.created", "error", *_MODALITY_EVENTS})
-
-# A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
-current: ContextVar[weakref.ref[Any] | None] = ContextVar(
-    "otel_realtime_conversation", default=None
-)
-"""The engine of the conversation that this task announced, or last received a frame of."""
 
 
 class Frames:
