@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 #: Packages whose wrappers only watch.
-_TRACERS: Final = frozenset({"ddtrace", "newrelic", "opentelemetry"})
+_TRACERS: Final = frozenset({"ddtrace", "opentelemetry"})
 
 #: Attribute of an ``http.client`` connection whose requests ``ddtrace`` leaves alone:
 #: https://github.com/DataDog/dd-trace-py/blob/main/ddtrace/internal/constants.py

@@ -50,7 +50,7 @@ def wrap(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
         ((), "hi"),
         (("ddtrace",), "hi"),
         (("ddtrace", "opentelemetry"), "hi"),
-        (("opentelemetry", "ddtrace", "newrelic"), "hi"),
+        (("opentelemetry", "ddtrace", "opentelemetry"), "hi"),
         (("corporate_proxy",), "corporate_proxy:hi"),
         (("corporate_proxy", "ddtrace"), "corporate_proxy:hi"),
         (("ddtrace", "corporate_proxy"), "corporate_proxy:ddtrace:hi"),

@@ -177,6 +177,7 @@ def main(name: str, mode: str) -> None:
 
     if "ours-first" not in neighbour.orders:  # must come before anything is imported
         exec(neighbour.set_up, {})
+    from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -184,6 +185,7 @@ def main(name: str, mode: str) -> None:
     memory = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(memory))
+    trace.set_tracer_provider(provider)
 
     order = {"ours": (ours,), "theirs": (theirs,), "theirs-first": (theirs, ours)}
     for step in order.get(mode, (ours, theirs)):

@@ -119,5 +119,9 @@ def _arrived(sandbox: Sandbox, mode: str, run: dict[str, Any]) -> Iterator[str]:
     names = sorted(one["name"] for one in call["runs"])
     ours = [span["name"] for span in run["spans"] if span["scope"] == "otel_realtime"]
     missing = [name for name in set(ours) if names.count(name) != ours.count(name)]
+    spans = [span["name"] for span in run["spans"]]
+    twice = [name for name in set(names) if names.count(name) > spans.count(name)]
+    if twice:
+        yield f"more often in LangSmith than there are spans: {twice}"
     if missing:
         yield f"not in LangSmith as often as in our trace: {missing}"
