@@ -17,6 +17,7 @@ and delivery on threads of their own. ``frames.lock`` serialises whatever change
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -76,6 +77,7 @@ class Engine:
         clock: its clock.
         frames: handles its frames.
         public: the app's ``Conversation``; ``None`` until the app asks for it.
+        ended_ns: ``time.monotonic_ns()`` of its end; 0 before.
     """
 
     def __init__(self, trace: Trace, process: Process) -> None:
@@ -83,6 +85,7 @@ class Engine:
         self.clock: Clock = trace.clock
         self.frames = Frames(trace, self)
         self.public: object = None
+        self.ended_ns = 0
         self._process = process
         self._activation = trace.activation
         self._tally = Tally()
@@ -195,6 +198,7 @@ class Engine:
             self.frames.keep_texts(self.clock.moment())
             self.frames.pause = self.frames.pause or Pause()
             if self.frames.pause.enter(self.frames.state):  # not within an outer pause
+                self.frames.pause_begins(self.clock.moment())
                 self.frames.recorder.pause(self.clock.moment().t)
             return True
 
@@ -204,6 +208,8 @@ class Engine:
             if not self.frames.closed:
                 self.frames.keep_texts(self.clock.moment())
             ended = self.frames.pause is not None and self.frames.pause.leave()
+            if ended:
+                self.frames.pause_ends(self.clock.moment())
             if ended and self.frames.recorder is not None:
                 self.frames.recorder.resume(self.clock.moment().t)
 
@@ -332,6 +338,7 @@ class Engine:
             if self.frames.closed:
                 return
             moment = self.clock.end()
+            self.ended_ns = time.monotonic_ns()
             with steps:
                 self.frames.keep_texts(moment)
             with steps:

@@ -12,7 +12,9 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
+from otel_realtime.conversation.blocks import note_opened
 from otel_realtime.conversation.engine import Engine
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
 from otel_realtime.diagnostics import warn_once
@@ -88,6 +90,8 @@ def open_conversation(
         warn_once("foreign provider", _FOREIGN, type(provider).__module__.partition(".")[0])
     trace.info["langsmith_run_id"] = run_id(trace.span_id)
     engine = Engine(trace, process)
+    if handshake is not None:
+        engine.frames.expect(handshake.path)
     if trace.sampled:
         try:
             _begin(engine, process, provider)
@@ -97,6 +101,7 @@ def open_conversation(
             raise
         if post:
             trace.post()
+    note_opened(engine, options.block, process)
     return engine
 
 
@@ -119,17 +124,18 @@ def open_untraced(options: Options, process: Process) -> Engine:
 
 def _identity(options: Options, handshake: Handshake | None) -> Identity:
     query: Mapping[str, str] = handshake.query if handshake else {}
-    # On a sideband connection ``call_id`` in the URL names the SIP or WebRTC call it controls.
+    # On a sideband connection ``call_id`` in the URL, or its path, names the call it observes.
+    call_id = query.get("call_id") or (dialects.call_of(handshake.path) if handshake else None)
     given = None if options.thread_id is None else safe_str(options.thread_id)
     metadata, refused = sanitize_metadata(options.metadata)
     warn_reserved(refused)
     return Identity(
-        thread_id=given or query.get("call_id") or str(uuid.uuid4()),
+        thread_id=given or call_id or str(uuid.uuid4()),
         given_thread_id=bool(given),
         provider=Provider.from_host(
             handshake.host if handshake else None, handshake.port if handshake else None
         ),
-        call_id=query.get("call_id"),
+        call_id=call_id,
         model=query.get("model"),
         metadata=metadata,
         tags=sanitize_tags(options.tags),

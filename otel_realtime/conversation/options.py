@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_realtime import diagnostics
+from otel_realtime.conversation.blocks import Block
 from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
 
@@ -31,6 +32,7 @@ class Options:
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
         tracer_provider: provider of the spans.
+        block: the innermost ``using(...)`` block that they are of.
         project: LangSmith project, or address of an agent, instead of the environment's.
     """
 
@@ -41,6 +43,7 @@ class Options:
     record_audio: bool | None = None
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
+    block: Block | None = field(default=None, compare=False)
     project: str | None = None
 
     def over(self, outer: Options) -> Options:
@@ -56,6 +59,7 @@ class Options:
             record_audio=_first(self.record_audio, outer.record_audio),
             capture_content=_first(self.capture_content, outer.capture_content),
             tracer_provider=_first(self.tracer_provider, outer.tracer_provider),
+            block=_first(self.block, outer.block),
             project=_first(self.project, outer.project),
         )
 
@@ -126,7 +130,8 @@ def using(
     """Apply options to every conversation whose connection is opened inside the block.
 
     For apps whose framework opens the connection. Blocks nest: inner values win, metadata and tags
-    are merged.
+    are merged. Code inside that neither opens nor receives a conversation, as a worker's or a tool's,
+    finds the only live one that was opened in the block by ``current_conversation()``.
 
     Args:
         thread_id: the app's id of the thread.
@@ -151,7 +156,8 @@ def using(
 @contextmanager
 def within(options: Options) -> Iterator[None]:
     """Apply options to every conversation whose connection is opened inside the block."""
-    token = _using.set(options.over(_using.get()))
+    outer = _using.get()
+    token = _using.set(replace(options.over(outer), block=Block(outer.block)))
     try:
         yield
     finally:

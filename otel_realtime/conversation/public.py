@@ -26,10 +26,11 @@ from otel_realtime.conversation.arguments import (
     tapped_mulaw,
     wall_time,
 )
-from otel_realtime.conversation.frames import current
+from otel_realtime.conversation.blocks import conversation_here
+from otel_realtime.conversation.options import current_options
 from otel_realtime.conversation.redacting import read_stretch
 from otel_realtime.conversation.running import ToolBlock
-from otel_realtime.conversation.services import SOCKETS
+from otel_realtime.conversation.services import PROCESS, SOCKETS
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.diagnostics import walled, warn_once
 from otel_realtime.interrupts import let_through
@@ -47,13 +48,17 @@ if TYPE_CHECKING:
 
 
 def current_conversation() -> Conversation | None:
-    """Return the live conversation that this task announced or last received from, else ``None``.
+    """Return the live conversation that this code belongs to, else ``None``.
+
+    It is the one that this task announced, last received from, or runs a tool of. In code that a
+    framework or the app runs elsewhere it is the only live conversation that was opened in the
+    ``using(...)`` block around, in a task or a thread without one the only one of the process. Where
+    two come into question the answer is ``None``.
 
     Added in 0.1.0.
     """
-    reference = current.get()
-    engine = reference() if reference is not None else None
-    return Conversation.of(engine) if engine is not None and not engine.closed else None
+    engine = conversation_here(current_options().block, PROCESS)
+    return Conversation.of(engine) if engine is not None else None
 
 
 class Conversation:
@@ -328,7 +333,7 @@ class Conversation:
     @walled
     def attach(self, connection: object) -> None:
         """Continue this conversation on another connection, for an app that reconnects by itself."""
-        sink = SOCKETS.attach(connection)
+        sink = SOCKETS.sockets.attach(connection)
         if sink is not None:
             sink.carry(self._engine)
 

@@ -12,12 +12,8 @@ released, and the tap is removed::
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Callable
-from fnmatch import translate
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
@@ -25,16 +21,17 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics, tap
 from otel_realtime.attributes import LEG_NONE
+from otel_realtime.conversation.blocks import conversation_here
 from otel_realtime.conversation.endings import ended_by_refusal
-from otel_realtime.conversation.frames import current
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
+from otel_realtime.conversation.paths import is_realtime
 from otel_realtime.conversation.running import Handing, ToolBlock
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
-from otel_realtime.settings import realtime_paths
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
@@ -46,11 +43,6 @@ UNDECIDED_FRAMES: Final = 8
 #: Bounds of what is held on an undecided socket: time since the handshake, and size.
 HELD_S: Final = 10.0
 HELD_BYTES: Final = 4 * 1024 * 1024
-
-
-@lru_cache(maxsize=8)
-def _path_rule(globs: tuple[str, ...]) -> Callable[[str], object]:
-    return re.compile("|".join(map(translate, globs)) or r"(?!)").match
 
 
 class SocketSink:
@@ -143,7 +135,7 @@ class SocketSink:
         try:
             self._frames += 1
             event = wire.parse(frame)
-            if event is not None and wire.is_known(event):
+            if event is not None and dialects.is_known(event):
                 return self.begin()
             if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._release()
@@ -211,7 +203,7 @@ class Sockets:
 
     def is_realtime(self, path: str) -> bool:
         """Return whether a request path is one of ``Settings.realtime_paths``."""
-        return _path_rule(realtime_paths(self._process.settings))(path) is not None
+        return is_realtime(path, self._process.settings)
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
         """Return the sink of a websocket that was opened; ``None``: do not tap it."""
@@ -273,25 +265,17 @@ class Sockets:
 
     def handover(self, call_id: str | None) -> Handing | None:
         """Note that a framework may hand a conversation over; see ``tap.interface.Observer``."""
-        engine = self._here() if call_id is None else self._knowing(call_id)
+        here = conversation_here(current_options().block, self._process)
+        engine = here if call_id is None else self._knowing(call_id)
         return None if engine is None else Handing(engine, call_id)
 
     def _knowing(self, call_id: str) -> Engine | None:
         """Return the conversation of a call; ids are the server's own, so mostly there is one."""
-        here = self._here()
+        here = conversation_here(current_options().block, self._process)
         if here is not None and here.knows_call(call_id):
             return here
         live = cast("list[Engine]", list(self._process.live))
         return next((engine for engine in live if engine.knows_call(call_id)), None)
-
-    def _here(self) -> Engine | None:
-        """Return the conversation of this task, else the only one there is."""
-        reference = current.get()
-        engine = reference() if reference is not None else None
-        if engine is not None and not engine.closed:
-            return cast("Engine", engine)
-        live = [one for one in cast("list[Engine]", list(self._process.live)) if not one.closed]
-        return live[0] if len(live) == 1 else None
 
     def attach(self, connection: object) -> SocketSink | None:
         """Tap one connection.

@@ -28,9 +28,20 @@ CLIENTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "pydantic-ai-slim": (("pydantic_ai",), ""),
     "pipecat-ai": (("pipecat",), ""),
     "livekit-agents": (("livekit",), ""),
+    "rtvoice": (("rtvoice",), ""),
+    "strands-agents": (("strands",), ""),
+    "ag2": (("ag2",), ""),
 }
 #: Frameworks: the socket below them is tapped all the same.
-_FRAMEWORKS: Final = ("openai-agents", "pydantic-ai-slim", "pipecat-ai", "livekit-agents")
+_FRAMEWORKS: Final = (
+    "openai-agents",
+    "pydantic-ai-slim",
+    "pipecat-ai",
+    "livekit-agents",
+    "rtvoice",
+    "strands-agents",
+    "ag2",
+)
 
 _TWICE: Final = "if it is switched on for Realtime calls, they come twice"
 #: Packages that look at the same calls, or at our deliveries -> what that means, and what to do.
@@ -221,7 +232,10 @@ def _client(name: str, found: str, answers: dict[str, Any]) -> Result:
     title, id_ = f"{name} {found}", f"clients.{name}"
     broken = [text for text in answers.values() if isinstance(text, str)]
     methods = [one for listed in answers.values() if isinstance(listed, list) for one in listed]
+    # A method may stand elsewhere in another version: one of those that serve the same is enough.
+    seen_by = {one["missed"] for one in methods if one["there"]}
     missed = [one["missed"] for one in methods if not one["there"] and one["missed"]]
+    missed = [text for text in missed if text not in seen_by]
     if lowest and Version(found) < Version(lowest):
         return Result(
             id=id_, title=title, status="fail", seen=f"older than {lowest}",

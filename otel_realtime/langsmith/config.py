@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
 from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import warn_once
-from otel_realtime.settings import parse_bool
+from otel_realtime.settings import Settings, parse_bool
 
 DEFAULT_API_URL: Final = "https://api.smith.langchain.com"
 DEFAULT_PROJECT: Final = "default"
@@ -342,3 +342,8 @@ def _choose_automatically(config: LangSmithConfig, draw: float) -> LegChoice:
         return LegChoice(LEG_DIRECT, True)
     problem = _NO_KEY.format(setting="LANGSMITH_TRACING is true")
     return LegChoice(LEG_COLLECTOR, False, problem)
+
+
+def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
+    """Return whether this process delivers conversations to LangSmith, apart from sampling."""
+    return choose_leg(settings.langsmith, config).leg == LEG_DIRECT

@@ -21,10 +21,8 @@ from opentelemetry import trace
 
 from otel_realtime import diagnostics, tap
 from otel_realtime.background import Again, Worker
-from otel_realtime.delivery.finisher import Finisher
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.app_exports import has_exporter
-from otel_realtime.langsmith.route import choose_route
 from otel_realtime.process.loading import Loading
 from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
@@ -39,9 +37,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider as _SdkProvider
     from opentelemetry.trace import TracerProvider
 
+    from otel_realtime.delivery.finisher import Finisher
     from otel_realtime.delivery.model import Backend
     from otel_realtime.recording.writer import Writer
-    from otel_realtime.tracing.route import ChooseRoute, Route
+    from otel_realtime.tracing.route import ChooseRoute, Route, Services
 
 logger = logger_of(__name__)
 
@@ -49,6 +48,17 @@ logger = logger_of(__name__)
 _POLL_S: Final = 1.0
 #: After how many seconds a recovery does not hold up the next one.
 _PATIENCE_S: Final = 5.0
+#: Longest conversation, in seconds: the API ends a session after an hour.
+#: https://platform.openai.com/docs/guides/realtime-conversations#session-lifecycle-events
+LONGEST_CALL_S: Final = 3600.0
+
+
+def _to_langsmith(
+    settings: Settings, provider: object, services: Services, project: str | None = None, /
+) -> Route:
+    from otel_realtime.langsmith.route import choose_route
+
+    return choose_route(settings, provider, services, project)
 
 
 class LiveConversation(Protocol):
@@ -85,11 +95,10 @@ class Process:
         meter_provider: provider passed to ``instrument()``; ``None``: the global one.
         loading: imports what conversations need.
         recoveries: deliver what dead processes left.
-        finisher: renders and delivers closed conversations.
         live: conversations that are open.
     """
 
-    def __init__(self, choose_route: ChooseRoute = choose_route) -> None:
+    def __init__(self, choose_route: ChooseRoute = _to_langsmith) -> None:
         self.choose_route = choose_route
         self.sigterm = SigtermWatch(self.close_all, self._deliver_before_death)
         self.settings: Settings | None = None
@@ -114,8 +123,9 @@ class Process:
         self.loading = Loading(self._chores)
         self.recoveries = Recoveries(self._chores, self.live_folders, self._exporting_provider)
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
-        self.finisher = Finisher()
+        self._finisher: Finisher | None = None
         self.live: set[LiveConversation] = set()
+        self._left_out_at: float | None = None
 
     @property
     def effective_settings(self) -> Settings:
@@ -133,6 +143,16 @@ class Process:
 
                 self._writer = Writer()
             return self._writer
+
+    @property
+    def finisher(self) -> Finisher:
+        """Renders and delivers closed conversations."""
+        with self._lock:
+            if self._finisher is None:
+                from otel_realtime.delivery.finisher import Finisher
+
+                self._finisher = Finisher()
+            return self._finisher
 
     def route(self, settings: Settings, provider: object, project: str | None = None) -> Route:
         """Decide where a conversation that opens now is delivered.
@@ -253,6 +273,16 @@ class Process:
         with self._lock:
             self.live.discard(conversation)
 
+    def leave_out(self) -> None:
+        """Note a conversation that is not traced."""
+        self._left_out_at = time.monotonic()
+
+    @property
+    def has_left_out(self) -> bool:
+        """Whether there may be an open conversation that is not traced."""
+        at = self._left_out_at
+        return at is not None and time.monotonic() - at < LONGEST_CALL_S
+
     def finished(self, membership: Membership) -> None:
         """Forget the members of a conversation that is delivered or given up."""
         TABLE.forget(membership)
@@ -343,6 +373,7 @@ class Process:
             return max(deadline - time.monotonic(), 0.0)
 
         self.close_all()
+        self._left_out_at = None
         done = self.deliver_all(timeout_s)
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}

@@ -21,6 +21,9 @@ It sits on the websocket, not on SDK methods, so it does not matter how the app 
 ``livekit``            a framework: LiveKit Agents
 ``pipecat``            a framework
 ``pydantic_ai``        a framework
+``rtvoice``            a framework
+``strands``            a framework: Strands Agents
+``ag2``                a framework
 ``langsmith_wrapper``  LangSmith's own wrappers, which trace the same call again
 =====================  =========================================================================
 
@@ -33,6 +36,7 @@ from __future__ import annotations
 
 from otel_realtime.diagnostics import walled
 from otel_realtime.tap import (
+    ag2,
     agents,
     aiohttp,
     httpx_ws,
@@ -41,7 +45,9 @@ from otel_realtime.tap import (
     livekit,
     pipecat,
     pydantic_ai,
+    rtvoice,
     sdk,
+    strands,
     websocket_client,
     websockets,
 )
@@ -62,7 +68,9 @@ __all__ = [
 ]
 
 _TRANSPORTS = (websockets, aiohttp, legacy, websocket_client, httpx_ws)
-_FRAMEWORKS = (sdk, agents, livekit, pipecat, pydantic_ai, langsmith_wrapper)
+_FRAMEWORKS = (
+    sdk, agents, livekit, pipecat, pydantic_ai, rtvoice, strands, ag2, langsmith_wrapper,
+)  # fmt: skip
 
 
 def install(observer: Observer) -> None:

@@ -1,0 +1,130 @@
+"""Which conversation code belongs to that neither announced one nor receives its frames.
+
+Frameworks run tools in tasks and threads of their own, and apps hand events to workers. What such code
+has of its conversation depends on how it was started:
+
+========================================  =================================================
+tasks, ``asyncio.to_thread``, anyio       a copy of the context in which they were started
+threads, ``loop.run_in_executor``         nothing (from Python 3.14 on threads can inherit)
+both, with OpenTelemetry's propagation    the span that was current
+========================================  =================================================
+
+So the look-up goes from what is certain to what is merely unambiguous:
+
+1. The conversation that this task announced, last received from, or runs a tool of; or, if a
+   ``using(...)`` block was entered after that, the only live conversation opened inside that block.
+2. The conversation whose span is current here.
+3. Inside ``using(...)``: the only live conversation that was opened in the block; with none, that of
+   the block around it. Code inside a block is never given a conversation from outside of it.
+4. In code that none of this is known of: the only live conversation of the process, unless that code
+   serves another request, or belonged to a conversation beside which that one was open.
+
+Two that come into question are none. A conversation that sampling left out comes into question for as
+long as one can last, because nobody sees its end.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import SpanKind, get_current_span
+
+from otel_realtime.conversation.context import current
+from otel_realtime.tracing.members import CONVERSATION_KEY
+
+if TYPE_CHECKING:
+    from otel_realtime.conversation.engine import Engine
+    from otel_realtime.process.process import Process
+
+#: Kinds of spans that stand for a request from outside.
+_SERVED: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
+
+
+class Block:
+    """One ``using(...)`` block, and the conversations opened inside.
+
+    Args:
+        outer: the block around it.
+
+    Attributes:
+        outer: the block around it; ``None`` for the outermost.
+        before: what ``current`` was when it was entered.
+        left_out: sampling left out a conversation that was opened inside.
+    """
+
+    def __init__(self, outer: Block | None = None) -> None:
+        self.outer = outer
+        self.before = current.get()
+        self.left_out = False
+        self._lock = threading.Lock()
+        self._opened: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+    def note(self, engine: Engine) -> None:
+        """Note a conversation that was opened inside; closed if sampling left it out."""
+        with self._lock:
+            self.left_out = self.left_out or engine.closed
+            self._opened.add(engine)
+
+    def live(self) -> list[Engine]:
+        """Return the live conversations that were opened inside."""
+        with self._lock:
+            return [engine for engine in self._opened if not engine.closed]
+
+
+def note_opened(engine: Engine, block: Block | None, process: Process) -> None:
+    """Note a conversation that has been opened.
+
+    Args:
+        engine: the conversation; closed if sampling left it out.
+        block: the innermost ``using(...)`` block around the place where it was opened.
+        process: services of this process.
+    """
+    if engine.closed:
+        process.leave_out()
+    while block is not None:
+        block.note(engine)
+        block = block.outer
+
+
+def conversation_here(block: Block | None, process: Process) -> Engine | None:
+    """Return the live conversation that this code belongs to; ``None`` if that is unclear.
+
+    Args:
+        block: the innermost ``using(...)`` block around this code.
+        process: services of this process.
+    """
+    reference, membership = current.get(), otel_context.get_value(CONVERSATION_KEY)
+    engines = cast("list[Engine]", list(process.live))
+    last = reference() if reference is not None else None
+    own = None if last is None or last.closed else last
+    carried = next((one for one in engines if one.trace.membership is membership), None)
+    around = block
+    # A block that was entered before this task received anything says less than what it received.
+    while around is not None and (own is None or around.before is reference):
+        live = around.live()
+        if live or around.left_out:
+            if own is None and carried in live:
+                return carried
+            return live[0] if len(live) == 1 and not around.left_out else None
+        around = around.outer
+    if own is not None or carried is not None:
+        return cast("Engine | None", own or carried)
+    if block is not None or membership is not None:
+        return None  # it has none yet, or its own has ended
+    live = [engine for engine in engines if not engine.closed]
+    if len(live) != 1 or process.has_left_out or _serves_another(live[0]):
+        return None
+    # One that began later may be the next call of the same loop.
+    return live[0] if last is None or last.ended_ns <= live[0].clock.mono_ns else None
+
+
+def _serves_another(engine: Engine) -> bool:
+    """Return whether the current span stands for a request that has nothing to do with the call."""
+    span: Any = get_current_span()
+    if getattr(span, "kind", None) not in _SERVED:
+        return False
+    trace_id = f"{span.get_span_context().trace_id:032x}"
+    return trace_id not in (engine.trace.trace_id, engine.trace.identity.parent_trace_id)

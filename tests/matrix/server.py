@@ -1,0 +1,50 @@
+"""The scripted server as a process of its own: it says its URL, and at the end what went over its sockets.
+
+The client's environment need not be able to run it: it runs in that of the matrix.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from otel_realtime.demo.scenario import Answer, Call
+from otel_realtime.demo.server import ScriptedServer
+from tests.support.talking import SPEED, scenario, tone
+
+#: A call of a tool, and after its result an answer of 0.3 s.
+SCENARIO = scenario(
+    Answer(calls=(Call(name="look_up", arguments='{"what": "sky"}'),)),
+    *[Answer(text="Blue.", pcm=tone(300))] * 4,
+    answer_delay_ms=0,
+    rate_limits=False,
+)
+
+
+class AnyPath(ScriptedServer):
+    """Speaks the protocol at whatever path is asked for, as gateways do."""
+
+    def _check_handshake(self, socket: Any, request: Any) -> None:
+        return None
+
+
+def main() -> None:
+    with AnyPath(SCENARIO, speed=SPEED) as server:
+        print(json.dumps(server.url), flush=True)
+        sys.stdin.read()  # until the matrix has what it wants
+        sockets = [
+            {
+                "sent": [event["type"] for event in connection.sent],
+                "received": [
+                    frame.get("type", "") if isinstance(frame, dict) else ""
+                    for frame in connection.received
+                ],
+            }
+            for connection in server.connections
+        ]
+    print(json.dumps(sockets), flush=True)
+
+
+if __name__ == "__main__":
+    main()
