@@ -208,16 +208,20 @@ class Process:
             providers: list[object] = [first, *self._processors]
         return next(filter(has_exporter, providers), first)
 
-    def attach_processor(self, provider: object) -> None:
-        """Add our span processor to a provider, once; a provider of another SDK is left alone."""
+    def attach_processor(self, provider: object) -> bool:
+        """Add our span processor to a provider, once.
+
+        Returns:
+            ``False`` for a provider of another SDK, which takes none and is left alone.
+        """
         self._providers.add(provider)
         add = getattr(provider, "add_span_processor", None)
         if add is None:
-            return
+            return False
         sdk_provider = cast("_SdkProvider", provider)
         with self._lock:
             if sdk_provider in self._processors:
-                return
+                return True
             processor = MembershipProcessor(self.flush_backends)
             self._processors[sdk_provider] = processor
             # The provider may shut itself down at exit. ``atexit`` calls in reverse order, so we
@@ -225,6 +229,7 @@ class Process:
             # https://docs.python.org/3/library/atexit.html
             self._exit_registered = False
         add(processor)
+        return True
 
     def deactivate_processors(self) -> None:
         """Make our processors ignore all spans; OpenTelemetry cannot remove a processor."""
