@@ -77,14 +77,22 @@ def wrap_realtime_session(
     return _TracedSession(session, plan, sample_rate, on_message)
 
 
-_entering: ContextVar[bool] = ContextVar("otel_realtime_entering", default=False)
+class _Gate:
+    """Whether a session is being entered; tasks that are started meanwhile inherit it, and see it end."""
+
+    def __init__(self, is_open: bool) -> None:
+        self.is_open = is_open
+
+
+_CLOSED: Final = _Gate(False)
+_gate: ContextVar[_Gate] = ContextVar("otel_realtime_gate", default=_CLOSED)
 
 
 class _OnlyWrapped(Sockets):
     """Sees only sockets that a wrapped session opens: the others of the process are not its business."""
 
     def is_realtime(self, path: str) -> bool:
-        return _entering.get() and super().is_realtime(path)
+        return _gate.get().is_open and super().is_realtime(path)
 
 
 _ONLY_WRAPPED: Final = _OnlyWrapped(PROCESS)
@@ -94,12 +102,14 @@ _ONLY_WRAPPED: Final = _OnlyWrapped(PROCESS)
 def _tapped(options: Options) -> Iterator[None]:
     """See the socket that is opened in the block from its handshake on."""
     _install()
-    token = _entering.set(True)
+    gate = _Gate(True)
+    token = _gate.set(gate)
     try:
         with within(options):
             yield
     finally:
-        _entering.reset(token)
+        gate.is_open = False
+        _gate.reset(token)
 
 
 @walled

@@ -87,6 +87,21 @@ def test_who_delivers(
     assert (TraceStamp if delivers_root else Membership) is type(found.join(**ROOT))
 
 
+def test_a_conversation_may_have_a_project_of_its_own(
+    own: Process, process: pytest.MonkeyPatch
+) -> None:
+    """On every span, at its backend, and for a recovery."""
+    route(own, process, ON | KEY | {"LANGSMITH_PROJECT": "calls"})
+    found = choose_route(Settings(), None, own, "voice")
+    stamp = found.join(**ROOT)
+    assert isinstance(stamp, TraceStamp)
+    assert ("voice", "voice") == (stamp.project, project_of(found.note(stamp)))
+    assert found.connect is not None
+    backend = found.connect()
+    assert isinstance(backend, LangSmith)
+    assert "voice" == backend.roots.config.project
+
+
 def test_a_key_that_is_missing_is_said_once(
     own: Process, process: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,9 @@ from langsmith.integrations import openai_realtime as theirs
 
 import otel_realtime
 from otel_realtime import langsmith_compat as ours
+from otel_realtime.conversation.options import Options
 from otel_realtime.demo.server import ScriptedServer
+from otel_realtime.langsmith_compat import sessions
 from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
 from tests.support.realtime_server import ReplayServer
@@ -91,3 +93,25 @@ def test_a_refused_session_raises_what_the_sdk_raises(traces: Traces) -> None:
     assert raised[0] is raised[1]
     assert ["401", "401"] == [facts(root)["error.type"] for root in traces.roots]
     assert not PROCESS.live
+
+
+def test_a_task_of_the_session_is_no_session() -> None:
+    """What it opens later is not looked at, although it began while the session was entered."""
+
+    async def app() -> list[bool]:
+        seen: list[bool] = []
+        go_on = asyncio.Event()
+
+        async def look() -> None:
+            await go_on.wait()
+            seen.append(sessions._ONLY_WRAPPED.is_realtime("/v1/realtime"))
+
+        with sessions._tapped(Options()):
+            seen.append(sessions._ONLY_WRAPPED.is_realtime("/v1/realtime"))
+            task = asyncio.create_task(look())
+            await asyncio.sleep(0)
+        go_on.set()
+        await task
+        return seen
+
+    assert [True, False] == asyncio.run(app())

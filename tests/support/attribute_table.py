@@ -144,6 +144,7 @@ EVENT_MORE: Mapping[str, Kind] = {
     "otel_realtime.item.id": str,
     "otel_realtime.response.id": str,
     "otel_realtime.call.id": str,
+    "langsmith.metadata.was_interrupted": bool,
     "error.type": str,
 }
 _MODEL: Mapping[str, Kind] = {
