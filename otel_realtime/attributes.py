@@ -165,6 +165,8 @@ APP_METADATA: Final = "otel_realtime.metadata."
 #: The event's ``type``, which is also the span's name.
 EVENT_TYPE: Final = "otel_realtime.event.type"
 EVENT_ID: Final = "otel_realtime.event.id"
+#: ``type`` of the event that a ``response.event`` or ``decision.event`` of a Live session carries.
+EVENT_CARRIED: Final = "otel_realtime.event.carried_type"
 #: float: seconds from the root's start to the event's receipt.
 EVENT_RECEIVED_AT: Final = "otel_realtime.event.received_at_s"
 ITEM_ID: Final = "otel_realtime.item.id"
@@ -210,6 +212,10 @@ class Fact:
     CONTEXT_ITEMS: Final = "context_items"
     #: bool: the response is not part of the conversation (``"conversation": "none"``).
     OUT_OF_BAND: Final = "out_of_band"
+    #: bool: another model made the response, for a Live model that speaks of it.
+    DELEGATED: Final = "delegated"
+    #: What the Live model delegated: ``delegation_id`` of ``response.event``, if the server says it.
+    DELEGATION_ID: Final = "delegation_id"
     #: ``prompt`` of the response, else of the session: a prompt template and its version.
     PROMPT_ID: Final = "prompt_id"
     PROMPT_VERSION: Final = "prompt_version"
@@ -225,6 +231,11 @@ class Fact:
     LANGUAGES: Final = "languages"
     #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
+    #: int, str: how the connection before a gap was closed (RFC 6455, section 7.4).
+    CLOSE_CODE: Final = "close_code"
+    CLOSE_REASON: Final = "close_reason"
+    #: int: handshakes that the server refused in a gap; absent if none.
+    REFUSED_HANDSHAKES: Final = "refused_handshakes"
 
 
 class RootFact:
@@ -267,6 +278,20 @@ class RootFact:
     IDLE_TIMEOUTS: Final = "idle_timeouts"
     #: int: keys that the caller pressed.
     DTMF: Final = "dtmf"
+    #: int: tasks that a Live model delegated (``session.delegation.created``); absent elsewhere, like
+    #: the next five.
+    DELEGATIONS: Final = "delegations"
+    #: float, s: what a Live session is billed for in all, by ``session.usage.updated`` and
+    #: ``session.closed``; int, s: which parts of it were active and paused, where the server says so.
+    BILLED: Final = "billed_s"
+    BILLED_ACTIVE: Final = "billed_active_s"
+    BILLED_PAUSED: Final = "billed_paused_s"
+    #: float, 0 to 1: how much of the Live model's context was in use when that was last reported.
+    CONTEXT_RATIO: Final = "context_usage_ratio"
+    #: Why the server ended the session: ``reason`` of ``session.closed``.
+    SESSION_CLOSED: Final = "session_close_reason"
+    #: Language that live translation speaks: ``session.audio.output.language``.
+    TARGET_LANGUAGE: Final = "target_language"
     #: Languages that the transcription detected, comma-separated.
     LANGUAGES: Final = "languages"
     #: ``prompt`` and ``reasoning.effort`` of the session.
@@ -280,6 +305,11 @@ class RootFact:
     DROPPED_AUDIO: Final = "dropped_audio_ms"
     #: int: times given as ``at_ns`` that jumped back, or forward by more than an hour; absent if none.
     TIME_JUMPS: Final = "time_jumps"
+    #: int: how often another connection went on where one had closed; absent if none.
+    RECONNECTS: Final = "reconnects"
+    #: Prefix, int: how many of these connections had been lost by which kind of failure,
+    #: ``reconnects_after_websocket_1011`` and so on.
+    RECONNECTS_AFTER: Final = "reconnects_after_"
     #: float, s: time each side talked, and time both did.
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"

@@ -14,6 +14,7 @@ from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.blocks import note_opened
 from otel_realtime.conversation.engine import Engine
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
 from otel_realtime.diagnostics import warn_once
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 _SLASH: Final = (
     "thread_id %r has a slash: LangSmith's page of such a thread may not open; use another "
     "character there"
+)
+
+_FOREIGN: Final = (
+    "the TracerProvider is %s's, which takes no span processor: spans go where it sends them, and "
+    "LangSmith gets the run of each conversation and its recording, but no spans below it; pass a "
+    "TracerProvider of OpenTelemetry's SDK to instrument() to have them there"
 )
 
 
@@ -59,7 +66,7 @@ def open_conversation(
     """
     settings = options.effective_settings(process.effective_settings)
     provider = process.tracer_provider_for(options.tracer_provider)
-    process.attach_processor(provider)  # before the root: it must see every span below it
+    seen = process.attach_processor(provider)  # before the root: it must see every span below it
     identity = _identity(options, handshake)
     trace = Trace(
         identity,
@@ -79,8 +86,12 @@ def open_conversation(
     )
     if "/" in identity.thread_id and trace.sampled and trace.route.leg != LEG_NONE:
         warn_once("thread id", _SLASH, identity.thread_id)
+    if not seen and trace.sampled and trace.route.leg == LEG_DIRECT:
+        warn_once("foreign provider", _FOREIGN, type(provider).__module__.partition(".")[0])
     trace.info["langsmith_run_id"] = run_id(trace.span_id)
     engine = Engine(trace, process)
+    if handshake is not None:
+        engine.frames.expect(handshake.path)
     if trace.sampled:
         try:
             _begin(engine, process, provider)
@@ -113,17 +124,18 @@ def open_untraced(options: Options, process: Process) -> Engine:
 
 def _identity(options: Options, handshake: Handshake | None) -> Identity:
     query: Mapping[str, str] = handshake.query if handshake else {}
-    # On a sideband connection ``call_id`` in the URL names the SIP or WebRTC call it controls.
+    # On a sideband connection ``call_id`` in the URL, or its path, names the call it observes.
+    call_id = query.get("call_id") or (dialects.call_of(handshake.path) if handshake else None)
     given = None if options.thread_id is None else safe_str(options.thread_id)
     metadata, refused = sanitize_metadata(options.metadata)
     warn_reserved(refused)
     return Identity(
-        thread_id=given or query.get("call_id") or str(uuid.uuid4()),
+        thread_id=given or call_id or str(uuid.uuid4()),
         given_thread_id=bool(given),
         provider=Provider.from_host(
             handshake.host if handshake else None, handshake.port if handshake else None
         ),
-        call_id=query.get("call_id"),
+        call_id=call_id,
         model=query.get("model"),
         metadata=metadata,
         tags=sanitize_tags(options.tags),

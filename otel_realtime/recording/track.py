@@ -210,9 +210,13 @@ class Track:
                 records.append(["user", last_t, offset, size, *quiet])
                 lines.append((_USER_LINE if is_voice else _QUIET_LINE) % (last_t, offset, size))
             else:
-                origin = audio[1:]
-                records.append(["agent", last_t, offset, size, *origin])
-                lines.append(_AGENT_LINE % (last_t, offset, size, self._origin_text(origin)))
+                origin = audio[1:4]
+                if audio.start_ms is None:
+                    records.append(["agent", last_t, offset, size, *origin])
+                    lines.append(_AGENT_LINE % (last_t, offset, size, self._origin_text(origin)))
+                else:
+                    records.append(["agent", last_t, offset, size, *origin, audio.start_ms])
+                    lines.append(line(records[-1]))
         apply = self._timeline.apply
         with self._lock:
             for record in records:
@@ -234,7 +238,7 @@ class Track:
             size = len(audio.raw)
             self._has_audio = True
             self._envelopes[side] = len(frame) - size * 4 // 3
-            audio_format = self._formats["user"] if sent else self._format_of(audio)
+            audio_format = self._formats["user"] if sent else self._format_of(t, audio)
             if self._carried or size % audio_format.width:
                 audio = self._whole_samples(side, audio, audio_format.width)
             if audio.raw:
@@ -265,8 +269,8 @@ class Track:
         if side == "user":
             self._apply(["hole", t, side, size])
         else:
-            origin = [audio.item_id, audio.content_index, audio.response_id]
-            self._apply(["agent", t, LOST, size, *origin])
+            place = () if audio.start_ms is None else (audio.start_ms,)
+            self._apply(["agent", t, LOST, size, *audio[1:4], *place])
 
     def tap(self, t: int, side: str, audio: TapAudio) -> None:
         """Record audio that the app hears (side ``user``) or plays (side ``agent``)."""
@@ -357,6 +361,10 @@ class Track:
         times = [stretch.start_ns, stretch.end_ns]
         self._apply(["redact", self._time(t), *times, stretch.side, stretch.how, stretch.why])
 
+    def spoken(self, t: int, side: str, item_id: str, place: Sequence[int | None]) -> None:
+        """Record where an item is that comes in fragments; see ``core.audio.timeline``."""
+        self._apply(["spoken", self._time(t), side, item_id, *place])
+
     def silence_words(self, t: int, words: Words, text: str | None) -> None:
         """Silence words of an item when the recording is rendered; see ``Redactions.add_words``."""
         place = [words.side, words.item_id, words.from_ms, words.to_ms]
@@ -411,6 +419,15 @@ class Track:
         """Write a journal record about the trace; it does not concern the timeline."""
         if self._files is not None:
             self._lines.append(note_line(kind, self._time(t), dict(data)))
+
+    def lose(self, t: int) -> None:
+        """Note that the connection closed; another one may go on."""
+        self._apply(["lost", self._time(t)])
+
+    def regain(self, t: int) -> None:
+        """Note that another connection goes on."""
+        self._evidence.regained()
+        self._apply(["regained", self._time(t)])
 
     def close(self, t: int, by_client: bool) -> None:
         """End the recording."""
@@ -482,7 +499,12 @@ class Track:
         # The timeline needs ascending times, but several threads enqueue sends and receipts.
         return max(t, self._timeline.last_t)
 
-    def _format_of(self, audio: AudioFrame) -> AudioFormat:
+    def _format_of(self, t: int, audio: AudioFrame) -> AudioFormat:
+        if audio.rate_hz is not None and (audio.item_id, audio.content_index) not in self._parts:
+            own = AudioFormat(PCM, audio.rate_hz)  # live translation says it with each chunk
+            if own != self._formats["agent"]:
+                self._formats["agent"] = own
+                self._apply(["format", self._time(t), "agent", own.to_wire()])
         return self._parts.setdefault((audio.item_id, audio.content_index), self._formats["agent"])
 
     def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> AudioFrame:

@@ -9,9 +9,10 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
                                      received (``r``) or sent; ``n``: events received by then, those
                                      without a note included; without ``span`` none was made of it
     ["said", t, {"at", "t", "item", "index", "role", "text" | "add",
-                     ?"response", ?"audio"}]
+                     ?"response", ?"audio", ?"place": [start, end, after_silence, ?ms, ?ms]}]
                                      text of a part that is not complete: all of it, or what was
-                                     added to it
+                                     added to it; ``place``: where it was said (``items.Place``)
+    ["dialect", t, {"name"}]         what is spoken from here on (``dialects``), if not ``realtime``
     ["asked", t, {"at"}]             the app asked for the next frame: the event's span ended
     ["span", t, {"span", "parent", "at", ?"name", ?"kind", ?"scope", ?"attributes"}]
                                      a tool's span, or one of the app's own, began; a second time
@@ -23,6 +24,10 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
     ["meta", t, {?"metadata", ?"tags"}]   what the app says of the conversation, all of it
     ["start", t, {"start_ns"}]       the app's first time moved the start
     ["jump", t, {"n"}]               the app's times have jumped, so often in all
+    ["parted", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
+                   ?"failure": [type, message], ?"otlp"}]
+                                     its connection closed; if no other one goes on, that was the end
+    ["joined", t, {"at", "t", ?"refused"}]   another connection goes on; after so many refusals
     ["policy", t, {?"inputs", ?"outputs", ?"audio"}]   stricter privacy; missing: hidden
     ["ended", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
                   ?"failure": [type, message], ?"otlp"}]
@@ -36,7 +41,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.core.protocol.events import Event
-from otel_realtime.core.protocol.items import ARGUMENTS
+from otel_realtime.core.protocol.items import ARGUMENTS, Place
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.partials import Partial
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
@@ -69,7 +74,8 @@ class Notes:
 
     def __init__(self, note: Note | None = None, hurry: Callable[[], None] | None = None) -> None:
         self._note, self._hurry = note, hurry
-        self._said: tuple[str, int, str] = ("", 0, "")  # the latest part, and its text
+        # The latest part of each role, and its text: two may be talking at once.
+        self._said: dict[str, tuple[str, int, str]] = {}
 
     def received(
         self, event: Event, moment: Moment, span: Span | None, policy: ContentPolicy, count: int
@@ -102,9 +108,11 @@ class Notes:
         if self._note is None:
             return
         text = partial.text if policy.payloads else HIDDEN
-        last_id, last_index, last = self._said
-        self._said = (partial.item_id, partial.index, text)
-        grown = (last_id, last_index) == self._said[:2] and text.startswith(last)
+        last_id, last_index, last = self._said.get(partial.role, ("", 0, ""))
+        self._said[partial.role] = (partial.item_id, partial.index, text)
+        same = (last_id, last_index) == (partial.item_id, partial.index)
+        grown = same and text.startswith(last)
+        place = {} if partial.place is None else {"place": _place_to_wire(partial.place)}
         self._note(
             "said",
             {
@@ -115,9 +123,15 @@ class Notes:
                 "role": partial.role,
                 "response": partial.response_id,
                 "audio": partial.audio,
+                **place,
                 **({"add": text[len(last) :]} if grown else {"text": text}),
             },
         )
+
+    def speaks(self, dialect: str) -> None:
+        """A dialect of this name is spoken from here on."""
+        if self._note is not None:
+            self._note("dialect", {"name": dialect})
 
     def asked(self, at_ns: int) -> None:
         """The current event's span has ended."""
@@ -156,23 +170,39 @@ class Notes:
         self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
     ) -> None:
         """The conversation is over; ``otlp``: its root goes by OTLP, the backend refused it."""
-        if self._note is None:
-            return
-        failure = ending.failure
-        self._note(
-            "ended",
-            {
-                "at": moment.at_ns,
-                "t": moment.t,
-                "n": events,
-                "dropped": dropped,
-                "code": ending.code,
-                "reason": ending.reason,
-                "by_client": ending.by_client,
-                "failure": None if failure is None else [failure.type, failure.message],
-                "otlp": otlp,
-            },
-        )
+        if self._note is not None:
+            self._note("ended", _end_of(ending, moment, events, dropped, otlp=otlp))
+
+    def parted(
+        self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
+    ) -> None:
+        """Its connection closed, and another one may go on; arguments as for ``ended``."""
+        if self._note is not None:
+            self._note("parted", _end_of(ending, moment, events, dropped, otlp=otlp))
+        if self._hurry is not None:  # a kill must find it: it may be the end
+            self._hurry()
+
+    def joined(self, moment: Moment, refused: int) -> None:
+        """Another connection goes on; ``refused``: attempts before that the server refused."""
+        if self._note is not None:
+            self._note("joined", {"at": moment.at_ns, "t": moment.t, "refused": refused})
+
+
+def _end_of(
+    ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
+) -> dict[str, Any]:
+    failure = ending.failure
+    return {
+        "at": moment.at_ns,
+        "t": moment.t,
+        "n": events,
+        "dropped": dropped,
+        "code": ending.code,
+        "reason": ending.reason,
+        "by_client": ending.by_client,
+        "failure": None if failure is None else [failure.type, failure.message],
+        "otlp": otlp,
+    }
 
 
 # -- read back -----------------------------------------------------------------------------------
@@ -203,6 +233,13 @@ class Said:
     partial: Partial
     added: bool
     moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Speaks:
+    """A dialect is spoken from here on."""
+
+    dialect: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +330,24 @@ class Ended:
     otlp: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Parted(Ended):
+    """Its connection closed; if no other one goes on, that was the end of the conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Another connection goes on, after so many that the server refused."""
+
+    moment: Moment
+    refused: int
+
+
 AnyNote = (
     Received
     | Sent
     | Said
+    | Speaks
     | Asked
     | SpanBegan
     | SpanEnded
@@ -305,6 +356,8 @@ AnyNote = (
     | Started
     | Jumped
     | Tightened
+    | Parted
+    | Joined
     | Ended
 )
 
@@ -346,8 +399,24 @@ def _said(data: Mapping[str, Any]) -> Said:
         response_id=response_id if isinstance(response_id, str) else None,
         text=str(data["add"] if added else data["text"]),
         audio=data.get("audio") is True,
+        place=None if data.get("place") is None else _place(data["place"]),
     )
     return Said(partial, added, _moment(data))
+
+
+def _place_to_wire(place: Place) -> list[Any]:
+    wire: list[Any] = [place.start_t, place.end_t, place.after_silence]
+    if place.start_ms is not None:
+        wire += [place.start_ms, place.end_ms]
+    return wire
+
+
+def _place(value: object) -> Place:
+    if not isinstance(value, list):
+        raise ValueError("not a place")
+    start_t, end_t, after_silence, *appended = value
+    start_ms, end_ms = (_int(ms) for ms in appended) if appended else (None, None)
+    return Place(_int(start_t), _int(end_t), after_silence is True, start_ms, end_ms)
 
 
 def _span(data: Mapping[str, Any]) -> SpanBegan:
@@ -382,7 +451,7 @@ def _about(data: Mapping[str, Any]) -> About:
     )
 
 
-def _ended(data: Mapping[str, Any]) -> Ended:
+def _ended(data: Mapping[str, Any], kind: type[Ended] = Ended) -> Ended:
     code, reason = data.get("code"), data.get("reason")
     ending = Ending(
         code=code if type(code) is int else None,
@@ -391,7 +460,7 @@ def _ended(data: Mapping[str, Any]) -> Ended:
         failure=_failure(data.get("failure")),
     )
     events, dropped = _int(data.get("n", 0)), _int(data.get("dropped", 0))
-    return Ended(ending, _moment(data), events, dropped, data.get("otlp") is True)
+    return kind(ending, _moment(data), events, dropped, data.get("otlp") is True)
 
 
 def _failure(value: object) -> Failure | None:
@@ -429,6 +498,7 @@ def _object(value: object) -> dict[str, Any]:
 _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "event": _event,
     "said": _said,
+    "dialect": lambda data: Speaks(str(data["name"])),
     "asked": lambda data: Asked(_int(data["at"])),
     "span": _span,
     "end": _end,
@@ -437,5 +507,7 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "start": lambda data: Started(_int(data["start_ns"])),
     "jump": lambda data: Jumped(_int(data["n"])),
     "policy": lambda data: Tightened(policy_from_wire(data)),
+    "parted": lambda data: _ended(data, Parted),
+    "joined": lambda data: Joined(_moment(data), _int(data.get("refused") or 0)),
     "ended": _ended,
 }

@@ -9,7 +9,7 @@ An SDK connection that may reconnect (``on_reconnecting=``, 2.32 and later) open
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from otel_realtime.diagnostics import walled
@@ -17,12 +17,16 @@ from otel_realtime.tap.interface import Observer
 from otel_realtime.tap.link import Link, Tap, joining, tap_of
 from otel_realtime.tap.patches import Instrumentation, Method
 
-#: GA and beta; the beta module is still wired in every release.
-MODULES: Final = (
-    "openai.resources.realtime.realtime",
-    "openai.resources.beta.realtime.realtime",
-)
-CLASSES: Final = ("AsyncRealtimeConnection", "RealtimeConnection")
+#: Module -> whose connections it has. GA and beta, which is still wired in every release; live
+#: translation (3.24) and Live sessions (3.12) have connections of their own, made alike.
+CONNECTIONS: Final[Mapping[str, str]] = {
+    "openai.resources.realtime.realtime": "Realtime",
+    "openai.resources.beta.realtime.realtime": "Realtime",
+    "openai.resources.realtime.translations.translations": "Translations",
+    "openai.resources.live.live": "Live",
+    "openai.resources.live.sideband": "Sideband",
+    "openai.resources.live.forks": "Forks",
+}
 
 
 def adopt(connection: Any, tap: Tap, observer: Observer) -> None:
@@ -100,6 +104,7 @@ def _join(socket: object, link: Link) -> None:
         return
     if link.socket.fits(socket):
         type(link.socket)(socket, link)
+        link.sink.regained()
 
 
 def _reconnect_async(
@@ -107,6 +112,7 @@ def _reconnect_async(
 ) -> Callable[..., Awaitable[bool]]:
     async def reconnect(*args: Any, **kwargs: Any) -> bool:
         link.reconnecting = True
+        _lost(link)
         try:
             again = await original(*args, **kwargs)
         finally:
@@ -121,6 +127,7 @@ def _reconnect_async(
 def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., bool]:
     def reconnect(*args: Any, **kwargs: Any) -> bool:
         link.reconnecting = True
+        _lost(link)
         try:
             again = original(*args, **kwargs)
         finally:
@@ -133,12 +140,22 @@ def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., 
 
 
 @walled
+def _lost(link: Link) -> None:
+    if link.socket is not None and not link.ended:
+        link.sink.lost(link.socket.close())
+
+
+@walled
 def _reconnect_failed(link: Link) -> None:
     if link.socket is not None:
         link.socket.end()
 
 
 _sdk: Final = Instrumentation(
-    *(Method(module, owner, "__init__", _wrap_init) for module in MODULES for owner in CLASSES)
+    *(
+        Method(module, f"{prefix}{name}Connection", "__init__", _wrap_init)
+        for module, name in CONNECTIONS.items()
+        for prefix in ("Async", "")
+    )
 )
 install, uninstall = _sdk.install, _sdk.uninstall

@@ -153,11 +153,18 @@ def closing_metadata(
         RootFact.SERVER_ERRORS: state.counts.server_errors,
         RootFact.IDLE_TIMEOUTS: state.counts.idle_timeouts,
         RootFact.DTMF: state.counts.dtmf,
+        **_live_facts(state),
+        RootFact.TARGET_LANGUAGE: session.target_language,
         RootFact.LANGUAGES: ",".join(_languages(state)) or None,
         RootFact.PROMPT_ID: text_or_none(session.prompt.get("id")),
         RootFact.PROMPT_VERSION: text_or_none(session.prompt.get("version")),
         RootFact.REASONING_EFFORT: session.reasoning_effort,
         RootFact.TIME_JUMPS: state.counts.time_jumps or None,
+        RootFact.RECONNECTS: state.counts.reconnects or None,
+        **{
+            RootFact.RECONNECTS_AFTER + failure: count
+            for failure, count in state.counts.reconnects_after.items()
+        },
         RootFact.FIRST_AUDIO_P50: _median(tally.first_audio_ms),
         RootFact.VOICE_TO_VOICE_P50: _median(tally.voice_to_voice_ms),
         RootFact.VOICE_TO_VOICE_P95: _percentile_95(tally.voice_to_voice_ms),
@@ -172,6 +179,19 @@ def closing_metadata(
         **summary,
     }
     return {key: value for key, value in metadata.items() if value is not None}
+
+
+def _live_facts(state: ConversationState) -> dict[str, Any]:
+    """Return what a Live session says of itself as a whole; nothing of another session."""
+    session = state.session
+    return {
+        RootFact.DELEGATIONS: state.counts.delegations or None,
+        RootFact.BILLED: session.billed_s,
+        RootFact.BILLED_ACTIVE: session.billed_parts.get("active"),
+        RootFact.BILLED_PAUSED: session.billed_parts.get("paused"),
+        RootFact.CONTEXT_RATIO: session.context_ratio,
+        RootFact.SESSION_CLOSED: session.closed_because,
+    }
 
 
 def _causes(interruptions: Iterable[Interruption]) -> dict[str, int]:

@@ -12,7 +12,8 @@ have the expected shape yields no record. The rules that need memory:
    names the ``event_id`` of the client's event. If that one had none, the error's text must mention
    truncating or the item.
 3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
-4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
+4. A second ``session.created`` on a connection is a new server session (a reconnect): its times count
+   from 0.
 5. ``response.cancel`` counts once the conversation goes on: with new speech (what the VAD reports,
    what is committed, a message of the user), or a new response. One of a response beside the
    conversation (``"conversation": "none"``) concerns nothing that plays.
@@ -113,9 +114,17 @@ def _content_index(value: object) -> int:
 
 
 def _session_format(session: JsonMapping, direction: str) -> AudioFormat | None:
-    """Return a format that a session names: ``audio.input.format``, ``input_audio_format`` (beta)."""
-    nested = _mapping(_mapping(session.get("audio")).get(direction)).get("format")
-    return parse_format(nested if nested is not None else session.get(f"{direction}_audio_format"))
+    """Return a format that a session names.
+
+    ``audio.input.format``, ``input_audio_format`` (beta), ``audio.format`` of both (Live sessions).
+    """
+    audio = _mapping(session.get("audio"))
+    places = (
+        _mapping(audio.get(direction)).get("format"),
+        session.get(f"{direction}_audio_format"),
+        audio.get("format"),
+    )
+    return parse_format(next((value for value in places if value is not None), None))
 
 
 def _turn_detection(session: JsonMapping) -> JsonMapping:
@@ -160,6 +169,11 @@ class Evidence:
         return [] if handler is None else handler(self, t, event)
 
     # --- session --------------------------------------------------------------------------------
+
+    def regained(self) -> None:
+        """Note that another connection goes on: its session is a new one before the server says so."""
+        self._sessions = 0
+        self._commits.clear()
 
     def _session_created(self, t: int, event: JsonMapping) -> list[Record]:
         self._sessions += 1
