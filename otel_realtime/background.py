@@ -144,10 +144,10 @@ class Worker:
         Returns:
             The job's ticket; ``None`` when the worker is stopped.
         """
-        ticket = Ticket(next(self._numbers), job, monotonic() + after_s, on_fault)
         with self._changed:
             if self._stopped:
                 return None
+            ticket = Ticket(next(self._numbers), job, monotonic() + after_s, on_fault)
             heapq.heappush(self._waiting, ticket)
             self._unfinished += 1
             self._ensure_threads()

@@ -466,6 +466,7 @@ class Engine:
         """Forget the conversation in a forked child: it belongs to the parent process."""
         self.frames.closed = True
         self.frames.lock = threading.Lock()  # a thread of the parent may have held it
+        self.trace.activation.reset_after_fork()
         self.trace.writer.event = None
         self.trace.tools.drop()
 

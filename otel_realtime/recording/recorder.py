@@ -72,7 +72,8 @@ class Backlog:
         hurried: the writer was woken because of them, and has not come by yet.
 
     ``queued`` is changed without a lock, which would be paid for every frame. So that no update is lost,
-    nothing is called between the read and the write: CPython switches threads at calls and jumps.
+    nothing is called between the read and the write: CPython switches threads at calls and jumps. Where
+    it has no GIL one may be lost all the same; the writer puts that right (``settle``).
     """
 
     __slots__ = ("hurried", "queued")
@@ -80,6 +81,10 @@ class Backlog:
     def __init__(self) -> None:
         self.queued: float = 0
         self.hurried = False
+
+    def settle(self) -> None:
+        """Note that nothing is enqueued, but for what comes at this moment."""
+        self.queued = 0
 
 
 # Backlog of a closed recorder. It is always full, so that closed recorders drop frames without a
@@ -89,21 +94,33 @@ _CLOSED.queued = float("inf")
 
 
 class _Hole:
-    """An entry for consecutive audio frames that were dropped: their number and size by direction."""
+    """An entry for consecutive audio frames that were dropped: their number and size by direction.
 
-    __slots__ = ("_track", "frames", "sizes", "t")
+    Threads that send and receive add to it, until the writer counts it.
+    """
+
+    __slots__ = ("_counted", "_lock", "_track", "frames", "sizes", "t")
 
     def __init__(self, track: Track, t: int) -> None:
         self._track = track
+        self._lock = threading.Lock()
+        self._counted = False
         self.t = t
         self.frames = {True: 0, False: 0}
         self.sizes = {True: 0, False: 0}
 
-    def add(self, sent: bool, size: int) -> None:
-        self.frames[sent] += 1
-        self.sizes[sent] += size
+    def add(self, sent: bool, size: int) -> bool:
+        """Add a frame; return ``False`` if it is too late."""
+        with self._lock:
+            if self._counted:
+                return False
+            self.frames[sent] += 1
+            self.sizes[sent] += size
+        return True
 
     def __call__(self) -> None:
+        with self._lock:
+            self._counted = True
         for sent, frames in self.frames.items():
             if frames:
                 self._track.hole(self.t, sent, frames, self.sizes[sent])
@@ -600,10 +617,10 @@ class Recorder:
             last: Entry | None = self._queue[-1]
         except IndexError:
             last = None
-        if not isinstance(last, _Hole):
-            last = _Hole(self._track, t)
-            self._append(last)
-        last.add(sent, size)
+        if not (isinstance(last, _Hole) and last.add(sent, size)):
+            hole = _Hole(self._track, t)
+            hole.add(sent, size)
+            self._append(hole)
 
 
 def _on_event_loop() -> bool:

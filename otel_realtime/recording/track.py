@@ -194,7 +194,7 @@ class Track:
         chunks = self._chunks(run)
         if self._paused:
             for t, side, audio_format, audio in chunks:
-                self._energy[side].skip(audio_format.duration_ns(len(audio.raw)))
+                self._skip(side, audio_format.duration_ns(len(audio.raw)))
                 self._skip_paused(t, side, len(audio.raw), audio)
             return
         voiced = {side: iter(self._measure_chunks(side, chunks)) for side in _SIDES}
@@ -253,7 +253,8 @@ class Track:
             raws = [raw for _, raw in group]
             sizes = [len(raw) // audio_format.width for raw in raws]
             samples = decode(b"".join(raws), audio_format)
-            voiced += self._energy[side].feed_chunks(samples, sizes, audio_format.rate_hz)
+            with self._lock:  # who asks for the last speech copies what this adds to
+                voiced += self._energy[side].feed_chunks(samples, sizes, audio_format.rate_hz)
         return voiced
 
     def _origin_text(self, origin: tuple[str, int, str | None]) -> bytes:
@@ -283,11 +284,12 @@ class Track:
             self._apply(["tap_format", t, side, audio_format.to_wire()])
         self._has_audio = True
         if self._paused:
-            self._energy[source].skip(audio_format.duration_ns(len(raw)))
+            self._skip(source, audio_format.duration_ns(len(raw)))
             self._apply(["tap", t, side, LOST, len(raw), audio.item_id, 0])
         else:
             samples = decode(raw, audio_format)
-            voiced = self._energy[source].feed(samples, audio_format.rate_hz)
+            with self._lock:
+                voiced = self._energy[source].feed(samples, audio_format.rate_hz)
             if side == "user":
                 offset = self._store(source, raw)
                 self._apply(["tap", t, side, offset, len(raw), audio.item_id, int(not voiced)])
@@ -394,7 +396,7 @@ class Track:
         size = max(characters - frames * self._envelopes[side], 0) * 3 // 4
         size -= size % self._formats[side].width
         duration_ns = self._formats[side].duration_ns(size)
-        self._energy[side].skip(duration_ns)
+        self._skip(side, duration_ns)
         self._drop(duration_ns)
         self._apply(["hole", self._time(t), side, size])
 
@@ -488,6 +490,10 @@ class Track:
         """Forget the files in a forked child: the parent writes them."""
         self.drop_files()
         self._lock = threading.Lock()  # a thread of the parent may have held it
+
+    def _skip(self, source: str, duration_ns: int) -> None:
+        with self._lock:
+            self._energy[source].skip(duration_ns)
 
     def _time(self, t: int) -> int:
         # The timeline needs ascending times, but several threads enqueue sends and receipts.

@@ -131,6 +131,8 @@ class Writer:
             except BaseException as error:  # noqa: BLE001 - must not affect other conversations
                 diagnostics.report("writing", error)
         with self._lock:
+            if not any(recorder.pending for recorder in self._live):
+                self._backlog.settle()
             self._live = [recorder for recorder in self._live if not recorder.done]
             if not self._live:
                 self._scheduled = False

@@ -18,6 +18,7 @@ event span that has ended as its current span.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -103,7 +104,7 @@ def child_context(span: Span, conversation: object, base: Context | None = None)
 class Activation:
     """Makes the spans of one conversation current, one at a time, per task.
 
-    Contexts are local to a task or thread, so no lock is needed.
+    Contexts are local to a task or thread, so only their number needs a lock.
 
     Args:
         conversation: the ``Membership`` of the conversation.
@@ -118,6 +119,11 @@ class Activation:
         self._conversation = conversation
         self._native = native
         self.attached = 0
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Take a new lock in a forked child: a thread of the parent may have held the old one."""
+        self._lock = threading.Lock()
 
     def enter(self, span: Span, run: object = None) -> None:
         """Make a span current in this task, unless the app has a span of its own open on top.
@@ -139,7 +145,8 @@ class Activation:
         otel_context.attach(
             _Attached({**current, _SPAN: span, CONVERSATION_KEY: self._conversation, _LAYER: new})
         )
-        self.attached += 1
+        with self._lock:
+            self.attached += 1
 
     def leave(self) -> None:
         """Attach the app's own context again, if this task still has ours."""
@@ -187,9 +194,9 @@ class Activation:
         """
         if current.__class__ is _Attached:
             base = layer.base
-            if not layer.left:
+            with self._lock:  # a task that was started in between has a copy
+                self.attached -= not layer.left
                 layer.left = True
-                self.attached -= 1
         else:
             # The app attached something since. Its detach can bring our context back, so the layer
             # still counts as attached.

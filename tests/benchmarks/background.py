@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,15 +18,24 @@ from otel_realtime.recording.recorder import Backlog, Recorder
 from otel_realtime.recording.track import Track
 from otel_realtime.recording.writer import POLL_S
 from otel_realtime.state.owner import new_folder
-from tests.benchmarks import bench_render
+from tests.benchmarks import bench_render, bench_upload
 from tests.benchmarks.callers import FRAME_MS, microphone
 from tests.benchmarks.client import Counting, variables
 from tests.benchmarks.conversation import TURNS, delta, whole
 from tests.benchmarks.numbers import Figure, figure
-from tests.benchmarks.server import ANSWER_DELTAS, DELTA_S, FASTER, TURN_S, servers
+from tests.benchmarks.server import (
+    ANSWER_DELTAS,
+    DELTA_S,
+    FASTER,
+    ROOT,
+    TURN_S,
+    servers,
+)
 
 MS = 1_000_000
 CALLS = 20
+#: With this variable a module is compiled at each import.
+_UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 #: Rounds of the writer in a turn.
 _VISITS = round(TURN_S / POLL_S)
 
@@ -126,10 +137,28 @@ def encode(entries: list[encoding.Entry], rounds: int) -> tuple[list[float], flo
     return found, size
 
 
+def importing() -> float:
+    """CPU ms that ``import otel_realtime`` takes beyond what OpenTelemetry brings, in a new process."""
+    script = (
+        "import time; from opentelemetry.sdk import trace, metrics\n"
+        "import opentelemetry.instrumentation.instrumentor\n"
+        "before = time.thread_time(); import otel_realtime\n"
+        "print((time.thread_time() - before) * 1000)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != _UNCOMPILED}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
 def measure(rounds: int) -> list[Figure]:
-    """Return the costs of writer, exporter and render."""
+    """Return the costs of import, writer, exporter, render and upload."""
     part = "background"
+    importing()  # compiles
     figures = [
+        figure(part, "import", "alone", "ms", [importing() for _ in range(rounds + 2)], 50.0),
         figure(part, "the writer", "alone", "ms per call-minute", writer(rounds + 2), 40.0),
     ]
     costs, size = encode(spans_of_a_call(), rounds + 2)
@@ -140,4 +169,6 @@ def measure(rounds: int) -> list[Figure]:
             folder = bench_render.written(Path(scratch) / "call", 60, user, agent)
             found = [bench_render.cpu_of_render(folder)[1] for _ in range(min(rounds, 3))]
         figures.append(figure(part, f"render of an hour, {label}", "alone", "s", found, 2.0))
+    uploads = [bench_upload.cpu_per_minute(10) for _ in range(rounds)]
+    figures.append(figure(part, "upload of a recording", "alone", "ms per call-minute", uploads))
     return figures

@@ -13,6 +13,7 @@ from pathlib import Path
 from otel_realtime.delivery.model import Closing, Opening, Recording
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.delivery import Deliveries
+from tests.benchmarks.callers import by_thread
 
 MB = 1_000_000
 SIZE = 300 * MB
@@ -54,6 +55,29 @@ def _deliver(deliveries: Deliveries, recording: Recording | None) -> None:
 def _peak_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 / (1024 if sys.platform == "darwin" else 1)
+
+
+def cpu_per_minute(minutes: int) -> float:
+    """CPU ms of our threads for each minute of a recording that is uploaded: stereo, 24 kHz, WAV."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Sink)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    config = LangSmithConfig(api_url=f"http://127.0.0.1:{server.server_port}", api_key="bench")
+    deliveries = Deliveries(config)
+    _deliver(deliveries, None)  # brings what a first upload imports
+    before = _of_uploads()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "conversation.wav"
+        path.write_bytes(bytes(minutes * 60 * 24_000 * 4))
+        _deliver(deliveries, Recording(path=path))
+    spent = _of_uploads() - before
+    server.shutdown()
+    server.server_close()
+    deliveries.shutdown(5)
+    return spent / minutes
+
+
+def _of_uploads() -> float:
+    return sum(ms for name, ms in by_thread().items() if name.startswith("otel-realtime-uploads"))
 
 
 def main() -> int:

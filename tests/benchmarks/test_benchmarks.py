@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from opentelemetry.attributes import BoundedAttributes
 
-from tests.benchmarks import growth, plots
+from tests.benchmarks import background, bench_upload, growth, plots, upstream
 from tests.benchmarks.client import LANGSMITH, OURS, SILENT, NothingTraced, traced
 from tests.benchmarks.numbers import Figure, added, figure
 from tests.benchmarks.server import servers
@@ -46,6 +48,27 @@ def test_growth_measures_each_story_short_and_long(monkeypatch: pytest.MonkeyPat
     found = growth.measure(1)
     assert 4 * len(growth.STORIES) == len(found)
     assert all(each.least > 0 for each in found)
+
+
+def test_a_patched_sdk_gives_spans_the_attributes_that_it_gives_them() -> None:
+    """Else what an upstream change would bring is a change of what it does."""
+    plain = {"text": "x", "number": 1, "part": 0.5, "flag": True}
+    odd = {**plain, "list": [1, 2], "object": object(), "": "no name"}
+    for limit, given in itertools.product((None, 3, 128), (plain, odd, {})):
+        found = []
+        for names in ([], list(upstream.CHANGES)):
+            with upstream.patched(names):
+                attributes = BoundedAttributes(limit, given, immutable=False)
+                attributes._set_items({"text": "y", "more": 2})
+            values = {name: value for name, value in attributes.items() if name != "object"}
+            found.append((values, list(attributes), attributes.dropped))
+        assert found[0] == found[1]
+
+
+def test_import_and_upload_are_measured() -> None:
+    """In a process, and in threads, of their own."""
+    assert 0 < background.importing() < 2_000
+    assert 0 < bench_upload.cpu_per_minute(1) < 2_000
 
 
 def test_a_tracer_that_traced_nothing_fails_the_run() -> None:

@@ -12,7 +12,7 @@ import pytest
 from otel_realtime import diagnostics
 from otel_realtime.background import Worker
 from otel_realtime.recording import recorder as recorder_module
-from otel_realtime.recording.recorder import MEASURED_INLINE_NS, Backlog, Recorder
+from otel_realtime.recording.recorder import MEASURED_INLINE_NS, Backlog, Recorder, _Hole
 from otel_realtime.recording.track import TapAudio, Track
 from otel_realtime.state.journal import JOURNAL, read
 from otel_realtime.state.owner import new_folder
@@ -228,6 +228,16 @@ def test_frames_that_are_lost_in_a_row_are_one_hole(
     hear(recorder)
     write(recorder)
     assert 2 == recorder.summary().holes
+
+
+def test_a_hole_that_is_counted_takes_no_more(worker: Worker) -> None:
+    """The frame that came too late for it begins another one."""
+    track = Track({}, None)
+    hole = _Hole(track, 0)
+    assert hole.add(True, 4_000)
+    hole()
+    assert not hole.add(True, 4_000)
+    assert 1 == track.holes
 
 
 def test_what_is_lost_is_said_and_measured(

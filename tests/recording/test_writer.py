@@ -355,6 +355,16 @@ def test_frames_from_several_threads_all_arrive(writer: Writer, folder: Path) ->
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_sum_that_lost_an_addition_is_put_right(writer: Writer, folder: Path) -> None:
+    """Without a GIL two threads may do that; else the backlog would seem full, or empty, for ever."""
+    recorder = writer.open({}, folder=folder)
+    for lost in (1 << 30, -(1 << 30)):
+        recorder.frame(0, True, append_frame(bytes(960)))
+        writer._backlog.queued += lost
+        assert recorder.settle(5)
+        wait_for(lambda: writer._backlog.queued == 0, "the sum to be put right")
+
+
 def test_a_forks_child_writes_nothing(writer: Writer, folder: Path) -> None:
     """It lets go of queue and files; the parent's recording goes on."""
     recorder = writer.open({}, folder=folder)
