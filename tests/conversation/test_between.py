@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.trace import StatusCode
 
 from otel_realtime import diagnostics
@@ -19,6 +21,7 @@ from otel_realtime.tap import Close, Owner
 from tests.support.calls import delta_frame, tone
 from tests.support.own_process import own_process, shaken
 from tests.support.provoked import provoked
+from tests.support.streams import bounded
 from tests.support.traces import Traces, facts
 
 CREATED = json.dumps({"type": "session.created", "session": {"id": "sess_1"}})
@@ -170,3 +173,81 @@ def test_a_fault_of_ours_ends_it(
         sink.closed(closed(1011))
         provoked("closing: TypeError")
         assert 1 == len(traces.roots)
+
+
+class _Call:
+    """Random sockets of random owners in one block: each conversation ends once, with its spans."""
+
+    def __init__(self, own: Process, traces: Traces) -> None:
+        self.own, self.traces = own, traces
+        self.owners = [Owner(), Owner()]
+        self.sinks: list[SocketSink] = []
+        self.gone: list[SocketSink] = []  # the tap tells nothing more of a socket that has closed
+        self.engines: list[Engine] = []
+
+    def step(self, kind: str, number: int) -> None:
+        """Do one of the things that may happen."""
+        there = [sink for sink in self.sinks if sink not in self.gone]
+        sink = there[number % len(there)] if there else None
+        if kind == "open":
+            owner = self.owners[number % 3] if number % 3 < 2 else None
+            query = {"model": "ab"[number % 2]}
+            self.sinks.append(opened(self.own, CREATED, owner=owner, query=query))
+            engine = engine_of(self.sinks[-1])
+            if engine not in self.engines:
+                self.engines.append(engine)
+        elif kind == "refuse":
+            handshake = shaken(query={"model": "ab"[number % 2]}, status=503)
+            Sockets(self.own).refused(handshake)
+        elif kind == "end all":
+            self.own.waiting.end_all()
+        elif sink is not None and kind == "close":
+            self.gone.append(sink)
+            sink.closed(closed((1000, 1011, None)[number % 3], by_client=number % 2 == 0))
+        elif sink is not None and kind == "lose":
+            sink.lost(closed(1012))
+        elif sink is not None and kind == "regain":
+            sink.regained()
+        elif sink is not None and not engine_of(sink).between.parted:
+            response = {"id": f"r{number}", "status": "completed"}
+            event = {"type": kind, "response": response}
+            sink.received(json.dumps(event))
+
+    def check(self) -> None:
+        """What is open is known to the process, and nothing has ended twice."""
+        live = [engine for engine in self.engines if not engine.closed]
+        assert set(live) == self.own.live
+        assert all(engine.between.parted or engine.carrier for engine in live)
+        waiting = {entry.conversation for entry in self.own.waiting._entries}
+        assert waiting <= set(live)
+        assert all(engine.between.parted for engine in live if engine in waiting)
+
+
+KINDS = ("open", "open", "close", "close", "lose", "regain", "refuse", "response.created",
+         "response.done", "end all")  # fmt: skip
+
+
+@bounded
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 11)), max_size=25))
+def test_whatever_happens_each_conversation_ends_once(steps: list[tuple[str, int]]) -> None:
+    """With all its spans in its trace, none of which outlasts it but for what its app ran."""
+    traces = Traces()
+    with own_process(traces) as own:
+        call = _Call(own, traces)
+        with using(thread_id="t"):
+            for kind, number in steps:
+                call.step(kind, number)
+                call.check()
+        for owner in call.owners:
+            owner.over()
+        for sink in call.sinks:
+            if sink not in call.gone:
+                sink.closed(closed())
+        assert (set(), []) == (own.live, own.waiting._entries)
+        for engine in call.engines:
+            spans = traces.of(engine.trace.trace_id)
+            (root,) = [span for span in spans if span.parent is None]
+            assert all((span.end_time or 0) <= (root.end_time or 0) for span in spans)
+            gaps = [span for span in spans if span.name == "reconnect"]
+            assert len(gaps) == facts(root).get("otel_realtime.reconnects", 0)
+            assert len({span.context.span_id for span in spans if span.context}) == len(spans)
