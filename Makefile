@@ -79,7 +79,7 @@ $(LOWEST)/ready-lowest: pyproject.toml tests/lowest.py
 	$(PYTHON) -m venv $(LOWEST)
 	-$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/python -m tests.lowest > $(LOWEST)/constraints.txt
-	@$(call install,$(LOWEST),--editable ".[sandbox$(comma)demo$(comma)audio-formats$(comma)langsmith]" --constraint $(LOWEST)/constraints.txt $(TOOLS))
+	@$(call install,$(LOWEST),--editable ".[sandbox$(comma)demo$(comma)audio-formats$(comma)fast$(comma)langsmith]" --constraint $(LOWEST)/constraints.txt $(TOOLS))
 	touch $@
 
 test-lowest: $(LOWEST)/ready-lowest

@@ -165,6 +165,8 @@ APP_METADATA: Final = "otel_realtime.metadata."
 #: The event's ``type``, which is also the span's name.
 EVENT_TYPE: Final = "otel_realtime.event.type"
 EVENT_ID: Final = "otel_realtime.event.id"
+#: ``type`` of the event that a ``response.event`` or ``decision.event`` of a Live session carries.
+EVENT_CARRIED: Final = "otel_realtime.event.carried_type"
 #: float: seconds from the root's start to the event's receipt.
 EVENT_RECEIVED_AT: Final = "otel_realtime.event.received_at_s"
 ITEM_ID: Final = "otel_realtime.item.id"
@@ -210,6 +212,10 @@ class Fact:
     CONTEXT_ITEMS: Final = "context_items"
     #: bool: the response is not part of the conversation (``"conversation": "none"``).
     OUT_OF_BAND: Final = "out_of_band"
+    #: bool: another model made the response, for a Live model that speaks of it.
+    DELEGATED: Final = "delegated"
+    #: What the Live model delegated: ``delegation_id`` of ``response.event``, if the server says it.
+    DELEGATION_ID: Final = "delegation_id"
     #: ``prompt`` of the response, else of the session: a prompt template and its version.
     PROMPT_ID: Final = "prompt_id"
     PROMPT_VERSION: Final = "prompt_version"
@@ -267,6 +273,20 @@ class RootFact:
     IDLE_TIMEOUTS: Final = "idle_timeouts"
     #: int: keys that the caller pressed.
     DTMF: Final = "dtmf"
+    #: int: tasks that a Live model delegated (``session.delegation.created``); absent elsewhere, like
+    #: the next five.
+    DELEGATIONS: Final = "delegations"
+    #: float, s: what a Live session is billed for in all, by ``session.usage.updated`` and
+    #: ``session.closed``; int, s: which parts of it were active and paused, where the server says so.
+    BILLED: Final = "billed_s"
+    BILLED_ACTIVE: Final = "billed_active_s"
+    BILLED_PAUSED: Final = "billed_paused_s"
+    #: float, 0 to 1: how much of the Live model's context was in use when that was last reported.
+    CONTEXT_RATIO: Final = "context_usage_ratio"
+    #: Why the server ended the session: ``reason`` of ``session.closed``.
+    SESSION_CLOSED: Final = "session_close_reason"
+    #: Language that live translation speaks: ``session.audio.output.language``.
+    TARGET_LANGUAGE: Final = "target_language"
     #: Languages that the transcription detected, comma-separated.
     LANGUAGES: Final = "languages"
     #: ``prompt`` and ``reasoning.effort`` of the session.
@@ -351,6 +371,9 @@ class Meta:
     RECORDING_STARTED_AT: Final = "ls_audio_recording_started_at"
     #: int, ms: start of the recording minus start of the root; aligns player and waterfall.
     RECORDING_START_OFFSET: Final = "ls_audio_recording_start_offset_ms"
+    #: bool, on ``speech_started``: the app said that its player was still audible; the name that
+    #: LangSmith's own Realtime wrapper gives it.
+    WAS_INTERRUPTED: Final = "was_interrupted"
 
 
 #: Prefixes of metadata keys that only LangSmith reads; other backends do not get them.

@@ -13,7 +13,7 @@ from typing import Final
 PROJECT: Final = Path(__file__).parents[1] / "pyproject.toml"
 
 #: Extras that are installed there; the others bring what no test can run without hardware.
-EXTRAS: Final = ("audio-formats", "sandbox", "langsmith", "demo")
+EXTRAS: Final = ("audio-formats", "fast", "sandbox", "langsmith", "demo")
 #: Clients that are traced, though the package does not need them; their bounds are the test group's.
 CLIENTS: Final = ("aiohttp", "websocket-client", "httpx-ws")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import select
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -444,7 +444,8 @@ def test_ctrl_c(arguments: str, tmp_path: Path) -> None:
         # A shell lets what it runs in the background ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(3)  # it runs by now
+    assert child.stdout is not None
+    select.select([child.stdout], [], [], 30)  # the first line of what it does
     for _ in range(5):  # a library that is being imported may swallow the first
         child.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):

@@ -106,6 +106,34 @@ def test_one_line_instruments() -> None:
     assert otel_realtime.OpenAIRealtimeInstrumentor().is_instrumented_by_opentelemetry
 
 
+def test_the_wrapper_is_imported_from_here(sandbox: Sandbox) -> None:
+    """The snippet, and what it was before its import changed, play the same; ours arrives."""
+    (change,) = blocks("diff")
+    before, after = (line[1:] for line in change.splitlines())
+    ours = run(snippet("async def wrapped_call("))["wrapped_call"]
+    (source,) = [text for text in blocks("python") if after in text]
+    theirs = run(source.replace(after, before))["wrapped_call"]
+    scenario = Scenario(answers=(Answer(text="It is sunny.", pcm=tone(440, 0.3)),))
+    played = []
+    for call in (theirs, ours):
+        heard: list[bytes] = []
+        with ScriptedServer(scenario) as server:
+            client = AsyncOpenAI(api_key="any", websocket_base_url=server.url)
+            asyncio.run(call(client, "caller", SimpleNamespace(play=heard.append)))
+        played.append(heard)
+    assert played[0]
+    assert played[0] == played[1]
+    from langsmith.run_trees import get_cached_client
+
+    get_cached_client().flush()
+    assert otel_realtime.flush(10)
+    calls = [sandbox.conversation(listed["id"]) for listed in sandbox.conversations()]
+    roots = [run for found in calls for run in (found or {})["runs"] if run["parent_id"] is None]
+    assert [("caller", "voice")] * 2 == [
+        (root["metadata"]["thread_id"], root["project"]) for root in roots
+    ]
+
+
 def test_the_announced_conversation_prints_its_ids(
     talk: Talk, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

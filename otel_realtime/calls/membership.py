@@ -2,7 +2,8 @@
 
 A response belongs to the turn that holds its items. One that said nothing, because it called a tool
 or asked for an approval, belongs to the answer that it led to: the next one, if no user's turn lies
-between. Responses outside of the conversation belong to none.
+between. So does one that another model made for a Live model that speaks. Responses outside of the
+conversation belong to none.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def _place_responses(
     for response, row, held in reversed(list(zip(responses, chats, made, strict=True))):
         if held:
             response["turn"] = held[0]
+        elif row.fact_bool(Fact.DELEGATED) is True:
+            response["turn"] = _led_to(turns, response)
         elif not exact and not response["out_of_band"]:
             response["turn"] = _numbered(turns, row)
         if response["turn"] is not None:
@@ -83,6 +86,15 @@ def _place_responses(
             and not _asked_between(turns, response, turns[following])
         ):
             response["turn"] = following
+
+
+def _led_to(turns: Sequence[Turn], response: Response) -> int | None:
+    """Return the answer that begins next, if the user does not speak before."""
+    for turn in turns:
+        start_ms = turn["start_ms"]
+        if start_ms is not None and start_ms >= response["start_ms"]:
+            return turn["index"] if turn["role"] == "assistant" else None
+    return None
 
 
 def _numbered(turns: Sequence[Turn], row: Row) -> int | None:

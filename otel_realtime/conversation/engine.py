@@ -198,6 +198,7 @@ class Engine:
             self.frames.keep_texts(self.clock.moment())
             self.frames.pause = self.frames.pause or Pause()
             if self.frames.pause.enter(self.frames.state):  # not within an outer pause
+                self.frames.pause_begins(self.clock.moment())
                 self.frames.recorder.pause(self.clock.moment().t)
             return True
 
@@ -207,6 +208,8 @@ class Engine:
             if not self.frames.closed:
                 self.frames.keep_texts(self.clock.moment())
             ended = self.frames.pause is not None and self.frames.pause.leave()
+            if ended:
+                self.frames.pause_ends(self.clock.moment())
             if ended and self.frames.recorder is not None:
                 self.frames.recorder.resume(self.clock.moment().t)
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from contextvars import ContextVar
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otel_realtime import diagnostics
+from otel_realtime.conversation.context import current
 from otel_realtime.core.audio.evidence import AUDIO_EVENTS
+from otel_realtime.core.protocol import dialects, partials
 from otel_realtime.core.protocol import events as wire
-from otel_realtime.core.protocol import partials
 from otel_realtime.core.protocol.changes import (
     Change,
     McpApproved,
@@ -37,6 +37,7 @@ from otel_realtime.core.protocol.changes import (
     ToolRepeated,
     Transcribed,
 )
+from otel_realtime.core.protocol.fragments import Fragments
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.responses import Moment
@@ -57,42 +58,17 @@ if TYPE_CHECKING:
     from otel_realtime.recording.recorder import Recorder
     from otel_realtime.tracing.trace import Trace
 
-# Bound as module names: two attribute look-ups less for every frame.
-_AGENT_TEXT, _AGENT_BYTES = wire.AGENT_AUDIO_TEXT, wire.AGENT_AUDIO_BYTES
-_USER_TEXT, _USER_BYTES = wire.USER_AUDIO_TEXT, wire.USER_AUDIO_BYTES
-_DELTA_TEXT, _DELTA_BYTES = wire.TEXT_DELTA_TEXT, wire.TEXT_DELTA_BYTES
+# Bound as module names: two attribute look-ups less for every frame. Those of all dialects, because no
+# name of audio means anything else in another one; the usual ones come first.
+_AGENT_TEXT, _AGENT_BYTES = dialects.ANY_AGENT_AUDIO.text, dialects.ANY_AGENT_AUDIO.data
+_USER_TEXT, _USER_BYTES = dialects.ANY_USER_AUDIO.text, dialects.ANY_USER_AUDIO.data
 #: Text that is not complete is stored this often: as much as a kill may lose of it.
 KEEP_EVERY_NS: Final = 250_000_000
-#: Client events that change the state. All others are requests whose effect the server reports:
-#: https://platform.openai.com/docs/api-reference/realtime-client-events
-_CLIENT_EVENTS: Final = frozenset(
-    {
-        "response.create",
-        "conversation.item.create",
-        "session.update",
-        "input_audio_buffer.commit",
-    }
-)
-
-#: Server events that can show whether a conversation is one of voices.
-_MODALITY_EVENTS: Final = frozenset(
-    {
-        "session.created",
-        "session.updated",
-        "transcription_session.created",
-        "transcription_session.updated",
-        "response.done",
-    }
-)
+#: Server events that can show whether a conversation is one of voices, as the state machine names them.
+_MODALITY_EVENTS: Final = frozenset({"session.created", "session.updated", "response.done"})
 
 #: Server events that say something of the whole trace.
 _TELLING_EVENTS: Final = frozenset({"response.created", "error", *_MODALITY_EVENTS})
-
-# A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
-current: ContextVar[weakref.ref[Any] | None] = ContextVar(
-    "otel_realtime_conversation", default=None
-)
-"""The engine of the conversation that this task announced, or last received a frame of."""
 
 
 class Frames:
@@ -126,12 +102,51 @@ class Frames:
         self._activation = trace.activation
         self._writer = trace.writer
         self._partials = partials.Partials()
+        self._decided = False  # what is spoken
+        self._use(dialects.REALTIME)
         self._next_keep_t = 0
         self._named_words = NamedWords()
         self._skip = wire.skip_rule(trace.settings.skip_events)
         # Looked up once: both are used for every audio frame.
         self._mono_ns = trace.clock.mono_ns
         self._counts = self.state.counts
+
+    def expect(self, path: str) -> None:
+        """Note the request path of the socket, which may tell what is spoken on it; before ``begin``."""
+        dialect = dialects.by_path(path)
+        if dialect is not None:
+            self._decided = True
+            self._use(dialect)
+
+    def _use(self, dialect: dialects.Dialect) -> None:
+        """Read frames as those of a dialect from here on."""
+        self._dialect = dialect
+        self._fragments = Fragments(dialect) if dialect.streams else None
+        # Looked up once: they are used for every frame.
+        self._agent_audio = dialects.prefixes(dialect.agent_audio)
+        reflected = dialect.reflected_audio
+        self._reflected = dialects.prefixes(reflected) if reflected else None
+        self._audio_types = frozenset({*dialect.agent_audio, *reflected})
+        self._kept_deltas = (*dialect.text_deltas, *dialect.streams)
+        self._deltas = dialects.prefixes(self._kept_deltas)
+        # Type of an event that says something about audio -> its name for the recording.
+        self._audio_events = {**dict.fromkeys(dialect.names), **dict.fromkeys(AUDIO_EVENTS)}
+        for kind in self._audio_events:
+            named = kind if kind in AUDIO_EVENTS else dialect.name_of(kind)
+            told = dialect.tells_formats or kind not in dialect.session_events
+            self._audio_events[kind] = named if named in AUDIO_EVENTS and told else None
+        self.state.speak(dialect)
+
+    def _decide(self, frame: wire.Frame) -> None:
+        """Decide by a frame what is spoken, unless it could be of several dialects."""
+        event = wire.parse(frame)
+        dialect = None if event is None else dialects.by_event(event)
+        if dialect is not None:
+            with self.lock:
+                self._decided = True
+                if dialect is not self._dialect:
+                    self._use(dialect)
+                    self.notes.speaks(dialect.name)
 
     def begin(self, recorder: Recorder, notes: Notes) -> None:
         """Accept frames from now on.
@@ -144,6 +159,8 @@ class Frames:
         self.notes = notes
         self._enqueue_audio = recorder.frame
         self._clock.on_jump = self._jumped
+        if self._dialect is not dialects.REALTIME:
+            notes.speaks(self._dialect.name)
         self.closed = False
 
     def _jumped(self, jumps: int, forward: bool) -> None:
@@ -221,32 +238,57 @@ class Frames:
         if self.closed:
             return
         self._counts.events += 1
+        if not self._decided:
+            self._decide(frame)
         if wire.is_delta(frame):  # deltas never become spans; most need no parsing either
-            if frame.startswith(_AGENT_BYTES if isinstance(frame, bytes) else _AGENT_TEXT):  # type: ignore[arg-type]
+            if self._agent_audio.of(frame):
                 self._enqueue_audio(moment.t, False, frame)
-            elif frame.startswith(_DELTA_BYTES if isinstance(frame, bytes) else _DELTA_TEXT):  # type: ignore[arg-type]
+            elif self._deltas.of(frame):
                 self._keep_text(wire.parse(frame), moment)
+            return
+        if self._reflected is not None and self._reflected.of(frame):
+            self._enqueue_audio(moment.t, True, frame)
             return
         event, text = wire.read(frame)
         if event is None:
             return
         kind = event["type"]
-        if kind.endswith(".delta"):  # a server that does not put ``type`` first
-            if kind in wire.AGENT_AUDIO and self.recorder is not None:
-                self.recorder.frame(moment.t, False, frame)
-            elif kind in wire.TEXT_DELTAS:
-                self._keep_text(event, moment)
+        if kind.endswith(".delta") or kind in self._audio_types:
+            self._handle_delta(event, frame, moment)  # a server that does not put ``type`` first
             return
+        if kind in self._dialect.wraps:
+            inner = self._dialect.inner(event)
+            if inner["type"].endswith(".delta"):
+                self._keep_text(inner, moment)
+                return
         current.set(self._owner)
         self._handle(event, text, moment)
-        # The recording's timeline needs only the events that say something about audio.
-        if self.recorder is not None and kind in AUDIO_EVENTS:
-            self.recorder.event(moment.t, False, event)
+        self._record_event(event, moment, sent=False)
+
+    def _handle_delta(self, event: wire.Event, frame: wire.Frame, moment: Moment) -> None:
+        kind = event["type"]
+        if kind in self._kept_deltas:
+            self._keep_text(event, moment)
+        elif self.recorder is not None and kind in self._audio_types:
+            reflected = kind in self._dialect.reflected_audio
+            self.recorder.frame(moment.t, reflected, frame)
+
+    def _record_event(self, event: wire.Event, moment: Moment, *, sent: bool) -> None:
+        """Pass the recording an event that says something about audio; it needs no others."""
+        kind = event["type"]
+        named = self._audio_events.get(kind)
+        if named is not None and self.recorder is not None:
+            told = event if named == kind else {**event, "type": named}
+            self.recorder.event(moment.t, sent, told)
 
     def _keep_text(self, delta: wire.Event | None, moment: Moment) -> None:
         """Keep what a delta says until the text is complete: the call may end before."""
         with self.lock:
-            if delta is None or self.closed or self._partials.add(delta) is None:
+            if delta is None or self.closed:
+                return
+            if self._fragments is not None:
+                delta = self._fragments.read(delta, moment.t) or delta
+            if self._partials.add(delta) is None:
                 return
             if moment.t >= self._next_keep_t:
                 self.keep_texts(moment)
@@ -267,11 +309,30 @@ class Frames:
             admitted = policy.admit(whole)
             stored = admitted.event
             self._silence(admitted.spoken, moment, partial=True)
-            if self.pause is not None and self.pause.hides(whole, self.state):
+            if self._is_private(whole):
                 stored = policy.hidden(stored)
             partial = partials.read(whole, stored)
+            if self._fragments is not None:
+                partial = self._fragments.placed(partial)
             self.notes.said(partial, moment, policy)
             self.state.keep(partial, moment)
+
+    def _is_private(self, whole: wire.Event) -> bool:
+        """Return whether a text that is not complete was said while the recording was paused."""
+        if self.pause is None:
+            return False
+        hidden = self.pause.hides(whole, self.state)
+        return hidden or bool(self._fragments and self._fragments.hides(whole.get("item_id")))
+
+    def pause_begins(self, moment: Moment) -> None:
+        """Note that a pause of the recording begins; called with the lock held."""
+        if self._fragments is not None:
+            self._fragments.pause(moment.t)
+
+    def pause_ends(self, moment: Moment) -> None:
+        """Note that it has ended; called with the lock held."""
+        if self._fragments is not None:
+            self._fragments.resume(moment.t)
 
     def _handle(self, event: wire.Event, text: str | None, moment: Moment) -> None:
         kind, trace = event["type"], self._trace
@@ -279,15 +340,18 @@ class Frames:
         with self.lock:
             if self.closed:
                 return
-            if kind in partials.ENDS:
-                self._partials.end(event)
+            dialect = self._dialect
+            inner = dialect.inner(event) if kind in dialect.wraps else event
+            if inner["type"] in partials.ENDS:
+                self._partials.end(inner)
             if self._partials.is_due:
                 self.keep_texts(moment)
             # Redact first: what may not be stored must not get into the state either.
             stored, payload = self._admit(event, text, moment)
             changes = self.state.receive(stored, moment)
-            if kind in _TELLING_EVENTS:
-                self._learn(event, stored)
+            named = dialect.name_of(inner["type"])
+            if named in _TELLING_EVENTS:
+                self._learn(named, inner, dialect.inner(stored), moment)
             event_span: Span | None = None
             if not self._skip(kind):
                 turn = event_turn(stored, self.state)
@@ -310,10 +374,12 @@ class Frames:
         # Outside the lock: contexts belong to this task alone.
         self._activation.enter(active, run)
 
-    def _learn(self, event: wire.Event, stored: wire.Event) -> None:
+    def _learn(self, kind: str, event: wire.Event, stored: wire.Event, moment: Moment) -> None:
         """Note what one of ``_TELLING_EVENTS`` says of the whole trace."""
-        kind, trace = event["type"], self._trace
+        trace = self._trace
         if kind in _MODALITY_EVENTS:
+            if kind == "session.created" and self._fragments is not None:
+                self._fragments.began(moment.t)
             trace.membership.about.voice = is_voice(self.state)
         elif kind == "response.created":
             response_id = object_or_empty(event.get("response")).get("id")
@@ -350,6 +416,10 @@ class Frames:
         """Have the words silenced that the app's hook named; called with the lock held."""
         for words, text in self._named_words.words(spoken, partial=partial):
             if self.recorder is not None:
+                said = self._fragments and self._fragments.silenced(words.item_id)
+                if said:
+                    side, place = said
+                    self.recorder.spoken(moment.t, side, words.item_id, place)
                 self.recorder.silence_words(moment.t, words, text)
 
     def _apply(self, change: Change, moment: Moment) -> Span | None:
@@ -398,15 +468,17 @@ class Frames:
         """
         if self.closed:
             return
+        if not self._decided:
+            self._decide(frame)
         event = wire.parse(frame)
         if event is None:
             return
         kind = event["type"]
-        if kind in wire.USER_AUDIO:  # a client that does not put ``type`` first
+        if kind in self._dialect.user_audio:  # a client that does not put ``type`` first
             if self.recorder is not None:
                 self.recorder.frame(moment.t, True, frame)
             return
-        if kind in _CLIENT_EVENTS:
+        if kind in self._dialect.client_events:
             policy = self._trace.writer.policy
             stored, _ = policy.apply(event)
             with self.lock:
@@ -420,5 +492,4 @@ class Frames:
             # A tool's result ends its span; what the app does next belongs to the event again.
             if self._activation.attached:
                 self._activation.step_out(self._trace.writer.event)
-        if self.recorder is not None and kind in AUDIO_EVENTS:
-            self.recorder.event(moment.t, True, event)
+        self._record_event(event, moment, sent=True)

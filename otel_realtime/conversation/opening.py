@@ -14,6 +14,7 @@ from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.blocks import note_opened
 from otel_realtime.conversation.engine import Engine
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
 from otel_realtime.diagnostics import warn_once
@@ -65,7 +66,7 @@ def open_conversation(
         identity,
         settings,
         Clock(handshake.started_ns, handshake.mono_ns) if handshake else Clock.now(),
-        route=process.route(settings, provider),
+        route=process.route(settings, provider, options.project),
         provider=provider,
         caller=caller,
         # Called by the trace: whether it is sampled is known only when its root has started.
@@ -81,6 +82,8 @@ def open_conversation(
         warn_once("thread id", _SLASH, identity.thread_id)
     trace.info["langsmith_run_id"] = run_id(trace.span_id)
     engine = Engine(trace, process)
+    if handshake is not None:
+        engine.frames.expect(handshake.path)
     if trace.sampled:
         try:
             _begin(engine, process, provider)
@@ -113,17 +116,18 @@ def open_untraced(options: Options, process: Process) -> Engine:
 
 def _identity(options: Options, handshake: Handshake | None) -> Identity:
     query: Mapping[str, str] = handshake.query if handshake else {}
-    # On a sideband connection ``call_id`` in the URL names the SIP or WebRTC call it controls.
+    # On a sideband connection ``call_id`` in the URL, or its path, names the call it observes.
+    call_id = query.get("call_id") or (dialects.call_of(handshake.path) if handshake else None)
     given = None if options.thread_id is None else safe_str(options.thread_id)
     metadata, refused = sanitize_metadata(options.metadata)
     warn_reserved(refused)
     return Identity(
-        thread_id=given or query.get("call_id") or str(uuid.uuid4()),
+        thread_id=given or call_id or str(uuid.uuid4()),
         given_thread_id=bool(given),
         provider=Provider.from_host(
             handshake.host if handshake else None, handshake.port if handshake else None
         ),
-        call_id=query.get("call_id"),
+        call_id=call_id,
         model=query.get("model"),
         metadata=metadata,
         tags=sanitize_tags(options.tags),

@@ -33,6 +33,7 @@ class Options:
         capture_content: overrides ``Settings.capture_content``.
         tracer_provider: provider of the spans.
         block: the innermost ``using(...)`` block that they are of.
+        project: LangSmith project, or address of an agent, instead of the environment's.
     """
 
     thread_id: str | None = None
@@ -43,6 +44,7 @@ class Options:
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
     block: Block | None = field(default=None, compare=False)
+    project: str | None = None
 
     def over(self, outer: Options) -> Options:
         """Return these options combined with those of an outer block.
@@ -58,6 +60,7 @@ class Options:
             capture_content=_first(self.capture_content, outer.capture_content),
             tracer_provider=_first(self.tracer_provider, outer.tracer_provider),
             block=_first(self.block, outer.block),
+            project=_first(self.project, outer.project),
         )
 
     def effective_settings(self, process: Settings) -> Settings:
@@ -146,6 +149,13 @@ def using(
         record_audio=record_audio,
         capture_content=capture_content,
     )
+    with within(options):
+        yield
+
+
+@contextmanager
+def within(options: Options) -> Iterator[None]:
+    """Apply options to every conversation whose connection is opened inside the block."""
     outer = _using.get()
     token = _using.set(replace(options.over(outer), block=Block(outer.block)))
     try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from opentelemetry.trace import Span
 
 from otel_realtime import diagnostics
+from otel_realtime.attributes import LS_METADATA
 from otel_realtime.conversation.arguments import (
     Refused,
     position,
@@ -332,7 +333,7 @@ class Conversation:
     @walled
     def attach(self, connection: object) -> None:
         """Continue this conversation on another connection, for an app that reconnects by itself."""
-        sink = SOCKETS.attach(connection)
+        sink = SOCKETS.sockets.attach(connection)
         if sink is not None:
             sink.carry(self._engine)
 
@@ -357,6 +358,21 @@ def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = N
         at_ns: as for ``record_user_audio``.
     """
     call._record("user", partial(tapped_mulaw, audio), at_ns)
+
+
+@walled
+def tell_of_event(call: Conversation, key: str, value: bool) -> None:
+    """Add LangSmith metadata to the span of the event that the app is handling.
+
+    Args:
+        call: the conversation.
+        key: of ``attributes.Meta``.
+        value: its value.
+    """
+    engine = getattr(call, "_engine", None)  # a null conversation has none
+    span = None if engine is None else engine.trace.writer.event
+    if span is not None:
+        span.set_attribute(LS_METADATA + key, value)
 
 
 def _read(message: object, function: str) -> wire.Frame | None:

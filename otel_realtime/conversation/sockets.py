@@ -12,27 +12,26 @@ released, and the tap is removed::
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Callable
-from fnmatch import translate
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics, tap
+from otel_realtime.attributes import LEG_NONE
 from otel_realtime.conversation.blocks import conversation_here
 from otel_realtime.conversation.endings import ended_by_refusal
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
+from otel_realtime.conversation.paths import is_realtime
 from otel_realtime.conversation.running import Handing, ToolBlock
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.interrupts import let_through
-from otel_realtime.settings import realtime_paths
+from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
@@ -44,11 +43,6 @@ UNDECIDED_FRAMES: Final = 8
 #: Bounds of what is held on an undecided socket: time since the handshake, and size.
 HELD_S: Final = 10.0
 HELD_BYTES: Final = 4 * 1024 * 1024
-
-
-@lru_cache(maxsize=8)
-def _path_rule(globs: tuple[str, ...]) -> Callable[[str], object]:
-    return re.compile("|".join(map(translate, globs)) or r"(?!)").match
 
 
 class SocketSink:
@@ -141,7 +135,7 @@ class SocketSink:
         try:
             self._frames += 1
             event = wire.parse(frame)
-            if event is not None and wire.is_known(event):
+            if event is not None and dialects.is_known(event):
                 return self.begin()
             if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._release()
@@ -209,7 +203,7 @@ class Sockets:
 
     def is_realtime(self, path: str) -> bool:
         """Return whether a request path is one of ``Settings.realtime_paths``."""
-        return _path_rule(realtime_paths(self._process.settings))(path) is not None
+        return is_realtime(path, self._process.settings)
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
         """Return the sink of a websocket that was opened; ``None``: do not tap it."""
@@ -237,6 +231,17 @@ class Sockets:
         """Note that a sink's socket belongs to a connection object of the SDK."""
         if isinstance(sink, SocketSink):
             sink.is_sdk()
+
+    def counts_tokens(self, sink: Sink) -> bool:
+        """Return whether this conversation's tokens are reported to LangSmith, as far as is known."""
+        engine = sink.engine if isinstance(sink, SocketSink) else None
+        if engine is None or not engine.trace.sampled:
+            return False
+        trace = engine.trace
+        if trace.delivery is not None:
+            return not trace.refused
+        provider = self._process.tracer_provider_for(None)
+        return trace.route.leg != LEG_NONE and exporter_to_langsmith(provider) is not None
 
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         """Record a playback position that the app reported to its SDK, not to a conversation.

@@ -28,6 +28,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 
+from otel_realtime.delivery.untraced import NO_TRACE, untraced
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -63,10 +65,18 @@ def deadline(seconds: float) -> Iterator[None]:
 
 def new_session() -> requests.Session:
     """Return a session whose requests end at their deadline; proxies work as in any other."""
-    session = requests.Session()
+    session = _Session()
     for prefix in ("http://", "https://"):
         session.mount(prefix, _Adapter())
     return session
+
+
+class _Session(requests.Session):
+    """A session whose requests nobody traces."""
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response: requests.Response = untraced(requests.Session, "send")(self, *args, **kwargs)
+        return response
 
 
 class _Socket:
@@ -131,6 +141,10 @@ class _Bounded:
 
     sock: Any
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        setattr(self, NO_TRACE, True)
+
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
         self.sock = _Socket(self.sock)
@@ -151,11 +165,16 @@ class _SecureConnection(_Bounded, HTTPSConnection):
     pass
 
 
-class _Pool(HTTPConnectionPool):
+class _Untraced:
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        return untraced(HTTPConnectionPool, "urlopen")(self, *args, **kwargs)
+
+
+class _Pool(_Untraced, HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
-class _SecurePool(HTTPSConnectionPool):
+class _SecurePool(_Untraced, HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
 from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import warn_once
-from otel_realtime.settings import parse_bool
+from otel_realtime.settings import Settings, parse_bool
 
 DEFAULT_API_URL: Final = "https://api.smith.langchain.com"
 DEFAULT_PROJECT: Final = "default"
@@ -24,6 +24,7 @@ DEFAULT_PROJECT: Final = "default"
 _AGENT_VARIABLES: Final = ("LANGSMITH_AGENT_ID", "LANGSMITH_AGENT_ENVIRONMENT")
 _AGENT_ID: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ENVIRONMENTS: Final = ("local", "development", "staging", "production")
+_ADDRESS_OF: Final = "lrn:agents/{}/environments/{}"
 _ADDRESS: Final = re.compile(r"lrn:agents/([^/]+)/environments/([^/]+)")
 #: Domain of LangSmith's own cloud; regions are subdomains of it.
 _HOSTED: Final = "smith.langchain.com"
@@ -101,9 +102,9 @@ def _destination(env: Mapping[str, str]) -> str:
     if not any(parts.values()):
         return project or DEFAULT_PROJECT
     agent, environment = parts.values()
-    environment = environment.lower()
     given = " ".join(f"{name}={value}" for name, value in parts.items() if value)
-    if not (_AGENT_ID.fullmatch(agent) and environment in _ENVIRONMENTS):
+    address = agent_address(agent, environment)
+    if address is None:
         warn_once(
             ("LANGSMITH", "AGENT", given),
             "ignoring %s: an agent's address needs LANGSMITH_AGENT_ID (lowercase letters, digits and "
@@ -121,7 +122,17 @@ def _destination(env: Mapping[str, str]) -> str:
             given,
             project,
         )
-    return f"lrn:agents/{agent}/environments/{environment}"
+    return address
+
+
+def agent_address(agent: object, environment: object) -> str | None:
+    """Return the address of an agent, in any case of the environment; ``None`` if it is none."""
+    if not isinstance(agent, str) or not isinstance(environment, str):
+        return None
+    environment = environment.strip().lower()
+    if not (_AGENT_ID.fullmatch(agent) and environment in _ENVIRONMENTS):
+        return None
+    return _ADDRESS_OF.format(agent, environment)
 
 
 def agent_of(project: str) -> tuple[str, str] | None:
@@ -330,3 +341,8 @@ def _choose_automatically(config: LangSmithConfig, draw: float) -> LegChoice:
         return LegChoice(LEG_DIRECT, True)
     problem = _NO_KEY.format(setting="LANGSMITH_TRACING is true")
     return LegChoice(LEG_COLLECTOR, False, problem)
+
+
+def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
+    """Return whether this process delivers conversations to LangSmith, apart from sampling."""
+    return choose_leg(settings.langsmith, config).leg == LEG_DIRECT

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ from otel_realtime.langsmith.config import (
     LangSmithConfig,
     LegChoice,
     choose_leg,
+    delivers_directly,
     is_langsmith_host,
 )
 from otel_realtime.langsmith.hiding import hidden_sides
@@ -51,15 +53,20 @@ _TWO_ROOTS: Final = (
 )
 
 
-def choose_route(settings: Settings, provider: object, services: Services) -> Route:
+def choose_route(
+    settings: Settings, provider: object, services: Services, project: str | None = None
+) -> Route:
     """Decide where a conversation that opens now is delivered; a ``tracing.route.ChooseRoute``.
 
     Args:
         settings: settings of the conversation.
         provider: the app's ``TracerProvider``, which may export to LangSmith itself.
         services: services of the process, which keeps one backend per project and state directory.
+        project: project, or address of an agent, instead of the environment's.
     """
     config = LangSmithConfig.from_env()
+    if project is not None:
+        config = replace(config, project=project)
     choice, policy = choose(settings, config, provider), content_policy(settings, config)
 
     def join(**fields: Any) -> Membership:
@@ -154,11 +161,6 @@ def choose(
         warn_once(("two roots", exporter), _TWO_ROOTS, exporter)
         return LegChoice(LEG_COLLECTOR, False)
     return choice
-
-
-def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
-    """Return whether this process delivers conversations to LangSmith, apart from sampling."""
-    return choose_leg(settings.langsmith, config).leg == LEG_DIRECT
 
 
 def is_delivered_directly(url: str, settings: Settings) -> bool:

@@ -21,10 +21,8 @@ from opentelemetry import trace
 
 from otel_realtime import diagnostics, tap
 from otel_realtime.background import Again, Worker
-from otel_realtime.delivery.finisher import Finisher
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.app_exports import has_exporter
-from otel_realtime.langsmith.route import choose_route
 from otel_realtime.process.loading import Loading
 from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
@@ -39,9 +37,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider as _SdkProvider
     from opentelemetry.trace import TracerProvider
 
+    from otel_realtime.delivery.finisher import Finisher
     from otel_realtime.delivery.model import Backend
     from otel_realtime.recording.writer import Writer
-    from otel_realtime.tracing.route import ChooseRoute, Route
+    from otel_realtime.tracing.route import ChooseRoute, Route, Services
 
 logger = logger_of(__name__)
 
@@ -52,6 +51,14 @@ _PATIENCE_S: Final = 5.0
 #: Longest conversation, in seconds: the API ends a session after an hour.
 #: https://platform.openai.com/docs/guides/realtime-conversations#session-lifecycle-events
 LONGEST_CALL_S: Final = 3600.0
+
+
+def _to_langsmith(
+    settings: Settings, provider: object, services: Services, project: str | None = None, /
+) -> Route:
+    from otel_realtime.langsmith.route import choose_route
+
+    return choose_route(settings, provider, services, project)
 
 
 class LiveConversation(Protocol):
@@ -88,11 +95,10 @@ class Process:
         meter_provider: provider passed to ``instrument()``; ``None``: the global one.
         loading: imports what conversations need.
         recoveries: deliver what dead processes left.
-        finisher: renders and delivers closed conversations.
         live: conversations that are open.
     """
 
-    def __init__(self, choose_route: ChooseRoute = choose_route) -> None:
+    def __init__(self, choose_route: ChooseRoute = _to_langsmith) -> None:
         self.choose_route = choose_route
         self.sigterm = SigtermWatch(self.close_all, self._deliver_before_death)
         self.settings: Settings | None = None
@@ -117,7 +123,7 @@ class Process:
         self.loading = Loading(self._chores)
         self.recoveries = Recoveries(self._chores, self.live_folders, self._exporting_provider)
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
-        self.finisher = Finisher()
+        self._finisher: Finisher | None = None
         self.live: set[LiveConversation] = set()
         self._left_out_at: float | None = None
 
@@ -138,14 +144,25 @@ class Process:
                 self._writer = Writer()
             return self._writer
 
-    def route(self, settings: Settings, provider: object) -> Route:
+    @property
+    def finisher(self) -> Finisher:
+        """Renders and delivers closed conversations."""
+        with self._lock:
+            if self._finisher is None:
+                from otel_realtime.delivery.finisher import Finisher
+
+                self._finisher = Finisher()
+            return self._finisher
+
+    def route(self, settings: Settings, provider: object, project: str | None = None) -> Route:
         """Decide where a conversation that opens now is delivered.
 
         Args:
             settings: settings of the conversation.
             provider: the app's ``TracerProvider``.
+            project: the backend's project that the app named; ``None``: the environment's.
         """
-        return self.choose_route(settings, provider, self)
+        return self.choose_route(settings, provider, self, project)
 
     def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
         """Return the backend for a key, created once; the process flushes and stops it.

@@ -18,7 +18,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -246,6 +246,18 @@ class Recorder:
         """Enqueue that a stretch is to be silenced in the end."""
         if self._backlog is not _CLOSED:
             self._append_urgent(partial(self._track.redact, t, stretch))
+
+    def spoken(self, t: int, side: str, item_id: str, place: Sequence[int | None]) -> None:
+        """Enqueue where an item is that comes in fragments, before its words are silenced.
+
+        Args:
+            t: when that became known.
+            side: who said it.
+            item_id: the item.
+            place: the rest of the record; see ``core.audio.timeline``.
+        """
+        if self._backlog is not _CLOSED:
+            self._append(partial(self._track.spoken, t, side, item_id, place))
 
     def silence_words(self, t: int, words: Words, text: str | None) -> None:
         """Enqueue that words of an item are to be silenced in the end.

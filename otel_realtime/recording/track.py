@@ -48,7 +48,7 @@ from otel_realtime.core.audio.vad_reports import Reported
 from otel_realtime.core.audio.voice import LINE_NOISE_DB, SYNTHETIC_NOISE_DB
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.recording.buffers import sound_in
-from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
+from otel_realtime.recording.frames import AudioFrame, parse_appends, parse_delta
 from otel_realtime.state import owner
 from otel_realtime.state.files import remove_folder
 from otel_realtime.state.journal import JOURNAL, SOURCES, Folder, line, note_line
@@ -191,7 +191,7 @@ class Track:
 
         Each step is done for all of them at once: several times cheaper than one frame after another.
         """
-        chunks = [chunk for entry in run if (chunk := self._chunk(*entry)) is not None]
+        chunks = self._chunks(run)
         if self._paused:
             for t, side, audio_format, audio in chunks:
                 self._energy[side].skip(audio_format.duration_ns(len(audio.raw)))
@@ -210,9 +210,13 @@ class Track:
                 records.append(["user", last_t, offset, size, *quiet])
                 lines.append((_USER_LINE if is_voice else _QUIET_LINE) % (last_t, offset, size))
             else:
-                origin = audio[1:]
-                records.append(["agent", last_t, offset, size, *origin])
-                lines.append(_AGENT_LINE % (last_t, offset, size, self._origin_text(origin)))
+                origin = audio[1:4]
+                if audio.start_ms is None:
+                    records.append(["agent", last_t, offset, size, *origin])
+                    lines.append(_AGENT_LINE % (last_t, offset, size, self._origin_text(origin)))
+                else:
+                    records.append(["agent", last_t, offset, size, *origin, audio.start_ms])
+                    lines.append(line(records[-1]))
         apply = self._timeline.apply
         with self._lock:
             for record in records:
@@ -220,19 +224,26 @@ class Track:
         if self._files is not None:
             self._lines += lines
 
-    def _chunk(self, t: int, sent: bool, frame: str | bytes) -> _Chunk | None:
-        """Decode a frame; return ``None`` if there is no whole sample in it."""
-        side = "user" if sent else "agent"
-        audio = parse_append(frame) if sent else parse_delta(frame)
-        if audio is None:
-            self.bad_frames += 1
-            return None
-        self._has_audio = True
-        self._envelopes[side] = len(frame) - len(audio.raw) * 4 // 3
-        audio_format = self._formats[side] if sent else self._format_of(audio)
-        if self._carried or len(audio.raw) % audio_format.width:
-            audio = self._whole_samples(side, audio, audio_format.width)
-        return (t, side, audio_format, audio) if audio.raw else None
+    def _chunks(self, run: Sequence[tuple[int, bool, str | bytes]]) -> list[_Chunk]:
+        """Decode frames; those without a whole sample are left out."""
+        appends = [frame for _, sent, frame in run if sent]
+        appended = iter(parse_appends(appends) if appends else ())
+        chunks: list[_Chunk] = []
+        for t, sent, frame in run:
+            side = "user" if sent else "agent"
+            audio = next(appended) if sent else parse_delta(frame)
+            if audio is None:
+                self.bad_frames += 1
+                continue
+            size = len(audio.raw)
+            self._has_audio = True
+            self._envelopes[side] = len(frame) - size * 4 // 3
+            audio_format = self._formats["user"] if sent else self._format_of(t, audio)
+            if self._carried or size % audio_format.width:
+                audio = self._whole_samples(side, audio, audio_format.width)
+            if audio.raw:
+                chunks.append((t, side, audio_format, audio))
+        return chunks
 
     def _measure_chunks(self, side: str, chunks: Sequence[_Chunk]) -> list[bool]:
         """Measure the chunks of one side; return for each whether there is voice in it."""
@@ -257,8 +268,8 @@ class Track:
         if side == "user":
             self._apply(["hole", t, side, size])
         else:
-            origin = [audio.item_id, audio.content_index, audio.response_id]
-            self._apply(["agent", t, LOST, size, *origin])
+            place = () if audio.start_ms is None else (audio.start_ms,)
+            self._apply(["agent", t, LOST, size, *audio[1:4], *place])
 
     def tap(self, t: int, side: str, audio: TapAudio) -> None:
         """Record audio that the app hears (side ``user``) or plays (side ``agent``)."""
@@ -347,6 +358,10 @@ class Track:
         """Silence a stretch when the recording is rendered."""
         times = [stretch.start_ns, stretch.end_ns]
         self._apply(["redact", self._time(t), *times, stretch.side, stretch.how, stretch.why])
+
+    def spoken(self, t: int, side: str, item_id: str, place: Sequence[int | None]) -> None:
+        """Record where an item is that comes in fragments; see ``core.audio.timeline``."""
+        self._apply(["spoken", self._time(t), side, item_id, *place])
 
     def silence_words(self, t: int, words: Words, text: str | None) -> None:
         """Silence words of an item when the recording is rendered; see ``Redactions.add_words``."""
@@ -469,7 +484,12 @@ class Track:
         # The timeline needs ascending times, but several threads enqueue sends and receipts.
         return max(t, self._timeline.last_t)
 
-    def _format_of(self, audio: AudioFrame) -> AudioFormat:
+    def _format_of(self, t: int, audio: AudioFrame) -> AudioFormat:
+        if audio.rate_hz is not None and (audio.item_id, audio.content_index) not in self._parts:
+            own = AudioFormat(PCM, audio.rate_hz)  # live translation says it with each chunk
+            if own != self._formats["agent"]:
+                self._formats["agent"] = own
+                self._apply(["format", self._time(t), "agent", own.to_wire()])
         return self._parts.setdefault((audio.item_id, audio.content_index), self._formats["agent"])
 
     def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> AudioFrame:

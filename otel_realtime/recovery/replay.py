@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime import attributes as names
+from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol.changes import Change, McpApproved, McpListed, Transcribed
 from otel_realtime.core.protocol.events import Event, skip_rule
 from otel_realtime.core.protocol.outcome import (
@@ -169,6 +170,9 @@ class Replayed:
         partial = replace(partial, text=without_secrets(partial.text))
         self.state.keep(partial, note.moment)
 
+    def _speaks(self, note: notes.Speaks) -> None:
+        self.state.speak(dialects.named(note.dialect))
+
     def _asked(self, note: notes.Asked) -> None:
         self._event_ended(note.at_ns)
         self._reach(note.at_ns)
@@ -304,6 +308,7 @@ _RULES: Final[Mapping[type, Callable[[Replayed, Any], None]]] = {
     notes.Received: Replayed._received,
     notes.Sent: Replayed._sent,
     notes.Said: Replayed._said,
+    notes.Speaks: Replayed._speaks,
     notes.Asked: Replayed._asked,
     notes.SpanBegan: Replayed._span_began,
     notes.SpanEnded: Replayed._span_ended,

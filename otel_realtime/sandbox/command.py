@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from otel_realtime import console
 from otel_realtime.errors import ConfigError
 from otel_realtime.sandbox.access import own_names
 from otel_realtime.sandbox.foreground import given_links, listen, run_in_foreground
@@ -67,13 +66,13 @@ def run(
         ) from error
     key = "one of its keys" if keys else "sandbox"
     if as_json:
-        console.say(json.dumps({"url": url, "data_dir": str(folder), "keys": bool(keys)}))
+        welcome = json.dumps({"url": url, "data_dir": str(folder), "keys": bool(keys)})
     else:
-        console.say(_WELCOME.format(url=url, data_dir=folder, key=key))
+        welcome = _WELCOME.format(url=url, data_dir=folder, key=key)
     server = server_for(store, keys=keys or None, names=own_names(host, names), links=templates)
     try:
         # With keys the page asks for one: in the link every program on this machine could see it.
-        run_in_foreground(server, listener, url if open_browser else None)
+        run_in_foreground(server, listener, welcome, url if open_browser else None)
     finally:
         store.close()
     return 0

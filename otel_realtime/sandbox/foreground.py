@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from otel_realtime import console
 from otel_realtime.errors import ConfigError
 from otel_realtime.sandbox.server import bind
 
@@ -49,25 +50,29 @@ def given_links(links: Sequence[str]) -> dict[str, str]:
     return templates
 
 
-def run_in_foreground(server: uvicorn.Server, listener: socket.socket, page: str | None) -> None:
-    """Serve until Ctrl-C.
+def run_in_foreground(
+    server: uvicorn.Server, listener: socket.socket, welcome: str, page: str | None
+) -> None:
+    """Say where it listens, and serve until Ctrl-C.
 
     Args:
         server: the server.
         listener: where it listens.
+        welcome: what is said first: from then on Ctrl-C is the normal end of the command.
         page: opened in a browser once the server has started; None: nothing is.
     """
-    if page is not None:
-        threading.Thread(
-            target=_open_when_started,
-            args=(server, page),
-            name="otel-realtime-browser",
-            daemon=True,
-        ).start()
     try:
+        console.say(welcome)
+        if page is not None:
+            threading.Thread(
+                target=_open_when_started,
+                args=(server, page),
+                name="otel-realtime-browser",
+                daemon=True,
+            ).start()
         server.run([listener])
     except KeyboardInterrupt:
-        pass  # Ctrl-C is the normal end of the command
+        listener.close()
 
 
 def _open_when_started(server: uvicorn.Server, page: str) -> None:

@@ -9,9 +9,10 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
                                      received (``r``) or sent; ``n``: events received by then, those
                                      without a note included; without ``span`` none was made of it
     ["said", t, {"at", "t", "item", "index", "role", "text" | "add",
-                     ?"response", ?"audio"}]
+                     ?"response", ?"audio", ?"place": [start, end, after_silence, ?ms, ?ms]}]
                                      text of a part that is not complete: all of it, or what was
-                                     added to it
+                                     added to it; ``place``: where it was said (``items.Place``)
+    ["dialect", t, {"name"}]         what is spoken from here on (``dialects``), if not ``realtime``
     ["asked", t, {"at"}]             the app asked for the next frame: the event's span ended
     ["span", t, {"span", "parent", "at", ?"name", ?"kind", ?"scope", ?"attributes"}]
                                      a tool's span, or one of the app's own, began; a second time
@@ -36,7 +37,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.core.protocol.events import Event
-from otel_realtime.core.protocol.items import ARGUMENTS
+from otel_realtime.core.protocol.items import ARGUMENTS, Place
 from otel_realtime.core.protocol.outcome import Ending, Failure
 from otel_realtime.core.protocol.partials import Partial
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
@@ -69,7 +70,8 @@ class Notes:
 
     def __init__(self, note: Note | None = None, hurry: Callable[[], None] | None = None) -> None:
         self._note, self._hurry = note, hurry
-        self._said: tuple[str, int, str] = ("", 0, "")  # the latest part, and its text
+        # The latest part of each role, and its text: two may be talking at once.
+        self._said: dict[str, tuple[str, int, str]] = {}
 
     def received(
         self, event: Event, moment: Moment, span: Span | None, policy: ContentPolicy, count: int
@@ -102,9 +104,11 @@ class Notes:
         if self._note is None:
             return
         text = partial.text if policy.payloads else HIDDEN
-        last_id, last_index, last = self._said
-        self._said = (partial.item_id, partial.index, text)
-        grown = (last_id, last_index) == self._said[:2] and text.startswith(last)
+        last_id, last_index, last = self._said.get(partial.role, ("", 0, ""))
+        self._said[partial.role] = (partial.item_id, partial.index, text)
+        same = (last_id, last_index) == (partial.item_id, partial.index)
+        grown = same and text.startswith(last)
+        place = {} if partial.place is None else {"place": _place_to_wire(partial.place)}
         self._note(
             "said",
             {
@@ -115,9 +119,15 @@ class Notes:
                 "role": partial.role,
                 "response": partial.response_id,
                 "audio": partial.audio,
+                **place,
                 **({"add": text[len(last) :]} if grown else {"text": text}),
             },
         )
+
+    def speaks(self, dialect: str) -> None:
+        """A dialect of this name is spoken from here on."""
+        if self._note is not None:
+            self._note("dialect", {"name": dialect})
 
     def asked(self, at_ns: int) -> None:
         """The current event's span has ended."""
@@ -203,6 +213,13 @@ class Said:
     partial: Partial
     added: bool
     moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Speaks:
+    """A dialect is spoken from here on."""
+
+    dialect: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +314,7 @@ AnyNote = (
     Received
     | Sent
     | Said
+    | Speaks
     | Asked
     | SpanBegan
     | SpanEnded
@@ -346,8 +364,24 @@ def _said(data: Mapping[str, Any]) -> Said:
         response_id=response_id if isinstance(response_id, str) else None,
         text=str(data["add"] if added else data["text"]),
         audio=data.get("audio") is True,
+        place=None if data.get("place") is None else _place(data["place"]),
     )
     return Said(partial, added, _moment(data))
+
+
+def _place_to_wire(place: Place) -> list[Any]:
+    wire: list[Any] = [place.start_t, place.end_t, place.after_silence]
+    if place.start_ms is not None:
+        wire += [place.start_ms, place.end_ms]
+    return wire
+
+
+def _place(value: object) -> Place:
+    if not isinstance(value, list):
+        raise ValueError("not a place")
+    start_t, end_t, after_silence, *appended = value
+    start_ms, end_ms = (_int(ms) for ms in appended) if appended else (None, None)
+    return Place(_int(start_t), _int(end_t), after_silence is True, start_ms, end_ms)
 
 
 def _span(data: Mapping[str, Any]) -> SpanBegan:
@@ -429,6 +463,7 @@ def _object(value: object) -> dict[str, Any]:
 _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "event": _event,
     "said": _said,
+    "dialect": lambda data: Speaks(str(data["name"])),
     "asked": lambda data: Asked(_int(data["at"])),
     "span": _span,
     "end": _end,

@@ -78,7 +78,10 @@ _Rule = Callable[[object], bool]
 _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "buffered": ((_is_buffer,), ()),
     "user": ((_is_offset, _is_size), (_is_anything,)),
-    "agent": ((_is_offset, _is_size, _is_text, _is_index), (_is_text_or_none,)),
+    "agent": (
+        (_is_offset, _is_size, _is_text, _is_index),
+        (_is_text_or_none, _is_ms_or_none),
+    ),
     "format": ((_is_side, _is_format), ()),
     "hole": ((_is_side, _is_size), ()),
     "truncate": ((_is_text, _is_index, _is_ms), (_is_text_or_none,)),
@@ -103,6 +106,7 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "resume": ((), ()),
     # What can be read of it is silenced: a side that is none is both.
     "redact": ((_is_ns, _is_ns), (_is_anything, _is_anything, _is_anything)),
+    "spoken": ((_is_side, _is_text, _is_ns, _is_ns), (_is_ms_or_none, _is_ms_or_none, _is_ms)),
     "words": ((_is_side, _is_text), (_is_ms_or_none, _is_ms_or_none, _is_anything)),
     "given": ((), ()),
     "leap": ((), ()),

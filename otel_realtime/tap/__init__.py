@@ -2,29 +2,30 @@
 
 It sits on the websocket, not on SDK methods, so it does not matter how the app consumes events.
 
-====================  ==========================================================================
-``interface``         what is reported, and to whom
-``link``              conversations and their sockets: when, and in which task, a conversation ends
-``wrappers``          the replaced methods of a socket, for coroutines and for threads
-``handshakes``        which sockets are tapped, and how their opening is reported
-``patches``           how attributes are replaced and put back
-``callers``           what the call stack says about a call of ``close``
-``timers``            delayed calls for sockets without an event loop
-``websockets``        a transport: one library, described to the modules above
-``legacy``            a transport: the client that ``websockets`` had before
-``aiohttp``           a transport
-``websocket_client``  a transport: ``import websocket``, with callbacks or without
-``httpx_ws``          a transport
-``sdk``               connection objects of the ``openai`` SDK, which may replace their socket
-``tools``             tools that a framework runs: what brackets their execution
-``agents``            a framework: the OpenAI Agents SDK, and what it is told of playback
-``livekit``           a framework: LiveKit Agents
-``pipecat``           a framework
-``pydantic_ai``       a framework
-``rtvoice``           a framework
-``strands``           a framework: Strands Agents
-``ag2``               a framework
-====================  ==========================================================================
+=====================  =========================================================================
+``interface``          what is reported, and to whom
+``link``               conversations and their sockets: when, and in which task, a conversation ends
+``wrappers``           the replaced methods of a socket, for coroutines and for threads
+``handshakes``         which sockets are tapped, and how their opening is reported
+``patches``            how attributes are replaced and put back
+``callers``            what the call stack says about a call of ``close``
+``timers``             delayed calls for sockets without an event loop
+``websockets``         a transport: one library, described to the modules above
+``legacy``             a transport: the client that ``websockets`` had before
+``aiohttp``            a transport
+``websocket_client``   a transport: ``import websocket``, with callbacks or without
+``httpx_ws``           a transport
+``sdk``                connection objects of the ``openai`` SDK, which may replace their socket
+``tools``              tools that a framework runs: what brackets their execution
+``agents``             a framework: the OpenAI Agents SDK, and what it is told of playback
+``livekit``            a framework: LiveKit Agents
+``pipecat``            a framework
+``pydantic_ai``        a framework
+``rtvoice``            a framework
+``strands``            a framework: Strands Agents
+``ag2``                a framework
+``langsmith_wrapper``  LangSmith's own wrappers, which trace the same call again
+=====================  =========================================================================
 
 A transport is a module with ``install``, ``uninstall`` and ``attach``, which it gets from its
 ``Transport``. To add one, describe the library's sockets by a subclass of ``AsyncTap`` or ``SyncTap``
@@ -39,6 +40,7 @@ from otel_realtime.tap import (
     agents,
     aiohttp,
     httpx_ws,
+    langsmith_wrapper,
     legacy,
     livekit,
     pipecat,
@@ -66,7 +68,9 @@ __all__ = [
 ]
 
 _TRANSPORTS = (websockets, aiohttp, legacy, websocket_client, httpx_ws)
-_FRAMEWORKS = (sdk, agents, livekit, pipecat, pydantic_ai, rtvoice, strands, ag2)
+_FRAMEWORKS = (
+    sdk, agents, livekit, pipecat, pydantic_ai, rtvoice, strands, ag2, langsmith_wrapper,
+)  # fmt: skip
 
 
 def install(observer: Observer) -> None:
@@ -112,4 +116,5 @@ def attach(connection: object, observer: Observer) -> Sink | None:
         return None
     if owned:
         sdk.adopt(connection, tap, observer)
+    langsmith_wrapper.install(observer)
     return tap.link.sink

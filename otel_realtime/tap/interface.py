@@ -142,6 +142,14 @@ class Observer(Protocol):
             audio_ms: Position in its audio.
         """
 
+    def counts_tokens(self, sink: Sink) -> bool:
+        """Return whether this conversation's tokens are reported to LangSmith.
+
+        Args:
+            sink: What ``opened`` returned.
+        """
+        ...
+
     def tool(self, call_id: str) -> ToolBlock | None:
         """Note that a framework runs a tool from now on; called in the task that runs it.
 

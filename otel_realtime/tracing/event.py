@@ -50,11 +50,17 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
     if turn:
         attributes[_TURN] = attributes[_META_TURN] = turn
     # ``response.created`` has ``response.id``, ``response.output_item.added`` has ``response_id``.
-    get, item, response = event.get, event.get("item"), event.get("response")
+    get, carried = event.get, event.get("event")
+    if carried.__class__ is dict:  # of a Live session; its ids are those of the event in it
+        get = carried.get
+        kind = get("type")
+        if isinstance(kind, str):
+            attributes[names.EVENT_CARRIED] = kind
+    item, response = get("item"), get("response")
     in_item = item if isinstance(item, dict) else _NOTHING
     in_response = response if isinstance(response, dict) else _NOTHING
     for name, value in (
-        (names.EVENT_ID, get("event_id")),
+        (names.EVENT_ID, event.get("event_id")),
         (names.ITEM_ID, get("item_id") or in_item.get("id")),
         (names.OUR_RESPONSE_ID, get("response_id") or in_response.get("id")),
         (names.CALL_ID, get("call_id") or in_item.get("call_id")),

@@ -137,6 +137,10 @@ def describe_inference(
         attributes[names.LS_METADATA + Meta.STATUS_REASON] = response.status_reason
     if response.out_of_band:
         attributes.update(product_facts({Fact.OUT_OF_BAND: True}))
+    if response.delegated:
+        attributes.update(
+            product_facts({Fact.DELEGATED: True, Fact.DELEGATION_ID: response.delegation_id})
+        )
     return Inference(
         name=f"chat {model}",
         attributes=attributes,

@@ -27,7 +27,8 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.turns import transcript
 from otel_realtime.delivery.model import WAV
 from otel_realtime.recording.about import SIDE_OF_ROLE, Mark, interruption_label, turn_label
-from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
+from otel_realtime.tracing.facts import Attributes, connection_facts
+from otel_realtime.tracing.run_metadata import scalar_of
 
 #: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
 METADATA_ATTRIBUTES: Final = 32
@@ -152,6 +153,8 @@ def closing_metadata(
         RootFact.SERVER_ERRORS: state.counts.server_errors,
         RootFact.IDLE_TIMEOUTS: state.counts.idle_timeouts,
         RootFact.DTMF: state.counts.dtmf,
+        **_live_facts(state),
+        RootFact.TARGET_LANGUAGE: session.target_language,
         RootFact.LANGUAGES: ",".join(_languages(state)) or None,
         RootFact.PROMPT_ID: text_or_none(session.prompt.get("id")),
         RootFact.PROMPT_VERSION: text_or_none(session.prompt.get("version")),
@@ -171,6 +174,19 @@ def closing_metadata(
         **summary,
     }
     return {key: value for key, value in metadata.items() if value is not None}
+
+
+def _live_facts(state: ConversationState) -> dict[str, Any]:
+    """Return what a Live session says of itself as a whole; nothing of another session."""
+    session = state.session
+    return {
+        RootFact.DELEGATIONS: state.counts.delegations or None,
+        RootFact.BILLED: session.billed_s,
+        RootFact.BILLED_ACTIVE: session.billed_parts.get("active"),
+        RootFact.BILLED_PAUSED: session.billed_parts.get("paused"),
+        RootFact.CONTEXT_RATIO: session.context_ratio,
+        RootFact.SESSION_CLOSED: session.closed_because,
+    }
 
 
 def _causes(interruptions: Iterable[Interruption]) -> dict[str, int]:

@@ -34,13 +34,21 @@ class Services(Protocol):
 class ChooseRoute(Protocol):
     """Decides where a conversation that opens now is delivered."""
 
-    def __call__(self, settings: Settings, provider: object, services: Services, /) -> Route:
+    def __call__(
+        self,
+        settings: Settings,
+        provider: object,
+        services: Services,
+        project: str | None = None,
+        /,
+    ) -> Route:
         """Return the route.
 
         Args:
             settings: settings of the conversation.
             provider: the app's ``TracerProvider``.
             services: services of the process.
+            project: the backend's project that the app named; ``None``: the environment's.
         """
         ...
 

@@ -73,9 +73,9 @@ def view(
         page = url if call_id is None else f"{url}/conversations/{quote(call_id, safe='')}"
         shown = without_password(directory or str(name))
         if as_json:
-            console.say(json.dumps({"url": page, "recordings_dir": shown, "keys": bool(keys)}))
+            welcome = json.dumps({"url": page, "recordings_dir": shown, "keys": bool(keys)})
         else:
-            console.say(f"Recordings of {shown} at {page}. Press Ctrl-C to stop.")
+            welcome = f"Recordings of {shown} at {page}. Press Ctrl-C to stop."
         server = server_for(
             calls,
             folder / "peaks",
@@ -84,7 +84,7 @@ def view(
             links=templates,
         )
         with Watch(calls, _REMOTE_S if directory and is_remote(directory) else _LOCAL_S):
-            run_in_foreground(server, listener, page if open_browser else None)
+            run_in_foreground(server, listener, welcome, page if open_browser else None)
     return 0
 
 

@@ -103,10 +103,16 @@ ENVIRONMENTS: Final = (
         ("openai_async", "openai_sync", "openai_bytes", *BETA),
     ),
     Environment(
-        "openai-2.0", USUAL, ("openai==2.0.0", "websockets==14.2"), (*OPENAI[:3], *BETA, *LEGACY)
+        "openai-2.0",
+        USUAL,
+        ("openai==2.0.0", "websockets==14.2"),
+        (*SOCKETS[:3], *OPENAI[:3], *BETA, *LEGACY),
     ),
     Environment(
-        "openai-2", "3.13", ("openai>=2,<3", "websockets>=15,<16"), (*OPENAI, *BETA, *LEGACY)
+        "openai-2",
+        "3.13",
+        ("openai>=2,<3", "websockets>=15,<16"),
+        (*SOCKETS[:3], *OPENAI, *BETA, *LEGACY),
     ),
     # The SDK's synchronous client needs 14.
     Environment(

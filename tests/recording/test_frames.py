@@ -5,9 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from otel_realtime.recording.frames import AudioFrame, parse_append, parse_delta
+from otel_realtime.recording import frames as module
+from otel_realtime.recording.frames import AudioFrame, parse_append, parse_appends, parse_delta
 from tests.support.calls import append_frame, delta_frame
+
+
+@pytest.fixture(params=["with the extra", "without it"], autouse=True)
+def _decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every frame says the same, whether ``pybase64`` is installed or not."""
+    if request.param == "without it":
+        monkeypatch.setattr(module, "_strict", None)
+    else:
+        assert module._strict is not None
 
 
 def test_frames_give_their_audio() -> None:
@@ -92,3 +104,46 @@ def test_a_frame_of_an_odd_shape_is_parsed(frame: str) -> None:
 def test_what_only_looks_like_audio_is_none(frame: str) -> None:
     """An object within, and a frame that is cut off."""
     assert parse_append(frame) is None
+
+
+_PAYLOADS = [
+    "",
+    "AQID",
+    "AQIDBAUG",
+    "AQI=",
+    "AQ==",
+    "AQID\\nAQID",
+    "AQID=AQI",
+    "A",
+    "AQ?D",
+    "\\u0041QID",
+    'AQID","x":"y',
+    "é",
+]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(_PAYLOADS), st.booleans(), st.booleans()), min_size=1, max_size=6
+    )
+)
+@pytest.mark.parametrize("decoder", [module._strict, None])
+def test_frames_at_once_say_what_they_say_one_by_one(
+    decoder: object, frames: list[tuple[str, bool, bool]]
+) -> None:
+    """Padded, broken and odd ones among them."""
+    written: list[str | bytes] = []
+    for payload, spaced, as_bytes in frames:
+        space = " " if spaced else ""
+        text = f'{{"type":{space}"input_audio_buffer.append",{space}"audio":{space}"{payload}"}}'
+        written.append(text.encode() if as_bytes else text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_strict", decoder)
+        assert parse_appends(written) == [parse_append(frame) for frame in written]
+
+
+def test_frames_of_a_microphone_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are of one shape: no frame is looked at by itself."""
+    monkeypatch.setattr(module, "parse_append", None)
+    frames: list[str | bytes] = [append_frame(bytes([n, 0, 0])) for n in range(50)]
+    assert parse_appends(frames) == [AudioFrame(bytes([n, 0, 0])) for n in range(50)]

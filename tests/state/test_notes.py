@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
+from otel_realtime.core.protocol.items import Place
 from otel_realtime.core.protocol.outcome import Ending, Failure, Identity, Provider
 from otel_realtime.core.protocol.partials import Partial
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
@@ -29,6 +30,7 @@ from otel_realtime.state.notes import (
     Settled,
     SpanBegan,
     SpanEnded,
+    Speaks,
     Started,
     Tightened,
     read_note,
@@ -120,6 +122,42 @@ def test_text_so_far(pieces: list[tuple[str, int, str]], moment: Moment) -> None
         key = (note.partial.item_id, note.partial.index)
         again[key] = (again.get(key, "") if note.added else "") + note.partial.text
     assert whole == again
+
+
+@bounded
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), texts)), moments)
+def test_text_of_two_who_talk_at_once(pieces: list[tuple[str, str]], moment: Moment) -> None:
+    """Each one's text is written once, however often they take turns, and says where it was said."""
+    written, whole = Written(), {"user": "", "assistant": ""}
+    place = Place(5, 9, after_silence=True, start_ms=3, end_ms=4)
+    for role, piece in pieces:
+        whole[role] += piece
+        partial = Partial(
+            item_id=f"said_{role}",
+            index=0,
+            role=role,
+            response_id=None,
+            text=whole[role],
+            place=place,
+        )
+        written.to.said(partial, moment, ALL)
+    notes = [note for note in written.notes if isinstance(note, Said)]
+    assert {place} >= {note.partial.place for note in notes} or not notes
+    again = {"user": "", "assistant": ""}
+    for note in notes:
+        again[note.partial.role] += note.partial.text
+    assert whole == again
+
+
+def test_what_is_spoken() -> None:
+    """By the dialect's name; a place may be known in the recording only."""
+    written = Written()
+    written.to.speaks("live")
+    partial = Partial(
+        item_id="a", index=0, role="user", response_id=None, text="x", place=Place(5, 9)
+    )
+    written.to.said(partial, Moment(1, 2), ALL)
+    assert [Speaks("live"), Said(partial, False, Moment(1, 2))] == written.notes
 
 
 @bounded
@@ -242,6 +280,7 @@ def test_a_conversation_that_is_not_on_disk_writes_nothing() -> None:
     partial = Partial(item_id="a", index=0, role="user", response_id=None, text="x")
     notes.said(partial, moment, ALL)
     notes.asked(1)
+    notes.speaks("live")
     notes.settled([Response("r", moment)])
     notes.about(Identity("t", False, Provider()))
     notes.started(1)
@@ -251,7 +290,19 @@ def test_a_conversation_that_is_not_on_disk_writes_nothing() -> None:
 
 # -- what is read of anything ----------------------------------------------------------------------
 
-KINDS = ["event", "said", "asked", "span", "end", "settled", "meta", "start", "policy", "ended"]
+KINDS = [
+    "event",
+    "said",
+    "dialect",
+    "asked",
+    "span",
+    "end",
+    "settled",
+    "meta",
+    "start",
+    "policy",
+    "ended",
+]
 
 
 @pytest.mark.parametrize("kind", ["user", "agent", "close", "", "EVENT"])
@@ -261,7 +312,7 @@ def test_records_of_the_sound_are_no_notes(kind: str) -> None:
 
 
 KEYS = ["at", "t", "dir", "event", "span", "n", "parent", "ids", "metadata", "tags", "start_ns"]
-KEYS += ["item", "index", "role", "text", "add", "response"]
+KEYS += ["item", "index", "role", "text", "add", "response", "place"]
 KEYS += [
     "inputs",
     "code",

@@ -45,6 +45,8 @@ WHOLE: list[list[Any]] = [
     ["resume", 5],
     ["redact", 5, 0, 960],
     ["redact", 5, 0, 960, "user", "beep", "call"],
+    ["agent", 5, 0, 960, "", 0, None, 10_000],
+    ["spoken", 5, "user", "said_1", 100, 200, None, None, 300],
     ["words", 5, "user", "item_u", 100, 200, "partial"],
     ["words", 5, "agent", "item_a", None, None, None],
     ["given", 5],
@@ -73,7 +75,8 @@ def test_every_kind_is_here() -> None:
 
 def test_what_may_be_missing_is_filled_in() -> None:
     """Where the timeline wants all of it."""
-    assert ["agent", 5, 0, 960, "item_a", 0, None] == read_sound(["agent", 5, 0, 960, "item_a", 0])
+    agent = ["agent", 5, 0, 960, "item_a", 0]
+    assert [*agent, None, None] == read_sound(agent)
     assert ["buffer", 5, "cleared", None] == read_sound(["buffer", 5, "cleared"])
     words = ["words", 5, "user", "item_u"]
     assert [*words, None, None, None] == read_sound(words)

@@ -108,6 +108,13 @@ ROOT_MORE: Mapping[str, Kind] = {
             "prompt_id": str,
             "prompt_version": str,
             "reasoning_effort": str,
+            "delegations": int,
+            "billed_s": float,
+            "billed_active_s": int,
+            "billed_paused_s": int,
+            "context_usage_ratio": float,
+            "session_close_reason": str,
+            "target_language": str,
             "close_code": int,
             "close_reason": str,
             "parent_trace_id": str,
@@ -132,6 +139,7 @@ EVENT: Mapping[str, Kind] = {
 EVENT_MORE: Mapping[str, Kind] = {
     **TURN,
     "otel_realtime.event.id": str,
+    "otel_realtime.event.carried_type": str,
     "otel_realtime.item.id": str,
     "otel_realtime.response.id": str,
     "otel_realtime.call.id": str,
@@ -221,6 +229,8 @@ CHAT_MORE: Mapping[str, Kind] = {
             "interruption_cause": str,
             "false_interruption": bool,
             "out_of_band": bool,
+            "delegated": bool,
+            "delegation_id": str,
         }
     ),
 }

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from otel_realtime.delivery.model import Closing, OnDone, Opening, PostStatus, Render
 from otel_realtime.settings import Settings
 from otel_realtime.tracing.members import Member
-from otel_realtime.tracing.route import Route, Services
+from otel_realtime.tracing.route import ChooseRoute, Route, Services
 
 
 class FolderBackend:
@@ -90,10 +90,12 @@ class FolderRoot:
         (self._folder / f"{name}.json").write_text(json.dumps(data, default=str))
 
 
-def routes_to(folder: Path) -> Callable[[Settings, object, Services], Route]:
+def routes_to(folder: Path) -> ChooseRoute:
     """Send every conversation to a folder."""
 
-    def choose(settings: Settings, provider: object, services: Services) -> Route:
+    def choose(
+        settings: Settings, provider: object, services: Services, project: str | None = None
+    ) -> Route:
         return Route(
             leg="direct",
             connect=lambda: services.backend(folder, lambda: FolderBackend(folder)),

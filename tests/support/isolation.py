@@ -12,7 +12,7 @@ from langsmith import run_trees, utils
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from otel_realtime import diagnostics
+from otel_realtime import diagnostics, tap
 from otel_realtime.conversation import engine
 from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
@@ -57,6 +57,7 @@ def leave_no_trace() -> None:
     instrumentor = OpenAIRealtimeInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
+    tap.uninstall()  # a wrapped session leaves one behind that sees wrapped sessions only
     PROCESS.shutdown(_LEFT_S)
     PROCESS.deactivate_processors()
     PROCESS.settings = PROCESS.tracer_provider = PROCESS.meter_provider = None

@@ -87,6 +87,10 @@ class RecordingObserver:
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         self.played_positions.append((item_id, content_index, audio_ms))
 
+    def counts_tokens(self, sink: object) -> bool:
+        """Nobody is told of tokens here."""
+        return False
+
     def tool(self, call_id: str) -> None:
         """Nobody runs tools here."""
 

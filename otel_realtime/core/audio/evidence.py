@@ -113,9 +113,17 @@ def _content_index(value: object) -> int:
 
 
 def _session_format(session: JsonMapping, direction: str) -> AudioFormat | None:
-    """Return a format that a session names: ``audio.input.format``, ``input_audio_format`` (beta)."""
-    nested = _mapping(_mapping(session.get("audio")).get(direction)).get("format")
-    return parse_format(nested if nested is not None else session.get(f"{direction}_audio_format"))
+    """Return a format that a session names.
+
+    ``audio.input.format``, ``input_audio_format`` (beta), ``audio.format`` of both (Live sessions).
+    """
+    audio = _mapping(session.get("audio"))
+    places = (
+        _mapping(audio.get(direction)).get("format"),
+        session.get(f"{direction}_audio_format"),
+        audio.get("format"),
+    )
+    return parse_format(next((value for value in places if value is not None), None))
 
 
 def _turn_detection(session: JsonMapping) -> JsonMapping:

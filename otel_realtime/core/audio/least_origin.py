@@ -24,12 +24,16 @@ class LeastOrigin:
     def __init__(self) -> None:
         self._steps: deque[tuple[int, int]] = deque()  # number of a frame, and its origin
 
-    def add(self, number: int, origin_ns: int) -> None:
-        """Add the origin that the latest frame gives, in ns; numbers ascend."""
+    def add(self, number: int, origin_ns: int) -> bool:
+        """Add the origin that the latest frame gives, in ns; return whether it is the least.
+
+        Numbers ascend.
+        """
         steps = self._steps
         while steps and steps[-1][1] >= origin_ns:
             steps.pop()
         steps.append((number, origin_ns))
+        return len(steps) == 1
 
     def drop(self, number: int) -> None:
         """Forget the oldest frame."""
@@ -40,11 +44,6 @@ class LeastOrigin:
     def ns(self) -> int:
         """The least origin of all frames, in ns."""
         return self._steps[0][1]
-
-    @property
-    def is_latest(self) -> bool:
-        """Whether the latest frame gives the least origin."""
-        return len(self._steps) == 1
 
     def since(self, number: int) -> int:
         """Return the least origin of a frame and all later ones, in ns."""

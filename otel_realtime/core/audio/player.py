@@ -246,6 +246,11 @@ class Player:
         return self._play_out.buffer.ns if self._play_out.buffer.known else None
 
     @property
+    def due_ns(self) -> int:
+        """When all that has arrived will have been played, roughly and at once."""
+        return self._due_ns
+
+    @property
     def stale(self) -> int:
         """How many log entries the next ``refresh`` has to play."""
         return self._play_out.stale

@@ -11,7 +11,7 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
 
     ["buffered", t, ms]                                            a player is taken to hold it back
     ["user", t, offset, size, quiet?]                              the client appended audio
-    ["agent", t, offset, size, item_id, content_index, response_id]    a chunk arrived
+    ["agent", t, offset, size, item_id, content_index, response_id, start_ms?]    a chunk arrived
     ["format", t, side, {"type", "rate"}]                          the side's format from here on
     ["hole", t, side, size]                                        audio that was not kept
     ["truncate", t, item_id, content_index, audio_end_ms, event_id]    the client's claim
@@ -36,6 +36,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["redact", t, start_ns, end_ns, side | null, how, why]         silenced afterwards
     ["words", t, side, item_id, from_ms | null, to_ms | null, "partial" | "complete" | null]
                                                                    words of an item are silenced
+    ["spoken", t, side, item_id, start_ns, end_ns, from_ms?, to_ms?, around_ms?]
+                                                                   where an item is that is in fragments
     ["given", t]                                                   times are the app's from here on
     ["leap", t]                                                    they jumped forward
     ["close", t, by_client]                                        the conversation ended
@@ -52,7 +54,10 @@ Rules of its own:
 5. Hearing ends with the call, whoever held the microphone: what is queued at the close is cut. An
    app that waited for the end of the play-out closes after it, and a tap says itself what was played.
    Where the app's times jumped forward nobody knows how long it was: what was queued was heard.
-6. Nothing was said after the end either: audio that the client sent faster than it can have been
+6. Audio of no item (``item_id`` empty: Live sessions, live translation) comes all the time, silence
+   included. So it does not show that the agent sounds. With a place on the session's clock
+   (``start_ms``) it stands there: :mod:`otel_realtime.core.audio.stream`.
+7. Nothing was said after the end either: audio that the client sent faster than it can have been
    spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
    that anybody lived through. Or the journal has no close: then nobody knows when it was.
 """
@@ -80,6 +85,7 @@ from otel_realtime.core.audio.segments import (
 from otel_realtime.core.audio.server_buffer import ServerBuffer
 from otel_realtime.core.audio.session_clock import SPREAD_NS, SessionClock
 from otel_realtime.core.audio.spoken import SpokenItems
+from otel_realtime.core.audio.stream import SessionStream
 from otel_realtime.core.audio.user_side import UserPlacement
 from otel_realtime.core.audio.vad_reports import Report, Reported, VadReports
 
@@ -108,6 +114,7 @@ class Timeline:
         self._user_tap_t = FOREVER_NS  # since when the user's tap replaces the wire
         self._agent = Player()
         self._playback = Playback(self._agent)
+        self._stream = SessionStream()
         self._server = ServerBuffer()
         self._session_clock = SessionClock()
         self._commits = Commits()
@@ -115,6 +122,7 @@ class Timeline:
         self._agent_formats = {False: PCM16, True: PCM16}  # of the wire, of the tap
         self._vad = VadReports()
         self._redactions = Redactions()
+        self._places: dict[tuple[str, str], Callable[[], Interval | None]] = {}
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
         self._applied = 0  # records since the last refresh
@@ -165,7 +173,7 @@ class Timeline:
 
         Pending frames of the user, which wait for their look-ahead, are not included.
         """
-        segments = self._user_segments() if side == "user" else self._playback.segments(self._now)
+        segments = self._user_segments() if side == "user" else self._agent_segments()
         # Audio of a pause is never stored, but audio that was queued before may reach into it.
         pauses = self.pauses
         return exclude_intervals(segments, pauses) if pauses else segments
@@ -269,6 +277,9 @@ class Timeline:
         of_agent = self._playback.places(self._now)
 
         def locate(words: Words) -> Interval | None:
+            place = self._places.get((words.side, words.item_id))
+            if place is not None:
+                return place()
             if words.side == "agent":
                 return of_agent(words.item_id)
             return self._spoken.place(words.item_id, words.from_ms, words.to_ms, self._now)
@@ -283,7 +294,8 @@ class Timeline:
         if side == "user":
             tapped = self._user_tap.segments if self._user_tap is not None else []
             return [*self._user.segments, *(replace(segment, tap=True) for segment in tapped)]
-        return [*self._agent.segments(), *self._playback.audio.segments]
+        streamed = self._stream.segments()
+        return [*self._agent.segments(), *streamed, *self._playback.audio.segments]
 
     @property
     def user_is_tapped(self) -> bool:
@@ -316,7 +328,10 @@ class Timeline:
 
     def _heard_end_ns(self) -> int:
         user = self._user_segments()
-        return max(user[-1].end_ns if user else 0, self._playback.end_ns(self._now))
+        agent_end_ns = self._playback.end_ns(self._now)
+        if self._stream:
+            agent_end_ns = max(agent_end_ns, min(self._stream.end_ns, self._now))
+        return max(user[-1].end_ns if user else 0, agent_end_ns)
 
     @property
     def _now(self) -> int:
@@ -345,6 +360,16 @@ class Timeline:
         tapped = (replace(segment, tap=True) for segment in self._user_tap.segments)
         return order_without_overlap([*sent, *tapped])
 
+    def _agent_segments(self) -> list[Segment]:
+        segments = self._playback.segments(self._now)
+        if not self._stream:
+            return segments
+        # A tap is the truth, also of what the server reflects.
+        tapped_t = self._playback.tapped_t
+        end = self._now if tapped_t is None else min(tapped_t, self._now)
+        streamed = clip_to_intervals(self._stream.segments(), [(0, end)])
+        return order_without_overlap([*segments, *streamed])
+
     # --- records --------------------------------------------------------------------------------
 
     def _buffered(self, t: int, ms: int) -> None:
@@ -361,9 +386,14 @@ class Timeline:
         item_id: str,
         content_index: int,
         response_id: str | None,
+        start_ms: int | None = None,
     ) -> None:
+        if start_ms is not None:
+            self._stream.add(t, offset, size, start_ms)
+            return
         self._agent.add_chunk(t, offset, size, item_id, content_index, response_id)
-        self._sounds(t, size)
+        if item_id:
+            self._sounds(t, size)
 
     def _sounds(self, t: int, size: int, *, tap: bool = False) -> None:
         if self._room.add(t, self._agent_formats[tap].duration_ns(size), tap=tap):
@@ -374,6 +404,7 @@ class Timeline:
         if audio_format is not None:
             (self._user if side == "user" else self._agent).set_format(audio_format)
             if side == "agent":
+                self._stream.set_format(audio_format)
                 self._agent_formats[False] = audio_format
 
     def _hole(self, t: int, side: str, size: int) -> None:
@@ -520,6 +551,7 @@ class Timeline:
 
     def _reset(self, t: int) -> None:
         self._user.reset()
+        self._stream.reset()
         self._commits.reset()
         self._session_clock.reset()
         self._vad.reset(t)
@@ -548,6 +580,31 @@ class Timeline:
         if side == "user":
             self._spoken.named(item_id, t, whole=text != PARTIAL)
         self._redactions.add_words(Words(side, item_id, from_ms, to_ms), text)
+
+    def _item_spoken(
+        self,
+        t: int,
+        side: str,
+        item_id: str,
+        start_ns: int,
+        end_ns: int,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        around_ms: int = 0,
+    ) -> None:
+        around = around_ms * NS_PER_MS
+        # What has come and not been played yet may be of it, too.
+        queued = max(end_ns, self._agent.due_ns) if side == "agent" else end_ns
+
+        def place() -> Interval:
+            start, end = start_ns, queued
+            if from_ms is not None and to_ms is not None:  # where it was appended says it best
+                appended = self.user_time(from_ms), self.user_time(to_ms)
+                start = start if appended[0] is None else appended[0]
+                end = end if appended[1] is None else appended[1]
+            return max(start - around, 0), end + around
+
+        self._places[side, item_id] = place
 
     def _use_given_times(self, t: int) -> None:
         self._given = True
@@ -595,6 +652,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "pause": Timeline._pause,
     "resume": Timeline._resume,
     "redact": Timeline._redact,
+    "spoken": Timeline._item_spoken,
     "words": Timeline._words,
     "given": Timeline._use_given_times,
     "leap": Timeline._jump,

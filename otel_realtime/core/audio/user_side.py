@@ -132,18 +132,20 @@ class UserPlacement:
             size: Its size in bytes.
             quiet: Whether there is no voice in it.
         """
-        self.advance(t)
+        pending, number = self._pending, self._count
+        if pending and pending[0].t + LOOK_AHEAD_NS < t:
+            self.advance(t)
         before = self._appended.add(size)
         after = self._appended.total_ns
         spacing = LOOK_AHEAD_NS if self.last_sent_t is None else t - self.last_sent_t
         paced = 2 * spacing >= after - before
-        self._pending.append(_Frame(self._count, t, before, after, offset, size, quiet, paced))
-        self._least.add(self._count, t - after)
-        self._count += 1
+        pending.append(_Frame(number, t, before, after, offset, size, quiet, paced))
+        least = self._least.add(number, t - after)
+        self._count = number + 1
         self.last_sent_t = t
         # Only a bound below all others can reveal that the oldest frame belongs to a file.
-        while self._least.is_latest and self._pending and self._is_file(self._pending[0]):
-            self._place(self._pending[0])
+        while least and pending and self._is_file(pending[0]):
+            self._place(pending[0])
 
     def append_lost(self, t: int, size: int) -> None:
         """Add audio that was sent but not kept: it takes up its time and is silent."""
@@ -235,18 +237,20 @@ class UserPlacement:
 
     def _place(self, frame: _Frame) -> None:
         """Decide the oldest pending frame and remove it from the window."""
-        goes_on = frame.before_ns == self._file_end_ns and not frame.paced
-        in_file = bool(self._file_end_ns) and (frame.before_ns < self._file_end_ns or goes_on)
-        is_clip = not in_file and self._is_clip(frame)
-        is_file = in_file or is_clip or self._is_file(frame)
-        if in_file:
-            self._file_end_ns = max(self._file_end_ns, frame.after_ns)
+        before, file_end_ns = frame.before_ns, self._file_end_ns
+        start = self._least.ns + before
+        if file_end_ns and (before < file_end_ns or (before == file_end_ns and not frame.paced)):
+            self._file_end_ns = max(file_end_ns, frame.after_ns)
             start = self._end_ns
-        elif is_file:
-            start = max(self._file_start(frame, is_clip=is_clip), self._end_ns)
+            self._is_live = False
+        # Nearly all frames are placed shortly before their send: those need no second look.
+        elif start > frame.t - LEAST_FILE_NS:
+            self._is_live = True
         else:
-            start = self._least.ns + frame.before_ns
-        self._is_live = not is_file
+            is_clip = self._is_clip(frame)
+            self._is_live = not (is_clip or self._is_file(frame))
+            if not self._is_live:
+                start = max(self._file_start(frame, is_clip=is_clip), self._end_ns)
         self._pending.popleft()
         self._least.drop(frame.number)
         self._decided_ns = frame.after_ns

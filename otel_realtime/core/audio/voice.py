@@ -85,16 +85,26 @@ def band_powers(frames: npt.NDArray[np.float32], rate_hz: int) -> tuple[Powers, 
     group = max(rate_hz // 8_000, 1)
     used = frames.shape[1] - frames.shape[1] % (4 * group)
     wide = _mean_of(frames[:, :used], group)
-    every: Powers = np.einsum("ij,ij->i", frames, frames) / np.float32(frames.shape[1])
+    every: Powers = _energy(frames) / np.float32(frames.shape[1])
     return every, _difference_power(wide), _difference_power(_mean_of(wide, 4))
+
+
+def _energy(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the sum of squares of each frame; as products of matrices, which take half the time."""
+    squares: npt.NDArray[np.float32] = np.matmul(frames[:, None, :], frames[:, :, None])
+    return squares[:, 0, 0]
 
 
 def _mean_of(frames: npt.NDArray[np.float32], group: int) -> npt.NDArray[np.float32]:
     """Return the means of each ``group`` samples: a cheap low-pass at a lower rate."""
     if group == 1:
         return frames
-    means = frames.reshape(-1, group) @ np.full(group, 1 / group, np.float32)
-    return means.reshape(len(frames), frames.shape[1] // group)
+    # Not a product of matrices: of so many rows BLAS would make work for threads of its own.
+    means = frames[:, ::group] + frames[:, 1::group]
+    for nth in range(2, group):
+        means += frames[:, nth::group]
+    means *= np.float32(1 / group)
+    return means
 
 
 def _difference_power(frames: npt.NDArray[np.float32]) -> Powers:
@@ -102,8 +112,8 @@ def _difference_power(frames: npt.NDArray[np.float32]) -> Powers:
     if frames.shape[1] < 3:
         return np.zeros(len(frames), np.float32)
     difference = frames[:, 2:] - frames[:, :-2]
-    power = np.einsum("ij,ij->i", difference, difference)
-    return np.asarray(power / np.float32(2 * difference.shape[1]), np.float32)
+    power: Powers = _energy(difference) / np.float32(2 * difference.shape[1])
+    return power
 
 
 def find_voice(bands: Sequence[Powers], loudest_noise_db: float) -> Voiced:

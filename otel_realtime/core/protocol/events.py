@@ -85,16 +85,16 @@ TOO_DEEP: Final = "[nested too deep]"
 _TYPE_FIRST: Final = ('{"type":"', '{"type": "')
 
 
-def _prefixes(types: tuple[str, ...]) -> tuple[str, ...]:
+def prefixes_of(types: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(head + name + '"' for name in types for head in _TYPE_FIRST)
 
 
 #: Prefixes of audio frames, for one ``startswith`` call per frame instead of a parse.
-AGENT_AUDIO_TEXT: Final = _prefixes(AGENT_AUDIO)
+AGENT_AUDIO_TEXT: Final = prefixes_of(AGENT_AUDIO)
 AGENT_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in AGENT_AUDIO_TEXT)
-TEXT_DELTA_TEXT: Final = _prefixes(TEXT_DELTAS)
+TEXT_DELTA_TEXT: Final = prefixes_of(TEXT_DELTAS)
 TEXT_DELTA_BYTES: Final = tuple(prefix.encode() for prefix in TEXT_DELTA_TEXT)
-USER_AUDIO_TEXT: Final = _prefixes(USER_AUDIO)
+USER_AUDIO_TEXT: Final = prefixes_of(USER_AUDIO)
 USER_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in USER_AUDIO_TEXT)
 
 

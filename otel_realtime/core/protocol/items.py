@@ -34,6 +34,26 @@ _TEXT_FIELDS: Final = (
 ARGUMENTS: Final = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a text was said that comes in fragments, without an item of the wire.
+
+    Attributes:
+        start_t: When it begins in the recording, in ns since the start.
+        end_t: When it ends.
+        after_silence: Whether its speaker had been silent before: then it is a turn of its own.
+        start_ms: Where it begins in the audio that the client appended, in ms, if that is known: it
+            says more exactly when it was spoken.
+        end_ms: Where it ends there.
+    """
+
+    start_t: int
+    end_t: int
+    after_silence: bool = False
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
 # Compared by identity: ``list.index`` and ``list.remove`` would compare twenty fields otherwise.
 @dataclass(slots=True, eq=False)
 class Item:
@@ -77,6 +97,8 @@ class Item:
         cut: Its response was cancelled before it was complete.
         segments: Who said what when, of a transcription with speakers.
         languages: Languages that the transcription detected.
+        place: Where it was said, if it comes in fragments.
+        aside: Whether it is nobody's turn: what another model does for the one that speaks.
     """
 
     id: str
@@ -115,6 +137,8 @@ class Item:
     cut: bool = False
     segments: list[Segment] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
+    place: Place | None = None
+    aside: bool = False
 
     @property
     def texts(self) -> dict[int, str]:
@@ -176,6 +200,12 @@ class Item:
             self.kind = "function_call"
         if not (self.arguments if index == ARGUMENTS else index in self.parts):
             self.partial[index] = text
+
+    def put(self, place: Place) -> None:
+        """Set where it was said; what has a place is complete, however long it grows."""
+        self.place = place
+        self.status = "completed"
+        self.audio_start_ms, self.audio_end_ms = place.start_ms, place.end_ms
 
     def merge(self, source: JsonMapping) -> None:
         """Update the item from an ``item`` object on the wire; absent and empty keys change nothing.
@@ -320,6 +350,16 @@ class Items:
             self._order.remove(item)
             self._order.insert(item, previous)
 
+    def sort_in(self, item: Item) -> None:
+        """Move an item that has a place behind what was said before it: fragments may come late."""
+        start_t, previous = _start_t(item), None
+        for other in reversed(self._order):
+            if other is not item and _start_t(other) <= start_t:
+                previous = other
+                break
+        self._order.remove(item)
+        self._order.insert(item, previous)
+
     def _insert(self, item: Item, previous_id: object) -> None:
         self._order.insert(item, self.get(previous_id) or self._order.last)
 
@@ -329,9 +369,18 @@ class Items:
         A system message comes from the developer and is not a turn of either speaker; silence that
         the server took for the user's turn is none.
         """
-        if item.turn or item.idle or not item.is_message or item.role == "system":
+        if item.turn or item.idle or item.aside or not item.is_message or item.role == "system":
             return
-        if item.role != self._last_role:
+        if item.role != self._last_role or begins_turn(item):
             self._last_role = item.role
             self.turns += 1
         item.turn = self.turns
+
+
+def begins_turn(item: Item) -> bool:
+    """Return whether an item begins a turn, though its speaker has said what is before it, too."""
+    return item.place is not None and item.place.after_silence
+
+
+def _start_t(item: Item) -> int:
+    return item.at_t if item.place is None else item.place.start_t

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_realtime.core.protocol.events import GA_NAMES, Event
-from otel_realtime.core.protocol.items import ARGUMENTS
+from otel_realtime.core.protocol.items import ARGUMENTS, Place
 from otel_realtime.core.protocol.json_values import content_index, text_or_none
 
 
@@ -87,6 +87,7 @@ class Partial:
         response_id: The response that says it; None for the user.
         text: The text.
         audio: Whether it is the transcript of audio.
+        place: Where it was said, if it comes in fragments (``fragments``).
     """
 
     item_id: str
@@ -95,6 +96,7 @@ class Partial:
     response_id: str | None
     text: str
     audio: bool = False
+    place: Place | None = None
 
 
 class Partials:

@@ -21,7 +21,7 @@ from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.state import ConversationState
 
 #: Keys by which an event, or an object in it, names something.
-_ID_KEYS: Final = ("item_id", "response_id", "call_id")
+_ID_KEYS: Final = ("item_id", "response_id", "call_id", "delegation_id")
 #: Keys of the objects that have an ``id`` of their own.
 _OBJECT_KEYS: Final = ("item", "response")
 
@@ -80,7 +80,8 @@ class Pause:
             event: The event, before the state has received it.
             state: The conversation before it.
         """
-        ids = list(_ids(event))
+        inner = state.dialect.inner(event)
+        ids = list(_ids(event)) if inner is event else [*_ids(event), *_ids(inner)]
         private = self.paused or not self._private.isdisjoint(ids)
         if event["type"] == "input_audio_buffer.committed":
             begun = state.items.get(event.get("item_id")) is not None  # by ``speech_started``

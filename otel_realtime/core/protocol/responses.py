@@ -211,6 +211,9 @@ class Response:
         context_items: Number of items it read before those in ``inputs``.
         turn: The conversation's turn when it was last seen.
         usage: ``usage`` as it was on the wire.
+        delegated: Whether another model made it for the one that speaks (a Live session): what it
+            says is nobody's turn.
+        delegation_id: What it was delegated for; None if it is not known.
         mcp: Its server-side tool calls, by item id.
         heard_before: The latest earlier response that was heard, in a tuple, once it was looked
             for; ``(None,)`` if there is none.
@@ -234,6 +237,8 @@ class Response:
     context_items: int = 0
     turn: int = 0
     usage: object = None
+    delegated: bool = False
+    delegation_id: str | None = None
     mcp: dict[str, McpCall] = field(default_factory=dict)
     heard_before: tuple[Response | None] | None = None
 

@@ -32,6 +32,7 @@ class Counts:
         idle_timeouts: ``input_audio_buffer.timeout_triggered``: nobody spoke, so the model did.
         dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
         time_jumps: Times given by the app that jumped.
+        delegations: What a Live model had others do.
     """
 
     events: int = 0
@@ -42,6 +43,7 @@ class Counts:
     idle_timeouts: int = 0
     dtmf: int = 0
     time_jumps: int = 0
+    delegations: int = 0
 
 
 @dataclass(slots=True)
@@ -53,17 +55,34 @@ class SessionFacts:
         id: The server's id of the session.
         other_model: The model by other words than the session's, which a sideband connection may
             never receive: the handshake's, the client's ``session.update``, a response's.
+        usage: What a Live session is billed for so far, in seconds: each report is a total.
+        context_ratio: How much of its model's context is in use, from 0 to 1; None if it is not said.
+        closed_because: Why the server ended it.
     """
 
     config: JsonObject = field(default_factory=dict)
     id: str | None = None
     other_model: str | None = None
+    usage: JsonMapping = field(default_factory=dict)
+    context_ratio: float | None = None
+    closed_because: str | None = None
 
     def merge(self, session: JsonMapping) -> None:
         """Update the configuration from a ``session`` object of the server."""
         # Top-level keys are replaced as a whole: the server sends complete objects, not differences.
         self.config.update(session)
         self.id = text_or_none(session.get("id")) or self.id
+
+    def billed(self, event: JsonMapping) -> None:
+        """Take over what ``session.usage.updated`` or ``session.closed`` says of the whole session."""
+        self.usage = object_or_empty(event.get("usage")) or self.usage
+        ratio = _number(object_or_empty(event.get("context_window")).get("usage_ratio"))
+        self.context_ratio = self.context_ratio if ratio is None else ratio
+
+    @property
+    def billed_s(self) -> float | None:
+        """What the session is billed for in all, in seconds; None if that was not said."""
+        return _number(self.usage.get("seconds"))
 
     def without_repeats(self, session: JsonMapping) -> JsonObject:
         """Return the session object with unchanged instructions and tools replaced by a marker."""
@@ -96,9 +115,29 @@ class SessionFacts:
         audio_format = self._audio_config(direction).get(
             "format", self.config.get(f"{direction}_audio_format")
         )
+        if audio_format is None:  # a Live session has one for both directions
+            audio_format = object_or_empty(self.config.get("audio")).get("format")
         if isinstance(audio_format, dict):
             audio_format = audio_format.get("type")
         return text_or_none(audio_format)
+
+    @property
+    def billed_parts(self) -> dict[str, int]:
+        """Which parts of that were ``active`` and ``paused``, in seconds, where the server says so."""
+        parts = {part: _number(self.usage.get(f"{part}_seconds")) for part in ("active", "paused")}
+        return {part: int(seconds) for part, seconds in parts.items() if seconds is not None}
+
+    @property
+    def delegate(self) -> JsonObject:
+        """``model`` that a Live session delegates to, if it names one."""
+        delegation = object_or_empty(self.config.get("delegation"))
+        backend = object_or_empty(delegation.get(str(delegation.get("type"))))
+        return {"model": backend["model"]} if text_or_none(backend.get("model")) else {}
+
+    @property
+    def target_language(self) -> str | None:
+        """The language that live translation speaks."""
+        return text_or_none(self._audio_config("output").get("language"))
 
     @property
     def transcription_model(self) -> str | None:
@@ -166,3 +205,11 @@ class SessionFacts:
         """Whether it is a transcription session (in the beta, an object type of its own)."""
         kinds = (self.config.get("type"), self.config.get("object"))
         return "transcription" in kinds or "realtime.transcription_session" in kinds
+
+
+def _number(value: object) -> float | None:
+    """Return a number that is neither negative nor beyond what JSON holds exactly; else None."""
+    # False for NaN and infinity, too.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return float(value)
+    return None

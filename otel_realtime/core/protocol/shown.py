@@ -18,15 +18,6 @@ from otel_realtime.core.protocol.state import ConversationState
 
 #: At least the length of ``{"event":}``, which is put around the text of an event.
 _ENVELOPE: Final = 12
-#: Events that repeat the whole session: what did not change is left out of the payload.
-_SESSION_EVENTS: Final = frozenset(
-    {
-        "session.created",
-        "session.updated",
-        "transcription_session.created",
-        "transcription_session.updated",
-    }
-)
 
 
 @dataclass(slots=True)  # not frozen: that would cost every event half a microsecond
@@ -69,7 +60,7 @@ def prepare_event(
     untouched = policy.redact is None and policy.inputs and policy.outputs
     if not untouched or text is None or needs_scrub(text):
         admitted = policy.admit(event)
-    elif len(text) + _ENVELOPE <= limit and event["type"] not in _SESSION_EVENTS:
+    elif len(text) + _ENVELOPE <= limit and not _repeats_session(event, state):
         # Most events: nothing to remove and short enough, so the text need not be encoded again.
         return Shown(Admitted(event), f'{{"event":{text}}}')
     else:
@@ -88,10 +79,15 @@ def event_payload(event: Event, state: ConversationState, policy: ContentPolicy,
     """
     if not policy.payloads:
         event = policy.hidden(event)
-    elif event["type"] in _SESSION_EVENTS:
+    elif _repeats_session(event, state):
         session = state.session.without_repeats(object_or_empty(event.get("session")))
         event = {**event, "session": session}
     return dump({"event": event}, limit)
+
+
+def _repeats_session(event: Event, state: ConversationState) -> bool:
+    """Return whether an event repeats the whole session: what did not change is left out then."""
+    return event["type"] in state.dialect.session_events
 
 
 def event_turn(event: Event, state: ConversationState) -> int:

@@ -13,6 +13,8 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     --------------------------------------  ------------------------------------  ----------------
     session.created, .updated               merge the session's configuration
     error                                   count it
+    session.usage.updated, .closed          what it is billed for; why it ended
+    session.delegation.created              count it
     input_audio_buffer.speech_*             create the user item; VAD start or end
     input_audio_buffer.committed            place the user item; it is unread
     input_audio_buffer.timeout_triggered    the user item is silence, nobody's turn
@@ -48,9 +50,10 @@ from typing import Final
 
 from otel_realtime.core.protocol.changes import Change
 from otel_realtime.core.protocol.commits import SentCommits
-from otel_realtime.core.protocol.events import GA_NAMES, Event, JsonMapping
+from otel_realtime.core.protocol.dialects import REALTIME, Dialect, Reader
+from otel_realtime.core.protocol.events import Event, JsonMapping
 from otel_realtime.core.protocol.interruptions import SHORTEST_SPEECH_MS, Speeches, is_known
-from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.items import Item, Items, Place
 from otel_realtime.core.protocol.json_values import (
     content_index,
     milliseconds,
@@ -81,6 +84,7 @@ class ConversationState:
         counts: What the root span counts.
         speeches: When the user began to speak.
         shortest_speech_ms: Speech shorter than this says nothing (see ``interruptions``).
+        dialect: How its events are read.
     """
 
     def __init__(self) -> None:
@@ -100,12 +104,24 @@ class ConversationState:
         self._requests = Requests()
         self._sent_items = 0
         self._commits = SentCommits()
+        self.dialect = REALTIME
+        self._reader: Reader | None = None
+
+    def speak(self, dialect: Dialect) -> None:
+        """Set what is spoken; before the first event that is read so."""
+        self.dialect = dialect
+        self._reader = None if dialect.reader is None else dialect.reader()
 
     # --- client to server -----------------------------------------------------------------------
 
     def send(self, event: Event, moment: Moment) -> list[Change]:
         """Apply an event that the client sent; most client events do not concern the state."""
-        event_type = event["type"]
+        if self._reader is None:
+            return self._send(event, moment)
+        return [change for each in self._reader.sent(event) for change in self._send(each, moment)]
+
+    def _send(self, event: Event, moment: Moment) -> list[Change]:
+        event_type = self.dialect.name_of(event["type"])
         if event_type == "response.create":
             self._requests.sent(event, moment)
         elif event_type == "input_audio_buffer.commit":
@@ -126,11 +142,13 @@ class ConversationState:
 
     def receive(self, event: Event, moment: Moment) -> list[Change]:
         """Apply an event that the server sent; return what must be traced because of it."""
-        event_type = event["type"]
-        handler = _HANDLERS.get(GA_NAMES.get(event_type, event_type))
+        names = self.dialect.names
         changes: list[Change] = []
-        if handler is not None:
-            handler(self, event, moment, changes)
+        for each in (event,) if self._reader is None else self._reader.received(event):
+            event_type = each["type"]
+            handler = _HANDLERS.get(names.get(event_type, event_type))
+            if handler is not None:
+                handler(self, each, moment, changes)
         return changes
 
     def keep(self, partial: Partial, moment: Moment) -> None:
@@ -140,6 +158,8 @@ class ConversationState:
             partial: The text, as it may be stored.
             moment: When its latest delta arrived.
         """
+        if partial.place is not None:
+            self._place(partial, partial.place, moment)
         item = self.items.get_or_create(partial.item_id, moment.t, role=partial.role)
         item.set_partial(partial.index, partial.text)
         item.audio = item.audio or partial.audio
@@ -151,10 +171,32 @@ class ConversationState:
             if not response.out_of_band:
                 self._reading.commit(item)
 
+    def _place(self, partial: Partial, place: Place, moment: Moment) -> None:
+        """Create or move the item of a text that comes in fragments."""
+        known = self.items.get(partial.item_id)
+        item = self.items.get_or_create(partial.item_id, moment.t)
+        item.put(place)  # first: it decides whether the item begins a turn
+        item.role = item.role or partial.role
+        self.items.assign_turn(item)
+        if known is None:
+            self.items.sort_in(item)
+            self._reading.commit(item)
+
     def _session(self, event: Event, moment: Moment, changes: list[Change]) -> None:
-        if event["type"].endswith(".created"):
+        if self.dialect.name_of(event["type"]).endswith(".created"):
             self._commits.reset()
         self.session.merge(object_or_empty(event.get("session")))
+
+    def _usage(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        self.session.billed(event)
+
+    def _session_closed(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        self.session.merge(object_or_empty(event.get("session")))
+        self.session.billed(event)
+        self.session.closed_because = text_or_none(event.get("reason"))
+
+    def _delegated(self, event: Event, moment: Moment, changes: list[Change]) -> None:
+        self.counts.delegations += 1
 
     def _error(self, event: Event, moment: Moment, changes: list[Change]) -> None:
         self.counts.server_errors += 1
@@ -272,23 +314,30 @@ class ConversationState:
             session_model=self.session.model,
         )
         response.merge(source)
+        response.delegated = event.get("delegated") is True
+        response.delegation_id = text_or_none(event.get("delegation_id"))
+        if response.delegated and "model" not in response.config:
+            response.config.update(self.session.delegate)
         request = self._requests.match(response_id, source)
         if request is not None:
             response.asked_by(request.source, request.moment)
-            self._add_unconfirmed(request.moment)
-        self.session.other_model = self.session.other_model or text_or_none(source.get("model"))
+            self._add_unconfirmed(request.moment, aside=response.delegated)
+        if not response.delegated:
+            model = text_or_none(source.get("model"))
+            self.session.other_model = self.session.other_model or model
         self._reading.begin(response)
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self._waiting.append(response_id)
         self.counts.responses += 1
 
-    def _add_unconfirmed(self, asked: Moment) -> None:
+    def _add_unconfirmed(self, asked: Moment, *, aside: bool) -> None:
         """Add what the client sent before a request, where the server confirms no items at all."""
         for source, moment in self._reading.unconfirmed(asked):
             self._sent_items += 1
             item_id = text_or_none(source.get("id")) or f"item_sent_{self._sent_items}"
             item = self.items.get_or_create(item_id, moment.t)
+            item.aside = aside
             item.merge(source)
             self.items.assign_turn(item)
             self._reading.commit(item)
@@ -307,6 +356,7 @@ class ConversationState:
         response = self.responses.get(str(event.get("response_id")))
         item = self.items.get_or_create(item_id, moment.t)
         item.response_id = text_or_none(event.get("response_id"))
+        item.aside = response is not None and response.delegated
         item.merge(source)
         if response is None or not response.out_of_band:
             self.items.assign_turn(item)
@@ -375,6 +425,7 @@ class ConversationState:
             return []
         item = self.items.get_or_create(item_id, moment.t)
         item.response_id = response.id
+        item.aside = response.delegated
         item.merge(source)
         if not response.out_of_band:
             self.items.assign_turn(item)
@@ -473,6 +524,9 @@ _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
 _HANDLERS: Final[Mapping[str, _Handler]] = {
     "session.created": _State._session,
     "session.updated": _State._session,
+    "session.closed": _State._session_closed,
+    "session.usage.updated": _State._usage,
+    "session.delegation.created": _State._delegated,
     "error": _State._error,
     "input_audio_buffer.speech_started": _State._speech_started,
     "input_audio_buffer.speech_stopped": _State._speech_stopped,

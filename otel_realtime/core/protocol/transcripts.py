@@ -79,7 +79,8 @@ class Transcripts:
         found = [
             item
             for item in self._items
-            if item.role == "user" and item.partial and not item.transcribed
+            # A text in fragments has no end, and no model call of its own.
+            if item.role == "user" and item.partial and not item.transcribed and item.place is None
         ]
         seen = {item.id: Moment(item.at_t, start_ns + item.at_t) for item in found}
         starts = {**seen, **self._commit_moments}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
-from otel_realtime.core.protocol.items import Item, Items
+from otel_realtime.core.protocol.items import Item, Items, begins_turn
 from otel_realtime.core.protocol.messages import (
     NS_PER_MS,
     placeholder,
@@ -46,7 +46,7 @@ class TurnMessage(_PlainTurn, total=False):
 
 @dataclass(slots=True)
 class Turn:
-    """A maximal run of items of one role.
+    """A maximal run of items of one role, or of fragments without a silence between them.
 
     Attributes:
         number: Its number, from 1, in conversation order.
@@ -109,7 +109,7 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
     """
     turns: list[Turn] = []
     for item in items:
-        if not item.is_message or item.role == "system":
+        if not item.is_message or item.role == "system" or item.aside:
             continue
         # Uncommitted: the VAD heard speech begin, but the server has not made an item of it. What
         # the user said until then is a turn all the same, should the call end here.
@@ -122,7 +122,7 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
         if item.id in audible_only and not audible:
             continue
         # Numbered anew: ``Item.turn`` counts in order of arrival, before items were moved.
-        if not turns or turns[-1].role != item.role:
+        if not turns or turns[-1].role != item.role or begins_turn(item):
             turns.append(Turn(len(turns) + 1, item.role))
         turn = turns[-1]
         turn.extend(start_ms, end_ms)
@@ -142,6 +142,9 @@ def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
     if item.role != "assistant":
         start_ms, end_ms = user_span(item, audio)
         return start_ms, end_ms, item.text, False, True
+    if item.place is not None:
+        place = item.place
+        return place.start_t // NS_PER_MS, place.end_t // NS_PER_MS, item.text, False, True
     facts = audio.item(item.id) if audio is not None else None
     if facts is None or facts.audible_from_t is None:
         silenced = facts is not None and facts.interrupted
@@ -172,6 +175,9 @@ def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
             start_t = audio.user_time(item.audio_start_ms)
         if item.audio_end_ms is not None:
             end_t = audio.user_time(item.audio_end_ms)
+    if item.place is not None:
+        start_t = item.place.start_t if start_t is None else start_t
+        end_t = item.place.end_t if end_t is None else end_t
     if end_t is None:
         end_t = item.stopped_t if item.stopped_t is not None else item.at_t
     if start_t is None:

@@ -18,7 +18,7 @@ from tests.support.streams import bounded, json_values
 def test_a_dump_too_deep_for_the_stack_is_cut() -> None:
     """What JSON can be made of is whole, what it cannot be made of is cut."""
     assert deep(60) == json.loads(dump(deep(60)))
-    assert TOO_DEEP in dump(deep(50_000))
+    assert TOO_DEEP in dump(deep(1_000_000))  # 3.14 can nest 50,000
 
 
 @bounded

@@ -1,0 +1,186 @@
+"""``wrap_realtime_session``: a session of the OpenAI Agents SDK, which keeps its socket to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_realtime import tap
+from otel_realtime.conversation.options import Options, within
+from otel_realtime.conversation.services import PROCESS, SOCKETS
+from otel_realtime.conversation.sockets import Sockets
+from otel_realtime.diagnostics import logger_of, walled, warn_once
+from otel_realtime.langsmith_compat.arguments import (
+    DEFAULT_MAX_AUDIO_SECONDS,
+    DEFAULT_SAMPLE_RATE,
+    Plan,
+)
+from otel_realtime.langsmith_compat.block import Block
+from otel_realtime.langsmith_compat.lines import Lines
+from otel_realtime.setup.instrumentor import OpenAIRealtimeInstrumentor
+
+if TYPE_CHECKING:
+    from langsmith import Client
+    from langsmith.address import AgentAddress
+    from langsmith.run_trees import WriteReplica
+
+logger = logger_of(__name__)
+
+
+def wrap_realtime_session(
+    session: Any,
+    *,
+    thread_id: str | None = None,
+    sample_rate: int = DEFAULT_SAMPLE_RATE,
+    project_name: str | None = None,
+    address: AgentAddress | None = None,
+    tags: list[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+    on_message: Callable[[str, str], None] | None = None,
+    max_audio_seconds: float | None = DEFAULT_MAX_AUDIO_SECONDS,
+    client: Client | None = None,
+    replicas: Sequence[WriteReplica] | None = None,
+) -> _TracedSession:
+    """Trace one session of the OpenAI Agents SDK; as LangSmith's ``wrap_realtime_session``.
+
+    Args:
+        session: what ``RealtimeRunner.run()`` returned; it is entered with the result.
+        thread_id: as for ``wrap_realtime``, like all that are not named here.
+        sample_rate: likewise.
+        project_name: likewise.
+        address: likewise.
+        tags: likewise.
+        metadata: likewise.
+        on_message: called with role and text of each line of the transcript.
+        max_audio_seconds: likewise.
+        client: likewise.
+        replicas: likewise.
+
+    Returns:
+        A transparent proxy of the session, to be entered in its place.
+
+    Added in 0.2.0.
+    """
+    plan = Plan.of(
+        thread_id=thread_id,
+        project_name=project_name,
+        address=address,
+        tags=tags,
+        metadata=metadata,
+        max_audio_seconds=max_audio_seconds,
+        client=client,
+        replicas=replicas,
+    )
+    return _TracedSession(session, plan, sample_rate, on_message)
+
+
+_entering: ContextVar[bool] = ContextVar("otel_realtime_entering", default=False)
+
+
+class _OnlyWrapped(Sockets):
+    """Sees only sockets that a wrapped session opens: the others of the process are not its business."""
+
+    def is_realtime(self, path: str) -> bool:
+        return _entering.get() and super().is_realtime(path)
+
+
+_ONLY_WRAPPED: Final = _OnlyWrapped(PROCESS)
+
+
+@contextmanager
+def _tapped(options: Options) -> Iterator[None]:
+    """See the socket that is opened in the block from its handshake on."""
+    _install()
+    token = _entering.set(True)
+    try:
+        with within(options):
+            yield
+    finally:
+        _entering.reset(token)
+
+
+@walled
+def _install() -> None:
+    instrumentor = OpenAIRealtimeInstrumentor()
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        tap.install(_ONLY_WRAPPED)
+        if instrumentor.is_instrumented_by_opentelemetry:  # by another thread, meanwhile
+            tap.install(SOCKETS)
+
+
+class _TracedSession:
+    """Transparent proxy of a session, which it enters and leaves."""
+
+    def __init__(
+        self,
+        session: Any,
+        plan: Plan,
+        sample_rate: int,
+        on_message: Callable[[str, str], None] | None,
+    ) -> None:
+        self._session = session
+        self._plan = plan
+        self._block = Block(plan, sample_rate)
+        self._lines = None if on_message is None else Lines(on_message)
+        self._events: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_session"), name)
+
+    async def __aenter__(self) -> _TracedSession:
+        with _tapped(walled(self._plan.complete)() or Options()):
+            await self._session.__aenter__()
+            socket = getattr(getattr(self._session, "model", None), "_websocket", None)
+            self._block.begin(socket, Options())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        self._tell(Lines.end)
+        self._block.end(error)
+        return await self._session.__aexit__(kind, error, traceback)
+
+    def __aiter__(self) -> _TracedSession:
+        self._events = self._session.__aiter__()
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._events is None:
+            self._events = self._session.__aiter__()
+        event = await self._events.__anext__()
+        self._seen(event)
+        return event
+
+    def record_user_audio(self, pcm: bytes) -> None:
+        """Record 16-bit samples of the microphone."""
+        self._block.user(pcm)
+
+    def record_agent_audio(self, pcm: bytes) -> None:
+        """Record 16-bit samples that the speaker plays now."""
+        self._block.agent(pcm)
+
+    def _seen(self, event: Any) -> None:
+        raw = getattr(getattr(event, "data", None), "data", None)
+        if self._block.reports and isinstance(raw, Mapping):
+            self._block.received(raw)
+        self._tell(lambda lines: lines.seen(event))
+
+    def _tell(self, step: Callable[[Lines], None]) -> None:
+        if self._lines is None:
+            return
+        try:
+            step(self._lines)
+        except Exception as error:  # noqa: BLE001 - the app's callback, as in LangSmith's wrapper
+            warn_once(
+                ("langsmith_compat", "on_message", type(error)),
+                "on_message of wrap_realtime_session raised %r",
+                error,
+                log=logger,
+            )

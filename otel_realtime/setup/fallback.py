@@ -1,0 +1,64 @@
+"""A tracer provider for an app that has none and calls neither ``configure()`` nor ``instrument()``.
+
+The apps that come from LangSmith's own wrapper: it needs no set-up but LangSmith's variables. The
+provider is set nowhere, so that the app may still set its own, which then has every later conversation.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace as trace_api
+
+from otel_realtime.conversation.services import PROCESS
+from otel_realtime.delivery.otlp import make_exporter
+from otel_realtime.diagnostics import logger_of, warn_once
+from otel_realtime.errors import ConfigError
+from otel_realtime.setup.destinations import NOWHERE, destinations, span_exporters
+from otel_realtime.setup.providers import tracer_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from otel_realtime.settings import Settings
+
+logger = logger_of(__name__)
+
+_lock: Final = threading.Lock()
+_provider: TracerProvider | None = None
+
+
+def fallback_provider(settings: Settings) -> TracerProvider | None:
+    """Return our own provider, made at the first call; ``None`` if the app has one.
+
+    It exports to where the environment says, as that of ``configure()`` does.
+
+    Args:
+        settings: settings of the conversation that opens now.
+    """
+    app_has_one = PROCESS.tracer_provider is not None or not isinstance(
+        trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider
+    )
+    if app_has_one:
+        return None
+    global _provider
+    with _lock:
+        if _provider is None:
+            _provider = tracer_provider(
+                [make_exporter("TRACES", name) for name in _names(settings)]
+            )
+            PROCESS.recoveries.schedule(settings)
+        return _provider
+
+
+def _names(settings: Settings) -> Sequence[str]:
+    try:
+        if not destinations(settings):
+            warn_once("nowhere", "a Realtime conversation is traced, and %s", NOWHERE, log=logger)
+        return span_exporters(settings)
+    except ConfigError as error:
+        warn_once(("fallback", str(error)), "%s; nothing is exported by OTLP", error, log=logger)
+        return ()
