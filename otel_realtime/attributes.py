@@ -231,6 +231,11 @@ class Fact:
     LANGUAGES: Final = "languages"
     #: float, s: billed audio of a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
+    #: int, str: how the connection before a gap was closed (RFC 6455, section 7.4).
+    CLOSE_CODE: Final = "close_code"
+    CLOSE_REASON: Final = "close_reason"
+    #: int: handshakes that the server refused in a gap; absent if none.
+    REFUSED_HANDSHAKES: Final = "refused_handshakes"
 
 
 class RootFact:
@@ -300,6 +305,11 @@ class RootFact:
     DROPPED_AUDIO: Final = "dropped_audio_ms"
     #: int: times given as ``at_ns`` that jumped back, or forward by more than an hour; absent if none.
     TIME_JUMPS: Final = "time_jumps"
+    #: int: how often another connection went on where one had closed; absent if none.
+    RECONNECTS: Final = "reconnects"
+    #: Prefix, int: how many of these connections had been lost by which kind of failure,
+    #: ``reconnects_after_websocket_1011`` and so on.
+    RECONNECTS_AFTER: Final = "reconnects_after_"
     #: float, s: time each side talked, and time both did.
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"

@@ -179,6 +179,7 @@ RULES: Final[Mapping[str, _Rule]] = {
     "state_max_mb": _Rule(float, minimum=1),
     "state_max_age_days": _Rule(float, minimum=0),
     "exit_timeout_s": _Rule(float, minimum=0),
+    "join_sockets_s": _Rule(float, minimum=0),
 }
 #: Fields that apply to the whole process; ``conversation(settings=...)`` cannot override them.
 PROCESS_FIELDS: Final = (
@@ -310,6 +311,8 @@ class Settings:
     """End conversations on SIGTERM, then call the previous handler."""
     realtime_paths: tuple[str, ...] = _env("REALTIME_PATHS", _REALTIME_PATHS, _parse_globs)
     """Globs of the request paths, without the query, of websockets that speak the protocol."""
+    join_sockets_s: float = _env("JOIN_SOCKETS_S", 60.0)
+    """Seconds in which a socket may go on with the conversation of one that closed; 0: never."""
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():

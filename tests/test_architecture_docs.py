@@ -178,7 +178,7 @@ def test_threads_in_the_flow_are_in_the_table() -> None:
 def test_the_states_are_those_that_the_code_speaks_of() -> None:
     """The two machines' own docstrings name the same states and the same limit."""
     spoken = f"{engine.__doc__} {sockets.__doc__}"
-    of_the_code = {"undecided", "released", "open", "closed", "delivered"}
+    of_the_code = {"undecided", "released", "open", "waiting", "closed", "delivered"}
     for state in of_the_code:
         assert state in spoken
     assert of_the_code | {"unsampled", "orphaned"} == LIFE.names

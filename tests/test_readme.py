@@ -158,6 +158,25 @@ def test_the_announced_conversation_prints_its_ids(
     assert ("caller-7", ["phone"]) == (found["thread_id"], found["root"]["tags"])
 
 
+def test_a_loop_of_connections_is_one_conversation(talk: Talk, sandbox: Sandbox) -> None:
+    """The first one is lost."""
+    otel_realtime.instrument()
+    keep_talking = run(snippet("except ConnectionClosedError"))["keep_talking"]
+    lost: list[Any] = []
+
+    async def say(connection: Any) -> None:
+        async for event in connection:
+            if event.type == "session.created":
+                if lost:
+                    return
+                lost.append(connection)
+                connection._connection.transport.abort()
+
+    asyncio.run(keep_talking(talk.client, say, "caller-8"))
+    root = the_one_run(sandbox)["root"]
+    assert ("caller-8", 1) == (root["metadata"]["thread_id"], root["metadata"]["reconnects"])
+
+
 def test_using_names_conversations_of_a_framework(talk: Talk, sandbox: Sandbox) -> None:
     """What `using` says is adopted by a connection that the app never sees."""
     otel_realtime.instrument()

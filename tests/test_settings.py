@@ -44,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
         "*/realtime/translations",
         "*/live/sessions*",
     ),
+    "join_sockets_s": 60.0,
 }
 
 #: A value of the environment for every field that is no callable.
@@ -74,6 +75,7 @@ ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "exit_timeout_s": ("0", 0.0),
     "end_on_sigterm": ("yes", True),
     "realtime_paths": ("/gateway/voice, */realtime", ("/gateway/voice", "*/realtime")),
+    "join_sockets_s": ("0", 0.0),
 }
 
 

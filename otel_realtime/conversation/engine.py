@@ -7,8 +7,11 @@ faults.
 Life of a conversation::
 
     created --begin--> open --frames--> open --end--> closed --finisher--> delivered
-       |                                                ^
+       |                                 |              ^
+       |                                 +---waiting----+
        +-- not sampled, or suppressed: closed from the start
+
+It is waiting while its socket has closed and another one may go on: see ``between``.
 
 Threads: frames and the end run on the app's tasks and threads; ``tick`` on the writer thread; posting
 and delivery on threads of their own. ``frames.lock`` serialises whatever changes state or spans.
@@ -26,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime import diagnostics
 from otel_realtime.clock import Clock
+from otel_realtime.conversation.between import Between
 from otel_realtime.conversation.endings import ended_by_app, ended_by_close
 from otel_realtime.conversation.frames import Frames
 from otel_realtime.core.protocol.latency import response_audio
@@ -76,6 +80,8 @@ class Engine:
         trace: its trace.
         clock: its clock.
         frames: handles its frames.
+        between: what happens between two sockets of it.
+        carrier: the sink of the socket that carries it now; ``None`` without one.
         public: the app's ``Conversation``; ``None`` until the app asks for it.
         ended_ns: ``time.monotonic_ns()`` of its end; 0 before.
     """
@@ -84,6 +90,8 @@ class Engine:
         self.trace = trace
         self.clock: Clock = trace.clock
         self.frames = Frames(trace, self)
+        self.between = Between(trace, self.frames)
+        self.carrier: object = None
         self.public: object = None
         self.ended_ns = 0
         self._process = process
@@ -253,12 +261,15 @@ class Engine:
         frames = self.frames
         if frames.closed or not (frames.state.unsettled or frames.texts_due(now_t)):
             return
+        # Whether what plays on is heard will be known when another socket goes on, or none does.
+        if self.between.parted is not None:
+            return
         pacer = Pacer()
         try:
             # One response at a time: the app's task may be waiting for the lock.
             for _ in range(MOST_SETTLED):
                 with frames.lock:
-                    if frames.closed:
+                    if frames.closed or self.between.parted is not None:
                         return
                     if frames.texts_due(now_t):
                         frames.keep_texts(self.clock.moment())
@@ -309,10 +320,19 @@ class Engine:
         """End the conversation because its connection has ended for good."""
         self.end(lambda: ended_by_close(close, self.trace.writer.policy))
 
+    def part(self, close: Close) -> bool:
+        """Let the conversation wait for another socket; ``False`` if it is over."""
+        try:
+            return self.between.part(close)
+        except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+            let_through(error)
+            diagnostics.fault("closing", error)
+            return False
+
     def end(self, make_ending: Callable[[], Ending]) -> None:
         """End the conversation, once. All its spans have ended when this returns.
 
-        Never blocks an event loop: BlockBuster, which ``langgraph dev`` runs under, raises there.
+        One that waits for another socket ended when and how the latest one did. Never blocks an event loop: BlockBuster, which ``langgraph dev`` runs under, raises there.
 
         Args:
             make_ending: returns how the conversation ended.
@@ -337,7 +357,11 @@ class Engine:
         with self.frames.lock:
             if self.frames.closed:
                 return
-            moment = self.clock.end()
+            parted = self.between.parted
+            if parted is not None:
+                ending, moment = parted.ending, parted.moment
+            else:
+                moment = self.clock.end()
             self.ended_ns = time.monotonic_ns()
             with steps:
                 self.frames.keep_texts(moment)
@@ -359,6 +383,7 @@ class Engine:
             if self.frames.closed:
                 return
             self.frames.closed = True
+            self.carrier = None  # it refers to this conversation
             self._finish(recorder, ending, moment, steps)
         # 4. Give this task the app's own context back.
         with steps:

@@ -12,6 +12,7 @@ from otel_realtime import diagnostics
 from otel_realtime.conversation.blocks import Block
 from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
+from otel_realtime.tap import Owner
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -32,6 +33,8 @@ class Options:
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
         tracer_provider: provider of the spans.
+        join: ``False``: no socket goes on with the conversation of another one.
+        thread_block: the ``using(...)`` block that gave the thread: one socket may follow another in it.
         block: the innermost ``using(...)`` block that they are of.
         project: LangSmith project, or address of an agent, instead of the environment's.
     """
@@ -43,6 +46,9 @@ class Options:
     record_audio: bool | None = None
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
+    join: bool | None = None
+    # Neither is compared: each block has its own.
+    thread_block: Owner | None = field(default=None, compare=False)
     block: Block | None = field(default=None, compare=False)
     project: str | None = None
 
@@ -59,6 +65,8 @@ class Options:
             record_audio=_first(self.record_audio, outer.record_audio),
             capture_content=_first(self.capture_content, outer.capture_content),
             tracer_provider=_first(self.tracer_provider, outer.tracer_provider),
+            join=_first(self.join, outer.join),
+            thread_block=_first(self.thread_block, outer.thread_block),
             block=_first(self.block, outer.block),
             project=_first(self.project, outer.project),
         )
@@ -126,6 +134,7 @@ def using(
     tags: Iterable[str] = (),
     record_audio: bool | None = None,
     capture_content: bool | None = None,
+    join: bool | None = None,
 ) -> Iterator[None]:
     """Apply options to every conversation whose connection is opened inside the block.
 
@@ -133,12 +142,21 @@ def using(
     are merged. Code inside that neither opens nor receives a conversation, as a worker's or a tool's,
     finds the only live one that was opened in the block by ``current_conversation()``.
 
+    With a ``thread_id`` one connection may replace another: one that is opened in the block goes on
+    with the conversation of an earlier one of the same path and model that has closed less than
+    ``Settings.join_sockets_s`` ago. It is one trace with one recording, in which a span ``reconnect``
+    shows the gap. So a conversation whose connection has closed ends only when that time is up, when
+    the block ends, or at ``flush()`` or ``shutdown()``; its end is the close, however late. Connections
+    that are open at the same time are conversations of their own.
+
     Args:
         thread_id: the app's id of the thread.
         metadata: metadata of the root.
         tags: tags of the root.
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
+        join: ``False``: each connection has a conversation of its own, which ends with it; ``None``: as
+            in the block around this one.
 
     Added in 0.1.0.
     """
@@ -148,6 +166,7 @@ def using(
         tags=tags,
         record_audio=record_audio,
         capture_content=capture_content,
+        join=join,
     )
     with within(options):
         yield
@@ -157,7 +176,15 @@ def using(
 def within(options: Options) -> Iterator[None]:
     """Apply options to every conversation whose connection is opened inside the block."""
     outer = _using.get()
-    token = _using.set(replace(options.over(outer), block=Block(outer.block)))
+    # A block that repeats the thread of the one around it is no end of it.
+    own_thread = options.thread_id is not None and (
+        outer.thread_block is None or options.thread_id != outer.thread_id
+    )
+    thread_block = Owner() if own_thread else None
+    options = replace(options.over(outer), block=Block(outer.block))
+    if thread_block is not None:
+        options = replace(options, thread_block=thread_block)
+    token = _using.set(options)
     try:
         yield
     finally:
@@ -165,3 +192,5 @@ def within(options: Options) -> Iterator[None]:
             _using.reset(token)
         except ValueError:  # the block is left in another context than it was entered in
             pass
+        if thread_block is not None:
+            thread_block.over()

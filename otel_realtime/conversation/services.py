@@ -14,6 +14,7 @@ from otel_realtime.process.process import PROCESS, Process
 if TYPE_CHECKING:
     from otel_realtime.conversation.sockets import Sockets
     from otel_realtime.tap.interface import Handover, Handshake, Sink, ToolBlock
+    from otel_realtime.tap.owners import Owner
 
 __all__ = ["PROCESS", "SOCKETS"]
 
@@ -53,6 +54,10 @@ class _Observer:
     def is_sdk(self, sink: Sink) -> None:
         """Note that a sink's socket belongs to a connection object of the SDK."""
         self.sockets.is_sdk(sink)
+
+    def owned(self, sink: Sink, owner: Owner) -> None:
+        """Note who opens the sockets of a conversation."""
+        self.sockets.owned(sink, owner)
 
     def counts_tokens(self, sink: Sink) -> bool:
         """Return whether this conversation's tokens are reported to LangSmith."""

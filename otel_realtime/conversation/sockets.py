@@ -6,14 +6,21 @@ then are held by reference and belong to the conversation. A socket that speaks 
 released, and the tap is removed::
 
     undecided --frame of a known family, or announced--> carries a conversation
-        |
+        |                                                    ^
         +--8 frames of none, or one that is not JSON--> released
+                                                             |
+    opened where an earlier socket has closed ---------------+
+
+A conversation whose socket closes waits for another one, if its ``using(...)`` block has a thread, or a
+framework's session object opens its sockets: see ``process.waiting``, and ``between``.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
@@ -21,7 +28,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics, tap
 from otel_realtime.attributes import LEG_NONE
-from otel_realtime.conversation.blocks import conversation_here
+from otel_realtime.conversation.blocks import conversation_here, note_opened
 from otel_realtime.conversation.endings import ended_by_refusal
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
@@ -36,7 +43,9 @@ from otel_realtime.langsmith.app_exports import exporter_to_langsmith
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
     from otel_realtime.process.process import Process
+    from otel_realtime.process.waiting import Place
     from otel_realtime.tap.interface import Calls, Close, Handshake, Sink
+    from otel_realtime.tap.owners import Owner
 
 #: Number of received frames of no known family after which a socket is released.
 UNDECIDED_FRAMES: Final = 8
@@ -65,6 +74,7 @@ class SocketSink:
         self._sdk = sdk
         # Of the task that opens the socket: the first frame may be received in another one.
         self._options = current_options()
+        self._places = _places(self._options, handshake)
         self._caller = otel_context.get_current()
         self._lock = threading.Lock()
         self._held: list[tuple[wire.Frame, int, int]] = []
@@ -76,8 +86,9 @@ class SocketSink:
 
     def before_receive(self) -> None:
         """Handle that the app asks for the next frame."""
-        if self.engine is not None:
-            self.engine.frames.before_receive()
+        engine = self.engine
+        if engine is not None and (engine.closed or engine.carrier is self):
+            engine.frames.before_receive()
 
     def received(self, frame: wire.Frame) -> None:
         """Handle a frame that the app is about to get."""
@@ -97,7 +108,7 @@ class SocketSink:
             engine.frames.frame_sent(frame)
 
     def closed(self, close: Close) -> None:
-        """End the conversation, because the connection has ended for good.
+        """End the conversation, because the connection has ended for good, or let it wait.
 
         A connection of the SDK that never received a frame still gets a root, with the close code:
         it was certainly meant to be a Realtime conversation.
@@ -105,8 +116,31 @@ class SocketSink:
         engine = self.engine
         if engine is None and self._sdk and not self._released:
             engine = self.begin()
-        if engine is not None:
+        if engine is not None and engine.carrier is self and not self._wait(engine, close):
             engine.closed_by(close)
+
+    def lost(self, close: Close) -> None:
+        """Handle that the connection was lost, and that the SDK opens it anew."""
+        if self.engine is not None and self.engine.carrier is self:
+            self.engine.part(close)
+
+    def regained(self) -> None:
+        """Handle that the SDK has opened the connection anew."""
+        if self.engine is not None and self.engine.carrier is self:
+            self.engine.between.join()
+
+    def _wait(self, engine: Engine, close: Close) -> bool:
+        """Let the conversation wait for another socket; return ``False`` if none can follow."""
+        wait_s = engine.trace.settings.join_sockets_s
+        if not (self._places and wait_s) or engine.closed:
+            return False
+        return self._process.waiting.admit(
+            engine,
+            self._places,
+            until_ns=time.monotonic_ns() + int(wait_s * 1e9),
+            by_client=close.by_client,
+            part=partial(engine.part, close),
+        )
 
     def calls(self) -> Calls:
         """Return the functions the tap calls for each frame.
@@ -126,6 +160,10 @@ class SocketSink:
     def is_sdk(self) -> None:
         """Note that the socket belongs to a connection object of the SDK."""
         self._sdk = True
+
+    def owned(self, owner: Owner) -> None:
+        """Note who opens the sockets of this conversation."""
+        self._places = _places(self._options, replace(self.handshake, owner=owner))
 
     # -- deciding ----------------------------------------------------------------------------------
 
@@ -174,21 +212,56 @@ class SocketSink:
                     merged, self._process, handshake=self.handshake, caller=self._caller
                 )
                 self._pass_held(engine)
-                self.engine = engine
+                self.engine, engine.carrier = engine, self
             return self.engine
 
     def carry(self, engine: Engine) -> None:
         """Continue a conversation that is already open on this socket."""
+        self._process.waiting.forget(engine)
+        engine.between.join()
+        self._take(engine)
+
+    def _take(self, engine: Engine) -> None:
         with self._lock:
             self._pass_held(engine)
-            self.engine = engine
+            self.engine, engine.carrier = engine, self
+
+    def join(self) -> None:
+        """Go on with the conversation of an earlier socket, if one waits for this one."""
+        taken = self._process.waiting.take(self._places, self.handshake.mono_ns)
+        engine, options = cast("Engine | None", taken), self._options
+        if engine is None or not engine.between.join():
+            return
+        before = engine.carrier
+        self._take(engine)
+        note_opened(engine, options.block, self._process)
+        if not (isinstance(before, SocketSink) and before._options is options):
+            settings = options.effective_settings(self._process.effective_settings)
+            engine.describe(options.metadata, options.tags, settings)
 
     def _pass_held(self, engine: Engine) -> None:
         """Pass the held frames to the conversation, with the times at which they were sent."""
         for frame, at_ns, mono_ns in self._held:
-            t = max(mono_ns - self.handshake.mono_ns, 0)
+            t = max(mono_ns - engine.clock.mono_ns, 0)
             engine.frames.send(frame, Moment(t, at_ns))
         self._held.clear()
+
+
+def _places(options: Options, handshake: Handshake) -> tuple[Place, ...]:
+    """Return where another socket may go on with the conversation of this one.
+
+    That is wherever the framework's session object opens it; and in the same ``using(...)`` block, if
+    it is for the same: its path, model and call.
+    """
+    if options.join is False:
+        return ()
+    places: list[Place] = []
+    if handshake.owner is not None:
+        places.append((handshake.owner, None))
+    if options.thread_block is not None:
+        asked = {key: value for key, value in handshake.query.items() if key != "api-version"}
+        places.append((options.thread_block, (handshake.path, frozenset(asked.items()))))
+    return tuple(places)
 
 
 class Sockets:
@@ -196,10 +269,12 @@ class Sockets:
 
     Args:
         process: services of this process.
+        joins: a socket may go on with the conversation of another one.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, *, joins: bool = True) -> None:
         self._process = process
+        self._joins = joins
 
     def is_realtime(self, path: str) -> bool:
         """Return whether a request path is one of ``Settings.realtime_paths``."""
@@ -209,20 +284,36 @@ class Sockets:
         """Return the sink of a websocket that was opened; ``None``: do not tap it."""
         if not is_instrumentation_enabled():
             return None
-        return SocketSink(handshake, self._process, sdk=sdk)
+        sink = SocketSink(handshake, self._process, sdk=sdk)
+        if self._joins:
+            try:
+                sink.join()
+            except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
+                let_through(error)
+                diagnostics.fault("joining", error)
+        return sink
 
     def refused(self, handshake: Handshake) -> None:
-        """Trace a refused handshake as a conversation that consists of a failed root."""
+        """Trace a refused handshake as a conversation that consists of a failed root.
+
+        Unless it was to go on with another one: that one knows.
+        """
         if not is_instrumentation_enabled():
             return
         try:
+            places = _places(current_options(), handshake)
+            waiting = self._process.waiting.find(places, handshake.mono_ns)
+            ending = ended_by_refusal(handshake)
+            if waiting is not None and ending.failure is not None:
+                cast("Engine", waiting).between.refused(ending.failure)
+                return
             engine = open_conversation(
                 current_options(),
                 self._process,
                 handshake=handshake,
                 caller=otel_context.get_current(),
             )
-            engine.end(lambda: ended_by_refusal(handshake))
+            engine.end(lambda: ending)
         except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
             let_through(error)
             diagnostics.fault("refused handshake", error)
@@ -231,6 +322,11 @@ class Sockets:
         """Note that a sink's socket belongs to a connection object of the SDK."""
         if isinstance(sink, SocketSink):
             sink.is_sdk()
+
+    def owned(self, sink: Sink, owner: Owner) -> None:
+        """Note who opens the sockets of a conversation."""
+        if isinstance(sink, SocketSink):
+            sink.owned(owner)
 
     def counts_tokens(self, sink: Sink) -> bool:
         """Return whether this conversation's tokens are reported to LangSmith, as far as is known."""
@@ -283,7 +379,8 @@ class Sockets:
         Returns:
             Its sink; ``None``, with one warning, if its type is not supported.
         """
-        sink = tap.attach(connection, self)
+        # Not as a successor: the app says itself whose connection it is.
+        sink = tap.attach(connection, Sockets(self._process, joins=False))
         if isinstance(sink, SocketSink):
             return sink
         kind = type(connection).__qualname__

@@ -48,7 +48,8 @@ logger = logger_of(__name__)
 
 _TWO_ROOTS: Final = (
     "conversations are delivered to LangSmith by the app's own TracerProvider (%s), without their "
-    "recordings; to get recordings, remove that exporter and set LANGSMITH_TRACING=true and "
+    "recordings; to get recordings, remove that exporter (where LANGSMITH_OTEL_ENABLED made it: unset "
+    "that, or set a TracerProvider of the app's own first) and set LANGSMITH_TRACING=true and "
     "LANGSMITH_API_KEY, and otel-realtime delivers conversations itself"
 )
 

@@ -27,6 +27,7 @@ from otel_realtime.process.loading import Loading
 from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
 from otel_realtime.process.sigterm import SigtermWatch
+from otel_realtime.process.waiting import WaitingRoom
 from otel_realtime.settings import Settings
 from otel_realtime.state.bounds import make_room, tidy_sometimes
 from otel_realtime.state.quota import quota_of
@@ -96,6 +97,7 @@ class Process:
         loading: imports what conversations need.
         recoveries: deliver what dead processes left.
         live: conversations that are open.
+        waiting: those of them whose socket has closed, and that may go on on another one.
     """
 
     def __init__(self, choose_route: ChooseRoute = _to_langsmith) -> None:
@@ -125,6 +127,7 @@ class Process:
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
         self._finisher: Finisher | None = None
         self.live: set[LiveConversation] = set()
+        self.waiting: WaitingRoom[LiveConversation] = WaitingRoom()
         self._left_out_at: float | None = None
 
     @property
@@ -205,16 +208,20 @@ class Process:
             providers: list[object] = [first, *self._processors]
         return next(filter(has_exporter, providers), first)
 
-    def attach_processor(self, provider: object) -> None:
-        """Add our span processor to a provider, once; a provider of another SDK is left alone."""
+    def attach_processor(self, provider: object) -> bool:
+        """Add our span processor to a provider, once.
+
+        Returns:
+            ``False`` for a provider of another SDK, which takes none and is left alone.
+        """
         self._providers.add(provider)
         add = getattr(provider, "add_span_processor", None)
         if add is None:
-            return
+            return False
         sdk_provider = cast("_SdkProvider", provider)
         with self._lock:
             if sdk_provider in self._processors:
-                return
+                return True
             processor = MembershipProcessor(self.flush_backends)
             self._processors[sdk_provider] = processor
             # The provider may shut itself down at exit. ``atexit`` calls in reverse order, so we
@@ -222,6 +229,7 @@ class Process:
             # https://docs.python.org/3/library/atexit.html
             self._exit_registered = False
         add(processor)
+        return True
 
     def deactivate_processors(self) -> None:
         """Make our processors ignore all spans; OpenTelemetry cannot remove a processor."""
@@ -267,6 +275,7 @@ class Process:
         """Remove a conversation whose spans have ended; its delivery may still be going on."""
         with self._lock:
             self.live.discard(conversation)
+        self.waiting.forget(conversation)
 
     def leave_out(self) -> None:
         """Note a conversation that is not traced."""
@@ -289,6 +298,7 @@ class Process:
                 self._polls = False
                 return None
         tap.end_abandoned()
+        self.waiting.end_overdue(time.monotonic_ns())
         # What other processes write counts, too, and what goes on here has no end yet.
         for settings in list(self._bounded.values()):
             try:
@@ -300,8 +310,12 @@ class Process:
     # -- flush, shutdown, exit and fork ------------------------------------------------------------
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver everything that is pending; see ``otel_realtime.flush``."""
+        """Deliver everything that is pending; see ``otel_realtime.flush``.
+
+        A conversation that waits for another socket ends: what it has is pending.
+        """
         deadline = time.monotonic() + timeout_s
+        self.waiting.end_all()
         self._hurry_backends()
         # The finisher first: it enqueues the ends of root runs at the backends.
         done = self.finisher.flush(timeout_s)
@@ -410,6 +424,7 @@ class Process:
         """Forget everything in a forked child, without closing or sending anything."""
         for conversation in self.live:
             conversation.drop()
+        self.waiting.forget_all()
         for backend in self._backends.values():
             backend.reset_after_fork()
         for processor in self._processors.values():

@@ -234,6 +234,16 @@ class Recorder:
         if self._backlog is not _CLOSED:
             self._append(self._track.jump)
 
+    def lose(self, t: int) -> None:
+        """Note that the connection closed; what is queued plays on, and another one may go on."""
+        if self._backlog is not _CLOSED:
+            self._append(partial(self._track.lose, t))
+
+    def regain(self, t: int) -> None:
+        """Note that another connection goes on."""
+        if self._backlog is not _CLOSED:
+            self._append(partial(self._track.regain, t))
+
     def pause(self, t: int) -> None:
         """Discard audio that is enqueued from here on, until ``resume``."""
         self._append_urgent(partial(self._track.pause, t))

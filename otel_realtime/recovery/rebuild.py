@@ -49,6 +49,7 @@ from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
 from otel_realtime.tracing.facts import allowed, is_voice
 from otel_realtime.tracing.failure import event_failure, fail
+from otel_realtime.tracing.gap import write_gap
 from otel_realtime.tracing.inference import write_inference
 from otel_realtime.tracing.mcp import write_approval, write_listing, write_unfinished
 from otel_realtime.tracing.members import (
@@ -245,6 +246,8 @@ class _Builder:
         for response in found.settled:
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
             self._pacer.step()
+        for gap in found.gaps:
+            write_gap(writer, gap)
         for made in found.written:
             self._pacer.step()
             if isinstance(made.change, Transcribed):
@@ -276,6 +279,7 @@ class _Builder:
             over = call.over if call is not None else None
             if call is not None:
                 until_ns = end_ns if over is None else None  # nobody waits for it
+                until_ns = over.at_ns if over is not None and call.lost else until_ns
                 observed = any(parent == one.span_id for parent, _ in found.places.values())
                 known = one.attributes.get(names.OURS + Fact.TOOL_TIMING, names.TIMING_WIRE)
                 timing = (
@@ -283,6 +287,8 @@ class _Builder:
                 )
                 span.set_attributes(timing_facts(timing, call.announced, until_ns))
             if over is not None:  # nobody could have answered it
+                if call is not None and call.lost:
+                    fail(span, NOT_ANSWERED, max(over.at_ns, one.start_ns))
                 finish(span, over.at_ns)
                 continue
             failure = self._failure_of(one, call)
@@ -372,6 +378,7 @@ class _Builder:
 
     def _closing(self) -> RootEnd:
         found, header = self._found, self._found.header
+        parted = found.parted.ending if found.parted is not None else None
         return RootEnd(
             identity=header.who,
             trace_id=f"{header.trace_id:032x}",
@@ -379,7 +386,7 @@ class _Builder:
             state=found.state,
             audio=found.sound,
             tally=tally(found.state, found.sound),
-            ending=found.ending or Ending(by_client=False, failure=DIED),
+            ending=found.ending or parted or Ending(by_client=False, failure=DIED),
             moment=found.end,
             policy=header.policy,
             dropped=found.dropped,

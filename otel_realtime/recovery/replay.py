@@ -19,6 +19,7 @@ from otel_realtime.core.protocol.events import Event, skip_rule
 from otel_realtime.core.protocol.outcome import (
     Ending,
     Failure,
+    Gap,
     Identity,
     sanitize_metadata,
     sanitize_tags,
@@ -39,6 +40,7 @@ from otel_realtime.state.journal import MALFORMED, read
 from otel_realtime.state.stored import read_stored
 from otel_realtime.tracing.span_ids import (
     derived_id,
+    gap_key,
     mcp_key,
     response_key,
     transcription_key,
@@ -97,6 +99,8 @@ class Replayed:
         tools: the tool spans that were exported or are to be, by id.
         last_ns: time of the last thing that is known, epoch ns; ``last_t`` since the start.
         ending: how it ended; None if its process died before.
+        parted: how its latest connection closed, and when, if no other one went on.
+        gaps: between connections, whose spans did not reach the disk.
         by_otlp: its root went by OTLP, because the runs API had refused it.
     """
 
@@ -117,6 +121,8 @@ class Replayed:
     last_ns: int = 0
     last_t: int = 0
     ending: Ending | None = None
+    parted: notes.Parted | None = None
+    gaps: list[Gap] = field(default_factory=list)
     by_otlp: bool = False
 
     # -- notes -----------------------------------------------------------------------------------
@@ -281,11 +287,39 @@ class Replayed:
         header.records = header.records and policy.audio
         header.recorded = header.recorded and policy.audio
 
-    def _ended(self, note: notes.Ended) -> None:
-        self.ending = note.ending
+    def _parted(self, note: notes.Parted) -> None:
+        self._reach(note.moment.at_ns, note.moment.t)
+        self._count(note)
+        if self.parted is None:  # else another attempt to go on was refused
+            self._event_ended(note.moment.at_ns)
+            self._keep(self.state.disconnected(note.moment), note.moment)
+        self.parted = note
+
+    def _joined(self, note: notes.Joined) -> None:
+        self._reach(note.moment.at_ns, note.moment.t)
+        parted, self.parted = self.parted, None
+        failure = None if parted is None else parted.ending.failure
+        number = self.state.counts.reconnected(None if failure is None else failure.type)
+        if parted is None or not self.header.lists_spans:
+            return
+        if self.span_id(gap_key(number)) not in self.stored:
+            gap = Gap(
+                number=number,
+                ending=parted.ending,
+                began=parted.moment,
+                ended=note.moment,
+                refused=note.refused,
+            )
+            self.gaps.append(gap)
+
+    def _count(self, note: notes.Ended) -> None:
         self.state.counts.events = max(self.state.counts.events, note.events)
         self.dropped = note.dropped
         self.by_otlp = note.otlp
+
+    def _ended(self, note: notes.Ended) -> None:
+        self.ending = note.ending
+        self._count(note)
         self.last_ns, self.last_t = note.moment.at_ns, note.moment.t
 
     # -- the end ---------------------------------------------------------------------------------
@@ -293,6 +327,8 @@ class Replayed:
     @property
     def end(self) -> Moment:
         """When the conversation ended, or was last heard of."""
+        if self.ending is None and self.parted is not None:
+            return self.parted.moment
         return Moment(self.last_t, max(self.last_ns, self.header.start_ns))
 
     def finish(self) -> None:
@@ -317,6 +353,8 @@ _RULES: Final[Mapping[type, Callable[[Replayed, Any], None]]] = {
     notes.Started: Replayed._started,
     notes.Jumped: Replayed._jumped,
     notes.Tightened: Replayed._tightened,
+    notes.Parted: Replayed._parted,
+    notes.Joined: Replayed._joined,
     notes.Ended: Replayed._ended,
 }
 

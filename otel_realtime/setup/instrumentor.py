@@ -132,7 +132,8 @@ def flush(timeout_s: float = 30.0) -> bool:
     """Deliver now whatever this package delivers itself, and wait until it was accepted.
 
     That is root runs, recordings, and the spans of our own LangSmith leg. For spans on the app's
-    exporters call ``tracer_provider.force_flush()``.
+    exporters call ``tracer_provider.force_flush()``. A conversation that waits for another connection
+    (see ``using``) ends.
 
     Args:
         timeout_s: longest wait in seconds.

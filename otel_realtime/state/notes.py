@@ -24,6 +24,10 @@ ns; ``t``: ns since the start. What follows ``?`` may be missing::
     ["meta", t, {?"metadata", ?"tags"}]   what the app says of the conversation, all of it
     ["start", t, {"start_ns"}]       the app's first time moved the start
     ["jump", t, {"n"}]               the app's times have jumped, so often in all
+    ["parted", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
+                   ?"failure": [type, message], ?"otlp"}]
+                                     its connection closed; if no other one goes on, that was the end
+    ["joined", t, {"at", "t", ?"refused"}]   another connection goes on; after so many refusals
     ["policy", t, {?"inputs", ?"outputs", ?"audio"}]   stricter privacy; missing: hidden
     ["ended", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
                   ?"failure": [type, message], ?"otlp"}]
@@ -166,23 +170,39 @@ class Notes:
         self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
     ) -> None:
         """The conversation is over; ``otlp``: its root goes by OTLP, the backend refused it."""
-        if self._note is None:
-            return
-        failure = ending.failure
-        self._note(
-            "ended",
-            {
-                "at": moment.at_ns,
-                "t": moment.t,
-                "n": events,
-                "dropped": dropped,
-                "code": ending.code,
-                "reason": ending.reason,
-                "by_client": ending.by_client,
-                "failure": None if failure is None else [failure.type, failure.message],
-                "otlp": otlp,
-            },
-        )
+        if self._note is not None:
+            self._note("ended", _end_of(ending, moment, events, dropped, otlp=otlp))
+
+    def parted(
+        self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
+    ) -> None:
+        """Its connection closed, and another one may go on; arguments as for ``ended``."""
+        if self._note is not None:
+            self._note("parted", _end_of(ending, moment, events, dropped, otlp=otlp))
+        if self._hurry is not None:  # a kill must find it: it may be the end
+            self._hurry()
+
+    def joined(self, moment: Moment, refused: int) -> None:
+        """Another connection goes on; ``refused``: attempts before that the server refused."""
+        if self._note is not None:
+            self._note("joined", {"at": moment.at_ns, "t": moment.t, "refused": refused})
+
+
+def _end_of(
+    ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
+) -> dict[str, Any]:
+    failure = ending.failure
+    return {
+        "at": moment.at_ns,
+        "t": moment.t,
+        "n": events,
+        "dropped": dropped,
+        "code": ending.code,
+        "reason": ending.reason,
+        "by_client": ending.by_client,
+        "failure": None if failure is None else [failure.type, failure.message],
+        "otlp": otlp,
+    }
 
 
 # -- read back -----------------------------------------------------------------------------------
@@ -310,6 +330,19 @@ class Ended:
     otlp: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Parted(Ended):
+    """Its connection closed; if no other one goes on, that was the end of the conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Another connection goes on, after so many that the server refused."""
+
+    moment: Moment
+    refused: int
+
+
 AnyNote = (
     Received
     | Sent
@@ -323,6 +356,8 @@ AnyNote = (
     | Started
     | Jumped
     | Tightened
+    | Parted
+    | Joined
     | Ended
 )
 
@@ -416,7 +451,7 @@ def _about(data: Mapping[str, Any]) -> About:
     )
 
 
-def _ended(data: Mapping[str, Any]) -> Ended:
+def _ended(data: Mapping[str, Any], kind: type[Ended] = Ended) -> Ended:
     code, reason = data.get("code"), data.get("reason")
     ending = Ending(
         code=code if type(code) is int else None,
@@ -425,7 +460,7 @@ def _ended(data: Mapping[str, Any]) -> Ended:
         failure=_failure(data.get("failure")),
     )
     events, dropped = _int(data.get("n", 0)), _int(data.get("dropped", 0))
-    return Ended(ending, _moment(data), events, dropped, data.get("otlp") is True)
+    return kind(ending, _moment(data), events, dropped, data.get("otlp") is True)
 
 
 def _failure(value: object) -> Failure | None:
@@ -472,5 +507,7 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], AnyNote]]] = {
     "start": lambda data: Started(_int(data["start_ns"])),
     "jump": lambda data: Jumped(_int(data["n"])),
     "policy": lambda data: Tightened(policy_from_wire(data)),
+    "parted": lambda data: _ended(data, Parted),
+    "joined": lambda data: Joined(_moment(data), _int(data.get("refused") or 0)),
     "ended": _ended,
 }

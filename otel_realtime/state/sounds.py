@@ -110,6 +110,8 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "words": ((_is_side, _is_text), (_is_ms_or_none, _is_ms_or_none, _is_anything)),
     "given": ((), ()),
     "leap": ((), ()),
+    "lost": ((), ()),
+    "regained": ((), ()),
     "close": ((), (_is_anything,)),
 }
 #: Those kinds of which the timeline wants every field.

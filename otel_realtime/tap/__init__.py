@@ -2,6 +2,30 @@
 
 It sits on the websocket, not on SDK methods, so it does not matter how the app consumes events.
 
+``interface``         what is reported, and to whom
+``link``              conversations and their sockets: when, and in which task, a conversation ends
+``wrappers``          the replaced methods of a socket, for coroutines and for threads
+``handshakes``        which sockets are tapped, and how their opening is reported
+``patches``           how attributes are replaced and put back
+``callers``           what the call stack says about a call of ``close``
+``owners``            who opens one socket after another for the same conversation
+``timers``            delayed calls for sockets without an event loop
+``websockets``        a transport: one library, described to the modules above
+``legacy``            a transport: the client that ``websockets`` had before
+``aiohttp``           a transport
+``websocket_client``  a transport: ``import websocket``, with callbacks or without
+``httpx_ws``          a transport
+``sdk``               connection objects of the ``openai`` SDK, which may replace their socket
+``tools``             tools that a framework runs: what brackets their execution
+``agents``            a framework: the OpenAI Agents SDK, and what it is told of playback
+``livekit``           a framework: LiveKit Agents
+``pipecat``           a framework
+``pydantic_ai``       a framework
+``rtvoice``           a framework
+``strands``           a framework: Strands Agents
+``ag2``               a framework
+====================  ==========================================================================
+=======
 =====================  =========================================================================
 ``interface``          what is reported, and to whom
 ``link``               conversations and their sockets: when, and in which task, a conversation ends
@@ -9,6 +33,7 @@ It sits on the websocket, not on SDK methods, so it does not matter how the app 
 ``handshakes``         which sockets are tapped, and how their opening is reported
 ``patches``            how attributes are replaced and put back
 ``callers``            what the call stack says about a call of ``close``
+``owners``             who opens one socket after another for the same conversation
 ``timers``             delayed calls for sockets without an event loop
 ``websockets``         a transport: one library, described to the modules above
 ``legacy``             a transport: the client that ``websockets`` had before
@@ -53,12 +78,14 @@ from otel_realtime.tap import (
 )
 from otel_realtime.tap.interface import Close, Handshake, Observer, Sink
 from otel_realtime.tap.link import end_abandoned, release_all, tap_of
+from otel_realtime.tap.owners import Owner
 from otel_realtime.tap.timers import stop_timers
 
 __all__ = [
     "Close",
     "Handshake",
     "Observer",
+    "Owner",
     "Sink",
     "attach",
     "end_abandoned",

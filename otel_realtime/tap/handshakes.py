@@ -21,6 +21,7 @@ from otel_realtime.credentials import QUERY_KEYS
 from otel_realtime.diagnostics import walled, warn_once
 from otel_realtime.tap.interface import Handshake, Observer
 from otel_realtime.tap.link import Tap, joining, open_link, tap_of
+from otel_realtime.tap.owners import opening_owner
 from otel_realtime.tap.patches import Instrumentation, Method
 
 Started = tuple[int, int]
@@ -240,6 +241,7 @@ def _handshake(
         mono_ns=mono_ns,
         status=status,
         error=error,
+        owner=opening_owner.get(),
     )
 
 

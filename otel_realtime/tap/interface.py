@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from otel_realtime.tap.owners import Owner
+
 Frame = str | bytes
 """One whole websocket message, text or binary."""
 
@@ -27,6 +29,7 @@ class Handshake:
         mono_ns: ``time.monotonic_ns()`` taken together with ``started_ns``.
         status: HTTP status of a refused handshake; ``None`` when accepted or when no answer came.
         error: The exception that the failed handshake raised in the app.
+        owner: Who opens sockets for this conversation, where that is known to be a framework.
     """
 
     path: str
@@ -37,6 +40,7 @@ class Handshake:
     mono_ns: int
     status: int | None = None
     error: BaseException | None = None
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,12 @@ class Sink(Protocol):
 
     def closed(self, close: Close) -> None:
         """Handle the end of the connection; called once."""
+
+    def lost(self, close: Close) -> None:
+        """Handle that the connection was lost, and that its owner opens it anew."""
+
+    def regained(self) -> None:
+        """Handle that the owner has opened it anew; frames go on."""
 
     def calls(self) -> Calls:
         """Return the three calls above in their fastest form.
@@ -131,6 +141,14 @@ class Observer(Protocol):
 
         Args:
             sink: What ``opened`` returned.
+        """
+
+    def owned(self, sink: Sink, owner: Owner) -> None:
+        """Note who opens the sockets of a conversation, where that shows only after the handshake.
+
+        Args:
+            sink: What ``opened`` returned.
+            owner: Who does.
         """
 
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:

@@ -325,16 +325,25 @@ class Tap:
         self._cancel_check()
         if self.link.socket is not self:
             return
+        close = self.close()
+        self._error = None  # its traceback holds the app's frames
+        self.link.end(close)
+        self._hear_no_more()
+
+    def close(self) -> Close:
+        """Return how this socket has closed."""
         received_code, received_reason, sent_code = self.codes()
-        close = Close(
+        return Close(
             received_code=received_code,
             received_reason=received_reason,
             sent_code=sent_code,
             by_client=self._closed_by_client,
             error=self._error,
         )
-        self._error = None  # its traceback holds the app's frames
-        self.link.end(close)
+
+    def _hear_no_more(self) -> None:
+        """Ignore frames from now on: what is sent in vain belongs to no conversation any more."""
+        self.redirect((self.link.sink.before_receive, self.listener(_ignore), _ignore))
 
     def release(self) -> None:
         """Remove the tap; the socket is as the library made it."""

@@ -1,6 +1,8 @@
-"""LiveKit Agents: the tools that a session runs, and the handoffs between its agents.
+"""LiveKit Agents: the sockets and the tools of a session, and the handoffs between its agents.
 
-https://docs.livekit.io/agents/ . The session runs each tool by an executor, whose ``execute`` returns
+https://docs.livekit.io/agents/ . A realtime session opens its socket by ``_create_ws_conn``, anew
+every 20 minutes and after an error, as long as its channel of messages is open and ``_main_task``
+runs; it replays the conversation to each. The session runs each tool by an executor, whose ``execute`` returns
 with the tool's result or its first progress report; ``_update_activity`` lets one agent take over
 from another.
 """
@@ -8,11 +10,14 @@ from another.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
+from contextvars import Token
 from typing import Any, Final
 
 from otel_realtime.diagnostics import walled
 from otel_realtime.tap.interface import Handover
+from otel_realtime.tap.owners import Owner, opening_owner
 from otel_realtime.tap.patches import Instrumentation, Method
 from otel_realtime.tap.tools import run_tool
 
@@ -58,7 +63,74 @@ def _made(handover: Handover, agent: Any) -> None:
     handover.made(str(getattr(agent, "id", None) or type(agent).__name__))
 
 
+def _owner_of(session: Any) -> Owner:
+    """Return who opens the sockets of a realtime session."""
+    owner: Owner | None = vars(session).get(_OWNER)
+    if owner is None:
+        owner = Owner(lambda by_client: not session._msg_ch.closed)
+        setattr(session, _OWNER, owner)
+    return owner
+
+
+@walled
+def _opening(session: Any) -> Token[Owner | None]:
+    return opening_owner.set(_owner_of(session))
+
+
+@walled
+def _over(session: Any) -> None:
+    _owner_of(session).over()
+
+
+def _wrap_create(original: Callable[..., Any]) -> Callable[..., Any]:
+    if original in _wrapped:
+        return original
+
+    @functools.wraps(original)
+    async def create_ws_conn(self: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _opening(self)
+        try:
+            return await original(self, *args, **kwargs)
+        finally:
+            if token is not None:
+                opening_owner.reset(token)
+
+    _wrapped.add(create_ws_conn)
+    return create_ws_conn
+
+
+def _wrap_main(original: Callable[..., Any]) -> Callable[..., Any]:
+    if original in _wrapped:
+        return original
+
+    @functools.wraps(original)
+    async def main_task(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await original(self, *args, **kwargs)
+        finally:
+            _over(self)
+
+    _wrapped.add(main_task)
+    return main_task
+
+
+#: Where the sessions are. Up to 1.8.0 the plugin has the first of them itself, since then it is
+#: another name of it. No version has all of them, so that one is missing is nothing to say.
+_SESSIONS: Final = (
+    ("livekit.agents.llm._realtime.openai", "RealtimeSession"),
+    ("livekit.plugins.openai.realtime.realtime_model", "RealtimeSession"),
+    ("livekit.agents.llm._realtime.gpt_live", "GPTLiveSession"),
+)
+#: Methods that are wrapped, so that none is wrapped by two names.
+_wrapped: Final[weakref.WeakSet[Callable[..., Any]]] = weakref.WeakSet()
+_OWNER: Final = "_otel_realtime_owner"
+
 _livekit: Final = Instrumentation(
+    *(
+        Method(module, owner, name, wrap)
+        for module, owner in _SESSIONS
+        for name, wrap in (("_create_ws_conn", _wrap_create), ("_main_task", _wrap_main))
+    ),
     Method(
         "livekit.agents.voice.tool_executor",
         "_ToolExecutor",

@@ -104,6 +104,7 @@ def _join(socket: object, link: Link) -> None:
         return
     if link.socket.fits(socket):
         type(link.socket)(socket, link)
+        link.sink.regained()
 
 
 def _reconnect_async(
@@ -111,6 +112,7 @@ def _reconnect_async(
 ) -> Callable[..., Awaitable[bool]]:
     async def reconnect(*args: Any, **kwargs: Any) -> bool:
         link.reconnecting = True
+        _lost(link)
         try:
             again = await original(*args, **kwargs)
         finally:
@@ -125,6 +127,7 @@ def _reconnect_async(
 def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., bool]:
     def reconnect(*args: Any, **kwargs: Any) -> bool:
         link.reconnecting = True
+        _lost(link)
         try:
             again = original(*args, **kwargs)
         finally:
@@ -134,6 +137,12 @@ def _reconnect_sync(original: Callable[..., bool], link: Link) -> Callable[..., 
         return again
 
     return reconnect
+
+
+@walled
+def _lost(link: Link) -> None:
+    if link.socket is not None and not link.ended:
+        link.sink.lost(link.socket.close())
 
 
 @walled

@@ -258,7 +258,8 @@ def _response_failure(response: Response, policy: ContentPolicy) -> Failure | No
         code = response.status_reason or "failed"
         return Failure(code, stored_message(response.error_message, policy) or code)
     if response.done is None:
-        return Failure("conversation_closed", "the conversation ended before response.done")
+        what = "conversation ended" if response.lost is None else "connection closed"
+        return Failure("conversation_closed", f"the {what} before response.done")
     return None
 
 
@@ -288,7 +289,7 @@ def write_inference(
     )
     inference.attributes.update(writer.connection(response.session_id or state.session.id))
     start_ns = response.created.at_ns
-    end_ns = max(response.done.at_ns if response.done else now_ns, start_ns)
+    end_ns = max(response.ended.at_ns if response.ended else now_ns, start_ns)
     span = writer.start(
         inference.name,
         writer.root,

@@ -160,6 +160,11 @@ def closing_metadata(
         RootFact.PROMPT_VERSION: text_or_none(session.prompt.get("version")),
         RootFact.REASONING_EFFORT: session.reasoning_effort,
         RootFact.TIME_JUMPS: state.counts.time_jumps or None,
+        RootFact.RECONNECTS: state.counts.reconnects or None,
+        **{
+            RootFact.RECONNECTS_AFTER + failure: count
+            for failure, count in state.counts.reconnects_after.items()
+        },
         RootFact.FIRST_AUDIO_P50: _median(tally.first_audio_ms),
         RootFact.VOICE_TO_VOICE_P50: _median(tally.voice_to_voice_ms),
         RootFact.VOICE_TO_VOICE_P95: _percentile_95(tally.voice_to_voice_ms),

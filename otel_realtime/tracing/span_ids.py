@@ -48,6 +48,11 @@ def transcription_key(item_id: str, content_index: object) -> str:
     return f"transcription {item_id} {content_index}"
 
 
+def gap_key(number: int) -> str:
+    """Return the key of the span between two connections of a conversation."""
+    return f"gap {number}"
+
+
 def mcp_key(kind: str, item_id: str) -> str:
     """Return the key of what the server runs itself: a ``call``, an ``approval`` or a ``list``."""
     return f"mcp {kind} {item_id}"

@@ -331,8 +331,7 @@ class ToolSpans:
                 over = call.over if call is not None and not each.blocks else None
                 end_ns = each.exit_ns or (closed_ns if over is None else over.at_ns)
                 end_ns = max(end_ns, each.started.at_ns)
-                missed = call is not None and call.announced is not None and call.over is None
-                if missed and each.failure is None:
+                if call is not None and call.is_missed and each.failure is None:
                     each.failure = NOT_ANSWERED.type
                     fail(each.span, NOT_ANSWERED, end_ns)
                 self._finish(each, end_ns, closed_ns)
@@ -423,7 +422,8 @@ class ToolSpans:
         if call is not None and call.answered is not None:
             until_ns = call.answered.at_ns
         elif call is not None and call.over is not None:
-            until_ns = None  # nobody waits for what nobody can answer
+            # Nobody waits for what nobody can answer.
+            until_ns = call.over.at_ns if call.lost else None
         asked = call.announced if call is not None else None
         tool.span.set_attributes(timing_facts(timing, asked, until_ns))
         finish(tool.span, end_ns)

@@ -15,6 +15,9 @@ import pytest
 from otel_realtime import cli
 from otel_realtime.sandbox import Sandbox
 from tests.support.isolation import sandboxed
+from tests.support.realtime_server import Peer, ReplayServer
+from tests.support.talking import chunks, tone
+from tests.support.traces import samples, stretches
 from tests.support.victims import SECOND, Victim, environment, files_below, victims
 from tests.support.waiting import wait_for
 
@@ -187,6 +190,62 @@ def test_nothing_is_left_out_without_a_key(
     process.setenv("LANGSMITH_ENDPOINT", sandbox.url)
     assert 0 == recover(state, capsys)[0]
     check(sandbox, victim)
+
+
+def test_killed_between_two_sockets(
+    sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The conversation ended when, and how, its latest socket closed; the gap before is there, too."""
+    state, seconds = tmp_path / "victims", 0
+
+    def lose(peer: Peer) -> None:
+        nonlocal seconds
+        seconds += 1
+        response = {"id": f"resp_{seconds}"}
+        item = {"id": f"item_{seconds}", "type": "message", "role": "assistant"}
+        ids = {"response_id": response["id"], "item_id": item["id"]}
+        peer.send(
+            {"type": "session.created", "session": {"id": f"sess_{seconds}", "model": "m"}},
+            {"type": "response.created", "response": response},
+            {"type": "response.output_item.added", "item": item, **ids},
+            *(
+                {"type": "response.output_audio.delta", "content_index": 0, "delta": audio, **ids}
+                for audio in chunks(tone(3_000))
+            ),
+        )
+        if seconds == 1:
+            peer.send({"type": "response.done", "response": {**response, "status": "completed"}})
+        time.sleep(0.3)
+        peer.close(1011, "restarting")
+
+    with ReplayServer(lose) as server:
+        variables = environment(state, sandbox.url, VICTIM_URL=f"{server.url}/realtime?model=m")
+        with victims(1, "gap", variables) as (victim,):
+            lost = [victim.wait_for("lost", count=count)["at"] for count in (1, 2)]
+            time.sleep(0.5)
+            victim.kill()
+    assert 0 == recover(state, capsys)[0]
+    found = conversation(sandbox, victim.run)
+    assert "the server closed with code 1011: restarting" == found["root"]["error"]
+    assert lost[1] == pytest.approx(found["root"]["end_ns"], abs=0.1 * SECOND)
+    metadata = found["root"]["metadata"]
+    assert (1, 1) == (metadata["reconnects"], metadata["reconnects_after_websocket_1011"])
+    runs = sorted(found["runs"], key=lambda run: run["start_ns"])
+    (gap,) = [run for run in runs if run["name"] == "reconnect"]
+    assert lost[0] == pytest.approx(gap["start_ns"], abs=0.1 * SECOND)
+    assert 1011 == gap["metadata"]["close_code"]
+    models = [run for run in runs if run["name"] == "chat m"]
+    assert [None, "the connection closed before response.done"] == [run["error"] for run in models]
+    assert models[1]["end_ns"] // 1_000 <= found["root"]["end_ns"] // 1_000
+    path = sandbox.recording(victim.run)
+    assert path is not None
+    _, right = samples(path)
+    length_s = (found["root"]["end_ns"] - found["root"]["start_ns"]) / SECOND
+    assert length_s == pytest.approx(right.size / 24_000, abs=0.1)
+    # The first answer plays on in the gap, and what is queued at the end is never heard.
+    (heard,) = stretches(right)
+    assert length_s == pytest.approx(heard[1] / 24_000, abs=0.1)
+    assert [] == files_below(state)
 
 
 def test_a_live_owner_is_left_alone(

@@ -13,12 +13,16 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import otel_realtime
+from otel_realtime.conversation.sockets import Sockets
 from otel_realtime.delivery.model import Closing, Opening
 from otel_realtime.errors import RecordingError
+from otel_realtime.process.process import PROCESS
 from otel_realtime.recording.render import render
 from otel_realtime.recovery.rebuild import rebuild
 from otel_realtime.recovery.replay import replay
+from otel_realtime.tap import Close
 from tests.recovery.conftest import end, one_turn, tool_call, without_list
+from tests.support.own_process import shaken
 from tests.support.streams import asked, created, done, received, said
 from tests.support.traces import Traces, outline
 from tests.support.waiting import wait_for
@@ -354,3 +358,44 @@ def test_a_tool_that_the_app_began_before_it_was_announced(
         span.name: span.attributes or {} for span, _ in rebuild(replay(folder), marked=True).below
     }
     assert '{"a":1}' == below["execute_tool look"]["gen_ai.tool.call.arguments"]
+
+
+def test_between_two_sockets_it_is_as_its_end_would_have_left_it(
+    traces: Traces, snapshot: Snapshot
+) -> None:
+    """A process that is killed then has lost nothing: the root, the gaps, what the closes cut off."""
+    otel_realtime.instrument(tracer_provider=traces.provider)
+    with otel_realtime.using(thread_id="t"):
+        for number in range(3):
+            item = asked(f"item_{number}", f"call_{number}")
+            rows = [
+                received("session.created", session={"id": f"sess_{number}", "model": "m"}),
+                created(f"resp_{number}"),
+                received("response.output_item.done", response_id=f"resp_{number}", item=item),
+            ]
+            sink = Sockets(PROCESS).opened(shaken(), sdk=False)
+            assert sink is not None
+            for _, event in rows:
+                sink.received(json.dumps(event))
+                sink.before_receive()
+            code = 1011 if number else 1000
+            sink.closed(
+                Close(received_code=code, received_reason="", sent_code=None, by_client=False)
+            )
+        call = otel_realtime.current_conversation()
+        assert call is not None
+        folder = snapshot(call)
+    assert PROCESS.finisher.flush(10)
+    _, closing = told(call)
+    rebuilt = rebuild(replay(folder, whole=True), marked=True)
+    assert closing == rebuilt.closing
+    kinds = ("reconnect", "chat m", "execute_tool weather")
+    expected = {ended(span) for span in traces.spans if span.name in kinds}
+    assert 2 + 3 + 3 == len(expected)
+    found = [span for span, _ in (*rebuilt.again, *rebuilt.below) if span.name in kinds]
+    assert expected == {ended(span) for span in found}
+
+
+def ended(span: ReadableSpan) -> tuple[object, ...]:
+    """Which span it is, when it ended, and what was wrong."""
+    return *identity(span), span.end_time, span.status.description

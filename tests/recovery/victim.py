@@ -3,7 +3,8 @@
 It tells on standard output, a JSON line each and unbuffered: ``opened`` with its ids, ``span`` for
 each span that ended, ``sound`` after each 20 ms of the user's audio, ``step`` for named moments,
 ``closed`` at the end. Modes: ``talk`` goes on until it is killed, ``close`` ends its conversation
-and waits, ``fork`` leaves a child that lives on. ``VICTIM_DIES`` names a function of the package, as
+and waits, ``fork`` leaves a child that lives on, ``gap`` loses two sockets of one conversation, opened at
+``VICTIM_URL``, tells ``lost`` each time, and waits for a third one. ``VICTIM_DIES`` names a function of the package, as
 ``module:name``, at whose call (``before``) or return (``after``) the process kills itself.
 """
 
@@ -17,11 +18,14 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 import otel_realtime
 from otel_realtime.state.progress import POSTED, Progress
@@ -170,6 +174,8 @@ def main(mode: str) -> None:
         die_at(os.environ["VICTIM_DIES"])
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Telling())
+    if mode == "gap":
+        _lose_sockets(os.environ["VICTIM_URL"], provider)
     with otel_realtime.conversation(
         thread_id=f"victim-{os.getpid()}",
         metadata={"seat": 4},
@@ -188,6 +194,20 @@ def main(mode: str) -> None:
             _await_post()
     tell("closed")
     time.sleep(600)
+
+
+def _lose_sockets(url: str, provider: TracerProvider) -> None:
+    otel_realtime.instrument(tracer_provider=provider)
+    with otel_realtime.using(thread_id=f"victim-{os.getpid()}"):
+        for number in range(2):
+            with connect(url) as socket, suppress(ConnectionClosed):
+                for _ in iter(socket.recv, None):
+                    call = otel_realtime.current_conversation()
+                    if call is not None and not number:
+                        tell("opened", run=call.langsmith_run_id, trace=call.trace_id)
+            tell("lost", at=time.time_ns())
+            time.sleep(0.3)
+        time.sleep(600)
 
 
 def _await_post() -> None:

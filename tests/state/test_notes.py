@@ -22,8 +22,10 @@ from otel_realtime.state.notes import (
     AnyNote,
     Asked,
     Ended,
+    Joined,
     Jumped,
     Notes,
+    Parted,
     Received,
     Said,
     Sent,
@@ -214,6 +216,26 @@ def test_the_end(ending: Ending, moment: Moment, count: int, dropped: int, otlp:
     written = Written()
     written.to.ended(ending, moment, count, dropped, otlp=otlp)
     assert [Ended(ending, moment, count, dropped, otlp)] == written.notes
+
+
+@bounded
+@given(endings, moments, counts, counts, st.booleans())
+def test_a_connection_that_closed(
+    ending: Ending, moment: Moment, count: int, dropped: int, otlp: bool
+) -> None:
+    """The same as the end, which it may have been."""
+    written = Written()
+    written.to.parted(ending, moment, count, dropped, otlp=otlp)
+    assert [Parted(ending, moment, count, dropped, otlp)] == written.notes
+
+
+@bounded
+@given(moments, counts)
+def test_a_connection_that_goes_on(moment: Moment, refused: int) -> None:
+    """When, and after how many refusals."""
+    written = Written()
+    written.to.joined(moment, refused)
+    assert [Joined(moment, refused)] == written.notes
 
 
 @bounded

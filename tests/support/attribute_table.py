@@ -83,6 +83,7 @@ ROOT_MORE: Mapping[str, Kind] = {
             "output_format": str,
             "dropped_audio_ms": int,
             "time_jumps": int,
+            "reconnects": int,
             "user_talk_s": float,
             "agent_talk_s": float,
             "overlap_s": float,

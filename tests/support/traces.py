@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import wave
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -84,6 +85,12 @@ def outline(spans: Iterable[ReadableSpan]) -> list[str]:
 def facts(span: ReadableSpan) -> Mapping[str, Any]:
     """The span's attributes."""
     return span.attributes or {}
+
+
+def turns(root: ReadableSpan) -> list[dict[str, Any]]:
+    """The transcript of a conversation, of its root."""
+    messages: list[dict[str, Any]] = json.loads(str(facts(root)["gen_ai.completion"]))["messages"]
+    return messages
 
 
 def parent_name(span: ReadableSpan, spans: Iterable[ReadableSpan]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from otel_realtime.tap import Close, Handshake
 from otel_realtime.tap.interface import Calls
+from otel_realtime.tap.owners import Owner
 
 
 class RecordingSink:
@@ -17,6 +18,7 @@ class RecordingSink:
         self.received_frames: list[str | bytes] = []
         self.sent_frames: list[str | bytes] = []
         self.closes: list[Close] = []
+        self.gaps: list[object] = []
         self.closed_in: list[object] = []
         self.teller: Callable[[], object] = threading.get_ident
         self.calls_after_released = 0
@@ -43,6 +45,12 @@ class RecordingSink:
         self.calls_after_released += self._gone
         self.closed_in.append(self.teller())
         self.closes.append(close)
+
+    def lost(self, close: Close) -> None:
+        self.gaps.append(close.received_code)
+
+    def regained(self) -> None:
+        self.gaps.append("regained")
 
     def calls(self) -> Calls:
         return self.before_receive, self.received, self.sent
@@ -83,6 +91,9 @@ class RecordingObserver:
 
     def is_sdk(self, sink: object) -> None:
         self.sdk_sinks.append(sink)
+
+    def owned(self, sink: object, owner: Owner) -> None:
+        """Nobody opens several sockets here."""
 
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         self.played_positions.append((item_id, content_index, audio_ms))

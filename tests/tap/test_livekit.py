@@ -1,4 +1,4 @@
-"""Tools and handoffs of a LiveKit session without a room, against the scripted server."""
+"""Sockets, tools and handoffs of a LiveKit session without a room, against the scripted server."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from otel_realtime import instrument, uninstrument
 from otel_realtime.demo.scenario import Answer, Call
 from otel_realtime.demo.server import ScriptedServer
 from tests.support.talking import SPEED, scenario
-from tests.support.traces import Traces, facts, parent_name
+from tests.support.traces import Traces, facts, parent_name, turns
 
 pytest.importorskip("livekit.agents")
 pytest.importorskip("livekit.plugins.openai")
@@ -31,14 +32,18 @@ def play(traces: Traces, agent: Agent, *calls: Call) -> None:
         asyncio.run(_converse(server.url, agent))
 
 
-async def _converse(url: str, agent: Agent) -> None:
-    model = openai.realtime.RealtimeModel(
+def _model(url: str, **options: Any) -> Any:
+    return openai.realtime.RealtimeModel(
         model="gpt-realtime",
         api_key="any",
         base_url=url.replace("ws://", "http://"),
         modalities=["text"],
+        **options,
     )
-    session: Any = AgentSession(llm=model)
+
+
+async def _converse(url: str, agent: Agent) -> None:
+    session: Any = AgentSession(llm=_model(url))
     await session.start(agent)
     await asyncio.wait_for(session.run(user_input="Well?"), 30)
     await session.aclose()
@@ -108,8 +113,85 @@ def test_a_handoff(traces: Traces) -> None:
 
 def test_it_is_given_back() -> None:
     """Whatever was replaced."""
-    before = _ToolExecutor.execute, AgentSession._update_activity
+    before = _replaced()
     instrument()
-    assert before[0] is not _ToolExecutor.execute
+    assert not set(before) & set(_replaced())
     uninstrument()
-    assert before == (_ToolExecutor.execute, AgentSession._update_activity)
+    assert before == _replaced()
+
+
+def _replaced() -> list[Any]:
+    session = openai.realtime.RealtimeSession
+    return [
+        _ToolExecutor.execute,
+        AgentSession._update_activity,
+        session._create_ws_conn,
+        session._main_task,
+    ]
+
+
+def test_its_sockets_are_one_conversation(traces: Traces) -> None:
+    """It replaces them by itself, and replays to the next one what was said."""
+    instrument(tracer_provider=traces.provider)
+    script = scenario(Answer(text="First."), rate_limits=False)
+
+    async def app(server: ScriptedServer) -> None:
+        session: Any = AgentSession(llm=_model(server.url, max_session_duration=1.0))
+        await session.start(Agent(instructions=""))
+        await asyncio.wait_for(session.run(user_input="One?"), 30)
+        await _second_socket(server)
+        await asyncio.wait_for(session.run(user_input="Two?"), 30)
+        await session.aclose()
+
+    with ScriptedServer([script] * 20, speed=SPEED) as server:
+        asyncio.run(app(server))
+        sockets = len(server.connections)
+    assert sockets > 1
+    assert sockets == 1 + facts(traces.root)["otel_realtime.reconnects"]
+    assert sockets - 1 == len(traces.named("reconnect"))
+    assert sockets == len(traces.named("session.created"))
+    said = [turn["text"] for turn in turns(traces.root)]
+    assert ["One?", "First.", "Two?", "First."] == said
+    assert StatusCode.ERROR != traces.root.status.status_code
+
+
+async def _second_socket(server: ScriptedServer) -> None:
+    """Wait until the session has replaced its first socket, and replayed the conversation."""
+    for _ in range(1_500):
+        if len(server.connections) > 1 and "conversation.item.added" in str(server.sent[1]):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the session opened no second socket")
+
+
+def test_a_session_that_is_lost_dials_again(traces: Traces) -> None:
+    """The gap says how the first socket ended; the conversation did not fail."""
+    instrument(tracer_provider=traces.provider)
+    script = scenario(Answer(text="First."), rate_limits=False)
+
+    async def app(server: ScriptedServer) -> None:
+        session: Any = AgentSession(llm=_model(server.url))
+        await session.start(Agent(instructions=""))
+        await asyncio.wait_for(session.run(user_input="One?"), 30)
+        server.connections[0].hang_up(1011, "restarting")
+        await _second_socket(server)
+        await asyncio.wait_for(session.run(user_input="Two?"), 30)
+        await session.aclose()
+
+    with ScriptedServer([script] * 3, speed=SPEED) as server:
+        asyncio.run(app(server))
+    gap = traces.one("reconnect")
+    assert (1011, "restarting", StatusCode.ERROR) == (
+        facts(gap)["otel_realtime.close_code"],
+        facts(gap)["otel_realtime.close_reason"],
+        gap.status.status_code,
+    )
+    assert StatusCode.ERROR != traces.root.status.status_code
+
+
+def test_two_sessions_are_two_conversations(traces: Traces) -> None:
+    """One after the other, without ``using``; each has ended with its session."""
+    play(traces, Agent(instructions=""))
+    ended = len(traces.roots)
+    play(traces, Agent(instructions=""))
+    assert [1, 2] == [ended, len(traces.roots)]

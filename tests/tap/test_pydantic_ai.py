@@ -1,4 +1,4 @@
-"""Tools of a realtime session of pydantic-ai, against the scripted server."""
+"""Sockets and tools of a realtime session of pydantic-ai, against the scripted server."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from otel_realtime import instrument, uninstrument
 from otel_realtime.demo.scenario import Answer, Call
 from otel_realtime.demo.server import ScriptedServer
 from tests.support.talking import SPEED, scenario, tone
-from tests.support.traces import Traces, facts, parent_name
+from tests.support.traces import Traces, facts, parent_name, turns
 
 pytest.importorskip("pydantic_ai.realtime.openai")
 from pydantic_ai import Agent, ModelRetry
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.providers.openai import OpenAIProvider
-from pydantic_ai.realtime import RealtimeTurnCompleteEvent
-from pydantic_ai.realtime.openai import OpenAIRealtimeModel
+from pydantic_ai.realtime import (
+    RealtimeError,
+    RealtimeSessionReconnectEvent,
+    RealtimeTurnCompleteEvent,
+)
+from pydantic_ai.realtime.openai import OpenAIRealtimeConnection, OpenAIRealtimeModel
 from pydantic_ai.tool_manager import ToolManager
 
 TOOL_S = 0.4
@@ -34,11 +39,14 @@ def play(traces: Traces, tool: Callable[..., Any], *calls: Call) -> None:
         asyncio.run(_converse(server.url, tool))
 
 
+def _model(url: str) -> OpenAIRealtimeModel:
+    provider = OpenAIProvider(base_url=url.replace("ws://", "http://"), api_key="any")
+    return OpenAIRealtimeModel("gpt-realtime", provider=provider)
+
+
 async def _converse(url: str, tool: Callable[..., Any]) -> None:
     agent: Any = Agent(tools=[tool])
-    provider = OpenAIProvider(base_url=url.replace("ws://", "http://"), api_key="any")
-    model = OpenAIRealtimeModel("gpt-realtime", provider=provider)
-    async with agent.realtime(model).session() as session:
+    async with agent.realtime(_model(url)).session() as session:
         await session.send("Well?")
         async for event in session:
             if isinstance(event, RealtimeTurnCompleteEvent):
@@ -91,13 +99,74 @@ def test_tools_of_other_agents_are_left_alone(traces: Traces) -> None:
     assert [] == traces.spans
 
 
+def test_the_sockets_of_a_session_that_dials_again_are_one_conversation(traces: Traces) -> None:
+    """The gap says how the first socket ended; the conversation did not fail."""
+    instrument(tracer_provider=traces.provider)
+
+    async def app(server: ScriptedServer) -> None:
+        model = _model(server.url)
+        settings: Any = {"reconnect": {"max_reconnects": 2, "base_delay": 0.05}}
+        async with Agent().realtime(model, model_settings=settings).session() as session:
+            await session.send("One?")
+            async for event in session:
+                if isinstance(event, RealtimeSessionReconnectEvent):
+                    await session.send("Two?")
+                elif isinstance(event, RealtimeTurnCompleteEvent):
+                    if len(server.connections) > 1:
+                        break
+                    server.connections[0].hang_up(1011, "restarting")
+        assert len(traces.roots) == 1  # it has ended with the session
+
+    with ScriptedServer([scenario(LAST, answer_delay_ms=0)] * 3, speed=SPEED) as server:
+        asyncio.run(app(server))
+    assert ["One?", "Done.", "Two?", "Done."] == [turn["text"] for turn in turns(traces.root)]
+    assert 2 == len(traces.named("session.created"))
+    assert 1 == facts(traces.root)["otel_realtime.reconnects"]
+    assert (1011, StatusCode.ERROR) == (
+        facts(traces.one("reconnect"))["otel_realtime.close_code"],
+        traces.one("reconnect").status.status_code,
+    )
+    assert StatusCode.ERROR != traces.root.status.status_code
+
+
+def test_a_session_that_cannot_dial_again_ends_with_its_socket(traces: Traces) -> None:
+    """Without a policy, and when each attempt was in vain."""
+    instrument(tracer_provider=traces.provider)
+
+    async def app(server: ScriptedServer, settings: Any) -> None:
+        model = _model(server.url)
+        async with Agent().realtime(model, model_settings=settings).session() as session:
+            await session.send("One?")
+            async for event in session:
+                if isinstance(event, RealtimeTurnCompleteEvent):
+                    server._api_key = "another one"
+                    server.connections[0].hang_up(1011, "restarting")
+
+    ended: list[int] = []
+    policy = {"reconnect": {"max_attempts": 2, "base_delay": 0.05}}
+    for settings in ({}, policy):
+        with ScriptedServer(scenario(LAST, answer_delay_ms=0), speed=SPEED) as server:
+            with pytest.raises(RealtimeError):
+                asyncio.run(app(server, settings))
+        ended.append(len(traces.roots))
+    assert [1, 2] == ended
+    closed = "the server closed with code 1011: restarting"
+    refused = "; then the server refused the websocket handshake: HTTP 401"
+    assert [closed, closed + refused] == [root.status.description for root in traces.roots]
+
+
 def test_it_is_given_back() -> None:
     """Whatever was replaced."""
-    before = ToolManager.execute_tool_call
+    before = _replaced()
     instrument()
-    assert before is not ToolManager.execute_tool_call
+    assert not set(before) & set(_replaced())
     uninstrument()
-    assert before is ToolManager.execute_tool_call
+    assert before == _replaced()
+
+
+def _replaced() -> list[Any]:
+    connection = OpenAIRealtimeConnection
+    return [ToolManager.execute_tool_call, connection.__init__, connection._try_reconnect]
 
 
 def test_the_tools_own_spans_are_below(traces: Traces) -> None:

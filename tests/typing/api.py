@@ -88,7 +88,12 @@ def a_call(connection: object, tracers: TracerProvider) -> None:
     """Everything a conversation offers."""
     with (
         otel_realtime.using(
-            thread_id="t", metadata={"a": 1}, tags=["b"], record_audio=True, capture_content=False
+            thread_id="t",
+            metadata={"a": 1},
+            tags=["b"],
+            record_audio=True,
+            capture_content=False,
+            join=False,
         ),
         otel_realtime.conversation(
             connection,

@@ -12,7 +12,8 @@ have the expected shape yields no record. The rules that need memory:
    names the ``event_id`` of the client's event. If that one had none, the error's text must mention
    truncating or the item.
 3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
-4. A second ``session.created`` is a new server session (a reconnect): its times count from 0.
+4. A second ``session.created`` on a connection is a new server session (a reconnect): its times count
+   from 0.
 5. ``response.cancel`` counts once the conversation goes on: with new speech (what the VAD reports,
    what is committed, a message of the user), or a new response. One of a response beside the
    conversation (``"conversation": "none"``) concerns nothing that plays.
@@ -168,6 +169,11 @@ class Evidence:
         return [] if handler is None else handler(self, t, event)
 
     # --- session --------------------------------------------------------------------------------
+
+    def regained(self) -> None:
+        """Note that another connection goes on: its session is a new one before the server says so."""
+        self._sessions = 0
+        self._commits.clear()
 
     def _session_created(self, t: int, event: JsonMapping) -> list[Record]:
         self._sessions += 1

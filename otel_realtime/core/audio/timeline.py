@@ -40,6 +40,8 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
                                                                    where an item is that is in fragments
     ["given", t]                                                   times are the app's from here on
     ["leap", t]                                                    they jumped forward
+    ["lost", t]                                                    the connection closed
+    ["regained", t]                                                another one goes on
     ["close", t, by_client]                                        the conversation ended
 
 Rules of its own:
@@ -60,6 +62,8 @@ Rules of its own:
 7. Nothing was said after the end either: audio that the client sent faster than it can have been
    spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
    that anybody lived through. Or the journal has no close: then nobody knows when it was.
+8. What was queued when a connection was lost plays on. If no other connection goes on, the loss was
+   the end of the call, however much later that is known, and nothing was heard after it.
 """
 
 from __future__ import annotations
@@ -129,6 +133,7 @@ class Timeline:
         self._given = False  # the times are the app's
         self._limit_t: int | None = None  # nothing was said later
         self._heard_until_t = 0  # what was queued when they jumped forward
+        self._lost_t: int | None = None  # no connection carries the conversation since
 
     def apply(self, record: Sequence[Any]) -> None:
         """Apply one record; after ``close`` nothing changes any more but what is silenced."""
@@ -162,8 +167,10 @@ class Timeline:
         return True
 
     def finish(self) -> None:
-        """End a conversation whose journal has no ``close`` at its last record."""
-        if self.close_t is None:
+        """End a conversation whose journal has no ``close`` at its last record, or at its loss."""
+        if self.close_t is None and self._lost_t is not None:
+            self._close(self.last_t)
+        elif self.close_t is None:
             self._end(self.last_t)
 
     # --- queries --------------------------------------------------------------------------------
@@ -331,6 +338,8 @@ class Timeline:
         agent_end_ns = self._playback.end_ns(self._now)
         if self._stream:
             agent_end_ns = max(agent_end_ns, min(self._stream.end_ns, self._now))
+        if self.close_t is not None and self._lost_t is not None:
+            agent_end_ns = min(agent_end_ns, self.close_t)
         return max(user[-1].end_ns if user else 0, agent_end_ns)
 
     @property
@@ -362,6 +371,8 @@ class Timeline:
 
     def _agent_segments(self) -> list[Segment]:
         segments = self._playback.segments(self._now)
+        if self.close_t is not None and self._lost_t is not None:
+            segments = clip_to_intervals(segments, [(0, self.close_t)])  # a tap may have gone on
         if not self._stream:
             return segments
         # A tap is the truth, also of what the server reflects.
@@ -612,7 +623,15 @@ class Timeline:
     def _jump(self, t: int) -> None:
         self._heard_until_t = max(self._heard_until_t, self._agent.end_ns)
 
+    def _lose(self, t: int) -> None:
+        self._lost_t = t
+
+    def _regain(self, t: int) -> None:
+        self._lost_t = None
+        self._reset(t)
+
     def _close(self, t: int, by_client: object = None) -> None:
+        t = t if self._lost_t is None else self._lost_t
         self._limit_t = None if self._given else t
         self._end(t)
 
@@ -656,5 +675,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "words": Timeline._words,
     "given": Timeline._use_given_times,
     "leap": Timeline._jump,
+    "lost": Timeline._lose,
+    "regained": Timeline._regain,
     "close": Timeline._close,
 }

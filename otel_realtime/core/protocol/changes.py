@@ -45,7 +45,9 @@ class ToolPending:
 
 @dataclass(frozen=True, slots=True)
 class ToolOver:
-    """The current ``response.done`` ends a response out of band: nobody can answer this call."""
+    """Nobody can answer this call: its response stands out of band and is done, or its connection
+    has closed.
+    """
 
     call: ToolCall
 

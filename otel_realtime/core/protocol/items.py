@@ -95,6 +95,8 @@ class Item:
         reason: Why the user approved or not.
         idle: The server committed it because nobody spoke (``timeout_triggered``).
         cut: Its response was cancelled before it was complete.
+        replayed: The client created it again, for another session of the server: it says nothing
+            that was not known.
         segments: Who said what when, of a transcription with speakers.
         languages: Languages that the transcription detected.
         place: Where it was said, if it comes in fragments.
@@ -135,6 +137,7 @@ class Item:
     reason: str | None = None
     idle: bool = False
     cut: bool = False
+    replayed: bool = False
     segments: list[Segment] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
     place: Place | None = None
@@ -342,6 +345,10 @@ class Items:
             item.role = role
             self.assign_turn(item)
         return item
+
+    def alias(self, item_id: str, item: Item) -> None:
+        """Let another id mean an item, too: a new session of the server calls it so."""
+        self._by_id.setdefault(item_id, item)
 
     def move(self, item: Item, previous_id: object) -> None:
         """Move an item behind ``previous_id``, unless that one is unknown."""

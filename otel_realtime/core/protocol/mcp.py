@@ -122,7 +122,7 @@ class McpFacts:
     def answer(self, source: JsonMapping, moment: Moment) -> list[Change]:
         """Apply an ``mcp_approval_response`` item."""
         approval = self.approvals.get(text_or_none(source.get("approval_request_id")) or "")
-        if approval is None or approval.answered is not None:
+        if approval is None or approval.answered is not None or approval.lost:
             return []
         approval.answered = moment
         approve = source.get("approve")
@@ -154,9 +154,22 @@ class McpFacts:
             names = (text_or_none(object_or_empty(tool).get("name")) for tool in tools)
             listing.tools = [name for name in names if name is not None]
 
+    def disconnected(self, moment: Moment) -> list[Change]:
+        """Apply the close of the connection: what the server ran on it has ended, for all we know."""
+        approvals, listings = self.unfinished()
+        for approval in approvals:
+            approval.lost = True
+        for listing in listings:  # another session lists anew
+            del self.listings[listing.item_id]
+        for calls in (self.adrift, *self._holders.values()):
+            for call in calls.values():
+                if call.ended is None:
+                    call.ended, call.failed = moment, True
+        return [*map(McpApproved, approvals), *map(McpListed, listings)]
+
     def unfinished(self) -> tuple[list[McpApproval], list[McpListing]]:
         """Return the requests that nobody answered, and the lists that never came."""
         return (
-            [one for one in self.approvals.values() if one.answered is None],
+            [one for one in self.approvals.values() if one.answered is None and not one.lost],
             [one for one in self.listings.values() if one.started and one.ended is None],
         )

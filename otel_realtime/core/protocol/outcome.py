@@ -17,7 +17,7 @@ from otel_realtime.core.protocol.interruptions import Interruption
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.latency import ResponseAudio, response_audio
 from otel_realtime.core.protocol.redaction import scrub
-from otel_realtime.core.protocol.responses import AudioFacts
+from otel_realtime.core.protocol.responses import AudioFacts, Moment
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.credentials import SECRET, names_secret, without_secrets
 
@@ -117,6 +117,25 @@ class Ending:
     reason: str = ""
     by_client: bool = True
     failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """The time between two connections of a conversation.
+
+    Attributes:
+        number: Which gap of the conversation it is, from 1.
+        ending: How the connection before it ended, and what became of attempts to open another one.
+        began: When.
+        ended: When the connection behind it was open.
+        refused: How many attempts to open it the server refused before.
+    """
+
+    number: int
+    ending: Ending
+    began: Moment
+    ended: Moment
+    refused: int = 0
 
 
 @dataclass(slots=True)

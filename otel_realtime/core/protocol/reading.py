@@ -28,12 +28,20 @@ from otel_realtime.core.protocol.responses import Moment, Response
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seed:
-    """An item that the client creates: its ``item`` object, the event's id, and when it was sent."""
+class Seed:
+    """An item that the client creates.
+
+    Attributes:
+        source: Its ``item`` object.
+        event_id: Id of the event.
+        moment: When it was sent.
+        known: The item that it was before, if the client creates it again for another session.
+    """
 
     source: JsonMapping
     event_id: str | None
     moment: Moment
+    known: Item | None = None
 
 
 class Reading:
@@ -42,7 +50,7 @@ class Reading:
     def __init__(self) -> None:
         self._unread: dict[str, None] = {}  # in this order
         self._readable = 0  # items that belong to the conversation and are not deleted
-        self._seeded: list[_Seed] = []  # created by the client, not yet confirmed
+        self._seeded: list[Seed] = []  # created by the client, not yet confirmed
         self._confirms = False
 
     def commit(self, item: Item) -> None:
@@ -82,31 +90,40 @@ class Reading:
         if last is not None and last.kind == "mcp_call" and last.has_result:
             self._unread.update((item.id, None) for item in outputs if item.kind == "mcp_call")
 
-    def seed(self, source: JsonMapping, event_id: str | None, moment: Moment) -> None:
+    def seed(self, seed: Seed) -> None:
         """Note that the client creates an item (``conversation.item.create``)."""
-        self._seeded.append(_Seed(source, event_id, moment))
+        self._seeded.append(seed)
         del self._seeded[:-MOST_OPEN]  # the server may refuse any of them, so they would pile up
 
-    def confirm(self, source: JsonMapping) -> bool:
-        """Return whether an item that the server adds is one that the client created."""
+    def confirm(self, source: JsonMapping) -> Seed | None:
+        """Return what the client created, if an item that the server adds is the client's."""
         for seed in self._seeded:
             seeded = seed.source
             keys = ("type", "role", "call_id") if seeded.get("id") is None else ("id",)
             if all(seeded.get(key) == source.get(key) for key in keys):
                 self._seeded.remove(seed)
                 self._confirms = True
-                return True
-        return False
+                return seed
+        return None
+
+    def disconnected(self) -> None:
+        """Forget what was created on a connection that closed before the server confirmed it."""
+        self._seeded.clear()
 
     def refused(self, event_id: str | None) -> None:
         """Forget the item that an ``error`` refuses, if it is about one."""
         if event_id is not None:
             self._seeded = [seed for seed in self._seeded if seed.event_id != event_id]
 
-    def unconfirmed(self, asked: Moment) -> list[tuple[JsonMapping, Moment]]:
-        """Take what the client had created before a request that the server grants: rule 4."""
+    def unconfirmed(self, asked: Moment, *, replayed: bool) -> list[tuple[JsonMapping, Moment]]:
+        """Take what the client had created before a request that the server grants: rule 4.
+
+        Args:
+            asked: When the request was sent.
+            replayed: What seems to be known is known: it was replayed.
+        """
         if self._confirms:
             return []
         taken = [seed for seed in self._seeded if seed.moment.t <= asked.t]
         self._seeded = [seed for seed in self._seeded if seed.moment.t > asked.t]
-        return [(seed.source, seed.moment) for seed in taken]
+        return [(seed.source, seed.moment) for seed in taken if seed.known is None or not replayed]

@@ -95,6 +95,11 @@ class Requests:
         del self._matched[:-MOST_OPEN]
         return found
 
+    def disconnected(self) -> None:
+        """Forget what was asked on a connection that has closed."""
+        self._open.clear()
+        self._matched.clear()
+
     def refused(self, event_id: str | None, code: str | None) -> Request | None:
         """Withdraw the request that an ``error`` refuses, and return it if it was matched before.
 

@@ -98,7 +98,8 @@ class ToolCall:
         output: That output.
         cut: Whether it turned out to be cut off, so that nobody will run it.
         over: When its response ended, if that stands outside the conversation; then nobody can
-            answer it, and it is not missed.
+            answer it, and it is not missed. Or when its connection closed.
+        lost: Whether it was its connection that closed: its result is missed.
     """
 
     id: str
@@ -112,11 +113,17 @@ class ToolCall:
     output: str | None = None
     cut: bool = False
     over: Moment | None = None
+    lost: bool = False
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come of it."""
         return self.answered is not None or self.over is not None or self.cut
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the client should have sent its result, if it has not."""
+        return self.announced is not None and (self.over is None or self.lost)
 
     def merge(self, item: Item) -> None:
         """Update name, arguments and response from the call's item."""
@@ -156,6 +163,7 @@ class McpApproval:
         answered: When the client sent the ``mcp_approval_response``.
         approved: The answer; None if it is not known.
         reason: Why, if the client said so.
+        lost: Whether the connection closed before it was answered; another session knows it not.
     """
 
     item: Item
@@ -164,6 +172,7 @@ class McpApproval:
     answered: Moment | None = None
     approved: bool | None = None
     reason: str | None = None
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -198,6 +207,7 @@ class Response:
         session_id: The server's session that it was created in; a reconnect begins another one.
         session_model: The model of that session, if it was known then.
         done: When ``response.done`` arrived.
+        lost: When its connection closed, if that was before: no ``response.done`` will come.
         status: ``in_progress``, ``completed``, ``cancelled``, ``incomplete`` or ``failed``.
         details: ``status_details``: why it is not completed.
         out_of_band: Whether it stands outside the conversation (``conversation_id`` is null).
@@ -225,6 +235,7 @@ class Response:
     session_id: str | None = None
     session_model: str | None = None
     done: Moment | None = None
+    lost: Moment | None = None
     status: str = "in_progress"
     details: JsonMapping = field(default_factory=dict)
     out_of_band: bool = False
@@ -241,6 +252,11 @@ class Response:
     delegation_id: str | None = None
     mcp: dict[str, McpCall] = field(default_factory=dict)
     heard_before: tuple[Response | None] | None = None
+
+    @property
+    def ended(self) -> Moment | None:
+        """When it was done, or its connection closed; None while it goes on."""
+        return self.done or self.lost
 
     def merge(self, source: JsonMapping) -> None:
         """Update the response from a ``response`` object on the wire."""
@@ -317,11 +333,11 @@ class Response:
             now_t: The time at which to decide, in ns since the start.
             transcribes: Whether input transcription is configured.
         """
-        if self.done is None:
+        if self.ended is None:
             return False
         # The server may run its tools after ``response.done``.
         running = self.status == "completed" and any(not one.ended for one in self.mcp.values())
-        if running and now_t <= self.done.t + MAX_MCP_WAIT_NS:
+        if running and now_t <= self.ended.t + MAX_MCP_WAIT_NS:
             return False
         if now_t > self.latest_t(audio):
             return True
@@ -331,7 +347,7 @@ class Response:
 
     def latest_t(self, audio: AudioFacts | None) -> int:
         """Return until when it may wait for transcripts, in ns; only once it is done."""
-        done_t = self.done.t if self.done is not None else self.created.t
+        done_t = self.ended.t if self.ended is not None else self.created.t
         return max(self.play_out_end_t(audio), done_t) + MAX_WAIT_NS
 
     def cut_t(self, audio: AudioFacts | None) -> int | None:
@@ -363,7 +379,7 @@ class Response:
         if facts:
             return max(item_facts.audible_until_t for item_facts in facts) + LATE_TRUNCATE_NS
         dues = [] if audio is None else map(audio.statement_due, self.outputs)
-        return max(self.done.t if self.done else 0, 0, *dues)
+        return max(self.ended.t if self.ended else 0, 0, *dues)
 
 
 def _arrival_t(facts: ItemAudio) -> int:

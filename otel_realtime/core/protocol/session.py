@@ -32,6 +32,8 @@ class Counts:
         idle_timeouts: ``input_audio_buffer.timeout_triggered``: nobody spoke, so the model did.
         dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
         time_jumps: Times given by the app that jumped.
+        reconnects: How often another connection went on where one had closed.
+        reconnects_after: How many of these had been lost, by the kind of failure.
         delegations: What a Live model had others do.
     """
 
@@ -43,7 +45,20 @@ class Counts:
     idle_timeouts: int = 0
     dtmf: int = 0
     time_jumps: int = 0
+    reconnects: int = 0
+    reconnects_after: dict[str, int] = field(default_factory=dict)
     delegations: int = 0
+
+    def reconnected(self, failure: str | None) -> int:
+        """Count a connection that goes on where another one had closed; return how many there were.
+
+        Args:
+            failure: The kind of failure by which that one was lost; None if it was closed.
+        """
+        self.reconnects += 1
+        if failure is not None:
+            self.reconnects_after[failure] = self.reconnects_after.get(failure, 0) + 1
+        return self.reconnects
 
 
 @dataclass(slots=True)

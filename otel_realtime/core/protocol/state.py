@@ -37,6 +37,7 @@ GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)
     client: input_audio_buffer.commit       when the user's item was asked for
     client: session.update                  the model, where the server never says it
     client: conversation.item.create        a function's output answers a call    of tools [1]
+    (the connection closes)                 what was going on has ended           of both [1][2]
 
     [1] see ``tool_calls``
     [2] see ``mcp``; its items come with the events of items
@@ -62,7 +63,8 @@ from otel_realtime.core.protocol.json_values import (
 )
 from otel_realtime.core.protocol.mcp import McpFacts
 from otel_realtime.core.protocol.partials import Partial
-from otel_realtime.core.protocol.reading import Reading
+from otel_realtime.core.protocol.reading import Reading, Seed
+from otel_realtime.core.protocol.replays import Replay
 from otel_realtime.core.protocol.requests import Requests
 from otel_realtime.core.protocol.responses import AudioFacts, Moment, Response
 from otel_realtime.core.protocol.session import Counts, SessionFacts
@@ -102,6 +104,7 @@ class ConversationState:
         self.transcripts = Transcripts(self.items, self.session)
         self._reading = Reading()
         self._requests = Requests()
+        self._replay = Replay()
         self._sent_items = 0
         self._commits = SentCommits()
         self.dialect = REALTIME
@@ -131,12 +134,32 @@ class ConversationState:
             self.session.other_model = model or self.session.other_model
         elif event_type == "conversation.item.create":
             item = object_or_empty(event.get("item"))
-            self._reading.seed(item, text_or_none(event.get("event_id")), moment)
+            known = None if self.items.get(item.get("id")) else self._replay.recognise(item)
+            self._reading.seed(Seed(item, text_or_none(event.get("event_id")), moment, known))
             if item.get("type") == "function_call_output":
                 return self._tools.answer(item, moment)
             if item.get("type") == "mcp_approval_response":
                 return self.mcp.answer(item, moment)
         return []
+
+    def disconnected(self, moment: Moment) -> list[Change]:
+        """Apply the close of the connection: nothing more comes of what was going on on it.
+
+        Another one may go on with the conversation. Its session begins anew, and what the client
+        replays to it is known by the ids of its items.
+        """
+        for response in self.unsettled.values():
+            if response.ended is None:
+                response.lost = moment
+        self._requests.disconnected()
+        self._reading.disconnected()
+        self._commits.reset()
+        self._replay.expect(self.items)
+        return [
+            *self._tools.disconnected(moment),
+            *self.mcp.disconnected(moment),
+            *self.transcripts.disconnected(moment),
+        ]
 
     # --- server to client -----------------------------------------------------------------------
 
@@ -258,12 +281,17 @@ class ConversationState:
         source = object_or_empty(event.get("item"))
         item_id = text_or_none(source.get("id"))
         if item_id:
+            seed = self._reading.confirm(source)
+            seeded = seed is not None
+            if seed is not None and seed.known is not None and self._replay.proven:
+                self.items.alias(item_id, seed.known)
             previous_id = event.get("previous_item_id")
             item = self.items.get_or_create(item_id, moment.t, previous_id=previous_id)
             self.items.move(item, previous_id)
-            item.merge(source)
+            item.replayed = seeded and item.committed and not item.deleted
+            if not item.replayed:
+                item.merge(source)
             self.items.assign_turn(item)
-            seeded = self._reading.confirm(source)
             if not (seeded or item.committed) and item.is_models:
                 self._adopt(item)
             self._reading.commit(item)
@@ -278,7 +306,7 @@ class ConversationState:
         active = [
             response
             for response in self.unsettled.values()
-            if response.done is None and not response.out_of_band
+            if response.ended is None and not response.out_of_band
         ]
         if item.response_id is None and len(active) == 1:
             item.response_id = active[0].id
@@ -294,6 +322,8 @@ class ConversationState:
         item = self.items.get(source.get("id"))
         if item is None:
             self._item_added(event, moment, changes)
+            return
+        if item.replayed:
             return
         item.merge(source)
         if item.kind == "function_call" and item.status == "incomplete":
@@ -326,6 +356,7 @@ class ConversationState:
             model = text_or_none(source.get("model"))
             self.session.other_model = self.session.other_model or model
         self._reading.begin(response)
+        self._replay.end()
         response.turn = self.items.turns
         self.responses[response_id] = self.unsettled[response_id] = response
         self._waiting.append(response_id)
@@ -333,10 +364,12 @@ class ConversationState:
 
     def _add_unconfirmed(self, asked: Moment, *, aside: bool) -> None:
         """Add what the client sent before a request, where the server confirms no items at all."""
-        for source, moment in self._reading.unconfirmed(asked):
+        for source, moment in self._reading.unconfirmed(asked, replayed=self._replay.proven):
             self._sent_items += 1
             item_id = text_or_none(source.get("id")) or f"item_sent_{self._sent_items}"
             item = self.items.get_or_create(item_id, moment.t)
+            if item.committed and not item.deleted:  # replayed
+                continue
             item.aside = aside
             item.merge(source)
             self.items.assign_turn(item)
@@ -453,7 +486,7 @@ class ConversationState:
         response = self.responses.get(item.response_id or "")
         if response is None:  # the event names none, so it is taken to be of the latest open one
             unsettled = reversed(self.unsettled.values())
-            response = next((latest for latest in unsettled if latest.done is None), None)
+            response = next((latest for latest in unsettled if latest.ended is None), None)
         self.mcp.call_event(item_id, event["type"], moment, response)
 
     def _mcp_item(self, item: Item, source: JsonMapping, moment: Moment) -> list[Change]:

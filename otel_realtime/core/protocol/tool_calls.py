@@ -7,6 +7,7 @@ What the wire shows of one call, and what is reported of it (``changes``)::
       the same, with status ``incomplete``  it was cut off: nobody will run it  ToolCut
     response.done                           it waits for its output             ToolPending
       of a response out of band             nobody can answer it                ToolOver
+    (the connection closes)                 nobody waits for its output         ToolOver
     client: function_call_output            by its ``call_id``                  ToolAnswered
 
 Any of the server's events may be missing, or be the first. The output is often sent before
@@ -103,6 +104,19 @@ class ToolCalls:
                 changes.append(ToolOver(call))
         else:
             changes.extend(ToolPending(call, len(pending) == 1) for call in pending.values())
+        return changes
+
+    def disconnected(self, moment: Moment) -> list[Change]:
+        """Apply the close of the connection: who made the calls waits for no result any more.
+
+        The app may still send one, on its next connection.
+        """
+        self._waiting.clear()
+        changes: list[Change] = []
+        for call in self.by_id.values():
+            if call.announced is not None and not call.is_over:
+                call.over, call.lost = moment, True
+                changes.append(ToolOver(call))
         return changes
 
     def _cut(self, call: ToolCall) -> list[Change]:

@@ -69,6 +69,13 @@ class Transcripts:
         start = self._commit_moments.get(item.id, moment)
         return [self._transcribed(item, start, event, failed=event["type"].endswith(".failed"))]
 
+    def disconnected(self, moment: Moment) -> list[Change]:
+        """Apply the close of the connection: what was being transcribed will not be completed."""
+        changes = self.unfinished(moment)
+        for change in changes:
+            change.item.transcribed.update(change.item.partial)
+        return list(changes)
+
     def unfinished(self, end: Moment) -> list[Transcribed]:
         """Return the transcriptions of which text had come when the conversation ended.
 

@@ -336,6 +336,14 @@ def test_a_second_session_resets_the_servers_count() -> None:
     assert records(created, created) == [["reset", 2]]
 
 
+def test_the_first_session_of_the_next_connection_resets_nothing() -> None:
+    """The count began anew with the connection, before the server said so."""
+    evidence, created = Evidence(), session("session.created", input=PCM)
+    assert [] == evidence.records(1, False, created)
+    evidence.regained()
+    assert [[], [["reset", 3]]] == [evidence.records(t, False, created) for t in (2, 3)]
+
+
 def test_a_refusal_names_the_claim() -> None:
     """By its event id, or, where the client gave none, by what the message is about."""
     named = (True, {**TRUNCATE, "event_id": "e"})

@@ -118,6 +118,49 @@ def test_a_deleted_item_was_not_heard() -> None:
     assert heard_ms(refused) == 900
 
 
+def test_what_was_queued_at_a_loss_plays_on_if_another_connection_goes_on() -> None:
+    """The server counts the user's audio anew from there."""
+    found = timeline(
+        agent(1_000, 0, 3_000),
+        ["user", 1_500, 0, 48_000],
+        ["lost", 2_000],
+        ["regained", 2_500],
+        ["user", 4_000, 48_000, 48_000],
+        ["close", 9_000, True],
+    )
+    assert [(1_000 * MS, 4_000 * MS)] == [
+        (segment.start_ns, segment.end_ns) for segment in found.segments("agent")
+    ]
+    assert found.user_time(250) == 3_250 * MS
+    assert (9_000 * MS, 3_000) == (found.close_t, heard_ms(found))
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_loss_that_nobody_goes_on_after_was_the_end(*, closes: bool) -> None:
+    """However late the close is told, or if it never is; what taps gave meanwhile was not heard."""
+    rows: list[list[object]] = [
+        agent(1_000, 0, 3_000),
+        ["lost", 2_000],
+        ["tap", 2_500, "user", 0, 9_600],
+    ]
+    found = timeline(*rows, *([["close", 9_000, True]] if closes else []))
+    found.finish()
+    assert 2_000 * MS == found.close_t == found.length_ns
+    assert [] == found.segments("user")
+    assert [(1_000 * MS, 2_000 * MS)] == [
+        (segment.start_ns, segment.end_ns) for segment in found.segments("agent")
+    ]
+
+
+def test_a_speaker_that_goes_on_after_the_end() -> None:
+    """What it is given then is not of the call."""
+    blocks = [["tap", t, "agent", (t - 1_000) * 48, 9_600, "a"] for t in range(1_000, 2_000, 200)]
+    rows = [agent(1_000, 0, 3_000), *blocks[:3], ["lost", 1_500], *blocks[3:]]
+    found = timeline(*rows, ["close", 2_000, True])
+    assert 1_500 * MS == found.length_ns
+    assert 1_500 * MS == found.segments("agent")[-1].end_ns
+
+
 def test_a_reconnect_is_no_cut() -> None:
     """The player goes on with what it has; the new session's audio queues behind it."""
     found = timeline(

@@ -8,7 +8,7 @@ import pytest
 
 from otel_realtime.core.protocol.changes import ToolPending
 from tests.core.protocol.test_state import named
-from tests.support.streams import MS, Row, answer, asked, created, done, feed, received, sent
+from tests.support.streams import MS, Row, answer, asked, at, created, done, feed, received, sent
 
 
 def test_a_call_is_announced_by_its_first_complete_arguments() -> None:
@@ -157,3 +157,15 @@ def test_a_result_that_is_no_text_is_kept_as_json() -> None:
     )
     state, _ = feed([created("r"), done("r", asked("item_1", "call_1")), result])
     assert '{"sky":"blue"}' == state.calls["call_1"].output
+
+
+def test_a_call_whose_connection_closed() -> None:
+    """Nobody waits for its result, which is missed; the app may send it on the next connection."""
+    item = asked("item_1", "call_1")
+    state, _ = feed([created("r"), done("r", item)])
+    assert ["ToolOver call_1"] == named(state.disconnected(at(70)))
+    call = state.calls["call_1"]
+    assert (at(70), True, True) == (call.over, call.lost, call.is_missed)
+    assert [] == state.disconnected(at(90))
+    _, changes = feed([answer("call_1")], state)
+    assert ["ToolAnswered call_1"] == named(changes)
