@@ -21,7 +21,7 @@ install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || { $(call pip,$(1),$(2))
 # What a person who waits is told.
 say = @echo "$(1)"
 
-.PHONY: demo test coverage test-frameworks test-neighbours test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench bench-check web web-check clean
+.PHONY: demo test coverage test-frameworks test-neighbours test-lowest test-newest test-matrix soak test-collector collector-binaries portaudio lint actionlint format bench bench-check web web-check clean
 
 $(VENV)/made:
 	$(call say,Set-up in $(VENV): about 20 seconds and only this once)
@@ -102,6 +102,11 @@ $(NEWEST)/ready-newest: pyproject.toml
 test-newest: $(NEWEST)/ready-newest
 	$(NEWEST)/bin/python -m pytest tests/tap/test_websockets.py tests/tap/test_legacy.py tests/e2e/test_transports.py $(ARGS)
 
+# Every client with its real package: environments below .matrix, for every interpreter that is found.
+# ARGS names single ones; `--save` stores the results, `--readme` makes the README's table of them.
+test-matrix: $(VENV)/ready-test
+	$(RUN) -m tests.matrix $(ARGS)
+
 soak: $(VENV)/ready-test
 	$(RUN) -m pytest -m soak $(ARGS)
 
@@ -162,4 +167,4 @@ bench-check: $(VENV)/ready-test
 	$(RUN) -m tests.benchmarks.check $(ARGS)
 
 clean:
-	rm -rf $(VENV) .demo .sandbox build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .matrix .demo .sandbox build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

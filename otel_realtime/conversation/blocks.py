@@ -33,6 +33,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, get_current_span
 
 from otel_realtime.conversation.context import current
+from otel_realtime.diagnostics import walled
 from otel_realtime.tracing.members import CONVERSATION_KEY
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def note_opened(engine: Engine, block: Block | None, process: Process) -> None:
         block = block.outer
 
 
+@walled
 def conversation_here(block: Block | None, process: Process) -> Engine | None:
     """Return the live conversation that this code belongs to; ``None`` if that is unclear.
 
@@ -97,10 +99,9 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
         process: services of this process.
     """
     reference, membership = current.get(), otel_context.get_value(CONVERSATION_KEY)
-    engines = cast("list[Engine]", list(process.live))
     last = reference() if reference is not None else None
     own = None if last is None or last.closed else last
-    carried = next((one for one in engines if one.trace.membership is membership), None)
+    carried = None if membership is None else _carrying(membership, process)
     around = block
     # A block that was entered before this task received anything says less than what it received.
     while around is not None and (own is None or around.before is reference):
@@ -114,11 +115,21 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
         return cast("Engine | None", own or carried)
     if block is not None or membership is not None:
         return None  # it has none yet, or its own has ended
-    live = [engine for engine in engines if not engine.closed]
+    live = _live(process)
     if len(live) != 1 or process.has_left_out or _serves_another(live[0]):
         return None
     # One that began later may be the next call of the same loop.
     return live[0] if last is None or last.ended_ns <= live[0].clock.mono_ns else None
+
+
+def _live(process: Process) -> list[Engine]:
+    engines = cast("list[Engine]", list(process.live))
+    return [engine for engine in engines if not engine.closed]
+
+
+def _carrying(membership: object, process: Process) -> Engine | None:
+    """Return the live conversation whose span is current, wherever that context came from."""
+    return next((one for one in _live(process) if one.trace.membership is membership), None)
 
 
 def _serves_another(engine: Engine) -> bool:

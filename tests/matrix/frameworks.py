@@ -288,7 +288,7 @@ def ag2_realtime(talk: Talk) -> None:
                 yield event
                 done += getattr(event, "raw_message", {}).get("type") == "response.done"
                 if done == 2:
-                    return
+                    agent._tg.cancel_scope.cancel()
 
         agent.realtime_client.read_events = until_answered
         agent.callbacks.on_observers_ready = ask
@@ -298,42 +298,32 @@ def ag2_realtime(talk: Talk) -> None:
 
 
 def semantic_kernel(talk: Talk) -> None:
-    """``OpenAIRealtimeWebsocket``."""
-    from openai import AsyncOpenAI
-    from semantic_kernel import Kernel
-    from semantic_kernel.connectors.ai import FunctionChoiceBehavior
-    from semantic_kernel.connectors.ai.open_ai import (
-        ListenEvents,
-        OpenAIRealtimeExecutionSettings,
-        OpenAIRealtimeWebsocket,
-    )
-    from semantic_kernel.contents import ChatHistory
-    from semantic_kernel.functions import kernel_function
+    """``OpenAIRealtimeWebsocket``, without a kernel: the app runs the tool where it receives."""
+    import json
 
-    class Plugin:
-        @kernel_function(name="look_up", description="Look something up.")
-        def look_up(self, what: str) -> str:
-            return talk.look_up(what)
+    from openai import AsyncOpenAI
+    from semantic_kernel.connectors.ai.open_ai import ListenEvents, OpenAIRealtimeWebsocket
+    from semantic_kernel.contents import ChatHistory
 
     async def converse() -> None:
         async with AsyncOpenAI(api_key="any", websocket_base_url=talk.url) as client:
-            service: Any = OpenAIRealtimeWebsocket(ai_model_id="gpt-realtime", async_client=client)
-            kernel = Kernel()
-            kernel.add_plugin(Plugin(), "plugin")
-            settings = OpenAIRealtimeExecutionSettings(
-                function_choice_behavior=FunctionChoiceBehavior.Auto()
-            )
-            history = ChatHistory()
+            service: Any = OpenAIRealtimeWebsocket(ai_model_id="gpt-realtime", client=client)
+            history, answers = ChatHistory(), 0
             history.add_user_message("What colour is the sky?")
-            opened = service(
-                settings=settings, chat_history=history, kernel=kernel, create_response=True
-            )
-            done = 0
-            async with opened:
+            async with service(chat_history=history, create_response=True):
                 async for event in service.receive():
-                    done += event.service_type == ListenEvents.RESPONSE_DONE
-                    if done == 2:
-                        return
+                    if event.service_type == ListenEvents.RESPONSE_FUNCTION_CALL_ARGUMENTS_DONE:
+                        asked = event.service_event
+                        said = talk.look_up(**json.loads(asked.arguments))
+                        item = {"type": "function_call_output", "call_id": asked.call_id}
+                        await service.connection.conversation.item.create(
+                            item={**item, "output": json.dumps(said)}
+                        )
+                    elif event.service_type == ListenEvents.RESPONSE_DONE:
+                        answers += 1
+                        if answers == 2:
+                            return
+                        await service.connection.response.create()
 
     _run(converse)
 

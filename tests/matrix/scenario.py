@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import sys
 import tempfile
 import wave
@@ -108,7 +109,8 @@ def main() -> None:
         "recorded": recorded,
         "faults": [str(fault) for fault in diagnostics.faults()],
         "warned": warned.messages,
-        "versions": {each.name: each.version for each in metadata.distributions()},
+        "versions": {each.name.lower(): each.version for each in metadata.distributions()},
+        "python": platform.python_version(),
     }
     print("\n" + json.dumps(report), flush=True)
 

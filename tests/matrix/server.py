@@ -1,4 +1,4 @@
-"""The scripted server as a process of its own: it says its URL, and at the end what went over its sockets.
+"""The scripted server as a process of its own: it says its URL, and when asked what its sockets saw.
 
 The client's environment need not be able to run it: it runs in that of the matrix.
 """
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from otel_realtime.demo.scenario import Answer, Call
-from otel_realtime.demo.server import ScriptedServer
+from otel_realtime.demo.server import Connection, ScriptedServer
 from tests.support.talking import SPEED, scenario, tone
 
 #: A call of a tool, and after its result an answer of 0.3 s.
@@ -32,18 +32,18 @@ class AnyPath(ScriptedServer):
 def main() -> None:
     with AnyPath(SCENARIO, speed=SPEED) as server:
         print(json.dumps(server.url), flush=True)
-        sys.stdin.read()  # until the matrix has what it wants
-        sockets = [
-            {
-                "sent": [event["type"] for event in connection.sent],
-                "received": [
-                    frame.get("type", "") if isinstance(frame, dict) else ""
-                    for frame in connection.received
-                ],
-            }
-            for connection in server.connections
-        ]
-    print(json.dumps(sockets), flush=True)
+        told = 0
+        for _ in sys.stdin:  # a line asks for what there was since the one before
+            new, told = server.connections[told:], len(server.connections)
+            print(json.dumps([_told(connection) for connection in new]), flush=True)
+
+
+def _told(connection: Connection) -> dict[str, list[str]]:
+    received = [frame if isinstance(frame, dict) else {} for frame in connection.received]
+    return {
+        "sent": [event["type"] for event in connection.sent],
+        "received": [frame.get("type", "") for frame in received],
+    }
 
 
 if __name__ == "__main__":
