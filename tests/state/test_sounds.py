@@ -49,6 +49,8 @@ WHOLE: list[list[Any]] = [
     ["spoken", 5, "user", "said_1", 100, 200, None, None, 300],
     ["words", 5, "user", "item_u", 100, 200, "partial"],
     ["words", 5, "agent", "item_a", None, None, None],
+    ["lost", 5],
+    ["regained", 5],
     ["given", 5],
     ["leap", 5],
     ["close", 5, True],
