@@ -21,7 +21,7 @@ install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || { $(call pip,$(1),$(2))
 # What a person who waits is told.
 say = @echo "$(1)"
 
-.PHONY: demo test coverage test-frameworks test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench bench-check web web-check clean
+.PHONY: demo test coverage test-frameworks test-neighbours test-lowest test-newest soak test-collector collector-binaries portaudio lint actionlint format bench bench-check web web-check clean
 
 $(VENV)/made:
 	$(call say,Set-up in $(VENV): about 20 seconds and only this once)
@@ -67,6 +67,10 @@ $(FRAMEWORKS)/ready-frameworks: pyproject.toml
 
 test-frameworks: $(FRAMEWORKS)/ready-frameworks
 	$(FRAMEWORKS)/bin/python -m pytest tests/tap/test_agents.py tests/tap/test_pydantic_ai.py tests/tap/test_pipecat.py tests/tap/test_livekit.py tests/e2e/test_langgraph.py $(ARGS)
+
+# Other instrumentations beside this one, each with its real packages in an environment of its own.
+test-neighbours: $(VENV)/ready-test
+	$(RUN) -m tests.neighbours $(ARGS)
 
 # The oldest versions that the bounds admit: with Python 3.10, because they have no later wheels.
 LOWEST := .venv-lowest

@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from otel_realtime.conversation.announce import conversation
 from otel_realtime.conversation.options import using
-from otel_realtime.conversation.public import Conversation, current_conversation
 from otel_realtime.errors import (
     ConfigError,
     DeliveryError,
@@ -23,13 +25,16 @@ from otel_realtime.settings import Settings
 from otel_realtime.setup import (
     OpenAIRealtimeInstrumentor,
     aflush,
-    configure,
     flush,
     instrument,
     shutdown,
     uninstrument,
 )
 from otel_realtime.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from otel_realtime.conversation.public import Conversation, current_conversation
+    from otel_realtime.setup.configure import configure
 
 __all__ = [
     "ConfigError",
@@ -50,3 +55,22 @@ __all__ = [
     "uninstrument",
     "using",
 ]
+
+#: Names whose modules bring most of the package: imported when they are asked for.
+_LATER: Final = {
+    "Conversation": "otel_realtime.conversation.public",
+    "configure": "otel_realtime.setup.configure",
+    "current_conversation": "otel_realtime.conversation.public",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

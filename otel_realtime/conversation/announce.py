@@ -6,24 +6,16 @@ from collections.abc import Iterable, Mapping
 from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
-from opentelemetry import context as otel_context
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-
-from otel_realtime import diagnostics
-from otel_realtime.conversation.engine import Engine
-from otel_realtime.conversation.frames import current
-from otel_realtime.conversation.null import NullConversation
-from otel_realtime.conversation.opening import open_conversation, open_untraced
-from otel_realtime.conversation.options import Options, current_options, options_of
-from otel_realtime.conversation.public import Conversation
-from otel_realtime.conversation.services import PROCESS, SOCKETS
-from otel_realtime.interrupts import let_through
+from otel_realtime.conversation.options import Options, options_of
 
 if TYPE_CHECKING:
+    from weakref import ref
+
     from opentelemetry.trace import TracerProvider
 
+    from otel_realtime.conversation.engine import Engine
+    from otel_realtime.conversation.public import Conversation
     from otel_realtime.settings import Settings
 
 
@@ -70,15 +62,10 @@ class conversation:
         self._token: Token[ref[Engine] | None] | None = None
 
     def __enter__(self) -> Conversation:
-        try:
-            engine = self._open()
-        except BaseException as error:  # noqa: BLE001 - a sampler, a span processor, or our own code
-            let_through(error)
-            diagnostics.fault("conversation", error)
-            self._conversation = NullConversation()
-            return self._conversation
-        self._conversation = Conversation.of(engine)
-        self._token = current.set(ref(engine))
+        # Most of the package: ``instrument()`` has imported it ahead.
+        from otel_realtime.conversation.announced import enter
+
+        self._conversation, self._token = enter(self._connection, self._options)
         return self._conversation
 
     def __exit__(
@@ -92,7 +79,7 @@ class conversation:
         token, self._token = self._token, None
         if token is not None:
             try:
-                current.reset(token)
+                token.var.reset(token)
             except ValueError:  # the block is left in another context than it was entered in, as
                 pass  # frameworks do that run the two halves of a generator in different tasks
 
@@ -107,26 +94,6 @@ class conversation:
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def _open(self) -> Engine:
-        if not is_instrumentation_enabled():
-            return open_untraced(self._options, PROCESS)
-        sink = None if self._connection is None else SOCKETS.attach(self._connection)
-        if sink is not None and sink.engine is None:
-            return sink.begin(self._options)  # the socket was undecided
-        if sink is not None and sink.engine is not None and not sink.engine.closed:
-            _update(sink.engine, self._options)
-            return sink.engine
-        engine = open_conversation(
-            self._options.over(current_options()),
-            PROCESS,
-            handshake=None,
-            caller=otel_context.get_current(),
-            post=sink is not None,
-        )
-        if sink is not None:  # the conversation of an earlier block on this socket has ended
-            sink.carry(engine)
-        return engine
-
 
 def announce(connection: object, options: Options) -> conversation:
     """Return the block of a conversation, with options that apps do not have.
@@ -138,25 +105,3 @@ def announce(connection: object, options: Options) -> conversation:
     block = conversation(connection)
     block._options = options
     return block
-
-
-def _update(engine: Engine, options: Options) -> None:
-    """Apply options to a conversation that is already open, as far as they can still change.
-
-    Its root has started, so its thread, settings and provider are fixed.
-    """
-    engine.describe(options.metadata, options.tags, options.settings)
-    given = {
-        "thread_id": options.thread_id,
-        "settings": options.settings,
-        "tracer_provider": options.tracer_provider,
-        "project": options.project,
-    }
-    refused = [name for name, value in given.items() if value is not None]
-    if refused:
-        diagnostics.warn_once(
-            ("announced", *refused),
-            "ignoring %s in conversation(...): the conversation is already open; enter "
-            "conversation(...) before the first event is received",
-            ", ".join(refused),
-        )

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, get_current_span
 
-from otel_realtime.conversation.frames import current
+from otel_realtime.conversation.context import current
 from otel_realtime.tracing.members import CONVERSATION_KEY
 
 if TYPE_CHECKING:

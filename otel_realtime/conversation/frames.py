@@ -16,12 +16,11 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from contextvars import ContextVar
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otel_realtime import diagnostics
-from otel_realtime.core.audio.evidence import AUDIO_EVENTS
+from otel_realtime.conversation.context import current
 from otel_realtime.core.protocol import dialects, partials
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.changes import (
@@ -39,6 +38,7 @@ from otel_realtime.core.protocol.changes import (
 )
 from otel_realtime.core.protocol.fragments import Fragments
 from otel_realtime.core.protocol.json_values import object_or_empty
+from otel_realtime.core.protocol.lookups import lookups
 from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.shown import event_turn, prepare_event
@@ -69,12 +69,6 @@ _MODALITY_EVENTS: Final = frozenset({"session.created", "session.updated", "resp
 
 #: Server events that say something of the whole trace.
 _TELLING_EVENTS: Final = frozenset({"response.created", "error", *_MODALITY_EVENTS})
-
-# A weak reference to an ``Engine``, so that a context that outlives the call does not keep it alive.
-current: ContextVar[weakref.ref[Any] | None] = ContextVar(
-    "otel_realtime_conversation", default=None
-)
-"""The engine of the conversation that this task announced, or last received a frame of."""
 
 
 class Frames:
@@ -128,19 +122,7 @@ class Frames:
         """Read frames as those of a dialect from here on."""
         self._dialect = dialect
         self._fragments = Fragments(dialect) if dialect.streams else None
-        # Looked up once: they are used for every frame.
-        self._agent_audio = dialects.prefixes(dialect.agent_audio)
-        reflected = dialect.reflected_audio
-        self._reflected = dialects.prefixes(reflected) if reflected else None
-        self._audio_types = frozenset({*dialect.agent_audio, *reflected})
-        self._kept_deltas = (*dialect.text_deltas, *dialect.streams)
-        self._deltas = dialects.prefixes(self._kept_deltas)
-        # Type of an event that says something about audio -> its name for the recording.
-        self._audio_events = {**dict.fromkeys(dialect.names), **dict.fromkeys(AUDIO_EVENTS)}
-        for kind in self._audio_events:
-            named = kind if kind in AUDIO_EVENTS else dialect.name_of(kind)
-            told = dialect.tells_formats or kind not in dialect.session_events
-            self._audio_events[kind] = named if named in AUDIO_EVENTS and told else None
+        self._lookups = lookups(dialect)
         self.state.speak(dialect)
 
     def _decide(self, frame: wire.Frame) -> None:
@@ -246,20 +228,21 @@ class Frames:
         self._counts.events += 1
         if not self._decided:
             self._decide(frame)
+        known = self._lookups
         if wire.is_delta(frame):  # deltas never become spans; most need no parsing either
-            if self._agent_audio.of(frame):
+            if known.agent_audio.of(frame):
                 self._enqueue_audio(moment.t, False, frame)
-            elif self._deltas.of(frame):
+            elif known.deltas.of(frame):
                 self._keep_text(wire.parse(frame), moment)
             return
-        if self._reflected is not None and self._reflected.of(frame):
+        if known.reflected_audio is not None and known.reflected_audio.of(frame):
             self._enqueue_audio(moment.t, True, frame)
             return
         event, text = wire.read(frame)
         if event is None:
             return
         kind = event["type"]
-        if kind.endswith(".delta") or kind in self._audio_types:
+        if kind.endswith(".delta") or kind in known.audio_types:
             self._handle_delta(event, frame, moment)  # a server that does not put ``type`` first
             return
         if kind in self._dialect.wraps:
@@ -273,18 +256,16 @@ class Frames:
 
     def _handle_delta(self, event: wire.Event, frame: wire.Frame, moment: Moment) -> None:
         kind = event["type"]
-        if kind in self._kept_deltas:
+        if kind in self._lookups.delta_types:
             self._keep_text(event, moment)
-        elif self.recorder is not None and kind in self._audio_types:
+        elif self.recorder is not None and kind in self._lookups.audio_types:
             reflected = kind in self._dialect.reflected_audio
             self.recorder.frame(moment.t, reflected, frame)
 
     def _record_event(self, event: wire.Event, moment: Moment, *, sent: bool) -> None:
         """Pass the recording an event that says something about audio; it needs no others."""
-        kind = event["type"]
-        named = self._audio_events.get(kind)
-        if named is not None and self.recorder is not None:
-            told = event if named == kind else {**event, "type": named}
+        told = self._lookups.audio_event(event)
+        if told is not None and self.recorder is not None:
             self.recorder.event(moment.t, sent, told)
 
     def _keep_text(self, delta: wire.Event | None, moment: Moment) -> None:

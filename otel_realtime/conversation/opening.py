@@ -37,6 +37,12 @@ _SLASH: Final = (
     "character there"
 )
 
+_FOREIGN: Final = (
+    "the TracerProvider is %s's, which takes no span processor: spans go where it sends them, and "
+    "LangSmith gets the run of each conversation and its recording, but no spans below it; pass a "
+    "TracerProvider of OpenTelemetry's SDK to instrument() to have them there"
+)
+
 
 def open_conversation(
     options: Options,
@@ -60,7 +66,7 @@ def open_conversation(
     """
     settings = options.effective_settings(process.effective_settings)
     provider = process.tracer_provider_for(options.tracer_provider)
-    process.attach_processor(provider)  # before the root: it must see every span below it
+    seen = process.attach_processor(provider)  # before the root: it must see every span below it
     identity = _identity(options, handshake)
     trace = Trace(
         identity,
@@ -80,6 +86,8 @@ def open_conversation(
     )
     if "/" in identity.thread_id and trace.sampled and trace.route.leg != LEG_NONE:
         warn_once("thread id", _SLASH, identity.thread_id)
+    if not seen and trace.sampled and trace.route.leg == LEG_DIRECT:
+        warn_once("foreign provider", _FOREIGN, type(provider).__module__.partition(".")[0])
     trace.info["langsmith_run_id"] = run_id(trace.span_id)
     engine = Engine(trace, process)
     if handshake is not None:

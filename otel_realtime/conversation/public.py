@@ -333,7 +333,7 @@ class Conversation:
     @walled
     def attach(self, connection: object) -> None:
         """Continue this conversation on another connection, for an app that reconnects by itself."""
-        sink = SOCKETS.attach(connection)
+        sink = SOCKETS.sockets.attach(connection)
         if sink is not None:
             sink.carry(self._engine)
 

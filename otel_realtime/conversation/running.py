@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 from opentelemetry.trace import Span
 
-from otel_realtime.conversation.frames import current
+from otel_realtime.conversation.context import current
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.diagnostics import walled
 from otel_realtime.langsmith import parent_run

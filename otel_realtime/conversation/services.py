@@ -1,13 +1,81 @@
-"""The process and its observer of sockets, as used by the functions that the app calls."""
+"""The process and its observer of sockets, as used by the functions that the app calls.
+
+Both are there from the import on; what a conversation is made of is imported when there is one to be
+traced. ``instrument()`` does that ahead, in the background.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from otel_realtime.conversation.sockets import Sockets
-from otel_realtime.process.process import PROCESS
+from otel_realtime.conversation.paths import is_realtime
+from otel_realtime.process.process import PROCESS, Process
+
+if TYPE_CHECKING:
+    from otel_realtime.conversation.sockets import Sockets
+    from otel_realtime.tap.interface import Handover, Handshake, Sink, ToolBlock
+    from otel_realtime.tap.owners import Owner
 
 __all__ = ["PROCESS", "SOCKETS"]
 
+
+class _Observer:
+    """Passes on to ``Sockets`` what concerns a conversation; implements ``tap.interface.Observer``.
+
+    Args:
+        process: services of this process.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._sockets: Sockets | None = None
+
+    @property
+    def sockets(self) -> Sockets:
+        """What opens conversations on sockets."""
+        if self._sockets is None:  # it has no state: nothing is lost if two threads make one
+            from otel_realtime.conversation.sockets import Sockets
+
+            self._sockets = Sockets(self._process)
+        return self._sockets
+
+    def is_realtime(self, path: str) -> bool:
+        """Return whether a request path is one of ``Settings.realtime_paths``."""
+        return is_realtime(path, self._process.settings)
+
+    def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
+        """Return the sink of a websocket that was opened."""
+        return self.sockets.opened(handshake, sdk=sdk)
+
+    def refused(self, handshake: Handshake) -> None:
+        """Trace a refused handshake."""
+        self.sockets.refused(handshake)
+
+    def is_sdk(self, sink: Sink) -> None:
+        """Note that a sink's socket belongs to a connection object of the SDK."""
+        self.sockets.is_sdk(sink)
+
+    def owned(self, sink: Sink, owner: Owner) -> None:
+        """Note who opens the sockets of a conversation."""
+        self.sockets.owned(sink, owner)
+
+    def counts_tokens(self, sink: Sink) -> bool:
+        """Return whether this conversation's tokens are reported to LangSmith."""
+        return self.sockets.counts_tokens(sink)
+
+    def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
+        """Record a playback position that the app reported to its SDK."""
+        if self._process.live:
+            self.sockets.played(item_id, content_index, audio_ms)
+
+    def tool(self, call_id: str) -> ToolBlock | None:
+        """Enter the block of a tool that a framework runs."""
+        return self.sockets.tool(call_id) if self._process.live else None
+
+    def handover(self, call_id: str | None) -> Handover | None:
+        """Note that a framework may hand a conversation over."""
+        return self.sockets.handover(call_id) if self._process.live else None
+
+
 #: Opens conversations on tapped sockets.
-SOCKETS: Final = Sockets(PROCESS)
+SOCKETS: Final = _Observer(PROCESS)

@@ -17,13 +17,10 @@ framework's session object opens its sockets: see ``process.waiting``, and ``bet
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from fnmatch import translate
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
@@ -35,13 +32,13 @@ from otel_realtime.conversation.blocks import conversation_here, note_opened
 from otel_realtime.conversation.endings import ended_by_refusal
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options, current_options
+from otel_realtime.conversation.paths import is_realtime
 from otel_realtime.conversation.running import Handing, ToolBlock
 from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith.app_exports import exporter_to_langsmith
-from otel_realtime.settings import realtime_paths
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
@@ -55,11 +52,6 @@ UNDECIDED_FRAMES: Final = 8
 #: Bounds of what is held on an undecided socket: time since the handshake, and size.
 HELD_S: Final = 10.0
 HELD_BYTES: Final = 4 * 1024 * 1024
-
-
-@lru_cache(maxsize=8)
-def _path_rule(globs: tuple[str, ...]) -> Callable[[str], object]:
-    return re.compile("|".join(map(translate, globs)) or r"(?!)").match
 
 
 class SocketSink:
@@ -286,7 +278,7 @@ class Sockets:
 
     def is_realtime(self, path: str) -> bool:
         """Return whether a request path is one of ``Settings.realtime_paths``."""
-        return _path_rule(realtime_paths(self._process.settings))(path) is not None
+        return is_realtime(path, self._process.settings)
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
         """Return the sink of a websocket that was opened; ``None``: do not tap it."""

@@ -75,7 +75,7 @@ class _Session(requests.Session):
     """A session whose requests nobody traces."""
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        response: requests.Response = untraced(requests.Session, "send")(self, *args, **kwargs)
+        response: requests.Response = untraced(requests.Session, "send", self)(*args, **kwargs)
         return response
 
 
@@ -167,7 +167,7 @@ class _SecureConnection(_Bounded, HTTPSConnection):
 
 class _Untraced:
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
-        return untraced(HTTPConnectionPool, "urlopen")(self, *args, **kwargs)
+        return untraced(HTTPConnectionPool, "urlopen", self)(*args, **kwargs)
 
 
 class _Pool(_Untraced, HTTPConnectionPool):

@@ -12,24 +12,25 @@ from collections.abc import Callable
 from typing import Any, Final
 
 #: Packages whose wrappers only watch.
-_TRACERS: Final = frozenset({"ddtrace", "newrelic", "opentelemetry"})
+_TRACERS: Final = frozenset({"ddtrace", "opentelemetry"})
 
 #: Attribute of an ``http.client`` connection whose requests ``ddtrace`` leaves alone:
 #: https://github.com/DataDog/dd-trace-py/blob/main/ddtrace/internal/constants.py
 NO_TRACE: Final = "_dd_no_trace"
 
 
-def untraced(owner: type, name: str) -> Callable[..., Any]:
-    """Return a method of a class, to be called with an instance.
+def untraced(owner: type, name: str, instance: object) -> Callable[..., Any]:
+    """Return a method of an object.
 
     Args:
         owner: the class that defines it.
         name: its name.
+        instance: the object.
     """
     found = vars(owner)[name]
     while _package_of(found) in _TRACERS:
         found = found.__wrapped__
-    return found  # type: ignore[no-any-return]
+    return found.__get__(instance, type(instance))  # type: ignore[no-any-return]
 
 
 def _package_of(wrapper: Any) -> str:

@@ -47,8 +47,8 @@ _TWICE: Final = "if it is switched on for Realtime calls, they come twice"
 #: Packages that look at the same calls, or at our deliveries -> what that means, and what to do.
 BESIDE: Final[dict[str, tuple[str, str]]] = {
     "ddtrace": (
-        "it traces this package's own requests to LangSmith as well",
-        "exclude the host of LANGSMITH_ENDPOINT from its tracing of requests",
+        "with DD_TRACE_OTEL_ENABLED spans go to Datadog only: LangSmith gets a call's run and recording",
+        "for spans in LangSmith, pass a TracerProvider of OpenTelemetry's SDK to instrument()",
     ),
     "newrelic": (
         "it traces this package's own requests to LangSmith as well",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from otel_realtime.langsmith.delivery import Deliveries, RootDelivery
 from otel_realtime.langsmith.exporter import DirectExporter
+from otel_realtime.langsmith.native_runs import is_sent_natively
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -48,9 +49,11 @@ class LangSmith:
     def put(self, span: ReadableSpan, member: Member, /) -> bool:
         """Enqueue an ended span of leg ``direct``; return ``False`` if it is lost.
 
-        Called on the app's task or thread. Its member is always a ``Stamp``: the route of a
+        One that LangSmith's client delivers is left to it. Called on the app's task or thread. Its member is always a ``Stamp``: the route of a
         conversation with this backend makes them.
         """
+        if is_sent_natively(span):
+            return True
         return self.spans.put(span, cast("Stamp", member))
 
     def store(self, timeout_s: float) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
 from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import warn_once
-from otel_realtime.settings import parse_bool
+from otel_realtime.settings import Settings, parse_bool
 
 DEFAULT_API_URL: Final = "https://api.smith.langchain.com"
 DEFAULT_PROJECT: Final = "default"
@@ -34,7 +34,8 @@ _MB_HOSTED: Final = 180.0
 _MB_ELSEWHERE: Final = 24.0
 
 
-def _read(env: Mapping[str, str], name: str) -> str | None:
+def variable(env: Mapping[str, str], name: str) -> str | None:
+    """Return one of LangSmith's variables, given its name without the prefix."""
     for namespace in ("LANGSMITH_", "LANGCHAIN_"):
         # Quotes: ``docker run --env-file`` passes them on as part of the value.
         value = env.get(namespace + name, "").strip().strip("\"'").strip()
@@ -44,7 +45,7 @@ def _read(env: Mapping[str, str], name: str) -> str | None:
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool | None:
-    text = _read(env, name)
+    text = variable(env, name)
     if text is None:
         return None
     try:
@@ -60,7 +61,7 @@ def _hides(env: Mapping[str, str], name: str) -> bool:
     LangSmith's client hides it for ``true`` in lower case only. Whoever writes ``True`` or ``1`` means
     the same, and what cannot be read is hidden too: content that has left cannot be taken back.
     """
-    text = _read(env, name)
+    text = variable(env, name)
     if text is None:
         return False
     try:
@@ -74,7 +75,7 @@ def _hides(env: Mapping[str, str], name: str) -> bool:
 
 def _rate(env: Mapping[str, str]) -> float | None:
     # https://docs.langchain.com/langsmith/sample-traces
-    text = _read(env, "TRACING_SAMPLING_RATE")
+    text = variable(env, "TRACING_SAMPLING_RATE")
     if text is None:
         return None
     try:
@@ -97,7 +98,7 @@ def _destination(env: Mapping[str, str]) -> str:
     Half an address, an invalid one, or one beside a project leaves a call untraced by LangSmith's
     own client; here it is said, and the conversation is delivered all the same.
     """
-    project = _read(env, "PROJECT") or _read(env, "SESSION")
+    project = variable(env, "PROJECT") or variable(env, "SESSION")
     parts = {name: env.get(name, "").strip() for name in _AGENT_VARIABLES}
     if not any(parts.values()):
         return project or DEFAULT_PROJECT
@@ -158,7 +159,7 @@ def warn_key_refused(config: LangSmithConfig, status: int | None, answer: object
 
 
 def _api_url(env: Mapping[str, str]) -> str:
-    url = (_read(env, "ENDPOINT") or DEFAULT_API_URL).rstrip("/")
+    url = (variable(env, "ENDPOINT") or DEFAULT_API_URL).rstrip("/")
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.netloc:
         return url
@@ -209,9 +210,9 @@ class LangSmithConfig:
         tracing = _flag(env, "TRACING_V2")  # older name, which LangSmith's client prefers
         return cls(
             api_url=_api_url(env),
-            api_key=_read(env, "API_KEY"),
+            api_key=variable(env, "API_KEY"),
             project=_destination(env),
-            workspace_id=_read(env, "WORKSPACE_ID"),
+            workspace_id=variable(env, "WORKSPACE_ID"),
             tracing=_flag(env, "TRACING") if tracing is None else tracing,
             sampling_rate=_rate(env),
             hide_inputs=_hides(env, "HIDE_INPUTS"),
@@ -341,3 +342,8 @@ def _choose_automatically(config: LangSmithConfig, draw: float) -> LegChoice:
         return LegChoice(LEG_DIRECT, True)
     problem = _NO_KEY.format(setting="LANGSMITH_TRACING is true")
     return LegChoice(LEG_COLLECTOR, False, problem)
+
+
+def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
+    """Return whether this process delivers conversations to LangSmith, apart from sampling."""
+    return choose_leg(settings.langsmith, config).leg == LEG_DIRECT

@@ -28,6 +28,7 @@ from otel_realtime.langsmith.config import (
     LangSmithConfig,
     LegChoice,
     choose_leg,
+    delivers_directly,
     is_langsmith_host,
 )
 from otel_realtime.langsmith.hiding import hidden_sides
@@ -47,7 +48,8 @@ logger = logger_of(__name__)
 
 _TWO_ROOTS: Final = (
     "conversations are delivered to LangSmith by the app's own TracerProvider (%s), without their "
-    "recordings; to get recordings, remove that exporter and set LANGSMITH_TRACING=true and "
+    "recordings; to get recordings, remove that exporter (where LANGSMITH_OTEL_ENABLED made it: unset "
+    "that, or set a TracerProvider of the app's own first) and set LANGSMITH_TRACING=true and "
     "LANGSMITH_API_KEY, and otel-realtime delivers conversations itself"
 )
 
@@ -160,11 +162,6 @@ def choose(
         warn_once(("two roots", exporter), _TWO_ROOTS, exporter)
         return LegChoice(LEG_COLLECTOR, False)
     return choice
-
-
-def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
-    """Return whether this process delivers conversations to LangSmith, apart from sampling."""
-    return choose_leg(settings.langsmith, config).leg == LEG_DIRECT
 
 
 def is_delivered_directly(url: str, settings: Settings) -> bool:

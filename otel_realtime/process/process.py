@@ -21,10 +21,8 @@ from opentelemetry import trace
 
 from otel_realtime import diagnostics, tap
 from otel_realtime.background import Again, Worker
-from otel_realtime.delivery.finisher import Finisher
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.langsmith.app_exports import has_exporter
-from otel_realtime.langsmith.route import choose_route
 from otel_realtime.process.loading import Loading
 from otel_realtime.process.providers import Providers
 from otel_realtime.process.recoveries import Recoveries
@@ -40,9 +38,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider as _SdkProvider
     from opentelemetry.trace import TracerProvider
 
+    from otel_realtime.delivery.finisher import Finisher
     from otel_realtime.delivery.model import Backend
     from otel_realtime.recording.writer import Writer
-    from otel_realtime.tracing.route import ChooseRoute, Route
+    from otel_realtime.tracing.route import ChooseRoute, Route, Services
 
 logger = logger_of(__name__)
 
@@ -53,6 +52,14 @@ _PATIENCE_S: Final = 5.0
 #: Longest conversation, in seconds: the API ends a session after an hour.
 #: https://platform.openai.com/docs/guides/realtime-conversations#session-lifecycle-events
 LONGEST_CALL_S: Final = 3600.0
+
+
+def _to_langsmith(
+    settings: Settings, provider: object, services: Services, project: str | None = None, /
+) -> Route:
+    from otel_realtime.langsmith.route import choose_route
+
+    return choose_route(settings, provider, services, project)
 
 
 class LiveConversation(Protocol):
@@ -89,12 +96,11 @@ class Process:
         meter_provider: provider passed to ``instrument()``; ``None``: the global one.
         loading: imports what conversations need.
         recoveries: deliver what dead processes left.
-        finisher: renders and delivers closed conversations.
         live: conversations that are open.
         waiting: those of them whose socket has closed, and that may go on on another one.
     """
 
-    def __init__(self, choose_route: ChooseRoute = choose_route) -> None:
+    def __init__(self, choose_route: ChooseRoute = _to_langsmith) -> None:
         self.choose_route = choose_route
         self.sigterm = SigtermWatch(self.close_all, self._deliver_before_death)
         self.settings: Settings | None = None
@@ -119,7 +125,7 @@ class Process:
         self.loading = Loading(self._chores)
         self.recoveries = Recoveries(self._chores, self.live_folders, self._exporting_provider)
         self._bounded: dict[Path, Settings] = {}  # settings of conversations, by state directory
-        self.finisher = Finisher()
+        self._finisher: Finisher | None = None
         self.live: set[LiveConversation] = set()
         self.waiting: WaitingRoom[LiveConversation] = WaitingRoom()
         self._left_out_at: float | None = None
@@ -140,6 +146,16 @@ class Process:
 
                 self._writer = Writer()
             return self._writer
+
+    @property
+    def finisher(self) -> Finisher:
+        """Renders and delivers closed conversations."""
+        with self._lock:
+            if self._finisher is None:
+                from otel_realtime.delivery.finisher import Finisher
+
+                self._finisher = Finisher()
+            return self._finisher
 
     def route(self, settings: Settings, provider: object, project: str | None = None) -> Route:
         """Decide where a conversation that opens now is delivered.
@@ -192,16 +208,20 @@ class Process:
             providers: list[object] = [first, *self._processors]
         return next(filter(has_exporter, providers), first)
 
-    def attach_processor(self, provider: object) -> None:
-        """Add our span processor to a provider, once; a provider of another SDK is left alone."""
+    def attach_processor(self, provider: object) -> bool:
+        """Add our span processor to a provider, once.
+
+        Returns:
+            ``False`` for a provider of another SDK, which takes none and is left alone.
+        """
         self._providers.add(provider)
         add = getattr(provider, "add_span_processor", None)
         if add is None:
-            return
+            return False
         sdk_provider = cast("_SdkProvider", provider)
         with self._lock:
             if sdk_provider in self._processors:
-                return
+                return True
             processor = MembershipProcessor(self.flush_backends)
             self._processors[sdk_provider] = processor
             # The provider may shut itself down at exit. ``atexit`` calls in reverse order, so we
@@ -209,6 +229,7 @@ class Process:
             # https://docs.python.org/3/library/atexit.html
             self._exit_registered = False
         add(processor)
+        return True
 
     def deactivate_processors(self) -> None:
         """Make our processors ignore all spans; OpenTelemetry cannot remove a processor."""

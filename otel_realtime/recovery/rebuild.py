@@ -47,7 +47,7 @@ from otel_realtime.state.notes import SpanBegan
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.closing import RootEnd, run_opening
 from otel_realtime.tracing.event import event_attributes
-from otel_realtime.tracing.facts import RunMetadata, allowed, is_voice
+from otel_realtime.tracing.facts import allowed, is_voice
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.gap import write_gap
 from otel_realtime.tracing.inference import write_inference
@@ -59,6 +59,7 @@ from otel_realtime.tracing.members import (
     MemberTable,
     admit_root,
 )
+from otel_realtime.tracing.run_metadata import RunMetadata
 from otel_realtime.tracing.tool import NOT_ANSWERED
 from otel_realtime.tracing.tool_facts import timing_facts
 from otel_realtime.tracing.transcription import write_interrupted, write_transcription

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_realtime.core.audio.formats import NS_PER_MS
-from otel_realtime.core.protocol.events import USER_AUDIO
+from otel_realtime.core.protocol.dialects import is_user_audio
 from otel_realtime.replaying.log import BadRow, Row
 from otel_realtime.replaying.pace import Survey
 from otel_realtime.replaying.sounds import BLOCK_MS, Sounds, Track
@@ -85,7 +85,7 @@ class Feed:
         good = (row for row in rows if isinstance(row, Row))
         for t_ms, row in zip(self.survey.times_ms, good, strict=False):
             event = row.event
-            if row.kind in USER_AUDIO:
+            if is_user_audio(row.kind):
                 cut = "user" in self.survey.cut
                 audio = self.sounds.append(appends, chunks) if cut else None
                 event = event if audio is None else {**event, "audio": audio}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from otel_realtime.core.protocol.events import FAMILIES
+from otel_realtime.core.protocol.dialects import is_known
 
 #: Ends of the names of logs, as they are looked for in a folder.
 LOGS: Final = (".jsonl", ".ndjson")
@@ -39,6 +39,21 @@ CLIENT_EVENTS: Final = frozenset(
         "conversation.item.delete",
         "response.create",
         "response.cancel",
+        # Live sessions and live translation; what a sideband reflects needs its ``dir``
+        "session.start",
+        "session.close",
+        "session.input_audio.append",
+        "session.input_audio.mute",
+        "session.input_audio.unmute",
+        "session.input_audio_buffer.append",
+        "session.instructions.append",
+        "session.thinking.append",
+        "session.commentary.append",
+        "session.output_audio.fixture.play",
+        "response.item.create",
+        "decision.create",
+        "decision.item.create",
+        "decision.item.delete",
     }
 )
 #: Longest log, ms: what a conversation's clock counts.
@@ -126,7 +141,7 @@ def _is_sent(direction: object, kind: str) -> bool | str:
         return f"dir is {direction!r}: recv or sent is wanted" if found is None else found
     if kind in CLIENT_EVENTS:
         return True
-    if kind.split(".")[0] in FAMILIES:
+    if is_known({"type": kind}):
         return False
     return f"the type {kind!r} does not say who sent it: add dir, recv or sent"
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from otel_realtime.core.audio.formats import NS_PER_MS, PCM16, AudioFormat, parse_format
-from otel_realtime.core.protocol.events import AGENT_AUDIO, USER_AUDIO
+from otel_realtime.core.protocol.dialects import is_agent_audio, is_user_audio
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.replaying.log import BadRow, Row
 
@@ -94,9 +94,9 @@ def survey(
         if row.t_ms is not None:
             found.timed = True
         given.append(-1.0 if row.t_ms is None else row.t_ms)
-        found.user_chunks += row.kind in USER_AUDIO
-        found.agent_chunks += row.kind in AGENT_AUDIO
-        side = "user" if row.kind in USER_AUDIO else "agent"
+        found.user_chunks += is_user_audio(row.kind)
+        found.agent_chunks += is_agent_audio(row.kind)
+        side = "user" if is_user_audio(row.kind) else "agent"
         longest[side] = max(longest[side], len(_audio(row)))
         model.add(row)
     chunks = {"user": found.user_chunks, "agent": found.agent_chunks}
@@ -128,7 +128,7 @@ def _share(length_ms: float | None, chunks: int) -> float:
 
 
 def _audio(row: Row) -> str:
-    key = "audio" if row.kind in USER_AUDIO else "delta" if row.kind in AGENT_AUDIO else ""
+    key = "audio" if is_user_audio(row.kind) else "delta" if is_agent_audio(row.kind) else ""
     value = row.event.get(key) if key else None
     return value if isinstance(value, str) else ""
 
@@ -153,9 +153,9 @@ class _Model:
 
     def add(self, row: Row) -> None:
         """Add the next row."""
-        if row.kind in USER_AUDIO:
+        if is_user_audio(row.kind):
             self._talk("user", "input", row)
-        elif row.kind in AGENT_AUDIO:
+        elif is_agent_audio(row.kind):
             self._talk("agent", "output", row)
         else:
             self._session(object_or_empty(row.event.get("session")))
@@ -172,7 +172,10 @@ class _Model:
     def _session(self, session: Mapping[str, Any]) -> None:
         audio = object_or_empty(session.get("audio"))
         for way, beta in _BETA_KEYS.items():
-            given = object_or_empty(audio.get(way)).get("format", session.get(beta))
+            # A Live session has one format for both.
+            given = object_or_empty(audio.get(way)).get(
+                "format", session.get(beta, audio.get("format"))
+            )
             parsed: AudioFormat | None = parse_format(given)
             if parsed is not None:
                 self._formats[way] = parsed

@@ -1,8 +1,7 @@
-"""Set-up: the instrumentor (entry point ``openai_realtime``) and ``configure()``."""
+"""Set-up: the instrumentor (entry point ``openai_realtime``); ``configure()`` is a module of its own."""
 
 from __future__ import annotations
 
-from otel_realtime.setup.configure import configure
 from otel_realtime.setup.instrumentor import (
     OpenAIRealtimeInstrumentor,
     aflush,
@@ -15,7 +14,6 @@ from otel_realtime.setup.instrumentor import (
 __all__ = [
     "OpenAIRealtimeInstrumentor",
     "aflush",
-    "configure",
     "flush",
     "instrument",
     "shutdown",

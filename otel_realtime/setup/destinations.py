@@ -6,8 +6,8 @@ from typing import Final
 
 from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp
 from otel_realtime.errors import ConfigError
-from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.langsmith.route import delivers_directly, is_delivered_directly
+from otel_realtime.langsmith.config import LangSmithConfig, delivers_directly
+from otel_realtime.langsmith.route import is_delivered_directly
 from otel_realtime.settings import Settings
 from otel_realtime.setup.providers import config_file, is_disabled
 

@@ -11,15 +11,19 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 
 from otel_realtime import tap
 from otel_realtime.conversation.services import PROCESS, SOCKETS
-from otel_realtime.langsmith.config import LangSmithConfig
-from otel_realtime.langsmith.route import delivers_directly
+from otel_realtime.langsmith.config import LangSmithConfig, delivers_directly
 from otel_realtime.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-# Modules that ``_warm_up`` imports ahead: they bring NumPy and ``requests``.
+# Modules that ``_warm_up`` imports ahead: all that a conversation is made of, with NumPy and ``requests``.
+_CONVERSATION: Final = (
+    "otel_realtime.conversation.sockets",
+    "otel_realtime.conversation.announced",
+)
+_ROUTE: Final = ("otel_realtime.langsmith.route", "otel_realtime.delivery.finisher")
 _RECORDING: Final = ("otel_realtime.recording.writer", "otel_realtime.recording.render")
 _DELIVERY: Final = ("requests", "otel_realtime.langsmith.backend")
 #: What writes the JSON beside kept recordings.
@@ -84,7 +88,15 @@ def _warm_up(settings: Settings) -> None:
     """Import ahead what a conversation needs: later it would block the first call's event loop."""
     direct = delivers_directly(settings, LangSmithConfig.from_env())
     kept = settings.recordings_dir is not None
-    PROCESS.loading.start(_RECORDING + (_DELIVERY if direct else ()) + (_KEEPING if kept else ()))
+    PROCESS.loading.start(
+        (
+            *_CONVERSATION,
+            *_ROUTE,
+            *_RECORDING,
+            *(_DELIVERY if direct else ()),
+            *(_KEEPING if kept else ()),
+        )
+    )
 
 
 def instrument(

@@ -74,7 +74,26 @@ stays where it is, is named, and is in the way of nothing else.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otel_realtime.errors import NewerFormatError
 
 #: Of the state directory, as this version writes it; every lower one is read as well.
 FORMAT: Final = 1
+
+
+def check_format(source: Mapping[str, Any]) -> None:
+    """Refuse what a later version wrote in a format that this one does not know.
+
+    Raises:
+        NewerFormatError: so it is.
+    """
+    written = source.get("format", 1)
+    if isinstance(written, int) and written > FORMAT:
+        version = source.get("version")
+        by = f"otel-realtime {version}" if isinstance(version, str) else "a later version"
+        raise NewerFormatError(
+            f"{by} wrote it in format {written}; this version reads up to {FORMAT}: "
+            "recover it with the later version"
+        )

@@ -16,8 +16,8 @@ from otel_realtime.attributes import LEG_COLLECTOR, LEG_DIRECT, LEG_NONE
 from otel_realtime.core.protocol.events import TOO_DEEP
 from otel_realtime.core.protocol.outcome import Identity, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
-from otel_realtime.errors import NewerFormatError, RecordingError
-from otel_realtime.state import FORMAT
+from otel_realtime.errors import RecordingError
+from otel_realtime.state import FORMAT, check_format
 from otel_realtime.version import VERSION
 
 T = TypeVar("T")
@@ -168,22 +168,6 @@ _OWN: Final = frozenset(
         "false_interruption_ms", "lists_spans", "exports", "view_url",
     }
 )  # fmt: skip
-
-
-def check_format(source: Mapping[str, Any]) -> None:
-    """Refuse what a later version wrote in a format that this one does not know.
-
-    Raises:
-        NewerFormatError: so it is.
-    """
-    written = source.get("format", 1)
-    if isinstance(written, int) and written > FORMAT:
-        version = source.get("version")
-        by = f"otel-realtime {version}" if isinstance(version, str) else "a later version"
-        raise NewerFormatError(
-            f"{by} wrote it in format {written}; this version reads up to {FORMAT}: "
-            "recover it with the later version"
-        )
 
 
 def policy_to_wire(policy: ContentPolicy) -> dict[str, bool]:

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_realtime.diagnostics import warn_once
-from otel_realtime.state import FORMAT, owner
+from otel_realtime.state import FORMAT, check_format, owner
 from otel_realtime.state.files import made_anew, read_bytes
-from otel_realtime.state.header import check_format
 from otel_realtime.state.owner import SPOOL
 from otel_realtime.state.quota import quota_of, used_up
 from otel_realtime.version import VERSION

@@ -9,7 +9,7 @@ An SDK connection that may reconnect (``on_reconnecting=``, 2.32 and later) open
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from otel_realtime.diagnostics import walled
@@ -17,12 +17,16 @@ from otel_realtime.tap.interface import Observer
 from otel_realtime.tap.link import Link, Tap, joining, tap_of
 from otel_realtime.tap.patches import Instrumentation, Method
 
-#: GA and beta; the beta module is still wired in every release.
-MODULES: Final = (
-    "openai.resources.realtime.realtime",
-    "openai.resources.beta.realtime.realtime",
-)
-CLASSES: Final = ("AsyncRealtimeConnection", "RealtimeConnection")
+#: Module -> whose connections it has. GA and beta, which is still wired in every release; live
+#: translation (3.24) and Live sessions (3.12) have connections of their own, made alike.
+CONNECTIONS: Final[Mapping[str, str]] = {
+    "openai.resources.realtime.realtime": "Realtime",
+    "openai.resources.beta.realtime.realtime": "Realtime",
+    "openai.resources.realtime.translations.translations": "Translations",
+    "openai.resources.live.live": "Live",
+    "openai.resources.live.sideband": "Sideband",
+    "openai.resources.live.forks": "Forks",
+}
 
 
 def adopt(connection: Any, tap: Tap, observer: Observer) -> None:
@@ -148,6 +152,10 @@ def _reconnect_failed(link: Link) -> None:
 
 
 _sdk: Final = Instrumentation(
-    *(Method(module, owner, "__init__", _wrap_init) for module in MODULES for owner in CLASSES)
+    *(
+        Method(module, f"{prefix}{name}Connection", "__init__", _wrap_init)
+        for module, name in CONNECTIONS.items()
+        for prefix in ("Async", "")
+    )
 )
 install, uninstall = _sdk.install, _sdk.uninstall

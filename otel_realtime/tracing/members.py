@@ -42,7 +42,7 @@ from otel_realtime.attributes import (
 from otel_realtime.credentials import without_secrets
 from otel_realtime.diagnostics import logger_of
 from otel_realtime.interrupts import let_through
-from otel_realtime.tracing.facts import RunMetadata
+from otel_realtime.tracing.run_metadata import RunMetadata
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span as ApiSpan

@@ -27,7 +27,8 @@ from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.core.protocol.turns import transcript
 from otel_realtime.delivery.model import WAV
 from otel_realtime.recording.about import SIDE_OF_ROLE, Mark, interruption_label, turn_label
-from otel_realtime.tracing.facts import Attributes, connection_facts, scalar_of
+from otel_realtime.tracing.facts import Attributes, connection_facts
+from otel_realtime.tracing.run_metadata import scalar_of
 
 #: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
 METADATA_ATTRIBUTES: Final = 32

@@ -35,12 +35,12 @@ from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.activation import Activation, NativeParents
 from otel_realtime.tracing.closing import RootEnd, recording_info, run_opening
 from otel_realtime.tracing.event import EventSpans
-from otel_realtime.tracing.facts import RunMetadata
 from otel_realtime.tracing.failure import exception_failure, fail
 from otel_realtime.tracing.limits import limits_of
 from otel_realtime.tracing.members import admit_root
 from otel_realtime.tracing.metrics import Metrics
 from otel_realtime.tracing.route import Route, is_wanted, may_record
+from otel_realtime.tracing.run_metadata import RunMetadata
 from otel_realtime.tracing.tool import ToolSpans
 from otel_realtime.tracing.writer import SpanWriter, finish
 from otel_realtime.version import VERSION

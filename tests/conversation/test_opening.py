@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.sdk import trace as trace_sdk
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_realtime.conversation.engine import Engine
@@ -125,6 +126,30 @@ def test_a_conversation_that_is_not_sampled_costs_nothing(tmp_path: Path) -> Non
         engine.close()
         assert [] == off.spans
         assert not (tmp_path / "backend").exists()
+
+
+class ForeignProvider(trace.TracerProvider):
+    """Of another SDK: it makes spans, and takes no processor of OpenTelemetry's."""
+
+    def __init__(self, inner: trace.TracerProvider) -> None:
+        self._inner = inner
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        """Return a tracer whose spans are recorded elsewhere."""
+        return self._inner.get_tracer(*args, **kwargs)
+
+
+def test_a_provider_that_we_cannot_watch_is_named_once(
+    delivering: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where its spans are missing; its conversations are delivered as far as they can be."""
+    foreign = ForeignProvider(trace_sdk.TracerProvider(shutdown_on_exit=False))
+    for _ in range(2):
+        engine = opened(delivering, tracer_provider=foreign)
+        assert engine.trace.delivery is not None
+        engine.close()
+    (message,) = [text for text in caplog.messages if "takes no span processor" in text]
+    assert message.startswith("the TracerProvider is tests's")
 
 
 def test_an_untraced_conversation_is_closed_from_the_start(own: Process, traces: Traces) -> None:

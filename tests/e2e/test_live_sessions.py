@@ -8,7 +8,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import wave
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import numpy as np
 import pytest
 import requests
 from opentelemetry.trace import StatusCode
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 import otel_realtime
 from otel_realtime.calls.captions import srt, vtt
@@ -27,9 +31,10 @@ from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
 from tests.recovery.test_call import row_of
 from tests.support import live_app, live_server
+from tests.support.attribute_table import against_table
 from tests.support.isolation import langsmith_variables
 from tests.support.processes import clean_environment
-from tests.support.realtime_server import Handler, ReplayServer
+from tests.support.realtime_server import Handler, Peer, ReplayServer
 from tests.support.traces import Traces, arrived, facts, outline, parent_name, samples, stretches
 
 LIVE_TREE = [
@@ -76,10 +81,12 @@ class Held:
     Attributes:
         spans: the spans that ended.
         channels: user and agent of its recording.
+        rate_hz: its sample rate.
     """
 
     spans: Traces
     channels: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    rate_hz: int = 24_000
 
     @property
     def root(self) -> dict[str, Any]:
@@ -103,7 +110,9 @@ class Held:
         return outline(self.spans.spans)
 
 
-def hold(traces: Traces, script: Handler, app: Callable[[str], Any], **settings: Any) -> Held:
+def hold(
+    traces: Traces, script: Handler | Sequence[Handler], app: Callable[[str], Any], **settings: Any
+) -> Held:
     """Let an app hold its conversation with a scripted server."""
     held = Held(traces)
 
@@ -263,9 +272,7 @@ def test_a_translation(traces: Traces, app: Callable[[str], Any]) -> None:
     assert (1_000, 600) == (length(user), length(agent))
     # What was spoken lies where it was appended, by the server's own count of that.
     spoken = sounds(user)[0][0]
-    assert (400, 1000) == tuple(
-        ms - spoken for ms in (held.turns[0]["start_ms"], held.turns[0]["end_ms"])
-    )
+    assert 400 == held.turns[0]["start_ms"] - spoken
 
 
 def test_everything_reaches_langsmith_by_its_contract(sandbox: Sandbox, traces: Traces) -> None:
@@ -385,3 +392,194 @@ def test_a_killed_process_loses_nothing(
     assert chats == sum(run["name"].startswith("chat ") for run in found["runs"])
     user, agent = samples(sandbox.recording(listed["id"]))
     assert (1_000, 600) == (length(user), length(agent))
+
+
+def test_a_connection_that_ends_before_any_event_is_a_failed_call(traces: Traces) -> None:
+    """With the code and the reason; nobody else would say that it was one."""
+
+    async def app(url: str) -> None:
+        async with live_app.client_of(url).live.connect() as connection:
+            with suppress(ConnectionClosed):
+                await connection.recv()
+
+    held = hold(traces, lambda peer: peer.close(4001, "no credit"), app)
+    root = held.root
+    assert (4001, "no credit") == (
+        root["otel_realtime.close_code"],
+        root["otel_realtime.close_reason"],
+    )
+    assert StatusCode.ERROR == traces.root.status.status_code
+
+
+def test_a_reconnect_stays_one_conversation(traces: Traces) -> None:
+    """What is said after it stands behind what was said before, though its clock begins again."""
+
+    async def app(url: str) -> None:
+        connecting = live_app.client_of(url).live.connect(
+            on_reconnecting=lambda _: None, initial_delay=0.01, max_delay=0.01
+        )
+        async with connecting as connection:
+            await connection.session.start(session=live_server.CONFIG)  # type: ignore[arg-type]
+            async for event in connection:
+                if event.type == "session.output_transcript.delta":
+                    return
+
+    held = hold(traces, [live_server.drops, live_server.goes_on], app)
+    assert [("user", "Are you there?"), ("assistant", "Yes.")] == held.texts
+    starts = [turn["start_ms"] for turn in held.turns]
+    assert sorted(starts) == starts
+    assert 2 == len(traces.named("session.started"))
+
+
+def test_a_fork_is_a_live_session(traces: Traces) -> None:
+    """On a path of its own."""
+
+    async def app(url: str) -> None:
+        async with live_app.client_of(url).live.forks.connect(session_id="live_0") as connection:
+            await connection.session.start(session={})
+            async for event in connection:
+                if event.type == "session.output_transcript.delta":
+                    return
+
+    def script(peer: Peer) -> None:
+        live_server.wait_for(peer, "session.start")
+        live_server.goes_on(peer)
+
+    held = hold(traces, script, app)
+    assert [("user", "there?"), ("assistant", "Yes.")] == held.texts
+
+
+def test_another_client_is_told_by_what_it_says(traces: Traces) -> None:
+    """A bare websocket on the path of some gateway: the first event says that it is a Live session."""
+
+    async def app(url: str) -> None:
+        async with connect(url + "/voice?model=any") as socket:
+            await socket.send(json.dumps({"type": "session.start", "session": live_server.CONFIG}))
+            async for frame in socket:
+                if json.loads(frame)["type"] == "session.output_transcript.delta":
+                    return
+
+    def script(peer: Peer) -> None:
+        live_server.wait_for(peer, "session.start")
+        live_server.goes_on(peer)
+
+    held = hold(traces, script, app, realtime_paths=("*/voice",))
+    assert [("user", "there?"), ("assistant", "Yes.")] == held.texts
+    assert live_server.MODEL == held.root["otel_realtime.model"]
+
+
+def reported(traces: Traces, rows: list[tuple[int, bool, dict[str, Any]]], **settings: Any) -> Held:
+    """A conversation on a transport of the app's, with its times in ms."""
+    held = Held(traces)
+
+    def kept(path: Path, _: object) -> None:
+        with wave.open(str(path)) as file:
+            both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+            held.channels.append((both[:, 0], both[:, 1]))
+            held.rate_hz = file.getframerate()
+
+    chosen = Settings(on_recording=kept, **settings)
+    with otel_realtime.conversation(tracer_provider=traces.provider, settings=chosen) as call:
+        for at_ms, is_sent, event in rows:
+            report = call.sent if is_sent else call.received
+            report(json.dumps(event), at_ns=1_780_000_000_000_000_000 + at_ms * 1_000_000)
+    assert otel_realtime.flush(10)
+    return held
+
+
+def test_g711_counts_for_both_sides(traces: Traces) -> None:
+    """A Live session has one format for both directions; 8 kHz whatever rate the server echoes."""
+    audio = {"format": {"type": "audio/pcmu", "rate": 24_000}}
+    sound = live_server.encoded(b"\x10" * 800)  # 100 ms
+    held = reported(
+        traces,
+        [
+            (0, False, {"type": "session.started", "session": {"id": "l", "audio": audio}}),
+            (100, True, {"type": "session.input_audio.append", "audio": sound}),
+            (200, False, {"type": "session.output_audio.delta", "delta": sound}),
+            (400, False, {"type": "info"}),
+        ],
+    )
+    ((user, agent),) = held.channels
+    assert 8_000 == held.rate_hz
+    assert (800, 800) == (np.count_nonzero(user), np.count_nonzero(agent))
+    root = held.root
+    assert ("audio/pcmu", "audio/pcmu") == (
+        root["otel_realtime.input_format"],
+        root["otel_realtime.output_format"],
+    )
+
+
+def test_a_translation_says_the_rate_of_its_audio(traces: Traces) -> None:
+    """With each chunk; 100 ms at 16 kHz are 100 ms."""
+    sound = live_server.encoded(b"\x10\x10" * 1_600)
+    chunk = {"type": "session.output_audio.delta", "delta": sound, "sample_rate": 16_000}
+    held = reported(
+        traces,
+        [
+            (0, False, {"type": "session.created", "session": {"type": "translation"}}),
+            (100, False, {**chunk, "elapsed_ms": 200}),
+            (400, False, {"type": "session.closed"}),
+        ],
+    )
+    ((_, agent),) = held.channels
+    assert (16_000, 1_600) == (held.rate_hz, np.count_nonzero(agent))
+
+
+@pytest.mark.parametrize(
+    ("variable", "shown"),
+    [("LANGSMITH_HIDE_INPUTS", False), ("LANGSMITH_HIDE_OUTPUTS", False)],
+)
+def test_either_side_s_switch_hides_all_sound(
+    sandbox: Sandbox, process: pytest.MonkeyPatch, traces: Traces, variable: str, shown: bool
+) -> None:
+    """As in any other conversation."""
+    process.setenv(variable, "true")
+    held = hold(traces, live_server.live, live_app.live)
+    assert [] == held.channels
+    root = held.root
+    hidden = "gen_ai.prompt" if variable.endswith("INPUTS") else "gen_ai.completion"
+    assert shown is (
+        live_server.PROMPT in str(root) if hidden == "gen_ai.prompt" else "rains" in str(root)
+    )
+
+
+def test_every_attribute_is_in_the_table(sandbox: Sandbox, traces: Traces) -> None:
+    """By its name and the type of its value."""
+    hold(traces, live_server.live, live_app.live)
+    assert [] == [word for span in traces.spans for word in against_table(span)]
+
+
+@pytest.mark.parametrize(
+    ("script", "app", "word", "side"),
+    [
+        (live_server.live, live_app.live, "weather", "user"),
+        (live_server.live, live_app.live, "rains", "agent"),
+        (live_server.sideband, live_app.sideband, "Press", "agent"),
+        (live_server.translation, live_app.translation, "morning", "user"),
+        (live_server.translation, live_app.translation, "Bonjour", "agent"),
+    ],
+    ids=["live-user", "live-agent", "sideband-agent", "translation-source", "translation-target"],
+)
+def test_a_turn_with_a_word_that_is_taken_out_is_silent(
+    traces: Traces, script: Handler, app: Callable[[str], Any], word: str, side: str
+) -> None:
+    """Where it was said, and no more than a margin around it; the root says so."""
+
+    def hook(payload: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(json.dumps(payload).replace(word, "[gone]"))
+        return found
+
+    held = hold(traces, script, app, redact=hook, redact_audio=True)
+    ((user, agent),) = held.channels
+    silenced, other = (user, agent) if side == "user" else (agent, user)
+    (stretch,) = json.loads(held.root["otel_realtime.redacted"])
+    assert (side, "hook") == (stretch["side"], stretch["why"])
+    turn = next(turn for turn in held.turns if "[gone]" in turn["text"])
+    assert stretch["start_ms"] <= turn["start_ms"]
+    assert stretch["end_ms"] >= min(turn["end_ms"], len(silenced) // 24)
+    assert all(
+        after <= stretch["start_ms"] or first >= stretch["end_ms"]
+        for first, after in sounds(silenced)
+    )
+    assert length(other) in (400, 600, 1_000)

@@ -30,7 +30,7 @@ def talk(traces: Traces, process: pytest.MonkeyPatch) -> Talk:
     process.setattr(finishing, "PATIENCE_S", PATIENCE_S)
     process.setattr(keeping, "CALL_PATIENCE_S", PATIENCE_S)
     process.setattr(keeping, "COPY_PATIENCE_S", PATIENCE_S)
-    process.setattr(PROCESS, "finisher", Finisher())
+    process.setattr(PROCESS, "_finisher", Finisher())
     return Talk(traces, process)
 
 

@@ -21,6 +21,7 @@ from otel_realtime.replaying.command import _time
 from otel_realtime.sandbox import Sandbox
 from tests.replaying.build import SESSION, append, timed, turn, write
 from tests.replaying.test_sounds import wav
+from tests.support import live_server
 from tests.support.talking import tone
 
 CASES = Path(__file__).parents[2] / ".." / "shared" / "data" / "events"
@@ -70,6 +71,23 @@ def test_a_log_becomes_a_recording_and_a_call(
     assert {"replayed_from": "a.jsonl"} == call["metadata"]
     began = datetime.fromisoformat(call["started_at"].replace("Z", "+00:00")).timestamp()
     assert 0 <= time.time() - began - 6 < 60
+
+
+@pytest.mark.parametrize("kind", ["live", "translation"])
+def test_a_log_of_another_dialect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Live sessions and live translation have turns and both channels, too."""
+    rows = [
+        {"dir": "sent" if is_sent else "recv", "event": event}
+        for is_sent, event in live_server.rows(kind)
+    ]
+    log = write(tmp_path / "a.jsonl", rows)
+    assert 0 == replay(log, "--out", tmp_path / "out", "--json")
+    (made,) = told(capsys)["conversations"]
+    first, second, *_ = call_beside(made["recording"])["turns"]
+    assert ("user", "assistant") == (first["role"], second["role"])
+    assert [0.1, 0.6] == sounds(made["recording"])[1]
 
 
 def test_a_long_log_without_pauses_loses_nothing(

@@ -51,6 +51,10 @@ def test_a_row_says_who_sent_it(tmp_path: Path, direction: str, sent: bool) -> N
         ("response.create", True),
         ("response.a_new_one", False),
         ("error", False),
+        ("session.start", True),
+        ("session.input_audio_buffer.append", True),
+        ("session.started", False),
+        ("transport.ringing", False),
     ],
 )
 def test_a_plain_event_says_it_by_its_type(tmp_path: Path, kind: str, sent: bool) -> None:

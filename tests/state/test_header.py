@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from otel_realtime.core.protocol.outcome import Identity, Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.errors import NewerFormatError, RecordingError
-from otel_realtime.state import FORMAT
+from otel_realtime.state import FORMAT, check_format
 from otel_realtime.state.header import (
     Header,
-    check_format,
     policy_from_wire,
     policy_to_wire,
 )

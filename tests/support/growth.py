@@ -89,6 +89,15 @@ def truncates_of_one_response(n: int) -> Iterator[Step]:
         yield sent("conversation.item.truncate", **claim)
 
 
+def confirmed_truncates(n: int) -> Iterator[Step]:
+    """Answers are queued; the server says that each was heard whole, and then that the user speaks."""
+    for number in range(n):
+        yield from (_created(number), _delta(number))
+        claim = {"item_id": f"a{number}", "content_index": 0, "audio_end_ms": 100}
+        yield got("conversation.item.truncated", **claim)
+        yield got("input_audio_buffer.speech_started", item_id=f"u{number}", audio_start_ms=number)
+
+
 def deletes(n: int) -> Iterator[Step]:
     """Answers are queued, and then each one is deleted."""
     yield from _answers(n)
@@ -184,7 +193,7 @@ def tools(n: int) -> Iterator[Step]:
 STORIES: Mapping[str, Callable[[int], Iterator[Step]]] = {
     story.__name__: story
     for story in (
-        turns, truncates, truncates_of_one_response, deletes, reports, long_report, taps, sideband,
+        turns, truncates, truncates_of_one_response, confirmed_truncates, deletes, reports, long_report, taps, sideband,
         history, tools,
     )
 }  # fmt: skip

@@ -342,3 +342,22 @@ def rows(name: str) -> list[tuple[bool, dict[str, Any]]]:
     script: Any = {"live": live, "sideband": sideband, "translation": translation}[name]
     script(rehearsal)
     return rehearsal.rows
+
+
+def drops(peer: Peer) -> None:
+    """A Live session whose connection is lost in the middle of a sentence."""
+    make = Events(LIVE)
+    config = wait_for(peer, "session.start")["session"]
+    peer.send(make("session.started", session=resource(config)))
+    peer.send(*heard(make, "user", (0, 400, "Are you")))
+    time.sleep(0.1)  # an answer to what came before is read first
+    peer.drop()
+
+
+def goes_on(peer: Peer) -> None:
+    """The session after it; its clock counts from 0 again."""
+    make = Events(LIVE)
+    peer.send(make("session.started", session=resource(CONFIG)))
+    peer.send(*heard(make, "user", (100, 300, " there?")))
+    peer.send(*heard(make, "agent", (600, 900, "Yes.")))
+    peer.listen()

@@ -176,6 +176,11 @@ class Playback:
         )
 
     @property
+    def tapped_t(self) -> int | None:
+        """Since when the audio that the app gave rules; None if it does not."""
+        return self._audio_t
+
+    @property
     def _audio_t(self) -> int | None:
         """Since when the audio that the app gave rules; None if it does not."""
         return None if self.audio.rejected else self.audio.first_t

@@ -110,6 +110,8 @@ class PlayOut:
         self._next: _Buffered | None = None  # holds from the next empty queue on
         self._stale_from: int | None = None  # entry from which the log must be played again
         self._cut_responses: list[tuple[int, ResponsePlayback]] = []  # by entry, ascending
+        # How many of ``placed`` a cut has looked at, by its source: a later one leaves them as they are.
+        self._looked_at = dict.fromkeys((ESTIMATED, SERVER), 0)
 
     # --- the log --------------------------------------------------------------------------------
 
@@ -185,6 +187,7 @@ class PlayOut:
             part.kept -= segment.size
             part.segments.pop()  # a part is placed in order, so that is its last one
         del self.placed[empty.placed :]
+        self._forget_looks()
         self._end_ns = self._last_end_ns()
         while self._cut_responses and self._cut_responses[-1][0] >= empty.entry:
             response = self._cut_responses.pop()[1]
@@ -366,6 +369,7 @@ class PlayOut:
                 break
             self.placed.pop()
             self._end_ns = self._last_end_ns()
+        self._forget_looks()
         self._end_ns = self._last_end_ns()
 
     def _claimed_start(self, part: Part, claim: Claim, claimed_t: int, entry: int) -> int:
@@ -387,8 +391,8 @@ class PlayOut:
         if source != ESTIMATED:
             self._confirm(entry)
         # Segments are ordered, so only the last ones can reach beyond the cut.
-        index = len(self.placed)
-        while index > 0 and self.placed[index - 1][1].end_ns > t:
+        index, first = len(self.placed), self._first_to_cut(source)
+        while index > first and self.placed[index - 1][1].end_ns > t:
             index -= 1
         queued, self.placed[index:] = self.placed[index:], []
         for part, segment in queued:
@@ -402,7 +406,22 @@ class PlayOut:
                 self._shorten(part, segment, t)
             if segment.size:
                 self.placed.append((part, segment))
+        self._looked_at[source] = len(self.placed)
         self._end_ns = self._last_end_ns()
+
+    def _first_to_cut(self, source: str) -> int:
+        """Return the first segment that a cut may change.
+
+        What an earlier cut found has ended before it, or a claim or the server's word spares it, which
+        holds for as long as the log is not played again. Only the server's word changes its source.
+        """
+        by_server = self._looked_at[SERVER]
+        return by_server if source == SERVER else max(by_server, self._looked_at[ESTIMATED])
+
+    def _forget_looks(self) -> None:
+        """Note that the last segments are gone."""
+        for source, looked_at in self._looked_at.items():
+            self._looked_at[source] = min(looked_at, len(self.placed))
 
     def _confirm(self, entry: int) -> None:
         """Take the server's word for a cut that had been estimated before it came."""

@@ -375,7 +375,10 @@ class Timeline:
             segments = clip_to_intervals(segments, [(0, self.close_t)])  # a tap may have gone on
         if not self._stream:
             return segments
-        streamed = clip_to_intervals(self._stream.segments(), [(0, self._now)])
+        # A tap is the truth, also of what the server reflects.
+        tapped_t = self._playback.tapped_t
+        end = self._now if tapped_t is None else min(tapped_t, self._now)
+        streamed = clip_to_intervals(self._stream.segments(), [(0, end)])
         return order_without_overlap([*segments, *streamed])
 
     # --- records --------------------------------------------------------------------------------

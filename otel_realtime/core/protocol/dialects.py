@@ -70,7 +70,8 @@ class Stream:
     clock: str = SESSION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Compared by identity: each is one row.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dialect:
     """How the events of one family are read.
 

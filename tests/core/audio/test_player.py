@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_realtime.core.audio.parts import SERVER
+from otel_realtime.core.audio.play_out import PlayOut
 from otel_realtime.core.audio.player import Player
 
 MS = 1_000_000
@@ -367,6 +368,26 @@ def test_whatever_happens_the_model_stays_sound(
     speaker.player._play_out.replay(0)
     assert before == [(s.start_ns, s.offset, s.size) for s in speaker.player.segments()]
     assert heard == {item: speaker.player.item(item) for item in "abcd"}
+
+
+@settings(max_examples=200)
+@given(steps)
+def test_a_cut_finds_nothing_to_do_in_what_an_earlier_one_has_looked_at(
+    story: list[tuple[int, tuple[str, int, str]]],
+) -> None:
+    """It says the same as a cut that looks at everything, whatever is claimed and refused between."""
+    found = []
+    for looks_at_everything in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if looks_at_everything:
+                patch.setattr(PlayOut, "_first_to_cut", lambda *_: 0)
+            speaker, t = Speaker(), 0
+            for wait, (what, amount, item) in story:
+                t += wait
+                perform(speaker, t, what, amount, item)
+            heard = [(s.start_ns, s.offset, s.size) for s in speaker.player.segments()]
+            found.append((heard, [speaker.player.item(item) for item in "abcd"]))
+    assert found[0] == found[1]
 
 
 def test_a_cancel_cuts_once_the_call_goes_on(speaker: Speaker) -> None:

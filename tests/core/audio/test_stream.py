@@ -90,6 +90,16 @@ def test_the_timeline_ends_it_with_the_call() -> None:
     assert 120 * NS_PER_MS == timeline.length_ns
 
 
+def test_a_tap_replaces_it() -> None:
+    """From its first block on."""
+    timeline = Timeline()
+    timeline.apply(["agent", 100 * NS_PER_MS, 0, 4_800, "", 0, None, 0])
+    timeline.apply(["tap", 50 * NS_PER_MS, "agent", 0, 960])
+    timeline.apply(["close", 200 * NS_PER_MS, True])
+    heard_of = [(one.tap, one.start_ns // NS_PER_MS) for one in timeline.segments("agent")]
+    assert [(False, 0), (True, 50)] == heard_of
+
+
 def test_a_format_counts_from_the_next_chunk_on() -> None:
     """As on the other sides."""
     stream = SessionStream()

@@ -1,0 +1,80 @@
+"""Opens the conversations that an app announces."""
+
+from __future__ import annotations
+
+from contextvars import Token
+from weakref import ref
+
+from opentelemetry import context as otel_context
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+from otel_realtime import diagnostics
+from otel_realtime.conversation.context import current
+from otel_realtime.conversation.engine import Engine
+from otel_realtime.conversation.null import NullConversation
+from otel_realtime.conversation.opening import open_conversation, open_untraced
+from otel_realtime.conversation.options import Options, current_options
+from otel_realtime.conversation.public import Conversation
+from otel_realtime.conversation.services import PROCESS, SOCKETS
+from otel_realtime.interrupts import let_through
+
+
+def enter(
+    connection: object, options: Options
+) -> tuple[Conversation, Token[ref[Engine] | None] | None]:
+    """Open a conversation, or find the one that a connection carries, and make it the current one.
+
+    Returns:
+        The conversation, one that does nothing if none can be opened; and what ``current`` is reset
+        with afterwards.
+    """
+    try:
+        engine = _open(connection, options)
+    except BaseException as error:  # noqa: BLE001 - a sampler, a span processor, or our own code
+        let_through(error)
+        diagnostics.fault("conversation", error)
+        return NullConversation(), None
+    return Conversation.of(engine), current.set(ref(engine))
+
+
+def _open(connection: object, options: Options) -> Engine:
+    if not is_instrumentation_enabled():
+        return open_untraced(options, PROCESS)
+    sink = None if connection is None else SOCKETS.sockets.attach(connection)
+    if sink is not None and sink.engine is None:
+        return sink.begin(options)  # the socket was undecided
+    if sink is not None and sink.engine is not None and not sink.engine.closed:
+        _update(sink.engine, options)
+        return sink.engine
+    engine = open_conversation(
+        options.over(current_options()),
+        PROCESS,
+        handshake=None,
+        caller=otel_context.get_current(),
+        post=sink is not None,
+    )
+    if sink is not None:  # the conversation of an earlier block on this socket has ended
+        sink.carry(engine)
+    return engine
+
+
+def _update(engine: Engine, options: Options) -> None:
+    """Apply options to a conversation that is already open, as far as they can still change.
+
+    Its root has started, so its thread, settings and provider are fixed.
+    """
+    engine.describe(options.metadata, options.tags, options.settings)
+    given = {
+        "thread_id": options.thread_id,
+        "settings": options.settings,
+        "tracer_provider": options.tracer_provider,
+        "project": options.project,
+    }
+    refused = [name for name, value in given.items() if value is not None]
+    if refused:
+        diagnostics.warn_once(
+            ("announced", *refused),
+            "ignoring %s in conversation(...): the conversation is already open; enter "
+            "conversation(...) before the first event is received",
+            ", ".join(refused),
+        )

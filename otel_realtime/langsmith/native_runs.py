@@ -1,0 +1,45 @@
+"""Spans that LangSmith's own client makes of its runs, where it sends the runs itself as well.
+
+In its mode ``hybrid`` (``LANGSMITH_OTEL_ENABLED``, or ``LANGSMITH_TRACING_MODE``) a ``@traceable``
+function in a call comes to us as a span below the event, and is on its way to LangSmith already: our
+leg would show it twice. In the mode ``otel`` the span is all there is.
+https://docs.langchain.com/langsmith/trace-with-opentelemetry
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from otel_realtime.langsmith.config import variable
+
+#: The instrumentation scope of these spans.
+_SCOPE: Final = "langsmith"
+_HYBRID: Final = "hybrid"
+
+
+def is_sent_natively(span: ReadableSpan) -> bool:
+    """Return whether LangSmith's client delivers what a span says."""
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name == _SCOPE and _mode() == _HYBRID
+
+
+def _mode() -> str:
+    """Return where LangSmith's client sends runs: ``langsmith``, ``hybrid`` or ``otel``."""
+    client = getattr(sys.modules.get("langsmith.run_trees"), "_CLIENT", None)
+    known = getattr(client, "_tracing_mode", None)
+    if isinstance(known, str):
+        return known
+    named = variable(os.environ, "TRACING_MODE")
+    if named is not None:
+        return named.lower()
+    if _is_true("OTEL_ONLY"):
+        return "otel"
+    return _HYBRID if _is_true("OTEL_ENABLED") else "langsmith"
+
+
+def _is_true(name: str) -> bool:
+    return (variable(os.environ, name) or "").lower() in ("true", "1")

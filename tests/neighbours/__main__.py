@@ -1,0 +1,26 @@
+"""Make the environments and run the neighbours; exits with 1 if anything is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.neighbours.environments import make
+from tests.neighbours.run import found
+from tests.neighbours.table import NEIGHBOURS
+
+
+def main(names: list[str]) -> int:
+    """Run the neighbours of these names, or all."""
+    failed = 0
+    for neighbour in NEIGHBOURS:
+        if not names or neighbour.name in names:
+            wrong = found(neighbour, make(neighbour))
+            failed += bool(wrong)
+            print(f"{'FAILED' if wrong else 'ok    '} {neighbour.name}", flush=True)
+            for text in wrong:
+                print(f"       {text}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
