@@ -51,6 +51,8 @@ WHOLE: list[list[Any]] = [
     ["words", 5, "agent", "item_a", None, None, None],
     ["given", 5],
     ["leap", 5],
+    ["lost", 5],
+    ["regained", 5],
     ["close", 5, True],
     ["close", 5],
 ]
