@@ -53,6 +53,8 @@ WHOLE: list[list[Any]] = [
     ["regained", 5],
     ["given", 5],
     ["leap", 5],
+    ["lost", 5],
+    ["regained", 5],
     ["close", 5, True],
     ["close", 5],
 ]
