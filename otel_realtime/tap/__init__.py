@@ -95,6 +95,8 @@ __all__ = [
 ]
 
 _TRANSPORTS = (websockets, aiohttp, legacy, websocket_client, httpx_ws)
+#: How many proxies there may be around a connection object.
+_PROXIES = 2
 _FRAMEWORKS = (
     sdk, agents, livekit, pipecat, pydantic_ai, rtvoice, strands, ag2, langsmith_wrapper,
 )  # fmt: skip
@@ -126,22 +128,27 @@ def attach(connection: object, observer: Observer) -> Sink | None:
     Args:
         connection: A connection object of the ``openai`` SDK (async or sync, GA or beta), a client
             connection of ``websockets`` (asyncio, sync or legacy), or a client websocket of
-            ``aiohttp``, ``websocket-client`` or ``httpx-ws``.
+            ``aiohttp``, ``websocket-client`` or ``httpx-ws``; or a proxy of such a connection object,
+            like LangSmith's.
         observer: Asked to open the conversation when the socket has no tap yet; the handshake's
             times are then the time of this call.
 
     Returns:
         The sink of the connection, ``None`` for an unknown connection or when the observer declines.
     """
-    socket = getattr(connection, "_connection", connection)
-    owned = socket is not connection
-    tap = tap_of(socket)
-    for transport in _TRANSPORTS:
-        if tap is None:
-            tap = transport.attach(socket, observer, sdk_owned=owned)
-    if tap is None:
-        return None
-    if owned:
-        sdk.adopt(connection, tap, observer)
-    langsmith_wrapper.install(observer)
-    return tap.link.sink
+    for _ in range(_PROXIES + 1):
+        socket = getattr(connection, "_connection", connection)
+        owned = socket is not connection
+        tap = tap_of(socket)
+        for transport in _TRANSPORTS:
+            if tap is None:
+                tap = transport.attach(socket, observer, sdk_owned=owned)
+        if tap is not None:
+            if owned:
+                sdk.adopt(connection, tap, observer)
+            langsmith_wrapper.install(observer)
+            return tap.link.sink
+        if not owned:
+            break
+        connection = socket
+    return None

@@ -13,7 +13,7 @@ import otel_realtime
 from otel_realtime import langsmith_compat as ours
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.sandbox import Sandbox
-from tests.support.talking import SPEED
+from tests.support.talking import SPEED, client_of
 from tests.support.traces import Traces, facts
 from tests.support.wrapped import CALL, NoClient, Seen, one_by_one, voice_app
 
@@ -188,3 +188,23 @@ def test_traceable_functions_belong_to_the_call(sandbox: Sandbox) -> None:
     names = {run["id"]: run["name"] for run in call["runs"]}
     (tool,) = [run for run in call["runs"] if run["name"] == "look up"]
     assert names[tool["parent_id"]] in {"execute_tool lookup_weather", "response.done"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=["theirs", "ours"])
+def test_a_wrapped_connection_can_be_announced(traces: Traces, module: Any) -> None:
+    """The proxy stands for its connection, whoever made it: one conversation."""
+    otel_realtime.instrument(tracer_provider=traces.provider)
+
+    async def app(url: str) -> None:
+        async with (
+            client_of(url) as client,
+            client.realtime.connect(model="gpt-realtime") as raw,
+            module.wrap_realtime(raw, client=NoClient()) as connection,
+            otel_realtime.conversation(connection, tags=["here"]) as call,
+        ):
+            await connection.recv()
+            assert call is otel_realtime.current_conversation()
+
+    with ScriptedServer(CALL, speed=SPEED) as server:
+        asyncio.run(app(server.url))
+    assert "here" == facts(traces.root)["langsmith.span.tags"]

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, TracerProvider
 from typing_extensions import assert_type
 
 import otel_realtime
 from otel_realtime import Conversation, OpenAIRealtimeInstrumentor, Settings
+from otel_realtime.langsmith_compat import wrap_realtime
 
 
 def set_up(tracers: TracerProvider, meters: MeterProvider) -> None:
@@ -135,3 +137,11 @@ async def an_async_call() -> None:
     """The same block, asynchronous."""
     async with otel_realtime.conversation() as call:
         assert_type(call, Conversation)
+
+
+async def a_wrapped_connection(connection: AsyncRealtimeConnection) -> None:
+    """LangSmith's wrapper, from here."""
+    async with wrap_realtime(connection, thread_id="t", tags=["a"], metadata={"b": 1}) as wrapped:
+        wrapped.record_user_audio(b"\x00\x00")
+        await wrapped.recv()
+    wrap_realtime(connection, thread_id=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
