@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import otel_realtime
-from otel_realtime.conversation.sockets import _path_rule
+from otel_realtime.conversation.paths import is_realtime
 from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol.dialects import (
     LIVE,
@@ -43,14 +43,13 @@ def test_a_path_tells(path: str, dialect: Dialect | None) -> None:
 
 def test_the_paths_of_all_dialects_are_tapped_by_default() -> None:
     """What has a dialect is seen without a setting."""
-    matches = _path_rule(Settings().realtime_paths)
     paths = [
         glob.replace("*", "/v1", 1).replace("*", "id")
         for each in dialects.DIALECTS
         for glob in each.paths
     ]
     # A gateway that adds a slash says so in ``Settings.realtime_paths``.
-    assert [] == [path for path in paths if not matches(path.rstrip("/"))]
+    assert [] == [path for path in paths if not is_realtime(path.rstrip("/"), Settings())]
 
 
 @pytest.mark.parametrize(
