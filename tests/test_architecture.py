@@ -183,7 +183,7 @@ TESTED_BY: dict[str, str] = {
     "tap.timers": "tap/test_closing.py",
     "tap.tools": "tap/test_agents.py",  # what brackets a tool, at a framework that is always here
     "tracing.handoff": "tap/test_agents.py",
-    "tracing.run_metadata": "tracing/test_members.py",
+    "tracing.run_metadata": "tracing/test_facts.py",
     "viewing.server": "viewing/test_command.py",
 }
 

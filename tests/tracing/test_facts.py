@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from otel_realtime.core.protocol.outcome import Provider
-from otel_realtime.tracing.facts import RunMetadata, connection_facts, is_voice, position_facts
+from otel_realtime.tracing.facts import connection_facts, is_voice, position_facts
 from otel_realtime.tracing.inference import describe_inference
+from otel_realtime.tracing.run_metadata import RunMetadata
 from tests.support.span_tables import ALL, LIMIT, META, OURS, chat, messages
 from tests.support.streams import CALL, at, created, done, feed, received, said
 
