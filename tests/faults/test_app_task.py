@@ -148,9 +148,10 @@ def test_wait_for_and_kill(server: FaultServer, traces: Traces) -> None:
 
     async def main() -> None:
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(receive_for_ever(server.url), 0.2)
-        task = asyncio.create_task(receive_for_ever(server.url))
-        await asyncio.sleep(0.1)
+            await asyncio.wait_for(receive_for_ever(server.url), 2)  # time enough to connect
+        listens = asyncio.Event()
+        task = asyncio.create_task(receive_for_ever(server.url, listens))
+        await asyncio.wait_for(listens.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -161,12 +162,13 @@ def test_wait_for_and_kill(server: FaultServer, traces: Traces) -> None:
     check_whole(traces)
 
 
-async def receive_for_ever(url: str) -> None:
-    """An app that only listens."""
+async def receive_for_ever(url: str, listens: asyncio.Event | None = None) -> None:
+    """An app that only listens; ``listens`` is set at the first event."""
     async with AsyncOpenAI(api_key="any", websocket_base_url=url) as client:
         async with connect(client) as connection:
             async for _ in connection:
-                pass
+                if listens is not None:
+                    listens.set()
 
 
 def test_generator_never_closed(server: FaultServer, traces: Traces) -> None:
