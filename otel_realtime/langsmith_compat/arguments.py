@@ -62,6 +62,7 @@ class Plan:
             thread_id=named[0] if named else thread_id,
             metadata=given,
             project=_project(project_name, address),
+            join=False,  # one wrapper, one conversation
         )
         if replicas:
             _say("replicas", "runs go to one destination")

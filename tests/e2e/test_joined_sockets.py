@@ -23,6 +23,7 @@ import otel_realtime
 from otel_realtime import Settings, current_conversation, instrument, using
 from otel_realtime.demo.scenario import Answer, Call, Scenario
 from otel_realtime.demo.server import ScriptedServer
+from tests.support.own_process import settle
 from tests.support.realtime_server import Peer, ReplayServer
 from tests.support.talking import PER_MS, client_of, pcm, sync_client_of, text_item, tone
 from tests.support.traces import Traces, facts, samples, stretches, turns
@@ -266,6 +267,8 @@ def test_a_call_that_nobody_goes_on_with_was_heard_until_its_close(
                 for _ in range(20):
                     await asyncio.sleep(0.02)
                     call.record_user_audio(tone(20, 330), rate=24_000)
+                # The end never waits for the recording's writer, which a busy machine delays.
+                await asyncio.to_thread(settle)
 
     with ScriptedServer(VOICE, speed=SPEED) as server:
         asyncio.run(app(server.url))

@@ -270,9 +270,10 @@ def test_a_translation(traces: Traces, app: Callable[[str], Any]) -> None:
     assert expected == {key: root[f"otel_realtime.{key}"] for key in expected}
     ((user, agent),) = held.channels
     assert (1_000, 600) == (length(user), length(agent))
-    # What was spoken lies where it was appended, by the server's own count of that.
-    spoken = sounds(user)[0][0]
-    assert 400 == held.turns[0]["start_ms"] - spoken
+    # What was spoken lies where it was appended, by the server's own count of that: behind 400 ms of
+    # speech, in which the recording may have gaps if the machine was late.
+    place = np.flatnonzero(user)[400 * 24] // 24
+    assert place == pytest.approx(held.turns[0]["start_ms"], abs=1)
 
 
 def test_everything_reaches_langsmith_by_its_contract(sandbox: Sandbox, traces: Traces) -> None:

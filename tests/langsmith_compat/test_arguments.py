@@ -45,7 +45,10 @@ AGENT = {"kind": "AGENT", "id": "support", "environment": "PRODUCTION"}
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, {"thread_id": None, "metadata": {}, "tags": (), "project": None}),
+        (
+            {},
+            {"thread_id": None, "metadata": {}, "tags": (), "project": None, "join": False},
+        ),
         ({"thread_id": "t", "tags": ["a", "b"]}, {"thread_id": "t", "tags": ("a", "b")}),
         ({"project_name": "voice"}, {"project": "voice"}),
         ({"address": AGENT}, {"project": "lrn:agents/support/environments/production"}),

@@ -115,3 +115,12 @@ def test_a_task_of_the_session_is_no_session() -> None:
         return seen
 
     assert [True, False] == asyncio.run(app())
+
+
+def test_one_session_after_another_is_another_call(traces: Traces) -> None:
+    """Also in one thread, inside one ``using`` block: as with LangSmith's wrapper."""
+    otel_realtime.instrument(tracer_provider=traces.provider)
+    with otel_realtime.using(thread_id="t"):
+        for _ in range(2):
+            seen(ours, thread_id="t")
+        assert 2 == len(traces.roots)
