@@ -67,7 +67,7 @@ def make(environment: Environment) -> Path:
     """
     python = interpreter(environment.python)
     if python is None:
-        raise NotAvailable(f"this machine has no Python {environment.python}, and no index has one")
+        raise NotAvailable("no interpreter of this version was at hand")
     folder = FOLDER / f"{environment.name}-{_key(environment, python)}"
     inside = folder / "bin/python"
     if (folder / _READY).exists():
