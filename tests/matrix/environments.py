@@ -59,19 +59,27 @@ def requirements(environment: Environment) -> list[str]:
     return ["--editable", ".", *environment.requirements, *extra]
 
 
+def made(environment: Environment) -> Path | None:
+    """Return the interpreter of an environment; ``None`` if that has not been made."""
+    python = interpreter(environment.python)
+    folder = None if python is None else _folder(environment, python)
+    return folder / "bin/python" if folder and (folder / _READY).exists() else None
+
+
 def make(environment: Environment) -> Path:
     """Return the interpreter of an environment; make the environment if it is not there.
 
     Raises:
         NotAvailable: it cannot be made here.
     """
+    ready = made(environment)
+    if ready is not None:
+        return ready
     python = interpreter(environment.python)
     if python is None:
         raise NotAvailable("no interpreter of this version was at hand")
-    folder = FOLDER / f"{environment.name}-{_key(environment, python)}"
+    folder = _folder(environment, python)
     inside = folder / "bin/python"
-    if (folder / _READY).exists():
-        return inside
     for stale in FOLDER.glob(f"{environment.name}-????????????"):
         shutil.rmtree(stale)
     _run([uv(), "venv", "--quiet", "--python", python, str(folder)])
@@ -89,6 +97,10 @@ def make(environment: Environment) -> Path:
         raise
     (folder / _READY).touch()
     return inside
+
+
+def _folder(environment: Environment, python: str) -> Path:
+    return FOLDER / f"{environment.name}-{_key(environment, python)}"
 
 
 def _key(environment: Environment, python: str) -> str:

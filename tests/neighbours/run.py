@@ -17,8 +17,8 @@ from otel_realtime.demo.scenario import Answer, Call, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.demo.speech import tone
 from otel_realtime.sandbox import Sandbox
+from tests.matrix.environments import REPOSITORY
 from tests.neighbours.app import ALONE
-from tests.neighbours.environments import ROOT
 from tests.neighbours.judge import problems
 from tests.neighbours.table import Neighbour
 
@@ -71,7 +71,7 @@ def found(neighbour: Neighbour, python: Path, modes: tuple[str, ...] | None = No
             with ScriptedServer(SCENARIO, speed=SPEED) as server, page() as web:
                 environment = {
                     **{k: v for k, v in os.environ.items() if not k.startswith(_PREFIXES)},
-                    "PYTHONPATH": str(ROOT),
+                    "PYTHONPATH": str(REPOSITORY),
                     "NEIGHBOUR_URL": server.url,
                     "NEIGHBOUR_WEB": web,
                     "OTEL_REALTIME_STATE_DIR": f"{state}/state",
@@ -86,7 +86,7 @@ def found(neighbour: Neighbour, python: Path, modes: tuple[str, ...] | None = No
                     ended = subprocess.run(
                         [str(python), "-m", "tests.neighbours.app", neighbour.name, mode],
                         env=environment,
-                        cwd=ROOT,
+                        cwd=REPOSITORY,
                         capture_output=True,
                         text=True,
                         timeout=PATIENCE_S,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.matrix.members import Environment
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
@@ -29,6 +31,12 @@ class Neighbour:
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = "3.12"
     orders: tuple[str, ...] = ("theirs-first", "ours-first")
+
+    @property
+    def place(self) -> Environment:
+        """Where it is installed."""
+        name, requires = f"beside-{self.name}", ("openai>=1.103", *self.requires)
+        return Environment(name, self.python, requires, clients=())
 
 
 _HTTP = ("requests", "urllib3", "aiohttp-client", "threading", "asyncio")

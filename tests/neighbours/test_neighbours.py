@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.neighbours.environments import interpreter
+from tests.matrix.environments import made
 from tests.neighbours.judge import problems
 from tests.neighbours.run import found
 from tests.neighbours.table import NEIGHBOURS, Neighbour
 
-MADE = [one for one in NEIGHBOURS if interpreter(one) is not None]
+MADE = [one for one in NEIGHBOURS if made(one.place) is not None]
 
 
 @pytest.mark.parametrize("neighbour", MADE, ids=lambda one: one.name)
 def test_a_neighbour_and_we_are_as_if_alone(neighbour: Neighbour) -> None:
     """In both orders of set-up."""
-    python = interpreter(neighbour)
+    python = made(neighbour.place)
     assert python is not None
     assert [] == found(neighbour, python)
 
