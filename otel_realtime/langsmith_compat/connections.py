@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_realtime.attributes import Meta
-from otel_realtime.conversation.options import Options
 from otel_realtime.conversation.public import tell_of_event
 from otel_realtime.diagnostics import logger_of, walled, warn_once
 from otel_realtime.langsmith_compat.arguments import (
@@ -92,7 +91,7 @@ class _Wrapped:
 
     async def __aenter__(self) -> _TracedConnection:
         block = self._block = Block(self._plan, self._sample_rate)
-        options = walled(self._plan.complete)() or Options()
+        options = walled(self._plan.complete)() or self._plan.options
         block.begin(self._connection, options)
         return _TracedConnection(self._connection, block, self._is_agent_speaking)
 

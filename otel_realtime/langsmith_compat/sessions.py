@@ -141,7 +141,7 @@ class _TracedSession:
         return getattr(object.__getattribute__(self, "_session"), name)
 
     async def __aenter__(self) -> _TracedSession:
-        with _tapped(walled(self._plan.complete)() or Options()):
+        with _tapped(walled(self._plan.complete)() or self._plan.options):
             await self._session.__aenter__()
             socket = getattr(getattr(self._session, "model", None), "_websocket", None)
             self._block.begin(socket, Options())

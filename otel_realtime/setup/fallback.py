@@ -14,13 +14,10 @@ from opentelemetry import trace as trace_api
 from otel_realtime.conversation.services import PROCESS
 from otel_realtime.delivery.otlp import make_exporter
 from otel_realtime.diagnostics import logger_of, warn_once
-from otel_realtime.errors import ConfigError
 from otel_realtime.setup.destinations import NOWHERE, destinations, span_exporters
 from otel_realtime.setup.providers import tracer_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from opentelemetry.sdk.trace import TracerProvider
 
     from otel_realtime.settings import Settings
@@ -47,18 +44,19 @@ def fallback_provider(settings: Settings) -> TracerProvider | None:
     global _provider
     with _lock:
         if _provider is None:
-            _provider = tracer_provider(
-                [make_exporter("TRACES", name) for name in _names(settings)]
-            )
+            _provider = _made(settings)
             PROCESS.recoveries.schedule(settings)
         return _provider
 
 
-def _names(settings: Settings) -> Sequence[str]:
+def _made(settings: Settings) -> TracerProvider:
+    from opentelemetry.sdk.trace import TracerProvider as Sdk
+
     try:
         if not destinations(settings):
             warn_once("nowhere", "a Realtime conversation is traced, and %s", NOWHERE, log=logger)
-        return span_exporters(settings)
-    except ConfigError as error:
+        names = span_exporters(settings)
+        return tracer_provider([make_exporter("TRACES", name) for name in names])
+    except Exception as error:  # noqa: BLE001 - a wrong variable, which the SDK or an exporter refuses
         warn_once(("fallback", str(error)), "%s; nothing is exported by OTLP", error, log=logger)
-        return ()
+        return Sdk()

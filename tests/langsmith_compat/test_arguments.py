@@ -193,19 +193,35 @@ def test_an_app_without_opentelemetry_gets_a_provider_that_is_set_nowhere() -> N
     assert fallback_provider(Settings()) is None
 
 
-def test_an_unknown_exporter_is_said_and_costs_nothing(
-    process: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sandbox: Sandbox
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "no-such-thing"}, "no-such-thing"),
+        ({"OTEL_PYTHON_ID_GENERATOR": "no-such-thing"}, "no-such-thing"),
+        (
+            {"OTEL_TRACES_EXPORTER": "console", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"},
+            "max_queue_size must be a positive integer",
+        ),
+    ],
+)
+def test_a_wrong_variable_is_said_and_costs_nothing(
+    process: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    sandbox: Sandbox,
+    variables: dict[str, str],
+    said: str,
 ) -> None:
-    """The call goes to LangSmith all the same."""
-    process.setenv("OTEL_TRACES_EXPORTER", "no-such-thing")
+    """The call goes to LangSmith all the same, as what it is."""
+    for name, value in variables.items():
+        process.setenv(name, value)
     process.setattr("otel_realtime.setup.fallback._provider", None)
 
     async def app() -> None:
-        async with wrap_realtime(object()):
+        async with wrap_realtime(object(), thread_id="caller-7"):
             pass
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(app())
-    assert any("no-such-thing" in message for message in caplog.messages)
+    assert any(said in message for message in caplog.messages)
     assert otel_realtime.flush(10)
-    assert 1 == len(sandbox.conversations())
+    assert ["caller-7"] == [call["thread_id"] for call in sandbox.conversations()]
