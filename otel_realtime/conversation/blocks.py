@@ -17,9 +17,9 @@ So the look-up goes from what is certain to what is merely unambiguous:
 3. Inside ``using(...)``: the only live conversation that was opened in the block; with none, that of
    the block around it. Code inside a block is never given a conversation from outside of it.
 4. In code that none of this is known of: the only live conversation of the process, unless that code
-   serves another request, or belonged to a conversation beside which that one was open.
+   serves another request.
 
-Two that come into question are none. A conversation that sampling left out comes into question for as
+Neither of the last two is one beside which the code's own was open: that is another caller's. Two that come into question are none. A conversation that sampling left out comes into question for as
 long as one can last, because nobody sees its end.
 """
 
@@ -37,6 +37,7 @@ from otel_realtime.diagnostics import walled
 from otel_realtime.tracing.members import CONVERSATION_KEY
 
 if TYPE_CHECKING:
+    from otel_realtime.conversation.context import Reference
     from otel_realtime.conversation.engine import Engine
     from otel_realtime.process.process import Process
 
@@ -109,7 +110,11 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
         if live or around.left_out:
             if own is None and carried in live:
                 return carried
-            return live[0] if len(live) == 1 and not around.left_out else None
+            if len(live) != 1 or around.left_out:
+                return None
+            # What this task knew when it entered the block says nothing of what was opened inside.
+            follows = around.before is reference or _follows(live[0], reference)
+            return live[0] if follows else None
         around = around.outer
     if own is not None or carried is not None:
         return cast("Engine | None", own or carried)
@@ -118,8 +123,17 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
     live = _live(process)
     if len(live) != 1 or process.has_left_out or _serves_another(live[0]):
         return None
-    # One that began later may be the next call of the same loop.
-    return live[0] if last is None or last.ended_ns <= live[0].clock.mono_ns else None
+    return live[0] if _follows(live[0], reference) else None
+
+
+def _follows(engine: Engine, before: Reference | None) -> bool:
+    """Return whether a conversation may be the next one of a loop whose own has ended.
+
+    Args:
+        engine: the conversation.
+        before: the one that has ended; ``None`` without one. What began beside it is another's.
+    """
+    return before is None or before.ended_ns <= engine.clock.mono_ns
 
 
 def _live(process: Process) -> list[Engine]:
