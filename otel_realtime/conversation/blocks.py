@@ -26,6 +26,7 @@ long as one can last, because nobody sees its end.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -34,6 +35,7 @@ from opentelemetry.trace import SpanKind, get_current_span
 
 from otel_realtime.conversation.context import current
 from otel_realtime.diagnostics import walled
+from otel_realtime.process.process import may_last
 from otel_realtime.tracing.members import CONVERSATION_KEY
 
 if TYPE_CHECKING:
@@ -54,21 +56,26 @@ class Block:
     Attributes:
         outer: the block around it; ``None`` for the outermost.
         before: what ``current`` was when it was entered.
-        left_out: sampling left out a conversation that was opened inside.
     """
 
     def __init__(self, outer: Block | None = None) -> None:
         self.outer = outer
         self.before = current.get()
-        self.left_out = False
+        self._left_out_at: float | None = None
         self._lock = threading.Lock()
         self._opened: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def note(self, engine: Engine) -> None:
         """Note a conversation that was opened inside; closed if sampling left it out."""
         with self._lock:
-            self.left_out = self.left_out or engine.closed
+            if engine.closed:
+                self._left_out_at = time.monotonic()
             self._opened.add(engine)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether a conversation that sampling left out may still be open inside."""
+        return may_last(self._left_out_at)
 
     def live(self) -> list[Engine]:
         """Return the live conversations that were opened inside."""

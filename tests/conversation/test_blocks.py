@@ -245,7 +245,8 @@ def test_one_that_sampling_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         assert current_conversation() is None
         call = opened(traces)
         assert current_conversation() is None
-    assert current_conversation() is None
-    monkeypatch.setattr(process, "LONGEST_CALL_S", 0.0)
+        assert contextvars.Context().run(current_conversation) is None
+        monkeypatch.setattr(process, "LONGEST_CALL_S", 0.0)
+        assert call is current_conversation()
     assert call is current_conversation()
     call.close()
