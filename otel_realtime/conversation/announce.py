@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from otel_realtime.conversation.options import Options, options_of
 
 if TYPE_CHECKING:
-    from weakref import ref
-
     from opentelemetry.trace import TracerProvider
 
-    from otel_realtime.conversation.engine import Engine
+    from otel_realtime.conversation.context import Reference
     from otel_realtime.conversation.public import Conversation
     from otel_realtime.settings import Settings
 
@@ -59,7 +57,7 @@ class conversation:
             tracer_provider=tracer_provider,
         )
         self._conversation: Conversation | None = None
-        self._token: Token[ref[Engine] | None] | None = None
+        self._token: Token[Reference | None] | None = None
 
     def __enter__(self) -> Conversation:
         # Most of the package: ``instrument()`` has imported it ahead.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextvars import Token
-from weakref import ref
 
 from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_realtime import diagnostics
-from otel_realtime.conversation.context import current
+from otel_realtime.conversation.context import Reference, current
 from otel_realtime.conversation.engine import Engine
 from otel_realtime.conversation.null import NullConversation
 from otel_realtime.conversation.opening import open_conversation, open_untraced
@@ -21,7 +20,7 @@ from otel_realtime.interrupts import let_through
 
 def enter(
     connection: object, options: Options
-) -> tuple[Conversation, Token[ref[Engine] | None] | None]:
+) -> tuple[Conversation, Token[Reference | None] | None]:
     """Open a conversation, or find the one that a connection carries, and make it the current one.
 
     Returns:
@@ -34,7 +33,7 @@ def enter(
         let_through(error)
         diagnostics.fault("conversation", error)
         return NullConversation(), None
-    return Conversation.of(engine), current.set(ref(engine))
+    return Conversation.of(engine), current.set(engine.frames.reference)
 
 
 def _open(connection: object, options: Options) -> Engine:

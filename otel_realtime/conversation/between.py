@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from otel_realtime import diagnostics
 from otel_realtime.conversation.endings import ended_by_close
 from otel_realtime.core.protocol.outcome import Ending, Failure, Gap
 from otel_realtime.core.protocol.responses import Moment
+from otel_realtime.interrupts import let_through
 from otel_realtime.tracing.gap import write_gap
 
 if TYPE_CHECKING:
@@ -112,16 +114,18 @@ class Between:
             number = frames.state.counts.reconnected(None if failure is None else failure.type)
             frames.notes.joined(moment, parted.refused)
             recorder.regain(moment.t)
-            write_gap(
-                trace.writer,
-                Gap(
-                    number=number,
-                    ending=parted.ending,
-                    began=parted.moment,
-                    ended=moment,
-                    refused=parted.refused,
-                ),
+            gap = Gap(
+                number=number,
+                ending=parted.ending,
+                began=parted.moment,
+                ended=moment,
+                refused=parted.refused,
             )
+            try:
+                write_gap(trace.writer, gap)
+            except BaseException as error:  # noqa: BLE001 - a span processor: the conversation goes on
+                let_through(error)
+                diagnostics.report("joining", error)
         return True
 
     def _note(self, parted: Parted) -> None:

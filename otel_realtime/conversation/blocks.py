@@ -17,15 +17,16 @@ So the look-up goes from what is certain to what is merely unambiguous:
 3. Inside ``using(...)``: the only live conversation that was opened in the block; with none, that of
    the block around it. Code inside a block is never given a conversation from outside of it.
 4. In code that none of this is known of: the only live conversation of the process, unless that code
-   serves another request, or belonged to a conversation beside which that one was open.
+   serves another request.
 
-Two that come into question are none. A conversation that sampling left out comes into question for as
+Neither of the last two is one beside which the code's own was open: that is another caller's. Two that come into question are none. A conversation that sampling left out comes into question for as
 long as one can last, because nobody sees its end.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -34,9 +35,11 @@ from opentelemetry.trace import SpanKind, get_current_span
 
 from otel_realtime.conversation.context import current
 from otel_realtime.diagnostics import walled
+from otel_realtime.process.process import may_last
 from otel_realtime.tracing.members import CONVERSATION_KEY
 
 if TYPE_CHECKING:
+    from otel_realtime.conversation.context import Reference
     from otel_realtime.conversation.engine import Engine
     from otel_realtime.process.process import Process
 
@@ -53,21 +56,26 @@ class Block:
     Attributes:
         outer: the block around it; ``None`` for the outermost.
         before: what ``current`` was when it was entered.
-        left_out: sampling left out a conversation that was opened inside.
     """
 
     def __init__(self, outer: Block | None = None) -> None:
         self.outer = outer
         self.before = current.get()
-        self.left_out = False
+        self._left_out_at: float | None = None
         self._lock = threading.Lock()
         self._opened: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def note(self, engine: Engine) -> None:
         """Note a conversation that was opened inside; closed if sampling left it out."""
         with self._lock:
-            self.left_out = self.left_out or engine.closed
+            if engine.closed:
+                self._left_out_at = time.monotonic()
             self._opened.add(engine)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether a conversation that sampling left out may still be open inside."""
+        return may_last(self._left_out_at)
 
     def live(self) -> list[Engine]:
         """Return the live conversations that were opened inside."""
@@ -109,7 +117,11 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
         if live or around.left_out:
             if own is None and carried in live:
                 return carried
-            return live[0] if len(live) == 1 and not around.left_out else None
+            if len(live) != 1 or around.left_out:
+                return None
+            # What this task knew when it entered the block says nothing of what was opened inside.
+            follows = around.before is reference or _follows(live[0], reference)
+            return live[0] if follows else None
         around = around.outer
     if own is not None or carried is not None:
         return cast("Engine | None", own or carried)
@@ -118,8 +130,17 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
     live = _live(process)
     if len(live) != 1 or process.has_left_out or _serves_another(live[0]):
         return None
-    # One that began later may be the next call of the same loop.
-    return live[0] if last is None or last.ended_ns <= live[0].clock.mono_ns else None
+    return live[0] if _follows(live[0], reference) else None
+
+
+def _follows(engine: Engine, before: Reference | None) -> bool:
+    """Return whether a conversation may be the next one of a loop whose own has ended.
+
+    Args:
+        engine: the conversation.
+        before: the one that has ended; ``None`` without one. What began beside it is another's.
+    """
+    return before is None or before.ended_ns <= engine.clock.mono_ns
 
 
 def _live(process: Process) -> list[Engine]:

@@ -5,6 +5,7 @@ Close codes: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from otel_realtime.core.protocol.events import replace_surrogates
@@ -44,6 +45,16 @@ def ended_by_close(close: Close, policy: ContentPolicy) -> Ending:
     reason = _reason(close.received_reason, policy)
     failure = _app_failure(close.error, policy) or _close_failure(code, reason, close)
     return Ending(code=code, reason=reason, by_client=close.by_client, failure=failure)
+
+
+def ended_since(close: Ending, ending: Ending) -> Ending:
+    """Return the ending of a conversation that the app ended after its latest socket had closed.
+
+    Args:
+        close: how that one closed.
+        ending: what the app says since: an exception of its own counts, unless the close was a failure.
+    """
+    return replace(close, failure=close.failure or ending.failure)
 
 
 def ended_by_refusal(handshake: Handshake) -> Ending:

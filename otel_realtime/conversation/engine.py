@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime import diagnostics
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.between import Between
-from otel_realtime.conversation.endings import ended_by_app, ended_by_close
+from otel_realtime.conversation.endings import ended_by_app, ended_by_close, ended_since
 from otel_realtime.conversation.frames import Frames
 from otel_realtime.core.protocol.latency import response_audio
 from otel_realtime.core.protocol.outcome import Ending, Tally
@@ -83,7 +83,6 @@ class Engine:
         between: what happens between two sockets of it.
         carrier: the sink of the socket that carries it now; ``None`` without one.
         public: the app's ``Conversation``; ``None`` until the app asks for it.
-        ended_ns: ``time.monotonic_ns()`` of its end; 0 before.
     """
 
     def __init__(self, trace: Trace, process: Process) -> None:
@@ -93,7 +92,6 @@ class Engine:
         self.between = Between(trace, self.frames)
         self.carrier: object = None
         self.public: object = None
-        self.ended_ns = 0
         self._process = process
         self._activation = trace.activation
         self._tally = Tally()
@@ -332,7 +330,8 @@ class Engine:
     def end(self, make_ending: Callable[[], Ending]) -> None:
         """End the conversation, once. All its spans have ended when this returns.
 
-        One that waits for another socket ended when and how the latest one did. Never blocks an event loop: BlockBuster, which ``langgraph dev`` runs under, raises there.
+        One that waits for another socket ended when and how the latest one did, unless the app says that
+        it failed. Never blocks an event loop: BlockBuster, which ``langgraph dev`` runs under, raises there.
 
         Args:
             make_ending: returns how the conversation ended.
@@ -359,10 +358,10 @@ class Engine:
                 return
             parted = self.between.parted
             if parted is not None:
-                ending, moment = parted.ending, parted.moment
+                ending, moment = ended_since(parted.ending, ending), parted.moment
             else:
                 moment = self.clock.end()
-            self.ended_ns = time.monotonic_ns()
+            self.frames.reference.ended_ns = time.monotonic_ns()
             with steps:
                 self.frames.keep_texts(moment)
             with steps:

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import sys
 import threading
-import weakref
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from otel_realtime import diagnostics
-from otel_realtime.conversation.context import current
+from otel_realtime.conversation.context import Reference, current
 from otel_realtime.core.protocol import dialects, partials
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.core.protocol.changes import (
@@ -85,6 +84,7 @@ class Frames:
         lock: held by whoever changes the state or the spans.
         recorder: its recorder; ``None`` before ``begin``.
         closed: frames are ignored: before ``begin``, when not sampled, and after the end.
+        reference: what ``current`` is while a task handles them.
     """
 
     def __init__(self, trace: Trace, owner: object) -> None:
@@ -96,7 +96,7 @@ class Frames:
         self.lock = threading.Lock()
         self.recorder: Recorder | None = None
         self.closed = True
-        self._owner = weakref.ref(owner)
+        self.reference = Reference(owner)
         self._trace = trace
         self._clock = trace.clock
         self._activation = trace.activation
@@ -250,7 +250,7 @@ class Frames:
             if inner["type"].endswith(".delta"):
                 self._keep_text(inner, moment)
                 return
-        current.set(self._owner)
+        current.set(self.reference)
         self._handle(event, text, moment)
         self._record_event(event, moment, sent=False)
 

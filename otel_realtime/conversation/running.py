@@ -5,13 +5,12 @@ Entered and left in the app's own task or thread, by ``call.tool()`` or by an ad
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import Span
 
-from otel_realtime.conversation.context import current
+from otel_realtime.conversation.context import Reference, current
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.diagnostics import walled
 from otel_realtime.langsmith import parent_run
@@ -42,7 +41,7 @@ class ToolBlock:
         self._entered: OpenTool | None = None
         self._token: Token[Context] | None = None
         self._native: dict[str, object] | None = None
-        self._here: Token[weakref.ref[Any] | None] | None = None
+        self._here: Token[Reference | None] | None = None
 
     @walled
     def enter(self, call_id: str | None, name: str | None, arguments: str | None) -> Span | None:
@@ -58,7 +57,7 @@ class ToolBlock:
         self._token = otel_context.attach(child_context(span, engine.trace.membership, base))
         self._native = parent_run.enter(parent_run.parent_run(span, "tool"))
         # A framework's task may have begun before the conversation did.
-        self._here = current.set(weakref.ref(engine))
+        self._here = current.set(engine.frames.reference)
         return span
 
     @walled

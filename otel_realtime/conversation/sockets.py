@@ -173,7 +173,7 @@ class SocketSink:
         try:
             self._frames += 1
             event = wire.parse(frame)
-            if event is not None and dialects.is_known(event):
+            if event is not None and dialects.begins(event, self.handshake.path):
                 return self.begin()
             if not self._sdk and (not wire.is_json(frame) or self._frames >= UNDECIDED_FRAMES):
                 self._release()

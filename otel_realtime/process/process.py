@@ -54,6 +54,15 @@ _PATIENCE_S: Final = 5.0
 LONGEST_CALL_S: Final = 3600.0
 
 
+def may_last(opened_at: float | None) -> bool:
+    """Return whether a conversation may still be open whose end nobody sees.
+
+    Args:
+        opened_at: when it was opened, ``time.monotonic()``; ``None``: there was none.
+    """
+    return opened_at is not None and time.monotonic() - opened_at < LONGEST_CALL_S
+
+
 def _to_langsmith(
     settings: Settings, provider: object, services: Services, project: str | None = None, /
 ) -> Route:
@@ -284,8 +293,7 @@ class Process:
     @property
     def has_left_out(self) -> bool:
         """Whether there may be an open conversation that is not traced."""
-        at = self._left_out_at
-        return at is not None and time.monotonic() - at < LONGEST_CALL_S
+        return may_last(self._left_out_at)
 
     def finished(self, membership: Membership) -> None:
         """Forget the members of a conversation that is delivered or given up."""

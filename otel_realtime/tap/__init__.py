@@ -2,30 +2,6 @@
 
 It sits on the websocket, not on SDK methods, so it does not matter how the app consumes events.
 
-``interface``         what is reported, and to whom
-``link``              conversations and their sockets: when, and in which task, a conversation ends
-``wrappers``          the replaced methods of a socket, for coroutines and for threads
-``handshakes``        which sockets are tapped, and how their opening is reported
-``patches``           how attributes are replaced and put back
-``callers``           what the call stack says about a call of ``close``
-``owners``            who opens one socket after another for the same conversation
-``timers``            delayed calls for sockets without an event loop
-``websockets``        a transport: one library, described to the modules above
-``legacy``            a transport: the client that ``websockets`` had before
-``aiohttp``           a transport
-``websocket_client``  a transport: ``import websocket``, with callbacks or without
-``httpx_ws``          a transport
-``sdk``               connection objects of the ``openai`` SDK, which may replace their socket
-``tools``             tools that a framework runs: what brackets their execution
-``agents``            a framework: the OpenAI Agents SDK, and what it is told of playback
-``livekit``           a framework: LiveKit Agents
-``pipecat``           a framework
-``pydantic_ai``       a framework
-``rtvoice``           a framework
-``strands``           a framework: Strands Agents
-``ag2``               a framework
-====================  ==========================================================================
-=======
 =====================  =========================================================================
 ``interface``          what is reported, and to whom
 ``link``               conversations and their sockets: when, and in which task, a conversation ends

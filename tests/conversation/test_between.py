@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import StatusCode
 
 from otel_realtime import diagnostics
@@ -251,3 +254,40 @@ def test_whatever_happens_each_conversation_ends_once(steps: list[tuple[str, int
             gaps = [span for span in spans if span.name == "reconnect"]
             assert len(gaps) == facts(root).get("otel_realtime.reconnects", 0)
             assert len({span.context.span_id for span in spans if span.context}) == len(spans)
+
+
+def test_a_gap_that_cannot_be_written_is_no_end(own: Process, traces: Traces) -> None:
+    """The conversation goes on, and is not left open: whatever a span processor of the app's raises."""
+
+    class Fails(SpanProcessor):
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+            if span.name == "reconnect":
+                raise RuntimeError("no gaps here")
+
+    traces.provider.add_span_processor(Fails())
+    with using(thread_id="t"):
+        first = opened(own, CREATED)
+        first.closed(closed())
+        second = opened(own, CREATED)
+        assert engine_of(first) is engine_of(second)
+        second.closed(closed())
+    assert 1 == facts(traces.root)["otel_realtime.reconnects"]
+    assert set() == own.live
+    provoked("joining: RuntimeError")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(1000, "ValueError"), (1011, "websocket_1011")], ids=["closed", "lost"]
+)
+def test_an_app_that_gives_up_may_say_why(
+    own: Process, traces: Traces, code: int, expected: str
+) -> None:
+    """Its exception is the end's, unless the close was a failure itself; code and time are the close's."""
+    with using(thread_id="t"):
+        sink = opened(own, CREATED)
+        sink.closed(closed(code))
+        closed_ns = time.time_ns()
+        engine_of(sink).close(ValueError("no more attempts"))
+    told = facts(traces.root)
+    assert (code, expected) == (told["otel_realtime.close_code"], told["error.type"])
+    assert (traces.root.end_time or 0) <= closed_ns

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,6 +20,7 @@ import otel_realtime
 from otel_realtime import Conversation, current_conversation, using
 from otel_realtime.process import process
 from tests.support.traces import Traces
+from tests.support.waiting import wait_for
 
 T = TypeVar("T")
 CREATED = {"type": "session.created", "session": {"id": "s1", "model": "m"}}
@@ -185,6 +188,40 @@ def test_a_task_whose_own_has_ended(traces: Traces) -> None:
     following.close()
 
 
+def test_a_task_of_a_server_inside_one_block(traces: Traces) -> None:
+    """Late work of a call that has ended is not given the call beside it, as little as without a block."""
+    with using(metadata={"service": "desk"}):
+        other = opened(traces)
+        with otel_realtime.conversation(tracer_provider=traces.provider) as call:
+            call.received(CREATED)
+            assert call is current_conversation()
+        call = otel_realtime.conversation(tracer_provider=traces.provider).__enter__()
+        call.close()
+        assert current_conversation() is None
+        with using():
+            inside = opened(traces)
+            assert inside is current_conversation()
+            inside.close()
+        other.close()
+        following = opened(traces)
+        assert following is current_conversation()
+        following.close()
+
+
+def test_a_conversation_that_is_gone_is_remembered(traces: Traces) -> None:
+    """Its end is known to its tasks when nothing else of it is left."""
+    other = opened(traces)
+    call = otel_realtime.conversation(tracer_provider=traces.provider).__enter__()
+    kept = weakref.ref(call._engine)
+    call.close()
+    del call
+    opened(traces).close()  # a thread that finished the one before holds it until the next
+    assert otel_realtime.flush(5)
+    wait_for(lambda: gc.collect() is not None and kept() is None, "end of its engine")
+    assert current_conversation() is None
+    other.close()
+
+
 @pytest.mark.parametrize("kind", [SpanKind.SERVER, SpanKind.CONSUMER])
 def test_another_request_is_not_the_call(traces: Traces, kind: SpanKind) -> None:
     """Though it is the only one; the request that opened it is."""
@@ -208,7 +245,8 @@ def test_one_that_sampling_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         assert current_conversation() is None
         call = opened(traces)
         assert current_conversation() is None
-    assert current_conversation() is None
-    monkeypatch.setattr(process, "LONGEST_CALL_S", 0.0)
+        assert contextvars.Context().run(current_conversation) is None
+        monkeypatch.setattr(process, "LONGEST_CALL_S", 0.0)
+        assert call is current_conversation()
     assert call is current_conversation()
     call.close()

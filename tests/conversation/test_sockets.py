@@ -145,6 +145,17 @@ def test_a_socket_that_speaks_something_else_is_released(
     assert (released, None) == (sink.released(), sink.engine)
 
 
+@pytest.mark.parametrize("kind", ["info", "transport.ready", "decision"])
+def test_a_word_of_live_sessions_counts_on_their_path(own: Process, kind: str) -> None:
+    """Other protocols have it, too; a ``/realtime`` may be anybody's."""
+    frame = json.dumps({"type": kind})
+    foreign, live = opened(own), opened(own, path="/v1/live/sessions")
+    foreign.received(frame)
+    live.received(frame)
+    assert foreign.engine is None
+    assert live.engine is not None
+
+
 def test_what_is_released_stays_so(own: Process, traces: Traces) -> None:
     """A frame that looks like ours afterwards opens nothing, and its end leaves no root."""
     sink = opened(own)

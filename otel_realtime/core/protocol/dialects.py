@@ -355,6 +355,20 @@ def is_known(event: Event) -> bool:
     return any(family in each.families for each in DIALECTS)
 
 
+def begins(event: Event, path: str) -> bool:
+    """Return whether a received event shows that a socket speaks one of the dialects.
+
+    The families that only a dialect with a path of its own has (``info``, ``transport``) are words of
+    other protocols as well: they count on that path alone.
+
+    Args:
+        event: The event.
+        path: Request path of the socket.
+    """
+    family, dialect = event["type"].partition(".")[0], by_path(path)
+    return family in REALTIME.families or (dialect is not None and family in dialect.families)
+
+
 def is_agent_audio(kind: str) -> bool:
     """Return whether events of a type carry agent audio, in any dialect."""
     return any(kind in each.agent_audio for each in DIALECTS)
