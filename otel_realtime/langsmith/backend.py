@@ -49,8 +49,8 @@ class LangSmith:
     def put(self, span: ReadableSpan, member: Member, /) -> bool:
         """Enqueue an ended span of leg ``direct``; return ``False`` if it is lost.
 
-        One that LangSmith's client delivers is left to it. Called on the app's task or thread. Its member is always a ``Stamp``: the route of a
-        conversation with this backend makes them.
+        One that LangSmith's client delivers is left to it. Called on the app's task or thread. Its
+        member is always a ``Stamp``: the route of a conversation with this backend makes them.
         """
         if is_sent_natively(span):
             return True

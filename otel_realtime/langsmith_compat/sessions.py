@@ -121,6 +121,12 @@ def _install() -> None:
             tap.install(SOCKETS)
 
 
+@walled
+def _socket_of(session: Any) -> object:
+    """Return what a session of the Agents SDK talks over; ``None`` if that is not known."""
+    return getattr(getattr(session, "model", None), "_websocket", None)
+
+
 class _TracedSession:
     """Transparent proxy of a session, which it enters and leaves."""
 
@@ -143,8 +149,7 @@ class _TracedSession:
     async def __aenter__(self) -> _TracedSession:
         with _tapped(walled(self._plan.complete)() or self._plan.options):
             await self._session.__aenter__()
-            socket = getattr(getattr(self._session, "model", None), "_websocket", None)
-            self._block.begin(socket, Options())
+            self._block.begin(_socket_of(self._session), Options())
         return self
 
     async def __aexit__(

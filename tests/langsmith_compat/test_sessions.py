@@ -12,12 +12,14 @@ pytest.importorskip("agents.realtime")
 from langsmith.integrations import openai_realtime as theirs
 
 import otel_realtime
+from otel_realtime import diagnostics
 from otel_realtime import langsmith_compat as ours
 from otel_realtime.conversation.options import Options
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.langsmith_compat import sessions
 from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
+from tests.support.provoked import provoked
 from tests.support.realtime_server import ReplayServer
 from tests.support.talking import SPEED, one_turn
 from tests.support.traces import Traces, facts
@@ -93,6 +95,39 @@ def test_a_refused_session_raises_what_the_sdk_raises(traces: Traces) -> None:
     assert raised[0] is raised[1]
     assert ["401", "401"] == [facts(root)["error.type"] for root in traces.roots]
     assert not PROCESS.live
+
+
+class OddSession:
+    """A session whose model cannot be asked for."""
+
+    def __init__(self) -> None:
+        self.left = False
+
+    @property
+    def model(self) -> object:
+        raise RuntimeError("no model")
+
+    async def __aenter__(self) -> OddSession:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.left = True
+
+
+def test_a_session_that_cannot_be_looked_into_is_entered_and_left(
+    traces: Traces, process: pytest.MonkeyPatch
+) -> None:
+    """What we look at is ours to lose: the app's block runs."""
+    process.setattr(diagnostics, "RAISE", False)
+    session = OddSession()
+
+    async def app() -> bool:
+        async with ours.wrap_realtime_session(session):
+            return True
+
+    assert asyncio.run(app())
+    assert session.left
+    provoked("langsmith_compat.sessions._socket_of: RuntimeError")
 
 
 def test_a_task_of_the_session_is_no_session() -> None:
