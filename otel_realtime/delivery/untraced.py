@@ -9,6 +9,7 @@ anybody else, such as one that adds a proxy's header, is called as ever.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import getattr_static
 from typing import Any, Final
 
 #: Packages whose wrappers only watch.
@@ -23,14 +24,17 @@ def untraced(owner: type, name: str, instance: object) -> Callable[..., Any]:
     """Return a method of an object.
 
     Args:
-        owner: the class that defines it.
+        owner: the class whose method it is.
         name: its name.
         instance: the object.
     """
-    found = vars(owner)[name]
+    found = getattr_static(owner, name)
     while _package_of(found) in _TRACERS:
         found = found.__wrapped__
-    return found.__get__(instance, type(instance))  # type: ignore[no-any-return]
+    bind = getattr(type(found), "__get__", None)
+    # What does not bind is called as it is, like a ``Mock`` that an app's tests put there.
+    method: Callable[..., Any] = found if bind is None else bind(found, instance, type(instance))
+    return method
 
 
 def _package_of(wrapper: Any) -> str:

@@ -17,7 +17,7 @@ but LangSmith's variables.
 
 | argument | here |
 | --- | --- |
-| ``thread_id``, ``tags``, ``metadata`` | as in ``conversation(...)`` |
+| ``thread_id``, ``tags``, ``metadata`` | as in ``conversation(...)``; ids of threads in ``metadata`` win |
 | ``project_name``, ``address`` | where this conversation's runs go |
 | ``sample_rate`` | rate of what ``record_user_audio`` and ``record_agent_audio`` are given |
 | ``is_agent_speaking`` | asked at each ``speech_started``, whose run gets ``was_interrupted`` |

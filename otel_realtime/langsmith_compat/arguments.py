@@ -57,19 +57,22 @@ class Plan:
         options = options_of(metadata=metadata, tags=tags or ())
         given = dict(options.metadata)
         named = [given.pop(key) for key in _THREAD_KEYS if given.get(key)]
+        if any(other != named[0] for other in named):
+            _say("metadata", f"a run has one thread, {named[0]!r}; the ids of others are left out")
+        project = _project(project_name, address)
         options = replace(
             options,
             thread_id=named[0] if named else thread_id,
             metadata=given,
-            project=_project(project_name, address),
+            project=project,
             join=False,  # one wrapper, one conversation
         )
         if replicas:
             _say("replicas", "runs go to one destination")
         if max_audio_seconds not in (None, 0, DEFAULT_MAX_AUDIO_SECONDS):
             _say("max_audio_seconds", "the recording is on disk, and has the whole conversation")
-        native = {"tags": tags, "project_name": project_name}
-        if address is not None:
+        native = {"tags": list(options.tags), "project_name": project_name}
+        if project is not None and project_name is None:  # LangSmith refuses it beside a project
             native["address"] = address
         return cls(options, max_audio_seconds != 0, _hides(client), native)
 

@@ -13,6 +13,7 @@ Servers install handlers of their own, before ours or after it, and what happens
 | uvicorn | while it serves | puts back what it found, and raises the signal once more |
 | gunicorn | in a worker, after the fork | as uvicorn, which its worker is |
 | hypercorn, an ``asyncio`` app | ``loop.add_signal_handler`` | puts the default action back, and exits |
+| hypercorn's workers | none: the parent tells them to stop | exits, without ``atexit`` |
 | Celery, billiard | in a pool process, after the fork | raises ``SystemExit`` in the task |
 
 So a handler of ours is a *link*: it knows the handler before it. When a conversation opens and another
@@ -140,7 +141,9 @@ class SigtermWatch:
         signal.signal = self._guard = set_handler
 
     def _start(self, work: Callable[[], None]) -> bool:
-        thread = threading.Thread(target=work, name=_THREAD, daemon=True)
+        # No daemon: a child of ``multiprocessing`` whose main function returns meanwhile, as a worker of
+        # hypercorn does, waits for such threads and for nothing else; it runs no ``atexit``.
+        thread = threading.Thread(target=work, name=_THREAD, daemon=False)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is shutting down: ``atexit`` ends the conversations
@@ -161,7 +164,10 @@ class SigtermWatch:
             self._end()
             self._deliver()
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+            if (
+                threading.main_thread().is_alive()
+            ):  # else the process exits by itself, with its own code
+                os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Link:

@@ -109,7 +109,7 @@ def parse_delta(frame: str | bytes) -> AudioFrame | None:
     found = _cut(frame, _DELTA_KEYS, _DELTA_KEYS_BYTES)
     if found is None:
         event = _load(frame)
-        raw = _decode(event.get("delta") or event.get("audio"))
+        raw = _decode(event.get("delta", event.get("audio")))  # live translation names it ``audio``
     else:
         event = _load(found[0])
         raw = _decode(found[1])

@@ -247,7 +247,7 @@ def test_a_call_is_kept_in_a_bucket_and_shown_to_the_app(
 def test_a_thread_id_is_no_path(traces: Traces, tmp_path: Path) -> None:
     """Whatever the app calls its threads, the file is in the folder."""
     kept = tmp_path / "kept"
-    with otel_realtime.using(thread_id="../../x/é y"):
+    with otel_realtime.using(thread_id="../../x/é y", join=False):
         talk(traces, state_dir=tmp_path / "state", recordings_dir=str(kept))
     assert otel_realtime.flush(20)
     about, path = sorted(kept.rglob("*"))

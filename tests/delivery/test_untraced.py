@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -76,6 +77,23 @@ def test_a_decorated_method_is_a_layer_as_well(monkeypatch: pytest.MonkeyPatch) 
     assert "hi" == untraced(Sender, "send", Sender())("hi")
     monkeypatch.setattr(Sender, "send", functools.wraps(original)(lambda self, text: "mine"))
     assert "mine" == untraced(Sender, "send", Sender())("hi")
+
+
+def test_a_method_of_a_base_class_is_found() -> None:
+    """A library may move it there."""
+
+    class Heir(Sender):
+        pass
+
+    assert "hi" == untraced(Heir, "send", Heir())("hi")
+
+
+def test_a_stand_in_is_called_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app's tests may replace the method by what does not bind."""
+    stand_in = Mock(return_value="nothing sent")
+    monkeypatch.setattr(requests.Session, "send", stand_in)
+    assert "nothing sent" == new_session().post("http://127.0.0.1:9/")
+    assert 1 == stand_in.call_count
 
 
 def test_our_requests_pass_no_tracer(monkeypatch: pytest.MonkeyPatch) -> None:

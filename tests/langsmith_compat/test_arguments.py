@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from langsmith import Client
+from langsmith import Client, tracing_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -54,10 +54,11 @@ AGENT = {"kind": "AGENT", "id": "support", "environment": "PRODUCTION"}
         ({"address": AGENT}, {"project": "lrn:agents/support/environments/production"}),
         # LangSmith groups runs by what their metadata says, before it looks at the thread.
         (
-            {"thread_id": "t", "metadata": {"session_id": "s", "thread_id": "m", "a": 1}},
+            {"thread_id": "t", "metadata": {"session_id": "s", "thread_id": "s", "a": 1}},
             {"thread_id": "s", "metadata": {"a": 1}},
         ),
         ({"metadata": {"thread_id": "m"}}, {"thread_id": "m", "metadata": {}}),
+        ({"metadata": {"thread_id": "m", "session_id": "m"}}, {"thread_id": "m", "metadata": {}}),
     ],
 )
 def test_arguments_become_options(
@@ -76,6 +77,10 @@ def test_arguments_become_options(
         ({"max_audio_seconds": 30.0}, "max_audio_seconds= of wrap_realtime is not used"),
         ({"address": AGENT, "project_name": "voice"}, "address= of wrap_realtime is not used"),
         ({"address": {"id": "Not One"}}, "address= of wrap_realtime is not used"),
+        (
+            {"metadata": {"session_id": "s", "conversation_id": "c"}},
+            "metadata= of wrap_realtime is not used by otel-realtime: a run has one thread, 's'",
+        ),
     ],
 )
 def test_what_is_not_taken_over_is_said_once(
@@ -91,6 +96,21 @@ def test_what_is_not_taken_over_is_said_once(
 def test_an_agents_address_beside_a_project_is_left_out() -> None:
     """The project is where calls go."""
     assert "voice" == plan(address=AGENT, project_name="voice").options.project
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"address": AGENT},
+        {"address": AGENT, "project_name": "voice"},
+        {"address": {"id": "Not One"}},
+        {"tags": ("a", "b")},
+    ],
+)
+def test_what_langsmiths_own_context_gets_it_takes(given: dict[str, Any]) -> None:
+    """It refuses what is no address, and an address beside a project."""
+    with tracing_context(**plan(**given).native):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -276,3 +276,37 @@ def test_a_server_that_raises_the_signal_again() -> None:
     assert -signal.SIGTERM == child.returncode
     assert said.splitlines()[0] == "ended"
     assert "delivered" in said
+
+
+CHILD = """
+import multiprocessing, os, signal, time
+from otel_realtime.process.sigterm import SigtermWatch
+
+def deliver():
+    time.sleep(0.5)
+    print("delivered", flush=True)
+
+def work():
+    watch = SigtermWatch(lambda: print("ended", flush=True), deliver)
+    watch.install()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(20)
+    print(child.exitcode)
+"""
+
+
+def test_a_worker_that_returns_meanwhile_waits_for_the_delivery() -> None:
+    """A child of ``multiprocessing`` runs no ``atexit``; it exits with its own code."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ("ended\ndelivered\n0\n", "") == (done.stdout, done.stderr)

@@ -50,6 +50,12 @@ def test_a_frame_that_cannot_be_read_gives_none(frame: str | bytes) -> None:
     assert parse_delta(frame) is None
 
 
+def test_a_delta_without_sound_is_no_fault() -> None:
+    """Wherever in the frame it stands."""
+    for frame in ('{"item_id":"i","delta":""}', '{"delta":"","item_id":"i"}'):
+        assert AudioFrame(b"", "i", 0, None) == parse_delta(frame)
+
+
 def test_odd_fields_of_a_delta_have_defaults() -> None:
     """Audio without an item belongs to nobody; the rest can be missing."""
     assert parse_delta(json.dumps({"delta": "AAAA"})) is None

@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from otel_realtime import diagnostics, tap
 from otel_realtime.conversation import engine
 from otel_realtime.process.process import PROCESS
+from otel_realtime.process.providers import Providers
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.setup.instrumentor import OpenAIRealtimeInstrumentor
 
@@ -60,6 +61,7 @@ def leave_no_trace() -> None:
     tap.uninstall()  # a wrapped session leaves one behind that sees wrapped sessions only
     PROCESS.shutdown(_LEFT_S)
     PROCESS.deactivate_processors()
+    PROCESS._providers = Providers()  # those of this test may have exporters that reach nobody
     PROCESS.settings = PROCESS.tracer_provider = PROCESS.meter_provider = None
 
 
