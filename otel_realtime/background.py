@@ -303,6 +303,7 @@ class Worker:
                     return
                 broken_waits = 0
                 self._execute(ticket)
+                del ticket  # an idle thread keeps nothing of its last job, a whole call, in memory
 
     def _next(self) -> Ticket | None:
         """Wait for a job that is due; return ``None`` when the worker is stopped, or was reset."""

@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -49,6 +50,21 @@ def test_jobs_run_in_order(worker: Worker) -> None:
     assert worker.flush(5)
     assert list(range(20)) == done
     assert 1 == len(threads())
+
+
+def test_an_idle_thread_keeps_nothing_of_its_last_job(worker: Worker) -> None:
+    """A job may hold a whole call."""
+
+    class Call:
+        def deliver(self) -> None:
+            return None
+
+    call = Call()
+    kept = weakref.ref(call)
+    worker.submit(call.deliver)
+    del call
+    assert worker.flush(5)
+    wait_for(lambda: kept() is None, "end of the job")
 
 
 def test_no_thread_before_there_is_work(worker: Worker) -> None:
