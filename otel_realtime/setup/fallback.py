@@ -31,7 +31,8 @@ _provider: TracerProvider | None = None
 def fallback_provider(settings: Settings) -> TracerProvider | None:
     """Return our own provider, made at the first call; ``None`` if the app has one.
 
-    It exports to where the environment says, as that of ``configure()`` does.
+    It exports to where the variables say, as that of ``configure()`` does; a file that
+    ``OTEL_CONFIG_FILE`` names is not read for it.
 
     Args:
         settings: settings of the conversation that opens now.
