@@ -271,9 +271,9 @@ def test_a_translation(traces: Traces, app: Callable[[str], Any]) -> None:
     ((user, agent),) = held.channels
     assert (1_000, 600) == (length(user), length(agent))
     # What was spoken lies where it was appended, by the server's own count of that: behind 400 ms of
-    # speech, in which the recording may have gaps if the machine was late.
-    place = np.flatnonzero(user)[400 * 24] // 24
-    assert place == pytest.approx(held.turns[0]["start_ms"], abs=1)
+    # speech, in which the recording may have gaps, or in a gap, if the machine was late.
+    before, after = (int(at) / 24 for at in np.flatnonzero(user)[400 * 24 - 1 : 400 * 24 + 1])
+    assert before - 1 <= held.turns[0]["start_ms"] <= after + 1
 
 
 def test_everything_reaches_langsmith_by_its_contract(sandbox: Sandbox, traces: Traces) -> None:
@@ -343,17 +343,18 @@ def test_it_is_shown_as_any_other_call(traces: Traces, tmp_path: Path) -> None:
     call = call_of([row_of(span) for span in traces.spans])
     assert call is not None
     assert LIVE_TEXTS == [(turn["role"], turn["text"]) for turn in call["turns"]]
-    assert [[], [0, 1], []] == [turn["responses"] for turn in call["turns"]]
-    assert [[], [0], []] == [turn["tools"] for turn in call["turns"]]
+    # At which turn they stand is a matter of the clock: of the answer, or of what follows it.
+    assert [0, 1] == [number for turn in call["turns"] for number in turn["responses"]]
+    assert [0] == [number for turn in call["turns"] for number in turn["tools"]]
     assert 3 == vtt(call).count("-->") == srt(call).count("-->")
     assert "It rains in Paris." in transcript(call)
     command = [sys.executable, "-m", "otel_realtime", "view", str(kept), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        (listed,) = requests.get(f"{url}/api/calls", timeout=10).json()["calls"]
-        shown = requests.get(f"{url}/api/calls/{listed['id']}", timeout=10).json()
-        page = requests.get(f"{url}/conversations/{listed['id']}", timeout=10)
+        (listed,) = requests.get(f"{url}/api/calls", timeout=30).json()["calls"]
+        shown = requests.get(f"{url}/api/calls/{listed['id']}", timeout=30).json()
+        page = requests.get(f"{url}/conversations/{listed['id']}", timeout=30)
         process.send_signal(signal.SIGINT)
         assert 0 == process.wait(20)
     assert 200 == page.status_code
