@@ -30,7 +30,7 @@ from otel_realtime.setup import (
     shutdown,
     uninstrument,
 )
-from otel_realtime.version import VERSION as __version__
+from otel_realtime.version import VERSION
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.public import Conversation, current_conversation
@@ -55,6 +55,9 @@ __all__ = [
     "uninstrument",
     "using",
 ]
+
+#: Version of the package.
+__version__: str = VERSION
 
 #: Names whose modules bring most of the package: imported when they are asked for.
 _LATER: Final = {
