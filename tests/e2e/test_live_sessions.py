@@ -343,7 +343,9 @@ def test_it_is_shown_as_any_other_call(traces: Traces, tmp_path: Path) -> None:
     call = call_of([row_of(span) for span in traces.spans])
     assert call is not None
     assert LIVE_TEXTS == [(turn["role"], turn["text"]) for turn in call["turns"]]
-    # At which turn they stand is a matter of the clock: of the answer, or of what follows it.
+    # At which turn they stand is a matter of the clock: of the answer, or of what follows it; but
+    # never of the question.
+    assert ([], []) == (call["turns"][0]["responses"], call["turns"][0]["tools"])
     assert [0, 1] == [number for turn in call["turns"] for number in turn["responses"]]
     assert [0] == [number for turn in call["turns"] for number in turn["tools"]]
     assert 3 == vtt(call).count("-->") == srt(call).count("-->")
