@@ -21,7 +21,7 @@ install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || { $(call pip,$(1),$(2))
 # What a person who waits is told.
 say = @echo "$(1)"
 
-.PHONY: demo test coverage test-frameworks test-neighbours test-lowest test-newest test-matrix soak test-collector collector-binaries portaudio lint actionlint format bench bench-check web web-check clean
+.PHONY: demo test coverage test-frameworks test-neighbours test-lowest test-newest test-matrix soak test-collector collector-binaries test-platform platform-binaries portaudio lint actionlint format bench bench-check web web-check clean
 
 $(VENV)/made:
 	$(call say,Set-up in $(VENV): about 20 seconds and only this once)
@@ -124,6 +124,13 @@ portaudio:
 
 test-collector: $(VENV)/ready-test
 	$(RUN) -m pytest -m collector $(ARGS)
+
+# What stands around the Collector in a platform: Prometheus, Kafka, other backends.
+platform-binaries: $(VENV)/ready-test
+	$(RUN) -m tests.platform.binaries
+
+test-platform: $(VENV)/ready-test
+	$(RUN) -m pytest tests/platform -m platform $(ARGS)
 
 lint: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check .

@@ -19,11 +19,15 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long runs to ``make soak``."""
-    if "soak" not in config.option.markexpr:
-        for item in items:
-            if item.get_closest_marker("soak"):
-                item.add_marker(pytest.mark.skip(reason="a long run: `make soak`"))
+    """Leave the long runs to ``make soak``, and those with a whole platform to ``make test-platform``."""
+    for marker, reason in (
+        ("soak", "a long run: `make soak`"),
+        ("platform", "needs a whole platform: `make test-platform`"),
+    ):
+        if marker not in config.option.markexpr:
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -167,18 +167,18 @@ def obtain(binary: Binary) -> Path:
     return target
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, by_name: Mapping[str, Binary] = BY_NAME) -> int:
     """Print ``NAME=path`` of each program; build what is missing unless ``--check`` is given."""
     parser = argparse.ArgumentParser(description="Find or build the programs that tests run.")
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(BY_NAME)} (default: all)")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(by_name)} (default: all)")
     parser.add_argument("--check", action="store_true", help="only look, build nothing")
     options = parser.parse_args(argv)
-    unknown = [name for name in options.names if name not in BY_NAME]
+    unknown = [name for name in options.names if name not in by_name]
     if unknown:
         parser.error(f"no such program: {', '.join(unknown)}")
     missing = 0
-    for name in options.names or BY_NAME:
-        binary = BY_NAME[name]
+    for name in options.names or by_name:
+        binary = by_name[name]
         path = binary.find() if options.check else obtain(binary)
         missing += path is None
         print(f"{binary.variable}={path or ''}")

@@ -11,7 +11,8 @@ import pytest
 from tests.e2e.binaries import Binary
 
 MISSING: Final = (
-    "a real program is missing here: `make collector-binaries` builds all (Go 1.26, 7 minutes)"
+    "a real program is missing here: `make collector-binaries` builds those of the fast suite"
+    " (Go 1.26, 7 minutes), `make platform-binaries` those of `make test-platform`"
 )
 
 

@@ -1,4 +1,4 @@
-"""The README's code, to be run."""
+"""The code of the README and of the pages that it leads to, to be run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-README: Final = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+_ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = (_ROOT / "README.md", _ROOT / "collector" / "README.md")
+#: All pages, one after the other.
+README: Final = "\n".join(page.read_text("utf-8") for page in PAGES)
 _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
