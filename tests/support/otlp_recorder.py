@@ -122,7 +122,7 @@ class OtlpRecorder:
                 headers=headers,
                 wire_bytes=len(body),
                 decoded_bytes=len(data),
-                spans=tuple(_spans(ExportTraceServiceRequest.FromString(data))),
+                spans=tuple(spans_of(ExportTraceServiceRequest.FromString(data))),
             )
         )
         return 200
@@ -148,7 +148,8 @@ def _handler(recorder: OtlpRecorder) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _spans(request: ExportTraceServiceRequest) -> list[Span]:
+def spans_of(request: ExportTraceServiceRequest) -> list[Span]:
+    """The spans of one request."""
     return [
         Span(
             name=span.name,

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 _ROOT: Final = Path(__file__).parents[2]
-PAGES: Final = (_ROOT / "README.md", _ROOT / "collector" / "README.md")
+PAGES: Final = (
+    _ROOT / "README.md",
+    _ROOT / "collector" / "README.md",
+    *sorted((_ROOT / "collector" / "backends").glob("*.md")),
+)
 #: All pages, one after the other.
 README: Final = "\n".join(page.read_text("utf-8") for page in PAGES)
 _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
