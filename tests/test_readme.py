@@ -37,7 +37,12 @@ from tests.support.traces import samples, stretches
 
 ROOT = Path(__file__).parents[1]
 #: Where snippets of the other pages are run.
-RUNNERS = ("platform/test_backends.py",)
+RUNNERS = (
+    "test_recipes.py",
+    "support/served_app.py",
+    "platform/test_backends.py",
+    "platform/test_fastapi.py",
+)
 
 
 def scenario() -> Scenario:
@@ -363,7 +368,7 @@ def test_a_server_delivers_at_the_end_of_its_lifespan(
     """A call that is live then is ended; ``tests/e2e/test_servers.py`` has the real servers."""
     exported = InMemorySpanExporter()
     configured.add_span_processor(BatchSpanProcessor(exported, schedule_delay_millis=60_000))
-    names = run(snippet("lifespan"))
+    names = run(snippet("Leave it out if your app sets"))
 
     async def main() -> None:
         async with names["lifespan"](names["app"]):

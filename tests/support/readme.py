@@ -11,6 +11,7 @@ PAGES: Final = (
     _ROOT / "README.md",
     _ROOT / "collector" / "README.md",
     *sorted((_ROOT / "collector" / "backends").glob("*.md")),
+    _ROOT / ".github" / "docs" / "recipes.md",
 )
 #: All pages, one after the other.
 README: Final = "\n".join(page.read_text("utf-8") for page in PAGES)
