@@ -1,4 +1,4 @@
-"""The README is run: every Python snippet, every command, every line of its settings table."""
+"""The README and the pages it leads to are run: every snippet, every command, each setting's line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from otel_realtime.recovery.sweep import Report
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import PROCESS_FIELDS, Settings
 from tests.support.processes import clean_environment
-from tests.support.readme import README, blocks, run, snippet
+from tests.support.readme import PAGES, README, anchors, blocks, run, snippet
 from tests.support.redacted import Told
 from tests.support.traces import samples, stretches
 
@@ -497,13 +497,21 @@ def test_the_report_of_recover_is_as_shown() -> None:
     assert not report.complete
 
 
-LINKS = re.findall(r"https://github\.com/otel-realtime/otel-realtime/blob/main/([^)#]+)", README)
+LINKS = re.findall(
+    r"https://github\.com/otel-realtime/otel-realtime/blob/main/([^)#]+)(?:#([^)]+))?", README
+)
 
 
-@pytest.mark.parametrize("path", sorted(set(LINKS)))
-def test_links_into_the_repository_lead_somewhere(path: str) -> None:
+@pytest.mark.parametrize(("path", "anchor"), sorted(set(LINKS)))
+def test_links_into_the_repository_lead_somewhere(path: str, anchor: str) -> None:
     """They are absolute, so that they work on the package index as well."""
     assert (ROOT / path).is_file()
+    assert not anchor or anchor in anchors((ROOT / path).read_text())
+
+
+def test_the_readme_is_a_guide() -> None:
+    """It is read to its end; what is looked up stands on pages of its own."""
+    assert len(PAGES[0].read_text().splitlines()) < 200
 
 
 def test_no_link_is_relative() -> None:
