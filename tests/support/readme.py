@@ -11,6 +11,7 @@ PAGES: Final = (
     _ROOT / "README.md",
     *sorted((_ROOT / ".github" / "docs").glob("*.md")),
     _ROOT / "collector" / "README.md",
+    *sorted((_ROOT / "collector").glob("*/*.md")),
 )
 #: All pages, one after the other.
 README: Final = "\n".join(page.read_text("utf-8") for page in PAGES)
