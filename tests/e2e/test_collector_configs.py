@@ -31,6 +31,8 @@ SETS: Final = {
     "kafka to jaeger": (*JAEGER_TOO, "config.jaeger-only.yaml", "config.kafka-jaeger.yaml"),
     "kafka to both": (*JAEGER_TOO, "config.kafka-langsmith.yaml", "config.kafka-jaeger.yaml"),
     "kafka to files": (*BASE, "config.kafka-archive.yaml"),
+    "kafka with tls, gateway": (*BASE, "config.kafka.yaml", "examples/kafka-tls.yaml"),
+    "kafka with tls": (*BASE, "config.kafka-langsmith.yaml", "examples/kafka-tls.yaml"),
     "no content in jaeger": (*JAEGER_TOO, "examples/jaeger-no-content.yaml"),
     "projects of tenants": (*BASE, "examples/tenants.yaml", "examples/projects.yaml"),
     "tempo": (*BASE, "backends/tempo.yaml"),
@@ -141,7 +143,9 @@ def test_the_collector_accepts_the_configs(
     collector_binary: Path, tmp_path: Path, names: tuple[str, ...], key: str | None
 ) -> None:
     """Every set passes the Collector's own validation, with and without a key."""
-    environment = clean_environment(OTELCOL_QUEUE_DIR=str(tmp_path))
+    environment = clean_environment(
+        OTELCOL_QUEUE_DIR=str(tmp_path), KAFKA_USERNAME="gateway", KAFKA_PASSWORD="any"
+    )
     done = subprocess.run(
         [collector_binary, "validate", *(f"--config={CONFIGS / name}" for name in names)],
         env=environment | ({"LANGSMITH_API_KEY": key} if key else {}),

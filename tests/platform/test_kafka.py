@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +27,7 @@ from tests.support.kafka import Kafka
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import Collector, Jaeger
 from tests.support.programs import program
+from tests.support.readme import blocks
 from tests.support.traces import Traces
 from tests.support.waiting import wait_for
 
@@ -41,8 +44,6 @@ TO_BOTH: Final = (
     "config.kafka-jaeger.yaml",
 )
 TO_FILES: Final = ("config.yaml", "config.kafka-archive.yaml")
-
-PARTITIONS: Final = 12
 
 
 @pytest.fixture(scope="module")
@@ -103,18 +104,28 @@ class Tier:
         return self.stack.enter_context(jaeger)
 
 
+def page_command(program: str) -> str:
+    """The one command of the README's that runs a program."""
+    (found,) = (
+        line for text in blocks("sh") for line in text.splitlines() if line.startswith(program)
+    )
+    return found
+
+
+def test_the_page_starts_the_collectors_that_are_tested() -> None:
+    """The README's commands name the files that this module runs."""
+    lines = [line for text in blocks("sh") for line in text.splitlines() if "config.kafka" in line]
+    named = [tuple(re.findall(r"--config=(\S+)", line)) for line in lines]
+    assert [GATEWAY, TO_LANGSMITH, TO_JAEGER, TO_FILES] == named
+
+
 @pytest.fixture
 def tier(kafka: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Tier]:
     """The tier with a topic of the test's."""
     topic = f"spans-{time.time_ns()}"
-    kafka.tool(
-        "kafka-topics.sh",
-        [
-            *("--create", "--topic", topic, "--partitions", str(PARTITIONS)),
-            *("--replication-factor", "3"),
-            *("--config", "min.insync.replicas=2", "--config", "max.message.bytes=10485760"),
-        ],
-    )
+    script, *arguments = shlex.split(page_command("kafka-topics.sh"))
+    assert arguments[:2] == ["--bootstrap-server", "kafka:9092"]
+    kafka.tool(script, [topic if word == "otlp_spans" else word for word in arguments[2:]])
     with CountingBackend() as langsmith, ExitStack() as stack:
         yield Tier(kafka, topic, langsmith, stack, tmp_path)
 
