@@ -19,13 +19,22 @@ from typing import Any, Final
 
 import requests
 import yaml
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.sandbox import Sandbox
-from tests.e2e.binaries import COLLECTOR
+from tests.e2e.binaries import COLLECTOR, JAEGER
 from tests.platform.prometheus_build import PROMETHEUS
 from tests.support import handmade, talking
-from tests.support.processes import CONFIGS, Collector, Process, clean_environment, free_ports
+from tests.support.processes import (
+    CONFIGS,
+    Collector,
+    Jaeger,
+    Process,
+    clean_environment,
+    free_ports,
+)
 from tests.support.programs import program
 from tests.support.voice_process import VoiceProcess
 
@@ -129,12 +138,14 @@ class Watched:
         prometheus: has scraped all that follows.
         collector: the one that works.
         troubled: the one that does not.
+        jaeger: has the calls.
         traces: trace ids of the calls.
     """
 
     prometheus: Prometheus
     collector: Collector
     troubled: Collector
+    jaeger: Jaeger
     traces: frozenset[str]
 
 
@@ -153,12 +164,15 @@ def watched(folder: Path) -> Iterator[Watched]:
         enter = running.enter_context
         sandbox = enter(Sandbox(folder / "sandbox"))
         server = enter(ScriptedServer(talking.WEATHER_CALL, speed=talking.SPEED))
+        jaeger = enter(Jaeger(program(JAEGER), folder / "jaeger"))
         binary = program(COLLECTOR)
+        configs = ["config.yaml", "config.jaeger.yaml", "config.metrics.yaml"]
         collector = enter(
             Collector(
-                *(binary, folder / "collector", ["config.yaml", "config.metrics.yaml"]),
+                *(binary, folder / "collector", configs),
                 LANGSMITH_API_KEY=KEY,
                 LANGSMITH_OTLP_ENDPOINT=f"{sandbox.url}/otel",
+                JAEGER_OTLP_ENDPOINT=jaeger.otlp,
             )
         )
         troubled = enter(_troubled(binary, folder / "troubled"))
@@ -188,7 +202,7 @@ def watched(folder: Path) -> Iterator[Watched]:
         traces = frozenset(call.trace_id for app in apps for call in app.talked())
         for app in apps:
             assert app.flushed()["delivered"]
-        yield Watched(prometheus, collector, troubled, traces)
+        yield Watched(prometheus, collector, troubled, jaeger, traces)
 
 
 @contextmanager
@@ -205,8 +219,9 @@ def _troubled(binary: Path, folder: Path) -> Iterator[Collector]:
             LANGSMITH_OTLP_ENDPOINT=url,
         )
         with collector:
-            refused = handmade.conversation(events=1)
-            too_large = handmade.conversation(events=200)
-            assert handmade.send_http(collector.http, refused)
-            assert not handmade.send_http(collector.http, too_large)
+            sender = OTLPSpanExporter(f"{collector.http}/v1/traces", timeout=1)
+            kept, too_large = handmade.conversation(events=1), handmade.conversation(events=200)
+            assert SpanExportResult.SUCCESS is sender.export(kept.spans)
+            assert SpanExportResult.FAILURE is sender.export(too_large.spans)
+            sender.shutdown()
             yield collector
