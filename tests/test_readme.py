@@ -1,4 +1,4 @@
-"""The README is run: every Python snippet, every command, every line of its settings table."""
+"""The README and the pages it leads to are run: every snippet, every command, each setting's line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from otel_realtime.recovery.sweep import Report
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import PROCESS_FIELDS, Settings
 from tests.support.processes import clean_environment
-from tests.support.readme import README, blocks, run, snippet
+from tests.support.readme import PAGES, README, anchors, blocks, run, snippet
 from tests.support.redacted import Told
 from tests.support.traces import samples, stretches
 
@@ -39,7 +39,6 @@ ROOT = Path(__file__).parents[1]
 #: Where snippets of the other pages are run.
 RUNNERS = (
     "test_recipes.py",
-    "support/served_app.py",
     "platform/test_backends.py",
     "platform/test_fastapi.py",
 )
@@ -368,7 +367,7 @@ def test_a_server_delivers_at_the_end_of_its_lifespan(
     """A call that is live then is ended; ``tests/e2e/test_servers.py`` has the real servers."""
     exported = InMemorySpanExporter()
     configured.add_span_processor(BatchSpanProcessor(exported, schedule_delay_millis=60_000))
-    names = run(snippet("Leave it out if your app sets"))
+    names = run(snippet("lifespan"))
 
     async def main() -> None:
         async with names["lifespan"](names["app"]):
@@ -458,7 +457,11 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
         ),
         "otel-realtime": _is_subcommand,
         "opentelemetry-instrument": lambda line: _is_subcommand(line.partition(" ")[2]),
+        # tests/platform/test_kafka.py runs it.
+        "kafka-topics.sh": lambda line: "--create --topic otlp_spans" in line,
         "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
+        "prometheus": _names_files,
+        "promtool": _names_files,
         "otelcol": lambda line: all(
             (ROOT / "collector" / name).exists() for name in re.findall(r"--config=(\S+)", line)
         ),
@@ -466,6 +469,11 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
     program = command.split()[0]
     assert program in check, f"nothing checks {command!r}"
     assert check[program](command)
+
+
+def _names_files(line: str) -> bool:
+    files = re.findall(r"(?:^| |=)([\w./-]+\.yml)", line)
+    return bool(files) and all((ROOT / "collector" / name).exists() for name in files)
 
 
 def _is_target(line: str) -> bool:
@@ -510,13 +518,21 @@ def test_the_report_of_recover_is_as_shown() -> None:
     assert not report.complete
 
 
-LINKS = re.findall(r"https://github\.com/otel-realtime/otel-realtime/blob/main/([^)#]+)", README)
+LINKS = re.findall(
+    r"https://github\.com/otel-realtime/otel-realtime/blob/main/([^)#]+)(?:#([^)]+))?", README
+)
 
 
-@pytest.mark.parametrize("path", sorted(set(LINKS)))
-def test_links_into_the_repository_lead_somewhere(path: str) -> None:
+@pytest.mark.parametrize(("path", "anchor"), sorted(set(LINKS)))
+def test_links_into_the_repository_lead_somewhere(path: str, anchor: str) -> None:
     """They are absolute, so that they work on the package index as well."""
     assert (ROOT / path).is_file()
+    assert not anchor or anchor in anchors((ROOT / path).read_text())
+
+
+def test_the_readme_is_a_guide() -> None:
+    """It is read to its end; what is looked up stands on pages of its own."""
+    assert len(PAGES[0].read_text().splitlines()) < 200
 
 
 def test_no_link_is_relative() -> None:

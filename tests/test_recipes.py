@@ -75,6 +75,22 @@ def set_up_with(exported: str, look: str) -> Any:
     return json.loads(done.stdout.splitlines()[0])
 
 
+def test_the_time_that_servers_leave_is_as_said() -> None:
+    """Their defaults, in seconds."""
+    import uvicorn
+    from gunicorn.config import GracefulTimeout
+    from hypercorn.config import Config
+
+    rows = dict(table("A FastAPI app under uvicorn, gunicorn or hypercorn"))
+    assert f"`--graceful-timeout`, {GracefulTimeout.default} s" in rows["gunicorn"]
+    config = Config()
+    assert (
+        f"`shutdown_timeout`, {config.shutdown_timeout:.0f} s, for this alone; "
+        f"`graceful_timeout`, {config.graceful_timeout:.0f} s"
+    ) in rows["hypercorn"]
+    assert uvicorn.Config("app").timeout_graceful_shutdown is None
+
+
 def test_names_are_on_the_resource() -> None:
     """Service, version, environment and host, as ``configure()`` makes it."""
     found = set_up_with(block("sh", "OTEL_SERVICE_NAME"), "dict(provider.resource.attributes)")

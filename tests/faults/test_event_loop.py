@@ -80,7 +80,7 @@ def test_the_lifespan_of_the_readme(
 ) -> None:
     """A server's whole life, with one call that ends by itself and one that is live when it stops."""
     process.setattr(trace, "_TRACER_PROVIDER", traces.provider)
-    names = run(snippet("Leave this line out if"))
+    names = run(snippet("lifespan"))
 
     async def app(url: str) -> None:
         async with names["lifespan"](names["app"]):

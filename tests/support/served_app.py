@@ -1,6 +1,6 @@
 """A voice app that real servers serve: it holds live calls from its start to its end.
 
-``SERVED`` says how it is set up: ``recipe`` as the page of recipes says, ``import`` when the module is imported
+``SERVED`` says how it is set up: ``recipe`` as the page on operating says, ``import`` when the module is imported
 and ``startup`` when the server starts, both without any shutdown.
 """
 
@@ -46,7 +46,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Begin the calls."""
     async with AsyncExitStack() as stack:
         if WAY == "recipe":
-            recipe = run(snippet("Leave this line out if"))["lifespan"]
+            recipe = run(snippet("lifespan"))["lifespan"]
             await stack.enter_async_context(recipe(app))
         elif WAY == "startup":
             set_up()
