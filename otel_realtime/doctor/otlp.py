@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from otel_realtime.credentials import without_secrets
 from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
 from otel_realtime.doctor.clock import skew
 from otel_realtime.doctor.model import Result, Status, Surroundings
-from otel_realtime.doctor.probe import Reply, send
+from otel_realtime.doctor.probe import BROKEN_OFF, CLIENT_UNKNOWN, Reply, send
 from otel_realtime.doctor.sdk_log import listening
 from otel_realtime.errors import ConfigError
 from otel_realtime.setup.destinations import span_exporters
@@ -29,6 +30,12 @@ _LOST: Final = {
 #: Ports that Collectors listen on, by protocol: https://opentelemetry.io/docs/specs/otlp/
 _PORTS: Final = {"grpc": 4317, "http": 4318}
 _PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_CLIENT: Final = (
+    "name a certificate that it trusts in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, and its key in"
+    " OTEL_EXPORTER_OTLP_CLIENT_KEY"
+)
+#: What Go's server answers on a port of TLS: https://pkg.go.dev/net/http
+_WANTS_TLS: Final = b"HTTP request to an HTTPS server"
 
 
 def look(here: Surroundings) -> Iterator[Result]:
@@ -114,6 +121,12 @@ def _judged(signal: str, url: str, reply: Reply) -> Result:
 
     if reply.status is None:
         fix = reply.fix
+        if reply.problem in (CLIENT_UNKNOWN, BROKEN_OFF):
+            fix = (
+                _CLIENT
+                if reply.problem == CLIENT_UNKNOWN
+                else f"it may want to know the client: {_CLIENT}"
+            )
         if urlsplit(url).port == _PORTS["grpc"] and "closed" in reply.problem + reply.fix:
             fix = f"port {_PORTS['grpc']} is that of gRPC: set {_PROTOCOL}=grpc, or use port {_PORTS['http']}"
         return result("fail", str(reply), fix)
@@ -129,6 +142,8 @@ def _judged(signal: str, url: str, reply: Reply) -> Result:
         return result("fail", f"answers with a web page: {reply}", "that is no OTLP endpoint")
     if reply.status // 100 == 2:
         return result("ok", f"takes requests{reply.through}", "")
+    if _WANTS_TLS in reply.body:
+        return result("fail", "the server speaks TLS on this port", "use https:// in the endpoint")
     if reply.status in (400, 415):
         return _result(
             signal,
@@ -166,6 +181,7 @@ _GRPC_REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("http/1", "the server speaks HTTP, not gRPC, on this port", f"set {_PROTOCOL}=http/protobuf, or use port {_PORTS['grpc']}"),
     ("settings frame", "the server does not speak gRPC on this port", f"set {_PROTOCOL}=http/protobuf, or use port {_PORTS['grpc']}"),
     ("wrong_version_number", "the server speaks no TLS on this port", "use http:// as scheme, or OTEL_EXPORTER_OTLP_INSECURE=true"),
+    ("tsi_data_corrupted", "the server broke off TLS: it takes no client without a certificate that it knows", _CLIENT),
     ("certificate", "the server's certificate is not trusted here", "name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("handshake", "the TLS handshake failed", "check http:// or https:// in the endpoint, and OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("ssl", "the TLS handshake failed", "check http:// or https:// in the endpoint, and OTEL_EXPORTER_OTLP_CERTIFICATE"),
@@ -208,7 +224,8 @@ def _explain_grpc(status: str, details: str, timeout_s: float) -> tuple[str, str
     if status == "DEADLINE_EXCEEDED":
         return f"no answer within {timeout_s:.3g} s", _GRPC_STATUSES[status]
     if status in _GRPC_STATUSES:
-        return f"refused: {status}", _GRPC_STATUSES[status]
+        said = " ".join(without_secrets(details).split())[:120]
+        return f"refused: {status}" + (f", {said}" if said else ""), _GRPC_STATUSES[status]
     lowered = details.lower()
     for word, seen, fix in _GRPC_REASONS:
         if word in lowered:

@@ -155,7 +155,7 @@ def services(
     """
     model: Any = {}
     for file in files:
-        loaded = yaml.load(file.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        loaded = yaml.load(file.read_text("utf-8"), _Loader)
         unknown = {key for key in loaded if key not in _TOP and not key.startswith("x-")}
         if unknown:
             raise Unsupported(f"{file.name}: {', '.join(sorted(unknown))}")

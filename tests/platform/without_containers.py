@@ -43,7 +43,7 @@ ROOT: Final = Path(__file__).parents[2]
 COMPOSE: Final = ROOT / "docker-compose.yml"
 #: Name of an image -> what its ENTRYPOINT runs.
 PROGRAMS: Final[Mapping[str, Any]] = {
-    "busybox": lambda: [],
+    "busybox": list,
     "otel/opentelemetry-collector-contrib": lambda: [str(COLLECTOR.find())],
     "jaegertracing/jaeger": lambda: [str(JAEGER.find())],
     "otel-realtime-demo": lambda: [sys.executable, "-m", "otel_realtime"],
