@@ -26,6 +26,11 @@ SETS: Final = {
     "all": (*JAEGER_TOO, "config.metrics.yaml"),
     "projects": (*BASE, "examples/projects.yaml"),
     "tenants": (*BASE, "examples/tenants.yaml"),
+    "kafka, gateway": (*BASE, "config.kafka.yaml"),
+    "kafka to langsmith": (*BASE, "config.kafka-langsmith.yaml"),
+    "kafka to jaeger": (*JAEGER_TOO, "config.jaeger-only.yaml", "config.kafka-jaeger.yaml"),
+    "kafka to both": (*JAEGER_TOO, "config.kafka-langsmith.yaml", "config.kafka-jaeger.yaml"),
+    "kafka to files": (*BASE, "config.kafka-archive.yaml"),
     "no content in jaeger": (*JAEGER_TOO, "examples/jaeger-no-content.yaml"),
     "tls": (*BASE, "security/tls.yaml"),
     "mtls": (*BASE, "security/tls.yaml", "security/mtls.yaml"),
@@ -59,7 +64,7 @@ def test_every_config_is_in_a_tested_set() -> None:
 
 
 def test_the_small_build_has_exactly_the_components_that_are_used() -> None:
-    """builder-config.yaml lists every component of the configs and no other."""
+    """builder-config.yaml lists every component of the configs, and two more for receivers of your own."""
     used = {
         (kind, name.split("/")[0])
         for file in FILES
@@ -68,15 +73,20 @@ def test_the_small_build_has_exactly_the_components_that_are_used() -> None:
     }
     modules = {
         "otlpreceiver": "otlp",
+        "kafkareceiver": "kafka",
         "memorylimiterprocessor": "memory_limiter",
         "filterprocessor": "filter",
         "redactionprocessor": "redaction",
         "transformprocessor": "transform",
+        "fileexporter": "file",
+        "kafkaexporter": "kafka",
         "nopexporter": "nop",
         "otlpexporter": "otlp_grpc",
         "otlphttpexporter": "otlp_http",
         "prometheusexporter": "prometheus",
+        "bearertokenauthextension": "bearertokenauth",
         "healthcheckextension": "health_check",
+        "oidcauthextension": "oidc",
         "filestorage": "file_storage",
     }
     build = load("builder-config.yaml")
@@ -85,7 +95,8 @@ def test_the_small_build_has_exactly_the_components_that_are_used() -> None:
         for kind in KINDS
         for entry in build[kind]
     }
-    assert used == built
+    for_your_own = {("extensions", "bearertokenauth"), ("extensions", "oidc")}
+    assert used | for_your_own == built
 
 
 @pytest.mark.parametrize("name", [*FILES, "jaeger.yaml"])
@@ -101,13 +112,22 @@ def test_every_variable_of_a_config_is_explained_in_it_or_in_its_base(name: str)
     assert set() == {variable for variable in variables if variable not in comments}
 
 
+def merged_pipelines(names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The pipelines that a set of files makes: maps are merged, lists replaced."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in names:
+        for name, pipeline in load(file).get("service", {}).get("pipelines", {}).items():
+            found[name] = found.get(name, {}) | pipeline
+    return found
+
+
 def test_the_memory_limiter_is_first_and_secrets_are_masked_in_every_trace_pipeline() -> None:
     """No pipeline for traces leaves out what protects the Collector and the secrets."""
     shields = ["memory_limiter", "redaction/secrets", "transform/secrets"]
     pipelines = [
         (name, pipeline["processors"])
-        for file in FILES
-        for name, pipeline in load(file).get("service", {}).get("pipelines", {}).items()
+        for names in SETS.values()
+        for name, pipeline in merged_pipelines(names).items()
         if name.startswith("traces") and pipeline.get("exporters") != ["nop"]
     ]
     assert [shields] * len(pipelines) == [processors[:3] for _, processors in pipelines]
