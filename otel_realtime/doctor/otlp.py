@@ -34,6 +34,7 @@ _CLIENT: Final = (
     "name a certificate that it trusts in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, and its key in"
     " OTEL_EXPORTER_OTLP_CLIENT_KEY"
 )
+_MAYBE_CLIENT: Final = f"it may want to know the client: {_CLIENT}"
 #: What Go's server answers on a port of TLS: https://pkg.go.dev/net/http
 _WANTS_TLS: Final = b"HTTP request to an HTTPS server"
 
@@ -172,6 +173,10 @@ def _variable(signal: str, what: str, env: Mapping[str, str]) -> str:
 
 # -- gRPC ------------------------------------------------------------------------------------------
 
+_RESET: Final = "the server reset the connection"
+_CLOSED: Final = "the server closed the connection"
+#: What a server does that wants TLS, or a client's certificate.
+_BROKEN_OFF: Final = frozenset({_RESET, _CLOSED})
 #: A word of gRPC's own explanation -> in plain words, and what to do. In order.
 _GRPC_REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("connection refused", "connection refused: nothing listens there", "start the Collector, or correct the address"),
@@ -186,8 +191,8 @@ _GRPC_REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("handshake", "the TLS handshake failed", "check http:// or https:// in the endpoint, and OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("ssl", "the TLS handshake failed", "check http:// or https:// in the endpoint, and OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("http proxy", "the proxy refuses", "check https_proxy, no_proxy and no_grpc_proxy"),
-    ("reset", "the server reset the connection", "check that it speaks gRPC on this port, and whether with TLS"),
-    ("closed", "the server closed the connection", "check that it speaks gRPC on this port, and whether with TLS"),
+    ("reset", _RESET, "check that it speaks gRPC on this port, and whether with TLS"),
+    ("closed", _CLOSED, "check that it speaks gRPC on this port, and whether with TLS"),
 )  # fmt: skip
 #: Status of gRPC -> what to do; the others are explained by ``_GRPC_REASONS``.
 _GRPC_STATUSES: Final = {
@@ -213,6 +218,8 @@ def _grpc(signal: str, target: str, exporter: Any, here: Surroundings) -> Result
         seen, fix = _explain_grpc(
             name, str(getattr(error, "details", lambda: "")() or ""), timeout_s
         )
+        if secure and seen in _BROKEN_OFF:
+            fix += f"; {_MAYBE_CLIENT}"
         if proxy:
             seen += f", through the proxy {proxy}"
         return _result(signal, "grpc", "fail", f"{shown}: {seen}", _LOST[signal], fix)

@@ -13,9 +13,10 @@ import sys
 from typing import Final
 
 from tests.e2e.binaries import Binary, main
+from tests.platform.compose_plugin import COMPOSE
 from tests.platform.kafka_jars import KAFKA
 
-BY_NAME: Final[dict[str, Binary]] = {"kafka": KAFKA}
+BY_NAME: Final[dict[str, Binary]] = {"compose": COMPOSE, "kafka": KAFKA}
 
 if __name__ == "__main__":
     sys.exit(main(by_name=BY_NAME))

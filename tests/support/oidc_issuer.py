@@ -39,6 +39,10 @@ class Issuer:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket of one that was never started."""
         self._server.server_close()
 
     def token(self, *, expires_in_s: float = 600, **claims: Any) -> str:
