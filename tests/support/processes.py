@@ -46,10 +46,10 @@ class Process:
         self._env = dict(env)
         self._child: subprocess.Popen[bytes] | None = None
 
-    def launch(self, health_url: str) -> None:
+    def launch(self, health_url: str, timeout_s: float = 30) -> None:
         """Start the process and wait until ``health_url`` answers 200."""
         self.spawn()
-        wait_for(lambda: self._healthy(health_url), f"answer of {health_url}", timeout_s=30)
+        wait_for(lambda: self._healthy(health_url), f"answer of {health_url}", timeout_s=timeout_s)
 
     def spawn(self) -> None:
         """Start the process."""
