@@ -86,8 +86,13 @@ class Running:
 
     def here(self, text: str) -> str:
         """Return a text of the compose file with addresses and folders of this machine."""
-        for target, place in sorted(self.mounts.items(), key=lambda pair: -len(pair[0])):
-            text = re.sub(rf"(?<![\w.-]){re.escape(target)}(?=[/:\s]|$)", str(place), text)
+        targets = "|".join(map(re.escape, sorted(self.mounts, key=len, reverse=True)))
+        if targets:
+            text = re.sub(
+                rf"(?<![\w.-])({targets})(?=[/:\s]|$)",
+                lambda target: str(self.mounts[target[1]]),
+                text,
+            )
         if not self._run.hardens:  # no other user's file can be made
             text = re.sub(r"^\d+:\d+$", f"{os.getuid()}:{os.getgid()}", text)
         own = self._run.addresses[self.service.name]
