@@ -31,6 +31,8 @@ SETS: Final = {
     "kafka to jaeger": (*JAEGER_TOO, "config.jaeger-only.yaml", "config.kafka-jaeger.yaml"),
     "kafka to both": (*JAEGER_TOO, "config.kafka-langsmith.yaml", "config.kafka-jaeger.yaml"),
     "kafka to files": (*BASE, "config.kafka-archive.yaml"),
+    "kafka with tls, gateway": (*BASE, "config.kafka.yaml", "examples/kafka-tls.yaml"),
+    "kafka with tls": (*BASE, "config.kafka-langsmith.yaml", "examples/kafka-tls.yaml"),
     "no content in jaeger": (*JAEGER_TOO, "examples/jaeger-no-content.yaml"),
     "projects of tenants": (*BASE, "examples/tenants.yaml", "examples/projects.yaml"),
     "tempo": (*BASE, "backends/tempo.yaml"),
@@ -146,7 +148,10 @@ def test_the_collector_accepts_the_configs(
 ) -> None:
     """Every set passes the Collector's own validation, with and without a key."""
     environment = clean_environment(
-        OTELCOL_QUEUE_DIR=str(tmp_path), OTELCOL_OIDC_ISSUER="https://127.0.0.1:1"
+        OTELCOL_QUEUE_DIR=str(tmp_path),
+        OTELCOL_OIDC_ISSUER="https://127.0.0.1:1",
+        KAFKA_USERNAME="gateway",
+        KAFKA_PASSWORD="any",
     )
     done = subprocess.run(
         [collector_binary, "validate", *(f"--config={CONFIGS / name}" for name in names)],

@@ -17,6 +17,8 @@ from typing import Final
 
 from tests.e2e.binaries import Binary, main
 from tests.matrix.environments import uv
+from tests.platform.compose_plugin import COMPOSE
+from tests.platform.kafka_jars import KAFKA
 from tests.platform.prometheus_build import PROMETHEUS, PROMTOOL
 
 PHOENIX_VERSION: Final = "20.26.1"

@@ -109,7 +109,7 @@ class Service:
     @property
     def command(self) -> list[str]:
         """Its arguments."""
-        return [str(one) for one in self.keys["command"]]
+        return [str(one) for one in self.keys.get("command", [])]
 
     @property
     def environment(self) -> dict[str, str]:

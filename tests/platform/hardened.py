@@ -1,7 +1,7 @@
 """What a compose file takes from its containers, taken from a process of this machine.
 
 As root on Linux, with ``unshare`` and ``setpriv`` of util-linux: everything but the service's own volumes
-is read-only, the capabilities are gone and cannot come back, and where the file names a user whom the
+is read-only, the other services have their names, the capabilities are gone and cannot come back, and where the file names a user whom the
 program's file is open to, the process is that user's.
 """
 
@@ -15,11 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-#: Arguments: folders that stay writable, ``--``, folders that do not, ``--``, the command. Without a
+#: Arguments: the file of host names, folders that stay writable, ``--``, folders that do not, ``--``, the command. Without a
 #: folder in the second part, everything else becomes read-only.
 _MOUNTS: Final = r"""
 set -eu
 mount --make-rprivate /
+mount --bind "$1" /etc/hosts
+shift
 writable=" "
 while [ "$1" != -- ]; do mount --bind "$1" "$1"; writable="$writable$1 "; shift; done
 shift
@@ -57,6 +59,7 @@ def hardened(
     keys: Mapping[str, Any],
     *,
     user: str | None,
+    hosts: Path,
     writable: Sequence[Path],
     read_only: Sequence[Path],
 ) -> list[str]:
@@ -66,13 +69,14 @@ def hardened(
         command: what to run.
         keys: the service's section.
         user: ``uid:gid``; ``None``: the present one.
+        hosts: what it sees as ``/etc/hosts``.
         writable: the folders of its volumes.
         read_only: the folders and files that it may only read.
     """
     spaces = ["unshare", "-m"]
     if keys.get("network_mode") == "none":
         spaces.append("-n")
-    mounts = [*map(str, writable), "--"]
+    mounts = [str(hosts), *map(str, writable), "--"]
     mounts += ["everything"] if keys.get("read_only") else []
     mounts += [*map(str, read_only), "--"]
     privileges = ["setpriv"]

@@ -25,6 +25,7 @@ from tests.e2e.binaries import COLLECTOR, JAEGER, JAEGER_VERSION
 from tests.platform import compose_file, hardened
 from tests.platform.compose_file import CONTAINER_ONLY, KEYS, Service, Unsupported, services
 from tests.platform.compose_plugin import COMPOSE as PLUGIN
+from tests.platform.prometheus_build import PROMETHEUS, PROMETHEUS_VERSION
 from tests.platform.without_containers import COMPOSE, Failed, Run, settled
 from tests.support.certificates import Authority
 from tests.support.handmade import conversation, send_http
@@ -77,9 +78,7 @@ def test_every_service_has_no_more_than_it_needs(service: Service) -> None:
         assert ("0:0", ["CHOWN"], "none") == (keys["user"], keys["cap_add"], keys["network_mode"])
         return
     assert "cap_add" not in keys
-    uid, gid = map(int, keys["user"].split(":"))
-    assert uid >= 10001
-    assert gid >= 10001
+    assert keys["user"].split(":")[0] not in {"0", "root", ""}
 
 
 def test_every_image_has_a_full_version_and_can_be_pinned_by_digest() -> None:
@@ -91,7 +90,7 @@ def test_every_image_has_a_full_version_and_can_be_pinned_by_digest() -> None:
             (pinned,) = section["build"]["args"].values()
         else:
             pinned = image
-        assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z/-]+:\d+\.\d+\.\d+(-slim)?\}", pinned), name
+        assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z/-]+:v?\d+\.\d+\.\d+(-slim)?\}", pinned), name
         assert everything(OTELCOL_IMAGE="x@sha256:y")["otelcol"].keys["image"] == "x@sha256:y"
 
 
@@ -101,6 +100,7 @@ def test_the_versions_are_those_that_the_tests_run() -> None:
     built = yaml.safe_load((CONFIGS / "builder-config.yaml").read_text())["dist"]["version"]
     assert f"otel/opentelemetry-collector-contrib:{built}" == found["otelcol"].keys["image"]
     assert f"jaegertracing/jaeger:{JAEGER_VERSION}" == found["jaeger"].keys["image"]
+    assert f"prom/prometheus:v{PROMETHEUS_VERSION}" == found["prometheus"].keys["image"]
 
 
 def test_the_demo_s_base_image_has_one_version() -> None:
@@ -308,6 +308,7 @@ def test_what_a_container_takes_is_taken(place: Path) -> None:
             ["sh", "-c", script, "sh", str(own), str(other)],
             keys,
             user=keys["user"],
+            hosts=Path("/etc/hosts"),
             writable=[own],
             read_only=[],
         ),
@@ -359,7 +360,8 @@ def test_commands_and_variables_are_those_of_the_file(
     env = {"OTELCOL_TLS_DIR": str(place / "certs"), "OTELCOL_AUTH_DIR": str(place / "auth")}
     run = run_of(place, files=files, profiles=profiles(), env=env)
     found = everything(*files, **env)
-    assert found.keys() == run.running.keys()
+    assert found.keys() == run.running.keys() | {"grafana"}
+    assert ["grafana"] == run.left_out
     for name, running in run.running.items():
         command = running.command[len(running.program) :]
         us = f"{os.getuid()}:{os.getgid()}"
@@ -455,6 +457,29 @@ def test_the_demo_s_call_is_in_the_sandbox_and_in_jaeger_once(place: Path) -> No
         page = requests.get(f"http://{base()}.2:1984/", headers=host, timeout=5)
         assert 200 == page.status_code
         assert {1} == {one.starts for one in run.running.values()}
+
+
+@root_only
+@pytest.mark.platform
+def test_prometheus_scrapes_the_collector_by_its_name(place: Path) -> None:
+    """With the files and features of the compose file, as nobody; Grafana is not to be had here."""
+    assert program(COLLECTOR)
+    assert program(JAEGER)
+    assert program(PROMETHEUS)
+    with run_of(place, profiles=["dashboards"], env={}) as run:
+        query = f"http://{base()}.2:9090/api/v1/query"
+
+        def up() -> list[str]:
+            try:
+                found = requests.get(query, params={"query": "up == 1"}, timeout=5).json()
+            except (requests.RequestException, ValueError):
+                return []
+            return sorted(one["metric"]["job"] for one in found["data"]["result"])
+
+        wait_for(lambda: up() == ["otel-realtime", "otelcol"], "both targets", timeout_s=40)
+        assert "65534:65534" == run.running["prometheus"].user
+        rules = requests.get(f"http://{base()}.2:9090/api/v1/rules", timeout=5).json()
+        assert rules["data"]["groups"]
 
 
 def test_a_service_that_does_not_become_ready_ends_the_run(place: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import pytest
@@ -19,9 +22,12 @@ from tests.platform.kafka_jars import KAFKA
 from tests.support import minute
 from tests.support.call_load import Call, CallLoad, send_until_taken
 from tests.support.counting_backend import CountingBackend
+from tests.support.handmade import Maker, send_http
 from tests.support.kafka import Kafka
+from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import Collector, Jaeger
 from tests.support.programs import program
+from tests.support.readme import blocks
 from tests.support.traces import Traces
 from tests.support.waiting import wait_for
 
@@ -38,8 +44,6 @@ TO_BOTH: Final = (
     "config.kafka-jaeger.yaml",
 )
 TO_FILES: Final = ("config.yaml", "config.kafka-archive.yaml")
-
-PARTITIONS: Final = 12
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +94,7 @@ class Tier:
             KAFKA_GROUP_LANGSMITH=f"{self.topic}-langsmith",
             KAFKA_GROUP_JAEGER=f"{self.topic}-jaeger",
             KAFKA_GROUP_ARCHIVE=f"{self.topic}-archive",
-            LANGSMITH_OTLP_ENDPOINT=self.langsmith.endpoint,
-            **env,
+            **({"LANGSMITH_OTLP_ENDPOINT": self.langsmith.endpoint} | env),
         )
         return self.stack.enter_context(collector)
 
@@ -101,18 +104,28 @@ class Tier:
         return self.stack.enter_context(jaeger)
 
 
+def page_command(program: str) -> str:
+    """The one command of the README's that runs a program."""
+    (found,) = (
+        line for text in blocks("sh") for line in text.splitlines() if line.startswith(program)
+    )
+    return found
+
+
+def test_the_page_starts_the_collectors_that_are_tested() -> None:
+    """The README's commands name the files that this module runs."""
+    lines = [line for text in blocks("sh") for line in text.splitlines() if "config.kafka" in line]
+    named = [tuple(re.findall(r"--config=(\S+)", line)) for line in lines]
+    assert [GATEWAY, TO_LANGSMITH, TO_JAEGER, TO_FILES] == named
+
+
 @pytest.fixture
 def tier(kafka: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Tier]:
     """The tier with a topic of the test's."""
     topic = f"spans-{time.time_ns()}"
-    kafka.tool(
-        "kafka-topics.sh",
-        [
-            *("--create", "--topic", topic, "--partitions", str(PARTITIONS)),
-            *("--replication-factor", "3"),
-            *("--config", "min.insync.replicas=2", "--config", "max.message.bytes=10485760"),
-        ],
-    )
+    script, *arguments = shlex.split(page_command("kafka-topics.sh"))
+    assert arguments[:2] == ["--bootstrap-server", "kafka:9092"]
+    kafka.tool(script, [topic if word == "otlp_spans" else word for word in arguments[2:]])
     with CountingBackend() as langsmith, ExitStack() as stack:
         yield Tier(kafka, topic, langsmith, stack, tmp_path)
 
@@ -153,7 +166,10 @@ def test_every_span_is_once_in_each_backend(tier: Tier, load: CallLoad) -> None:
     files = tier.folder / "archive"
     tier.collector(TO_FILES, OTELCOL_ARCHIVE_DIR=str(files))
     calls = [load.copy(number) for number in range(1, 21)]
-    for call in calls:
+    assert send_until_taken(gateway.http, calls[0].body) == 1
+    arrive(tier.langsmith, calls[:1])
+    print(f"\n{load.bytes} bytes of OTLP are {tier.kafka.disk(tier.topic) // 3} in Kafka")
+    for call in calls[1:]:
         assert send_until_taken(gateway.http, call.body) == 1
 
     arrive(tier.langsmith, calls)
@@ -161,6 +177,8 @@ def test_every_span_is_once_in_each_backend(tier: Tier, load: CallLoad) -> None:
     each_once_in_jaeger(jaeger, calls)
     wait_for(lambda: len(archived(files)) >= len(expected(calls)), "every span in the files")
     assert sorted(expected(calls)) == sorted(archived(files))
+    size = sum(path.stat().st_size for path in files.glob("*.jsonl"))
+    print(f"{size // len(expected(calls))} bytes of JSON a span")
 
 
 def archived(folder: Path) -> list[tuple[bytes, bytes]]:
@@ -173,6 +191,63 @@ def archived(folder: Path) -> list[tuple[bytes, bytes]]:
         for scope in group["scopeSpans"]
         for span in scope["spans"]
     ]
+
+
+def test_what_langsmith_refuses_for_good_waits_for_the_right_key(
+    tier: Tier, load: CallLoad
+) -> None:
+    """A wrong key (401) skips nothing: after a restart with the right one LangSmith has everything."""
+    gateway = tier.collector(GATEWAY)
+    consumer = tier.collector(TO_LANGSMITH, **KEY)
+    tier.langsmith.status = 401
+    calls = [load.copy(number) for number in range(1, 11)]
+    for call in calls:
+        send_until_taken(gateway.http, call.body)
+    wait_for(lambda: tier.langsmith.refused > 0, "a refused request", timeout_s=60)
+    consumer.process.stop()
+    tier.langsmith.status = 200
+    consumer.start()
+    arrive(tier.langsmith, calls)
+    assert tier.langsmith.duplicates == 0
+
+
+def test_the_gateway_keeps_what_kafka_does_not_take(tier: Tier, load: CallLoad) -> None:
+    """With two of three brokers gone nothing can be written; it is on the gateway's disk until they are back."""
+    gateway = tier.collector(GATEWAY)
+    tier.collector(TO_LANGSMITH, **KEY)
+    calls = [load.copy(number) for number in range(1, 31)]
+    send_until_taken(gateway.http, calls[0].body)
+    arrive(tier.langsmith, calls[:1])
+    gone = tier.kafka.brokers[:2]
+    for broker in gone:
+        broker.kill()
+    for call in calls[1:]:
+        assert send_until_taken(gateway.http, call.body) == 1
+    gateway.kill()
+    gateway.start()
+    for broker in gone:
+        broker.begin()
+    for broker in gone:
+        broker.ready()
+    arrive(tier.langsmith, calls, timeout_s=120)
+
+
+def test_large_spans_pass_every_limit_on_the_way(tier: Tier) -> None:
+    """A span of 12 MB and batches that no compression makes small go through Kafka to both backends."""
+    jaeger = tier.jaeger(100)
+    gateway = tier.collector(GATEWAY)
+    with OtlpRecorder() as langsmith:
+        both = {"JAEGER_OTLP_ENDPOINT": jaeger.otlp, "LANGSMITH_OTLP_ENDPOINT": langsmith.endpoint}
+        tier.collector(TO_BOTH, **KEY, **both)
+        maker = Maker()
+        maker.span("large", {f"value.{index}": token_hex(60_000) for index in range(100)})
+        for index in range(100):
+            maker.span(f"event {index}", {f"value.{part}": token_hex(8_000) for part in range(10)})
+        trace = maker.finish()
+        assert send_http(gateway.http, trace)
+        names = {span.name for span in langsmith.wait(102, timeout_s=60)}
+        assert {span.name for span in trace.spans} == names
+        assert len(jaeger.wait(trace.trace_id, 102)) == 102
 
 
 @dataclass(frozen=True)
@@ -306,8 +381,8 @@ def hold_out(tier: Tier, load: CallLoad, count: int) -> Outage:
 def test_langsmith_away_a_broker_and_collectors_killed_nothing_is_lost(
     tier: Tier, load: CallLoad
 ) -> None:
-    """Ten minutes of a hundred calls: Jaeger has them meanwhile, LangSmith afterwards, each span once."""
-    print(f"\n{hold_out(tier, load, 1_000)}")
+    """20 minutes of a hundred calls: Jaeger has them meanwhile, LangSmith afterwards, each span once."""
+    print(f"\n{hold_out(tier, load, 2_000)}")
 
 
 @pytest.mark.soak

@@ -5,8 +5,8 @@
     python -m tests.platform.without_containers --profile demo           # as `docker compose --profile demo up`
     python -m tests.platform.without_containers --profile demo --keep    # until Ctrl-C
 
-Each service has a loopback address of its own in the place of its name, and folders below ``--folder`` in
-the place of its mounts; ``compose_file.KEYS`` says what else becomes of each key. It needs Linux, where all
+Each service has a loopback address of its own in the place of its name, in commands and variables (as root
+in ``/etc/hosts`` as well, for what stands in files), and folders below ``--folder`` in the place of its mounts; ``compose_file.KEYS`` says what else becomes of each key. It needs Linux, where all
 of 127.0.0.0/8 is this machine, and the programs of ``tests/e2e/binaries.py``. As root it also takes from
 each process what the file takes from its container.
 
@@ -37,6 +37,7 @@ from otel_realtime.langsmith.ids import run_id
 from tests.e2e.binaries import COLLECTOR, JAEGER
 from tests.platform import hardened
 from tests.platform.compose_file import Service, Volume, seconds, services
+from tests.platform.prometheus_build import PROMETHEUS
 from tests.support.forwarder import Forwarder
 
 ROOT: Final = Path(__file__).parents[2]
@@ -47,9 +48,14 @@ PROGRAMS: Final[Mapping[str, Any]] = {
     "otel/opentelemetry-collector-contrib": lambda: [str(COLLECTOR.find())],
     "jaegertracing/jaeger": lambda: [str(JAEGER.find())],
     "otel-realtime-demo": lambda: [sys.executable, "-m", "otel_realtime"],
+    "prom/prometheus": lambda: [str(PROMETHEUS.find())],
 }
+#: Images whose program is not to be had here, so that their services are left out.
+NOT_HERE: Final = frozenset({"grafana/grafana"})
 #: Words of commands and checks that are programs of an image -> those of this machine.
 _WORDS: Final = {"python": sys.executable}
+#: Where an image has a folder of its own user's, whose owner a fresh volume takes.
+_OWNED: Final = frozenset({"/data", "/prometheus"})
 _HEALTH: Final = {"interval": "30s", "timeout": "30s", "retries": 3, "start_period": "0s"}
 
 
@@ -79,8 +85,7 @@ class Running:
             "PYTHONPATH": str(ROOT),  # the package that the demo's image has installed
             **{name: self.here(value) for name, value in service.environment.items()},
         }
-        image = service.keys["image"].partition(":")[0]
-        self.program = [run.reachable(one) for one in PROGRAMS[image]()]
+        self.program = [run.reachable(one) for one in PROGRAMS[image_of(service)]()]
         self.command = [*self.program, *(self.here(one) for one in service.command)]
         self.user = self._user()
 
@@ -116,6 +121,7 @@ class Running:
             command,
             self.service.keys,
             user=self.user,
+            hosts=self._run.hosts,
             writable=[place for target, place in self.mounts.items() if target not in read_only],
             read_only=[place for target, place in self.mounts.items() if target in read_only],
         )
@@ -225,13 +231,18 @@ class Run:
     ) -> None:
         self.folder = folder
         self.hardens = hardened.is_possible()
-        found = services(files, os.environ if env is None else env, profiles)
+        all_of_them = services(files, os.environ if env is None else env, profiles)
+        found = [one for one in all_of_them if image_of(one) not in NOT_HERE]
+        self.left_out = [one.name for one in all_of_them if one not in found]
         self.addresses = {
             one.name: f"{base}.{number}" for number, one in enumerate(found, start=10)
         }
         self._volumes: dict[str, Path] = {}
         self._copies: dict[str, Path] = {}
         (folder / "home").mkdir(parents=True)
+        self.hosts = folder / "hosts"
+        lines = [f"{address} {name}" for name, address in self.addresses.items()]
+        self.hosts.write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
         self.running = {one.name: Running(one, self) for one in found}
         self.forwarders = [
             Forwarder(
@@ -262,7 +273,7 @@ class Run:
             place.parent.mkdir(exist_ok=True)
             if volume.named:
                 place.mkdir()
-                if volume.target == "/data":  # as the image of the demo makes it
+                if volume.target in _OWNED:
                     place.chmod(0o777)
             elif not volume.read_only:
                 place = Path(volume.source)
@@ -325,6 +336,12 @@ class Run:
         return "\n".join(f"{name}: {one.text()[-1500:]}" for name, one in self.running.items())
 
 
+def image_of(service: Service) -> str:
+    """Return the name of a service's image."""
+    name: str = service.keys["image"].partition(":")[0]
+    return name
+
+
 def _copy(source: Path, place: Path) -> None:
     """Copy a file or folder with the owner and mode of each."""
     if source.is_file():
@@ -381,6 +398,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = given.folder or Path(tempfile.mkdtemp(prefix="otel-realtime-compose-"))
     folder.chmod(0o755)
     run = Run(folder, files=given.file or [COMPOSE], profiles=given.profile)
+    for name in run.left_out:
+        print(f"{name}: left out, its program is not to be had here")
     print(f"logs and volumes: {folder}; {'as in containers' if run.hardens else 'not hardened'}")
     try:
         with run:

@@ -10,6 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from tests.support.call_load import span_ids
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A Collector that is killed leaves its connection in mid-request."""
+
+
 class CountingBackend:
     """Takes OTLP/HTTP by ``/otel/v1/traces``.
 
@@ -24,8 +31,7 @@ class CountingBackend:
         self.seen: Counter[tuple[bytes, bytes]] = Counter()
         self.refused = 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
 
     def __enter__(self) -> CountingBackend:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
