@@ -548,6 +548,56 @@ def test_variables_are_all_that_a_process_needs(
     assert "" == done.stderr
 
 
+PROVIDER: Final = """
+import os
+import requests
+
+class Token(requests.auth.AuthBase):
+    def __call__(self, request):
+        with open(os.environ["TOKEN_FILE"]) as file:
+            request.headers["Authorization"] = "Bearer " + file.read().strip()
+        return request
+
+def session():
+    made = requests.Session()
+    made.auth = Token()
+    return made
+"""
+
+
+@pytest.mark.collector
+def test_a_token_that_ends_sooner_than_the_process_comes_from_a_credential_provider(
+    by_token: Guarded, desk: Desk, tmp_path: Path
+) -> None:
+    """The SDK's: an installed function that returns the session of the exporter."""
+    (tmp_path / "voice_token.py").write_text(PROVIDER)
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "token").write_text(NEXT)
+    info = tmp_path / "voice_token-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: voice-token\nVersion: 1\n")
+    group = "opentelemetry_otlp_credential_provider"
+    (info / "entry_points.txt").write_text(f"[{group}]\nvoice = voice_token:session\n")
+    environment = clean_environment(
+        **by_token.endpoint("http/protobuf"),
+        **desk.trusting(),
+        OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER="voice",
+        OTEL_METRICS_EXPORTER="none",
+        TOKEN_FILE=str(tmp_path / "token"),
+        PYTHONPATH=f"{ROOT}:{tmp_path}",
+    )
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # a session of another's is left alone
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "app.py"), "ours"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wait_for(lambda: came_through(by_token, done.stdout.strip()), "the span behind the Collector")
+
+
 # --- behind the Collector, and beside it ----------------------------------------------------------
 
 

@@ -237,8 +237,6 @@ class Run:
         self.addresses = {
             one.name: f"{base}.{number}" for number, one in enumerate(found, start=10)
         }
-        self._volumes: dict[str, Path] = {}
-        self._copies: dict[str, Path] = {}
         (folder / "home").mkdir(parents=True)
         self.hosts = folder / "hosts"
         lines = [f"{address} {name}" for name, address in self.addresses.items()]
@@ -256,31 +254,28 @@ class Run:
 
     def mounts(self, service: Service) -> dict[str, Path]:
         """Return the place of each mount of a service on this machine."""
-        found = {volume.target: self._place(volume) for volume in service.volumes}
+        found = {volume.target: self._place(service, volume) for volume in service.volumes}
         for target in service.tmpfs:
             found[target] = self.folder / "tmpfs" / service.name / target.strip("/")
             found[target].mkdir(parents=True)
             found[target].chmod(0o1777)
         return found
 
-    def _place(self, volume: Volume) -> Path:
-        # One volume or folder is the same for all services. Folders of this machine are copied: the
-        # services' users may not get to where they are.
-        known = self._volumes if volume.named else self._copies
-        if volume.source not in known:
-            kind = "volumes" if volume.named else "mounts"
-            place = self.folder / kind / f"{len(known)}-{Path(volume.source).name}"
-            place.parent.mkdir(exist_ok=True)
-            if volume.named:
-                place.mkdir()
+    def _place(self, service: Service, volume: Volume) -> Path:
+        if volume.named:  # one for all services
+            place = self.folder / "volumes" / volume.source
+            if not place.exists():
+                place.mkdir(parents=True)
                 if volume.target in _OWNED:
                     place.chmod(0o777)
-            elif not volume.read_only:
-                place = Path(volume.source)
-            else:
-                _copy(Path(volume.source), place)
-            known[volume.source] = place
-        return known[volume.source]
+            return place
+        if not volume.read_only:
+            return Path(volume.source)
+        # Copied: the service's user may not get to where it is. Paths within it stay as they are.
+        place = self.folder / "mounts" / service.name / volume.target.strip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _copy(Path(volume.source), place)
+        return place
 
     def reachable(self, program: str) -> str:
         """Return a program where every user may run it."""
