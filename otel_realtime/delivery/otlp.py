@@ -149,13 +149,13 @@ def make_exporter(signal: str, name: str) -> Any:
     """
     found = exporter_class(signal, name)
     try:
-        return found(session=_trusting_session()) if _is_overruled(signal, name) else found()
+        return found(session=_trusting_session()) if is_overruled(signal, name) else found()
     except Exception as error:
         # For OTLP that is a timeout or a compression; the SDK does not say of which variable.
         raise ConfigError(f"the exporter {name} refuses its variables: {error}") from error
 
 
-def _is_overruled(signal: str, name: str) -> bool:
+def is_overruled(signal: str, name: str) -> bool:
     """Return whether ``requests`` would trust another file than the exporter's variable names.
 
     A session prefers its own two variables to the file that it was given, and since 1.45 the exporter

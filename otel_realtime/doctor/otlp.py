@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otel_realtime.credentials import without_secrets
-from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
+from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, is_overruled, make_exporter
 from otel_realtime.doctor.clock import skew
 from otel_realtime.doctor.model import Result, Status, Surroundings
 from otel_realtime.doctor.probe import BROKEN_OFF, CLIENT_UNKNOWN, Reply, send
@@ -88,6 +89,7 @@ def _probe(signal: str, name: str, here: Surroundings) -> Iterator[Result]:
             yield _grpc(signal, address, exporter, here)
         else:
             yield from _http(signal, address, here)
+            yield from _two_authorities(signal, name)
     finally:
         exporter.shutdown()
 
@@ -113,6 +115,21 @@ def _http(signal: str, url: str, here: Surroundings) -> Iterator[Result]:
     )
     yield _judged(signal, url, reply)
     yield from skew(f"clock.otlp.{signal.lower()}", "the OTLP endpoint", reply)
+
+
+def _two_authorities(signal: str, name: str) -> Iterator[Result]:
+    # The package that sends for the exporter since 1.45, by a session that prefers the other file.
+    if is_overruled(signal, name) and find_spec("opentelemetry.exporter.http") is not None:
+        yield Result(
+            id=f"otlp.{signal.lower()}.authorities",
+            title="trusted authorities",
+            status="info",
+            seen="REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE is set beside OTEL_EXPORTER_OTLP_CERTIFICATE",
+            effect=(
+                "an exporter of otel_realtime.configure() trusts the file of OTEL_EXPORTER_OTLP_CERTIFICATE,"
+                " one of opentelemetry-instrument that of the former"
+            ),
+        )
 
 
 def _judged(signal: str, url: str, reply: Reply) -> Result:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import certifi
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
@@ -106,6 +108,25 @@ def test_its_certificate(process: pytest.MonkeyPatch, certificate: tuple[Path, P
         assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in found.fix
         trusted = traces(process, web.url, OTEL_EXPORTER_OTLP_CERTIFICATE=str(certificate[0]))
     assert ("fail", "ok") == (found.status, trusted.status)
+
+
+@pytest.mark.parametrize("bundle", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", ""])
+def test_two_files_of_authorities(
+    process: pytest.MonkeyPatch, certificate: tuple[Path, Path], bundle: str
+) -> None:
+    """The other one wins in an exporter that is not of ours, since its version 1.45."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        process.delenv(name, raising=False)
+    if bundle:
+        process.setenv(bundle, certifi.where())
+    process.setenv("OTEL_METRICS_EXPORTER", "none")
+    process.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificate[0]))
+    with Web(lambda _: Reply(200, b""), certificate) as web:
+        process.setenv(ENDPOINT, web.url)
+        found = by_id(look(here()))
+    assert "ok" == found["otlp.traces"].status
+    said = bool(bundle) and find_spec("opentelemetry.exporter.http") is not None
+    assert said == ("otlp.traces.authorities" in found)
 
 
 def test_an_exporter_that_is_not_known(process: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,19 @@ from typing import Any, Final
 import pytest
 import requests
 import yaml
+from opentelemetry.sdk.trace import TracerProvider
 
+import otel_realtime
 from otel_realtime.delivery.otlp import chosen, make_exporter
 from otel_realtime.delivery.transport import new_session
 from otel_realtime.doctor.otlp import look
+from otel_realtime.process.process import PROCESS
 from otel_realtime.setup.providers import tracer_provider
 from tests.e2e.binaries import COLLECTOR, JAEGER
 from tests.support.certificates import Authority, Pair
 from tests.support.doctor import by_id, here
 from tests.support.handmade import conversation, send_http
+from tests.support.langsmith_server import serving
 from tests.support.oidc_issuer import Issuer
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import CONFIGS, ROOT, Collector, Jaeger, clean_environment
@@ -651,6 +655,22 @@ def test_langsmith_may_have_a_certificate_of_your_own_authority(desk: Desk, tmp_
         with Collector(program(COLLECTOR), tmp_path, ["config.yaml"], **variables) as collector:
             assert send_http(collector.http, conversation())
             assert 5 == len(langsmith.wait(5))
+
+
+def test_langsmith_gets_no_header_of_the_collector_s(process: pytest.MonkeyPatch) -> None:
+    """The process's own deliveries have a key of their own."""
+    for server in serving():
+        process.setenv("LANGSMITH_ENDPOINT", server.url)
+        process.setenv("LANGSMITH_API_KEY", "lsv2_pt_x")
+        process.setenv("LANGSMITH_TRACING", "true")
+        process.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer%20{GOOD}")
+        PROCESS.tracer_provider = TracerProvider(shutdown_on_exit=False)
+        with otel_realtime.conversation() as call:
+            call.received({"type": "session.created", "session": {"id": "sess_1"}})
+        assert otel_realtime.flush(10)
+        paths = {request.path for request in server.requests}
+        assert any(path.endswith("/v1/traces") for path in paths), paths
+        assert [] == [one.path for one in server.requests if "authorization" in one.headers]
 
 
 @pytest.mark.parametrize(
