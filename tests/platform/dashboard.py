@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,6 +51,17 @@ def values() -> dict[str, str]:
         for name, one in variables().items()
     }
     return own | RANGE
+
+
+def choices() -> dict[str, tuple[str, str]]:
+    """Metric, with variables replaced, and label that each choosing variable takes its values from."""
+    found = {}
+    for name, one in variables().items():
+        if one["type"] == "query":
+            match = re.fullmatch(r"label_values\((.*),\s*(\w+)\)", one["query"]["query"])
+            assert match, one
+            found[name] = filled(match.group(1)), match.group(2)
+    return found
 
 
 def filled(expr: str) -> str:

@@ -16,7 +16,7 @@ import yaml
 
 from otel_realtime import attributes
 from otel_realtime.tracing.metrics import Instruments
-from tests.platform.dashboard import Query, queries
+from tests.platform.dashboard import Query, choices, queries
 from tests.platform.names import unknown
 from tests.platform.prometheus_build import PROMTOOL
 from tests.platform.promql import used
@@ -242,6 +242,17 @@ def test_every_query_of_the_dashboard_has_data(platform: Watched, query: Query) 
     series = platform.prometheus.query(query.sent)
     named = set(re.findall(r"{{(\w+)}}", query.legend)) - {"error_type"}
     assert all(named <= one["metric"].keys() for one in series)
+
+
+@pytest.mark.platform
+def test_the_variables_offer_what_the_calls_had(platform: Watched) -> None:
+    """The service, and each model, transcribers too."""
+    offered = {
+        name: set(platform.prometheus.get(f"label/{label}/values", **{"match[]": metric}))
+        for name, (metric, label) in choices().items()
+    }
+    models = {"gpt-realtime", "gpt-4o-mini-transcribe"}
+    assert {"service": {"voice"}, "model": models} == offered
 
 
 @pytest.mark.platform
