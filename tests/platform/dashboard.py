@@ -64,9 +64,9 @@ def choices() -> dict[str, tuple[str, str]]:
     return found
 
 
-def filled(expr: str) -> str:
-    """An expression with every variable replaced."""
-    for name, value in sorted(values().items(), key=lambda one: -len(one[0])):
+def filled(expr: str, **chosen: str) -> str:
+    """An expression with every variable replaced, by what was chosen or by its default."""
+    for name, value in sorted((values() | chosen).items(), key=lambda one: -len(one[0])):
         expr = expr.replace(f"${name}", value)
     return expr
 

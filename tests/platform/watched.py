@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -142,6 +142,7 @@ class Watched:
         jaeger: has the calls.
         traces: trace ids of the calls.
         start: starts another process that calls, by the arguments of ``voice_app`` and variables.
+        variables: where such a process sends to.
     """
 
     prometheus: Prometheus
@@ -150,6 +151,7 @@ class Watched:
     jaeger: Jaeger
     traces: frozenset[str]
     start: Callable[..., VoiceProcess]
+    variables: Mapping[str, str]
 
 
 def _address(url: str) -> str:
@@ -208,7 +210,7 @@ def watched(folder: Path) -> Iterator[Watched]:
         traces = frozenset(call.trace_id for app in apps for call in app.talked())
         for app in apps:
             assert app.flushed()["delivered"]
-        yield Watched(prometheus, collector, troubled, jaeger, traces, start)
+        yield Watched(prometheus, collector, troubled, jaeger, traces, start, variables)
 
 
 @contextmanager
