@@ -183,14 +183,48 @@ def test_every_span_is_once_in_each_backend(tier: Tier, load: CallLoad) -> None:
 
 def archived(folder: Path) -> list[tuple[bytes, bytes]]:
     """The (trace id, span id) of every span in the files, one that stands twice twice."""
+    texts = [path.read_text() for path in folder.glob("*.jsonl")]
     return [
         (bytes.fromhex(span["traceId"]), bytes.fromhex(span["spanId"]))
-        for path in folder.glob("*.jsonl")
-        for line in path.read_text().splitlines()
+        for text in texts
+        # What stands behind the last newline is being written.
+        for line in text[: text.rfind("\n") + 1].splitlines()
         for group in json.loads(line)["resourceSpans"]
         for scope in group["scopeSpans"]
         for span in scope["spans"]
     ]
+
+
+def test_a_span_that_comes_twice_is_once_in_jaeger(tier: Tier, load: CallLoad) -> None:
+    """A call that is sent again, as after a lost answer, changes nothing in Jaeger; LangSmith sees the same ids."""
+    jaeger = tier.jaeger(100)
+    gateway = tier.collector(GATEWAY)
+    tier.collector(TO_BOTH, **KEY, JAEGER_OTLP_ENDPOINT=jaeger.otlp)
+    call = load.copy(1)
+    for _ in range(2):
+        send_until_taken(gateway.http, call.body)
+    wait_for(lambda: tier.langsmith.duplicates == load.size, "the call twice", timeout_s=60)
+    last = load.copy(2)
+    send_until_taken(gateway.http, last.body)
+    each_once_in_jaeger(jaeger, [last, call])
+    arrive(tier.langsmith, [call, last])
+
+
+def test_the_archive_goes_on_where_it_was(tier: Tier, load: CallLoad) -> None:
+    """A killed Collector's files are kept, also those that were set aside, and the rest follows."""
+    gateway = tier.collector(GATEWAY)
+    files, small = tier.folder / "archive", tier.folder / "small.yaml"
+    small.write_text("exporters: {file/archive: {rotation: {max_megabytes: 4}}}")
+    archive = tier.collector((*TO_FILES, str(small)), OTELCOL_ARCHIVE_DIR=str(files))
+    calls: list[Call] = []
+    for start in (1, 16, 31):
+        calls += [load.copy(number) for number in range(start, start + 15)]
+        for call in calls[-15:]:
+            send_until_taken(gateway.http, call.body)
+        wait_for(lambda: set(archived(files)) == expected(calls), "the calls", timeout_s=60)
+        archive.kill()
+        archive.start()
+    assert len(list(files.glob("spans-*-size.jsonl"))) >= 1
 
 
 def test_what_langsmith_refuses_for_good_waits_for_the_right_key(
