@@ -18,6 +18,7 @@ from typing import Final
 from tests.e2e.binaries import Binary, main
 from tests.matrix.environments import uv
 from tests.platform.kafka_jars import KAFKA
+from tests.platform.prometheus_build import PROMETHEUS, PROMTOOL
 
 PHOENIX_VERSION: Final = "20.26.1"
 
@@ -39,7 +40,12 @@ PHOENIX: Final = Binary(
     cached_as=f"phoenix-{PHOENIX_VERSION}",
     build=_install_phoenix,
 )
-BY_NAME: Final[dict[str, Binary]] = {"kafka": KAFKA, "phoenix": PHOENIX}
+BY_NAME: Final[dict[str, Binary]] = {
+    "kafka": KAFKA,
+    "phoenix": PHOENIX,
+    "prometheus": PROMETHEUS,
+    "promtool": PROMTOOL,
+}
 
 if __name__ == "__main__":
     sys.exit(main(by_name=BY_NAME))
