@@ -218,7 +218,7 @@ def test_the_archive_goes_on_where_it_was(tier: Tier, load: CallLoad) -> None:
     archive = tier.collector((*TO_FILES, str(small)), OTELCOL_ARCHIVE_DIR=str(files))
     calls: list[Call] = []
     for start in (1, 16, 31):
-        calls += [load.copy(number) for number in range(start, start + 15)]
+        calls.extend(load.copy(number) for number in range(start, start + 15))
         for call in calls[-15:]:
             send_until_taken(gateway.http, call.body)
         wait_for(lambda: set(archived(files)) == expected(calls), "the calls", timeout_s=60)
