@@ -153,7 +153,7 @@ def arrive(langsmith: CountingBackend, calls: Sequence[Call], *, timeout_s: floa
 def each_once_in_jaeger(jaeger: Jaeger, calls: Sequence[Call]) -> None:
     """Every call is in Jaeger with each of its spans once, whatever was sent twice."""
     for call in calls:
-        found = jaeger.wait(call.trace_id.hex(), len(call.span_ids))
+        found = jaeger.wait(call.trace_id.hex(), len(call.span_ids), timeout_s=60)
         ids = sorted(span["spanID"] for span in found)
         assert sorted(span.hex() for span in call.span_ids) == ids
 
@@ -243,6 +243,26 @@ def test_what_langsmith_refuses_for_good_waits_for_the_right_key(
     consumer.start()
     arrive(tier.langsmith, calls)
     assert tier.langsmith.duplicates == 0
+
+
+def test_jaeger_away_and_its_collector_killed_holds_up_nothing(tier: Tier, load: CallLoad) -> None:
+    """LangSmith goes on; Jaeger has everything when it is back, from a Collector that was killed meanwhile."""
+    jaeger = tier.jaeger(100)
+    gateway = tier.collector(GATEWAY)
+    tier.collector(TO_LANGSMITH, **KEY)
+    consumer = tier.collector(TO_JAEGER, JAEGER_OTLP_ENDPOINT=jaeger.otlp)
+    first, *rest = (load.copy(number) for number in range(1, 21))
+    send_until_taken(gateway.http, first.body)
+    each_once_in_jaeger(jaeger, [first])
+    jaeger.process.kill()
+    for call in rest:
+        send_until_taken(gateway.http, call.body)
+    arrive(tier.langsmith, [first, *rest])
+    consumer.kill()
+    consumer.start()
+    # It kept its traces in memory.
+    with jaeger:
+        each_once_in_jaeger(jaeger, rest)
 
 
 def test_the_gateway_keeps_what_kafka_does_not_take(tier: Tier, load: CallLoad) -> None:
