@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +25,7 @@ from tests.support import minute
 from tests.support.call_load import Call, CallLoad, send_until_taken
 from tests.support.counting_backend import CountingBackend
 from tests.support.handmade import Maker, send_http
-from tests.support.kafka import Kafka
+from tests.support.kafka import Kafka, Secured
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import Collector, Jaeger
 from tests.support.programs import program
@@ -263,6 +265,56 @@ def test_jaeger_away_and_its_collector_killed_holds_up_nothing(tier: Tier, load:
     # It kept its traces in memory.
     with jaeger:
         each_once_in_jaeger(jaeger, rest)
+
+
+@pytest.mark.parametrize(("password", "arrives"), [("secret", True), ("wrong", False)])
+def test_tls_and_a_password_to_the_brokers(
+    tmp_path: Path, load: CallLoad, password: str, arrives: bool
+) -> None:
+    """The example's overlay takes gateway and consumer in; with another password nothing passes."""
+    certificate = self_signed(tmp_path)
+    secured = Secured(identity=certificate, user="collectors", password="secret")
+    call = load.copy(1)
+    with (
+        Kafka(program(KAFKA), tmp_path / "kafka", count=1, secured=secured) as kafka,
+        CountingBackend() as langsmith,
+        ExitStack() as stack,
+    ):
+        kafka.tool("kafka-topics.sh", ["--create", "--topic", "otlp_spans"])
+        gateway, _ = (
+            stack.enter_context(
+                Collector(
+                    program(COLLECTOR),
+                    tmp_path / configs[-1],
+                    (*configs, "examples/kafka-tls.yaml"),
+                    KAFKA_BROKERS=kafka.secured_address,
+                    KAFKA_CA_FILE=str(certificate),
+                    KAFKA_USERNAME=secured.user,
+                    KAFKA_PASSWORD=password,
+                    LANGSMITH_OTLP_ENDPOINT=langsmith.endpoint,
+                    **KEY,
+                )
+            )
+            for configs in (GATEWAY, TO_LANGSMITH)
+        )
+        send_until_taken(gateway.http, call.body)
+        if arrives:
+            arrive(langsmith, [call])
+        else:
+            wait_for(lambda: "SASL_AUTHENTICATION_FAILED" in gateway.process.text(), "a refusal")
+            assert dict(langsmith.seen) == {}
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1, its own authority, with its key in the same file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
+    command += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    both = folder / "identity.pem"
+    both.write_bytes(b"".join((folder / f"{n}.pem").read_bytes() for n in ("key", "certificate")))
+    return both
 
 
 def test_the_gateway_keeps_what_kafka_does_not_take(tier: Tier, load: CallLoad) -> None:
