@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.e2e.binaries import Binary, main
 from tests.matrix.environments import uv
+from tests.platform.compose_plugin import COMPOSE
 from tests.platform.kafka_jars import KAFKA
 from tests.platform.prometheus_build import PROMETHEUS, PROMTOOL
 
@@ -41,6 +42,7 @@ PHOENIX: Final = Binary(
     build=_install_phoenix,
 )
 BY_NAME: Final[dict[str, Binary]] = {
+    "compose": COMPOSE,
     "kafka": KAFKA,
     "phoenix": PHOENIX,
     "prometheus": PROMETHEUS,
