@@ -40,8 +40,9 @@ logger = logger_of(__name__)
 #: Units that are rendered and sent at a time, and those that wait for LangSmith's answer at a time.
 _AT_WORK: Final = 4
 _ON_THEIR_WAY: Final = 8
-#: How long a single delivery is waited for before the rest of its unit is looked at, in seconds.
-_EACH_S: Final = 2.0
+#: How long a single delivery is waited for before the rest of its unit is looked at, in seconds. What is not
+#: answered by then and cannot be asked for later is sent again, so it is no small number.
+_EACH_S: Final = 10.0
 #: A unit on its way is kept until it is answered; ten years, because a lock cannot be waited for any longer.
 _FOREVER_S: Final = 315_360_000.0
 #: Interval at which answers are looked for.
