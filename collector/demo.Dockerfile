@@ -1,4 +1,5 @@
 # The sandbox (a local stand-in for LangSmith) and the demo conversation, for the compose file's profile.
+# (demo.released.Dockerfile is the same without a checkout.)
 FROM python:3.13.9-slim
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./

@@ -245,7 +245,7 @@ _GLOBS: Final = ("skip_events", "realtime_paths")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How conversations are traced and recorded; the README has a table of the fields.
+    """How conversations are traced and recorded; ``.github/docs/operating.md`` has a table of the fields.
 
     Raises:
         ConfigError: a value given in code is not accepted.

@@ -23,7 +23,7 @@ PACKAGE = REPOSITORY / "otel_realtime"
 #: Who may import whom: a layer imports its own modules and those of the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "demo", "doctor", "talk"),
-    ("viewing", "replaying"),
+    ("viewing", "replaying", "collector_files"),
     ("__init__",),
     ("langsmith_compat",),
     ("setup", "twilio"),
@@ -57,6 +57,7 @@ LAZY = frozenset(
         ("cli.commands.demo", "demo.run"),
         ("cli.commands.doctor", "doctor.command"),
         ("cli.commands.export", "exporting.command"),
+        ("cli.commands.init", "collector_files"),
         ("cli.commands.recover", "recovery.command"),
         ("cli.commands.redact", "editing.command"),
         ("cli.commands.report", "viewing.command"),
@@ -102,6 +103,7 @@ TESTED_BY: dict[str, str] = {
     "cli.commands.demo": "test_cli.py",
     "cli.commands.doctor": "doctor/test_command.py",
     "cli.commands.export": "test_cli.py",
+    "cli.commands.init": "test_collector_files.py",
     "cli.commands.recover": "test_cli.py",
     "cli.commands.redact": "test_cli.py",
     "cli.commands.replay": "test_cli.py",

@@ -19,13 +19,14 @@ from otel_realtime.settings import Settings
 from tests.benchmarks import __main__ as benchmarks
 from tests.lowest import constraints
 from tests.support.processes import ROOT
+from tests.support.readme import README, anchors
 
 GITHUB = ROOT / ".github"
 CONTRIBUTING = (GITHUB / "CONTRIBUTING.md").read_text()
 SECURITY = (GITHUB / "SECURITY.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 PROJECT = (ROOT / "pyproject.toml").read_text()
-PAGES = sorted(GITHUB.glob("*.md"))
+PAGES = sorted([*GITHUB.glob("*.md"), *GITHUB.glob("docs/*.md")])
 HOME = "https://github.com/otel-realtime/otel-realtime"
 
 
@@ -50,15 +51,11 @@ def test_paths_and_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     for path in re.findall(r"`((?:otel_realtime|tests|collector|\.ci)/[\w./-]*)`", text):
         assert (ROOT / path).exists(), path
-    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]+))?\)", text):
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]+))?\)", prose):
         target = page.parent / link
         assert target.exists(), link
-        assert not anchor or anchor in _anchors(target.read_text()), anchor
-
-
-def _anchors(markdown: str) -> set[str]:
-    titles = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not anchor or anchor in anchors(target.read_text()), anchor
 
 
 def test_names_stand_in_the_files_that_are_named_with_them() -> None:
@@ -185,9 +182,7 @@ def python_versions() -> list[str]:
 def test_interpreters_are_the_same_everywhere() -> None:
     """Classifiers, the lowest version, the README and the workflow agree."""
     (lowest,) = re.findall(r'^requires-python = ">=(.+?)"', PROJECT, re.MULTILINE)
-    (row,) = re.findall(
-        r"^\| Python \| ([\d., ]+);", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+    (row,) = re.findall(r"^\| Python \| ([\d., ]+);", README, re.MULTILINE)
     workflow = yaml.safe_load((GITHUB / "workflows" / "tests.yml").read_text())
     matrix = workflow["jobs"]["linux"]["strategy"]["matrix"]["python"]
     assert lowest == python_versions()[0]
@@ -196,7 +191,6 @@ def test_interpreters_are_the_same_everywhere() -> None:
 
 def test_lowest_versions_of_libraries_are_those_of_the_readme() -> None:
     """The table of what is supported says what the package requires."""
-    readme = (ROOT / "README.md").read_text()
     for library, shown in (
         ("opentelemetry-sdk", "API and SDK {}"),
         ("openai", "`openai` {}"),
@@ -209,7 +203,7 @@ def test_lowest_versions_of_libraries_are_those_of_the_readme() -> None:
     ):
         # An extra may ask for more; the package's own bound stands first.
         version, *_ = re.findall(rf'"{library}(?:\[\w+\])?>=([\d.]+)"', PROJECT)
-        assert shown.format(version) in readme, library
+        assert shown.format(version) in README, library
 
 
 def test_the_oldest_versions_are_those_of_the_bounds() -> None:

@@ -1,4 +1,4 @@
-"""The README is run: every Python snippet, every command, every line of its settings table."""
+"""The README and the pages it leads to are run: every snippet, every command, each setting's line."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ from otel_realtime.recovery.sweep import Report
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import PROCESS_FIELDS, Settings
 from tests.support.processes import clean_environment
-from tests.support.readme import README, blocks, run, snippet
+from tests.support.readme import PAGES, README, anchors, blocks, run, snippet
 from tests.support.redacted import Told
 from tests.support.traces import samples, stretches
 
 ROOT = Path(__file__).parents[1]
+#: Where snippets of the other pages are run.
+RUNNERS = ("platform/test_backends.py",)
 
 
 def scenario() -> Scenario:
@@ -94,7 +96,8 @@ def the_one_run(sandbox: Sandbox) -> dict[str, Any]:
 
 def test_every_python_snippet_is_named_by_a_test() -> None:
     """No snippet stands in the README that nothing runs."""
-    source = Path(__file__).read_text()
+    runners = (Path(__file__), *(ROOT / "tests" / name for name in RUNNERS))
+    source = "\n".join(path.read_text() for path in runners)
     markers = [ast.literal_eval(text) for text in re.findall(r"snippet\(\s*(.+?),?\s*\)\)", source)]
     untested = [text for text in blocks("python") if not any(mark in text for mark in markers)]
     assert [] == untested
@@ -446,6 +449,7 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
         "pip": lambda line: "otel-realtime" in line,
         "export": lambda line: (
             line.split()[1].partition("=")[0].startswith(("LANGSMITH_", "OTEL_"))
+            or _is_variable_of_a_config(line.split()[1].partition("=")[0])
         ),
         "otel-realtime": _is_subcommand,
         "opentelemetry-instrument": lambda line: _is_subcommand(line.partition(" ")[2]),
@@ -465,6 +469,10 @@ def _is_target(line: str) -> bool:
         [*arguments[:2], "-n", "VENV=/nonexistent"], cwd=ROOT, capture_output=True, check=False
     )
     return done.returncode == 0
+
+
+def _is_variable_of_a_config(name: str) -> bool:
+    return any(f"env:{name}" in path.read_text() for path in (ROOT / "collector").rglob("*.yaml"))
 
 
 def _is_subcommand(line: str) -> bool:
@@ -497,13 +505,21 @@ def test_the_report_of_recover_is_as_shown() -> None:
     assert not report.complete
 
 
-LINKS = re.findall(r"https://github\.com/otel-realtime/otel-realtime/blob/main/([^)#]+)", README)
+LINKS = re.findall(
+    r"https://github\.com/otel-realtime/otel-realtime/blob/main/([^)#]+)(?:#([^)]+))?", README
+)
 
 
-@pytest.mark.parametrize("path", sorted(set(LINKS)))
-def test_links_into_the_repository_lead_somewhere(path: str) -> None:
+@pytest.mark.parametrize(("path", "anchor"), sorted(set(LINKS)))
+def test_links_into_the_repository_lead_somewhere(path: str, anchor: str) -> None:
     """They are absolute, so that they work on the package index as well."""
     assert (ROOT / path).is_file()
+    assert not anchor or anchor in anchors((ROOT / path).read_text())
+
+
+def test_the_readme_is_a_guide() -> None:
+    """It is read to its end; what is looked up stands on pages of its own."""
+    assert len(PAGES[0].read_text().splitlines()) < 200
 
 
 def test_no_link_is_relative() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
@@ -14,6 +15,7 @@ from otel_realtime.attributes import LEG_DIRECT, LEG_NONE
 from otel_realtime.clock import Clock
 from otel_realtime.conversation.blocks import note_opened
 from otel_realtime.conversation.engine import Engine
+from otel_realtime.conversation.workers import tool_of
 from otel_realtime.core.protocol import dialects
 from otel_realtime.core.protocol.json_values import safe_str
 from otel_realtime.core.protocol.outcome import Identity, Provider, sanitize_metadata, sanitize_tags
@@ -66,7 +68,8 @@ def open_conversation(
     """
     settings = options.effective_settings(process.effective_settings)
     provider = process.tracer_provider_for(options.tracer_provider)
-    seen = process.attach_processor(provider)  # before the root: it must see every span below it
+    # Before the root: it must see every span below it.
+    seen = process.attach_processor(provider, partial(tool_of, process=process))
     identity = _identity(options, handshake)
     trace = Trace(
         identity,

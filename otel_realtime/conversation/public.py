@@ -31,6 +31,7 @@ from otel_realtime.conversation.options import current_options
 from otel_realtime.conversation.redacting import read_stretch
 from otel_realtime.conversation.running import ToolBlock
 from otel_realtime.conversation.services import PROCESS, SOCKETS
+from otel_realtime.conversation.workers import note_asked
 from otel_realtime.core.protocol import events as wire
 from otel_realtime.diagnostics import walled, warn_once
 from otel_realtime.interrupts import let_through
@@ -55,10 +56,16 @@ def current_conversation() -> Conversation | None:
     ``using(...)`` block around, in a task or a thread without one the only one of the process. Where
     two come into question the answer is ``None``.
 
+    While the conversation waits for the result of a tool, spans that the code then starts without a
+    parent are below that tool; so are those of all code inside the ``using(...)`` block.
+
     Added in 0.1.0.
     """
     engine = conversation_here(current_options().block, PROCESS)
-    return Conversation.of(engine) if engine is not None else None
+    if engine is None:
+        return None
+    note_asked(engine)
+    return Conversation.of(engine)
 
 
 class Conversation:

@@ -17,7 +17,7 @@ from otel_realtime.doctor.model import Result, Surroundings
 from otel_realtime.version import VERSION
 
 #: Client -> the modules of ``otel_realtime.tap`` that see its calls, and the lowest version. The
-#: README's table of what is supported has the same.
+#: The table of what is supported has the same (.github/docs/operating.md).
 CLIENTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "openai": (("sdk",), "1.58"),
     "websockets": (("websockets", "legacy"), "13"),

@@ -31,7 +31,7 @@ from otel_realtime.process.waiting import WaitingRoom
 from otel_realtime.settings import Settings
 from otel_realtime.state.bounds import make_room, tidy_sometimes
 from otel_realtime.state.quota import quota_of
-from otel_realtime.tracing.members import TABLE, Membership, MembershipProcessor
+from otel_realtime.tracing.members import TABLE, FindParent, Membership, MembershipProcessor
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -224,8 +224,12 @@ class Process:
             providers: list[object] = [first, *self._processors]
         return next(filter(has_exporter, providers), first)
 
-    def attach_processor(self, provider: object) -> bool:
+    def attach_processor(self, provider: object, find_parent: FindParent | None = None) -> bool:
         """Add our span processor to a provider, once.
+
+        Args:
+            provider: the provider.
+            find_parent: finds the parent of spans that were started without one.
 
         Returns:
             ``False`` for a provider of another SDK, which takes none and is left alone.
@@ -238,7 +242,7 @@ class Process:
         with self._lock:
             if sdk_provider in self._processors:
                 return True
-            processor = MembershipProcessor(self.flush_backends)
+            processor = MembershipProcessor(self.flush_backends, find_parent=find_parent)
             self._processors[sdk_provider] = processor
             # The provider may shut itself down at exit. ``atexit`` calls in reverse order, so we
             # have to register anew to end our conversations before that:

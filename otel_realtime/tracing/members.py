@@ -7,6 +7,7 @@ conversation. In ambient mode the trace is the app's own, so only descendants of
     parent is a member ----------------------------> member
     parent unknown, in a trace we started ---------> member, child of the root
     no parent, conversation in the context --------> member, child of the root
+    no parent, started by what runs a tool --------> member, child of the tool
     anything else ---------------------------------> not a member
 
 Members are kept in a table and not only as attributes: a span with more than 128 attributes drops
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanContext
 
 from otel_realtime.attributes import (
     ERROR_TYPE,
@@ -46,7 +48,6 @@ from otel_realtime.tracing.run_metadata import RunMetadata
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span as ApiSpan
-    from opentelemetry.trace import SpanContext
 
     from otel_realtime.core.protocol.redaction import ContentPolicy
 
@@ -59,6 +60,8 @@ CONVERSATION_KEY: Final = context_api.create_key("otel_realtime.conversation")
 OUR_SCOPE: Final = "otel_realtime"
 #: Writes a journal record: its kind, and its data as JSON values.
 Note = Callable[[str, Mapping[str, Any]], None]
+#: Finds the parent of a span that was started without one.
+FindParent = Callable[[Span], SpanContext | None]
 #: Takes the ids of spans that are kept on disk from now on.
 Stored = Callable[[Sequence[int]], None]
 
@@ -241,7 +244,8 @@ class MemberTable:
     def forget(self, membership: Membership) -> None:
         """Drop a closed conversation; keep spans that are still open until they end.
 
-        A span of the app may outlive the call, and its end must still find its member.
+        A span of the app may outlive the call, and its end must still find its member. The root has
+        ended, whether a processor saw it or not: another SDK's provider has none of ours.
         """
         with self._lock:
             membership.forgotten = True
@@ -252,7 +256,7 @@ class MemberTable:
                 member = self._members.get(span_id)
                 if member is None or member.membership is not membership:
                     continue
-                if member.ended or member.span_id != span_id:
+                if member.ended or member.span_id != span_id or member.parent is None:
                     del self._members[span_id]
             membership.span_ids.clear()
 
@@ -285,6 +289,7 @@ class MembershipProcessor(SpanProcessor):
     Args:
         flush: delivers what the outlets hold within the given seconds; returns whether all of it
             was accepted.
+        find_parent: finds the parent of a span that was started without one by code that runs a tool.
         table: table of members.
         exit_timeout_s: longest wait for delivery when the provider shuts down.
     """
@@ -293,10 +298,12 @@ class MembershipProcessor(SpanProcessor):
         self,
         flush: Callable[[float], bool] | None = None,
         *,
+        find_parent: FindParent | None = None,
         table: MemberTable = TABLE,
         exit_timeout_s: float = 10.0,
     ) -> None:
         self._flush = flush
+        self._find_parent = find_parent
         self._table = table
         self._exit_timeout_s = exit_timeout_s
         self._inert = False
@@ -317,10 +324,13 @@ class MembershipProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Enqueue a member for delivery; called on the thread that ends it."""
-        if self._inert or not self._table:
+        if not self._table:
             return
         try:
-            self._ended(span)
+            if self._inert:  # deactivated while the span was open: nobody else would drop it
+                self._dropped(span)
+            else:
+                self._ended(span)
         except BaseException as error:
             let_through(error)
             logger.debug("cannot enqueue a span for delivery to LangSmith", exc_info=True)
@@ -349,6 +359,10 @@ class MembershipProcessor(SpanProcessor):
         written = parent_context if isinstance(parent_context, WriterContext) else None
         parent = None if written is None else self._table.get(written.above)
         parent = parent or self._nearest_member(span.parent, parent_context)
+        # Whoever passes a context without a span wants a trace of its own.
+        if parent is None and span.parent is None and parent_context is None and self._find_parent:
+            above = self._find_parent(span)
+            parent = None if above is None else adopt(span, above, self._table)
         if parent is None:
             return
         context = span.context
@@ -386,6 +400,11 @@ class MembershipProcessor(SpanProcessor):
         current = context_api.get_value(CONVERSATION_KEY, context)
         return self._table.get(current.root_span_id) if isinstance(current, Membership) else None
 
+    def _dropped(self, span: ReadableSpan) -> None:
+        member = self._table.get(span.context.span_id) if span.context is not None else None
+        if span.context is not None and member is not None:
+            self._table.ended(span.context.span_id, member)
+
     def _ended(self, span: ReadableSpan) -> None:
         context = span.context
         member = self._table.get(context.span_id) if context is not None else None
@@ -400,6 +419,33 @@ class MembershipProcessor(SpanProcessor):
         if context.span_id == membership.root_span_id and _has_mark(span, membership):
             return
         membership.outlet.put(span, member)
+
+
+def adopt(span: Span, above: SpanContext, table: MemberTable = TABLE) -> Member | None:
+    """Put a span that starts without a parent below another one, in that one's trace.
+
+    The SDK has chosen a trace of its own for it when processors see it, and has no way to change that,
+    so its private fields are set before anybody reads them.
+
+    Args:
+        span: the span; called from ``SpanProcessor.on_start``.
+        above: the parent, a member.
+        table: table of members.
+
+    Returns:
+        The parent's member; ``None`` if the span stays where it is: one of another SDK, or one that
+        is not exported.
+    """
+    parent, own = table.get(above.span_id), span.get_span_context()
+    if parent is None or not own.trace_flags.sampled:
+        return None
+    if not (hasattr(span, "_context") and hasattr(span, "_parent")):
+        return None
+    span._context = SpanContext(
+        above.trace_id, own.span_id, False, own.trace_flags, above.trace_state
+    )
+    span._parent = above
+    return parent
 
 
 def note_tool(span: ApiSpan, table: MemberTable = TABLE) -> None:

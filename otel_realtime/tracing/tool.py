@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, get_current_span
+from opentelemetry.trace import Span, SpanContext, get_current_span
 
 from otel_realtime import attributes as names
 from otel_realtime.core.protocol.outcome import Failure
@@ -293,6 +293,34 @@ class ToolSpans:
             self._finish(entered, entered.exit_ns)
             if call is not None and self._calls.get(call.id) is entered:
                 del self._calls[call.id]
+
+    # -- what others start ---------------------------------------------------------------------------
+
+    def running(self, call_id: str, name: str) -> SpanContext | None:
+        """Return the span below which work for a tool belongs that nobody assigned to one.
+
+        The only method that needs no lock: any span of the process may ask, on any thread, and the
+        copy of a ``dict``'s values is atomic.
+
+        Args:
+            call_id: the call that the work says it is for; may be empty.
+            name: the tool that it says it is, or its own name.
+
+        Returns:
+            Context of the span of that call, else of the only one of that name, or of the only one at
+            all; of the root if that is unclear; ``None`` if no tool is waited for.
+        """
+        waiting = [
+            tool
+            for tool in list(self._calls.values())
+            if tool.exit_ns is None and tool.call is not None and not tool.call.cut
+        ]
+        called = [tool for tool in waiting if tool.call is not None and tool.call.id == call_id]
+        named = [tool for tool in waiting if name in (tool.name, f"execute_tool {tool.name}")]
+        for possible in (called,) if call_id else (named, waiting):
+            if len(possible) == 1:
+                return possible[0].span.get_span_context()
+        return get_current_span(self._writer.root).get_span_context() if waiting else None
 
     # -- the end -------------------------------------------------------------------------------------
 

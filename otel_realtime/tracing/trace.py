@@ -30,7 +30,8 @@ from otel_realtime.core.protocol.responses import Moment
 from otel_realtime.core.protocol.state import ConversationState
 from otel_realtime.delivery.keep import name_of, uri_of
 from otel_realtime.delivery.model import Backend, Closing, Root
-from otel_realtime.diagnostics import warn_once
+from otel_realtime.diagnostics import logger_of, warn_once
+from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
 from otel_realtime.tracing import root as root_facts
 from otel_realtime.tracing.activation import Activation, NativeParents
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
     from otel_realtime.tracing.closing import RecordedAudio
 
+logger = logger_of(__name__)
+
 _NO_PROVIDER: Final = (
     "Realtime conversations are not traced: no OpenTelemetry TracerProvider is set; set one, or call "
     "otel_realtime.configure() when the app starts"
@@ -62,6 +65,19 @@ _AMBIENT_REFUSED: Final = (
     "LANGSMITH_TRACING=true and LANGSMITH_API_KEY, or Settings.langsmith='off' if nothing is "
     "forwarded to LangSmith"
 )
+
+
+def _link_back(calling_span: Span, root: SpanContext) -> None:
+    """Point from the request that made the call to the call, if that will be anywhere.
+
+    The span is the app's: what it raises is not ours to report, and costs nothing but the link.
+    """
+    try:
+        if root.trace_flags.sampled and calling_span.is_recording():
+            calling_span.add_link(root)
+    except BaseException as error:
+        let_through(error)
+        logger.debug("the caller's span takes no link to its conversation", exc_info=True)
 
 
 class Trace:
@@ -183,9 +199,8 @@ class Trace:
             links=[Link(parent)] if linked else (),
             start_time=self.clock.start_ns,
         )
-        if linked and calling_span.is_recording():
-            # The other direction: from the request that made the call to the call.
-            calling_span.add_link(span.get_span_context())
+        if linked:
+            _link_back(calling_span, span.get_span_context())
         return span
 
     def _may_nest(self, parent: SpanContext) -> bool:

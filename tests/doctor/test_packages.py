@@ -13,6 +13,7 @@ from otel_realtime.doctor import packages
 from otel_realtime.doctor.packages import BESIDE, CLIENTS, look, look_at_clients
 from otel_realtime.version import VERSION
 from tests.support.doctor import by_id, here
+from tests.support.readme import README
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,8 +57,7 @@ def test_what_else_looks_at_the_same_calls(process: pytest.MonkeyPatch, name: st
 
 def test_clients_and_their_lowest_versions_are_those_of_the_readme() -> None:
     """The row of what is supported."""
-    readme = (ROOT / "README.md").read_text()
-    (row,) = re.findall(r"^\| clients \| (.+), and later \|", readme, re.MULTILINE)
+    (row,) = re.findall(r"^\| clients \| (.+), and later \|", README, re.MULTILINE)
     told = dict(re.findall(r"`([\w-]+)` ([\d.]+)", row))
     assert told == {name: lowest for name, (_, lowest) in CLIENTS.items() if lowest}
 

@@ -27,6 +27,11 @@ SETS: Final = {
     "projects": (*BASE, "examples/projects.yaml"),
     "tenants": (*BASE, "examples/tenants.yaml"),
     "no content in jaeger": (*JAEGER_TOO, "examples/jaeger-no-content.yaml"),
+    "projects of tenants": (*BASE, "examples/tenants.yaml", "examples/projects.yaml"),
+    "tempo": (*BASE, "backends/tempo.yaml"),
+    "phoenix": (*BASE, "backends/phoenix.yaml"),
+    "langfuse": (*BASE, "backends/langfuse.yaml"),
+    "second langsmith": (*BASE, "backends/second-langsmith.yaml"),
 }
 FILES: Final = sorted({name for names in SETS.values() for name in names})
 KINDS: Final = ("receivers", "processors", "exporters", "extensions")

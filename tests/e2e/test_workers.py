@@ -19,6 +19,8 @@ from otel_realtime.demo.server import ScriptedServer
 from tests.support.talking import SPEED, client_of, result, scenario, text_item
 from tests.support.traces import Traces, facts, parent_name
 
+Start = Callable[["App"], Callable[[Any], Any]]
+
 CALL, LAST = Call(name="look_up"), Answer(text="Blue.")
 
 
@@ -34,7 +36,7 @@ class App:
     def __init__(
         self,
         traces: Traces,
-        start: Callable[[App], Callable[[Any], Any]],
+        start: Start,
         together: threading.Barrier | None = None,
     ) -> None:
         self.traces = traces
@@ -136,9 +138,7 @@ def assert_below_the_tool(traces: Traces) -> None:
 
 
 @pytest.mark.parametrize("start", [a_task, a_thread_of_its_own, a_thread_of_the_pool, an_executor])
-def test_the_only_call_of_the_process(
-    traces: Traces, start: Callable[[App], Callable[[Any], Any]]
-) -> None:
+def test_the_only_call_of_the_process(traces: Traces, start: Start) -> None:
     """Needs nothing from the app."""
     app = App(traces, start)
     play(traces, app.converse)
@@ -147,7 +147,7 @@ def test_the_only_call_of_the_process(
 
 
 @pytest.mark.parametrize("start", [a_task, a_thread_of_the_pool])
-def test_one_of_several(traces: Traces, start: Callable[[App], Callable[[Any], Any]]) -> None:
+def test_one_of_several(traces: Traces, start: Start) -> None:
     """Inside ``using(...)``, whatever else the process talks."""
     apps = [App(traces, start) for _ in range(3)]
 
@@ -165,9 +165,7 @@ def test_one_of_several(traces: Traces, start: Callable[[App], Callable[[Any], A
 
 
 @pytest.mark.parametrize("start", [a_thread_of_its_own, an_executor])
-def test_a_thread_that_may_be_either_calls(
-    traces: Traces, start: Callable[[App], Callable[[Any], Any]]
-) -> None:
+def test_a_thread_that_may_be_either_calls(traces: Traces, start: Start) -> None:
     """Is given none, rather than the wrong one."""
     together = threading.Barrier(2, timeout=20)
     apps = [App(traces, start, together) for _ in range(2)]
@@ -178,3 +176,75 @@ def test_a_thread_that_may_be_either_calls(
     play(traces, both)
     assert [[None], [None]] == [app.knew for app in apps]
     assert 2 == len(traces.named("execute_tool look_up"))
+
+
+# -- workers that do not say which tool they run -----------------------------------------------------
+
+
+class Silent(App):
+    """Its tool has a span of its own, and nothing of ours.
+
+    Args:
+        asks: the tool asks for its conversation first.
+    """
+
+    def __init__(self, traces: Traces, start: Start, *, asks: bool = False) -> None:
+        super().__init__(traces, start)
+        self.asks = asks
+
+    def run_tool(self, call_id: str) -> str:
+        """The tool, wherever it runs."""
+        if self.asks:
+            call = otel_realtime.current_conversation()
+            self.knew.append(call.thread_id if call is not None else None)
+        with self.traces.tracer.start_as_current_span("request"):
+            with self.traces.tracer.start_as_current_span("query"):
+                return "blue"
+
+
+def assert_below_the_tools(traces: Traces, calls: int) -> None:
+    """The app's spans are in the conversations' traces, each below a tool of its own."""
+    assert [calls] * 3 == [
+        len(traces.named(name)) for name in ("execute_tool look_up", "request", "query")
+    ]
+    above = [request.parent.span_id for request in traces.named("request") if request.parent]
+    tools = traces.named("execute_tool look_up")
+    assert sorted(tool.context.span_id for tool in tools if tool.context) == sorted(above)
+    assert calls == len({span.context.trace_id for span in traces.spans if span.context})
+
+
+def test_a_silent_worker_inside_using(traces: Traces) -> None:
+    """Its spans are below the tool of its own call, whatever else the process talks."""
+    apps = [Silent(traces, a_task) for _ in range(3)]
+
+    async def one(url: str, number: int) -> None:
+        with otel_realtime.using(thread_id=f"thread {number}"):
+            await apps[number].converse(url)
+
+    async def all_of_them(url: str) -> None:
+        await asyncio.gather(*(one(url, number) for number in range(3)))
+
+    play(traces, all_of_them)
+    assert_below_the_tools(traces, 3)
+    told = [facts(request)[names.LS_THREAD_ID] for request in traces.named("request")]
+    assert ["thread 0", "thread 1", "thread 2"] == sorted(told)
+
+
+@pytest.mark.parametrize("start", [a_task, a_thread_of_its_own, an_executor])
+def test_a_silent_worker_that_asked_for_the_only_call(traces: Traces, start: Start) -> None:
+    """Its spans are below the tool."""
+    app = Silent(traces, start, asks=True)
+    play(traces, app.converse)
+    assert [facts(traces.root)[names.LS_THREAD_ID]] == app.knew
+    assert_below_the_tools(traces, 1)
+
+
+def test_work_of_something_else(traces: Traces) -> None:
+    """A thread that neither stands in a block nor asked keeps a trace of its own."""
+    app = Silent(traces, a_thread_of_its_own)
+    play(traces, app.converse)
+    (request,) = traces.named("request")
+    assert request.parent is None
+    assert traces.root.context is not None
+    assert request.context is not None
+    assert traces.root.context.trace_id != request.context.trace_id

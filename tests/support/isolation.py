@@ -18,6 +18,7 @@ from otel_realtime.process.process import PROCESS
 from otel_realtime.process.providers import Providers
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.setup.instrumentor import OpenAIRealtimeInstrumentor
+from otel_realtime.tracing import members
 
 KEY = "lsv2_pt_test"
 PROJECT = "calls"
@@ -45,6 +46,8 @@ def isolated(folder: Path) -> Iterator[pytest.MonkeyPatch]:
             yield patch
         finally:
             leave_no_trace()
+            members_left, _ = len(members.TABLE), members.TABLE.reset_after_fork()
+            assert 0 == members_left, "a conversation is over, and its spans are still known"
             left = dict(otel_context.get_current())
             otel_context.attach(Context())
             assert {} == left, "something is still current in the test's own task"

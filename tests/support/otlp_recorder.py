@@ -50,12 +50,16 @@ class OtlpRecorder:
     """Accepts ``POST /otel/v1/traces`` with an ``x-api-key``; can refuse, go away and come back.
 
     Attributes:
+        base: the path before ``/v1/traces``.
+        key: the header without which nothing is taken.
         status: what the next requests are answered; only 200 records their spans.
         requests: the accepted ones, in order of arrival.
         refused: how many requests were answered another status than 200.
         tls: certificates to serve HTTPS with; plain HTTP without.
     """
 
+    base: str = "/otel"
+    key: str = "x-api-key"
     status: int = 200
     requests: list[Request] = field(default_factory=list)
     refused: int = 0
@@ -73,7 +77,7 @@ class OtlpRecorder:
     @property
     def endpoint(self) -> str:
         """The base URL an OTLP exporter appends ``/v1/traces`` to."""
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._port}/otel"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._port}{self.base}"
 
     def up(self) -> None:
         """Listen; on the same port as before when it was down in between."""
@@ -106,8 +110,8 @@ class OtlpRecorder:
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
         """Take one request and return the HTTP status it is answered with."""
-        status = 404 if path != "/otel/v1/traces" else self.status
-        if status == 200 and not headers.get("x-api-key"):
+        status = 404 if path != f"{self.base}/v1/traces" else self.status
+        if status == 200 and not headers.get(self.key):
             status = 401
         if status != 200:
             self.refused += 1
@@ -118,7 +122,7 @@ class OtlpRecorder:
                 headers=headers,
                 wire_bytes=len(body),
                 decoded_bytes=len(data),
-                spans=tuple(_spans(ExportTraceServiceRequest.FromString(data))),
+                spans=tuple(spans_of(ExportTraceServiceRequest.FromString(data))),
             )
         )
         return 200
@@ -144,7 +148,8 @@ def _handler(recorder: OtlpRecorder) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _spans(request: ExportTraceServiceRequest) -> list[Span]:
+def spans_of(request: ExportTraceServiceRequest) -> list[Span]:
+    """The spans of one request."""
     return [
         Span(
             name=span.name,

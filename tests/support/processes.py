@@ -46,13 +46,13 @@ class Process:
         self._env = dict(env)
         self._child: subprocess.Popen[bytes] | None = None
 
-    def launch(self, health_url: str) -> None:
+    def launch(self, health_url: str, timeout_s: float = 30) -> None:
         """Start the process and wait until ``health_url`` answers 200."""
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(
                 self._command, env=self._env, stdout=out, stderr=subprocess.STDOUT
             )
-        wait_for(lambda: self._healthy(health_url), f"answer of {health_url}", timeout_s=30)
+        wait_for(lambda: self._healthy(health_url), f"answer of {health_url}", timeout_s=timeout_s)
 
     def _healthy(self, url: str) -> bool:
         assert self._child is not None

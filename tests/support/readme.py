@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 _ROOT: Final = Path(__file__).parents[2]
-PAGES: Final = (_ROOT / "README.md", _ROOT / "collector" / "README.md")
+PAGES: Final = (
+    _ROOT / "README.md",
+    *sorted((_ROOT / ".github" / "docs").glob("*.md")),
+    _ROOT / "collector" / "README.md",
+    *sorted((_ROOT / "collector").glob("*/*.md")),
+)
 #: All pages, one after the other.
 README: Final = "\n".join(page.read_text("utf-8") for page in PAGES)
 _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -30,3 +35,9 @@ def run(source: str) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(source, "README.md", "exec"), names)  # it is our own README
     return names
+
+
+def anchors(markdown: str) -> set[str]:
+    """The fragments by which GitHub links to a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

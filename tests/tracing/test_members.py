@@ -210,6 +210,62 @@ def test_forgetting_keeps_what_is_still_open(rig: Rig) -> None:
     assert langsmith(after) == {}
 
 
+def test_forgetting_drops_a_root_that_ended_unseen(rig: Rig) -> None:
+    """The provider of another SDK has no processor of ours, which would see its end."""
+    rig.root()
+    rig.table.forget(rig.trace)
+    assert len(rig.table) == 0
+
+
+def test_deactivated_while_spans_are_open(rig: Rig) -> None:
+    """They are delivered by nobody, and forgotten with their end."""
+    outlet = Outlet()
+    rig.outlet = outlet
+    root = rig.root()
+    child = rig.child(rig.foreign, "GET", root)
+    rig.processor.deactivate()
+    rig.table.forget(rig.trace)
+    child.end()
+    root.end()
+    assert (0, []) == (len(rig.table), outlet.spans)
+
+
+def test_a_span_without_a_parent_is_adopted(rig: Rig) -> None:
+    """By the span that is found for it: trace, parent and attributes are as if it were its child."""
+    root = rig.root()
+    tool = rig.child(rig.ours, "execute_tool look_up", root)
+    rig.processor._find_parent = lambda _: tool.get_span_context()
+    with rig.foreign.start_as_current_span("request") as request:
+        query = rig.foreign.start_span("query")
+    assert isinstance(request, Span)
+    assert isinstance(query, Span)
+    assert (tool.get_span_context(), request.get_span_context()) == (request.parent, query.parent)
+    traces = {span.get_span_context().trace_id for span in (root, tool, request, query)}
+    assert traces == {rig.trace.trace_id}
+    assert langsmith(request)["langsmith.span.parent_id"] == own_id(tool)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        Context(),
+        set_span_in_context(
+            NonRecordingSpan(SpanContext(7, 7, is_remote=True, trace_flags=TraceFlags(1)))
+        ),
+        None,
+    ],
+)
+def test_what_is_not_adopted(rig: Rig, context: Context | None) -> None:
+    """A span whose context was chosen, one with a parent, and one for which no parent is found."""
+    root = rig.root()
+    found = root.get_span_context() if context is not None else SpanContext(1, 2, is_remote=False)
+    rig.processor._find_parent = lambda _: found
+    span = rig.foreign.start_span("request", context)
+    assert span.get_span_context().trace_id != rig.trace.trace_id
+    assert isinstance(span, Span)
+    assert langsmith(span) == {}
+
+
 def test_inert_after_shutdown(rig: Rig) -> None:
     """A provider that was shut down flushed the outlet once and stamps nothing more."""
     outlet = Outlet()

@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
+from otel_realtime import diagnostics
 from otel_realtime.clock import Clock
 from otel_realtime.core.protocol.outcome import Ending, Failure, Tally
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
@@ -144,6 +145,37 @@ def test_a_trace_of_its_own_is_linked_both_ways(begin: Begin, traces: Traces) ->
     assert [request.context.span_id] == [link.context.span_id for link in root.links]
     assert f"{request.context.span_id:016x}" == trace.identity.parent_span_id
     assert f"{request.context.trace_id:032x}" == facts(root)[OURS + "parent_trace_id"]
+
+
+def test_a_call_that_is_not_sampled_is_no_place_to_link_to(begin: Begin, traces: Traces) -> None:
+    """The link would lead nowhere."""
+    above = traces.tracer.start_span("request")
+    begin(caller=trace_api.set_span_in_context(above), into=Traces(ALWAYS_OFF))
+    above.end()
+    assert () == tuple(traces.one("request").links)
+
+
+class Strange(trace_api.NonRecordingSpan):
+    """A span of another SDK, which says that it records."""
+
+    def is_recording(self) -> bool:
+        """Return that it does."""
+        return True
+
+    def add_link(self, *_: Any, **__: Any) -> None:
+        """Refuse."""
+        raise NotImplementedError("no links here")
+
+
+def test_a_callers_span_that_takes_no_link_costs_only_the_link(
+    begin: Begin, traces: Traces
+) -> None:
+    """The call is traced, and still knows where it came from; nothing is our fault."""
+    context = traces.tracer.start_span("request").get_span_context()
+    trace = begin(caller=trace_api.set_span_in_context(Strange(context)))
+    trace.root.end()
+    assert [context] == [link.context for link in traces.root.links]
+    assert {} == diagnostics.faults()
 
 
 def test_an_ambient_root_is_a_child(begin: Begin, traces: Traces) -> None:

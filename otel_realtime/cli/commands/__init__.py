@@ -13,6 +13,7 @@ from otel_realtime.cli.commands import (
     demo,
     doctor,
     export,
+    init,
     recover,
     redact,
     replay,
@@ -35,5 +36,6 @@ COMMANDS: Final[dict[str, click.Command]] = {
         export.command,
         redact.command,
         recover.command,
+        init.command,
     )
 }

@@ -1,4 +1,4 @@
-"""What LangSmith's documentation leaves open; the README lists the same points under the same ids."""
+"""What LangSmith's documentation leaves open; the page on limits lists the same points under the same ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Question:
     """A point to settle.
 
     Attributes:
-        id: names it, in the README, too.
+        id: names it, on the page on limits, too.
         text: the question, to be answered with yes or no.
         needed: something of a call would be lost, or stand at the wrong place, if the answer is no.
     """
