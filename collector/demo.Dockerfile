@@ -7,6 +7,6 @@ COPY otel_realtime otel_realtime
 RUN pip install --no-cache-dir ".[demo]" \
     && useradd --uid 10001 --create-home app \
     && install -d -o app -g app /data
-USER app
+USER 10001
 VOLUME /data
 ENTRYPOINT ["otel-realtime"]

@@ -454,6 +454,7 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
         "otel-realtime": _is_subcommand,
         "opentelemetry-instrument": lambda line: _is_subcommand(line.partition(" ")[2]),
         "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
+        "kubectl": lambda line: (ROOT / line.split()[-1] / "kustomization.yaml").exists(),
         "otelcol": lambda line: all(
             (ROOT / "collector" / name).exists() for name in re.findall(r"--config=(\S+)", line)
         ),

@@ -196,7 +196,13 @@ def _unknown(name: str, all_known: frozenset[str]) -> Iterator[Result]:
         fix = f"did you mean {near[0]}?"
         yield _result(name, "warn", "set", "nobody reads it", fix)
     elif name.upper().startswith(PREFIX):
-        yield _result(name, "warn", "set", "there is no such setting", "all are listed at https://github.com/otel-realtime/otel-realtime/blob/main/.github/docs/operating.md#settings")
+        yield _result(
+            name,
+            "warn",
+            "set",
+            "there is no such setting",
+            "all are listed at https://github.com/otel-realtime/otel-realtime/blob/main/.github/docs/operating.md#settings",
+        )
     elif ours:
         yield _result(name, "info", "set", "not read by this package")
 
