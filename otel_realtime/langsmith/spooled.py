@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logger_of(__name__)
 
-_THREAD: Final = "otel-realtime-spans"
+_THREAD: Final = "otel-realtime-spool"
 #: How long after its end a span is on disk, at the latest.
 WITHIN_S: Final = 0.5
 #: Delay of the job while nothing waits; enqueueing wakes it.

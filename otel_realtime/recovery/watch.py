@@ -136,6 +136,8 @@ class Watch:
         #: Units that were left: how often in a row, and when they are tried again (``monotonic``).
         self._left: dict[str, tuple[int, float]] = {}
         self._said: set[tuple[str, ...]] = set()
+        #: What was tried since SIGTERM; ``None`` before.
+        self._tried: set[str] | None = None
 
     def run(self) -> Totals:
         """Watch until SIGTERM, then deliver what there is within the grace, and return."""
@@ -162,7 +164,7 @@ class Watch:
 
     def _drain(self, signals: _Signals) -> None:
         """Deliver what there is, each thing tried once more; a second signal ends that, too."""
-        deadline = time.monotonic() + self._grace_s
+        deadline, self._tried = time.monotonic() + self._grace_s, set()
         self._left = {instance: (failures, 0.0) for instance, (failures, _) in self._left.items()}
         while signals.count < 2 and time.monotonic() < deadline:
             self._look()
@@ -197,10 +199,17 @@ class Watch:
         for instance in found:
             if len(self._busy) >= _AT_WORK + _ON_THEIR_WAY:
                 return
-            if instance not in busy and self._left.get(instance, (0, 0.0))[1] <= now:
+            if instance in busy or self._left.get(instance, (0, 0.0))[1] > now:
+                continue
+            if self._tried is not None and instance in self._tried:
+                continue
+            # Asked first, because most belong to processes that live: no more is made for those.
+            if not owner.lives(self._state_dir, instance):
                 self._take(instance)
 
     def _take(self, instance: str) -> None:
+        if self._tried is not None:
+            self._tried.add(instance)
         to = Destinations(self._settings, time.monotonic() + _FOREVER_S)
         report = Report()
         process = DeadProcess(

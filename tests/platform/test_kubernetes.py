@@ -412,7 +412,11 @@ def test_an_app_that_is_killed_loses_nothing(sandbox: Sandbox, tmp_path: Path) -
         running.start("app")
         assert "Hello." == running.call()
         running.kill("app")
-        wait_for(sandbox.conversations, "the call", timeout_s=30)
+        wait_for(
+            sandbox.conversations,
+            f"the call {running.log('worker')} {files_below(running.state)}",
+            timeout_s=30,
+        )
         wait_for(lambda: not journals(running.state), "an empty volume", timeout_s=30)
         assert 0 == running.stop("worker"), running.log("worker")
         assert the_one(sandbox)["root"]["project"] == "voice"
