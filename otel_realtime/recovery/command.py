@@ -18,6 +18,10 @@ from otel_realtime.settings import Settings
 from otel_realtime.state.owner import CAN_LOCK
 
 _VARIABLE: Final = "OTEL_REALTIME_STATE_DIR"
+_UNUSABLE: Final = (
+    "cannot be read and written by this process (uid {uid}): run it as the user of the apps (runAsUser), on "
+    "a volume that is not read-only"
+)
 
 
 def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
@@ -108,17 +112,19 @@ def _check_own(state_dir: Path) -> None:
 
     One that is not there yet may come: a sidecar starts before the app.
     """
-    if state_dir.is_dir() or not os.path.lexists(state_dir):
-        for path in (state_dir, *(state_dir / name for name in FOLDERS)):
-            if not path.is_dir() or os.access(path, os.R_OK | os.W_OK | os.X_OK):
-                continue
-            raise ConfigError(
-                f"{path} belongs to uid {path.stat().st_uid} and cannot be read and written by this "
-                f"process (uid {os.geteuid()}): run both as the same user (runAsUser), on a volume "
-                "that is not read-only"
-            )
-        return
-    raise ConfigError(f"the state directory {state_dir} is not a folder")
+    for path in (state_dir, *(state_dir / name for name in FOLDERS)):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise ConfigError(f"{path} {_UNUSABLE.format(uid=os.geteuid())}: {why}") from error
+        if path == state_dir and not path.is_dir():
+            raise ConfigError(f"the state directory {path} is not a folder")
+        if path.is_dir() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            what = _UNUSABLE.format(uid=os.geteuid())
+            raise ConfigError(f"{path} belongs to uid {found.st_uid} and {what}")
 
 
 def _check(state_dir: Path, *, named: bool) -> None:

@@ -313,17 +313,14 @@ def _is_allowed(*command: str) -> bool:
 
 
 @as_root
-def test_another_users_directory_is_refused(tmp_path: Path) -> None:
+def test_another_users_directory_is_refused(open_folder: Path) -> None:
     """One line names both users and what to do."""
     other = ("setpriv", "--reuid", "1000680000", "--regid", "0", "--clear-groups")
     if not _is_allowed(*other):
         pytest.skip("setpriv does not work here")
-    tmp_path.chmod(0o755)
-    for above in [*tmp_path.parents][:3]:
-        above.chmod(0o755)
-    state = tmp_path / "state"
+    state = open_folder / "state"
     (state / "conversations").mkdir(parents=True, mode=0o700)
-    variables = environment(state, "http://127.0.0.1:9", HOME=str(tmp_path))
+    variables = environment(state, "http://127.0.0.1:9", HOME=str(open_folder))
     watcher = Watcher(state, variables, within=other)
     assert 2 == watcher.wait()
     assert "belongs to uid 0 and cannot be read and written" in watcher.errors
