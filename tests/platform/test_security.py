@@ -128,6 +128,19 @@ def test_no_other_overlay_brings_extensions() -> None:
             assert "oidc" in both["service"]["extensions"]
 
 
+def test_every_exporter_to_langsmith_can_be_told_an_authority() -> None:
+    """A proxy that opens TLS stands before all of them."""
+    told = {
+        name: exporter.get("tls", {}).get("ca_file")
+        for path in CONFIGS.rglob("*.yaml")
+        if path.name not in ("builder-config.yaml", "jaeger.yaml")
+        for name, exporter in load(str(path)).get("exporters", {}).items()
+        if exporter and "api.smith.langchain.com" in exporter.get("endpoint", "")
+    }
+    assert {"otlp_http/langsmith", "otlp_http/acme", "otlp_http/globex"} <= told.keys()
+    assert {"${env:LANGSMITH_OTLP_CA_FILE:-}"} == set(told.values())
+
+
 # --- with a real Collector ------------------------------------------------------------------------
 
 
