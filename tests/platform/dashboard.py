@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -52,9 +53,20 @@ def values() -> dict[str, str]:
     return own | RANGE
 
 
-def filled(expr: str) -> str:
-    """An expression with every variable replaced."""
-    for name, value in sorted(values().items(), key=lambda one: -len(one[0])):
+def choices() -> dict[str, tuple[str, str]]:
+    """Metric, with variables replaced, and label that each choosing variable takes its values from."""
+    found = {}
+    for name, one in variables().items():
+        if one["type"] == "query":
+            match = re.fullmatch(r"label_values\((.*),\s*(\w+)\)", one["query"]["query"])
+            assert match, one
+            found[name] = filled(match.group(1)), match.group(2)
+    return found
+
+
+def filled(expr: str, **chosen: str) -> str:
+    """An expression with every variable replaced, by what was chosen or by its default."""
+    for name, value in sorted((values() | chosen).items(), key=lambda one: -len(one[0])):
         expr = expr.replace(f"${name}", value)
     return expr
 

@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.platform.dashboard import FILE, GRAFANA, Query, dashboard, queries, values, variables
+from tests.platform.dashboard import (
+    FILE,
+    GRAFANA,
+    Query,
+    choices,
+    dashboard,
+    queries,
+    values,
+    variables,
+)
 from tests.platform.names import unknown
 from tests.platform.promql import used
 from tests.support.prometheus_names import known_series
@@ -22,6 +31,7 @@ PANELS = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 def by_schema(written: dict[str, Any]) -> dict[str, Any]:
     """The dashboard after it went through the types of Grafana's own SDK, which drop unknown keys."""
+    pytest.importorskip("grafana_foundation_sdk", reason="needs Python 3.11 or newer")
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
@@ -125,6 +135,13 @@ def test_every_variable_is_there_and_used() -> None:
     assert {"service", "model", "datasource"} <= variables().keys()
     sources = {item["datasource"]["uid"] for panel in PANELS for item in (panel, *panel["targets"])}
     assert {"${datasource}"} == sources
+
+
+def test_variables_choose_from_labels_that_exist() -> None:
+    """Of metrics that are there as soon as a call is."""
+    assert {"service", "model"} == choices().keys()
+    for metric, label in choices().values():
+        assert set() == unknown(f"count by ({label}) ({metric})", known_series())
 
 
 def test_calls_are_chosen_by_service_and_model() -> None:

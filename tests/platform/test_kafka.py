@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +25,7 @@ from tests.support import minute
 from tests.support.call_load import Call, CallLoad, send_until_taken
 from tests.support.counting_backend import CountingBackend
 from tests.support.handmade import Maker, send_http
-from tests.support.kafka import Kafka
+from tests.support.kafka import Kafka, Secured
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import Collector, Jaeger
 from tests.support.programs import program
@@ -153,7 +155,7 @@ def arrive(langsmith: CountingBackend, calls: Sequence[Call], *, timeout_s: floa
 def each_once_in_jaeger(jaeger: Jaeger, calls: Sequence[Call]) -> None:
     """Every call is in Jaeger with each of its spans once, whatever was sent twice."""
     for call in calls:
-        found = jaeger.wait(call.trace_id.hex(), len(call.span_ids))
+        found = jaeger.wait(call.trace_id.hex(), len(call.span_ids), timeout_s=60)
         ids = sorted(span["spanID"] for span in found)
         assert sorted(span.hex() for span in call.span_ids) == ids
 
@@ -183,14 +185,48 @@ def test_every_span_is_once_in_each_backend(tier: Tier, load: CallLoad) -> None:
 
 def archived(folder: Path) -> list[tuple[bytes, bytes]]:
     """The (trace id, span id) of every span in the files, one that stands twice twice."""
+    texts = [path.read_text() for path in folder.glob("*.jsonl")]
     return [
         (bytes.fromhex(span["traceId"]), bytes.fromhex(span["spanId"]))
-        for path in folder.glob("*.jsonl")
-        for line in path.read_text().splitlines()
+        for text in texts
+        # What stands behind the last newline is being written.
+        for line in text[: text.rfind("\n") + 1].splitlines()
         for group in json.loads(line)["resourceSpans"]
         for scope in group["scopeSpans"]
         for span in scope["spans"]
     ]
+
+
+def test_a_span_that_comes_twice_is_once_in_jaeger(tier: Tier, load: CallLoad) -> None:
+    """A call that is sent again, as after a lost answer, changes nothing in Jaeger; LangSmith sees the same ids."""
+    jaeger = tier.jaeger(100)
+    gateway = tier.collector(GATEWAY)
+    tier.collector(TO_BOTH, **KEY, JAEGER_OTLP_ENDPOINT=jaeger.otlp)
+    call = load.copy(1)
+    for _ in range(2):
+        send_until_taken(gateway.http, call.body)
+    wait_for(lambda: tier.langsmith.duplicates == load.size, "the call twice", timeout_s=60)
+    last = load.copy(2)
+    send_until_taken(gateway.http, last.body)
+    each_once_in_jaeger(jaeger, [last, call])
+    arrive(tier.langsmith, [call, last])
+
+
+def test_the_archive_goes_on_where_it_was(tier: Tier, load: CallLoad) -> None:
+    """A killed Collector's files are kept, also those that were set aside, and the rest follows."""
+    gateway = tier.collector(GATEWAY)
+    files, small = tier.folder / "archive", tier.folder / "small.yaml"
+    small.write_text("exporters: {file/archive: {rotation: {max_megabytes: 4}}}")
+    archive = tier.collector((*TO_FILES, str(small)), OTELCOL_ARCHIVE_DIR=str(files))
+    calls: list[Call] = []
+    for start in (1, 16, 31):
+        calls.extend(load.copy(number) for number in range(start, start + 15))
+        for call in calls[-15:]:
+            send_until_taken(gateway.http, call.body)
+        wait_for(lambda: set(archived(files)) == expected(calls), "the calls", timeout_s=60)
+        archive.kill()
+        archive.start()
+    assert len(list(files.glob("spans-*-size.jsonl"))) >= 1
 
 
 def test_what_langsmith_refuses_for_good_waits_for_the_right_key(
@@ -209,6 +245,76 @@ def test_what_langsmith_refuses_for_good_waits_for_the_right_key(
     consumer.start()
     arrive(tier.langsmith, calls)
     assert tier.langsmith.duplicates == 0
+
+
+def test_jaeger_away_and_its_collector_killed_holds_up_nothing(tier: Tier, load: CallLoad) -> None:
+    """LangSmith goes on; Jaeger has everything when it is back, from a Collector that was killed meanwhile."""
+    jaeger = tier.jaeger(100)
+    gateway = tier.collector(GATEWAY)
+    tier.collector(TO_LANGSMITH, **KEY)
+    consumer = tier.collector(TO_JAEGER, JAEGER_OTLP_ENDPOINT=jaeger.otlp)
+    first, *rest = (load.copy(number) for number in range(1, 21))
+    send_until_taken(gateway.http, first.body)
+    each_once_in_jaeger(jaeger, [first])
+    jaeger.process.kill()
+    for call in rest:
+        send_until_taken(gateway.http, call.body)
+    arrive(tier.langsmith, [first, *rest])
+    consumer.kill()
+    consumer.start()
+    # It kept its traces in memory.
+    with jaeger:
+        each_once_in_jaeger(jaeger, rest)
+
+
+@pytest.mark.parametrize(("password", "arrives"), [("secret", True), ("wrong", False)])
+def test_tls_and_a_password_to_the_brokers(
+    tmp_path: Path, load: CallLoad, password: str, arrives: bool
+) -> None:
+    """The example's overlay takes gateway and consumer in; with another password nothing passes."""
+    certificate = self_signed(tmp_path)
+    secured = Secured(identity=certificate, user="collectors", password="secret")
+    call = load.copy(1)
+    with (
+        Kafka(program(KAFKA), tmp_path / "kafka", count=1, secured=secured) as kafka,
+        CountingBackend() as langsmith,
+        ExitStack() as stack,
+    ):
+        kafka.tool("kafka-topics.sh", ["--create", "--topic", "otlp_spans"])
+        gateway, _ = (
+            stack.enter_context(
+                Collector(
+                    program(COLLECTOR),
+                    tmp_path / configs[-1],
+                    (*configs, "examples/kafka-tls.yaml"),
+                    KAFKA_BROKERS=kafka.secured_address,
+                    KAFKA_CA_FILE=str(certificate),
+                    KAFKA_USERNAME=secured.user,
+                    KAFKA_PASSWORD=password,
+                    LANGSMITH_OTLP_ENDPOINT=langsmith.endpoint,
+                    **KEY,
+                )
+            )
+            for configs in (GATEWAY, TO_LANGSMITH)
+        )
+        send_until_taken(gateway.http, call.body)
+        if arrives:
+            arrive(langsmith, [call])
+        else:
+            wait_for(lambda: "SASL_AUTHENTICATION_FAILED" in gateway.process.text(), "a refusal")
+            assert dict(langsmith.seen) == {}
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1, its own authority, with its key in the same file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
+    command += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    both = folder / "identity.pem"
+    both.write_bytes(b"".join((folder / f"{n}.pem").read_bytes() for n in ("key", "certificate")))
+    return both
 
 
 def test_the_gateway_keeps_what_kafka_does_not_take(tier: Tier, load: CallLoad) -> None:

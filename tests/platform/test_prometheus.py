@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,12 @@ import yaml
 
 from otel_realtime import attributes
 from otel_realtime.tracing.metrics import Instruments
-from tests.platform.dashboard import Query, queries
+from tests.platform.dashboard import Query, choices, filled, queries
 from tests.platform.names import unknown
 from tests.platform.prometheus_build import PROMTOOL
 from tests.platform.promql import used
 from tests.platform.watched import SHIPPED, Watched, watched
-from tests.support.processes import CONFIGS
+from tests.support.processes import CONFIGS, clean_environment
 from tests.support.programs import program
 from tests.support.prometheus_names import COLLECTOR, METRICS, known_series
 from tests.support.waiting import wait_for
@@ -245,6 +246,17 @@ def test_every_query_of_the_dashboard_has_data(platform: Watched, query: Query) 
 
 
 @pytest.mark.platform
+def test_the_variables_offer_what_the_calls_had(platform: Watched) -> None:
+    """The service, and each model, transcribers too."""
+    offered = {
+        name: set(platform.prometheus.get(f"label/{label}/values", **{"match[]": metric}))
+        for name, (metric, label) in choices().items()
+    }
+    models = {"gpt-realtime", "gpt-4o-mini-transcribe"}
+    assert ({"voice"}, models) == (offered["service"] & {"voice"}, offered["model"])
+
+
+@pytest.mark.platform
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_recording_rule_records(platform: Watched, name: str) -> None:
     """On what the calls left."""
@@ -316,6 +328,36 @@ def test_the_panels_find_exemplars(platform: Watched) -> None:
                 "query_exemplars", query=query.sent, start=now - 600, end=now
             )
             assert {"trace_id", "span_id"} == found[0]["exemplars"][0]["labels"].keys()
+
+
+@pytest.mark.platform
+def test_one_run_of_the_demo_fills_the_dashboard(platform: Watched, tmp_path: Path) -> None:
+    """`otel-realtime demo --langsmith`: every panel but those of failures; exemplars lead to its call."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "otel_realtime", "demo", "--fast", "--langsmith"),
+            *("--no-browser", "--data-dir", str(tmp_path)),
+        ],
+        env=clean_environment(**{**platform.variables, "OTEL_SERVICE_NAME": "demo"}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert 0 == done.returncode, done.stderr
+    (root,) = re.findall(r"run [0-9-]+-([0-9a-f]{4}-[0-9a-f]{12})", done.stdout)
+    asked, now = platform.prometheus, time.time()
+    selector = 'otel_realtime_voice_to_voice_seconds_bucket{job="demo"}'
+    wait_for(lambda: bool(asked.query(selector)), "the demo's metrics", timeout_s=10)
+    found = asked.get("query_exemplars", query=selector, start=now - 600, end=time.time())
+    spans = {one["labels"]["span_id"] for series in found for one in series["exemplars"]}
+    assert {root.replace("-", "")} == spans
+    empty = {
+        query.panel
+        for query in queries()
+        if "$service" in query.written and not asked.query(filled(query.written, service="demo"))
+    }
+    assert empty <= {"Failed model calls", "Failed tool calls", "Telemetry lost"}
 
 
 @pytest.mark.platform

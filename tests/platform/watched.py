@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
@@ -140,6 +141,8 @@ class Watched:
         troubled: the one that does not.
         jaeger: has the calls.
         traces: trace ids of the calls.
+        start: starts another process that calls, by the arguments of ``voice_app`` and variables.
+        variables: where such a process sends to.
     """
 
     prometheus: Prometheus
@@ -147,6 +150,8 @@ class Watched:
     troubled: Collector
     jaeger: Jaeger
     traces: frozenset[str]
+    start: Callable[..., VoiceProcess]
+    variables: Mapping[str, str]
 
 
 def _address(url: str) -> str:
@@ -193,16 +198,19 @@ def watched(folder: Path) -> Iterator[Watched]:
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.http,
             "OTEL_REALTIME_SPAN_LIMIT": "40",
         }
-        kinds = (("--calls", "2"), ("--minute",), ("--failing",))
+        numbers = count()
+
+        def start(*arguments: str, **more: str) -> VoiceProcess:
+            place = folder / f"app-{next(numbers)}"
+            return enter(VoiceProcess(place, server.url, *arguments, env=variables | more))
+
         # They stay: at its exit a process exports once more, without the exemplars of before.
-        apps = [
-            enter(VoiceProcess(folder / kind[0], server.url, *kind, "--stay=600", env=variables))
-            for kind in kinds
-        ]
+        kinds = (("--calls", "2"), ("--minute",), ("--failing",))
+        apps = [start(*kind, "--stay=600") for kind in kinds]
         traces = frozenset(call.trace_id for app in apps for call in app.talked())
         for app in apps:
             assert app.flushed()["delivered"]
-        yield Watched(prometheus, collector, troubled, jaeger, traces)
+        yield Watched(prometheus, collector, troubled, jaeger, traces, start, variables)
 
 
 @contextmanager

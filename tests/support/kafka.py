@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,21 @@ class Broker(Process):
         wait_for(serves, "a broker", timeout_s=timeout_s, every_s=0.2)
 
 
+@dataclass(frozen=True)
+class Secured:
+    """How clients come in where they need a password.
+
+    Attributes:
+        identity: a file with the broker's certificate and its PKCS #8 key.
+        user: who may come in.
+        password: with which.
+    """
+
+    identity: Path
+    user: str
+    password: str
+
+
 class Kafka:
     """A cluster of brokers; all end with the ``with`` block.
 
@@ -61,12 +77,15 @@ class Kafka:
         program: runs Kafka's classes (:data:`tests.platform.kafka_jars.KAFKA`).
         folder: the brokers' data and logs go there.
         count: brokers; every topic has as many replicas, and a write needs all but one.
+        secured: whether the one broker has a listener with TLS and SCRAM as well.
     """
 
-    def __init__(self, program: Path, folder: Path, count: int = 3) -> None:
+    def __init__(
+        self, program: Path, folder: Path, count: int = 3, secured: Secured | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._program, self._folder = program, folder
-        ports = free_ports(2 * count)
+        self._program, self._folder, self._secured = program, folder, secured
+        *ports, self._client_port = free_ports(2 * count + 1)
         self.addresses = [f"127.0.0.1:{port}" for port in ports[:count]]
         self.brokers: list[Broker] = []
         for level in ("INFO", "ERROR"):
@@ -104,8 +123,29 @@ class Kafka:
             # A broker that was killed is given up after 6 s, not 9.
             "broker.session.timeout.ms": 6000,
         }
+        if self._secured is not None:
+            settings |= self._clients(str(settings["listeners"]), self._secured)
         lines = "".join(f"{key}={value}\n" for key, value in settings.items())
         (self._folder / f"{number}.properties").write_text(lines)
+
+    def _clients(self, listeners: str, secured: Secured) -> dict[str, object]:
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        return {
+            "listeners": f"{listeners},CLIENT://{self.secured_address}",
+            "listener.security.protocol.map": (
+                "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,CLIENT:SASL_SSL"
+            ),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.client.scram-sha-512.sasl.jaas.config": scram,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": secured.identity,
+        }
+
+    @property
+    def secured_address(self) -> str:
+        """Where a cluster of one broker takes clients by TLS and SCRAM."""
+        return f"127.0.0.1:{self._client_port}"
 
     def data(self, number: int) -> Path:
         """The folder of a broker's data."""
@@ -136,7 +176,11 @@ class Kafka:
 
     def _format(self, number: int) -> None:
         settings = self._folder / f"{number}.properties"
-        self._run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(settings))
+        command = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(settings)]
+        if self._secured is not None:
+            user = f"name={self._secured.user},password={self._secured.password}"
+            command += ["--add-scram", f"SCRAM-SHA-512=[{user}]"]
+        self._run(*command)
 
     def _run(self, *arguments: str) -> str:
         done = subprocess.run(
