@@ -12,15 +12,17 @@ from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 import yaml
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_realtime
 from otel_realtime.delivery.otlp import chosen, make_exporter
-from otel_realtime.delivery.transport import new_session
+from otel_realtime.delivery.transport import deadline, new_session
 from otel_realtime.doctor.otlp import look
 from otel_realtime.process.process import PROCESS
 from otel_realtime.setup.providers import tracer_provider
@@ -30,6 +32,7 @@ from tests.support.doctor import by_id, here
 from tests.support.handmade import conversation, send_http
 from tests.support.langsmith_server import serving
 from tests.support.oidc_issuer import Issuer
+from tests.support.opening_proxy import OpeningProxy
 from tests.support.otlp_recorder import OtlpRecorder
 from tests.support.processes import CONFIGS, ROOT, Collector, Jaeger, clean_environment
 from tests.support.programs import program
@@ -662,20 +665,53 @@ def test_jaeger_may_want_tls_and_a_certificate(desk: Desk, tmp_path: Path) -> No
             assert [] == jaeger.spans(sent.trace_id)
 
 
-@pytest.mark.collector
-def test_langsmith_may_have_a_certificate_of_your_own_authority(desk: Desk, tmp_path: Path) -> None:
-    """As behind a proxy that opens TLS: the Collector is told its authority."""
+@pytest.fixture
+def proxied(desk: Desk) -> Iterator[tuple[OtlpRecorder, OpeningProxy]]:
+    """LangSmith behind a proxy that opens TLS, with a certificate of your own authority."""
+    pair = desk.ours.issue("langsmith", "langsmith.invalid")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(desk.server.certificate, desk.server.key)
+    context.load_cert_chain(pair.certificate, pair.key)
     with OtlpRecorder(tls=context) as langsmith:
-        variables = {
-            "LANGSMITH_API_KEY": "lsv2_pt_x",
-            "LANGSMITH_OTLP_ENDPOINT": langsmith.endpoint,
-            "LANGSMITH_OTLP_CA_FILE": str(desk.ours.file),
-        }
-        with Collector(program(COLLECTOR), tmp_path, ["config.yaml"], **variables) as collector:
-            assert send_http(collector.http, conversation())
-            assert 5 == len(langsmith.wait(5))
+        port = urlsplit(langsmith.endpoint).port
+        assert port is not None
+        with OpeningProxy(port) as proxy:
+            yield langsmith, proxy
+
+
+@pytest.mark.collector
+def test_the_collector_reaches_langsmith_through_a_proxy_that_opens_tls(
+    proxied: tuple[OtlpRecorder, OpeningProxy], desk: Desk, tmp_path: Path
+) -> None:
+    """It is told the proxy and its authority."""
+    langsmith, proxy = proxied
+    variables = {
+        "LANGSMITH_API_KEY": "lsv2_pt_x",
+        "LANGSMITH_OTLP_ENDPOINT": "https://langsmith.invalid/otel",
+        "LANGSMITH_OTLP_CA_FILE": str(desk.ours.file),
+        "HTTPS_PROXY": proxy.url,
+        "NO_PROXY": "jaeger",
+    }
+    with Collector(program(COLLECTOR), tmp_path, ["config.yaml"], **variables) as collector:
+        assert send_http(collector.http, conversation())
+        assert 5 == len(langsmith.wait(5))
+    assert {"langsmith.invalid:443"} == set(proxy.asked)
+
+
+def test_the_process_reaches_langsmith_through_a_proxy_that_opens_tls(
+    process: pytest.MonkeyPatch, proxied: tuple[OtlpRecorder, OpeningProxy], desk: Desk
+) -> None:
+    """By the variables that `requests` reads."""
+    langsmith, proxy = proxied
+    process.setenv("HTTPS_PROXY", proxy.url)
+    process.delenv("https_proxy", raising=False)
+    process.setenv("REQUESTS_CA_BUNDLE", str(desk.ours.file))
+    for name in ("NO_PROXY", "no_proxy", "CURL_CA_BUNDLE"):
+        process.delenv(name, raising=False)
+    body, headers = ExportTraceServiceRequest().SerializeToString(), {"x-api-key": "lsv2_pt_x"}
+    with new_session() as session, deadline(10):
+        url = "https://langsmith.invalid/otel/v1/traces"
+        assert 200 == session.post(url, data=body, headers=headers, timeout=5).status_code
+    assert (1, ["langsmith.invalid:443"]) == (len(langsmith.requests), proxy.asked)
 
 
 def test_langsmith_gets_no_header_of_the_collector_s(process: pytest.MonkeyPatch) -> None:

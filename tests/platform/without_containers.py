@@ -9,7 +9,7 @@ Each service has a loopback address of its own, and folders below ``--folder`` i
 ``compose_file.KEYS`` says what else becomes of each key. It needs Linux, where all of 127.0.0.0/8 is this
 machine, and the programs of ``tests/e2e/binaries.py``. As root it takes from each process what the file takes
 from its container, and the services find each other by name; else addresses stand in the place of the names.
-The sandbox's page answers to the address that is printed, not at its published one: it does not listen on
+Variables are those of the environment; a .env file is not read. The sandbox's page answers to the address that is printed, not at its published one: it does not listen on
 every address here.
 
 With the profile ``demo`` it ends by saying whether the call is in the sandbox and in Jaeger, each of its
@@ -345,7 +345,8 @@ def _copy(source: Path, place: Path) -> None:
     """Copy a file or folder with the owner and mode of each."""
     if source.is_file():
         shutil.copy2(source, place)
-        os.chown(place, source.stat().st_uid, source.stat().st_gid)
+        if os.geteuid() == 0:
+            os.chown(place, source.stat().st_uid, source.stat().st_gid)
         return
     place.mkdir()
     for one in source.iterdir():
