@@ -43,6 +43,16 @@ SETS: Final = {
     "mtls": (*BASE, "security/tls.yaml", "security/mtls.yaml"),
     "bearer": (*BASE, "security/tls.yaml", "security/bearer.yaml"),
     "oidc": (*BASE, "security/tls.yaml", "security/oidc.yaml"),
+    "many at once": (
+        *JAEGER_TOO,
+        "security/tls.yaml",
+        "security/mtls.yaml",
+        "security/oidc.yaml",
+        "config.metrics.yaml",
+        "examples/tenants.yaml",
+        "examples/projects.yaml",
+        "examples/jaeger-no-content.yaml",
+    ),
 }
 FILES: Final = sorted({name for names in SETS.values() for name in names})
 KINDS: Final = ("receivers", "processors", "exporters", "extensions")
