@@ -21,7 +21,7 @@ install = for try in 1 2 3; do { $(call uv,$(1),$(2)) || { $(call pip,$(1),$(2))
 # What a person who waits is told.
 say = @echo "$(1)"
 
-.PHONY: demo test coverage test-frameworks test-neighbours test-lowest test-newest test-matrix soak test-collector collector-binaries test-platform platform-binaries portaudio lint actionlint format bench bench-check web web-check clean
+.PHONY: demo test coverage test-frameworks test-neighbours test-lowest test-newest test-matrix soak test-collector collector-binaries test-platform platform-binaries without-containers portaudio lint actionlint format bench bench-check web web-check clean
 
 $(VENV)/made:
 	$(call say,Set-up in $(VENV): about 20 seconds and only this once)
@@ -131,6 +131,10 @@ platform-binaries: $(VENV)/ready-test
 
 test-platform: $(VENV)/ready-test
 	$(RUN) -m pytest tests/platform -m platform $(ARGS)
+
+# What `docker compose --profile demo up` does, without containers.
+without-containers: $(VENV)/ready-test
+	$(RUN) -m tests.platform.without_containers --profile demo $(ARGS)
 
 lint: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check .

@@ -453,7 +453,7 @@ def test_ctrl_c(arguments: str, tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert child.stdout is not None
-    select.select([child.stdout], [], [], 30)  # the first line of what it does
+    select.select([child.stdout], [], [], 100)  # the first line of what it does
     for _ in range(5):  # a library that is being imported may swallow the first
         child.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):

@@ -453,8 +453,12 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
         ),
         "otel-realtime": _is_subcommand,
         "opentelemetry-instrument": lambda line: _is_subcommand(line.partition(" ")[2]),
+        # tests/platform/test_kafka.py runs it.
+        "kafka-topics.sh": lambda line: "--create --topic otlp_spans" in line,
         "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
         "kubectl": lambda line: (ROOT / line.split()[-1] / "kustomization.yaml").exists(),
+        "prometheus": _names_files,
+        "promtool": _names_files,
         "otelcol": lambda line: all(
             (ROOT / "collector" / name).exists() for name in re.findall(r"--config=(\S+)", line)
         ),
@@ -462,6 +466,11 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
     program = command.split()[0]
     assert program in check, f"nothing checks {command!r}"
     assert check[program](command)
+
+
+def _names_files(line: str) -> bool:
+    files = re.findall(r"(?:^| |=)([\w./-]+\.yml)", line)
+    return bool(files) and all((ROOT / "collector" / name).exists() for name in files)
 
 
 def _is_target(line: str) -> bool:

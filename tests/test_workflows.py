@@ -104,7 +104,7 @@ def test_make_targets_exist() -> None:
     }
     assert {
         *("test", "test-collector", "test-frameworks", "test-lowest", "test-newest"),
-        *("test-matrix", "test-neighbours"),
+        *("test-matrix", "test-neighbours", "test-platform", "platform-binaries"),
         *("lint", "actionlint", "collector-binaries", "portaudio", "demo", "web-check"),
     } == called
     assert not any("rerun" in path.read_text().lower() for path in FILES)

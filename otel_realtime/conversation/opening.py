@@ -79,10 +79,11 @@ def open_conversation(
         provider=provider,
         caller=caller,
         # Called by the trace: whether it is sampled is known only when its root has started.
-        metrics=lambda sampled: metrics_for(
+        metrics=lambda root, sampled: metrics_for(
             process.meter_provider,
             identity.provider.name,
             bytes_on_disk,
+            root=root,
             on=sampled and settings.metrics,
         ),
         native=parent_run,

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_realtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    import requests
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _OTLP: Final = "OTEL_EXPORTER_OTLP_"
@@ -44,6 +45,11 @@ _CLASSES: Final = {
     "TRACES": ("trace_exporter", "OTLPSpanExporter"),
     "METRICS": ("metric_exporter", "OTLPMetricExporter"),
 }
+#: Files of authorities that ``requests`` prefers:
+#: https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification
+_BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+#: Entry point that makes the exporter's session: of all signals, or of one.
+_PROVIDER: Final = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
 
 
 def read(name: str) -> str:
@@ -143,10 +149,38 @@ def make_exporter(signal: str, name: str) -> Any:
     """
     found = exporter_class(signal, name)
     try:
-        return found()
+        return found(session=_trusting_session()) if is_overruled(signal, name) else found()
     except Exception as error:
         # For OTLP that is a timeout or a compression; the SDK does not say of which variable.
         raise ConfigError(f"the exporter {name} refuses its variables: {error}") from error
+
+
+def is_overruled(signal: str, name: str) -> bool:
+    """Return whether ``requests`` would trust another file than the exporter's variable names.
+
+    A session prefers its own two variables to the file that it was given, and since 1.45 the exporter
+    gives it there. An exporter with a session of an installed credential provider is left alone.
+    """
+    return (
+        name == _PROTOCOLS["http/protobuf"]
+        and any(map(read, _BUNDLES))
+        and bool(read(f"{_OTLP}{signal}_CERTIFICATE") or read(f"{_OTLP}CERTIFICATE"))
+        and not any(map(read, (_PROVIDER.format(""), _PROVIDER.format(f"{signal}_"))))
+    )
+
+
+def _trusting_session() -> requests.Session:
+    """Return a session that trusts the file that it is given, whatever else the environment names."""
+    import requests
+
+    class Session(requests.Session):
+        def merge_environment_settings(
+            self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+        ) -> Any:
+            given = self.verify if verify is None else verify
+            return super().merge_environment_settings(url, proxies, stream, given, cert)
+
+    return Session()
 
 
 def trace_exporter() -> SpanExporter | None:

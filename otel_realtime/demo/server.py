@@ -244,6 +244,7 @@ class ScriptedServer:
             compression=None,
             # The default of 1 MiB is less than an item with half a minute of audio.
             max_size=None,
+            open_timeout=60,  # a hundred clients may come at once
             logger=_LOGGER,
         ) as server:
             self._port = _port(server)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, make_exporter
+from otel_realtime.credentials import without_secrets
+from otel_realtime.delivery.otlp import chosen, endpoint, is_otlp, is_overruled, make_exporter
 from otel_realtime.doctor.clock import skew
 from otel_realtime.doctor.model import Result, Status, Surroundings
-from otel_realtime.doctor.probe import Reply, send
+from otel_realtime.doctor.probe import BROKEN_OFF, CLIENT_UNKNOWN, Reply, send
 from otel_realtime.doctor.sdk_log import listening
 from otel_realtime.errors import ConfigError
 from otel_realtime.setup.destinations import span_exporters
@@ -29,6 +31,13 @@ _LOST: Final = {
 #: Ports that Collectors listen on, by protocol: https://opentelemetry.io/docs/specs/otlp/
 _PORTS: Final = {"grpc": 4317, "http": 4318}
 _PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_CLIENT: Final = (
+    "name a certificate that it trusts in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, and its key in"
+    " OTEL_EXPORTER_OTLP_CLIENT_KEY"
+)
+_MAYBE_CLIENT: Final = f"it may want to know the client: {_CLIENT}"
+#: What Go's server answers on a port of TLS: https://pkg.go.dev/net/http
+_WANTS_TLS: Final = b"HTTP request to an HTTPS server"
 
 
 def look(here: Surroundings) -> Iterator[Result]:
@@ -80,6 +89,7 @@ def _probe(signal: str, name: str, here: Surroundings) -> Iterator[Result]:
             yield _grpc(signal, address, exporter, here)
         else:
             yield from _http(signal, address, here)
+            yield from _two_authorities(signal, name)
     finally:
         exporter.shutdown()
 
@@ -107,6 +117,21 @@ def _http(signal: str, url: str, here: Surroundings) -> Iterator[Result]:
     yield from skew(f"clock.otlp.{signal.lower()}", "the OTLP endpoint", reply)
 
 
+def _two_authorities(signal: str, name: str) -> Iterator[Result]:
+    # The package that sends for the exporter since 1.45, by a session that prefers the other file.
+    if is_overruled(signal, name) and find_spec("opentelemetry.exporter.http") is not None:
+        yield Result(
+            id=f"otlp.{signal.lower()}.authorities",
+            title="trusted authorities",
+            status="info",
+            seen="REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE is set beside OTEL_EXPORTER_OTLP_CERTIFICATE",
+            effect=(
+                "an exporter of otel_realtime.configure() trusts the file of OTEL_EXPORTER_OTLP_CERTIFICATE,"
+                " one of opentelemetry-instrument that of the former"
+            ),
+        )
+
+
 def _judged(signal: str, url: str, reply: Reply) -> Result:
     def result(status: Status, seen: str, fix: str) -> Result:
         lost = _LOST[signal] if status != "ok" else ""
@@ -114,6 +139,12 @@ def _judged(signal: str, url: str, reply: Reply) -> Result:
 
     if reply.status is None:
         fix = reply.fix
+        if reply.problem in (CLIENT_UNKNOWN, BROKEN_OFF):
+            fix = (
+                _CLIENT
+                if reply.problem == CLIENT_UNKNOWN
+                else f"it may want to know the client: {_CLIENT}"
+            )
         if urlsplit(url).port == _PORTS["grpc"] and "closed" in reply.problem + reply.fix:
             fix = f"port {_PORTS['grpc']} is that of gRPC: set {_PROTOCOL}=grpc, or use port {_PORTS['http']}"
         return result("fail", str(reply), fix)
@@ -129,6 +160,8 @@ def _judged(signal: str, url: str, reply: Reply) -> Result:
         return result("fail", f"answers with a web page: {reply}", "that is no OTLP endpoint")
     if reply.status // 100 == 2:
         return result("ok", f"takes requests{reply.through}", "")
+    if _WANTS_TLS in reply.body:
+        return result("fail", "the server speaks TLS on this port", "use https:// in the endpoint")
     if reply.status in (400, 415):
         return _result(
             signal,
@@ -157,6 +190,10 @@ def _variable(signal: str, what: str, env: Mapping[str, str]) -> str:
 
 # -- gRPC ------------------------------------------------------------------------------------------
 
+_RESET: Final = "the server reset the connection"
+_CLOSED: Final = "the server closed the connection"
+#: What a server does that wants TLS, or a client's certificate.
+_BROKEN_OFF: Final = frozenset({_RESET, _CLOSED})
 #: A word of gRPC's own explanation -> in plain words, and what to do. In order.
 _GRPC_REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("connection refused", "connection refused: nothing listens there", "start the Collector, or correct the address"),
@@ -166,12 +203,13 @@ _GRPC_REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("http/1", "the server speaks HTTP, not gRPC, on this port", f"set {_PROTOCOL}=http/protobuf, or use port {_PORTS['grpc']}"),
     ("settings frame", "the server does not speak gRPC on this port", f"set {_PROTOCOL}=http/protobuf, or use port {_PORTS['grpc']}"),
     ("wrong_version_number", "the server speaks no TLS on this port", "use http:// as scheme, or OTEL_EXPORTER_OTLP_INSECURE=true"),
+    ("tsi_data_corrupted", "the server broke off TLS: it takes no client without a certificate that it knows", _CLIENT),
     ("certificate", "the server's certificate is not trusted here", "name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("handshake", "the TLS handshake failed", "check http:// or https:// in the endpoint, and OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("ssl", "the TLS handshake failed", "check http:// or https:// in the endpoint, and OTEL_EXPORTER_OTLP_CERTIFICATE"),
     ("http proxy", "the proxy refuses", "check https_proxy, no_proxy and no_grpc_proxy"),
-    ("reset", "the server reset the connection", "check that it speaks gRPC on this port, and whether with TLS"),
-    ("closed", "the server closed the connection", "check that it speaks gRPC on this port, and whether with TLS"),
+    ("reset", _RESET, "check that it speaks gRPC on this port, and whether with TLS"),
+    ("closed", _CLOSED, "check that it speaks gRPC on this port, and whether with TLS"),
 )  # fmt: skip
 #: Status of gRPC -> what to do; the others are explained by ``_GRPC_REASONS``.
 _GRPC_STATUSES: Final = {
@@ -197,6 +235,8 @@ def _grpc(signal: str, target: str, exporter: Any, here: Surroundings) -> Result
         seen, fix = _explain_grpc(
             name, str(getattr(error, "details", lambda: "")() or ""), timeout_s
         )
+        if secure and seen in _BROKEN_OFF:
+            fix += f"; {_MAYBE_CLIENT}"
         if proxy:
             seen += f", through the proxy {proxy}"
         return _result(signal, "grpc", "fail", f"{shown}: {seen}", _LOST[signal], fix)
@@ -208,7 +248,8 @@ def _explain_grpc(status: str, details: str, timeout_s: float) -> tuple[str, str
     if status == "DEADLINE_EXCEEDED":
         return f"no answer within {timeout_s:.3g} s", _GRPC_STATUSES[status]
     if status in _GRPC_STATUSES:
-        return f"refused: {status}", _GRPC_STATUSES[status]
+        said = " ".join(without_secrets(details).split())[:120]
+        return f"refused: {status}" + (f", {said}" if said else ""), _GRPC_STATUSES[status]
     lowered = details.lower()
     for word, seen, fix in _GRPC_REASONS:
         if word in lowered:

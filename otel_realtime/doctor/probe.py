@@ -26,6 +26,11 @@ _MOST_BYTES: Final = 1_000_000
 _SHOWN: Final = 120
 
 _TLS: Final = "the TLS handshake failed"
+#: The server does not know who asks: no certificate, or one that it does not take. Some servers only break
+#: the connection off then.
+CLIENT_UNKNOWN: Final = f"{_TLS}: the server takes no client without a certificate that it knows"
+BROKEN_OFF: Final = f"{_TLS}: the server broke it off"
+_CLIENT_FIX: Final = "present a client certificate of an authority that it trusts"
 #: A word of an error of TLS -> what it means, what to do. In order; the last one fits all.
 _TLS_ERRORS: Final[tuple[tuple[str, str, str], ...]] = (
     (
@@ -65,6 +70,12 @@ _TLS_ERRORS: Final[tuple[tuple[str, str, str], ...]] = (
         "use the name that stands in the certificate",
     ),
     ("not valid for", f"{_TLS}: the certificate is for another host name", "use its name"),
+    ("ALERT_CERTIFICATE_REQUIRED", CLIENT_UNKNOWN, _CLIENT_FIX),
+    ("ALERT_UNKNOWN_CA", CLIENT_UNKNOWN, _CLIENT_FIX),
+    ("ALERT_BAD_CERTIFICATE", CLIENT_UNKNOWN, _CLIENT_FIX),
+    ("ALERT_CERTIFICATE_EXPIRED", CLIENT_UNKNOWN, _CLIENT_FIX),
+    ("ALERT_CERTIFICATE_UNKNOWN", CLIENT_UNKNOWN, _CLIENT_FIX),
+    ("EOF occurred", BROKEN_OFF, f"it may want to know the client: {_CLIENT_FIX}"),
     ("", f"{_TLS}", "check the server's TLS, and {ca}"),
 )
 

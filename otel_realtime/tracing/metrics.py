@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics as metrics_api
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from otel_realtime import attributes as names
@@ -233,22 +235,28 @@ class ConversationMetrics:
     Args:
         instruments: instruments of the app's meter provider.
         provider_name: ``gen_ai.provider.name`` of the conversation.
+        context: has the conversation's root as its span. Measurements are made in it, whatever span the
+            app is in, so that exemplars lead to the conversation's trace:
+            https://opentelemetry.io/docs/specs/otel/metrics/sdk/#exemplar
     """
 
-    def __init__(self, instruments: Instruments, provider_name: str) -> None:
+    def __init__(self, instruments: Instruments, provider_name: str, context: Context) -> None:
         self._instruments = instruments
+        self._context = context
         self._base: _Labels = {names.PROVIDER: provider_name}
 
     @_measuring
     def opened(self) -> None:
         """Count a conversation that opened."""
-        self._instruments.active.add(1, self._base)
+        self._instruments.active.add(1, self._base, self._context)
 
     @_measuring
     def closed(self, seconds: float, outcome: str) -> None:
         """Record the duration of a conversation that ended, ``ok`` or ``error``."""
-        self._instruments.active.add(-1, self._base)
-        self._instruments.conversation.record(seconds, {**self._base, "outcome": outcome})
+        self._instruments.active.add(-1, self._base, self._context)
+        self._instruments.conversation.record(
+            seconds, {**self._base, "outcome": outcome}, self._context
+        )
 
     @_measuring
     def inference(self, response: Response, inference: Inference) -> None:
@@ -259,20 +267,20 @@ class ConversationMetrics:
         if response.done is not None:
             seconds = (response.done.at_ns - response.created.at_ns) / 1e9
             failed = {names.ERROR_TYPE: inference.failure.type} if inference.failure else {}
-            to.operation.record(max(seconds, 0.0), {**base, **failed})
+            to.operation.record(max(seconds, 0.0), {**base, **failed}, self._context)
         if sound.first_audio_ms is not None:
-            to.first_chunk.record(sound.first_audio_ms / 1000, base)
+            to.first_chunk.record(sound.first_audio_ms / 1000, base, self._context)
         if sound.voice_to_voice_ms is not None:
-            to.voice.record(sound.voice_to_voice_ms / 1000, base)
+            to.voice.record(sound.voice_to_voice_ms / 1000, base, self._context)
         for part in sound.parts:
             labels = {names.LATENCY_PART: part.name, names.LATENCY_OWNER: part.owner}
-            to.latency.record(part.ms / 1000, {**base, **labels})
+            to.latency.record(part.ms / 1000, {**base, **labels}, self._context)
         if sound.interruption is not None:
             why: _Labels = {
                 names.INTERRUPTION_CAUSE: sound.interruption.cause,
                 names.INTERRUPTION_FALSE: sound.interruption.false,
             }
-            to.interruptions.add(1, {**base, **why})
+            to.interruptions.add(1, {**base, **why}, self._context)
         for seconds, name, failure in inference.server_tools:
             self.tool(seconds, name, failure)
         if inference.tokens is not None:
@@ -282,13 +290,13 @@ class ConversationMetrics:
         self._tokens("input", usage.input, usage.input_by_modality, base)
         self._tokens("output", usage.output, usage.output_by_modality, base)
         if usage.cached:
-            self._instruments.cached.add(usage.cached, base)
+            self._instruments.cached.add(usage.cached, base, self._context)
 
     def _tokens(self, kind: str, total: int, split: Mapping[str, int], base: _Labels) -> None:
         # The modalities partition the total, so that a sum over the attribute is what was used.
         for modality, count in partition(total, split).items():
             labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
-            self._instruments.tokens.record(count, labels)
+            self._instruments.tokens.record(count, labels, self._context)
 
     @_measuring
     def transcription(self, attributes: Attributes) -> None:
@@ -306,7 +314,7 @@ class ConversationMetrics:
                 self._tokens(kind, total, split, base)
         cached = tokens("cache_read.input")
         if cached:
-            self._instruments.cached.add(cached, base)
+            self._instruments.cached.add(cached, base, self._context)
 
     @_measuring
     def tool(self, seconds: float, name: str, failure: str | None = None) -> None:
@@ -314,25 +322,29 @@ class ConversationMetrics:
         labels: _Labels = {names.OPERATION: "execute_tool", names.TOOL_NAME: name}
         if failure is not None:
             labels[names.ERROR_TYPE] = failure
-        self._instruments.tool.record(seconds, labels)
+        self._instruments.tool.record(seconds, labels, self._context)
 
     @_measuring
     def error(self, kind: str) -> None:
         """Count an error that the server reported."""
-        self._instruments.errors.add(1, {**self._base, names.ERROR_TYPE: kind})
+        self._instruments.errors.add(1, {**self._base, names.ERROR_TYPE: kind}, self._context)
 
     @_measuring
     def talk(self, summary: AudioSummary) -> None:
         """Record who talked, and who did not; nothing without audio."""
         if summary.measured and summary.has_audio:
-            self._instruments.dead_air.record(summary.dead_air_s, self._base)
-            self._instruments.longest_silence.record(summary.longest_silence_s, self._base)
-            self._instruments.agent_over_user.record(summary.agent_over_user_s, self._base)
+            self._instruments.dead_air.record(summary.dead_air_s, self._base, self._context)
+            self._instruments.longest_silence.record(
+                summary.longest_silence_s, self._base, self._context
+            )
+            self._instruments.agent_over_user.record(
+                summary.agent_over_user_s, self._base, self._context
+            )
 
     @_measuring
     def upload(self, outcome: str) -> None:
         """Count a recording by its ``ls_audio_attach_status``."""
-        self._instruments.uploads.add(1, {"outcome": outcome})
+        self._instruments.uploads.add(1, {"outcome": outcome}, self._context)
 
 
 # Weak keys: a provider that the app replaces can be collected.
@@ -340,7 +352,12 @@ _instruments: Final[WeakKeyDictionary[MeterProvider, Instruments]] = WeakKeyDict
 
 
 def metrics_for(
-    given: MeterProvider | None, provider_name: str, pending: Callable[[], int], *, on: bool
+    given: MeterProvider | None,
+    provider_name: str,
+    pending: Callable[[], int],
+    *,
+    root: SpanContext,
+    on: bool,
 ) -> Metrics:
     """Return the metrics of a conversation.
 
@@ -350,6 +367,7 @@ def metrics_for(
         given: the app's meter provider; ``None``: the global one.
         provider_name: ``gen_ai.provider.name`` of the conversation.
         pending: returns the bytes of this process's conversations on disk.
+        root: the conversation's root span.
         on: ``False``: measure nothing.
     """
     if not on:
@@ -358,4 +376,5 @@ def metrics_for(
     instruments = _instruments.get(provider)
     if instruments is None:
         instruments = _instruments[provider] = Instruments(provider, pending)
-    return ConversationMetrics(instruments, provider_name)
+    context = set_span_in_context(NonRecordingSpan(root), Context())
+    return ConversationMetrics(instruments, provider_name, context)

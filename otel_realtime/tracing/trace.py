@@ -93,7 +93,7 @@ class Trace:
         route: where it is delivered.
         provider: tracer provider of its spans.
         caller: context that was current at the handshake.
-        metrics: returns its metrics, given whether it is sampled.
+        metrics: returns its metrics, given the root's context and whether it is sampled.
         native: another library's context of parents, for ``Activation``.
 
     Attributes:
@@ -122,7 +122,7 @@ class Trace:
         route: Route,
         provider: TracerProvider,
         caller: Context,
-        metrics: Callable[[bool], Metrics],
+        metrics: Callable[[SpanContext, bool], Metrics],
         native: NativeParents | None = None,
     ) -> None:
         if isinstance(provider, trace_api.ProxyTracerProvider):
@@ -169,7 +169,7 @@ class Trace:
             conversation_id=identity.conversation_id,
         )
         self.events = EventSpans(self.writer)
-        self.metrics = metrics(self.sampled)
+        self.metrics = metrics(context, self.sampled)
         self.tools = ToolSpans(self.writer, self.metrics.tool, native)
         self.delivery: Root | None = None
         self.before_post: Callable[[], object] | None = None

@@ -11,10 +11,11 @@ from typing import Any
 
 from tests.benchmarks.server import Servers
 
-BARE, OURS, SILENT, LANGSMITH = (
+BARE, OURS, SILENT, UNSAMPLED, LANGSMITH = (
     "bare client",
     "otel-realtime",
     "otel-realtime, no audio",
+    "otel-realtime, not sampled",
     "langsmith wrap_realtime",
 )
 
@@ -35,10 +36,15 @@ def variables(servers: Servers, state: str) -> dict[str, str]:
 
 
 class Counting:
-    """Counts the spans of the provider that we trace to."""
+    """Counts the spans of the provider that we trace to.
 
-    def __init__(self) -> None:
+    Args:
+        sampled: the provider's sampler takes conversations.
+    """
+
+    def __init__(self, *, sampled: bool = True) -> None:
         from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+        from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
         counting = self
         self.spans = 0
@@ -47,7 +53,7 @@ class Counting:
             def on_end(self, span: Any) -> None:
                 counting.spans += 1
 
-        self.provider = TracerProvider()
+        self.provider = TracerProvider(sampler=None if sampled else ALWAYS_OFF)
         self.provider.add_span_processor(Processor())
 
 
@@ -56,16 +62,16 @@ def traced(who: str, servers: Servers) -> Iterator[None]:
     """Set one of the tracers up as its user would, for all conversations of the block.
 
     Raises:
-        NothingTraced: no span was made, or LangSmith got nothing.
+        NothingTraced: no span was made, or LangSmith got nothing; of what is not sampled: there was.
     """
     with tempfile.TemporaryDirectory() as state:
         os.environ.update(variables(servers, state))
-        if who not in (OURS, SILENT):
+        if who not in (OURS, SILENT, UNSAMPLED):
             yield
             return
         import otel_realtime
 
-        counting = Counting()
+        counting = Counting(sampled=who != UNSAMPLED)
         settings = otel_realtime.Settings(record_audio=who == OURS)
         otel_realtime.instrument(tracer_provider=counting.provider, settings=settings)
         before = servers.counted()
@@ -74,7 +80,8 @@ def traced(who: str, servers: Servers) -> Iterator[None]:
         finally:
             otel_realtime.uninstrument()
             delivered = otel_realtime.flush(60)
-        if not counting.spans or not delivered or before == servers.counted():
+        arrived = bool(counting.spans and delivered and before != servers.counted())
+        if arrived is (who == UNSAMPLED):
             raise NothingTraced(f"{who}: {counting.spans} spans, delivered: {delivered}")
 
 

@@ -25,6 +25,7 @@ from tests.benchmarks.client import (
     LANGSMITH,
     OURS,
     SILENT,
+    UNSAMPLED,
     NothingTraced,
     connected,
     langsmith_client,
@@ -170,7 +171,7 @@ def _without_network() -> tuple[float, float]:
 
 
 #: Who is measured against which client: LangSmith's wrapper needs parsed events.
-_PAIRS = ((OURS, False), (SILENT, False), (OURS, True), (LANGSMITH, True))
+_PAIRS = ((OURS, False), (SILENT, False), (UNSAMPLED, False), (OURS, True), (LANGSMITH, True))
 
 
 def measure(rounds: int) -> list[Figure]:
@@ -185,7 +186,7 @@ def measure(rounds: int) -> list[Figure]:
                     found[who, parsed].append(one)
     figures = floors()
     span_us = figures[0].least
-    goals = {OURS: 1.5, SILENT: 1.0}
+    goals = {OURS: 1.5, SILENT: 1.0, UNSAMPLED: 0.3}
     for who, parsed in _PAIRS:
         name = f"{who}{' (parsed)' if parsed and who == OURS else ''}"
         ours, bare = found[who, parsed], found[BARE, parsed]
@@ -201,7 +202,7 @@ def measure(rounds: int) -> list[Figure]:
                     None if parsed else goals[who],
                 )
             )
-        goal = None if who == LANGSMITH else 2 * span_us
+        goal = {LANGSMITH: None, UNSAMPLED: 0.3}.get(who, 2 * span_us)
         figures.append(
             added("frames", f"added per {EVENTS}", name, "us", _events(ours), _events(bare), goal)
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.client import LANGSMITH, OURS, SILENT
+from tests.benchmarks.client import LANGSMITH, OURS, SILENT, UNSAMPLED
 from tests.benchmarks.numbers import Figure
 
-_COLORS = {OURS: "#2f6fdf", SILENT: "#9cc0f7", LANGSMITH: "#e0a13c"}
+_COLORS = {OURS: "#2f6fdf", SILENT: "#9cc0f7", UNSAMPLED: "#b9c4d3", LANGSMITH: "#e0a13c"}
 
 
 def draw(figures: Sequence[Figure], folder: Path) -> None:

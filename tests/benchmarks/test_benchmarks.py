@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.attributes import BoundedAttributes
 
 from tests.benchmarks import background, bench_upload, growth, plots, upstream
-from tests.benchmarks.client import LANGSMITH, OURS, SILENT, NothingTraced, traced
+from tests.benchmarks.client import LANGSMITH, OURS, SILENT, UNSAMPLED, NothingTraced, traced
 from tests.benchmarks.numbers import Figure, added, figure
 from tests.benchmarks.server import servers
 
@@ -35,7 +35,7 @@ def test_a_part_prints_its_table_and_writes_its_figures(tmp_path: Path) -> None:
     figures = json.loads(target.read_text())["figures"]
     for kind in ("response.output_audio.delta", "microphone frame", "event, all kinds"):
         who = {each["who"] for each in figures if each["what"] == f"added per {kind}"}
-        assert {OURS, SILENT, f"{OURS} (parsed)", LANGSMITH} == who
+        assert {OURS, SILENT, UNSAMPLED, f"{OURS} (parsed)", LANGSMITH} == who
     assert all(each["what"] in run.stdout for each in figures)
     spans = [each for each in figures if each["what"] == "a bare span with 12 attributes"]
     assert [True] == [each["least"] > 0 for each in spans]

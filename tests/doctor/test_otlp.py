@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import certifi
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
@@ -66,10 +68,15 @@ def test_metrics_are_asked_for_too(process: pytest.MonkeyPatch) -> None:
         (Reply(302, headers={"Location": "/x"}), "redirect to /x", "and take it for success"),
         (page(), "answers with a web page", "no OTLP endpoint"),
         (Reply(500, "ill"), "HTTP 500, ill", "look at the Collector's own log"),
+        (
+            Reply(400, "Client sent an HTTP request to an HTTPS server.\n"),
+            "the server speaks TLS on this port",
+            "use https:// in the endpoint",
+        ),
         (Reply(reset=True), "the server", "check that it speaks HTTP"),
         (Reply(wait_s=5), "no answer within 1.8 s", "check the address"),
     ],
-    ids=["401", "404", "redirect", "page", "500", "reset", "slow"],
+    ids=["401", "404", "redirect", "page", "500", "tls", "reset", "slow"],
 )
 def test_one_that_takes_none(
     process: pytest.MonkeyPatch, reply: Reply, seen: str, fix: str
@@ -101,6 +108,25 @@ def test_its_certificate(process: pytest.MonkeyPatch, certificate: tuple[Path, P
         assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in found.fix
         trusted = traces(process, web.url, OTEL_EXPORTER_OTLP_CERTIFICATE=str(certificate[0]))
     assert ("fail", "ok") == (found.status, trusted.status)
+
+
+@pytest.mark.parametrize("bundle", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", ""])
+def test_two_files_of_authorities(
+    process: pytest.MonkeyPatch, certificate: tuple[Path, Path], bundle: str
+) -> None:
+    """The other one wins in an exporter that is not of ours, since its version 1.45."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        process.delenv(name, raising=False)
+    if bundle:
+        process.setenv(bundle, certifi.where())
+    process.setenv("OTEL_METRICS_EXPORTER", "none")
+    process.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificate[0]))
+    with Web(lambda _: Reply(200, b""), certificate) as web:
+        process.setenv(ENDPOINT, web.url)
+        found = by_id(look(here()))
+    assert "ok" == found["otlp.traces"].status
+    said = bool(bundle) and find_spec("opentelemetry.exporter.http") is not None
+    assert said == ("otlp.traces.authorities" in found)
 
 
 def test_an_exporter_that_is_not_known(process: pytest.MonkeyPatch) -> None:
@@ -153,6 +179,7 @@ class Service(trace_service_pb2_grpc.TraceServiceServicer):
 
     def __init__(self) -> None:
         self.refuse: grpc.StatusCode | None = None
+        self.why = "no"
         self.asked: list[tuple[Any, dict[str, str]]] = []
 
     def Export(self, request: Any, context: Any) -> Any:
@@ -160,7 +187,7 @@ class Service(trace_service_pb2_grpc.TraceServiceServicer):
             (request, {pair.key: pair.value for pair in context.invocation_metadata()})
         )
         if self.refuse is not None:
-            context.abort(self.refuse, "no")
+            context.abort(self.refuse, self.why)
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
@@ -199,8 +226,35 @@ def test_grpc_that_refuses(
     """By its status."""
     service[0].refuse = grpc.StatusCode[status]
     found = traces(process, f"http://127.0.0.1:{service[1]}", **{PROTOCOL: "grpc"})
-    assert ("fail", True) == (found.status, f"refused: {status}" in found.seen)
+    assert ("fail", True) == (found.status, f"refused: {status}, no" in found.seen)
     assert found.fix
+
+
+def test_what_grpc_says_of_a_token_is_shown_without_it(
+    process: pytest.MonkeyPatch, service: tuple[Service, int, int]
+) -> None:
+    """Some servers repeat what they were sent."""
+    service[0].refuse = grpc.StatusCode.UNAUTHENTICATED
+    service[0].why = f"unknown authorization: Bearer {SECRET_KEY}"
+    found = traces(process, f"http://127.0.0.1:{service[1]}", **{PROTOCOL: "grpc"})
+    assert "unknown authorization: " in found.seen
+    assert SECRET_KEY not in found.seen
+
+
+def test_grpc_that_wants_to_know_its_client(
+    process: pytest.MonkeyPatch, certificate: tuple[Path, Path]
+) -> None:
+    """gRPC only speaks of corrupt data then."""
+    cert, key = (path.read_bytes() for path in certificate)
+    server = grpc.server(ThreadPoolExecutor(1))
+    mutual = grpc.ssl_server_credentials([(key, cert)], cert, require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", mutual)
+    server.start()
+    trusting = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate[0]), PROTOCOL: "grpc"}
+    found = traces(process, f"https://127.0.0.1:{port}", **trusting)
+    server.stop(None)
+    assert "fail" == found.status
+    assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in found.fix
 
 
 def test_grpc_with_tls(

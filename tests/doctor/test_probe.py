@@ -6,9 +6,10 @@ import socket
 from pathlib import Path
 
 import pytest
+import requests
 
+from otel_realtime.doctor.probe import BROKEN_OFF, CLIENT_UNKNOWN, explain, send
 from otel_realtime.doctor.probe import Reply as Found
-from otel_realtime.doctor.probe import send
 from tests.support.doctor import SECRET_KEY, Reply, Web, page
 from tests.support.processes import free_ports
 
@@ -86,6 +87,23 @@ def test_a_certificate_of_another_host(certificate: tuple[Path, Path]) -> None:
     with Web(lambda _: Reply(), certificate) as web:
         found = ask(f"https://localhost:{web.port}", verify=str(certificate[0]))
     assert "the certificate is for another host name" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] alert certificate required", CLIENT_UNKNOWN),
+        ("[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca", CLIENT_UNKNOWN),
+        ("[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] alert certificate expired", CLIENT_UNKNOWN),
+        ("EOF occurred in violation of protocol (_ssl.c:2427)", BROKEN_OFF),
+    ],
+)
+def test_a_server_that_wants_to_know_its_client(said: str, problem: str) -> None:
+    """It is the client's certificate that is missing, not the authority of the server's."""
+    seen, fix = explain(requests.exceptions.SSLError(said), 1.0, "OTEL_EXPORTER_OTLP_CERTIFICATE")
+    assert problem == seen
+    assert "client certificate" in fix
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE" not in fix
 
 
 def test_tls_to_a_server_without() -> None:

@@ -23,6 +23,7 @@ OVERLAYS = (
         path.relative_to(CONFIGS).as_posix()
         for folder in ("examples", "backends")
         for path in (CONFIGS / folder).glob("*.yaml")
+        if not path.name.startswith("kafka")  # of the tier on Kafka, which has configs of its own
     ),
 )
 

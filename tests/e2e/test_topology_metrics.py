@@ -11,49 +11,10 @@ import requests
 
 from tests.e2e.conftest import KEY, Places, StartApp, StartCollector
 from tests.support.processes import Collector
+from tests.support.prometheus_names import METRICS, PROCESS
 from tests.support.voice_process import in_sandbox
 
 pytestmark = pytest.mark.collector
-
-MODEL = {"gen_ai_provider_name", "gen_ai_operation_name", "gen_ai_request_model"}
-#: Name -> kind, and the labels a series has besides the process's own.
-METRICS = {
-    "gen_ai_client_token_usage": (
-        "histogram",
-        MODEL | {"gen_ai_token_type", "gen_ai_token_modality"},
-    ),
-    "gen_ai_client_operation_duration_seconds": ("histogram", MODEL),
-    "gen_ai_client_operation_time_to_first_chunk_seconds": ("histogram", MODEL),
-    "gen_ai_execute_tool_duration_seconds": (
-        "histogram",
-        {"gen_ai_operation_name", "gen_ai_tool_name"},
-    ),
-    "otel_realtime_voice_to_voice_seconds": ("histogram", MODEL),
-    "otel_realtime_latency_seconds": (
-        "histogram",
-        MODEL | {"otel_realtime_latency_part", "otel_realtime_latency_owner"},
-    ),
-    "otel_realtime_token_cached": ("counter", MODEL),
-    "otel_realtime_conversation_duration_seconds": (
-        "histogram",
-        {"gen_ai_provider_name", "outcome"},
-    ),
-    **{
-        f"otel_realtime_{name}_seconds": ("histogram", {"gen_ai_provider_name"})
-        for name in ("dead_air", "longest_silence", "agent_over_user")
-    },
-    "otel_realtime_conversations_active": ("gauge", {"gen_ai_provider_name"}),
-    "otel_realtime_interruptions": (
-        "counter",
-        MODEL | {"otel_realtime_interruption_cause", "otel_realtime_interruption_false"},
-    ),
-    "otel_realtime_errors": ("counter", {"gen_ai_provider_name", "error_type"}),
-    "otel_realtime_recording_uploads": ("counter", {"outcome"}),
-    "otel_realtime_recording_pending_bytes": ("gauge", set()),
-    "otel_realtime_telemetry_lost": ("counter", {"what"}),
-}
-#: Of every series: which process it is of, and which library.
-PROCESS = re.compile(r"job|instance|service_.*|telemetry_.*|process_.*|host_.*|otel_scope_.*|le")
 
 
 @dataclass(frozen=True)
@@ -122,7 +83,7 @@ def test_every_metric_of_three_calls(
     assert sorted(expected.items()) == sorted(found.kinds.items())
     for name, (kind, labels) in METRICS.items():
         series = name + {"histogram": "_count", "counter": "_total", "gauge": ""}[kind]
-        assert {frozenset(labels)} == {frozenset(own) for own, _ in found.series(series)}, name
+        assert {labels} == {frozenset(own) for own, _ in found.series(series)}, name
         assert 12 >= len({frozenset(own.items()) for own, _ in found.series(series)}), name
 
     runs = [in_sandbox(places.sandbox, call, root_by="runs_api") for call in calls]

@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -250,10 +251,13 @@ def certificates(tmp_path: Path) -> Certificates:
 def test_spans_reach_a_backend_that_wants_certificates(
     process: pytest.MonkeyPatch, certificates: Certificates
 ) -> None:
-    """It proves who it is, and asks who we are; the header arrives decoded."""
+    """It proves who it is, and asks who we are; the header arrives decoded.
+
+    In `requests` the variables of its own win over the exporter's: not in an exporter of ours.
+    """
     context, variables = certificates
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # win over OpenTelemetry's in `requests`
-        process.delenv(name, raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        process.setenv(name, certifi.where())
     with OtlpRecorder(tls=context) as backend:
         for name, value in variables.items():
             process.setenv(name, value)

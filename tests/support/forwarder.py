@@ -9,20 +9,23 @@ from types import TracebackType
 
 
 class Forwarder:
-    """Listens on a free port of 127.0.0.1 and hands every connection on to one target.
+    """Listens on a port of the loopback interface and hands every connection on to one target.
 
     Args:
         target: ``host:port``.
+        host: address to listen on.
+        port: port to listen on; 0: a free one.
 
     Attributes:
         sent: bytes that went to the target so far.
         answered: bytes that came back.
     """
 
-    def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
-        self._port = 0
+    def __init__(self, target: str, host: str = "127.0.0.1", port: int = 0) -> None:
+        to, _, its_port = target.rpartition(":")
+        self._target = (to, int(its_port))
+        self._host = host
+        self._port = port
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -44,7 +47,7 @@ class Forwarder:
     @property
     def address(self) -> str:
         """``host:port`` to connect to; the same after it was down."""
-        return f"127.0.0.1:{self._port}"
+        return f"{self._host}:{self._port}"
 
     @property
     def url(self) -> str:
@@ -53,7 +56,7 @@ class Forwarder:
 
     def up(self) -> None:
         """Listen."""
-        listener = socket.create_server(("127.0.0.1", self._port), backlog=256)
+        listener = socket.create_server((self._host, self._port), backlog=256)
         self._listener, self._port = listener, listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 

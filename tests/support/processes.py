@@ -48,11 +48,29 @@ class Process:
 
     def launch(self, health_url: str, timeout_s: float = 30) -> None:
         """Start the process and wait until ``health_url`` answers 200."""
+        self.spawn()
+        wait_for(lambda: self._healthy(health_url), f"answer of {health_url}", timeout_s=timeout_s)
+
+    def spawn(self) -> None:
+        """Start the process."""
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(
                 self._command, env=self._env, stdout=out, stderr=subprocess.STDOUT
             )
-        wait_for(lambda: self._healthy(health_url), f"answer of {health_url}", timeout_s=timeout_s)
+
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._child is not None and self._child.poll() is None
+
+    def used(self) -> tuple[float, int]:
+        """Its CPU seconds and the most bytes of memory that it had, so far."""
+        assert self._child is not None
+        found = Path(f"/proc/{self._child.pid}")
+        fields = (found / "stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        status = (found / "status").read_text()
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return ticks / os.sysconf("SC_CLK_TCK"), int(peak.split()[1]) * 1024
 
     def _healthy(self, url: str) -> bool:
         assert self._child is not None
@@ -160,7 +178,7 @@ class Collector:
 class Jaeger:
     """One Jaeger with ``collector/jaeger.yaml``, asked by its HTTP query API."""
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, **env: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         otlp, query, query_grpc, health = free_ports(4)
         self.otlp = f"127.0.0.1:{otlp}"
@@ -172,6 +190,7 @@ class Jaeger:
             JAEGER_QUERY_PORT=str(query),
             JAEGER_QUERY_GRPC_PORT=str(query_grpc),
             JAEGER_HEALTH_PORT=str(health),
+            **env,
         )
         command: list[str | Path] = [binary, f"--config={CONFIGS / 'jaeger.yaml'}"]
         self.process = Process(command, folder / "jaeger.log", environment)

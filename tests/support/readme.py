@@ -10,7 +10,7 @@ _ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = (
     _ROOT / "README.md",
     *sorted((_ROOT / ".github" / "docs").glob("*.md")),
-    _ROOT / "collector" / "README.md",
+    *sorted((_ROOT / "collector").glob("*.md")),
     *sorted((_ROOT / "collector").glob("*/*.md")),
 )
 #: All pages, one after the other.

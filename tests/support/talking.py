@@ -69,6 +69,12 @@ def sync_client_of(url: str) -> OpenAI:
     return OpenAI(api_key="any", websocket_base_url=url)
 
 
+def connected(client: Any) -> Any:
+    """The manager of a connection, which a hundred at once may wait for on a busy machine."""
+    patient = {"open_timeout": 60}
+    return client.realtime.connect(model="gpt-realtime", websocket_connection_options=patient)
+
+
 def chunks(raw: bytes, ms: int = 100) -> list[str]:
     """Audio in base64, piece by piece."""
     size = ms * PER_MS * 2
@@ -119,7 +125,7 @@ async def weather_call(url: str, **hooks: Handler) -> None:
         hooks: coroutines called with the connection and an event, by the event's type with ``_``
             for dots.
     """
-    async with client_of(url) as client, client.realtime.connect(model="gpt-realtime") as rt:
+    async with client_of(url) as client, connected(client) as rt:
         async for event in rt:
             hook = hooks.get(event.type.replace(".", "_"))
             if hook is not None:
@@ -177,14 +183,14 @@ async def ask(rt: Any, question: bytes = QUESTION) -> None:
 
 async def one_turn(url: str, question: bytes = QUESTION, stay_s: float = 0.0) -> None:
     """A whole call of one question and one answer; ``stay_s``: how long it lasts after that."""
-    async with client_of(url) as client, client.realtime.connect(model="gpt-realtime") as rt:
+    async with client_of(url) as client, connected(client) as rt:
         await ask(rt, question)
         await asyncio.sleep(stay_s)
 
 
 def one_turn_sync(url: str, question: bytes = QUESTION, stay_s: float = 0.0) -> None:
     """The same with the synchronous client."""
-    with sync_client_of(url) as client, client.realtime.connect(model="gpt-realtime") as rt:
+    with sync_client_of(url) as client, connected(client) as rt:
         rt.session.update(session=session())
         for audio in chunks(question + silence(SILENCE_MS)):
             rt.input_audio_buffer.append(audio=audio)

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import otel_realtime
 from otel_realtime import diagnostics
-from tests.support import minute
+from tests.support import failing, minute
 from tests.support.talking import weather_call
 
 
@@ -109,6 +110,8 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1)
     parser.add_argument("--flush", type=float, default=30.0)
     parser.add_argument("--minute", action="store_true", help="one synthetic call, no server")
+    parser.add_argument("--failing", action="store_true", help="one in which everything fails")
+    parser.add_argument("--stay", type=float, default=0.0, help="seconds it runs after its report")
     options = parser.parse_args()
     said, ended = Said(), Ended()
     logging.getLogger().addHandler(said)
@@ -118,6 +121,8 @@ def main() -> None:
     otel_realtime.instrument()
     if options.minute:
         minute.hold("caller-0")
+    elif options.failing:
+        failing.hold("caller-0")
     else:
         asyncio.run(hold(options.url, options.calls))
     print(json.dumps([plain(span) for span in ended.spans]), flush=True)
@@ -130,6 +135,7 @@ def main() -> None:
         "faults": diagnostics.faults(),
     }
     print(json.dumps(report), flush=True)
+    time.sleep(options.stay)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanContext, TraceFlags
 
+from otel_realtime import attributes as names
 from otel_realtime.core.protocol.outcome import Provider
 from otel_realtime.core.protocol.redaction import ContentPolicy
+from otel_realtime.recording.track import AudioSummary
 from otel_realtime.tracing.inference import describe_inference
 from otel_realtime.tracing.metrics import Metrics, metrics_for
 from tests.support.calls import Call, tone
@@ -23,6 +27,7 @@ PROCESS_WIDE = {"otel_realtime.recording.pending", "otel_realtime.telemetry.lost
 BASE = {"gen_ai.provider.name": "openai"}
 CHAT = {**BASE, "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-realtime"}
 Point = tuple[dict[str, Any], float]
+ROOT = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
 
 class Meter:
@@ -31,7 +36,7 @@ class Meter:
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
         self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
-        self.metrics: Metrics = metrics_for(self.provider, "openai", int, on=True)
+        self.metrics: Metrics = metrics_for(self.provider, "openai", int, root=ROOT, on=True)
 
     def read(self) -> dict[str, tuple[str, list[Point]]]:
         """Name -> unit and points (attributes, sum or value); none without any."""
@@ -193,7 +198,7 @@ def test_nothing_names_a_conversation(meter: Meter) -> None:
 def test_metrics_can_be_off() -> None:
     """Then nothing is made and nothing reported."""
     meter = Meter()
-    silent = metrics_for(meter.provider, "openai", int, on=False)
+    silent = metrics_for(meter.provider, "openai", int, root=ROOT, on=False)
     state, _ = feed(CALL)
     response = state.responses["resp_2"]
     found = describe_inference(response, state, None, ContentPolicy(), Provider(), 4096)
@@ -210,17 +215,73 @@ def test_metrics_can_be_off() -> None:
 def test_instruments_are_made_once_per_provider() -> None:
     """A second conversation adds to the first one's."""
     meter = Meter()
-    metrics_for(meter.provider, "openai", int, on=True).opened()
-    metrics_for(meter.provider, "x_ai", int, on=True).opened()
+    metrics_for(meter.provider, "openai", int, root=ROOT, on=True).opened()
+    metrics_for(meter.provider, "x_ai", int, root=ROOT, on=True).opened()
     _, points = meter.read()["otel_realtime.conversations.active"]
     assert ["openai", "x_ai"] == [labels["gen_ai.provider.name"] for labels, _ in points]
+
+
+def test_every_measurement_leads_to_the_conversation() -> None:
+    """Whatever span the app is in: an exemplar has the ids of the conversation's root, and no labels."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    metrics = metrics_for(provider, "openai", int, root=ROOT, on=True)
+    state, _ = feed(CALL)
+    response = state.responses["resp_2"]
+    response.inputs.insert(0, "item_1")
+    cut = sound("item_5", 1500, 500, generated_ms=900, first_chunk_t=450_000_000, interrupted=True)
+    found = describe_inference(
+        response, state, Sounds(cut, loud_ms=600), ContentPolicy(), Provider(), 4096
+    )
+    talked = AudioSummary(
+        user_talk_s=4,
+        agent_talk_s=2,
+        overlap_s=1,
+        dead_air_s=0.5,
+        longest_silence_s=0.25,
+        agent_over_user_s=0.1,
+        duration_s=8,
+        has_audio=True,
+        measured=True,
+        player_buffer_ms=None,
+        holes=0,
+        dropped_ms=0,
+        bad_frames=0,
+        error=None,
+    )
+    with TracerProvider(shutdown_on_exit=False).get_tracer("app").start_as_current_span("request"):
+        metrics.opened()
+        metrics.inference(response, found)
+        metrics.transcription(found.attributes)
+        metrics.tool(1.0, "weather")
+        metrics.error("invalid_value")
+        metrics.talk(talked)
+        metrics.upload("attached")
+        metrics.closed(1.0, "ok")
+    data = reader.get_metrics_data()
+    assert data is not None
+    measured = {
+        metric.name: [
+            (exemplar.trace_id, exemplar.span_id, dict(exemplar.filtered_attributes or {}))
+            for point in metric.data.data_points
+            for exemplar in point.exemplars
+        ]
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name not in PROCESS_WIDE
+    }
+    every = {value for name, value in vars(names).items() if name.startswith("METRIC_")}
+    assert every - PROCESS_WIDE == measured.keys()
+    for name, exemplars in measured.items():
+        assert exemplars, name
+        assert {(0xABC, 0xDEF)} == {(trace, span) for trace, span, _ in exemplars}, name
+        assert all(labels == {} for _, _, labels in exemplars), name
 
 
 def test_a_meter_provider_is_not_kept_alive() -> None:
     """When the app has shut it down and let go of it, so have we."""
     provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
     known = weakref.ref(provider)
-    metrics = metrics_for(provider, "openai", int, on=True)
+    metrics = metrics_for(provider, "openai", int, root=ROOT, on=True)
     metrics.opened()
     metrics.closed(1.0, "ok")
     provider.shutdown()

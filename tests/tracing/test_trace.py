@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanContext, StatusCode
 
 from otel_realtime import diagnostics
 from otel_realtime.clock import Clock
@@ -46,7 +46,7 @@ def begin(traces: Traces) -> Iterator[Begin]:
         *,
         into: Traces = traces,
         thread_id: str = "thread",
-        metrics: Callable[[bool], Metrics] = lambda sampled: NoMetrics(),
+        metrics: Callable[[SpanContext, bool], Metrics] = lambda root, sampled: NoMetrics(),
         **settings: Any,
     ) -> Trace:
         found = Trace(
@@ -118,7 +118,7 @@ def test_a_root_that_is_not_sampled_ends_at_once(begin: Begin, backend: FolderBa
     """Nothing is connected, journaled, recorded or measured."""
     asked: list[bool] = []
 
-    def metrics(sampled: bool) -> Metrics:
+    def metrics(root: SpanContext, sampled: bool) -> Metrics:
         asked.append(sampled)
         return NoMetrics()
 
