@@ -12,6 +12,7 @@ from typing import Final
 
 from tests.e2e.binaries import Binary
 
+STRICTKUBE: Final = Path(__file__).parent / "strictkube"
 KUSTOMIZE_VERSION: Final = "5.7.1"
 KUSTOMIZE_MODULE: Final = f"sigs.k8s.io/kustomize/kustomize/v5@v{KUSTOMIZE_VERSION}"
 
@@ -34,16 +35,21 @@ def _build_strictkube(target: Path) -> None:
         shutil.copy2(built, target)
 
 
+def _digest() -> str:
+    """Of what the program is made of."""
+    source = b"".join((STRICTKUBE / name).read_bytes() for name in ("main.go", "go.mod"))
+    return hashlib.sha256(source).hexdigest()[:12]
+
+
 KUSTOMIZE: Final = Binary(
     variable="KUSTOMIZE_BIN",
     names=("kustomize",),
     cached_as=f"kustomize-{KUSTOMIZE_VERSION}",
     build=_build_kustomize,
 )
-STRICTKUBE: Final = Path(__file__).parent / "strictkube"
 STRICT_DECODER: Final = Binary(
     variable="STRICTKUBE_BIN",
     names=("strictkube",),
-    cached_as=f"strictkube-{hashlib.sha256((STRICTKUBE / 'main.go').read_bytes()).hexdigest()[:12]}",
+    cached_as=f"strictkube-{_digest()}",
     build=_build_strictkube,
 )

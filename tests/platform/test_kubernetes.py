@@ -24,7 +24,9 @@ import yaml
 from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.demo.speech import tone
+from otel_realtime.recovery.sweep import recover
 from otel_realtime.sandbox import Sandbox
+from otel_realtime.settings import Settings
 from tests.platform.kube_build import KUSTOMIZE, STRICT_DECODER
 from tests.support.isolation import KEY
 from tests.support.manifests import (
@@ -419,3 +421,62 @@ def test_an_app_that_is_killed_loses_nothing(sandbox: Sandbox, open_folder: Path
         wait_for(lambda: not journals(running.state), "an empty volume", timeout_s=60)
         assert 0 == running.stop("worker"), running.log("worker")
         assert the_one(sandbox)["root"]["project"] == "voice"
+
+
+#: Of the operator's image: autoinstrumentation/python/requirements.txt of its version 0.139.
+HOOK = (
+    "opentelemetry-distro==0.59b0",
+    "opentelemetry-exporter-otlp-proto-http==1.38.0",
+    "opentelemetry-propagator-b3==1.38.0",
+)
+#: An app that knows nothing of OpenTelemetry.
+UNAWARE = """
+import os
+from openai import OpenAI
+client = OpenAI(api_key="any", websocket_base_url=os.environ["OPENAI_WEBSOCKET_URL"])
+with client.realtime.connect(model="gpt-realtime") as connection:
+    connection.response.create()
+    for event in connection:
+        if event.type == "response.done":
+            break
+"""
+
+
+@pytest.mark.platform
+def test_the_operators_hook_finds_us(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Its packages first on the path, ours in the app's own environment: the app is traced as it is."""
+    hook = tmp_path / "otel-auto-instrumentation-python"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(hook), *HOOK]
+    subprocess.run(pip, check=True, capture_output=True)
+    resource = yaml.safe_load((KUBERNETES / "operator" / "instrumentation.yaml").read_text())[
+        "spec"
+    ]
+    given = {variable["name"]: variable["value"] for variable in resource["python"]["env"]}
+    path = [hook / "opentelemetry" / "instrumentation" / "auto_instrumentation", ROOT, hook]
+    answer = Answer(text="Hello.", pcm=tone(440, 0.3))
+    with (
+        ScriptedServer(Scenario(answers=(answer,))) as server,
+        OtlpRecorder(base="", key="content-type") as otlp,
+    ):
+        given |= {
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint,
+            "OTEL_TRACES_SAMPLER": resource["sampler"]["type"],
+            "OTEL_PROPAGATORS": ",".join(resource["propagators"]),
+            "OTEL_REALTIME_STATE_DIR": str(tmp_path / "state"),
+            "LANGSMITH_ENDPOINT": sandbox.url,
+            "OPENAI_WEBSOCKET_URL": server.url,
+        }
+        command = [sys.executable, "-c", UNAWARE]
+        done = subprocess.run(
+            command, env=clean_environment(**given), capture_output=True, text=True, cwd="/"
+        )
+        assert 0 == done.returncode, done.stderr
+        assert "" == done.stderr
+        root = otlp.named("realtime_session")
+        assert {root.trace_id} == {span.trace_id for span in otlp.spans()}
+    assert [] == sandbox.conversations()
+    assert recover(Settings(state_dir=tmp_path / "state"), timeout_s=30).complete
+    assert "success" == the_one(sandbox)["status"]
