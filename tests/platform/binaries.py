@@ -19,7 +19,7 @@ from tests.e2e.binaries import Binary, main
 from tests.matrix.environments import uv
 from tests.platform.compose_plugin import COMPOSE
 from tests.platform.kafka_jars import KAFKA
-from tests.platform.kube_build import KUSTOMIZE, STRICT_DECODER
+from tests.platform.kube_build import KUSTOMIZE, STRICT_DECODER, VALIDATOR
 from tests.platform.prometheus_build import PROMETHEUS, PROMTOOL
 
 PHOENIX_VERSION: Final = "20.26.1"
@@ -45,6 +45,7 @@ PHOENIX: Final = Binary(
 BY_NAME: Final[dict[str, Binary]] = {
     "compose": COMPOSE,
     "kafka": KAFKA,
+    "kubernetes-validate": VALIDATOR,
     "kustomize": KUSTOMIZE,
     "phoenix": PHOENIX,
     "prometheus": PROMETHEUS,

@@ -27,7 +27,7 @@ from otel_realtime.demo.speech import tone
 from otel_realtime.recovery.sweep import recover
 from otel_realtime.sandbox import Sandbox
 from otel_realtime.settings import Settings
-from tests.platform.kube_build import KUSTOMIZE, STRICT_DECODER
+from tests.platform.kube_build import KUSTOMIZE, STRICT_DECODER, VALIDATOR
 from tests.support.isolation import KEY
 from tests.support.manifests import (
     COLLECTOR,
@@ -249,6 +249,25 @@ def test_the_api_knows_every_field(folder: str) -> None:
     done = subprocess.run([decoder], input=wrong, capture_output=True, text=True, check=False)
     assert 1 == done.returncode
     assert 'unknown field "metadatum"' in done.stdout
+
+
+#: The oldest and the newest that the page speaks of.
+VERSIONS = ("1.30", "1.37")
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_follows_the_apis_schema(version: str, tmp_path: Path) -> None:
+    """Nothing that a version requires is missing, nothing is there that it does not know."""
+    validator, path = program(VALIDATOR), tmp_path / "rendered.yaml"
+    validate = [validator, "--strict", "--kubernetes-version", version, path]
+    ours = [folder for folder in KUSTOMIZATIONS if not folder.endswith("operator")]
+    text = "---\n".join(rendered(ROOT / folder) for folder in ours)
+    path.write_text(text)
+    done = subprocess.run(validate, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    path.write_text(text.replace("maxReplicas:", "mostReplicas:"))
+    assert 0 != subprocess.run(validate, capture_output=True, check=False).returncode
 
 
 @pytest.mark.platform
