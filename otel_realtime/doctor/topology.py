@@ -24,7 +24,8 @@ from otel_realtime.setup.destinations import span_exporters
 from otel_realtime.setup.providers import config_file, is_disabled, tracer_provider
 from otel_realtime.tracing.route import is_wanted, may_record
 
-_HERE: Final = "this process"
+#: Who delivers what this package delivers itself, by ``Settings.deliver``.
+_OURSELVES: Final = {"process": "this process", "worker": "a worker (recover --watch)"}
 _OTHERS: Final = "the app's exporters"
 _NOBODY: Final = "nobody"
 _NOWHERE: Final = "-"
@@ -124,13 +125,15 @@ class Topology:
         """Return the table of who delivers what."""
         if self.problem:
             return [Delivery(what="everything", by=_NOBODY, to=self.problem)]
-        choice = self.choice
+        choice, ourselves = self.choice, _OURSELVES[self._here.settings.deliver]
         others = " and ".join(self.others)
         rows = []
         if choice.root_by_runs_api:
-            rows.append(Delivery(what="root run", by=f"{_HERE}, runs API", to=self.langsmith))
+            rows.append(Delivery(what="root run", by=f"{ourselves}, runs API", to=self.langsmith))
         if choice.leg == LEG_DIRECT:
-            rows.append(Delivery(what="spans to LangSmith", by=f"{_HERE}, OTLP", to=self.langsmith))
+            rows.append(
+                Delivery(what="spans to LangSmith", by=f"{ourselves}, OTLP", to=self.langsmith)
+            )
         elif choice.leg == LEG_COLLECTOR:
             what = (
                 "spans to LangSmith" if choice.root_by_runs_api else "root and spans to LangSmith"
@@ -143,7 +146,7 @@ class Topology:
             else Delivery(what="root and all spans", by=_NOBODY, to=_NOWHERE)
         )
         for place in self.recorded_to or [_NOWHERE]:
-            by = _HERE if self.recorded_to else _NOBODY
+            by = ourselves if self.recorded_to else _NOBODY
             rows.append(Delivery(what="recording", by=by, to=place))
         rows.append(self._metrics())
         return rows

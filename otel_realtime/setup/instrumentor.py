@@ -158,7 +158,7 @@ async def aflush(timeout_s: float = 30.0) -> bool:
         timeout_s: longest wait in seconds.
 
     Returns:
-        ``True`` only if everything was accepted.
+        ``True`` only if everything was accepted, or, with a worker, written; see ``flush``.
 
     Added in 0.1.0.
     """
@@ -178,7 +178,8 @@ def shutdown(timeout_s: float = 30.0) -> bool:
 
     Returns:
         ``True`` only if everything was accepted, as far as the app's exporters say: OpenTelemetry's
-        batch processor says so of a batch that it gave up.
+        batch processor says so of a batch that it gave up. With a worker, what is the worker's is
+        written and handed over; see ``flush``.
 
     Added in 0.1.0.
     """

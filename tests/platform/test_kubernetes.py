@@ -24,8 +24,10 @@ import yaml
 from otel_realtime.demo.scenario import Answer, Scenario
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.demo.speech import tone
+from otel_realtime.recovery.sweep import recover
 from otel_realtime.sandbox import Sandbox
-from tests.platform.binaries import KUSTOMIZE, STRICT_DECODER
+from otel_realtime.settings import Settings
+from tests.platform.kube_build import KUSTOMIZE, STRICT_DECODER, VALIDATOR
 from tests.support.isolation import KEY
 from tests.support.manifests import (
     COLLECTOR,
@@ -156,7 +158,9 @@ def test_every_container_is_locked_down() -> None:
             assert "memory" in container["resources"]["limits"]
     for name in ("demo.Dockerfile", "demo.released.Dockerfile"):
         user = re.findall(r"^USER (.+)$", (COLLECTOR / name).read_text(), re.MULTILINE)
-        assert user[-1].isdecimal(), "runAsNonRoot cannot see what a user's name means"
+        assert user[-1].partition(":")[0].isdecimal(), (
+            "runAsNonRoot cannot see what a user's name means"
+        )
 
 
 @pytest.mark.parametrize("folder", ["app", "app-pvc", "node-worker"])
@@ -245,6 +249,25 @@ def test_the_api_knows_every_field(folder: str) -> None:
     done = subprocess.run([decoder], input=wrong, capture_output=True, text=True, check=False)
     assert 1 == done.returncode
     assert 'unknown field "metadatum"' in done.stdout
+
+
+#: The oldest and the newest that the page speaks of.
+VERSIONS = ("1.30", "1.37")
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_follows_the_apis_schema(version: str, tmp_path: Path) -> None:
+    """Nothing that a version requires is missing, nothing is there that it does not know."""
+    validator, path = program(VALIDATOR), tmp_path / "rendered.yaml"
+    validate = [validator, "--strict", "--kubernetes-version", version, path]
+    ours = [folder for folder in KUSTOMIZATIONS if not folder.endswith("operator")]
+    text = "---\n".join(rendered(ROOT / folder) for folder in ours)
+    path.write_text(text)
+    done = subprocess.run(validate, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    path.write_text(text.replace("maxReplicas:", "mostReplicas:"))
+    assert 0 != subprocess.run(validate, capture_output=True, check=False).returncode
 
 
 @pytest.mark.platform
@@ -417,3 +440,62 @@ def test_an_app_that_is_killed_loses_nothing(sandbox: Sandbox, open_folder: Path
         wait_for(lambda: not journals(running.state), "an empty volume", timeout_s=60)
         assert 0 == running.stop("worker"), running.log("worker")
         assert the_one(sandbox)["root"]["project"] == "voice"
+
+
+#: Of the operator's image: autoinstrumentation/python/requirements.txt of its version 0.139.
+HOOK = (
+    "opentelemetry-distro==0.59b0",
+    "opentelemetry-exporter-otlp-proto-http==1.38.0",
+    "opentelemetry-propagator-b3==1.38.0",
+)
+#: An app that knows nothing of OpenTelemetry.
+UNAWARE = """
+import os
+from openai import OpenAI
+client = OpenAI(api_key="any", websocket_base_url=os.environ["OPENAI_WEBSOCKET_URL"])
+with client.realtime.connect(model="gpt-realtime") as connection:
+    connection.response.create()
+    for event in connection:
+        if event.type == "response.done":
+            break
+"""
+
+
+@pytest.mark.platform
+def test_the_operators_hook_finds_us(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Its packages first on the path, ours in the app's own environment: the app is traced as it is."""
+    hook = tmp_path / "otel-auto-instrumentation-python"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(hook), *HOOK]
+    subprocess.run(pip, check=True, capture_output=True)
+    resource = yaml.safe_load((KUBERNETES / "operator" / "instrumentation.yaml").read_text())[
+        "spec"
+    ]
+    given = {variable["name"]: variable["value"] for variable in resource["python"]["env"]}
+    path = [hook / "opentelemetry" / "instrumentation" / "auto_instrumentation", ROOT, hook]
+    answer = Answer(text="Hello.", pcm=tone(440, 0.3))
+    with (
+        ScriptedServer(Scenario(answers=(answer,))) as server,
+        OtlpRecorder(base="", key="content-type") as otlp,
+    ):
+        given |= {
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint,
+            "OTEL_TRACES_SAMPLER": resource["sampler"]["type"],
+            "OTEL_PROPAGATORS": ",".join(resource["propagators"]),
+            "OTEL_REALTIME_STATE_DIR": str(tmp_path / "state"),
+            "LANGSMITH_ENDPOINT": sandbox.url,
+            "OPENAI_WEBSOCKET_URL": server.url,
+        }
+        command = [sys.executable, "-c", UNAWARE]
+        done = subprocess.run(
+            command, env=clean_environment(**given), capture_output=True, text=True, cwd="/"
+        )
+        assert 0 == done.returncode, done.stderr
+        assert "" == done.stderr
+        root = otlp.named("realtime_session")
+        assert {root.trace_id} == {span.trace_id for span in otlp.spans()}
+    assert [] == sandbox.conversations()
+    assert recover(Settings(state_dir=tmp_path / "state"), timeout_s=30).complete
+    assert "success" == the_one(sandbox)["status"]

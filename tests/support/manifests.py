@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.platform.binaries import KUSTOMIZE
+from tests.platform.kube_build import KUSTOMIZE
 
 COLLECTOR: Final = Path(__file__).parents[2] / "collector"
 KUBERNETES: Final = COLLECTOR / "kubernetes"

@@ -4,7 +4,7 @@ go 1.26
 
 require (
 	github.com/open-telemetry/opentelemetry-operator v0.139.0
-	k8s.io/api v0.34.1
-	k8s.io/apimachinery v0.34.1
-	sigs.k8s.io/yaml v1.6.0
+	k8s.io/api v0.32.3
+	k8s.io/apimachinery v0.32.3
+	sigs.k8s.io/yaml v1.5.0
 )
