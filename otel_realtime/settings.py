@@ -158,6 +158,7 @@ LangSmithMode = Literal["auto", "direct", "collector", "off"]
 ParentMode = Literal["new", "ambient"]
 TitleMode = Literal["fixed", "first_utterance"]
 AudioFormatName = Literal["auto", "wav", "flac", "opus"]
+DeliverMode = Literal["process", "worker"]
 
 #: Accepted values, whether they come from code or from the environment; other fields take any.
 RULES: Final[Mapping[str, _Rule]] = {
@@ -165,6 +166,7 @@ RULES: Final[Mapping[str, _Rule]] = {
     "parent": _Rule(choices=get_args(ParentMode)),
     "title": _Rule(choices=get_args(TitleMode)),
     "audio_format": _Rule(choices=get_args(AudioFormatName)),
+    "deliver": _Rule(choices=get_args(DeliverMode)),
     "capture_content": _Rule(bool),
     "record_audio": _Rule(bool),
     "redact_audio": _Rule(bool),
@@ -183,6 +185,7 @@ RULES: Final[Mapping[str, _Rule]] = {
 }
 #: Fields that apply to the whole process; ``conversation(settings=...)`` cannot override them.
 PROCESS_FIELDS: Final = (
+    "deliver",
     "recover_on_start",
     "state_max_mb",
     "state_max_age_days",
@@ -305,6 +308,10 @@ class Settings:
     """Most disk space conversations may take, those that go on included, in MB."""
     state_max_age_days: float = _env("STATE_MAX_AGE_DAYS", 14.0)
     """Days an undelivered conversation is kept."""
+    deliver: DeliverMode = _env("DELIVER", "process")  # noqa: RUF009
+    """Who delivers what this package delivers itself: ``process``, this process; ``worker``, an
+    ``otel-realtime recover --watch`` on the same ``state_dir``, and this process only writes there.
+    """
     exit_timeout_s: float = _env("EXIT_TIMEOUT_S", 10.0)
     """Longest wait for delivery when the process exits, in seconds."""
     end_on_sigterm: bool = _env("END_ON_SIGTERM", False)

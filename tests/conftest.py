@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -55,3 +56,11 @@ def sandbox(process: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
 def traces() -> Traces:
     """The app's tracer provider, which keeps the spans that end."""
     return Traces()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter; those of pytest are this user's alone."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

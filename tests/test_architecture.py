@@ -76,6 +76,7 @@ LAZY = frozenset(
         ("delivery.finisher", "recording.render"),
         ("langsmith.http", "delivery.transport"),
         ("langsmith.route", "langsmith.backend"),
+        ("langsmith.route", "langsmith.spooled"),
         ("process.process", "delivery.finisher"),
         ("process.process", "langsmith.route"),
         ("process.process", "recording.writer"),

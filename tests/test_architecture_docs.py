@@ -181,7 +181,7 @@ def test_the_states_are_those_that_the_code_speaks_of() -> None:
     of_the_code = {"undecided", "released", "open", "waiting", "closed", "delivered"}
     for state in of_the_code:
         assert state in spoken
-    assert of_the_code | {"unsampled", "orphaned"} == LIFE.names
+    assert of_the_code | {"unsampled", "orphaned", "handed_over"} == LIFE.names
     assert f"{UNDECIDED_FRAMES} frames" in next(
         label for start, end, label in LIFE.edges if (start, end) == ("undecided", "released")
     )

@@ -462,6 +462,7 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
         "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
         "prometheus": _names_files,
         "promtool": _names_files,
+        "kubectl": lambda line: (ROOT / line.split()[-1] / "kustomization.yaml").exists(),
         "otelcol": lambda line: all(
             (ROOT / "collector" / name).exists() for name in re.findall(r"--config=(\S+)", line)
         ),

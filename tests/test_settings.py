@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "view_url": None,
     "state_max_mb": 4096.0,
     "state_max_age_days": 14.0,
+    "deliver": "process",
     "exit_timeout_s": 10.0,
     "end_on_sigterm": False,
     "realtime_paths": (
@@ -72,6 +73,7 @@ ENVIRONMENT: dict[str, tuple[str, Any]] = {
     ),
     "state_max_mb": ("10", 10.0),
     "state_max_age_days": ("0.5", 0.5),
+    "deliver": ("worker", "worker"),
     "exit_timeout_s": ("0", 0.0),
     "end_on_sigterm": ("yes", True),
     "realtime_paths": ("/gateway/voice, */realtime", ("/gateway/voice", "*/realtime")),

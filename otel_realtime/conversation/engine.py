@@ -42,6 +42,7 @@ from otel_realtime.interrupts import let_through
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.state.notes import Notes
 from otel_realtime.state.progress import POSTED, Progress
+from otel_realtime.state.release import release
 from otel_realtime.state.stored import note_stored
 from otel_realtime.tracing.handoff import write_handoff
 from otel_realtime.tracing.inference import Inference, write_inference
@@ -457,6 +458,11 @@ class Engine:
                 ),
                 last_resort=lambda: trace.last_resort(moment.at_ns),
                 done=partial(_delivered, trace, process),
+                release=(
+                    partial(_release, trace, process, recorder)
+                    if trace.settings.deliver == "worker"
+                    else None
+                ),
                 tidy=partial(process.tidy, trace.settings),
             )
         )
@@ -475,6 +481,16 @@ def _describe(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
     from otel_realtime.recovery.call import text_of  # all of recovery, which a call does not need
 
     return text_of(folder, file, duration_s, rate_hz)
+
+
+def _release(trace: Trace, process: Process, recorder: Recorder) -> None:
+    """Give up what has ended to the worker: the journal, the sound, the spans.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    process.finished(trace.membership)  # from now on whatever ends late is released by itself
+    release(trace.settings.state_dir, recorder.folder, trace.take_batches())
 
 
 def _delivered(trace: Trace, process: Process, recording: str | None) -> None:

@@ -6,6 +6,9 @@ succeeded. Otherwise it stays on disk, where the next start or ``otel-realtime r
 
     submit -> settle the writer, spans on disk -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
                                            +-> root's end, recording attached ------+
+
+Where a worker delivers, the folder is given up to it instead, as soon as everything is on disk; nothing is
+rendered here unless the app's own function wants the recording.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -88,6 +91,7 @@ class Finish:
             seconds and the sample rate of its recording; None: no JSON is kept beside recordings.
         stored: waits, for so many seconds, until the conversation's spans are on disk; returns
             ``False`` on timeout.
+        release: gives the folder up to the worker that delivers it; ``None``: this process does.
     """
 
     recorder: ClosedRecorder
@@ -104,6 +108,7 @@ class Finish:
     describe: Callable[[Path, str, float, int], str] | None = None
     about: Callable[[], About] | None = None
     stored: Callable[[float], bool] = lambda _timeout_s: True
+    release: Callable[[], None] | None = None
 
 
 class Finisher:
@@ -189,6 +194,9 @@ class Finisher:
             diagnostics.report("measuring", error)
         summary = job.recorder.summary()
         diagnostics.lose(diagnostics.AUDIO, summary.holes + summary.bad_frames)
+        if job.release is not None:
+            self._release(job, job.release, settled=settled)
+            return
         rendered, failed = _render(job)
         failed |= not settled
         if failed:
@@ -196,23 +204,65 @@ class Finisher:
         keeps = rendered is not None and _wants_copy(job.settings)
         folder = _FolderUse(job.recorder, 1 + keeps, failed=failed)
         if rendered is not None and keeps:
-            audio = {
-                "duration_s": rendered.duration_s,
-                "rate_hz": rendered.rate_hz,
-                "loudness_lufs": dict(rendered.loudness),
-            }
             self._keeper.submit(
-                Kept(
-                    path=rendered.path,
-                    settings=job.settings,
-                    name=job.name,
-                    info={**job.info, **audio},
-                    describe=_description(job, rendered),
-                    ended=lambda kept, accepted: folder.step_ended(KEPT, kept, stays=not accepted),
+                self._kept(
+                    job,
+                    rendered,
+                    lambda kept, accepted: folder.step_ended(KEPT, kept, stays=not accepted),
                 )
             )
         self._hand_over(job, rendered, folder)
         job.tidy()
+
+    def _release(self, job: Finish, release: Callable[[], None], *, settled: bool) -> None:
+        """Give the folder up to the worker, which renders and delivers; the app's function comes before."""
+        folder = job.recorder.folder
+        if folder is None:
+            if job.delivery is not None or job.recorded:  # the disk took nothing, as was said then
+                diagnostics.lose(diagnostics.CONVERSATION)
+                self._failed.set()
+            job.done("failed" if job.recorded else None)
+            return
+
+        def give_up(accepted: bool = True) -> None:
+            if not (settled and accepted):
+                self._failed.set()
+            if not settled:  # it stays this process's, and is delivered when that ends
+                job.done(None)
+                return
+            try:
+                release()
+            except OSError as error:
+                self._failed.set()
+                logger.warning(
+                    "conversation %s cannot be handed over to the worker before this process ends: %s",
+                    job.name,
+                    error,
+                )
+
+        rendered = _render(job)[0] if job.settings.on_recording is not None else None
+        if rendered is None:
+            give_up()
+        else:
+            kept = self._kept(job, rendered, lambda _kept, accepted: give_up(accepted))
+            self._keeper.submit(replace(kept, settings=replace(job.settings, recordings_dir=None)))
+        job.tidy()
+
+    @staticmethod
+    def _kept(job: Finish, rendered: Rendered, ended: Callable[[bool, bool], None]) -> Kept:
+        audio = {
+            "duration_s": rendered.duration_s,
+            "rate_hz": rendered.rate_hz,
+            "loudness_lufs": dict(rendered.loudness),
+        }
+        return Kept(
+            path=rendered.path,
+            settings=job.settings,
+            name=job.name,
+            info={**job.info, **audio},
+            describe=_description(job, rendered),
+            ended=ended,
+        )
 
     def _hand_over(self, job: Finish, rendered: Rendered | None, folder: _FolderUse) -> None:
         """Enqueue the root run's end at the backend, with the recording."""

@@ -311,39 +311,46 @@ _NO_KEY: Final = (
 )
 
 
-def choose_leg(setting: str, config: LangSmithConfig, *, draw: float = 0.0) -> LegChoice:
+def choose_leg(
+    setting: str, config: LangSmithConfig, *, draw: float = 0.0, worker: bool = False
+) -> LegChoice:
     """Decide who delivers a conversation to LangSmith.
 
     Args:
         setting: ``Settings.langsmith``.
         config: LangSmith's own variables.
         draw: random number in [0, 1) for LangSmith's sampling rate, one per conversation.
+        worker: another process delivers what this one writes, and it has the key.
     """
+    # Where LangSmith is asked for outright, the worker's key is enough: the app needs none.
+    has_key = bool(config.api_key) or (worker and (setting == "direct" or config.tracing is True))
     if setting == "off":
         return LegChoice(LEG_NONE, False)
     if setting == "direct":
-        if config.api_key:
+        if has_key:
             return LegChoice(LEG_DIRECT, True)
         problem = _NO_KEY.format(setting="Settings.langsmith is direct")
         return LegChoice(LEG_NONE, False, problem)
     if setting == "collector":
-        return LegChoice(LEG_COLLECTOR, bool(config.api_key))
-    return _choose_automatically(config, draw)
+        return LegChoice(LEG_COLLECTOR, has_key)
+    return _choose_automatically(config, draw, has_key=has_key)
 
 
-def _choose_automatically(config: LangSmithConfig, draw: float) -> LegChoice:
+def _choose_automatically(config: LangSmithConfig, draw: float, *, has_key: bool) -> LegChoice:
     if config.tracing is False:
         return LegChoice(LEG_NONE, False)
     if config.sampling_rate is not None and draw >= config.sampling_rate:
         return LegChoice(LEG_NONE, False)
     if config.tracing is None:
         return LegChoice(LEG_COLLECTOR, False)
-    if config.api_key:
+    if has_key:
         return LegChoice(LEG_DIRECT, True)
     problem = _NO_KEY.format(setting="LANGSMITH_TRACING is true")
     return LegChoice(LEG_COLLECTOR, False, problem)
 
 
 def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
-    """Return whether this process delivers conversations to LangSmith, apart from sampling."""
-    return choose_leg(settings.langsmith, config).leg == LEG_DIRECT
+    """Return whether this process, or its worker, delivers conversations to LangSmith, apart from
+    sampling."""
+    worker = settings.deliver == "worker"
+    return choose_leg(settings.langsmith, config, worker=worker).leg == LEG_DIRECT

@@ -117,6 +117,11 @@ class DirectExporter:
         """Number of spans given up so far: refused, not encodable, or beyond the bound."""
         return self._queue.lost
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything enqueued was accepted or given up."""
+        return self._queue.is_settled(self._queue.enqueued_count())
+
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
         """Enqueue an ended span, on the app's task or thread, without blocking.
 

@@ -87,12 +87,20 @@ def choose_route(
 
 
 def _connect(config: LangSmithConfig, settings: Settings, services: Services) -> Backend:
+    place = (settings.state_dir, config.address, config.project, partial(services.tidy, settings))
+
     def make() -> Backend:
         from otel_realtime.langsmith.backend import LangSmith  # imports requests
 
-        tidy = partial(services.tidy, settings)
-        return LangSmith(config, Spool(settings.state_dir, config.address, config.project, tidy))
+        return LangSmith(config, Spool(*place))
 
+    def make_for_worker() -> Backend:
+        from otel_realtime.langsmith.spooled import Spooled
+
+        return Spooled(Spool(*place, unsent=True))
+
+    if settings.deliver == "worker":
+        return services.backend(("worker", config, settings.state_dir), make_for_worker)
     return services.backend(("langsmith", config, settings.state_dir), make)
 
 
@@ -154,7 +162,7 @@ def choose(
         draw: number in [0, 1) for LangSmith's sampling rate; ``None``: a random one.
     """
     draw = random.random() if draw is None else draw
-    choice = choose_leg(settings.langsmith, config, draw=draw)
+    choice = choose_leg(settings.langsmith, config, draw=draw, worker=settings.deliver == "worker")
     if choice.problem:
         warn_once(("leg", choice.problem), "%s", choice.problem)
     exporter = exporter_to_langsmith(provider) if choice.leg != LEG_NONE else None

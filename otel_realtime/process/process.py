@@ -53,6 +53,13 @@ _PATIENCE_S: Final = 5.0
 #: https://platform.openai.com/docs/guides/realtime-conversations#session-lifecycle-events
 LONGEST_CALL_S: Final = 3600.0
 
+#: What is said at exit, by ``Settings.deliver``.
+_LEFT: Final = {
+    "process": "not everything was delivered to LangSmith within exit_timeout_s=%g: the rest stays in "
+    "%s, where the next start or `otel-realtime recover` delivers it",
+    "worker": "not everything could be written within exit_timeout_s=%g: a worker delivers what is in %s",
+}
+
 
 def may_last(opened_at: float | None) -> bool:
     """Return whether a conversation may still be open whose end nobody sees.
@@ -423,12 +430,7 @@ class Process:
         settings = self.effective_settings
         self.close_all()
         if not self.flush(settings.exit_timeout_s) and self._backends:
-            logger.warning(
-                "not everything was delivered to LangSmith within exit_timeout_s=%g: the rest stays "
-                "in %s, where the next start or `otel-realtime recover` delivers it",
-                settings.exit_timeout_s,
-                settings.state_dir,
-            )
+            logger.warning(_LEFT[settings.deliver], settings.exit_timeout_s, settings.state_dir)
         # Else the provider's own shutdown would flush the backends, and wait, once more.
         self.deactivate_processors()
 

@@ -49,8 +49,13 @@ class Recoveries:
         self._seen: set[Path] = set()
 
     def schedule(self, settings: Settings) -> None:
-        """Recover the state directory of these settings soon, unless that was scheduled before."""
-        if not settings.recover_on_start or settings.state_dir in self._seen:
+        """Recover the state directory of these settings soon, unless that was scheduled before.
+
+        Where a worker delivers, that is its business.
+        """
+        if not settings.recover_on_start or settings.deliver == "worker":
+            return
+        if settings.state_dir in self._seen:
             return
         self._seen.add(settings.state_dir)
         self._chores.resume()

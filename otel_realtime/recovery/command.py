@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from otel_realtime import console
 from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.credentials import without_secrets
 from otel_realtime.errors import ConfigError
 from otel_realtime.recovery.sweep import recover
+from otel_realtime.recovery.watch import FOLDERS, Watch, describe
 from otel_realtime.settings import Settings
+from otel_realtime.state.owner import CAN_LOCK
 
 _VARIABLE: Final = "OTEL_REALTIME_STATE_DIR"
+_UNUSABLE: Final = (
+    "cannot be read and written by this process (uid {uid}): run it as the user of the apps (runAsUser), on "
+    "a volume that is not read-only"
+)
 
 
 def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
@@ -52,6 +59,72 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
             + (f"; {len(report.unreadable)} unreadable" if report.unreadable else "")
         )
     return 0 if report.complete else 1
+
+
+def watch(*, state_dir: Path | None, interval_s: float, grace_s: float, as_json: bool) -> int:
+    """Deliver what processes leave, as it appears, until SIGTERM.
+
+    Args:
+        state_dir: None: ``Settings.state_dir``.
+        interval_s: how often it is looked at, in seconds.
+        grace_s: how long what there is may be delivered after SIGTERM, in seconds.
+        as_json: each row goes to standard output as a line of JSON.
+
+    Returns:
+        The exit code: 0 all was delivered that belongs to no living process, 1 something is left.
+
+    Raises:
+        ConfigError: the state directory cannot be written.
+    """
+    settings = Settings()
+    if state_dir is not None:
+        settings = replace(settings, state_dir=state_dir)
+    if not CAN_LOCK:
+        raise ConfigError("recovery needs POSIX record locks, which this system does not have")
+    _check_own(settings.state_dir)
+
+    def tell(kind: str, row: dict[str, Any]) -> None:
+        if as_json:
+            line = json.dumps(scrub({"kind": kind, **row}), ensure_ascii=True)
+            console.tell(without_secrets(line))
+        else:
+            console.tell(without_secrets(describe(kind, row)))
+
+    there = settings.state_dir.is_dir()
+    console.tell(
+        f"watching {settings.state_dir} every {interval_s:g} s"
+        + ("" if there else ", which is not there yet"),
+        error=as_json,
+    )
+    totals = Watch(settings, interval_s=interval_s, grace_s=grace_s, tell=tell).run()
+    if as_json:
+        tell("stopped", {"delivered": totals.delivered, "spans": totals.spans, "left": totals.left})
+    else:
+        console.tell(
+            f"stopped: {totals.delivered} conversations and {totals.spans} spans delivered; "
+            + (f"{totals.left} processes' data left" if totals.left else "nothing left")
+        )
+    return 1 if totals.left else 0
+
+
+def _check_own(state_dir: Path) -> None:
+    """Refuse a state directory that another user's processes write, or that cannot be written.
+
+    One that is not there yet may come: a sidecar starts before the app.
+    """
+    for path in (state_dir, *(state_dir / name for name in FOLDERS)):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise ConfigError(f"{path} {_UNUSABLE.format(uid=os.geteuid())}: {why}") from error
+        if path == state_dir and not path.is_dir():
+            raise ConfigError(f"the state directory {path} is not a folder")
+        if path.is_dir() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            what = _UNUSABLE.format(uid=os.geteuid())
+            raise ConfigError(f"{path} belongs to uid {found.st_uid} and {what}")
 
 
 def _check(state_dir: Path, *, named: bool) -> None:

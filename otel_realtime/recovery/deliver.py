@@ -69,11 +69,13 @@ class OnItsWay(NotDelivered):
 
     Attributes:
         settle: waits for it until the deadline, and ends as ``deliver`` would have ended.
+        is_answered: whether there is an answer by now, so that ``settle`` does not wait.
     """
 
-    def __init__(self, settle: Callable[[], Any]) -> None:
+    def __init__(self, settle: Callable[[], Any], is_answered: Callable[[], bool]) -> None:
         super().__init__(_AWAY)
         self.settle = settle
+        self.is_answered = is_answered
 
 
 class AwaitsExporters(NotDelivered):
@@ -308,7 +310,7 @@ def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> st
         return outcome()
 
     if root is not None:
-        raise OnItsWay(partial(settle, root))
+        raise OnItsWay(partial(settle, root), root.is_answered)
     return outcome()
 
 
@@ -381,7 +383,7 @@ def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _R
         roots.flush(to.left_s)
         if not outcome:
             to.retire(project)
-            raise OnItsWay(settle)
+            raise OnItsWay(settle, lambda: bool(outcome))
         if not outcome[0]:
             raise NotDelivered(root.refusal or "LangSmith refused its end")
 

@@ -53,6 +53,7 @@ from otel_realtime.tracing.gap import write_gap
 from otel_realtime.tracing.inference import write_inference
 from otel_realtime.tracing.mcp import write_approval, write_listing, write_unfinished
 from otel_realtime.tracing.members import (
+    OUR_SCOPE,
     Member,
     Membership,
     MembershipProcessor,
@@ -275,6 +276,8 @@ class _Builder:
         if found.event is not None:
             opened.append(self._event(root, found.event))
         for one in found.spans.values():
+            if found.released and not one.scope.startswith(OUR_SCOPE):
+                continue  # the app's own may outlive the call, and comes when it ends
             span, call = self._reopen(one), self._call_of(one)
             over = call.over if call is not None else None
             if call is not None:

@@ -37,6 +37,7 @@ from otel_realtime.recording.soundtrack import Soundtrack
 from otel_realtime.state import notes
 from otel_realtime.state.header import Header
 from otel_realtime.state.journal import MALFORMED, read
+from otel_realtime.state.progress import RELEASED, Progress
 from otel_realtime.state.stored import read_stored
 from otel_realtime.tracing.span_ids import (
     derived_id,
@@ -102,6 +103,7 @@ class Replayed:
         parted: how its latest connection closed, and when, if no other one went on.
         gaps: between connections, whose spans did not reach the disk.
         by_otlp: its root went by OTLP, because the runs API had refused it.
+        released: its process handed it over when it had ended, and lives on.
     """
 
     folder: Path
@@ -124,6 +126,7 @@ class Replayed:
     parted: notes.Parted | None = None
     gaps: list[Gap] = field(default_factory=list)
     by_otlp: bool = False
+    released: bool = False
 
     # -- notes -----------------------------------------------------------------------------------
 
@@ -392,6 +395,7 @@ def replay(folder: Path, *, whole: bool = False) -> Replayed:
         header.lists_spans, header.payload_limit = True, _UNLIMITED
     with Soundtrack(folder) as sound:
         found = Replayed(folder, header, sound, last_ns=header.start_ns)
+        found.released = Progress(folder).done(RELEASED)
         listed = header.lists_spans and not whole
         found.stored = read_stored(folder) if listed else set()
         found.state.session.other_model = header.who.model

@@ -23,6 +23,7 @@ from otel_realtime.interrupts import let_through
 from otel_realtime.langsmith import encoding
 from otel_realtime.langsmith.encoding import Batch
 from otel_realtime.langsmith.ids import run_id
+from otel_realtime.recovery.combine import combine
 from otel_realtime.recovery.deliver import (
     AwaitsExporters,
     Destinations,
@@ -136,14 +137,14 @@ def recover(
     quota_of(state_dir).limit(settings.state_max_mb * 1_000_000)
     with alone(), ExitStack() as locks:
         tidy(settings, live())
-        for path, why in _misplaced(state_dir):
+        for path, why in misplaced(state_dir):
             say(report.cannot_read(state_dir, path, why))
         names = instances(state_dir)
         if names:
             to = Destinations(
                 settings, time.monotonic() + timeout_s, provider, awaits_exporters=awaits_exporters
             )
-            processes = (_DeadProcess(state_dir, name, to, report, say) for name in names)
+            processes = (DeadProcess(state_dir, name, to, report, say) for name in names)
             try:
                 for process in [process for process in processes if process.recover(locks)]:
                     process.conclude()
@@ -175,7 +176,7 @@ def instances(state_dir: Path) -> list[str]:
     return [name for name in found if name != owner.instance_id()]
 
 
-def _misplaced(state_dir: Path) -> Iterator[tuple[Path, str]]:
+def misplaced(state_dir: Path) -> Iterator[tuple[Path, str]]:
     """The state directory's own folders that are none, or cannot be read, and why."""
     for name in (owner.CONVERSATIONS, owner.OWNERS, owner.SPOOL):
         path = state_dir / name
@@ -212,16 +213,32 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-class _DeadProcess:
+class DeadProcess:
     """What one dead process left; its lock is held while it is delivered.
 
     A delivery that LangSmith does not answer holds up nothing else: it gets a share of the time,
     goes on in the background while the rest is delivered, and is asked for again at the end.
+
+    Args:
+        state_dir: the state directory.
+        instance: the process's id.
+        to: where to.
+        report: what it comes to.
+        say: told of each step in one line.
+        each_s: no single delivery is waited for longer than this before the rest is looked at.
     """
 
     def __init__(
-        self, state_dir: Path, instance: str, to: Destinations, report: Report, say: Say
+        self,
+        state_dir: Path,
+        instance: str,
+        to: Destinations,
+        report: Report,
+        say: Say,
+        *,
+        each_s: float = _EACH_MOST_S,
     ) -> None:
+        self._each_s = each_s
         self.state_dir = state_dir
         self.instance = instance
         self._to = to
@@ -254,15 +271,21 @@ class _DeadProcess:
             self._look_into_spool()
             with self._to.share(_CONVERSATIONS):
                 for folder in self._conversations():
-                    with self._to.share(_EACH, _EACH_MOST_S), self._guarded():
+                    with self._to.share(_EACH, self._each_s), self._guarded():
                         self._conversation(folder)
-            with self._to.share(_SPOOL, _EACH_MOST_S), self._guarded():
+            with self._to.share(_SPOOL, self._each_s), self._guarded():
                 self._send_spool()
             if self._late or self._on_their_way():
                 locks.enter_context(lock.pop_all())
                 return True
             self._finish()
         return False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was on its way is answered, so that ``conclude`` does not wait."""
+        roots = all(late.is_answered() for _, late in self._late)
+        return roots and all(exporter.is_settled for exporter in self._exporters)
 
     def conclude(self) -> None:
         """Wait for what is still on its way, until the deadline."""
@@ -371,6 +394,7 @@ class _DeadProcess:
         if os.path.lexists(self._spool) and not is_folder(self._spool):
             self._cannot_read(self._spool, "not a folder")
             return
+        combine(self._spool)
         for path in spool.files(self._spool):
             try:
                 self._batches[path] = encoding.span_parents(spool.read(path)[1])

@@ -93,7 +93,7 @@ def _warm_up(settings: Settings) -> None:
             *_CONVERSATION,
             *_ROUTE,
             *_RECORDING,
-            *(_DELIVERY if direct else ()),
+            *(_DELIVERY if direct and settings.deliver == "process" else ()),
             *(_KEEPING if kept else ()),
         )
     )
@@ -134,6 +134,11 @@ def flush(timeout_s: float = 30.0) -> bool:
     That is root runs, recordings, and the spans of our own LangSmith leg. For spans on the app's
     exporters call ``tracer_provider.force_flush()``. A conversation that waits for another connection
     (see ``using``) ends.
+
+    With ``Settings.deliver = "worker"`` this process sends nothing, and ``True`` means: of every conversation
+    that has ended, journal, sound and spans are on disk and handed over to the worker; of the others, all
+    spans that have ended are on disk; and ``Settings.on_recording`` has returned. Whether LangSmith accepted
+    anything is the worker's to say.
 
     Args:
         timeout_s: longest wait in seconds.

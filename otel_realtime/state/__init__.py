@@ -56,6 +56,12 @@ LangSmith), ``claimed`` (the root goes by the runs API after all), ``root`` (Lan
 
 *Spool file.* The first line is a JSON object, ``spool.Label``: ``format``, ``version``, ``api_url``,
 ``project``, ``spans`` (how many) and ``size`` (before compression). The rest is the request's body.
+``unsent`` is true where the process that wrote it sends nothing, so that a worker may put several into
+one request; such a request is a file of its own, named after the first and the last of them.
+
+*Handing over.* With ``Settings.deliver = "worker"`` a process gives a conversation that has ended, and its
+spans, to an instance id that is nobody's, by renaming: whoever takes that id's lock delivers it. ``released`` among
+the steps says that the process lives on, and that what it left open of its own comes by itself.
 
 *Versions.* The header and the label carry ``format``, an integer; version 0.1.0 wrote none, which
 means 1. A reader takes defaults for what is missing or of another type, and ignores fields, kinds

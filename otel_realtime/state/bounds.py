@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,19 @@ def tidy_sometimes(settings: Settings, live: Collection[Path]) -> None:
         if mine:
             _last[state_dir] = now
             tidy(settings, live)
+
+
+def tidy_but(settings: Settings, busy: Callable[[], Collection[Path]]) -> None:
+    """``tidy`` for who is ``alone`` all the time, but not more than once a minute.
+
+    Args:
+        settings: the bounds and the directory.
+        busy: returns what is being delivered, and stays.
+    """
+    now, state_dir = time.monotonic(), settings.state_dir
+    if now - _last.get(state_dir, -_EVERY_S) >= _EVERY_S:
+        _last[state_dir] = now
+        tidy(settings, busy())
 
 
 def make_room(settings: Settings, live: Collection[Path], needed: int) -> None:

@@ -24,6 +24,9 @@ POSTED: Final = "posted"
 ROOT: Final = "root"
 """LangSmith accepted the end of the root run, with the recording."""
 
+RELEASED: Final = "released"
+"""Its process, which lives on, gave it to a worker when it had ended."""
+
 
 class Progress:
     """Which steps of one conversation are done; survives in its folder."""

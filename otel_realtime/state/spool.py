@@ -39,12 +39,14 @@ class Label:
         project: the project there.
         spans: how many there are.
         size: bytes before compression.
+        unsent: nobody has sent it yet, in whatever form.
     """
 
     api_url: str
     project: str
     spans: int
     size: int
+    unsent: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as the JSON object of the file's first line."""
@@ -55,6 +57,7 @@ class Label:
             "project": self.project,
             "spans": self.spans,
             "size": self.size,
+            **({"unsent": True} if self.unsent else {}),
         }
 
     @classmethod
@@ -73,7 +76,7 @@ class Label:
             raise ValueError("the label does not say where the spans go")
         counts = [source.get(key) for key in ("spans", "size")]
         spans, size = (n if type(n) is int and 0 <= n < 2**53 else 0 for n in counts)
-        return cls(api_url, project, spans, size)
+        return cls(api_url, project, spans, size, source.get("unsent") is True)
 
 
 class Spool:
@@ -84,6 +87,7 @@ class Spool:
         api_url: the server they are meant for.
         project: the project there.
         tidy: called now and then, so that the directory stays within its bounds.
+        unsent: this process sends none of them: a worker does.
     """
 
     def __init__(
@@ -92,7 +96,10 @@ class Spool:
         api_url: str,
         project: str,
         tidy: Callable[[], None] | None = None,
+        *,
+        unsent: bool = False,
     ) -> None:
+        self._unsent = unsent
         self.state_dir = state_dir
         self._tidy = tidy
         self._untidy_bytes = 0
@@ -101,7 +108,7 @@ class Spool:
 
     def write(self, body: bytes, spans: int, size: int) -> Path | None:
         """Put a batch on disk; None, said once, when the disk does not take it."""
-        label = json.dumps(Label(self._api_url, self._project, spans, size).to_wire())
+        label = Label(self._api_url, self._project, spans, size, self._unsent)
         name = f"{time.time_ns():020d}-{next(_numbers):06d}{SUFFIX}"
         folder = self.state_dir / SPOOL / owner.instance_id()
         try:
@@ -110,7 +117,7 @@ class Spool:
             owner.make_folder(folder)
             if not quota_of(self.state_dir).take(len(body)):
                 raise used_up()
-            _write(folder / name, label.encode() + b"\n" + body)
+            write(folder / name, label, body)
         except OSError as error:
             warn_once(
                 ("spool", str(self.state_dir)),
@@ -132,7 +139,13 @@ class Spool:
             pass
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, label: Label, body: bytes) -> None:
+    """Write a file; it appears under its name when it is whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data = json.dumps(label.to_wire()).encode() + b"\n" + body
     partial = path.with_suffix(".part")
     try:
         descriptor = made_anew(partial)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import trace as trace_api
@@ -38,7 +39,7 @@ from otel_realtime.tracing.closing import RootEnd, recording_info, run_opening
 from otel_realtime.tracing.event import EventSpans
 from otel_realtime.tracing.failure import exception_failure, fail
 from otel_realtime.tracing.limits import limits_of
-from otel_realtime.tracing.members import admit_root
+from otel_realtime.tracing.members import Membership, admit_root
 from otel_realtime.tracing.metrics import Metrics
 from otel_realtime.tracing.route import Route, is_wanted, may_record
 from otel_realtime.tracing.run_metadata import RunMetadata
@@ -388,6 +389,13 @@ class Trace:
         # Like ``put``, no part of the ``Backend`` protocol.
         store: Callable[[float], bool] | None = getattr(self.membership.outlet, "store", None)
         return store is None or store(timeout_s)
+
+    def take_batches(self) -> list[Path]:
+        """Return the files that its spans are in, to be released with it; once, when it is forgotten."""
+        take: Callable[[Membership], list[Path]] | None = getattr(
+            self.membership.outlet, "batches_of", None
+        )
+        return [] if take is None else take(self.membership)
 
     def last_resort(self, at_ns: int) -> Closing:
         """Return a minimal end of the root run, for when a fault prevents describing the real one.

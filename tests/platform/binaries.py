@@ -9,9 +9,13 @@ They are kept beside those of ``tests/e2e/binaries.py`` and found in the same wa
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +26,8 @@ from tests.platform.kafka_jars import KAFKA
 from tests.platform.prometheus_build import PROMETHEUS, PROMTOOL
 
 PHOENIX_VERSION: Final = "20.26.1"
+KUSTOMIZE_VERSION: Final = "5.7.1"
+KUSTOMIZE_MODULE: Final = f"sigs.k8s.io/kustomize/kustomize/v5@v{KUSTOMIZE_VERSION}"
 
 
 def _install_phoenix(target: Path) -> None:
@@ -35,6 +41,37 @@ def _install_phoenix(target: Path) -> None:
     target.chmod(0o755)
 
 
+def _build_kustomize(target: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            ["go", "install", KUSTOMIZE_MODULE], env=os.environ | {"GOBIN": folder}, check=True
+        )
+        shutil.copy2(Path(folder) / "kustomize", target)
+
+
+def _build_strictkube(target: Path) -> None:
+    """The types of Kubernetes and of the OpenTelemetry Operator: five minutes from an empty cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(shutil.copytree(STRICTKUBE, Path(folder) / "strictkube"))
+        built = Path(folder) / "built"
+        # Which versions the others are follows from the three of go.mod; their sums come from Go's database.
+        subprocess.run(["go", "build", "-mod=mod", "-o", built, "."], cwd=work, check=True)
+        shutil.copy2(built, target)
+
+
+KUSTOMIZE: Final = Binary(
+    variable="KUSTOMIZE_BIN",
+    names=("kustomize",),
+    cached_as=f"kustomize-{KUSTOMIZE_VERSION}",
+    build=_build_kustomize,
+)
+STRICTKUBE: Final = Path(__file__).parent / "strictkube"
+STRICT_DECODER: Final = Binary(
+    variable="STRICTKUBE_BIN",
+    names=("strictkube",),
+    cached_as=f"strictkube-{hashlib.sha256((STRICTKUBE / 'main.go').read_bytes()).hexdigest()[:12]}",
+    build=_build_strictkube,
+)
 PHOENIX: Final = Binary(
     variable="PHOENIX_BIN",
     names=("phoenix",),
@@ -44,9 +81,11 @@ PHOENIX: Final = Binary(
 BY_NAME: Final[dict[str, Binary]] = {
     "compose": COMPOSE,
     "kafka": KAFKA,
+    "kustomize": KUSTOMIZE,
     "phoenix": PHOENIX,
     "prometheus": PROMETHEUS,
     "promtool": PROMTOOL,
+    "strictkube": STRICT_DECODER,
 }
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 It tells on standard output, a JSON line each and unbuffered: ``opened`` with its ids, ``span`` for
 each span that ended, ``sound`` after each 20 ms of the user's audio, ``step`` for named moments,
 ``closed`` at the end. Modes: ``talk`` goes on until it is killed, ``close`` ends its conversation
-and waits, ``fork`` leaves a child that lives on, ``gap`` loses two sockets of one conversation, opened at
+and waits, ``exit`` ends it and exits, ``fork`` leaves a child that lives on, ``gap`` loses two sockets of one conversation, opened at
 ``VICTIM_URL``, tells ``lost`` each time, and waits for a third one. ``VICTIM_DIES`` names a function of the package, as
 ``module:name``, at whose call (``before``) or return (``after``) the process kills itself.
 """
@@ -192,8 +192,9 @@ def main(mode: str) -> None:
             _leave_a_child()
         if "VICTIM_DIES" in os.environ:
             _await_post()
-    tell("closed")
-    time.sleep(600)
+    tell("closed", at=time.time_ns())
+    if mode != "exit":
+        time.sleep(600)
 
 
 def _lose_sockets(url: str, provider: TracerProvider) -> None:

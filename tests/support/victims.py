@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,24 @@ SECOND = 1_000_000_000
 class Victim:
     """One process of ``tests.recovery.victim``.
 
+    Args:
+        mode: what it does.
+        environment: its variables.
+        within: a command that runs it, such as ``unshare``.
+
     Attributes:
         told: what it has said so far.
         killed_ns: when it was killed, epoch ns.
     """
 
-    def __init__(self, mode: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, mode: str, environment: Mapping[str, str], within: Sequence[str] = ()
+    ) -> None:
         self.told: list[dict[str, Any]] = []
         self.killed_ns = 0
         self._heard = threading.Condition()
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.recovery.victim", mode],
+            [*within, sys.executable, "-m", "tests.recovery.victim", mode],
             cwd=ROOT,
             env=dict(environment),
             stdout=subprocess.PIPE,
@@ -75,6 +82,10 @@ class Victim:
     def run(self) -> str:
         """The id of its conversation's root run."""
         return str(self.wait_for("opened")["run"])
+
+    def wait_for_exit(self, timeout_s: float = 40) -> int:
+        """Wait until it has ended by itself; returns its exit code."""
+        return self._child.wait(timeout_s)
 
     def kill(self) -> None:
         """End it as nobody can prevent."""

@@ -1,0 +1,312 @@
+"""``otel-realtime recover --watch``: delivers, as it appears, what processes leave in one state directory.
+
+What is looked for is what a single recovery looks for: everything under an instance id whose lock is free. That
+is what a dead process left, and what a living one has released (``Settings.deliver = "worker"``). The
+lock decides, never a pid, so it is the same in another container with a PID namespace of its own, and of
+several watchers each takes what the others have not.
+
+Units, each all that stands under one id, are worked on side by side::
+
+    appears -> taken: rendered, sent -+-> delivered, deleted
+       ^                              +-> on its way: LangSmith is slow or away; asked again by what sends it
+       +-- after a pause that grows --+-> left: refused, no key, cannot be read
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from otel_realtime.background import Worker
+from otel_realtime.diagnostics import logger_of
+from otel_realtime.langsmith.statuses import Backoff
+from otel_realtime.recovery.deliver import Destinations
+from otel_realtime.recovery.sweep import DeadProcess, Report, instances, misplaced
+from otel_realtime.settings import Settings
+from otel_realtime.state import owner
+from otel_realtime.state.bounds import alone, tidy_but, units_of
+from otel_realtime.state.quota import quota_of
+
+logger = logger_of(__name__)
+
+#: Units that are rendered and sent at a time, and those that wait for LangSmith's answer at a time.
+_AT_WORK: Final = 4
+_ON_THEIR_WAY: Final = 8
+#: How long a single delivery is waited for before the rest of its unit is looked at, in seconds. What is not
+#: answered by then and cannot be asked for later is sent again, so it is no small number.
+_EACH_S: Final = 10.0
+#: A unit on its way is kept until it is answered; ten years, because a lock cannot be waited for any longer.
+_FOREVER_S: Final = 315_360_000.0
+#: Interval at which answers are looked for.
+_POLL_S: Final = 0.2
+#: Pauses before what was left is tried again.
+_PAUSES: Final = Backoff(first_s=5.0, ceiling_s=300.0)
+
+#: Told of one row: its kind (``conversation``, ``spans``, ``unreadable``), and its values.
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a watch came to.
+
+    Attributes:
+        delivered: conversations that were delivered.
+        spans: spans of the spool that were.
+        left: units that are still on disk and belong to no living process.
+    """
+
+    delivered: int = 0
+    spans: int = 0
+    left: int = 0
+
+
+@dataclass(slots=True)
+class _Unit:
+    """All that stands under one instance id, while it is worked on.
+
+    Attributes:
+        instance: the id.
+        to: where it goes.
+        report: what it came to.
+        locks: hold the id's lock while something is on its way.
+        process: delivers it.
+        late: something is on its way.
+        over: whether nothing is any more; set by the thread that worked on it.
+    """
+
+    instance: str
+    to: Destinations
+    report: Report
+    process: DeadProcess
+    locks: ExitStack = field(default_factory=ExitStack)
+    late: bool = False
+    over: bool = False
+
+    def take(self) -> None:
+        """Deliver it, on a thread of the watch's."""
+        try:
+            self.late = self.process.recover(self.locks)
+        finally:
+            self.over = not self.late
+
+    def conclude(self) -> None:
+        """Count what was answered, and let go of the lock."""
+        try:
+            if self.late:
+                self.process.conclude()
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Stop what sends it, and let go of the lock; what is not accepted stays."""
+        self.to.close()
+        self.locks.close()
+
+
+class Watch:
+    """Watches one state directory; used by one thread, which must be the main one for signals.
+
+    Args:
+        settings: the state directory and its bounds.
+        interval_s: how often it is looked at, in seconds.
+        grace_s: how long what there is may be delivered after SIGTERM, in seconds.
+        tell: told of what was delivered, and once of what was not.
+    """
+
+    def __init__(
+        self, settings: Settings, *, interval_s: float, grace_s: float, tell: Tell
+    ) -> None:
+        self._settings = settings
+        self._state_dir = settings.state_dir
+        self._interval_s = max(interval_s, _POLL_S)
+        self._grace_s = grace_s
+        self._tell = tell
+        self._totals = Totals()
+        self._worker = Worker("otel-realtime-watch", _AT_WORK)
+        self._busy: dict[str, _Unit] = {}
+        #: Units that were left: how often in a row, and when they are tried again (``monotonic``).
+        self._left: dict[str, tuple[int, float]] = {}
+        self._said: set[tuple[str, ...]] = set()
+        #: What was tried since SIGTERM; ``None`` before.
+        self._tried: set[str] | None = None
+
+    def run(self) -> Totals:
+        """Watch until SIGTERM, then deliver what there is within the grace, and return."""
+        quota_of(self._state_dir).limit(self._settings.state_max_mb * 1_000_000)
+        with alone(), _terminating() as signals:
+            try:
+                self._watch(signals)
+                self._drain(signals)
+            finally:
+                self._stop()
+        self._totals.left = len(self._left)
+        return self._totals
+
+    def _watch(self, signals: _Signals) -> None:
+        due = 0.0
+        while not signals.count:
+            now = time.monotonic()
+            if now >= due:
+                due = now + self._interval_s
+                self._look()
+            self._settle()
+            wait_s = _POLL_S if self._busy else max(due - time.monotonic(), 0.0)
+            signals.wait(min(wait_s, max(due - time.monotonic(), 0.0)))
+
+    def _drain(self, signals: _Signals) -> None:
+        """Deliver what there is, each thing tried once more; a second signal ends that, too."""
+        deadline, self._tried = time.monotonic() + self._grace_s, set()
+        self._left = {instance: (failures, 0.0) for instance, (failures, _) in self._left.items()}
+        while signals.count < 2 and time.monotonic() < deadline:
+            self._look()
+            self._settle()
+            if not self._busy:
+                return
+            signals.wait(min(_POLL_S, max(deadline - time.monotonic(), 0.0)))
+
+    def _stop(self) -> None:
+        for unit in self._busy.values():
+            # What a thread still works on ends with this process, which is what holds its lock.
+            self._left.setdefault(unit.instance, (1, 0.0))
+            if unit.late:
+                unit.let_go()
+        self._worker.stop(0)
+
+    # -- units -------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Take what is there and is nobody's."""
+        if not self._state_dir.is_dir():
+            return
+        for path, why in misplaced(self._state_dir):
+            self._say("unreadable", {"path": path.name, "why": why})
+        busy = self._busy.keys()
+        tidy_but(self._settings, lambda: _paths_of(self._state_dir, set(busy)))
+        found, now = instances(self._state_dir), time.monotonic()
+        for gone in self._left.keys() - set(
+            found
+        ):  # another watcher delivered it, or it was too old
+            del self._left[gone]
+        for instance in found:
+            if len(self._busy) >= _AT_WORK + _ON_THEIR_WAY:
+                return
+            if instance in busy or self._left.get(instance, (0, 0.0))[1] > now:
+                continue
+            if self._tried is not None and instance in self._tried:
+                continue
+            # Asked first, because most belong to processes that live: no more is made for those.
+            if not owner.lives(self._state_dir, instance):
+                self._take(instance)
+
+    def _take(self, instance: str) -> None:
+        if self._tried is not None:
+            self._tried.add(instance)
+        to = Destinations(self._settings, time.monotonic() + _FOREVER_S)
+        report = Report()
+        process = DeadProcess(
+            self._state_dir, instance, to, report, partial(logger.debug, "%s"), each_s=_EACH_S
+        )
+        unit = self._busy[instance] = _Unit(instance, to, report, process)
+        self._worker.submit(unit.take)
+
+    def _settle(self) -> None:
+        """Conclude the units that are over, or answered by now."""
+        for unit in list(self._busy.values()):
+            if unit.over or (unit.late and unit.process.is_settled):
+                unit.conclude()
+                del self._busy[unit.instance]
+                self._report(unit)
+
+    def _report(self, unit: _Unit) -> None:
+        report = unit.report
+        for row in report.conversations:
+            if row["id"] is not None:  # else it is among the unreadable, too
+                self._say("conversation", row)
+        if report.spans:
+            self._say("spans", {"delivered": report.spans, "left": report.spans_left})
+        for unreadable in report.unreadable:
+            self._say("unreadable", unreadable)
+        self._totals.delivered += len(report.conversations) - report.left
+        self._totals.spans += report.spans
+        if report.complete:
+            self._left.pop(unit.instance, None)
+            return
+        failures = self._left.get(unit.instance, (0, 0.0))[0] + 1
+        self._left[unit.instance] = failures, time.monotonic() + _PAUSES.wait_s(failures)
+
+    def _say(self, kind: str, row: dict[str, Any]) -> None:
+        """Tell of a row; of one that is tried again and again only when something is new."""
+        key = (kind, *map(str, row.values()))
+        if kind == "spans" or key not in self._said:
+            self._tell(kind, row)
+        if not row.get("delivered"):
+            self._said.add(key)
+
+
+def _paths_of(state_dir: Path, instances: set[str]) -> set[Path]:
+    """What stands under these ids: nothing of it may be deleted as too old, or too much."""
+    return {unit.path for unit in units_of(state_dir) if unit.instance in instances}
+
+
+class _Signals:
+    """SIGTERM, as something that can be waited for.
+
+    Attributes:
+        count: how many came.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._reads, self._writes = os.pipe()
+        os.set_blocking(self._writes, False)
+
+    def came(self, *_: object) -> None:
+        """Note one; called between two steps of the main thread, so it takes no lock."""
+        self.count += 1
+        with suppress(OSError):
+            os.write(self._writes, b".")
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the next one."""
+        ready, _, _ = select.select([self._reads], [], [], timeout_s)
+        if ready:
+            os.read(self._reads, 64)
+
+    def close(self) -> None:
+        os.close(self._reads)
+        os.close(self._writes)
+
+
+@contextmanager
+def _terminating() -> Iterator[_Signals]:
+    """Within the block SIGTERM is only counted."""
+    signals = _Signals()
+    before = signal.signal(signal.SIGTERM, signals.came)
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signals.close()
+
+
+def describe(kind: str, row: dict[str, Any]) -> str:
+    """One row in one line, for people."""
+    if kind == "conversation":
+        how = "delivered" if row["delivered"] else "left"
+        return f"conversation {row['thread_id']} ({row['id']}): {how}: {row['what']}"
+    if kind == "spans":
+        return f"{row['delivered']} spans delivered, {row['left']} left"
+    return f"{row['path']}: left: {row['why']}"
+
+
+#: Below the state directory.
+FOLDERS: Final = (owner.CONVERSATIONS, owner.OWNERS, owner.SPOOL)
