@@ -22,7 +22,7 @@ from tests.platform.dashboard import Query, choices, filled, queries
 from tests.platform.names import unknown
 from tests.platform.prometheus_build import PROMTOOL
 from tests.platform.promql import used
-from tests.platform.watched import SHIPPED, Watched, watched
+from tests.platform.watched import FEATURES, SHIPPED, Watched, watched
 from tests.support.processes import CONFIGS, clean_environment
 from tests.support.programs import program
 from tests.support.prometheus_names import COLLECTOR, METRICS, known_series
@@ -157,6 +157,28 @@ def test_prometheus_scrapes_the_collector_of_compose() -> None:
     } == found
     assert sorted(FOLDER.glob(config["rule_files"][0])) == sorted((FOLDER / "rules").iterdir())
     assert f'job=~"{"|".join(sorted(found, reverse=True))}"' in ALERTS["OtelCollectorDown"]["expr"]
+
+
+def test_compose_starts_prometheus_as_the_page_and_these_tests_do() -> None:
+    """With the features that exemplars and first values need, and the shipped folders."""
+    services = yaml.safe_load((CONFIGS.parent / "docker-compose.yml").read_text("utf-8"))[
+        "services"
+    ]
+    assert FEATURES in services["prometheus"]["command"]
+    assert f"prometheus --config.file=prometheus/prometheus.yml {FEATURES}\n" in PAGE
+    mounted = [
+        volume.split(":")[0].removeprefix("./")
+        for name in ("prometheus", "grafana")
+        for volume in services[name]["volumes"]
+        if volume.startswith("./")
+    ]
+    assert {
+        "collector/prometheus/prometheus.yml",
+        "collector/prometheus/rules",
+        "collector/grafana/provisioning",
+        "collector/grafana/dashboards",
+    } == set(mounted)
+    assert all((CONFIGS.parent / path).exists() for path in mounted)
 
 
 # -- promtool --------------------------------------------------------------------------------------
