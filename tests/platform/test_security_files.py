@@ -35,6 +35,13 @@ SECURITY: Final = tuple(
     if transport or who
 )
 
+#: Every config of the Collector's, and nothing of other programs.
+CONFIG_FILES: Final = sorted(
+    path
+    for pattern in ("config*.yaml", "examples/*.yaml", "backends/*.yaml", "security/*.yaml")
+    for path in CONFIGS.glob(pattern)
+)
+
 
 @cache
 def load(name: str) -> dict[str, Any]:
@@ -88,10 +95,10 @@ def test_no_other_overlay_brings_extensions() -> None:
     Those that only take extensions out come first: after them an overlay of this folder is whole.
     """
     base = set(load("config.yaml")["service"]["extensions"])
-    for path in sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "security"):
-        name = str(path.relative_to(CONFIGS))
-        if path.name in ("builder-config.yaml", "jaeger.yaml"):
+    for path in CONFIG_FILES:
+        if path.parent.name == "security":
             continue
+        name = str(path.relative_to(CONFIGS))
         named = load(name).get("service", {}).get("extensions", [])
         assert set(named) <= base, name
         if named and name != "config.yaml":
@@ -103,8 +110,7 @@ def test_every_exporter_to_langsmith_can_be_told_an_authority() -> None:
     """A proxy that opens TLS stands before all of them."""
     told = {
         name: exporter.get("tls", {}).get("ca_file")
-        for path in CONFIGS.rglob("*.yaml")
-        if path.name not in ("builder-config.yaml", "jaeger.yaml")
+        for path in CONFIG_FILES
         for name, exporter in load(str(path)).get("exporters", {}).items()
         if exporter and "api.smith.langchain.com" in exporter.get("endpoint", "")
     }
