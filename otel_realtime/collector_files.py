@@ -183,5 +183,7 @@ def run(folder: Path, *, force: bool = False, as_json: bool = False) -> int:
     else:
         counts = f"{len(done.written)} written, {len(done.unchanged)} unchanged"
         console.say(f"{folder}: {counts}, {len(done.kept)} kept")
-        console.say(f"read {folder / _FOLDER / 'README.md'}; start: docker compose up -d")
+        console.say(
+            f"{folder / _FOLDER / 'README.md'} explains them; in {folder}: docker compose up -d"
+        )
     return 1 if done.kept else 0

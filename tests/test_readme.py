@@ -37,7 +37,11 @@ from tests.support.traces import samples, stretches
 
 ROOT = Path(__file__).parents[1]
 #: Where snippets of the other pages are run.
-RUNNERS = ("platform/test_backends.py",)
+RUNNERS = (
+    "test_recipes.py",
+    "platform/test_backends.py",
+    "platform/test_fastapi.py",
+)
 
 
 def scenario() -> Scenario:
@@ -456,9 +460,9 @@ def test_every_command_is_one_that_exists(command: str, tmp_path: Path) -> None:
         # tests/platform/test_kafka.py runs it.
         "kafka-topics.sh": lambda line: "--create --topic otlp_spans" in line,
         "docker": lambda line: (ROOT / "docker-compose.yml").exists(),
-        "kubectl": lambda line: (ROOT / line.split()[-1] / "kustomization.yaml").exists(),
         "prometheus": _names_files,
         "promtool": _names_files,
+        "kubectl": lambda line: (ROOT / line.split()[-1] / "kustomization.yaml").exists(),
         "otelcol": lambda line: all(
             (ROOT / "collector" / name).exists() for name in re.findall(r"--config=(\S+)", line)
         ),

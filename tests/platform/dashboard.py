@@ -13,7 +13,7 @@ from tests.support.processes import CONFIGS
 GRAFANA: Final = CONFIGS / "grafana"
 FILE: Final = GRAFANA / "dashboards" / "otel-realtime.json"
 #: Grafana's own variables: the time range, and what it takes for ``rate()``.
-RANGE: Final = {"__rate_interval": "1m", "__range": "5m"}
+RANGE: Final = {"__rate_interval": "5m", "__range": "10m"}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ __all__ = ["collector_binary"]
 
 BACKENDS = CONFIGS / "backends"
 PAGES = sorted(BACKENDS.glob("*.md"))
+#: Longest start of Phoenix, on a machine that has a lot to do.
+START_S = 300
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,7 @@ def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ),
     )
     url = f"http://127.0.0.1:{http}"
-    running.launch(f"{url}/healthz", timeout_s=120)
+    running.launch(f"{url}/healthz", timeout_s=START_S)
     yield url
     running.stop()
 
@@ -329,6 +331,7 @@ def in_phoenix(
 
 
 @pytest.mark.platform
+@pytest.mark.timeout(2 * START_S)
 def test_phoenix_has_every_span_once(in_phoenix: InPhoenix) -> None:
     """Where it belongs."""
     expected = sorted((span["id"], span["parent"]) for span in in_phoenix.traced.spans.values())
@@ -338,6 +341,7 @@ def test_phoenix_has_every_span_once(in_phoenix: InPhoenix) -> None:
 
 
 @pytest.mark.platform
+@pytest.mark.timeout(2 * START_S)
 def test_phoenix_knows_what_each_span_is(in_phoenix: InPhoenix) -> None:
     """None is of an unknown kind."""
     kinds = {span["name"]: span["span_kind"] for span in in_phoenix.spans}
@@ -352,6 +356,7 @@ def test_phoenix_knows_what_each_span_is(in_phoenix: InPhoenix) -> None:
 
 
 @pytest.mark.platform
+@pytest.mark.timeout(2 * START_S)
 def test_phoenix_shows_messages_tools_and_tokens(in_phoenix: InPhoenix) -> None:
     """Of a model call, from the convention's attributes; nothing is without its input or output."""
     calls = [span["attributes"] for span in in_phoenix.spans if span["name"] == "chat gpt-realtime"]
@@ -382,6 +387,7 @@ TOOL_CALL = "llm.output_messages.0.message.tool_calls.0.tool_call"
 
 
 @pytest.mark.platform
+@pytest.mark.timeout(2 * START_S)
 def test_a_thread_is_a_session_of_phoenix(in_phoenix: InPhoenix) -> None:
     """Its session has the call, with the tokens of its model calls."""
     answer = requests.get(f"{in_phoenix.url}/v1/projects/default/sessions", timeout=10)
@@ -399,6 +405,7 @@ def test_a_thread_is_a_session_of_phoenix(in_phoenix: InPhoenix) -> None:
 
 
 @pytest.mark.platform
+@pytest.mark.timeout(2 * START_S)
 def test_the_snippet_of_the_page_reads_it_back(in_phoenix: InPhoenix) -> None:
     """The model calls of the thread, by Phoenix's own API."""
     model_calls = run(snippet("def model_calls("))["model_calls"]

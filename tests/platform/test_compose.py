@@ -43,6 +43,8 @@ GIVEN: Final = {
     "JAEGER_OTLP_INSECURE": "false",
     "OTELCOL_IMAGE": f"otel/opentelemetry-collector-contrib:0.161.0@sha256:{'0' * 64}",
     "OTELCOL_PUBLISH": "0.0.0.0",
+    "OTELCOL_HTTPS_PROXY": "http://proxy.example.com:3128",
+    "OTELCOL_NO_PROXY": "10.0.0.0/8,.example.com",
     "OTELCOL_TLS_DIR": "/srv/certs",
     "OTELCOL_TOKEN": "token",
 }

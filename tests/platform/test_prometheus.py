@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -238,8 +239,13 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     "query", list(queries()), ids=lambda query: f"{query.panel}-{query.legend}"
 )
 def test_every_query_of_the_dashboard_has_data(platform: Watched, query: Query) -> None:
-    """Series with the labels that its legend names."""
-    wait_for(lambda: bool(platform.prometheus.query(query.sent)), f"data for {query}", timeout_s=10)
+    """Series with the labels that its legend names, and a number."""
+
+    def numbers() -> list[float]:
+        found = (float(one["value"][1]) for one in platform.prometheus.query(query.sent))
+        return [number for number in found if not math.isnan(number)]
+
+    wait_for(lambda: bool(numbers()), f"data for {query}", timeout_s=10)
     series = platform.prometheus.query(query.sent)
     named = set(re.findall(r"{{(\w+)}}", query.legend)) - {"error_type"}
     assert all(named <= one["metric"].keys() for one in series)

@@ -1,203 +1,46 @@
-"""The overlays of ``collector/security``: who gets through a real Collector, and what the others are told."""
+"""Who gets through a Collector with the overlays of ``collector/security``, and what the others are told."""
 
 from __future__ import annotations
 
 import logging
-import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, partial
-from itertools import product
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import requests
-import yaml
-from opentelemetry.sdk.trace import TracerProvider
 
-import otel_realtime
 from otel_realtime.delivery.otlp import chosen, make_exporter
-from otel_realtime.delivery.transport import new_session
 from otel_realtime.doctor.otlp import look
-from otel_realtime.process.process import PROCESS
 from otel_realtime.setup.providers import tracer_provider
-from tests.e2e.binaries import COLLECTOR, JAEGER
-from tests.support.certificates import Authority, Pair
+from tests.e2e.binaries import COLLECTOR
+from tests.platform.desk import (
+    GOOD,
+    MTLS,
+    NEXT,
+    TLS,
+    WRONG,
+    Desk,
+    Guarded,
+    bearer,
+    came_through,
+    desk,
+    guarded,
+    issuer,
+    says,
+)
 from tests.support.doctor import by_id, here
 from tests.support.handmade import conversation, send_http
-from tests.support.langsmith_server import serving
 from tests.support.oidc_issuer import Issuer
 from tests.support.otlp_recorder import OtlpRecorder
-from tests.support.processes import CONFIGS, ROOT, Collector, Jaeger, clean_environment
+from tests.support.processes import ROOT, Collector, clean_environment
 from tests.support.programs import program
 from tests.support.waiting import wait_for
 
-EVERYTHING: Final = ("config.yaml", "config.jaeger.yaml", "config.metrics.yaml")
-OTHERS: Final = (
-    ("config.yaml",),
-    EVERYTHING,
-    (*EVERYTHING, "config.jaeger-only.yaml"),
-    (*EVERYTHING, "examples/jaeger-no-content.yaml"),
-    ("config.yaml", "config.metrics.yaml", "config.kafka.yaml"),
-    *(("config.yaml", f"examples/{path.name}") for path in sorted(CONFIGS.glob("examples/*.yaml"))),
-)
-TLS: Final = ("security/tls.yaml",)
-MTLS: Final = (*TLS, "security/mtls.yaml")
-#: Sensible sets of overlays; TLS may also end in front of the Collector.
-SECURITY: Final = tuple(
-    (*transport, *who)
-    for transport, who in product(
-        ((), TLS, MTLS), ((), ("security/bearer.yaml",), ("security/oidc.yaml",))
-    )
-    if transport or who
-)
+__all__ = ["desk", "issuer"]
 PROTOCOLS: Final = ("http/protobuf", "grpc")
-GOOD, NEXT, WRONG = "good-token-of-the-app", "next-token-of-the-app", "wrong-token-of-someone"
-
-
-# --- as files -------------------------------------------------------------------------------------
-
-
-@cache
-def load(name: str) -> dict[str, Any]:
-    """One file of the collector's folder."""
-    loaded: dict[str, Any] = yaml.safe_load((CONFIGS / name).read_text())
-    return loaded
-
-
-def merged(names: tuple[str, ...]) -> dict[str, Any]:
-    """What the Collector makes of several files: maps are merged, lists replaced."""
-
-    def merge(first: Any, second: Any) -> Any:
-        if not (isinstance(first, dict) and isinstance(second, dict)):
-            return second
-        return first | {key: merge(first.get(key), value) for key, value in second.items()}
-
-    found: dict[str, Any] = {}
-    for name in names:
-        found = merge(found, load(name))
-    return found
-
-
-@pytest.mark.parametrize(
-    "security", SECURITY, ids=lambda names: "+".join(Path(n).stem for n in names)
-)
-@pytest.mark.parametrize("others", OTHERS, ids=lambda names: "+".join(Path(n).stem for n in names))
-def test_the_overlays_go_with_every_other_one(
-    others: tuple[str, ...], security: tuple[str, ...]
-) -> None:
-    """Whichever comes first: nothing of the others is lost, and both receivers are guarded alike."""
-    alone, both = merged(others), merged((*others, *security))
-    assert both == merged((others[0], *security, *others[1:]))
-    started = set(both["service"]["extensions"])
-    assert set(alone["service"]["extensions"]) <= started
-    assert alone["service"] | {"extensions": 0} == both["service"] | {"extensions": 0}
-    for protocol in ("grpc", "http"):
-        was, is_now = (one["receivers"]["otlp"]["protocols"][protocol] for one in (alone, both))
-        guards = {key: value for key, value in is_now.items() if key not in was}
-        assert was == {key: value for key, value in is_now.items() if key in was}
-        assert (TLS[0] in security) == ("cert_file" in guards.get("tls", {}))
-        assert (MTLS[1] in security) == ("client_ca_file" in guards.get("tls", {}))
-        wanted = {"security/bearer.yaml": "bearertokenauth", "security/oidc.yaml": "oidc"}
-        (authenticator,) = [wanted[name] for name in security if name in wanted] or [None]
-        assert authenticator == guards.get("auth", {}).get("authenticator")
-        assert authenticator is None or authenticator in started
-
-
-def test_no_other_overlay_brings_extensions() -> None:
-    """The list is replaced whole, so one with extensions of its own would take an authenticator out.
-
-    Those that only take extensions out come first: after them an overlay of this folder is whole.
-    """
-    base = set(load("config.yaml")["service"]["extensions"])
-    for path in sorted({*CONFIGS.glob("config*.yaml"), *CONFIGS.glob("examples/*.yaml")}):
-        name = str(path.relative_to(CONFIGS))
-        named = load(name).get("service", {}).get("extensions", [])
-        assert set(named) <= base, name
-        if named and name != "config.yaml":
-            both = merged(("config.yaml", name, *MTLS, "security/oidc.yaml"))
-            assert "oidc" in both["service"]["extensions"]
-
-
-# --- with a real Collector ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """A Collector that does not let everybody in."""
-
-    collector: Collector
-    recorder: OtlpRecorder
-
-    def endpoint(self, protocol: str, scheme: str = "https") -> dict[str, str]:
-        """The variables that name it."""
-        http = self.collector.http.removeprefix("http://")
-        return {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"{scheme}://{self.collector.grpc if protocol == 'grpc' else http}",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-        }
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Certificates, tokens, and the folder where they are."""
-
-    folder: Path
-    ours: Authority
-    other: Authority
-    server: Pair
-    client: Pair
-    stranger: Pair
-    tokens: Path
-
-    def trusting(self, who: Pair | None = None) -> dict[str, str]:
-        """The variables of an app that trusts the Collector, and proves who it is."""
-        variables = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(self.ours.file)}
-        if who is not None:
-            variables["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"] = str(who.certificate)
-            variables["OTEL_EXPORTER_OTLP_CLIENT_KEY"] = str(who.key)
-        return variables
-
-    def tls(self) -> dict[str, str]:
-        """The Collector's variables."""
-        return {
-            "OTELCOL_TLS_CERT_FILE": str(self.server.certificate),
-            "OTELCOL_TLS_KEY_FILE": str(self.server.key),
-            "OTELCOL_TLS_CLIENT_CA_FILE": str(self.ours.file),
-        }
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """One for all tests."""
-    folder = tmp_path_factory.mktemp("desk")
-    ours, other = Authority(folder / "ours"), Authority(folder / "other", "another authority")
-    tokens = folder / "tokens"
-    tokens.write_text(f"{GOOD} # voice\n{NEXT} # voice, from tomorrow on\n")
-    server = ours.issue("server", "127.0.0.1", "localhost", "otelcol")
-    return Desk(folder, ours, other, server, ours.issue("app"), other.issue("app"), tokens)
-
-
-def guarded(desk: Desk, name: str, *overlays: str, **variables: str) -> Iterator[Guarded]:
-    """A Collector with overlays, and a LangSmith behind it."""
-    with OtlpRecorder() as recorder:
-        configs = ["config.yaml", "config.metrics.yaml", *overlays]
-        environment = {
-            "LANGSMITH_API_KEY": "lsv2_pt_x",
-            "LANGSMITH_OTLP_ENDPOINT": recorder.endpoint,
-        }
-        with Collector(
-            program(COLLECTOR),
-            desk.folder / name,
-            configs,
-            **environment,
-            **desk.tls(),
-            **variables,
-        ) as collector:
-            yield Guarded(collector, recorder)
 
 
 @pytest.fixture(scope="module")
@@ -214,28 +57,15 @@ def by_token(desk: Desk) -> Iterator[Guarded]:
 
 
 @pytest.fixture(scope="module")
-def issuer(desk: Desk) -> Iterator[Issuer]:
-    """The identity provider."""
-    with Issuer(desk.ours.issue("issuer", "127.0.0.1")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def by_oidc(desk: Desk, issuer: Issuer) -> Iterator[Guarded]:
     """It knows them by tokens of the identity provider, and by certificates as well."""
     variables = {"OTELCOL_OIDC_ISSUER": issuer.url, "OTELCOL_OIDC_CA_FILE": str(desk.ours.file)}
     yield from guarded(desk, "oidc", *MTLS, "security/oidc.yaml", **variables)
 
 
-def bearer(token: str) -> dict[str, str]:
-    """The variable that sends a token."""
-    return {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{token}"}
-
-
 def run_app(process: pytest.MonkeyPatch, variables: Mapping[str, str]) -> str:
     """Trace something as an app that only sets variables; returns the trace id."""
     process.setenv("OTEL_METRICS_EXPORTER", "none")
-    process.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     for one in [one for one in logging.root.manager.loggerDict if one.startswith("opentelemetry")]:
         process.setattr(logging.getLogger(one), "filters", [])  # they let the same line pass once
     for name, value in variables.items():
@@ -252,13 +82,8 @@ def run_app(process: pytest.MonkeyPatch, variables: Mapping[str, str]) -> str:
 
 def judged(process: pytest.MonkeyPatch) -> tuple[str, str, str]:
     """What the doctor says of the same variables: status, what it saw, what to do."""
-    found = by_id(look(here(4.0)))["otlp.traces"]
+    found = by_id(look(here(30.0)))["otlp.traces"]
     return found.status, found.seen, found.fix
-
-
-def came_through(at: Guarded, trace_id: str) -> bool:
-    """Whether a trace reached what is behind the Collector."""
-    return any(span.trace_id == trace_id for span in at.recorder.spans())
 
 
 def assert_let_in(process: pytest.MonkeyPatch, at: Guarded, variables: Mapping[str, str]) -> None:
@@ -289,6 +114,8 @@ def logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
     return any(text in record.getMessage() for record in caplog.records)
 
 
+#: Where no connection comes to be the exporter tries again until this time is over.
+SHORT: Final = {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
 CLIENT_VARIABLE: Final = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
 
 
@@ -311,7 +138,7 @@ def test_an_app_without_one_is_kept_out(
 ) -> None:
     """One of another authority is none."""
     own = desk.stranger if who == "a stranger" else None
-    variables = by_certificate.endpoint(protocol) | desk.trusting(own)
+    variables = by_certificate.endpoint(protocol) | desk.trusting(own) | SHORT
     assert_kept_out(process, by_certificate, variables, "TLS", CLIENT_VARIABLE)
 
 
@@ -327,7 +154,7 @@ def test_an_app_sends_nothing_to_a_collector_that_it_does_not_know(
     """The log of the exporter says why."""
     trusting = desk.trusting(desk.client)
     trusting["OTEL_EXPORTER_OTLP_CERTIFICATE"] = str(desk.other.file)
-    trusting["OTEL_EXPORTER_OTLP_TIMEOUT"] = "2"  # it says why when it tries again
+    trusting["OTEL_EXPORTER_OTLP_TIMEOUT"] = "5"  # it says why when it tries again
     variables = by_certificate.endpoint(protocol) | trusting
     assert_kept_out(
         process, by_certificate, variables, "certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE"
@@ -347,7 +174,8 @@ def test_an_app_without_tls_is_kept_out(
     process: pytest.MonkeyPatch, by_certificate: Guarded, protocol: str, seen: str, fix: str
 ) -> None:
     """It wrote http:// for https://."""
-    assert_kept_out(process, by_certificate, by_certificate.endpoint(protocol, "http"), seen, fix)
+    variables = by_certificate.endpoint(protocol, "http") | SHORT
+    assert_kept_out(process, by_certificate, variables, seen, fix)
 
 
 @pytest.mark.collector
@@ -404,11 +232,6 @@ def test_a_token_is_taken_out_while_the_collector_runs(
         tokens.write_text("")
         wait_for(partial(says, at.collector, "is empty"), "a line in the log")
         assert send(NEXT)
-
-
-def says(collector: Collector, text: str) -> bool:
-    """Whether the Collector's log has a text."""
-    return text in collector.process.text()
 
 
 def sent_with(process: pytest.MonkeyPatch, collector: Collector, token: str) -> bool:
@@ -600,93 +423,3 @@ def test_a_token_that_ends_sooner_than_the_process_comes_from_a_credential_provi
         check=True,
     )
     wait_for(lambda: came_through(by_token, done.stdout.strip()), "the span behind the Collector")
-
-
-# --- behind the Collector, and beside it ----------------------------------------------------------
-
-
-@pytest.mark.collector
-def test_jaeger_may_want_tls_and_a_certificate(desk: Desk, tmp_path: Path) -> None:
-    """The Collector trusts an authority of its own there, and proves who it is."""
-    collector_binary = program(COLLECTOR)
-    with Jaeger(program(JAEGER), tmp_path / "jaeger") as jaeger:
-        # Jaeger's own receiver is a Collector's: the same keys.
-        tls = {
-            "cert_file": str(desk.server.certificate),
-            "key_file": str(desk.server.key),
-            "client_ca_file": str(desk.ours.file),
-        }
-        jaeger.process.stop()
-        for key, value in tls.items():
-            option = f"--config=yaml:receivers::otlp::protocols::grpc::tls::{key}: {value}"
-            jaeger.process._command.append(option)
-        jaeger.process.launch(jaeger._health)
-        secure = {
-            "JAEGER_OTLP_ENDPOINT": jaeger.otlp.replace("127.0.0.1", "localhost"),
-            "JAEGER_OTLP_INSECURE": "false",
-            "JAEGER_OTLP_CA_FILE": str(desk.ours.file),
-            "JAEGER_OTLP_CERT_FILE": str(desk.client.certificate),
-            "JAEGER_OTLP_KEY_FILE": str(desk.client.key),
-        }
-        configs = [*EVERYTHING, "config.jaeger-only.yaml"]
-        with Collector(collector_binary, tmp_path / "one", configs, **secure) as collector:
-            sent = conversation()
-            assert send_http(collector.http, sent)
-            assert 5 == len(jaeger.wait(sent.trace_id, 5))
-        unproven = secure | {"JAEGER_OTLP_CERT_FILE": "", "JAEGER_OTLP_KEY_FILE": ""}
-        with Collector(collector_binary, tmp_path / "two", configs, **unproven) as collector:
-            sent = conversation()
-            assert send_http(collector.http, sent)
-            wait_for(partial(says, collector, "Exporting failed"), "a failed export")
-            assert [] == jaeger.spans(sent.trace_id)
-
-
-@pytest.mark.collector
-def test_langsmith_may_have_a_certificate_of_your_own_authority(desk: Desk, tmp_path: Path) -> None:
-    """As behind a proxy that opens TLS: the Collector is told its authority."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(desk.server.certificate, desk.server.key)
-    with OtlpRecorder(tls=context) as langsmith:
-        variables = {
-            "LANGSMITH_API_KEY": "lsv2_pt_x",
-            "LANGSMITH_OTLP_ENDPOINT": langsmith.endpoint,
-            "LANGSMITH_OTLP_CA_FILE": str(desk.ours.file),
-        }
-        with Collector(program(COLLECTOR), tmp_path, ["config.yaml"], **variables) as collector:
-            assert send_http(collector.http, conversation())
-            assert 5 == len(langsmith.wait(5))
-
-
-def test_langsmith_gets_no_header_of_the_collector_s(process: pytest.MonkeyPatch) -> None:
-    """The process's own deliveries have a key of their own."""
-    for server in serving():
-        process.setenv("LANGSMITH_ENDPOINT", server.url)
-        process.setenv("LANGSMITH_API_KEY", "lsv2_pt_x")
-        process.setenv("LANGSMITH_TRACING", "true")
-        process.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer%20{GOOD}")
-        PROCESS.tracer_provider = TracerProvider(shutdown_on_exit=False)
-        with otel_realtime.conversation() as call:
-            call.received({"type": "session.created", "session": {"id": "sess_1"}})
-        assert otel_realtime.flush(10)
-        paths = {request.path for request in server.requests}
-        assert any(path.endswith("/v1/traces") for path in paths), paths
-        assert [] == [one.path for one in server.requests if "authorization" in one.headers]
-
-
-@pytest.mark.parametrize(
-    ("variable", "trusted"),
-    [("REQUESTS_CA_BUNDLE", True), ("CURL_CA_BUNDLE", True), ("SSL_CERT_FILE", False)],
-)
-def test_the_process_own_deliveries_trust_what_requests_does(
-    process: pytest.MonkeyPatch, desk: Desk, issuer: Issuer, variable: str, trusted: bool
-) -> None:
-    """LangSmith behind a proxy that opens TLS: as with LangSmith's own client."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        process.delenv(name, raising=False)
-    process.setenv(variable, str(desk.ours.file))
-    with new_session() as session:
-        if trusted:
-            assert 200 == session.get(f"{issuer.url}/keys", timeout=5).status_code
-            return
-        with pytest.raises(requests.exceptions.SSLError):
-            session.get(f"{issuer.url}/keys", timeout=5)

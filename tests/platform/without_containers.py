@@ -5,10 +5,12 @@
     python -m tests.platform.without_containers --profile demo           # as `docker compose --profile demo up`
     python -m tests.platform.without_containers --profile demo --keep    # until Ctrl-C
 
-Each service has a loopback address of its own in the place of its name, in commands and variables (as root
-in ``/etc/hosts`` as well, for what stands in files), and folders below ``--folder`` in the place of its mounts; ``compose_file.KEYS`` says what else becomes of each key. It needs Linux, where all
-of 127.0.0.0/8 is this machine, and the programs of ``tests/e2e/binaries.py``. As root it also takes from
-each process what the file takes from its container.
+Each service has a loopback address of its own, and folders below ``--folder`` in the place of its mounts;
+``compose_file.KEYS`` says what else becomes of each key. It needs Linux, where all of 127.0.0.0/8 is this
+machine, and the programs of ``tests/e2e/binaries.py``. As root it takes from each process what the file takes
+from its container, and the services find each other by name; else addresses stand in the place of the names.
+Variables are those of the environment; a .env file is not read. The sandbox's page answers to the address that is printed, not at its published one: it does not listen on
+every address here.
 
 With the profile ``demo`` it ends by saying whether the call is in the sandbox and in Jaeger, each of its
 spans once.
@@ -102,6 +104,8 @@ class Running:
             text = re.sub(r"^\d+:\d+$", f"{os.getuid()}:{os.getgid()}", text)
         own = self._run.addresses[self.service.name]
         text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1)\b", own, text)
+        if self._run.hardens:  # /etc/hosts has the names
+            return text
         names = "|".join(map(re.escape, self._run.addresses))
         return re.sub(
             rf"(?<![\w.-])({names})(?=:\d)", lambda name: self._run.addresses[name[1]], text
@@ -341,7 +345,8 @@ def _copy(source: Path, place: Path) -> None:
     """Copy a file or folder with the owner and mode of each."""
     if source.is_file():
         shutil.copy2(source, place)
-        os.chown(place, source.stat().st_uid, source.stat().st_gid)
+        if os.geteuid() == 0:
+            os.chown(place, source.stat().st_uid, source.stat().st_gid)
         return
     place.mkdir()
     for one in source.iterdir():

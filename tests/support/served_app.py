@@ -1,6 +1,6 @@
 """A voice app that real servers serve: it holds live calls from its start to its end.
 
-``SERVED`` says how it is set up: ``recipe`` as the README says, ``import`` when the module is imported
+``SERVED`` says how it is set up: ``recipe`` as the page on operating says, ``import`` when the module is imported
 and ``startup`` when the server starts, both without any shutdown.
 """
 
