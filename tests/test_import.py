@@ -91,6 +91,27 @@ def test_a_call_after_instrument_imports_nothing() -> None:
     )
 
 
+def test_nor_does_a_call_that_a_worker_delivers() -> None:
+    """What writes it is there, and what would send it is not."""
+    loaded_after(
+        "import otel_realtime; otel_realtime.instrument()\n"
+        "from otel_realtime.conversation.services import PROCESS\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "assert PROCESS.loading.wait()\n"
+        "before = set(sys.modules)\n"
+        "with otel_realtime.conversation(tracer_provider=TracerProvider()) as call:\n"
+        '    call.received(\'{"type":"session.created","session":{}}\')\n'
+        "assert otel_realtime.flush(20)\n"
+        "new = sorted(name for name in set(sys.modules) - before if 'otel_realtime' in name)\n"
+        "assert not new, new\n"
+        "assert 'otel_realtime.langsmith.http' not in sys.modules",
+        PYTHONPATH=str(REPOSITORY),
+        OTEL_REALTIME_STATE_DIR=tempfile.mkdtemp(),
+        OTEL_REALTIME_DELIVER="worker",
+        LANGSMITH_TRACING="true",
+    )
+
+
 def test_the_public_names_are_there() -> None:
     """Sorted, and every one can be had."""
     assert sorted(otel_realtime.__all__) == otel_realtime.__all__

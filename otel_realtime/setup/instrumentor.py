@@ -25,7 +25,11 @@ _CONVERSATION: Final = (
 )
 _ROUTE: Final = ("otel_realtime.langsmith.route", "otel_realtime.delivery.finisher")
 _RECORDING: Final = ("otel_realtime.recording.writer", "otel_realtime.recording.render")
-_DELIVERY: Final = ("requests", "otel_realtime.langsmith.backend")
+#: By ``Settings.deliver``.
+_DELIVERY: Final = {
+    "process": ("requests", "otel_realtime.langsmith.backend"),
+    "worker": ("otel_realtime.langsmith.spooled",),
+}
 #: What writes the JSON beside kept recordings.
 _KEEPING: Final = ("otel_realtime.recovery.call",)
 
@@ -93,7 +97,7 @@ def _warm_up(settings: Settings) -> None:
             *_CONVERSATION,
             *_ROUTE,
             *_RECORDING,
-            *(_DELIVERY if direct and settings.deliver == "process" else ()),
+            *(_DELIVERY[settings.deliver] if direct else ()),
             *(_KEEPING if kept else ()),
         )
     )
