@@ -308,8 +308,11 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 
 def _is_allowed(*command: str) -> bool:
-    found = shutil.which(command[0]) is not None
-    return found and subprocess.run([*command, "true"], capture_output=True).returncode == 0
+    if shutil.which(command[0]) is None:
+        return False
+    # Another user may not even find this interpreter's libraries.
+    run = subprocess.run([*command, sys.executable, "-c", ""], capture_output=True)
+    return run.returncode == 0
 
 
 @as_root
