@@ -49,7 +49,8 @@ def labels_of(marks: Iterable[Mark], frames: int, rate_hz: int) -> list[Label]:
         frames: length of the recording.
         rate_hz: its sample rate.
     """
-    length_ns = frames * NS_PER_S // rate_hz
+    # A recording has whole samples: what is cut at its very end lies up to one sample behind the last.
+    length_ns = (frames + 1) * NS_PER_S // rate_hz
     labels = []
     for mark in marks:
         first = max(_frame(mark.start_ns, rate_hz), 0)

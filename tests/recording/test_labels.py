@@ -88,3 +88,12 @@ def test_any_bytes_for_chunks_are_read_without_an_error(body: bytes, cues: bool)
     file = BytesIO(wav_header(0, RATE, len(chunk)) + chunk)
     for label in read_labels(file, list(chunks_of(file))):
         assert 0 <= label.frame < 2**32
+
+
+def test_a_cut_within_the_last_sample_has_a_label() -> None:
+    """A call ends at any time, its recording with a whole sample."""
+    end = RATE * 1_000_000_000 // RATE
+    sample = 1_000_000_000 // RATE
+    for late, expected in ((0, [RATE - 1]), (sample - 1, [RATE - 1]), (2 * sample, [])):
+        marks = [Mark(end + late, end + late, "cut by the client")]
+        assert expected == [label.frame for label in labels_of(marks, RATE, RATE)]
