@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from otel_realtime.process.process import Process
 
 #: Kinds of spans that stand for a request from outside.
-_SERVED: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
+SERVED: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
 
 
 class Block:
@@ -156,7 +156,7 @@ def _carrying(membership: object, process: Process) -> Engine | None:
 def _serves_another(engine: Engine) -> bool:
     """Return whether the current span stands for a request that has nothing to do with the call."""
     span: Any = get_current_span()
-    if getattr(span, "kind", None) not in _SERVED:
+    if getattr(span, "kind", None) not in SERVED:
         return False
     trace_id = f"{span.get_span_context().trace_id:032x}"
     return trace_id not in (engine.trace.trace_id, engine.trace.identity.parent_trace_id)

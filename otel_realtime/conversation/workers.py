@@ -17,22 +17,19 @@ it goes below the root.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import Span
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanContext
 
 from otel_realtime.attributes import TOOL_CALL_ID, TOOL_NAME
-from otel_realtime.conversation.blocks import conversation_here
+from otel_realtime.conversation.blocks import SERVED, conversation_here
 from otel_realtime.conversation.options import current_options
 
 if TYPE_CHECKING:
     from otel_realtime.conversation.context import Reference
     from otel_realtime.conversation.engine import Engine
     from otel_realtime.process.process import Process
-
-#: Kinds of spans that stand for a request from outside.
-_SERVED: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
 
 _asked: ContextVar[Reference | None] = ContextVar("otel_realtime_asked", default=None)
 
@@ -53,7 +50,7 @@ def tool_of(span: Span, process: Process) -> SpanContext | None:
         Context of a tool's span, or of the root where several tools run; ``None`` if the span is none
         of a worker's.
     """
-    if not process.live or span.kind in _SERVED:
+    if not process.live or span.kind in SERVED:
         return None
     block = current_options().block
     engine = conversation_here(block, process)

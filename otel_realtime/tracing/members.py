@@ -327,10 +327,7 @@ class MembershipProcessor(SpanProcessor):
         if not self._table:
             return
         try:
-            if self._inert:  # deactivated while the span was open: nobody else would drop it
-                self._dropped(span)
-            else:
-                self._ended(span)
+            self._ended(span)
         except BaseException as error:
             let_through(error)
             logger.debug("cannot enqueue a span for delivery to LangSmith", exc_info=True)
@@ -400,17 +397,14 @@ class MembershipProcessor(SpanProcessor):
         current = context_api.get_value(CONVERSATION_KEY, context)
         return self._table.get(current.root_span_id) if isinstance(current, Membership) else None
 
-    def _dropped(self, span: ReadableSpan) -> None:
-        member = self._table.get(span.context.span_id) if span.context is not None else None
-        if span.context is not None and member is not None:
-            self._table.ended(span.context.span_id, member)
-
     def _ended(self, span: ReadableSpan) -> None:
         context = span.context
         member = self._table.get(context.span_id) if context is not None else None
         if context is None or member is None:
             return
         self._table.ended(context.span_id, member)
+        if self._inert:  # deactivated while the span was open
+            return
         membership = member.membership
         if member.noted and membership.note is not None and member.span_id == context.span_id:
             membership.note("end", _end_of(span))

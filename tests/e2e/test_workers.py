@@ -6,7 +6,7 @@ import asyncio
 import json
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -125,6 +125,19 @@ def play(traces: Traces, run: Callable[[str], Any]) -> None:
         asyncio.run(run(server.url))
 
 
+def each_in_its_thread(apps: Sequence[App]) -> Callable[[str], Any]:
+    """All apps at the same time, each inside ``using(...)`` with a thread of its own."""
+
+    async def one(url: str, number: int) -> None:
+        with otel_realtime.using(thread_id=f"thread {number}"):
+            await apps[number].converse(url)
+
+    async def all_of_them(url: str) -> None:
+        await asyncio.gather(*(one(url, number) for number in range(len(apps))))
+
+    return all_of_them
+
+
 def assert_below_the_tool(traces: Traces) -> None:
     """The app's span and the tool's, which has the times of the run and the result of the send."""
     for request in traces.named("request"):
@@ -151,14 +164,7 @@ def test_one_of_several(traces: Traces, start: Start) -> None:
     """Inside ``using(...)``, whatever else the process talks."""
     apps = [App(traces, start) for _ in range(3)]
 
-    async def one(url: str, number: int) -> None:
-        with otel_realtime.using(thread_id=f"thread {number}"):
-            await apps[number].converse(url)
-
-    async def all_of_them(url: str) -> None:
-        await asyncio.gather(*(one(url, number) for number in range(3)))
-
-    play(traces, all_of_them)
+    play(traces, each_in_its_thread(apps))
     assert [["thread 0"], ["thread 1"], ["thread 2"]] == [app.knew for app in apps]
     assert 3 == len(traces.named("execute_tool look_up"))
     assert_below_the_tool(traces)
@@ -217,14 +223,7 @@ def test_a_silent_worker_inside_using(traces: Traces) -> None:
     """Its spans are below the tool of its own call, whatever else the process talks."""
     apps = [Silent(traces, a_task) for _ in range(3)]
 
-    async def one(url: str, number: int) -> None:
-        with otel_realtime.using(thread_id=f"thread {number}"):
-            await apps[number].converse(url)
-
-    async def all_of_them(url: str) -> None:
-        await asyncio.gather(*(one(url, number) for number in range(3)))
-
-    play(traces, all_of_them)
+    play(traces, each_in_its_thread(apps))
     assert_below_the_tools(traces, 3)
     told = [facts(request)[names.LS_THREAD_ID] for request in traces.named("request")]
     assert ["thread 0", "thread 1", "thread 2"] == sorted(told)
