@@ -164,6 +164,8 @@ class Track:
         self._paused = False
         self._tap_rejected = False
         self._talk: TalkTimes | None = None
+        # Where an item was spoken, once nothing can change it; ``None`` as long as something can.
+        self._speeches: dict[str, tuple[int, int] | None] | None = None
 
     # -- recording ---------------------------------------------------------------------------------
 
@@ -432,6 +434,7 @@ class Track:
     def close(self, t: int, by_client: bool) -> None:
         """End the recording."""
         self._apply(["close", self._time(t), by_client])
+        self._speeches = {}
 
     def finish(self) -> None:
         """Write what is left and close the files."""
@@ -599,16 +602,24 @@ class Track:
     def user_speech(self, item_id: str) -> tuple[int, int] | None:
         """Return what ``Recorder.user_speech`` does."""
         with self._lock:
-            report = self._timeline.user_report(item_id)
-            if report is None:
-                committed = self._timeline.user_item(item_id)
-                if committed is None:
-                    return None
-                report = Reported(committed, None, None)
-            elif report.start is not None and report.end is not None:
-                return report.start, report.end
-            start, end = exact(report, self._voiced_around(report.within))
-            return round(start * NS_PER_S), round(end * NS_PER_S)
+            known = self._speeches
+            if known is None:
+                return self._find_speech(item_id)
+            if item_id not in known:
+                known[item_id] = self._find_speech(item_id)
+            return known[item_id]
+
+    def _find_speech(self, item_id: str) -> tuple[int, int] | None:
+        report = self._timeline.user_report(item_id)
+        if report is None:
+            committed = self._timeline.user_item(item_id)
+            if committed is None:
+                return None
+            report = Reported(committed, None, None)
+        elif report.start is not None and report.end is not None:
+            return report.start, report.end
+        start, end = exact(report, self._voiced_around(report.within))
+        return round(start * NS_PER_S), round(end * NS_PER_S)
 
     def _voiced_around(self, within: Interval) -> Stretches:
         """Return where there is voice within some time, told from the noise around it."""

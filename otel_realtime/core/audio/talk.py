@@ -76,9 +76,11 @@ def stretches_of(side: SideSources) -> Stretches:
 
     A pause between words is talk only if there is audio in it: nobody talks while nothing is sent.
     """
-    voiced = _voiced(side)
-    pauses = _clipped(joined(voiced), joined(_kept(side), _DROPOUT_S))
-    return _united(voiced, pauses)
+    return _with_pauses(_voiced(side), joined(_kept(side), _DROPOUT_S))
+
+
+def _with_pauses(voiced: Stretches, present: Stretches) -> Stretches:
+    return _united(voiced, _clipped(joined(voiced), present))
 
 
 def reported_stretches_of(
@@ -91,12 +93,13 @@ def reported_stretches_of(
         reports: The utterances that the VAD reports.
         silences: When only they are talk, in order.
     """
+    voiced, present = _voiced(user), joined(_kept(user), _DROPOUT_S)
+    talk = _with_pauses(voiced, present)
     if not reports:
-        return stretches_of(user)
-    voiced = joined(_voiced(user), _DROPOUT_S)
-    present = joined(_kept(user), _DROPOUT_S)
-    said = [exact(report, voiced) for report in reports]
-    rest = _without(stretches_of(user), np.array(silences, np.float64).reshape(-1, 2) / NS_PER_S)
+        return talk
+    runs = joined(voiced, _DROPOUT_S)
+    said = [exact(report, runs) for report in reports]
+    rest = _without(talk, np.array(silences, np.float64).reshape(-1, 2) / NS_PER_S)
     return _united(_clipped(np.array(said), present), rest)
 
 
@@ -191,9 +194,9 @@ def _voiced_starts(table: EnergyTable, segments: Sequence[Segment]) -> _Times:
 
     A frame can lie across a cut; it belongs to the segment that holds its middle.
     """
-    frames = np.flatnonzero(table.voiced())
-    if not frames.size or not segments:
+    if not segments:
         return np.empty(0, np.float64)
+    frames = np.flatnonzero(table.voiced())
     position = np.array([segment.position_ns for segment in segments], np.int64)
     start = np.array([segment.start_ns for segment in segments], np.int64)
     length = np.array([segment.end_ns - segment.start_ns for segment in segments], np.int64)

@@ -27,12 +27,10 @@ speech at the levels that this is about.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 #: Frames per second.
 FRAMES_PER_S: Final = 50
@@ -124,54 +122,60 @@ def find_voice(bands: Sequence[Powers], loudest_noise_db: float) -> Voiced:
         loudest_noise_db: What is louder than this is speech, in dBFS.
     """
     kept = bands[0] >= 0
+    if kept.all():
+        return _find(bands, loudest_noise_db)
     voiced = np.zeros(kept.size, np.bool_)
-    if kept.any():
-        voiced[kept] = _find([band[kept] for band in bands], loudest_noise_db)
+    voiced[kept] = _find([band[kept] for band in bands], loudest_noise_db)
     return voiced
-
-
-@dataclass(frozen=True, slots=True)
-class _Band:
-    """One band: level of each frame, smoothed and not, and the levels that count, in dBFS."""
-
-    smooth: _Levels
-    sharp: _Levels
-    belongs: _Levels
-    proves: _Levels
 
 
 def _find(bands: Sequence[Powers], loudest_noise_db: float) -> Voiced:
     size = bands[0].size
+    belongs, proves, sharp = (np.zeros(size, np.bool_) for _ in range(3))
+    if not size:
+        return belongs
     if size < _ENOUGH:
         loudest_noise_db = min(loudest_noise_db, SYNTHETIC_NOISE_DB)
-    known = [_band(powers.astype(np.float64), loudest_noise_db) for powers in bands]
-    least = [_least_level(band) for band in known]
-    every = list(zip(known, least, strict=True))
-    belongs = np.logical_or.reduce([b.smooth > np.maximum(b.belongs, low) for b, low in every])
-    proves = np.logical_or.reduce([b.smooth > np.maximum(b.proves, low) for b, low in every])
-    sharp = np.logical_or.reduce([b.sharp > np.maximum(b.belongs, low) for b, low in every])
+    for band in bands:
+        powers = band.astype(np.float64)
+        total = np.concatenate(([0.0], powers.cumsum()))
+        smooth = _decibels(_means(total, np.arange(size) - _SMOOTH // 2, _SMOOTH))
+        steps = _decibels(_means(total, np.arange(0, size, _STEP), 2 * _STEP))
+        floor = _steady(steps).clip(_SILENCE_DB, loudest_noise_db)
+        # A frame lies in two steps; the one that it is in the middle of.
+        near = np.concatenate((floor[:1].repeat(_STEP // 2), floor.repeat(_STEP)))[:size]
+        to_belong, to_prove = _distances(smooth, near)
+        proof = np.maximum(near + to_prove, _AUDIBLE_DB)
+        speech = smooth[smooth > proof]
+        # So far below the band's own speech nothing is speech.
+        least = _percentile(speech, 90) - _SPEECH_RANGE_DB if speech.size else -np.inf
+        enough = np.maximum(near + to_belong, least)
+        belongs |= smooth > enough
+        proves |= smooth > np.maximum(proof, least)
+        sharp |= _decibels(powers) > enough
     return _stretches(belongs, proves, sharp)
 
 
-def _band(powers: npt.NDArray[np.float64], loudest_noise_db: float) -> _Band:
-    total = np.concatenate(([0.0], np.cumsum(powers)))
-    smooth = _decibels(_means(total, np.arange(powers.size) - _SMOOTH // 2, _SMOOTH))
-    steps = _decibels(_means(total, np.arange(0, powers.size, _STEP), 2 * _STEP))
-    floor = np.clip(_steady(steps), _SILENCE_DB, loudest_noise_db)
-    # A frame lies in two steps; the one that it is in the middle of.
-    at = np.clip((np.arange(powers.size) - _STEP // 2) // _STEP, 0, floor.size - 1)
-    near = floor[at]
-    above = smooth - near
-    noise = above[(above < _NOISE_RANGE_DB) & (near > _SILENCE_DB)]
+def _distances(smooth: _Levels, floor: _Levels) -> tuple[float, float]:
+    """Return how far above the floor a frame of speech is, and one that proves speech, in dB."""
+    above = smooth - floor
+    noise = above[(above < _NOISE_RANGE_DB) & (floor > _SILENCE_DB)]
     middle, deviation = 1.0, 1.0
     if noise.size >= _ENOUGH_NOISE:
-        middle = float(np.median(noise))
-        deviation = _MAD_TO_SIGMA * float(np.median(np.abs(noise - middle)))
+        middle = _percentile(noise, 50)
+        deviation = _MAD_TO_SIGMA * _percentile(np.abs(noise - middle), 50)
     belongs, proves = (
-        float(np.clip(middle + times * deviation, low, high))
-        for times, low, high in (_BELONGS, _PROVES)
+        min(max(middle + times * deviation, low), high) for times, low, high in (_BELONGS, _PROVES)
     )
-    return _Band(smooth, _decibels(powers), near + belongs, np.maximum(near + proves, _AUDIBLE_DB))
+    return belongs, proves
+
+
+def _percentile(values: _Levels, percent: int) -> float:
+    """Return a percentile as NumPy does, whose own takes twenty times as long for so few values."""
+    below, over = divmod((values.size - 1) * percent, 100)
+    above = below + (over > 0)
+    parted = np.partition(values, (below, above))
+    return float(parted[below] + (parted[above] - parted[below]) * (over / 100))
 
 
 def _means(
@@ -193,17 +197,19 @@ def _steady(steps: _Levels) -> _Levels:
     """Return the highest level that eight seconds around each step never fall below."""
     if steps.size <= _STEADY_STEPS:
         return np.full(steps.size, steps.min())
-    lowest = sliding_window_view(steps, _STEADY_STEPS).min(axis=1)
     beyond = np.full(_STEADY_STEPS - 1, -np.inf)
-    around = sliding_window_view(np.concatenate((beyond, lowest, beyond)), _STEADY_STEPS)
-    highest: _Levels = around.max(axis=1)
-    return highest
+    lowest = _over_windows(np.minimum, steps)
+    return _over_windows(np.maximum, np.concatenate((beyond, lowest, beyond)))
 
 
-def _least_level(band: _Band) -> float:
-    """Return the level below which nothing is speech: so far below the side's own speech."""
-    speech = band.smooth[band.smooth > band.proves]
-    return float(np.percentile(speech, 90)) - _SPEECH_RANGE_DB if speech.size else -np.inf
+def _over_windows(extreme: np.ufunc, values: _Levels) -> _Levels:
+    """Return the extreme of each ``_STEADY_STEPS`` values in a row, by windows that double."""
+    width = 1
+    while width < _STEADY_STEPS:
+        step = min(width, _STEADY_STEPS - width)
+        values = extreme(values[:-step], values[step:])
+        width += step
+    return values
 
 
 def _stretches(belongs: Voiced, proves: Voiced, sharp: Voiced) -> Voiced:
