@@ -29,13 +29,12 @@ from tests.benchmarks.server import (
     FASTER,
     ROOT,
     TURN_S,
+    compiled,
     servers,
 )
 
 MS = 1_000_000
 CALLS = 20
-#: With this variable a module is compiled at each import.
-_UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 #: Rounds of the writer in a turn.
 _VISITS = round(TURN_S / POLL_S)
 
@@ -145,10 +144,9 @@ def importing() -> float:
         "before = time.thread_time(); import otel_realtime\n"
         "print((time.thread_time() - before) * 1000)"
     )
-    environment = {name: value for name, value in os.environ.items() if name != _UNCOMPILED}
     command = [sys.executable, "-c", script]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        command, cwd=ROOT, env=compiled(), capture_output=True, text=True, check=True
     )
     return float(done.stdout)
 

@@ -1,7 +1,7 @@
 """A process that holds calls: ``python -m tests.benchmarks.callers WHO PORT PORT CALLS SECONDS``.
 
 It prints its figures as a line of JSON. A call sends a microphone's 40 ms and receives what the server
-says, in real time; everything a tracer can do is on.
+says, in real time; recording and delivery to LangSmith are on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import openai  # noqa: F401 - every app has it: not a tracer's start-up
 from opentelemetry.sdk import trace  # noqa: F401 - likewise
 
 from tests.benchmarks import client as clients
-from tests.benchmarks.client import LANGSMITH, OURS, audio_of, connected
+from tests.benchmarks.client import KEEPING, LANGSMITH, OURS, audio_of, connected
 from tests.benchmarks.conversation import after_audio, before_audio, delta, opening
 from tests.benchmarks.server import Servers
 
@@ -129,7 +129,7 @@ def _real_time(who: str, where: Servers, calls: int, seconds: float) -> dict[str
         gap_ms, held = asyncio.run(_calls(who, where, client, calls, seconds))
         if client is not None:
             client.flush()
-        if who == OURS:
+        if who in (OURS, KEEPING):
             import otel_realtime
 
             otel_realtime.flush(60)
@@ -178,7 +178,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     where = Servers(*map(int, ports))
     with tempfile.TemporaryDirectory() as kept:
-        os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = kept
+        if who == KEEPING:
+            os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = kept
         run = _open(where, int(calls), float(seconds)) if who == "open" else None
         found = run or _real_time(who, where, int(calls), float(seconds))
     print(json.dumps({**found, "calls": int(calls), "seconds": float(seconds)}))

@@ -11,11 +11,12 @@ from typing import Any
 
 from tests.benchmarks.server import Servers
 
-BARE, OURS, SILENT, UNSAMPLED, LANGSMITH = (
+BARE, OURS, SILENT, UNSAMPLED, KEEPING, LANGSMITH = (
     "bare client",
     "otel-realtime",
     "otel-realtime, no audio",
     "otel-realtime, not sampled",
+    "otel-realtime, recordings_dir",
     "langsmith wrap_realtime",
 )
 
@@ -66,13 +67,13 @@ def traced(who: str, servers: Servers) -> Iterator[None]:
     """
     with tempfile.TemporaryDirectory() as state:
         os.environ.update(variables(servers, state))
-        if who not in (OURS, SILENT, UNSAMPLED):
+        if who not in (OURS, SILENT, UNSAMPLED, KEEPING):
             yield
             return
         import otel_realtime
 
         counting = Counting(sampled=who != UNSAMPLED)
-        settings = otel_realtime.Settings(record_audio=who == OURS)
+        settings = otel_realtime.Settings(record_audio=who in (OURS, KEEPING))
         otel_realtime.instrument(tracer_provider=counting.provider, settings=settings)
         before = servers.counted()
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -36,6 +37,8 @@ from tests.benchmarks.conversation import (
 ROOT = Path(__file__).parents[2]
 TURN_S, ANSWER_DELTAS, FASTER = 8.0, 40, 3.0
 DELTA_S = 0.1
+#: With this variable a module is compiled at each import, in no process of a user.
+_UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 #: What LangSmith's own client is told, as by https://api.smith.langchain.com/info.
 _LIMITS = {
     "use_multipart_endpoint": True,
@@ -146,6 +149,11 @@ async def _serve() -> None:
         port = next(iter(server.sockets)).getsockname()[1]
         print(port, sink.server_port, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+def compiled() -> dict[str, str]:
+    """The environment of a process whose modules are compiled, unless it is the first one."""
+    return {name: value for name, value in os.environ.items() if name != _UNCOMPILED}
 
 
 @dataclass(frozen=True)
