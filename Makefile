@@ -14,6 +14,8 @@ export PIP_RETRIES ?= 10
 export PIP_RESUME_RETRIES ?= 20
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export UV_HTTP_TIMEOUT ?= 180
+# The suite starts hundreds of processes, and each would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 uv = $(1)/bin/uv pip install --quiet --python $(1)/bin/python $(2) 2>$(1)/uv.log
 # 25.1 is the first that reads dependency groups.
 pip = $(1)/bin/python -m pip install --quiet --upgrade "pip>=25.1" && $(1)/bin/python -m pip install --quiet $(2)
