@@ -12,7 +12,8 @@ A worker guarantees four things:
 - *Jobs run without a thread, too.* If a thread cannot be started (a container's pid limit; from
   Python 3.12 an exiting interpreter starts none), the next call tries again, and a caller blocked
   in ``wait_until`` runs the jobs itself.
-- *No job ends the thread.* An exception costs the job that raised it, ``SystemExit`` included.
+- *No job ends the thread.* An exception costs the job that raised it, ``SystemExit`` included; one
+  that is there for as long as the process runs again.
 - *A dead thread is replaced.* Liveness is read from the thread, never remembered.
 - *A slow job does not hold up the others*, if the worker is told how long to be patient: from then on
   the job does not count among those that run, so the next one starts, on another thread.
@@ -43,7 +44,8 @@ SURPLUS_S: Final = 1.0
 #: Pause after waiting for the next job failed, and how many failures in a row end the thread.
 _REST_S: Final = 0.05
 _MAX_BROKEN_WAITS: Final = 100
-
+#: After how long a job that raised runs again, if it is one that is never over.
+_FAULT_S: Final = 1.0
 
 #: What Python says from 3.12 on when a thread is started while the interpreter exits.
 _EXITING: Final = "interpreter shutdown"
@@ -73,14 +75,22 @@ OnFault = Callable[[BaseException], object]
 class Ticket:
     """A submitted job, and the time (``monotonic``) it is due, and at the earliest if hurried."""
 
-    __slots__ = ("_number", "cancelled", "due", "earliest", "job", "on_fault")
+    __slots__ = ("_number", "cancelled", "due", "earliest", "job", "on_fault", "repeats")
 
-    def __init__(self, number: int, job: Job, due: float, on_fault: OnFault | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        job: Job,
+        due: float,
+        on_fault: OnFault | None,
+        repeats: bool = False,
+    ) -> None:
         self._number = number
         self.job = job
         self.due = due
         self.earliest = 0.0
         self.on_fault = on_fault
+        self.repeats = repeats
         self.cancelled = False
 
     def __lt__(self, other: Ticket) -> bool:
@@ -132,7 +142,12 @@ class Worker:
     # -- jobs --------------------------------------------------------------------------------------
 
     def submit(
-        self, job: Job, *, after_s: float = 0.0, on_fault: OnFault | None = None
+        self,
+        job: Job,
+        *,
+        after_s: float = 0.0,
+        on_fault: OnFault | None = None,
+        repeats: bool = False,
     ) -> Ticket | None:
         """Schedule a job.
 
@@ -140,6 +155,8 @@ class Worker:
             job: callable to run.
             after_s: delay in seconds.
             on_fault: called on the job's thread with the exception if the job raises.
+            repeats: the job is there for as long as the process: if it raises it runs again, after
+                a second, instead of being over.
 
         Returns:
             The job's ticket; ``None`` when the worker is stopped.
@@ -147,7 +164,8 @@ class Worker:
         with self._changed:
             if self._stopped:
                 return None
-            ticket = Ticket(next(self._numbers), job, monotonic() + after_s, on_fault)
+            due = monotonic() + after_s
+            ticket = Ticket(next(self._numbers), job, due, on_fault, repeats)
             heapq.heappush(self._waiting, ticket)
             self._unfinished += 1
             self._ensure_threads()
@@ -381,6 +399,8 @@ class Worker:
             failed = True
             diagnostics.report(self._name, error)
             self._call_on_fault(ticket, error)
+            if ticket.repeats:
+                again = Again(_FAULT_S, floor_s=_FAULT_S)
         with changed:
             if changed is not self._changed:
                 return  # reset meanwhile: not a job of this process any more

@@ -162,6 +162,25 @@ def test_whatever_a_job_raises_costs_that_job(worker: Worker, error: BaseExcepti
     assert worker.flush(5)
 
 
+def test_a_job_that_is_never_over_runs_again_after_what_it_raises(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``flush`` says that once; the job then goes on as if nothing had happened."""
+    monkeypatch.setattr(background, "_FAULT_S", 0.01)
+    runs: list[int] = []
+
+    def job() -> Again | None:
+        runs.append(len(runs))
+        if len(runs) < 3:
+            raise SystemExit
+        return Again(0.0) if len(runs) < 5 else None
+
+    worker.submit(job, repeats=True)
+    assert not worker.flush(5)
+    assert [0, 1, 2, 3, 4] == runs
+    assert worker.flush(5)
+
+
 def test_a_callback_that_raises_costs_nothing_more(worker: Worker) -> None:
     """The thread goes on."""
 

@@ -228,7 +228,7 @@ class DirectExporter:
             (self._encode_due_s, self._encode),
             (self._send_due_s, self._send),
         ):
-            self._worker.submit(partial(self._repeat, due_s, step))
+            self._worker.submit(partial(self._repeat, due_s, step), repeats=True)
 
     def _repeat(self, due_s: Callable[[], float | None], step: Callable[[], None]) -> Again:
         """Run a step if it is due, and schedule the next one.

@@ -55,7 +55,10 @@ class Projects:
             if project in self._ids:
                 return
             self._ids[project] = None
-        self._worker.submit(_LookUp(self._find, self._ids, project, self._backoff))
+        self._worker.submit(
+            _LookUp(self._find, self._ids, project, self._backoff),
+            on_fault=lambda _: self._ids.pop(project, None),  # the next conversation tries again
+        )
 
     def stop(self, timeout_s: float) -> None:
         """End the thread; a look-up that was not answered is forgotten."""

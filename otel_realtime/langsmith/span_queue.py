@@ -168,6 +168,7 @@ class SpanQueue:
         Returns:
             The spans, the number of the first one, and the time it arrived (``monotonic``).
         """
+        now = time.monotonic()  # first: where an app's test broke it, nothing may be removed yet
         with self.lock:
             first, size, since = self._dequeued, 0, self._oldest_at
             entries: list[Entry] = []
@@ -178,7 +179,7 @@ class SpanQueue:
             self._waiting_bytes -= size
             self._dequeued += len(entries)
             # Approximate: the spans left over, if any, start to wait anew.
-            self._oldest_at = time.monotonic()
+            self._oldest_at = now
             self._encoding_from = first if entries else None
             return entries, first, since
 

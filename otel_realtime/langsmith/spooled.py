@@ -164,7 +164,7 @@ class Spooled:
         with self._queue.lock:  # the first spans may end on several threads
             first, self._running = not self._running, True
         if first:
-            self._worker.submit(self._round)
+            self._worker.submit(self._round, repeats=True)
         else:
             self._worker.hurry()
 

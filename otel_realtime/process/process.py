@@ -283,7 +283,7 @@ class Process:
             polls, self._polls = not self._polls, True
         if polls:
             self._chores.resume()
-            self._chores.submit(self._end_abandoned, after_s=_POLL_S)
+            self._chores.submit(self._end_abandoned, after_s=_POLL_S, repeats=True)
         self.recoveries.schedule(settings)
         if first:
             atexit.unregister(self._at_exit)

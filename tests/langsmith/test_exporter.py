@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan
 
+from otel_realtime import background, diagnostics
 from otel_realtime.langsmith import encoding
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.langsmith.exporter import DirectExporter
@@ -16,7 +18,9 @@ from otel_realtime.langsmith.http import Http
 from otel_realtime.langsmith.span_queue import SpanQueue
 from otel_realtime.langsmith.statuses import Backoff
 from tests.support.langsmith_server import LangSmithServer, Reply, attributes
+from tests.support.provoked import provoked
 from tests.support.rig import KEY, QUICK, Rig
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -306,6 +310,31 @@ def test_our_own_requests_are_not_traced(
     rig.child(rig.ours, "a", rig.root()).end()
     assert exporter.shutdown(5) is True
     assert seen == [True]
+
+
+def test_a_broken_clock_ends_neither_job(
+    server: LangSmithServer, exporter: DirectExporter, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An app's test may replace ``time.monotonic`` for a while; what it delays is sent afterwards."""
+    monkeypatch.setattr(background, "_FAULT_S", 0.01)
+    root, real = rig.root(), time.monotonic
+
+    def broken() -> float:
+        if threading.current_thread().name.startswith("otel-realtime-spans"):
+            raise StopIteration
+        return real()
+
+    rig.child(rig.ours, "before", root).end()
+    assert exporter.flush(5) is True
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", broken)
+        rig.child(rig.ours, "meanwhile", root).end()
+        exporter.hurry()
+        wait_for(lambda: diagnostics.faults(), "a fault")
+    rig.child(rig.ours, "after", root).end()
+    assert exporter.flush(5) is True
+    assert ["after", "before", "meanwhile"] == sorted(span.name for span in server.spans())
+    provoked(*diagnostics.faults())
 
 
 def test_a_redirect_is_not_followed(

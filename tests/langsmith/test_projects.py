@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+from otel_realtime import diagnostics
 from otel_realtime.langsmith.projects import TRIES, Projects
 from otel_realtime.langsmith.statuses import Backoff
+from tests.support.provoked import provoked
 from tests.support.waiting import wait_for
 
 QUICK = Backoff(first_s=0.001, ceiling_s=0.001)
@@ -37,6 +39,23 @@ def test_a_project_that_does_not_exist_is_given_up() -> None:
         wait_for(lambda: "a" not in projects._ids, "the end of the attempts")
         assert TRIES * round_ == len(asked)
     projects.stop(1)
+
+
+def test_a_look_up_that_raised_is_given_up() -> None:
+    """The next conversation asks again."""
+
+    def find(name: str) -> tuple[str, str]:
+        if not diagnostics.faults():
+            raise RuntimeError("no answer that anybody knows")
+        return "tenant", name
+
+    projects = Projects(find, QUICK)
+    projects.look_up("a")
+    wait_for(lambda: "a" not in projects._ids, "the end of the attempt")
+    projects.look_up("a")
+    wait_for(lambda: projects.get("a") == ("tenant", "a"), "the next look-up")
+    projects.stop(1)
+    provoked("otel-realtime-projects: RuntimeError")
 
 
 def test_a_forked_child_asks_for_itself() -> None:

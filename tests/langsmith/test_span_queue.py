@@ -96,6 +96,17 @@ def test_a_body_whose_file_is_gone_is_told(tmp_path: Path) -> None:
         stored.read()
 
 
+def test_a_clock_that_raises_removes_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stay enqueued: nobody would know that they are lost."""
+    queue = SpanQueue()
+    put(queue, "a", "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(span_queue.time, "monotonic", lambda: next(iter(())))
+        with pytest.raises(StopIteration):
+            queue.dequeue()
+    assert (True, 2) == (queue.has_waiting_below(2), len(queue.dequeue()[0]))
+
+
 # -- what is sent ----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+from otel_realtime import tap
 from otel_realtime.conversation.engine import Engine
 from otel_realtime.conversation.opening import open_conversation
 from otel_realtime.conversation.options import Options
@@ -177,6 +178,26 @@ def test_a_shutdown_leaves_no_thread_of_ours(own: Process) -> None:
     assert own.shutdown(10)
     assert set() == our_threads() - before
     assert (True, False, set()) == (engine.closed, folder.exists(), own.live)
+
+
+def test_abandoned_sockets_are_looked_for_whatever_one_look_raised(
+    own: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chore of the whole process is not over with one fault."""
+    monkeypatch.setattr("otel_realtime.process.process._POLL_S", 0.01)
+    monkeypatch.setattr("otel_realtime.background._FAULT_S", 0.01)
+    looks: list[int] = []
+
+    def end_abandoned() -> None:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            raise SystemExit
+
+    monkeypatch.setattr(tap, "end_abandoned", end_abandoned)
+    engine = opened(own)
+    wait_for(lambda: len(looks) > 2, "another look")
+    engine.close()
+    provoked("otel-realtime-chores: SystemExit")
 
 
 def test_a_process_goes_on_after_a_shutdown(own: Process, tmp_path: Path) -> None:
