@@ -64,16 +64,27 @@ class ToolBlock:
     def leave(self, error: BaseException | None) -> None:
         """Make the previous span current again, and end this one."""
         engine = self._engine
-        parent_run.leave(self._native)
-        # Detach first: the span must not be current any more when it ends.
-        if self._token is not None:
-            otel_context.detach(self._token)
-        if self._here is not None:
-            current.reset(self._here)
+        # First: the span must not be current any more when it ends.
+        self._restore()
         if self._entered is not None:
             engine.leave_tool(self._entered, error)
         if engine.closed:  # closed inside the block: the detach restored an event's context
             engine.frames.before_receive()
+
+    def _restore(self) -> None:
+        """Make current again what was before; nothing where the block is left in another context.
+
+        Frameworks do that which run the two halves of a generator in different tasks. What was made
+        current is gone there, together with the task that entered.
+        """
+        if self._here is not None:
+            try:
+                current.reset(self._here)
+            except ValueError:
+                return
+        parent_run.leave(self._native)
+        if self._token is not None:
+            otel_context.detach(self._token)
 
 
 class Handing:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -241,6 +242,20 @@ def test_the_apps_exception_passes_through(traces: Traces) -> None:
         with pytest.raises(ValueError, match="the app's") as seen:
             app(provider)
         assert error is seen.value
+
+
+def test_a_tools_block_may_be_left_in_another_context(traces: Traces) -> None:
+    """As frameworks do that run the two halves of a generator in two tasks: its span ends there."""
+
+    def tool(call: Conversation) -> Iterator[None]:
+        with call.tool(name="look_up"):
+            yield
+
+    with otel_realtime.conversation(tracer_provider=traces.provider) as call:
+        halves = tool(call)
+        contextvars.copy_context().run(next, halves)
+        contextvars.copy_context().run(next, halves, None)
+        assert ["execute_tool look_up"] == [span.name for span in traces.spans]
 
 
 def test_a_closed_conversation_takes_every_call(traces: Traces) -> None:
