@@ -266,6 +266,12 @@ class Worker:
 
     # -- threads -----------------------------------------------------------------------------------
 
+    @property
+    def has_thread(self) -> bool:
+        """Whether a thread is there to run jobs."""
+        with self._changed:
+            return self._alive()
+
     # Methods up to ``_start_thread`` are called with the lock held.
 
     def _alive(self) -> bool:

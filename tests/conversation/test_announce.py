@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 from typing import Any
 
 import pytest
@@ -13,10 +14,18 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import StatusCode
 
 import otel_realtime
-from otel_realtime import Settings, conversation, current_conversation, instrument, using
+from otel_realtime import (
+    Settings,
+    conversation,
+    current_conversation,
+    diagnostics,
+    instrument,
+    using,
+)
 from otel_realtime.demo.scenario import Answer
 from otel_realtime.demo.server import ScriptedServer
 from tests.support import talking
+from tests.support.provoked import provoked
 from tests.support.talking import SPEED, client_of
 from tests.support.traces import Traces, facts
 
@@ -107,6 +116,18 @@ def test_a_block_may_be_left_in_another_context(traces: Traces) -> None:
     contextvars.copy_context().run(block.__enter__)
     contextvars.copy_context().run(block.__exit__, None, None, None)
     assert 1 == len(traces.roots)
+
+
+def test_a_block_whose_modules_cannot_be_imported_does_nothing(
+    traces: Traces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where NumPy is not installed as it should be: the app's block runs all the same."""
+    monkeypatch.setattr(diagnostics, "RAISE", False)
+    monkeypatch.setitem(sys.modules, "otel_realtime.conversation.announced", None)
+    with conversation(tracer_provider=traces.provider) as call:
+        call.received(HELLO)
+    assert [] == traces.spans
+    provoked("conversation: ModuleNotFoundError")
 
 
 def test_a_block_that_is_suppressed_traces_nothing(traces: Traces) -> None:

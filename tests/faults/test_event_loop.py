@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx_ws
 import numpy as np
 import pytest
 from blockbuster import blockbuster_ctx
@@ -19,7 +25,7 @@ from opentelemetry import trace
 from websockets.asyncio.client import connect as websocket
 
 import otel_realtime
-from otel_realtime import diagnostics
+from otel_realtime import diagnostics, langsmith_compat
 from otel_realtime.demo.server import ScriptedServer
 from otel_realtime.process.process import PROCESS
 from otel_realtime.sandbox import Sandbox
@@ -110,6 +116,46 @@ async def by_websockets(url: str) -> None:
         await ws.recv()
 
 
+async def by_the_legacy_client(url: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        legacy = import_module("websockets.legacy.client")
+    async with legacy.connect(url + "/realtime?model=m") as ws:
+        await ws.recv()
+
+
+async def by_httpx_ws(url: str) -> None:
+    address = url.replace("ws://", "http://") + "/realtime?model=m"
+    async with httpx_ws.aconnect_ws(address) as ws:
+        await ws.send_text(json.dumps({"type": "response.create"}))
+        await ws.receive_text()
+
+
+async def wrapped(url: str) -> None:
+    async with (
+        AsyncOpenAI(api_key="k", websocket_base_url=url) as client,
+        client.realtime.connect(model="m") as raw,
+        langsmith_compat.wrap_realtime(raw) as connection,
+    ):
+        await connection.recv()
+
+
+async def one_after_the_other(url: str) -> None:
+    with otel_realtime.using(thread_id="t"):
+        for _ in range(2):
+            await by_websockets(url)
+        call = otel_realtime.current_conversation()
+        assert call is not None
+        assert call.thread_id == "t"
+
+
+async def attached(url: str) -> None:
+    async with otel_realtime.conversation(thread_id="t") as call:
+        async with websocket(url + "/realtime?model=m") as ws:
+            call.attach(ws)
+            await ws.recv()
+
+
 async def announced(url: str) -> None:
     async with websocket(url + "/realtime?model=m") as ws:
         async with otel_realtime.conversation(ws, thread_id="t") as call:
@@ -124,9 +170,15 @@ async def abandoned(url: str) -> None:
             raise asyncio.CancelledError
 
 
-@pytest.mark.parametrize("app", [by_aiohttp, by_websockets, announced, abandoned])
+@pytest.mark.parametrize(
+    "app",
+    [
+        by_aiohttp, by_websockets, by_the_legacy_client, by_httpx_ws, wrapped, one_after_the_other,
+        attached, announced, abandoned,
+    ],
+)  # fmt: skip
 def test_other_ways_in(app: App, traces: Traces, sandbox: Sandbox) -> None:
-    """Every transport, an announced call, and one that is cancelled."""
+    """Every transport, a wrapped one, two sockets of one call, an announced call, a cancelled one."""
     otel_realtime.instrument(tracer_provider=traces.provider)
     with ScriptedServer(talking.WEATHER_CALL, speed=talking.SPEED) as server:
         try:
@@ -135,6 +187,35 @@ def test_other_ways_in(app: App, traces: Traces, sandbox: Sandbox) -> None:
             pass
     assert "realtime_session" == traces.root.name
     delivered(traces, sandbox)
+
+
+EARLY = """
+import asyncio
+from blockbuster import blockbuster_ctx
+import otel_realtime
+from otel_realtime import diagnostics
+from tests.support.traces import Traces
+
+traces = Traces()
+
+async def app():
+    with blockbuster_ctx("otel_realtime"):
+        otel_realtime.instrument(tracer_provider=traces.provider)
+        await asyncio.sleep(float({after_s}))
+        async with otel_realtime.conversation() as call:
+            call.received({{"type": "session.created", "session": {{}}}})
+
+asyncio.run(app())
+assert {{}} == diagnostics.faults()
+assert {{"session.created", "realtime_session"}} == {{span.name for span in traces.spans}}
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1])
+def test_a_call_right_after_the_set_up(after_s: float) -> None:
+    """What it needs is being imported on another thread, for whose lock nothing may wait here."""
+    program = [sys.executable, "-c", EARLY.format(after_s=after_s)]
+    subprocess.run(program, cwd=Path(__file__).parents[2], check=True, timeout=60)
 
 
 def test_a_refused_handshake(traces: Traces, sandbox: Sandbox) -> None:
@@ -160,6 +241,7 @@ async def every_public_call(traces: Traces, *, open_for_s: float) -> None:
             call.record_user_audio(tone.tobytes())
         call.record_agent_audio(tone, item_id="item_2")
         call.played("item_2", 0, 50)
+        call.redact_audio(0, 20)
         call.set_metadata(c=2)
         call.add_tags("d")
         _ = (call.thread_id, call.trace_id, call.langsmith_run_id, call.langsmith_url)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from otel_realtime import diagnostics
 from otel_realtime.background import Worker
@@ -64,3 +66,29 @@ def test_a_module_that_cannot_be_imported_is_not_waited_for(worker: Worker) -> N
     assert loading.wait()
     assert worker.wait_until(lambda: not worker._unfinished, 5)
     diagnostics.REGISTER.clear()
+
+
+def test_an_event_loop_catches_up_without_a_blocking_call(worker: Worker, slow: str) -> None:
+    """Which BlockBuster, as under ``langgraph dev``, would not let pass."""
+    loading = Loading(worker)
+
+    async def app() -> None:
+        with blockbuster_ctx("otel_realtime"):
+            loading.start([slow])
+            loading.catch_up()
+        assert sys.modules[slow].DONE
+
+    asyncio.run(app())
+
+
+def test_what_no_thread_imports_is_not_waited_for(
+    worker: Worker, slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever needs it imports it."""
+    loading = Loading(worker)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_start_thread", lambda: None)
+        loading.start([slow])
+        loading.catch_up()
+    assert slow not in sys.modules
+    assert loading.wait()
