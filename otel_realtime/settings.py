@@ -340,22 +340,26 @@ class Settings:
     def within(self, process: Settings) -> Settings:
         """Return these settings of a conversation with ``PROCESS_FIELDS`` taken from the process.
 
-        Values that differ are ignored, with one warning per set of fields.
+        Values that differ are ignored, with one warning per set of fields. A default was not given by
+        anybody, so it is ignored without one.
 
         Args:
             process: ``instrument()``'s settings, else the environment's.
         """
         theirs = {name: getattr(process, name) for name in PROCESS_FIELDS}
-        refused = [name for name, value in theirs.items() if getattr(self, name) != value]
-        if not refused:
+        differing = [name for name, value in theirs.items() if getattr(self, name) != value]
+        if not differing:
             return self
-        warn_once(
-            ("scope", *refused),
-            "ignoring %s in conversation(settings=...): it applies to the whole process; pass it to "
-            "instrument(settings=...)",
-            ", ".join(refused),
-            log=logger,
-        )
+        default = Settings()
+        refused = [name for name in differing if getattr(self, name) != getattr(default, name)]
+        if refused:
+            warn_once(
+                ("scope", *refused),
+                "ignoring %s in conversation(settings=...): it applies to the whole process; pass it "
+                "to instrument(settings=...)",
+                ", ".join(refused),
+                log=logger,
+            )
         return replace(self, **theirs)
 
 

@@ -258,3 +258,23 @@ def test_recordings_dir_may_be_a_path(tmp_path: Path) -> None:
     folder: Any = tmp_path / "kept"
     assert str(folder) == Settings(recordings_dir=folder).recordings_dir
     assert "s3://a/b" == Settings(recordings_dir="s3://a/b").recordings_dir
+
+
+def test_a_conversation_keeps_what_holds_for_the_process(caplog: pytest.LogCaptureFixture) -> None:
+    """The rest is its own; what it may not change is named once."""
+    process = Settings(exit_timeout_s=20)
+    for _ in range(2):
+        own = Settings(exit_timeout_s=3, span_limit=7).within(process)
+    assert (20, 7) == (own.exit_timeout_s, own.span_limit)
+    (message,) = caplog.messages
+    assert "ignoring exit_timeout_s in conversation(settings=...)" in message
+
+
+def test_a_default_that_differs_from_the_process_is_no_mistake(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The program said it where it belongs, and nothing about it here."""
+    process = Settings(exit_timeout_s=20, deliver="worker")
+    own = Settings(record_audio=False).within(process)
+    assert (20, "worker", False) == (own.exit_timeout_s, own.deliver, own.record_audio)
+    assert [] == caplog.messages
