@@ -156,6 +156,13 @@ def test_the_changelog_knows_the_version() -> None:
         assert re.search(rf"^\[{re.escape(name)}\]: {HOME}/", CHANGELOG, re.MULTILINE), name
 
 
+def test_a_release_sets_the_version_where_it_stands() -> None:
+    """The page on releases names the file that the build reads."""
+    stands = re.findall(r'^\[tool\.hatch\.version\]\npath = "(.+)"$', PROJECT, re.MULTILINE)
+    releasing = CONTRIBUTING.split("\n## Releases\n")[1]
+    assert stands == re.findall(r"set `VERSION` in `(.+?)`", releasing)
+
+
 def test_public_names_say_since_when_they_are_there() -> None:
     """In the last line of their docstring, with a version of the changelog."""
     versions = {version for version, _ in releases()}
