@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from otel_realtime import diagnostics
 from otel_realtime.conversation.public import Conversation, record_user_mulaw
+from otel_realtime.diagnostics import walled
 from otel_realtime.interrupts import let_through
 
 __all__ = ["MediaStream", "Playing"]
@@ -88,17 +89,21 @@ class MediaStream:
             audio: mu-law bytes, or the same in base64 as in ``delta`` and ``payload``.
 
         Returns:
-            The name of the mark to send after the audio.
+            The name of the mark to send after the audio, also of audio that cannot be read.
         """
+        self._mark_count += 1
+        name = f"otel-realtime-{self._mark_count}"
+        self._sent(name, item_id, content_index, audio)
+        return name
+
+    @walled
+    def _sent(self, name: str, item_id: str, content_index: int, audio: str | bytes) -> None:
         part = (item_id, content_index)
         end_ms = self._sent_ms.get(part, 0.0) + _size(audio) / BYTES_PER_MS
         self._sent_ms[part] = end_ms
-        self._mark_count += 1
-        name = f"otel-realtime-{self._mark_count}"
         self._marks[name] = (item_id, content_index, end_ms)
         while len(self._marks) > MAX_MARKS:
             self._cleared.discard(self._marks.popitem(last=False)[0])
-        return name
 
     def clear(self) -> Playing | None:
         """Register a ``clear`` message; call it whenever one is sent.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import otel_realtime
-from otel_realtime import Settings
+from otel_realtime import Settings, diagnostics
 from otel_realtime.twilio import MediaStream, Playing
+from tests.support.provoked import provoked
 from tests.support.traces import Traces, facts
 
 CHUNK = bytes([0x10]) * 2_000
@@ -88,6 +89,19 @@ def test_the_callers_audio_is_taken_if_wanted(call: Any) -> None:
     stream.received({"event": "media", "media": {"track": "outbound", "payload": "EBAQ"}})
     stream.received({"event": "start", "start": {}})
     assert [b"\x10\x10\x10"] == call.heard
+
+
+def test_a_mark_of_audio_that_cannot_be_read_has_a_name(
+    call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app sends it as any other; when it comes back nothing is reported."""
+    monkeypatch.setattr(diagnostics, "RAISE", False)
+    stream, nothing = MediaStream(call), cast("bytes", None)
+    names = [stream.mark("a", 0, nothing), stream.mark("a", 0, CHUNK)]
+    for name in names:
+        stream.received(echo(name))
+    assert (2, [("a", 0, 250.0)]) == (len(set(names)), call.positions)
+    provoked("twilio.MediaStream._sent: TypeError")
 
 
 def test_many_marks_do_not_pile_up(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:

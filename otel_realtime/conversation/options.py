@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_realtime import diagnostics
 from otel_realtime.conversation.blocks import Block
+from otel_realtime.diagnostics import walled
 from otel_realtime.interrupts import let_through
 from otel_realtime.settings import Settings
 from otel_realtime.tap import Owner
@@ -176,11 +177,7 @@ def using(
 def within(options: Options) -> Iterator[None]:
     """Apply options to every conversation whose connection is opened inside the block."""
     outer = _using.get()
-    # A block that repeats the thread of the one around it is no end of it.
-    own_thread = options.thread_id is not None and (
-        outer.thread_block is None or options.thread_id != outer.thread_id
-    )
-    thread_block = Owner() if own_thread else None
+    thread_block = Owner() if _has_own_thread(options, outer) else None
     options = replace(options.over(outer), block=Block(outer.block))
     if thread_block is not None:
         options = replace(options, thread_block=thread_block)
@@ -194,3 +191,11 @@ def within(options: Options) -> Iterator[None]:
             pass
         if thread_block is not None:
             thread_block.over()
+
+
+@walled
+def _has_own_thread(options: Options, outer: Options) -> bool:
+    # A block that repeats the thread of the one around it is no end of it.
+    return options.thread_id is not None and (
+        outer.thread_block is None or options.thread_id != outer.thread_id
+    )

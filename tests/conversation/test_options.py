@@ -139,6 +139,26 @@ def test_what_cannot_be_read_costs_nothing_else(
     provoked(*(f"{what}: RuntimeError" for what in faults))
 
 
+def test_threads_that_cannot_be_compared_cost_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As arrays of NumPy: the block runs, and connections in it are not joined."""
+
+    class Thread(str):
+        def __ne__(self, other: object) -> bool:
+            raise ValueError("ambiguous")
+
+        __hash__ = str.__hash__
+
+    monkeypatch.setattr(diagnostics, "RAISE", False)
+    with using(thread_id="a"):
+        outer = current_options()
+        with using(thread_id=Thread("b")):
+            assert ("b", outer.thread_block) == (
+                current_options().thread_id,
+                current_options().thread_block,
+            )
+    provoked("conversation.options._has_own_thread: ValueError")
+
+
 def test_the_process_settings_hold_where_nothing_is_said() -> None:
     """The very same object: nothing is made for a conversation."""
     process = Settings(record_audio=False)
