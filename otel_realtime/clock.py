@@ -12,8 +12,10 @@ wrong time does not hold up the right ones after it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+# Bound at import: a test of the app that patches ``time.time_ns`` must not keep a conversation from ending.
+from time import monotonic_ns, time_ns
 from typing import Final
 
 from otel_realtime import diagnostics
@@ -68,13 +70,13 @@ class Clock:
     @classmethod
     def now(cls) -> Clock:
         """Return a clock that starts now."""
-        return cls(time.time_ns(), time.monotonic_ns())
+        return cls(time_ns(), monotonic_ns())
 
     def t(self) -> int:
         """Return the time since the start on the recording's clock, in ns."""
         if self.uses_app_times:
             return self._last_ns - self.start_ns
-        return time.monotonic_ns() - self.mono_ns
+        return monotonic_ns() - self.mono_ns
 
     def moment(self, at_ns: int | None = None) -> Moment:
         """Return the present moment, or the one that the app names.
@@ -84,9 +86,9 @@ class Clock:
                 latest of them).
         """
         if at_ns is None and not self.uses_app_times:
-            return Moment(time.monotonic_ns() - self.mono_ns, self.wall())
+            return Moment(monotonic_ns() - self.mono_ns, self.wall())
         if at_ns is not None:
-            self.uses_app_times, self._given_mono_ns = True, time.monotonic_ns()
+            self.uses_app_times, self._given_mono_ns = True, monotonic_ns()
             # ``int``: an app may pass ``time.time() * 1e9``, and span times must be integers.
             self._follow(int(at_ns))
         return Moment(self._last_ns - self.start_ns, self._last_ns)
@@ -94,7 +96,7 @@ class Clock:
     def wall(self) -> int:
         """Return the present wall time in epoch ns (once the app has given times: the latest of them)."""
         if not self.uses_app_times:
-            now_ns = time.time_ns()
+            now_ns = time_ns()
             # The system clock may be set back during a call; a span must not end before it begins.
             if now_ns > self._last_ns:
                 self._last_ns = now_ns
@@ -107,7 +109,7 @@ class Clock:
         answer: that time counts. A replay is over with its last event.
         """
         if self.uses_app_times and not self.is_replay:
-            self._last_ns += time.monotonic_ns() - self._given_mono_ns
+            self._last_ns += monotonic_ns() - self._given_mono_ns
         return self.moment()
 
     def _follow(self, at_ns: int) -> None:
@@ -153,13 +155,13 @@ class Clock:
         if not self.uses_app_times:
             return False
         # As of the latest time given: the app may have waited since.
-        waited_ns = time.monotonic_ns() - self._given_mono_ns
+        waited_ns = monotonic_ns() - self._given_mono_ns
         lived_ns = self._given_mono_ns - self.mono_ns
         told_ns = self._last_ns - self.start_ns
-        late_ns = time.time_ns() - waited_ns - self._last_ns
+        late_ns = time_ns() - waited_ns - self._last_ns
         return abs(late_ns) > REPLAY_NS or told_ns > lived_ns + AHEAD_NS
 
     def rebase(self, start_ns: int) -> None:
         """Move the start to the app's first time, in epoch ns."""
         self.start_ns = self._last_ns = self._given_ns = int(start_ns)
-        self.uses_app_times, self._given_mono_ns = True, time.monotonic_ns()
+        self.uses_app_times, self._given_mono_ns = True, monotonic_ns()

@@ -25,6 +25,16 @@ def test_times_are_measured_from_the_start() -> None:
     assert not clock.is_replay
 
 
+@pytest.mark.parametrize("name", ["time_ns", "monotonic_ns"])
+def test_a_clock_that_an_apps_test_broke_is_not_ours(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversation that is closed meanwhile has its end."""
+    clock = Clock.now()
+    monkeypatch.setattr(time, name, lambda: pytest.fail("told by the app's function"))
+    assert clock.start_ns <= clock.end().at_ns
+
+
 def test_wall_time_never_runs_backwards() -> None:
     """A clock that was set back holds at the latest time it told."""
     ahead = time.time_ns() + 3_600_000_000_000
