@@ -513,6 +513,7 @@ def test_the_report_of_recover_is_as_shown() -> None:
         conversations=shown["conversations"],
         spans=shown["spans_delivered"],
         spans_left=shown["spans_left"],
+        spans_lost=shown["spans_lost"],
         unreadable=shown["unreadable"],
     )
     assert report.as_json() == shown

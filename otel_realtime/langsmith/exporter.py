@@ -105,6 +105,7 @@ class DirectExporter:
         self._store_below = 0  # spans with a lower number are encoded at once
         self._stopped = False
         self._reported_lost = 0  # losses that an earlier ``flush`` reported
+        self._refused = 0
         self._running = False
 
     def reset_after_fork(self) -> None:
@@ -116,6 +117,11 @@ class DirectExporter:
     def lost(self) -> int:
         """Number of spans given up so far: refused, not encodable, or beyond the bound."""
         return self._queue.lost
+
+    @property
+    def refused(self) -> int:
+        """Number of spans that LangSmith refused for good so far; they are nowhere any more."""
+        return self._refused
 
     @property
     def is_settled(self) -> bool:
@@ -358,6 +364,7 @@ class DirectExporter:
         else:
             self._warn(answer.status, "LangSmith refused spans, which are lost (%s)", answer)
             diagnostics.lose(diagnostics.SPAN, request.spans)
+            self._refused += request.spans
             self._remove(request, lost=request.spans)
 
     def _remove(self, request: Request, lost: int = 0) -> None:

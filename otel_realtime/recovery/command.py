@@ -12,7 +12,7 @@ from otel_realtime import console
 from otel_realtime.core.protocol.redaction import scrub
 from otel_realtime.credentials import without_secrets
 from otel_realtime.errors import ConfigError
-from otel_realtime.recovery.sweep import recover
+from otel_realtime.recovery.sweep import Report, recover
 from otel_realtime.recovery.watch import FOLDERS, Watch, describe
 from otel_realtime.settings import Settings
 from otel_realtime.state.owner import CAN_LOCK
@@ -50,12 +50,13 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
     )
     if as_json:
         console.say_json(scrub(report.as_json()))
-    elif not (report.conversations or report.spans or report.spans_left or report.unreadable):
+    elif report == Report():
         console.say(f"nothing to recover in {settings.state_dir}")
     else:
         console.say(
             f"{len(report.conversations) - report.left} conversations and {report.spans} spans "
             f"delivered, {report.left} and {report.spans_left} left"
+            + (f"; {report.spans_lost} spans refused for good" if report.spans_lost else "")
             + (f"; {len(report.unreadable)} unreadable" if report.unreadable else "")
         )
     return 0 if report.complete else 1

@@ -66,6 +66,7 @@ class Report:
         conversations: one row for each: ``id``, ``thread_id``, ``delivered``, ``what``.
         spans: spans of the spool that were delivered.
         spans_left: spans of the spool that were not.
+        spans_lost: spans of the spool that LangSmith refused for good.
         unreadable: one row for each other thing that could not be read: ``path`` below the state
             directory, ``why``. It stays where it is.
         awaits_exporters: conversations that are left only because the app has no exporters yet.
@@ -74,6 +75,7 @@ class Report:
     conversations: list[dict[str, Any]] = field(default_factory=list)
     spans: int = 0
     spans_left: int = 0
+    spans_lost: int = 0
     unreadable: list[dict[str, str]] = field(default_factory=list)
     awaits_exporters: int = 0
 
@@ -105,6 +107,7 @@ class Report:
             "left": self.left,
             "spans_delivered": self.spans,
             "spans_left": self.spans_left,
+            "spans_lost": self.spans_lost,
             "conversations": self.conversations,
             "unreadable": self.unreadable,
         }
@@ -440,11 +443,14 @@ class DeadProcess:
     def _finish(self) -> None:
         """Count what was sent, and remove the process's lock if nothing of it is left."""
         left = sum(count for path, count in self._counts.items() if path.exists())
-        sent = sum(self._counts.values()) - left
+        lost = sum(exporter.refused for exporter in self._exporters)
+        sent = sum(self._counts.values()) - left - lost
         self._report.spans += sent
         self._report.spans_left += left
+        self._report.spans_lost += lost
         if self._counts:
-            self._say(f"{sent} spans delivered, {left} left")
+            refused = f", {lost} refused for good" if lost else ""
+            self._say(f"{sent} spans delivered, {left} left{refused}")
         for exporter in self._exporters:
             exporter.shutdown(0)
         for part in self._spool.glob("*.part"):

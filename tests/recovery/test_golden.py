@@ -153,10 +153,11 @@ def test_all_of_it_is_delivered(recovered: Recovered) -> None:
     assert {
         **RELEASED["recover"]["report"],
         "spans_delivered": 89,
+        "spans_lost": 0,
         "unreadable": [],
     } == first
     assert [0, 0] == recovered.codes
-    assert {**RELEASED["recover"]["second_report"], "unreadable": []} == second
+    assert {**RELEASED["recover"]["second_report"], "spans_lost": 0, "unreadable": []} == second
     assert [] == recovered.left
 
 

@@ -35,6 +35,7 @@ def nothing() -> dict[str, Any]:
         "left": 0,
         "spans_delivered": 0,
         "spans_left": 0,
+        "spans_lost": 0,
         "conversations": [],
         "unreadable": [],
     }

@@ -285,6 +285,30 @@ def test_a_recovered_recording_says_what_the_live_one_says(
     assert [sounding] == [path.read_bytes() for path in wanted.glob("*.wav")]
 
 
+def test_spans_that_are_refused_for_good_are_not_delivered(
+    process: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are gone, and the report says how many; those of other requests are counted as sent."""
+    with LangSmithServer() as server:
+        rig = make_rig()
+        for project, names in (("voice", "a"), ("other", "bcd")):
+            exporter = DirectExporter(
+                LangSmithConfig(api_url=NOWHERE, api_key="k", project=project),
+                spool=Spool(tmp_path, NOWHERE, project),
+                backoff=QUICK,
+            )
+            rig.outlet = exporter
+            root = rig.root()
+            for name in names:
+                rig.child(rig.ours, name, root).end()
+            assert not exporter.shutdown(0.2)
+        (tmp_path / SPOOL / owner.instance_id()).rename(tmp_path / SPOOL / DEAD)
+        server.judge = lambda request: Reply(422) if len(request.spans()) == 3 else None
+        report = recover(at(server, tmp_path, process), timeout_s=10)
+    assert (1, 0, 3) == (report.spans, report.spans_left, report.spans_lost)
+    assert not (tmp_path / SPOOL / DEAD).exists()
+
+
 def test_spans_in_the_spool_are_sent(process: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Batches of a dead process go to their project; torn and foreign files cost no other."""
     with LangSmithServer() as server:
