@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import otel_realtime
-from otel_realtime import credentials
+from otel_realtime import credentials, langsmith_compat
 from otel_realtime.cli.commands import COMMANDS
 from otel_realtime.settings import Settings
 from tests.benchmarks import __main__ as benchmarks
@@ -173,6 +173,16 @@ def test_public_names_say_since_when_they_are_there() -> None:
         last = str(thing.__doc__).strip().splitlines()[-1]
         (version,) = re.findall(r"^\s*Added in (\d+\.\d+\.\d+)\.$", last) or [last]
         assert version in versions, name
+
+
+def test_what_came_after_a_release_does_not_claim_to_be_of_it() -> None:
+    """What the changelog lists as unreleased says after which version it comes."""
+    (_, unreleased), (latest, _), *_ = releases()
+    functions = [langsmith_compat.wrap_realtime, langsmith_compat.wrap_realtime_session]
+    for function in (*functions, otel_realtime.Conversation.redact_audio):
+        if re.search(rf"[`.]{function.__name__}[`(]", unreleased):
+            last = str(function.__doc__).strip().splitlines()[-1]
+            assert f"Added after {latest}." == last.strip(), function.__name__
 
 
 # --- metadata -----------------------------------------------------------------------------------

@@ -307,6 +307,8 @@ class Conversation:
             end_ms: where it ends.
             side: whose channel; ``None``: both.
             how: ``silence``, or ``beep``, a tone in its place.
+
+        Added after 0.1.0.
         """
         recorder = self._engine.recorder
         if recorder is None:

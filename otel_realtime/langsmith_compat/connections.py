@@ -58,7 +58,7 @@ def wrap_realtime(
     Returns:
         An asynchronous context manager that yields a transparent proxy of the connection.
 
-    Added in 0.1.0.
+    Added after 0.1.0.
     """
     plan = Plan.of(
         thread_id=thread_id,

@@ -62,7 +62,7 @@ def wrap_realtime_session(
     Returns:
         A transparent proxy of the session, to be entered in its place.
 
-    Added in 0.1.0.
+    Added after 0.1.0.
     """
     plan = Plan.of(
         thread_id=thread_id,
