@@ -80,7 +80,7 @@ class Writer:
         self._worker.resume()
         recorder.hurried = True  # its first line should be on disk before the root run is posted
         if idle:
-            self._worker.submit(self._round)
+            self._worker.submit(self._round, repeats=True)
         else:
             self._worker.hurry()
         return recorder
@@ -89,16 +89,19 @@ class Writer:
         """Write what is enqueued and stop; a later ``open`` starts the thread again.
 
         Args:
-            timeout_s: longest wait in seconds, for each recording.
+            timeout_s: longest wait in seconds.
 
         Returns:
             ``False`` on timeout.
         """
-        settled = all(recorder.settle(timeout_s) for recorder in list(self._live))
-        stopped = self._worker.stop(timeout_s)
+        deadline = monotonic() + timeout_s
+        settled = [
+            recorder.settle(max(deadline - monotonic(), 0.0)) for recorder in list(self._live)
+        ]
+        stopped = self._worker.stop(max(deadline - monotonic(), 0.0))
         with self._lock:
             self._scheduled = False
-        return settled and stopped
+        return all(settled) and stopped
 
     def reset_after_fork(self) -> None:
         """Forget all recordings in a forked child, without writing; called automatically, too."""

@@ -22,6 +22,7 @@ from otel_realtime.recording.writer import THREAD_NAME, Writer
 from otel_realtime.state.journal import JOURNAL, read
 from otel_realtime.state.owner import new_folder
 from tests.support.calls import PER_MS, append_frame, channels, delta_frame, spans, tone
+from tests.support.provoked import provoked
 from tests.support.waiting import wait_for
 
 MS = 1_000_000
@@ -283,6 +284,27 @@ def test_a_fault_of_ours_costs_only_what_it_was_about(
     said = [r.message for r in caplog.records]
     assert 1 == sum("telemetry of a conversation is incomplete" in text for text in said)
     diagnostics.REGISTER.clear()
+
+
+def test_a_round_that_raises_is_not_the_last_one(
+    writer: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is written later is written, and others are, too."""
+    monkeypatch.setattr("otel_realtime.background._FAULT_S", 0.01)
+    settle, raised = recorder_module.Backlog.settle, []
+
+    def once(self: recorder_module.Backlog) -> None:
+        if not raised:
+            raised.append(True)
+            raise MemoryError
+        settle(self)
+
+    monkeypatch.setattr(recorder_module.Backlog, "settle", once)
+    recorder = writer.open({}, folder=folder)
+    wait_for(lambda: diagnostics.faults(), "the round that raises")
+    converse(recorder)
+    assert recorder.settle(5)
+    provoked("otel-realtime-writer: MemoryError")
 
 
 def test_many_conversations_share_one_thread(writer: Writer, tmp_path: Path) -> None:
