@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+
+# Bound at import: a test of the app that patches ``time.monotonic`` must not end a recording.
+from time import monotonic, monotonic_ns, perf_counter
 from typing import Any, Final
 
 from otel_realtime import diagnostics
@@ -352,8 +354,8 @@ class Recorder:
         try:
             if self._processing.acquire(blocking=False):
                 try:
-                    end = time.perf_counter() + budget_s
-                    self._process_entries(lambda: time.perf_counter() >= end, inline=True)
+                    end = perf_counter() + budget_s
+                    self._process_entries(lambda: perf_counter() >= end, inline=True)
                 finally:
                     self._processing.release()
         finally:
@@ -365,7 +367,7 @@ class Recorder:
             return max(self.clock(), self._track.last_t)
         if self._mono_ns is None:
             return self._track.last_t
-        return max(time.monotonic_ns() - self._mono_ns, self._track.last_t)
+        return max(monotonic_ns() - self._mono_ns, self._track.last_t)
 
     # -- facts, thread-safe ------------------------------------------------------------------------
 
@@ -461,7 +463,7 @@ class Recorder:
 
     def _refresh(self) -> None:
         """Prepare queries: here, and not where somebody asks with a lock in his hand."""
-        now = time.monotonic()
+        now = monotonic()
         at_once = now >= self._refreshed + MAX_STALE_S
         self.fresh = self._track.refresh(at_once=at_once)
         if self.fresh:
@@ -604,9 +606,9 @@ class Recorder:
 
     def _help(self, budget_s: float) -> None:
         """Process entries on this thread, as soon as the writer lets it, within a budget."""
-        end = time.perf_counter() + budget_s
-        while self._shared.queued > BACKLOG_BYTES and time.perf_counter() < end:
-            self.drain(end - time.perf_counter())
+        end = perf_counter() + budget_s
+        while self._shared.queued > BACKLOG_BYTES and perf_counter() < end:
+            self.drain(end - perf_counter())
 
     def _record_hole(self, t: int, sent: bool, size: int) -> None:
         """Enqueue a gap for a dropped frame, or extend the one that is last in the queue."""

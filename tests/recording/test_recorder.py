@@ -296,6 +296,17 @@ def test_a_live_call_with_times_of_its_own_never_waits(
     assert 1 == recorder.summary().holes
 
 
+def test_a_clock_that_an_apps_test_broke_does_not_end_a_recording(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's own functions of time are those of the import."""
+    recorder = recorder_of(worker)
+    monkeypatch.setattr(time, "monotonic", lambda: pytest.fail("told by the app's function"))
+    hear(recorder)
+    write(recorder)
+    assert (100, None) == (generated_ms(recorder), recorder.summary().error)
+
+
 def test_a_closed_recording_takes_nothing(worker: Worker) -> None:
     """Late calls of any kind change no fact."""
     recorder = recorder_of(worker)
