@@ -362,7 +362,8 @@ class Engine:
                 ending, moment = ended_since(parted.ending, ending), parted.moment
             else:
                 moment = self.clock.end()
-            self.frames.reference.ended_ns = time.monotonic_ns()
+            with steps:
+                self.frames.reference.ended_ns = time.monotonic_ns()
             with steps:
                 self.frames.keep_texts(moment)
             with steps:

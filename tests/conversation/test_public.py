@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -256,6 +257,18 @@ def test_a_tools_block_may_be_left_in_another_context(traces: Traces) -> None:
         contextvars.copy_context().run(next, halves)
         contextvars.copy_context().run(next, halves, None)
         assert ["execute_tool look_up"] == [span.name for span in traces.spans]
+
+
+@pytest.mark.usefixtures("_in_production")
+@pytest.mark.parametrize("name", ["time_ns", "monotonic_ns", "monotonic", "time", "perf_counter"])
+def test_a_conversation_ends_whatever_the_apps_test_did_to_the_clocks(
+    traces: Traces, name: str
+) -> None:
+    """Also if that raises."""
+    with pytest.MonkeyPatch.context() as patch:
+        with otel_realtime.conversation(tracer_provider=traces.provider):
+            patch.setattr(time, name, lambda: next(iter(())))
+    assert traces.root.end_time is not None
 
 
 def test_a_closed_conversation_takes_every_call(traces: Traces) -> None:
