@@ -37,6 +37,7 @@ class Soundtrack(Track):
         super().__init__({}, None, buffer_ms=None)
         self._source_folder = folder
         self._sources: dict[str, int | None] = {}
+        self._kept = False  # whether any of the sound is there: else nobody knows who talked when
 
     def __enter__(self) -> Soundtrack:
         return self
@@ -92,7 +93,8 @@ class Soundtrack(Track):
         """
         with self._lock:
             end(self._timeline, last_t)
-        self.measure()
+        if self._kept or not self._has_audio:
+            self.measure()
 
     def _measure_audio(
         self, source: str, audio_format: AudioFormat, offset: int, size: int, *, voiced: bool
@@ -108,6 +110,7 @@ class Soundtrack(Track):
                 counts as voice, so that the user's speech ends where it ended.
         """
         raw = b"" if offset == LOST else self._read(source, offset, size)
+        self._kept |= bool(raw)
         samples = decode(raw, audio_format)
         if voiced and samples.size and samples.min() >= -_SILENT and samples.max() <= _SILENT:
             samples = _stand_in(samples.size, audio_format.rate_hz)

@@ -57,3 +57,17 @@ def test_what_was_lost_is_known_again(call: Call) -> None:
         again.finish()
         assert 300 == call.track.summary().dropped_ms
         assert 300 == again.summary().dropped_ms
+
+
+def test_nobody_knows_who_talked_in_sound_that_was_not_kept(call: Call) -> None:
+    """Its times are not 0: they are not measured."""
+    call.speak(0, tone(500))
+    call.close(3_000)
+    for source in call.folder.glob("*.raw"):
+        source.unlink()
+    with Soundtrack(call.folder) as again:
+        for record in read(call.folder):
+            again.apply(record)
+        again.finish()
+        assert (True, True) == (call.track.summary().measured, again.summary().has_audio)
+        assert not again.summary().measured

@@ -33,7 +33,8 @@ CALLS: dict[str, dict[str, Any]] = RELEASED["conversations"]
 #: Another version says so in its runs; what a model call that had no span yet gets as its id is free.
 FREE = ("ls_integration_version",)
 NO_TALK = ("hidden", "half")
-"""0.1.0 counts no talk where no sound was kept; a later version may know better."""
+"""Where no sound was kept 0.1.0 counts no talk; nobody can know, so nothing is said of it now."""
+TALK = {"user_talk_s", "agent_talk_s", "overlap_s", "dead_air_s", "longest_silence_s"}
 
 
 @dataclass
@@ -129,7 +130,7 @@ def frames(name: str) -> int:
 
 def comparable(name: str, call: dict[str, Any]) -> dict[str, Any]:
     """A conversation without what a later version may say in another way."""
-    unlike = {*FREE, *(["user_talk_s"] if name in NO_TALK else [])}
+    unlike = {*FREE, *(TALK if name in NO_TALK else ())}
     facts = CALLS[name]["langsmith"]["metadata"].keys() - unlike  # later versions add to them
     known = {*CALLS[name]["spooled"], *CALLS[name]["open"]}
     return {
