@@ -34,31 +34,40 @@ class Loading:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._idle = threading.Event()
+        self._ready, self._idle = threading.Event(), threading.Event()
+        self._ready.set()
         self._idle.set()
 
-    def start(self, names: Collection[str]) -> None:
+    def start(self, names: Collection[str], later: Collection[str] = ()) -> None:
         """Import modules in the background; has no effect while others are being imported.
 
         Args:
-            names: full names of the modules.
+            names: full names of the modules that a conversation opens with.
+            later: of those that it needs when it ends.
         """
-        missing = [name for name in names if name not in sys.modules]
-        if not missing or not self._idle.is_set():
+        missing, ending = (
+            [name for name in group if name not in sys.modules] for group in (names, later)
+        )
+        if not (missing or ending) or not self._idle.is_set():
             return
+        self._ready.clear()
         self._idle.clear()
         self._worker.resume()
-        if self._worker.submit(partial(self._import, missing)) is None:
-            self._import(missing)
+        if self._worker.submit(partial(self._import, missing, ending)) is None:
+            self._import(missing, ending)
         # An interpreter must not exit while a module initialises itself.
         atexit.unregister(self.wait)
         atexit.register(self.wait)
 
-    def _import(self, names: Collection[str]) -> None:
+    def _import(self, names: Collection[str], later: Collection[str]) -> None:
         try:
             for name in names:
                 import_module(name)
+            self._ready.set()
+            for name in later:
+                import_module(name)
         finally:
+            self._ready.set()
             self._idle.set()
 
     def wait(self, timeout_s: float = WAIT_S) -> bool:
@@ -76,7 +85,7 @@ class Loading:
         return idle() or self._worker.wait_until(idle, timeout_s)
 
     def catch_up(self, timeout_s: float = WAIT_S) -> None:
-        """Wait until no other thread is importing; called before what is imported here is needed.
+        """Wait until what a conversation opens with is imported; called before it is needed.
 
         Python would make the caller wait all the same, but for a lock, and an import that has to wait
         for one fails where blocking calls are forbidden on event loops, as by BlockBuster.
@@ -84,8 +93,8 @@ class Loading:
         Args:
             timeout_s: longest wait in seconds.
         """
-        if self._idle.is_set():  # as nearly always
+        if self._ready.is_set():  # as nearly always
             return
         deadline = monotonic() + timeout_s
-        while not self._idle.is_set() and self._worker.has_thread and monotonic() < deadline:
+        while not self._ready.is_set() and self._worker.has_thread and monotonic() < deadline:
             sleep(_POLL_S)

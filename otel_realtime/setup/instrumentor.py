@@ -98,8 +98,8 @@ def _warm_up(settings: Settings) -> None:
             *_ROUTE,
             *_RECORDING,
             *(_DELIVERY[settings.deliver] if direct else ()),
-            *(_KEEPING if kept else ()),
-        )
+        ),
+        later=_KEEPING if kept else (),
     )
 
 

@@ -92,3 +92,13 @@ def test_what_no_thread_imports_is_not_waited_for(
         loading.catch_up()
     assert slow not in sys.modules
     assert loading.wait()
+
+
+def test_nobody_waits_for_what_a_call_needs_when_it_ends(worker: Worker, slow: str) -> None:
+    """Only a fork and an exit do."""
+    loading = Loading(worker)
+    loading.start(["colorsys"], later=[slow])
+    loading.catch_up()
+    assert not loading.wait(0)
+    assert loading.wait()
+    assert sys.modules[slow].DONE
