@@ -27,6 +27,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import Context
 
 # Bound at import: a test of the app that patches ``time.sleep`` must not reach our threads.
 from time import monotonic, sleep
@@ -295,7 +296,10 @@ class Worker:
         name = f"{self._name}-{len(self._threads) + 1}" if several else self._name
         thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:
-            thread.start()
+            # In a context of its own: OpenTelemetry's ThreadingInstrumentor and a free-threaded Python hand
+            # on that of whoever starts a thread, and it would stay current, and in memory, for good.
+            # https://docs.python.org/3/library/threading.html#threading.Thread
+            Context().run(thread.start)
         except RuntimeError as error:  # no thread left, or interpreter exiting: tried at next call
             if _EXITING in str(error):  # who waits for the jobs at exit runs them
                 return

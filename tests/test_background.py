@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any
 
@@ -65,6 +66,25 @@ def test_an_idle_thread_keeps_nothing_of_its_last_job(worker: Worker) -> None:
     del call
     assert worker.flush(5)
     wait_for(lambda: kept() is None, "end of the job")
+
+
+def test_a_thread_keeps_nothing_of_the_context_that_it_was_started_in(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever hands contexts on to threads, it would be the first call's for good."""
+    variable: ContextVar[str] = ContextVar("variable")
+    inherited: list[Context] = []
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:  # as an instrumentation, or Python without a GIL
+        inherited.append(copy_context())
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    variable.set("a conversation's")
+    assert worker.submit(lambda: None) is not None
+    assert worker.flush(5)
+    assert [None] == [context.get(variable) for context in inherited]
 
 
 def test_no_thread_before_there_is_work(worker: Worker) -> None:

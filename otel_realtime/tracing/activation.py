@@ -139,6 +139,9 @@ class Activation:
             if base is None:
                 return
             current = base
+        elif layer is not None and self.attached:
+            # Ours is below another conversation's, and would come back when that one leaves.
+            self.leave()
         new = _Layer(self, span, current)
         if run is not None and self._native is not None:
             new.native = self._native.enter(run)

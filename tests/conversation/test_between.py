@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import StatusCode
@@ -254,6 +255,7 @@ def test_whatever_happens_each_conversation_ends_once(steps: list[tuple[str, int
             gaps = [span for span in spans if span.name == "reconnect"]
             assert len(gaps) == facts(root).get("otel_realtime.reconnects", 0)
             assert len({span.context.span_id for span in spans if span.context}) == len(spans)
+        assert {} == otel_context.get_current()
 
 
 def test_a_gap_that_cannot_be_written_is_no_end(own: Process, traces: Traces) -> None:

@@ -197,6 +197,23 @@ def test_two_conversations_of_one_task_leave_in_any_order() -> None:
         assert {} == dict(otel_context.get_current())
 
 
+@bounded
+@given(st.lists(st.tuples(st.sampled_from(["event", "receive"]), st.integers(0, 2)), max_size=12))
+def test_conversations_of_one_task_leave_nothing(steps: list[tuple[str, int]]) -> None:
+    """Whichever has an event, or asks for its next one, and in whatever order they close."""
+    several = [Activation(object()) for _ in range(3)]
+    for step, number in steps:
+        if step == "event":  # also one that comes although nobody asked for it
+            event = span()
+            several[number].enter(event)
+            assert event is current()
+        else:
+            several[number].leave()
+    for activation in several:
+        activation.leave()
+    assert {} == dict(otel_context.get_current())
+
+
 def test_a_tool_that_ended_gives_way_to_its_event() -> None:
     """The result was sent; what follows belongs to the event again."""
     activation, event, tool = Activation(object()), span(), span("tool")
