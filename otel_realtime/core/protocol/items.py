@@ -20,7 +20,7 @@ from otel_realtime.core.protocol.parts import Image, Segment, read_image
 #: Keys of a content part that hold its text, in order of preference: audio parts have a
 #: ``transcript``, text parts a ``text``.
 _PART_TEXT: Final = ("transcript", "text")
-#: Number of items at the end of a conversation that are checked for something new.
+#: Number of items at the end of a conversation that are checked for audio.
 MOST_NEW: Final = 64
 #: Kinds of items that only a model produces.
 _MODEL_KINDS: Final = frozenset({"function_call", "mcp_call", "mcp_approval_request"})

@@ -113,7 +113,7 @@ class SessionFacts:
 
     @property
     def model(self) -> str | None:
-        """The model; on Azure only the session names it, because the URL names a deployment."""
+        """The model; on Azure the session's is authoritative, because the URL names a deployment."""
         return text_or_none(self.config.get("model")) or self.other_model
 
     @property
@@ -144,7 +144,7 @@ class SessionFacts:
 
     @property
     def delegate(self) -> JsonObject:
-        """The setting ``model`` of the model that a Live session delegates to; empty if it names none."""
+        """An object with the ``model`` that a Live session delegates to; empty if it names none."""
         delegation = object_or_empty(self.config.get("delegation"))
         backend = object_or_empty(delegation.get(str(delegation.get("type"))))
         return {"model": backend["model"]} if text_or_none(backend.get("model")) else {}
