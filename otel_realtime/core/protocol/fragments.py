@@ -4,8 +4,8 @@ Live sessions and live translation transcribe all the time. A fragment is a few 
 event ends an utterance, names an item, or says whose turn it is. The rules:
 
 1. A fragment continues its speaker's last utterance, unless the speaker has been silent for a second.
-2. It also begins a new utterance after a pause of more than 200 ms in which the other speaker began
-   to speak. This rule does not apply where both talk all the time (interpreting).
+2. A fragment also begins a new utterance after a pause of more than 200 ms in which the other speaker
+   began to speak. This rule does not apply where both talk all the time (interpreting).
 3. Speech of the other speaker without such a pause (a "yes", both talking at once) ends nobody's turn.
 4. An utterance ends at 2,000 characters, and the text after that is the next item of the same turn.
    This keeps the text short that a ``redact`` hook receives repeatedly.
