@@ -435,7 +435,7 @@ class ConversationState:
         if response.done is not None:
             return
         response.merge(source)
-        response.usage = source.get("usage") or event.get("usage")  # xAI also sends it at the top level
+        response.usage = source.get("usage") or event.get("usage")  # xAI: also at the top level
         response.done = moment
         response.turn = self.items.turns
         outputs = source.get("output")
