@@ -3,19 +3,19 @@
 The wait is voice-to-voice: from the end of the user's speech to the first audible sample of the
 answer. It may span several responses, if all but the last only called tools::
 
-        part           owner     ends
-        -------------  --------  --------------------------------------------------------------------
-        (the wait starts when the user has stopped speaking)
-        end_of_speech  setting   when the audio is committed, after the silence that the VAD waits for
-                                 (push to talk: when the app sends the commit; the owner is the app)
-        request        app       when the client asks for a response, if it does
-        response       service   at ``response.created``
-        model          service   when the first audio, a tool call or a request for approval arrives
-        tools          tool      when the last result of the calls is sent (MCP: when the call ends)
-        approval       app       when the app answers the request for approval of an MCP tool
-        (request, response, model, tools and approval repeat for each further response)
-        playback       app       when the answer's first audio is audible
-        (the wait ends)
+    part           owner     ends
+    -------------  --------  --------------------------------------------------------------------
+    (the wait starts when the user has stopped speaking)
+    end_of_speech  setting   when the audio is committed, after the silence that the VAD waits for
+                             (push to talk: when the app sends the commit; the owner is the app)
+    request        app       when the client asks for a response, if it does
+    response       service   at ``response.created``
+    model          service   when the first audio, a tool call or a request for approval arrives
+    tools          tool      when the last result of the calls is sent (MCP: when the call ends)
+    approval       app       when the app answers the request for approval of an MCP tool
+    (request, response, model, tools and approval repeat for each further response)
+    playback       app       when the answer's first audio is audible
+    (the wait ends)
 
 Each stretch ends no earlier than the previous one and no later than the wait. The parts also add up to
 the whole in whole ms, because each is the difference of two rounded times.

@@ -101,7 +101,7 @@ USER_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in USER_AUDIO_TEXT)
 def is_delta(frame: Frame) -> bool:
     """Return whether the first key of the frame is a ``type`` that ends in ``.delta``.
 
-    False does not prove that it is no delta: ``type`` need not be the first key.
+    False does not prove that the frame is not a delta: ``type`` need not be the first key.
     """
     # Event types are ASCII, and the longest delta type has 49 characters.
     head = frame[:80]

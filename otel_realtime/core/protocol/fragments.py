@@ -8,7 +8,7 @@ event ends an utterance, names an item, or says whose turn it is. The rules:
    began to speak. This rule does not apply where both talk all the time (interpreting).
 3. Speech of the other speaker without such a pause (a "yes", both talking at once) ends nobody's turn.
 4. An utterance ends at 2,000 characters, and the text after that is the next item of the same turn.
-   This keeps the text short that a ``redact`` hook receives repeatedly.
+   This limits the text that a ``redact`` hook receives repeatedly.
 
 Times on the session's clock are mapped to the recording by ``session.started``, which arrives when the
 clock starts. A sideband joins later; there the fragment with the smallest delay determines the mapping,
@@ -180,7 +180,7 @@ class Fragments:
         """Estimate from a fragment when the session's clock was 0, if that is not known exactly."""
         if self._anchored:
             return
-        # The socket reports nothing that was said before it opened, so ``start`` is not before 0.
+        # The socket reports nothing that was said before it opened: ``start`` is not before that.
         origin = max(t - end * NS_PER_MS, -start * NS_PER_MS)
         if self._origin_t is None or 0 < self._origin_t - origin <= SPREAD_NS:
             self._origin_t = origin

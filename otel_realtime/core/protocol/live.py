@@ -1,9 +1,9 @@
 """Convert the events of a Live session to those of a Realtime conversation.
 
 A Live model delegates: another model does the work, through the Responses API or the Decision API, and
-the session forwards that model's events inside its own (``response.event``, ``decision.event``). Its
-work is read as a response of a Realtime conversation: it has a model, usage and function calls. The
-Live model reads its text and nobody speaks it, so it belongs to no turn.
+the session forwards that model's events inside its own (``response.event``, ``decision.event``). The
+work of the other model is read as a response of a Realtime conversation: it has a model, usage and
+function calls. Its text is read by the Live model and not spoken, so it belongs to no turn.
 
 ==============================  ========================================================================
 on the wire                     for the state machine
@@ -13,7 +13,7 @@ on the wire                     for the state machine
                                 ``response.done``
 ``decision.event``              a response that is created and done at once
 ``response.item.create``        ``conversation.item.create``
-``error``                       ``error.client_event_id`` is ``error.event_id``
+``error``                       ``error.client_event_id`` becomes ``error.event_id``
 ``session.started``             ``session.created`` (renamed by the table in ``dialects``)
 ==============================  ========================================================================
 

@@ -182,7 +182,7 @@ def tally(state: ConversationState, audio: AudioFacts) -> Tally:
 #: Replaces a metadata value of the app that raises when it is read.
 UNREADABLE: Final = "[unreadable]"
 #: Metadata keys that an app must not set: LangSmith groups runs into threads by any of them
-#: (https://docs.langchain.com/langsmith/threads), and we set ``thread_id``.
+#: (https://docs.langchain.com/langsmith/threads), and this package sets ``thread_id``.
 RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
 
 

@@ -4,8 +4,8 @@ The server does not report what a response read. A response reads the whole conv
 the items that were committed since the previous response: by the user's voice, by the client, or by a
 server-side tool. The rules:
 
-1. A response's own output is not input of the next one. The exception is the result of an MCP call, if
-   a call is the last output item: the response that made the call has then not read it.
+1. A response's own output is not input of the next one. The exceptions are the results of its MCP
+   calls, if its last output item is an MCP call with a result: it has then not read them itself.
 2. A response with its own ``input`` reads that instead of the conversation. The items that it refers to
    (``item_reference``) count as read.
 3. A response outside the conversation does not change what is unread.

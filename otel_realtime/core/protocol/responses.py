@@ -56,10 +56,10 @@ class AudioFacts(Protocol):
         """Return how much of an item was generated and heard; None if it has no audio."""
 
     def statement_due(self, item_id: str) -> int:
-        """Return how long the server may still report what was heard of an item; 0 if it need not."""
+        """Return until when the server may still report what was heard of an item; 0 if it need not."""
 
     def user_time(self, audio_ms: int) -> int | None:
-        """Return when the user spoke the appended audio at this position, in ms."""
+        """Return when the user spoke the audio at ``audio_ms`` of the appended audio; None if unknown."""
 
     def user_item(self, item_id: str) -> tuple[int, int] | None:
         """Return start and end of the user's speech in an item that the client itself committed."""

@@ -20,21 +20,22 @@ returns it. The table uses the GA names of the events
     input_audio_buffer.committed            place the user item; mark it unread
     input_audio_buffer.timeout_triggered    mark the user item as silence, not a turn
     input_audio_buffer.dtmf_event_received  count it
-    conversation.item.added                 place the item; mark a client's item unread,
-                                            give a model's to the active response
-    conversation.item.done, .retrieved      merge the item; add it if unknown
+    conversation.item.added                 place the item; mark a client's item       [1], [2]
+                                            unread, give a model's item to the active
+                                            response
+    conversation.item.done, .retrieved      merge the item; add it if unknown          [1], [2]
     conversation.item.deleted               later responses no longer read the item
     *_transcription.completed, .failed      set the part's text; it is transcribed     Transcribed, once
     *_transcription.segment, .updated       add a speaker's segment; set text so far
     text, transcript, arguments ``.delta``  set the text so far, until its ``.done``
     response.created                        open the response and match its request;
                                             it reads the unread items
-    response.output_item.added, .done       add the output item to the response        tool calls [1]
+    response.output_item.added, .done       add the output item to the response        [1], [2]
     response.output_*_transcript.done       set the part's text (or ``output_text``)
-    response.function_call_arguments.done   the call is complete                       tool calls [1]
+    response.function_call_arguments.done   the call is complete                       [1]
     response.mcp_call_arguments.done        merge the call's arguments
-    response.mcp_call.*, mcp_list_tools.*   note the tools that the server runs        MCP [2]
-    response.done                           set status, usage and output items         tool calls [1]
+    response.mcp_call.*, mcp_list_tools.*   note the tools that the server runs        [2]
+    response.done                           set status, usage and output items         [1], [2]
     client: response.create                 remember it for ``response.created``
     client: input_audio_buffer.commit       note when the client committed
     client: session.update                  note the model, if the server never does
@@ -42,8 +43,8 @@ returns it. The table uses the GA names of the events
                                             answers its request
     (the connection closes)                 end everything that is in progress         all of these
 
-    [1] see ``tool_calls``
-    [2] see ``mcp``; MCP items arrive in the item events above
+    [1] changes of function calls, see ``tool_calls``
+    [2] changes of MCP calls, approvals and lists, see ``mcp``
 """
 
 from __future__ import annotations
