@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -60,6 +61,9 @@ _SIDES: Final = ("user", "agent")
 _LOOK_BACK: Final = 3_000
 #: So many frames before an utterance (ten seconds) tell its noise.
 _AROUND: Final = 500
+#: An item's speech is found ahead so long after its commit, in ns: by then its audio has its place.
+_SPEECH_AHEAD_NS: Final = 3 * NS_PER_S
+_COMMITTED: Final = "input_audio_buffer.committed"
 
 # Lines of the journal for chunks of audio, which are most of it: as ``journal.line`` writes them.
 _USER_LINE: Final = b'["user",%d,%d,%d]\n'
@@ -164,8 +168,10 @@ class Track:
         self._paused = False
         self._tap_rejected = False
         self._talk: TalkTimes | None = None
-        # Where an item was spoken, once nothing can change it; ``None`` as long as something can.
-        self._speeches: dict[str, tuple[int, int] | None] | None = None
+        # Where items were spoken, and by which report that was found.
+        self._speeches: dict[str, tuple[Reported, tuple[int, int]]] = {}
+        self._committed: deque[tuple[int, str]] = deque()  # when, and the item
+        self._closed = False
 
     # -- recording ---------------------------------------------------------------------------------
 
@@ -382,6 +388,8 @@ class Track:
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
         """Record an event that may say something about audio."""
+        if event.get("type") == _COMMITTED and isinstance(event.get("item_id"), str):
+            self._committed.append((t, event["item_id"]))
         for record in self._evidence.records(self._time(t), sent, event):
             if record[0] == "format":
                 self._formats[record[2]] = parse_format(record[3]) or PCM16
@@ -434,7 +442,7 @@ class Track:
     def close(self, t: int, by_client: bool) -> None:
         """End the recording."""
         self._apply(["close", self._time(t), by_client])
-        self._speeches = {}
+        self._closed = True
 
     def finish(self) -> None:
         """Write what is left and close the files."""
@@ -558,9 +566,11 @@ class Track:
     # -- queries, thread-safe ----------------------------------------------------------------------
 
     def refresh(self, *, at_once: bool) -> bool:
-        """Do what ``Timeline.refresh`` does."""
+        """Do what ``Timeline.refresh`` does, and find where the user spoke."""
         with self._lock:
-            return self._timeline.refresh(at_once=at_once)
+            fresh = self._timeline.refresh(at_once=at_once)
+        self._find_speeches()
+        return fresh
 
     @property
     def last_t(self) -> int:
@@ -602,28 +612,44 @@ class Track:
     def user_speech(self, item_id: str) -> tuple[int, int] | None:
         """Return what ``Recorder.user_speech`` does."""
         with self._lock:
-            known = self._speeches
-            if known is None:
-                return self._find_speech(item_id)
-            if item_id not in known:
-                known[item_id] = self._find_speech(item_id)
-            return known[item_id]
+            report = self._timeline.user_report(item_id)
+            if report is None:
+                committed = self._timeline.user_item(item_id)
+                if committed is None:
+                    return None
+                report = Reported(committed, None, None)
+            elif report.start is not None and report.end is not None:
+                return report.start, report.end
+            return self._find_speech(item_id, report)
 
-    def _find_speech(self, item_id: str) -> tuple[int, int] | None:
-        report = self._timeline.user_report(item_id)
-        if report is None:
-            committed = self._timeline.user_item(item_id)
-            if committed is None:
-                return None
-            report = Reported(committed, None, None)
-        elif report.start is not None and report.end is not None:
-            return report.start, report.end
-        start, end = exact(report, self._voiced_around(report.within))
-        return round(start * NS_PER_S), round(end * NS_PER_S)
+    def _find_speech(self, item_id: str, report: Reported) -> tuple[int, int]:
+        """Return where reported speech is; the search takes a while, so what it found is kept.
 
-    def _voiced_around(self, within: Interval) -> Stretches:
-        """Return where there is voice within some time, told from the noise around it."""
+        It holds as long as the audio of the report lies where it did; that of a tap is moved by blocks
+        that come late, until the end.
+        """
         tapped = self._timeline.user_is_tapped
+        known = self._speeches.get(item_id)
+        if known is not None and known[0] == report and not tapped:
+            return known[1]
+        voiced, is_whole = self._voiced_around(report.within, tapped)
+        start, end = exact(report, voiced)
+        found = round(start * NS_PER_S), round(end * NS_PER_S)
+        if is_whole and not tapped:
+            self._speeches[item_id] = report, found
+        return found
+
+    def _find_speeches(self) -> None:
+        """Find the speech of items ahead; at the end of a call nobody may wait for all of it."""
+        due = self._timeline.last_t - _SPEECH_AHEAD_NS
+        while self._committed and self._committed[0][0] <= due:
+            self.user_speech(self._committed.popleft()[1])
+
+    def _voiced_around(self, within: Interval, tapped: bool) -> tuple[Stretches, bool]:
+        """Return where there is voice within some time, told from the noise around it.
+
+        Also return whether all of the audio is there.
+        """
         low, high = self._frames_by(within[0], tapped), self._frames_by(within[1], tapped)
         first = max(low - _AROUND, 0)
         voiced = first + np.flatnonzero(self._user_energy(tapped).voiced(first, high + 1))
@@ -639,7 +665,8 @@ class Track:
             )
             for run in runs
         ]
-        return np.array(times, np.float64).reshape(-1, 2) / NS_PER_S
+        is_whole = self._closed or high < self._user_energy(tapped).frames
+        return np.array(times, np.float64).reshape(-1, 2) / NS_PER_S, is_whole
 
     def _user_energy(self, tapped: bool) -> EnergyTable:
         return self._energy["user-tap" if tapped else "user"]
