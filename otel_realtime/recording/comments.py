@@ -157,7 +157,7 @@ def copy_with_comments(source: Path, target: Path, comments: Sequence[str]) -> N
 
     Args:
         source: the file, as libsndfile writes it.
-        target: path of the copy.
+        target: path of the copy, an existing file, which is overwritten.
         comments: the comments.
 
     Raises:

@@ -29,7 +29,6 @@ _APPEND_KEYS: Final = (',"audio":"', ', "audio": "')
 _DELTA_KEYS: Final = (',"delta":"', ', "delta": "')
 _APPEND_KEYS_BYTES: Final = tuple(key.encode() for key in _APPEND_KEYS)
 _DELTA_KEYS_BYTES: Final = tuple(key.encode() for key in _DELTA_KEYS)
-#: Stands for the item of audio that belongs to the session: no id of the wire is empty.
 #: Stands for the item of audio that belongs to the session. It is empty, which no id on the wire is.
 STREAM: Final = ""
 #: Eleven days: a longer time is not a position in a call.

@@ -17,7 +17,7 @@ from otel_realtime.recording.chunks import Chunk, chunk
 
 #: Id of the point, position in play order, chunk that contains its sample, 0, 0, the sample.
 _POINT: Final = struct.Struct("<II4sIII")
-#: Id of the point, length in samples, purpose, and four language fields, which the labels do not use.
+#: Id of the point, length in samples, purpose; country, language, dialect and code page, all unused.
 _REGION: Final = struct.Struct("<II4sHHHH")
 _PURPOSE: Final = b"rgn "
 #: Sample numbers have 32 bits: 49 hours at 24 kHz.

@@ -255,7 +255,7 @@ class Recorder:
             self._append(self._track.jump)
 
     def lose(self, t: int) -> None:
-        """Note that the connection closed; queued audio still plays, and another one may continue."""
+        """Note that the connection closed; queued audio still plays, and another connection may continue."""
         if self._backlog is not _CLOSED:
             self._append(partial(self._track.lose, t))
 
@@ -495,7 +495,7 @@ class Recorder:
                         track.frames(run)
                     else:
                         track.event(entry[0], entry[1], entry[2])
-                except BaseException as error:  # noqa: BLE001 - a fault of ours costs this entry
+                except BaseException as error:  # noqa: BLE001 - an internal fault costs only this entry
                     let_through(error)
                     diagnostics.report("recording", error)
                 freed += NOTE_BYTES * len(notes)
@@ -534,12 +534,12 @@ class Recorder:
         for t, _, (kind, data) in notes:
             try:
                 self._track.note(t, kind, data)
-            except BaseException as error:  # noqa: BLE001 - a fault of ours costs this note
+            except BaseException as error:  # noqa: BLE001 - an internal fault costs only this note
                 let_through(error)
                 diagnostics.report("recording", error)
 
     def fail(self, error: BaseException) -> None:
-        """Stop writing after a fault of our own; facts are still collected."""
+        """Stop writing after an internal fault; facts are still collected."""
         self._track.fail(error)
 
     def abandon(self) -> None:

@@ -194,5 +194,5 @@ def _check_disk_space(size: int, folder: Path) -> None:
 
 
 def _sources(folder: Path, side: str) -> tuple[Path, Path]:
-    """Return the files of a side's audio: that on the wire, and that which the app reported."""
+    """Return the files of a side's audio: the one on the wire, and the one that the app reported."""
     return folder / SOURCES[side], folder / SOURCES[f"{side}-tap"]

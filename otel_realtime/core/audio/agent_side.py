@@ -215,7 +215,7 @@ class Playback:
         until = max([part.first_t, *(end for _, end in bounds)])
         cut_t = self.reports.cut_after(part.first_t)
         if not _is_whole(heard_ns, part) and cut_t is None and not segments:
-            # Neither its end nor a cut has been reached, so it may go on playing.
+            # Neither its end nor a cut has been reached, so it may continue to play.
             until = max(until, now, part.segments[-1].end_ns if part.segments else 0)
         return HeardPart(
             segments,

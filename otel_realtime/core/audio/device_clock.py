@@ -250,7 +250,7 @@ class DeviceClock:
 
     @property
     def segments(self) -> list[Segment]:
-        """What was heard as far as is known so far, in order and without overlap."""
+        """What was heard, as far as it is known, in order and without overlap."""
         if not self._pending:
             return self._placed.segments
         number = self._pending[-1].number

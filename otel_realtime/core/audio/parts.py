@@ -15,7 +15,7 @@ SERVER: Final = "server"
 TAP: Final = "tap"
 
 #: An item counts as heard whole from this percentage on. Clients also truncate an item after its play-out,
-#: at a position a few milliseconds short of its end, and that is no interruption.
+#: at a position a few milliseconds short of its end, and that is not an interruption.
 WHOLE_PERCENT: Final = 99
 
 

@@ -269,7 +269,7 @@ class ServerBuffer:
         return start
 
     def _next_start(self, play: _Play) -> int | None:
-        """Return when the next response started, as the buffer plays one after the other."""
+        """Return when the next response started, as the buffer plays responses one after the other."""
         following = self._started[play.number + 1 : play.number + 2]
         return following[0].started_t if following else None
 

@@ -106,7 +106,7 @@ class Timeline:
 
     Attributes:
         last_t: Time of the latest record.
-        close_t: When the conversation ended; None while it goes on.
+        close_t: When the conversation ended; None while it continues.
     """
 
     def __init__(self) -> None:

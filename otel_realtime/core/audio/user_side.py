@@ -2,8 +2,9 @@
 
 Clients send audio after it was spoken, sometimes long after: an event loop that stalled sends its
 backlog in one burst. The only certainty is that audio sent by ``t`` was spoken before ``t``. With
-``A(j)`` as the duration of all audio appended up to and including frame ``j``, the origin of the stream can be no
-later than ``t(j) - A(j)``. The smallest such bound over the sends of the next five seconds is used:
+``A(j)`` as the duration of all audio appended up to and including frame ``j``, the origin of the stream
+can be no later than ``t(j) - A(j)``. The smallest such bound over the sends of the next five seconds is
+used:
 
     origin(i) = min(t(j) - A(j))   over sends j >= i with t(j) <= t(i) + 5 s
     start(i)  = origin(i) + A(i - 1), not before the end of the frame before, nor before 0
