@@ -269,7 +269,7 @@ class Recorder:
         self._append_urgent(partial(self._track.pause, t))
 
     def resume(self, t: int) -> None:
-        """Keep audio again."""
+        """Keep audio again, after ``pause``."""
         self._append_urgent(partial(self._track.resume, t))
 
     def redact(self, t: int, stretch: Stretch) -> None:

@@ -75,7 +75,7 @@ def load(folder: Path) -> Timeline:
             known = read_sound(record)
             if known is not None:
                 timeline.apply(known)
-        except MALFORMED:  # a damaged record, or nonsense from the app: skip this record only
+        except MALFORMED:  # a damaged record, or invalid data from the app: skip this record only
             continue
         last_t = max(last_t, record[1])
         pacer.step()

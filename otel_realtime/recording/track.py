@@ -1,4 +1,4 @@
-"""The writer's side of one recording: frames in; timeline, energy and files out.
+"""The writer's side of one recording: turns frames into the timeline, energy tables and files.
 
 Only one thread at a time records: the writer's, or an app's while it drains the queue. Queries are
 thread-safe: a lock is held while a record changes the timeline.
@@ -206,7 +206,7 @@ class Track:
         lines: list[bytes] = []
         last_t = self._timeline.last_t
         for t, side, _, audio in chunks:
-            last_t = max(last_t, t)  # as ``_time``
+            last_t = max(last_t, t)  # as in ``_time``
             raw, is_voice = audio.raw, next(voiced[side])
             offset, size = self._store(side, raw), len(raw)
             if side == "user":
@@ -356,7 +356,7 @@ class Track:
         self._apply(["pause", self._time(t)])
 
     def resume(self, t: int) -> None:
-        """Keep audio again."""
+        """Keep audio again, after ``pause``."""
         self._paused = False
         self._apply(["resume", self._time(t)])
 

@@ -99,7 +99,7 @@ class Playback:
     # --- queries --------------------------------------------------------------------------------
 
     def segments(self, now: int) -> list[Segment]:
-        """Return what was heard given what is known at ``now``, in order and without overlap."""
+        """Return what was heard, as known at ``now``, in order and without overlap."""
         segments = self.player.segments()
         # The reports place parts independently; parts that would then overlap are queued.
         if self.reports.trusted:
@@ -148,7 +148,7 @@ class Playback:
         added.
         """
         if self._audio_t is None and not self.reports.trusted:
-            heard: list[Segment] = []  # the model's own places are those of the facts
+            heard: list[Segment] = []  # the model's own places match the facts
         else:
             wire = (each for each in self.segments(now) if not each.tap and each.offset != LOST)
             heard = sorted(wire, key=lambda segment: segment.offset)

@@ -61,7 +61,7 @@ class Claim:
     Attributes:
         kept: How much, in bytes from the start of the part.
         entry: Log entry before which it was made; chunks that arrive later are not heard.
-        source: ``heard_source`` of the part because of it.
+        source: ``heard_source`` that it gives the part.
         event_id: Id of the client event that made it, which the server names to refuse it.
         cuts: Whether it keeps less than had been received.
         unanswered: Whether the server has neither confirmed nor refused it.
