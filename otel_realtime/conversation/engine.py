@@ -492,7 +492,7 @@ def _release(trace: Trace, process: Process, recorder: Recorder) -> None:
     Raises:
         OSError: the files cannot be moved.
     """
-    process.finished(trace.membership)  # from now on, each span that ends late is released by itself
+    process.finished(trace.membership)  # from now on, a span that ends late is released by itself
     release(trace.settings.state_dir, recorder.folder, trace.take_batches())
 
 
