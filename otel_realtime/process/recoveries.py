@@ -1,7 +1,7 @@
 """Recoveries of this process: one for each state directory, in the background, soon after set-up.
 
-The app may add its exporters after ``instrument()``. A recovery therefore waits for a while before it
-gives up on data for these exporters; the delivery to LangSmith does not wait.
+The app may add its exporters after ``instrument()``, so the data that a recovery holds for them waits for a
+while. The delivery to LangSmith does not wait.
 """
 
 from __future__ import annotations

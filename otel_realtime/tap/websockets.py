@@ -95,7 +95,7 @@ class ThreadingTap(_ProtocolTap, SyncTap):
 
 
 def _request(socket: Any) -> Request | None:
-    path = getattr(getattr(socket, "request", None), "path", None)  # unset until the request is sent
+    path = getattr(getattr(socket, "request", None), "path", None)  # None until the request is sent
     protocol = getattr(socket, "protocol", None)
     uri = getattr(protocol, "wsuri", None) or getattr(protocol, "uri", None)  # renamed in 15
     if not isinstance(path, str) or uri is None:
