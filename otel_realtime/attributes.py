@@ -195,7 +195,7 @@ class Fact:
     #: int, ms: from the end of the user's speech to the first audible sample of the answer.
     VOICE_TO_VOICE: Final = "voice_to_voice_ms"
     #: Prefix of the parts of ``VOICE_TO_VOICE``, which add up to it: ``<part>_ms`` (int), and
-    #: ``<part>_owner``, who can make it shorter; see ``core.protocol.breakdown``.
+    #: ``<part>_owner``, which names who can shorten it; see ``core.protocol.breakdown``.
     LATENCY: Final = "latency."
     #: int, ms: audio the model generated.
     GENERATED: Final = "generated_ms"

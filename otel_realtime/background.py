@@ -29,7 +29,7 @@ import weakref
 from collections.abc import Callable
 from contextvars import Context
 
-# Bound at import: a test of the app that patches ``time.sleep`` must not reach our threads.
+# Bound at import, so that an app's test that patches ``time.sleep`` does not affect our threads.
 from time import monotonic, sleep
 from typing import Final
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-# Bound at import: a test of the app that patches ``time.time_ns`` must not keep a conversation from ending.
+# Bound at import, so that an app's test that patches ``time.time_ns`` cannot keep a conversation from ending.
 from time import monotonic_ns, time_ns
 from typing import Final
 

@@ -76,7 +76,7 @@ def tell(text: str, *, error: bool = False) -> None:
 
 
 def complain(problem: object) -> None:
-    """Print what went wrong to standard error, under the command's name."""
+    """Print a problem to standard error, prefixed with the command's name."""
     tell(f"otel-realtime: {problem}", error=True)
 
 

@@ -58,7 +58,7 @@ class _Discreet(logging.Filter):
         text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         cleaned = without_secrets(text)
         if cleaned != text:
-            # Handlers of other libraries read the exception itself.
+            # Remove the exception, too, because handlers of other libraries read it directly.
             record.exc_info, record.exc_text = None, cleaned
 
 

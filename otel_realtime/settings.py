@@ -160,7 +160,7 @@ TitleMode = Literal["fixed", "first_utterance"]
 AudioFormatName = Literal["auto", "wav", "flac", "opus"]
 DeliverMode = Literal["process", "worker"]
 
-#: Accepted values, from code and from the environment; fields that are not listed accept any value.
+#: Accepted values, from code and from the environment; fields that are not listed are not checked here.
 RULES: Final[Mapping[str, _Rule]] = {
     "langsmith": _Rule(choices=get_args(LangSmithMode)),
     "parent": _Rule(choices=get_args(ParentMode)),

@@ -152,7 +152,7 @@ def _live(process: Process) -> list[Engine]:
 
 
 def _carrying(membership: object, process: Process) -> Engine | None:
-    """Return the live conversation whose span is current, wherever that context came from."""
+    """Return the live conversation whose span is current, regardless of where the context came from."""
     return next((one for one in _live(process) if one.trace.membership is membership), None)
 
 

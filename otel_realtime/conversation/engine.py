@@ -381,7 +381,7 @@ class Engine:
                 recorder.settle(REPLAY_WAIT_S)
             else:
                 recorder.catch_up(CLOSE_BUDGET_S)
-        # 3. End all spans. Another thread may have got here first.
+        # 3. End all spans, unless another thread has ended the conversation meanwhile.
         with self.frames.lock:
             if self.frames.closed:
                 return

@@ -99,7 +99,7 @@ def open_conversation(
     if trace.sampled:
         try:
             _begin(engine, process, provider)
-        except BaseException:  # leave no open root and no members behind
+        except BaseException:  # do not leave an open root or members behind
             trace.ensure_ended(trace.clock.start_ns)
             process.finished(trace.membership)
             raise

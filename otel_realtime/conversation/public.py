@@ -165,9 +165,9 @@ class Conversation:
         queued, not what is played: the package then logs one warning and uses the model again. If no
         call arrives for two seconds while audio is due, the model is used until the next call.
 
-        A single early or late call, or several calls at once, open no gap, because the device's
-        buffer absorbs them. The device is taken to have run dry if one call is more than 200 ms
-        late, or if all calls that follow are at least 20 ms late.
+        Calls that arrive early, late or several at once open no gap, because the device's buffer
+        absorbs them. The device is taken to have run dry only if one call is more than 200 ms late,
+        or if that call and all calls of the next five seconds are at least 20 ms late.
 
         A buffer that cannot be read is logged once per kind of mistake and counted as lost. It does
         not affect other buffers.

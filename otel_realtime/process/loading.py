@@ -13,8 +13,8 @@ from collections.abc import Collection
 from functools import partial
 from importlib import import_module
 
-# Bound at import: a test of the app that patches ``time.sleep``, or forbids it on an event loop, must not
-# reach us.
+# Bound at import, so that an app's test that patches ``time.sleep``, or forbids it on an event loop, does not
+# affect this module.
 from time import monotonic, sleep
 from typing import Final
 
@@ -26,7 +26,7 @@ _POLL_S: Final = 0.002
 
 
 class Loading:
-    """The modules that are being imported.
+    """Imports modules in the background and lets callers wait for them.
 
     Args:
         worker: runs the imports.

@@ -1,4 +1,4 @@
-"""The instrumentor, and the functions that flush and shut down."""
+"""The instrumentor, and the functions that instrument, flush and shut down."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Request:
     port: int | None
 
     def is_sound(self) -> bool:
-        """Return whether the values have the right types; those of a mock have not."""
+        """Return whether the values have the right types; those of a mock do not."""
         texts = (self.path, self.query, self.host)
         return all(isinstance(text, str) for text in texts) and isinstance(self.port, int | None)
 
