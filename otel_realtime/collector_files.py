@@ -22,7 +22,7 @@ from otel_realtime.version import VERSION
 _HERE: Final = Path(__file__).parent
 _COMPOSE: Final = "docker-compose.yml"
 _FOLDER: Final = "collector"
-#: Records which bytes were written: a file that still has them was not changed, and may be replaced.
+#: Records the version and the digests of the files it wrote: an unchanged file may be replaced.
 RECORD: Final = f"{_FOLDER}/.written.json"
 #: File -> file whose content it gets: outside of a checkout, the demo's image must install the released
 #: package, and the compose file builds the image from the first file.

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 #: Longest time the close spends on processing the last audio, so that the root's facts are complete.
 CLOSE_BUDGET_S: Final = 0.005
-#: The same for a recorded conversation that the app replays faster than it was spoken: nobody is on the call.
+#: The same for a recorded conversation that the app replays faster than it was spoken: no caller waits.
 REPLAY_WAIT_S: Final = 10.0
 #: Maximum number of unsettled responses to examine while the conversation is locked; takes less than 1 ms.
 MOST_LOOKS: Final = 16

@@ -167,7 +167,7 @@ class Conversation:
 
         Calls that arrive early, late or several at once open no gap, because the device's buffer
         absorbs them. The device is taken to have run dry only if one call is more than 200 ms late,
-        or if that call and all calls of the next five seconds are at least 20 ms late.
+        or if a call and all those of the next five seconds are at least 20 ms late.
 
         A buffer that cannot be read is logged once per kind of mistake and counted as lost. It does
         not affect other buffers.
