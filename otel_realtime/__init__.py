@@ -4,8 +4,8 @@
 
     import otel_realtime
 
-    otel_realtime.configure()    # only for apps without OpenTelemetry
-    otel_realtime.instrument()   # every Realtime conversation is one trace from now on
+    otel_realtime.configure()    # only for apps that do not set up OpenTelemetry
+    otel_realtime.instrument()   # from now on, every Realtime conversation becomes one trace
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ __all__ = [
 #: Version of the package.
 __version__: str = VERSION
 
-#: Names whose modules bring most of the package: imported when they are asked for.
+#: Names whose modules import most of the package; they are imported on first use.
 _LATER: Final = {
     "Conversation": "otel_realtime.conversation.public",
     "configure": "otel_realtime.setup.configure",

@@ -1,8 +1,8 @@
-"""Every attribute, metadata key and metric name the package writes, each defined once.
+"""Every attribute, metadata key and metric name that the package writes, each defined once.
 
-The ``opentelemetry-semantic-conventions`` package marks its ``gen_ai.*`` constants as moved and the
+The ``opentelemetry-semantic-conventions`` package marks its ``gen_ai.*`` constants as moved, and the
 repository they moved to has no release yet, so they are defined here. Each group names its source.
-Where a type is not stated, the value is a string.
+If no type is stated, the value is a string.
 
 - GenAI semantic conventions (status: development):
   https://github.com/open-telemetry/semantic-conventions-genai/tree/main/docs/gen-ai
@@ -24,7 +24,7 @@ ROOT_NAME: Final = "realtime_session"
 
 #: UUID of the root run, which is also LangSmith's trace id; not the OTel trace id.
 LS_TRACE_ID: Final = "langsmith.trace.id"
-#: UUID of the run this span becomes.
+#: UUID of the run that this span becomes.
 LS_SPAN_ID: Final = "langsmith.span.id"
 #: UUID of the parent run.
 LS_PARENT_ID: Final = "langsmith.span.parent_id"
@@ -36,13 +36,13 @@ LS_PROJECT: Final = "langsmith.trace.session_name"
 LS_KIND: Final = "langsmith.span.kind"
 #: One string of comma-separated tags.
 LS_TAGS: Final = "langsmith.span.tags"
-#: JSON object of token counts and their details; the only way to state token details over OTLP.
+#: JSON object of token counts and their details; the only way to report token details over OTLP.
 LS_USAGE: Final = "langsmith.usage_metadata"
 #: JSON list of files, each with base64 ``content``; only spans of other instrumentations have it.
 LS_ATTACHMENTS: Final = "langsmith.attachments"
 #: Prefix: the rest of the key is a metadata key of the run.
 LS_METADATA: Final = "langsmith.metadata."
-#: Required on every span, or LangSmith leaves the run out of the thread's filters and token sums:
+#: Required on every span; without it LangSmith leaves the run out of the thread's filters and token sums:
 #: https://docs.langchain.com/langsmith/threads
 LS_THREAD_ID: Final = LS_METADATA + "thread_id"
 
@@ -59,11 +59,11 @@ MODALITY_AUDIO: Final = "audio"
 LEG: Final = "otel_realtime.langsmith.leg"
 #: This process delivers the span itself.
 LEG_DIRECT: Final = "direct"
-#: Whoever forwards the span may deliver it.
+#: A process that forwards the span, such as a Collector, may deliver it.
 LEG_COLLECTOR: Final = "collector"
 #: Nobody delivers it: LangSmith is off, or did not sample the conversation.
 LEG_NONE: Final = "none"
-#: On a root that LangSmith receives another way, so that nobody delivers it a second time.
+#: Marks a root that LangSmith receives another way, so that it is not delivered a second time.
 ROOT_MARKER: Final = "otel_realtime.langsmith.root"
 #: Value of ``ROOT_MARKER``: the runs API delivers the root run.
 ROOT_BY_RUNS_API: Final = "runs_api"
@@ -75,7 +75,7 @@ ROOT_BY_RUNS_API: Final = "runs_api"
 
 #: JSON object: the run's inputs.
 PROMPT: Final = "gen_ai.prompt"
-#: JSON object: the run's outputs. LangSmith drops the usage of an llm run that has none.
+#: JSON object: the run's outputs. LangSmith drops the usage of an llm run without outputs.
 COMPLETION: Final = "gen_ai.completion"
 
 # -- GenAI semantic conventions: model calls -------------------------------------------------------
@@ -94,7 +94,7 @@ OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
 #: Older name of ``PROVIDER``, which LangSmith's documented mapping still reads.
 SYSTEM: Final = "gen_ai.system"
-#: Only an id the app gave: the convention forbids inventing one.
+#: Set only to an id that the app gave, because the convention forbids inventing one.
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
 #: The server's ``session.id``; proposed in
 #: https://github.com/open-telemetry/semantic-conventions-genai/pull/394
@@ -135,11 +135,11 @@ AGENT_NAME: Final = "gen_ai.agent.name"
 #: JSON text of the result.
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
 
-#: Values of ``Fact.TOOL_TIMING``: the tool's own execution, by ``call.tool()`` or an adapter.
+#: Values of ``Fact.TOOL_TIMING``. The tool's own execution, as seen by ``call.tool()`` or an adapter:
 TIMING_EXACT: Final = "exact"
-#: Spans of the app, or of its libraries, show that the tool ran; when it began is a guess.
+#: Spans of the app or of its libraries show that the tool ran; its start time is a guess.
 TIMING_OBSERVED: Final = "observed"
-#: From the request to the result as both were seen on the wire.
+#: From the request to the result, as both were seen on the wire.
 TIMING_WIRE: Final = "wire"
 
 # -- General semantic conventions ------------------------------------------------------------------
@@ -158,7 +158,7 @@ ERROR_TYPE: Final = "error.type"
 
 #: Prefix of the product facts (``Fact``, ``RootFact``) for any backend.
 OURS: Final = "otel_realtime."
-#: Prefixes of all attributes that we write on spans below a root, besides ``ERROR_TYPE``.
+#: Prefixes of all attributes that this package writes on spans below a root, except ``ERROR_TYPE``.
 WRITTEN: Final = (OURS, "gen_ai.", "langsmith.")
 #: Prefix: the rest of the key is a metadata key of the app.
 APP_METADATA: Final = "otel_realtime.metadata."
@@ -175,7 +175,7 @@ OUR_RESPONSE_ID: Final = "otel_realtime.response.id"
 CALL_ID: Final = "otel_realtime.call.id"
 #: Label of an MCP server, as the session names it.
 MCP_SERVER: Final = "otel_realtime.mcp.server"
-#: int: code of a failed MCP call, of the protocol or of HTTP.
+#: int: error code of a failed MCP call, from the MCP protocol or from HTTP.
 MCP_ERROR_CODE: Final = "otel_realtime.mcp.error_code"
 #: ``response.status``: ``completed``, ``cancelled``, ``incomplete``, ``failed``, ``in_progress``.
 RESPONSE_STATUS: Final = "otel_realtime.response.status"
@@ -195,67 +195,68 @@ class Fact:
     #: int, ms: from the end of the user's speech to the first audible sample of the answer.
     VOICE_TO_VOICE: Final = "voice_to_voice_ms"
     #: Prefix of the parts of ``VOICE_TO_VOICE``, which add up to it: ``<part>_ms`` (int), and
-    #: ``<part>_owner``, who can make it shorter; see ``core.protocol.breakdown``.
+    #: ``<part>_owner``, which names who can shorten it; see ``core.protocol.breakdown``.
     LATENCY: Final = "latency."
     #: int, ms: audio the model generated.
     GENERATED: Final = "generated_ms"
-    #: int, ms: audio of it that was played, which is what the recording holds.
+    #: int, ms: the part of the generated audio that was played, which is what the recording contains.
     HEARD: Final = "heard_ms"
     #: Evidence for ``HEARD``: ``tap``, ``client_truncate``, ``server`` or ``estimated``.
     HEARD_SOURCE: Final = "heard_source"
     #: bool: part of the generated audio was not played.
     INTERRUPTED: Final = "interrupted"
-    #: Why: ``vad``, ``client`` or ``server``; bool: nothing was said, the agent stopped in vain.
+    #: Cause of the interruption: ``vad``, ``client`` or ``server``; and bool: the user said nothing, so the
+    #: agent stopped without reason.
     INTERRUPTION_CAUSE: Final = "interruption_cause"
     FALSE_INTERRUPTION: Final = "false_interruption"
-    #: int: items of the conversation before the response's new ones.
+    #: int: number of items in the conversation before the response added its own.
     CONTEXT_ITEMS: Final = "context_items"
     #: bool: the response is not part of the conversation (``"conversation": "none"``).
     OUT_OF_BAND: Final = "out_of_band"
-    #: bool: another model made the response, for a Live model that speaks of it.
+    #: bool: another model made the response, for a Live model that speaks about it.
     DELEGATED: Final = "delegated"
-    #: What the Live model delegated: ``delegation_id`` of ``response.event``, if the server says it.
+    #: Id of the Live model's delegation: ``delegation_id`` of ``response.event``, if the server sends it.
     DELEGATION_ID: Final = "delegation_id"
-    #: ``prompt`` of the response, else of the session: a prompt template and its version.
+    #: Prompt template and its version: ``prompt`` of the response, else of the session.
     PROMPT_ID: Final = "prompt_id"
     PROMPT_VERSION: Final = "prompt_version"
-    #: Prefix: the rest is a key of ``response.create.metadata``, the app's labels.
+    #: Prefix: the rest of the key is a key of ``response.create.metadata``, which holds the app's labels.
     RESPONSE_METADATA: Final = "response.metadata."
-    #: How a tool's times are known: one of the ``TIMING_*`` values.
+    #: Source of a tool's times: one of the ``TIMING_*`` values.
     TOOL_TIMING: Final = "tool.timing"
-    #: int, ms: from a call's complete arguments until its result was sent.
+    #: int, ms: from the moment a call's arguments were complete until its result was sent.
     TOOL_WAITED: Final = "tool.waited_ms"
-    #: bool: the client's answer to a request of the server to run an MCP tool.
+    #: bool: the client's answer to the server's request to run an MCP tool.
     MCP_APPROVED: Final = "mcp.approved"
     #: Languages that a transcription detected, comma-separated.
     LANGUAGES: Final = "languages"
-    #: float, s: billed audio of a transcription model that is billed by duration.
+    #: float, s: billed audio duration, for a transcription model that is billed by duration.
     TRANSCRIPTION_SECONDS: Final = "transcription.seconds"
     #: int, str: how the connection before a gap was closed (RFC 6455, section 7.4).
     CLOSE_CODE: Final = "close_code"
     CLOSE_REASON: Final = "close_reason"
-    #: int: handshakes that the server refused in a gap; absent if none.
+    #: int: handshakes that the server refused during a gap; absent if none.
     REFUSED_HANDSHAKES: Final = "refused_handshakes"
 
 
 class RootFact:
-    """Product facts of a conversation, on its root; in both forms of ``Fact``."""
+    """Product facts of a conversation, on its root, in the same two forms as ``Fact``."""
 
     THREAD_ID: Final = "thread_id"
     #: The session's model, which may differ from the one in the URL.
     MODEL: Final = "model"
     #: ``call_id`` of a SIP or WebRTC call that this connection controls.
     CALL_ID: Final = "call_id"
-    #: 32 and 16 hex digits: the span that was current at the handshake.
+    #: 32 and 16 hex digits: ids of the span that was current at the handshake.
     PARENT_TRACE_ID: Final = "parent_trace_id"
     PARENT_SPAN_ID: Final = "parent_span_id"
-    #: Address of a page that shows the conversation: ``Settings.view_url`` with its ids in it.
+    #: URL of a page that shows the conversation: ``Settings.view_url`` with the ids filled in.
     VIEW_URL: Final = "view_url"
-    #: int: server events received, audio deltas included.
+    #: int: number of server events received, including audio deltas.
     EVENT_COUNT: Final = "event_count"
-    #: float, s
+    #: float, s: duration of the conversation
     DURATION: Final = "duration_s"
-    #: ``session.id``. Never ``session_id``: LangSmith would take that for the thread.
+    #: ``session.id``. The key is not ``session_id``, which LangSmith would take for the thread's id.
     SESSION_ID: Final = "openai_session_id"
     VOICE: Final = "voice"
     #: Audio format of each direction, as in ``session.audio``.
@@ -265,28 +266,28 @@ class RootFact:
     TURNS: Final = "turns"
     RESPONSES: Final = "responses"
     INTERRUPTIONS: Final = "interruptions"
-    #: int: the agent stopped, but nothing was said.
+    #: int: number of times the agent stopped although the user said nothing.
     FALSE_INTERRUPTIONS: Final = "false_interruptions"
-    #: Prefixes, int: how many of both have which cause, ``interruptions_by_vad`` and so on.
+    #: Prefixes, int: number of interruptions and of false ones by cause, such as ``interruptions_by_vad``.
     INTERRUPTIONS_BY: Final = "interruptions_by_"
     FALSE_BY: Final = "false_interruptions_by_"
-    #: Tool spans, and how many of them are calls that the server made itself (MCP).
+    #: int: number of tool spans, and how many of them are calls that the server itself made (MCP).
     TOOL_CALLS: Final = "tool_calls"
     MCP_CALLS: Final = "mcp_calls"
     SERVER_ERRORS: Final = "server_errors"
-    #: int: times the server spoke because nobody did (``timeout_triggered``).
+    #: int: number of times the server spoke because of a silence (``timeout_triggered``).
     IDLE_TIMEOUTS: Final = "idle_timeouts"
-    #: int: keys that the caller pressed.
+    #: int: number of keys that the caller pressed.
     DTMF: Final = "dtmf"
-    #: int: tasks that a Live model delegated (``session.delegation.created``); absent elsewhere, like
-    #: the next five.
+    #: int: number of tasks that a Live model delegated (``session.delegation.created``); absent in other
+    #: conversations, like the next five.
     DELEGATIONS: Final = "delegations"
-    #: float, s: what a Live session is billed for in all, by ``session.usage.updated`` and
-    #: ``session.closed``; int, s: which parts of it were active and paused, where the server says so.
+    #: float, s: total billed time of a Live session, from ``session.usage.updated`` and
+    #: ``session.closed``; int, s: its active and paused parts, if the server reports them.
     BILLED: Final = "billed_s"
     BILLED_ACTIVE: Final = "billed_active_s"
     BILLED_PAUSED: Final = "billed_paused_s"
-    #: float, 0 to 1: how much of the Live model's context was in use when that was last reported.
+    #: float, 0 to 1: the part of the Live model's context that was in use at the last report.
     CONTEXT_RATIO: Final = "context_usage_ratio"
     #: Why the server ended the session: ``reason`` of ``session.closed``.
     SESSION_CLOSED: Final = "session_close_reason"
@@ -298,29 +299,29 @@ class RootFact:
     PROMPT_ID: Final = "prompt_id"
     PROMPT_VERSION: Final = "prompt_version"
     REASONING_EFFORT: Final = "reasoning_effort"
-    #: int: events that became no span because of ``Settings.span_limit``.
+    #: int: number of events that got no span because of ``Settings.span_limit``.
     DROPPED_EVENTS: Final = "dropped_events"
-    #: int, ms: audio that came faster than it could be written: silence in the recording; absent if
-    #: none.
+    #: int, ms: audio that arrived faster than it could be written, so the recording is silent there;
+    #: absent if none.
     DROPPED_AUDIO: Final = "dropped_audio_ms"
-    #: int: times given as ``at_ns`` that jumped back, or forward by more than an hour; absent if none.
+    #: int: number of ``at_ns`` times that jumped back, or forward by more than an hour; absent if none.
     TIME_JUMPS: Final = "time_jumps"
-    #: int: how often another connection went on where one had closed; absent if none.
+    #: int: number of times another connection continued a conversation after a close; absent if none.
     RECONNECTS: Final = "reconnects"
-    #: Prefix, int: how many of these connections had been lost by which kind of failure,
-    #: ``reconnects_after_websocket_1011`` and so on.
+    #: Prefix, int: number of reconnects by the kind of failure that closed the previous connection, such
+    #: as ``reconnects_after_websocket_1011``.
     RECONNECTS_AFTER: Final = "reconnects_after_"
-    #: float, s: time each side talked, and time both did.
+    #: float, s: time each side talked, and time both talked at once.
     USER_TALK: Final = "user_talk_s"
     AGENT_TALK: Final = "agent_talk_s"
     OVERLAP: Final = "overlap_s"
-    #: float, s: time nobody talked, in all and at a stretch.
+    #: float, s: total time in which nobody talked, and its longest stretch.
     DEAD_AIR: Final = "dead_air_s"
     LONGEST_SILENCE: Final = "longest_silence_s"
-    #: float, s: time both talked where the user had begun.
+    #: float, s: time in which both talked and the user had started first.
     AGENT_OVER_USER: Final = "agent_over_user_s"
-    #: float, LUFS: integrated loudness of each side (ITU-R BS.1770), known when the recording is made:
-    #: so on LangSmith's run, not on the OTel root. Absent for a side that was never heard.
+    #: float, LUFS: integrated loudness of each side (ITU-R BS.1770). It is known only once the recording
+    #: has been rendered, so it is on LangSmith's run, not on the OTel root. Absent for a silent side.
     USER_LOUDNESS: Final = "user_loudness_lufs"
     AGENT_LOUDNESS: Final = "agent_loudness_lufs"
     #: int, ms: median, 95th percentile and maximum over the responses.
@@ -328,28 +329,28 @@ class RootFact:
     VOICE_TO_VOICE_P50: Final = "voice_to_voice_ms_p50"
     VOICE_TO_VOICE_P95: Final = "voice_to_voice_ms_p95"
     VOICE_TO_VOICE_MAX: Final = "voice_to_voice_ms_max"
-    #: Prefix: the same of each part of the wait, ``latency.<part>_ms_p50`` and so on.
+    #: Prefix: the same for each part of the wait, such as ``latency.<part>_ms_p50``.
     LATENCY: Final = "latency."
-    #: int, ms: how much audio the client's player held back before it played, as its truncates or a
-    #: tap have shown; absent if nothing has.
+    #: int, ms: how much audio the client's player buffered before it played, as shown by its truncations
+    #: or a tap; absent if unknown.
     PLAYER_BUFFER: Final = "player_buffer_ms"
     #: int and str of the received close frame:
     #: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
     CLOSE_CODE: Final = "close_code"
     CLOSE_REASON: Final = "close_reason"
-    #: int: stretches of the recording that were silenced afterwards; int, ms: the time in which one
-    #: side at least is silent because of it. Absent if there are none.
+    #: int: number of stretches of the recording that were redacted; int, ms: the time in which at least
+    #: one side is silent because of it. Absent if there are none.
     REDACTIONS: Final = "redactions"
     REDACTED_MS: Final = "redacted_ms"
-    #: JSON text: the first hundred of these stretches, ``[{"start_ms", "end_ms", "side", "why"}]``; ``side``: ``user``,
-    #: ``agent`` or ``both``; ``why``: ``call``, ``hook`` or ``command``.
+    #: JSON text: the first hundred of these stretches, ``[{"start_ms", "end_ms", "side", "why"}]``.
+    #: ``side`` is ``user``, ``agent`` or ``both``; ``why`` is ``call``, ``hook`` or ``command``.
     REDACTED: Final = "redacted"
     #: Why the recording is missing or incomplete.
     RECORDING_ERROR: Final = "recording_error"
 
 
 class Meta:
-    """LangSmith metadata only: keys that its pages or its client read.
+    """Keys of LangSmith metadata only, which LangSmith's pages or its client read.
 
     ``ls_*`` keys: https://docs.langchain.com/langsmith/ls-metadata-parameters and, for voice,
     https://docs.langchain.com/langsmith/trace-voice-fundamentals
@@ -357,7 +358,7 @@ class Meta:
 
     STATUS: Final = "status"
     STATUS_REASON: Final = "status_reason"
-    #: float, s since the root's start.
+    #: float: seconds from the root's start to the event's receipt.
     RECEIVED_AT: Final = "received_at_s"
     #: Provider and model as LangSmith's price map spells them:
     #: https://docs.langchain.com/langsmith/cost-tracking
@@ -367,13 +368,13 @@ class Meta:
     AGENT_TYPE: Final = "ls_agent_type"
     #: ``completions``: how that view reads the outputs of a model call.
     MESSAGE_FORMAT: Final = "ls_message_format"
-    #: bool: that view leaves the run out; its presence counts, whatever its value.
+    #: bool: that view leaves the run out; its presence counts, not its value.
     MESSAGE_VIEW_EXCLUDE: Final = "ls_message_view_exclude"
     #: ``audio`` marks a voice conversation.
     MODALITY: Final = "ls_modality"
     INTEGRATION: Final = "ls_integration"
     INTEGRATION_VERSION: Final = "ls_integration_version"
-    #: 32 hex digits: finds the same conversation in another backend.
+    #: 32 hex digits, to find the same conversation in another backend.
     OTEL_TRACE_ID: Final = "OTEL_TRACE_ID"
     #: ``attached``, ``none``, ``no_credentials``, ``disabled``, ``too_large``, ``failed``, ``pending``.
     ATTACH_STATUS: Final = "ls_audio_attach_status"
@@ -381,12 +382,12 @@ class Meta:
     RECORDING_STARTED_AT: Final = "ls_audio_recording_started_at"
     #: int, ms: start of the recording minus start of the root; aligns player and waterfall.
     RECORDING_START_OFFSET: Final = "ls_audio_recording_start_offset_ms"
-    #: bool, on ``speech_started``: the app said that its player was still audible; the name that
-    #: LangSmith's own Realtime wrapper gives it.
+    #: bool, on ``speech_started``: the app reported that its player was still audible. LangSmith's own
+    #: Realtime wrapper uses the same name.
     WAS_INTERRUPTED: Final = "was_interrupted"
 
 
-#: Prefixes of metadata keys that only LangSmith reads; other backends do not get them.
+#: Prefixes of metadata keys that only LangSmith reads; they are not sent to other backends.
 LANGSMITH_ONLY: Final = ("ls_", Meta.OTEL_TRACE_ID)
 #: Name of the recording among the run's attachments; LangSmith's clients skip names with a ".".
 #: https://docs.langchain.com/langsmith/upload-files-with-traces
@@ -411,7 +412,7 @@ METRIC_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 METRIC_TOOL: Final = "gen_ai.execute_tool.duration"
 #: Histogram, s
 METRIC_VOICE_TO_VOICE: Final = "otel_realtime.voice_to_voice"
-#: Histogram, s: one part of it, by ``LATENCY_PART`` and ``LATENCY_OWNER``.
+#: Histogram, s: one part of voice-to-voice latency, by ``LATENCY_PART`` and ``LATENCY_OWNER``.
 METRIC_LATENCY: Final = "otel_realtime.latency"
 LATENCY_PART: Final = "otel_realtime.latency.part"
 LATENCY_OWNER: Final = "otel_realtime.latency.owner"
@@ -419,19 +420,19 @@ LATENCY_OWNER: Final = "otel_realtime.latency.owner"
 METRIC_CONVERSATION: Final = "otel_realtime.conversation.duration"
 #: Up-down counter, {conversation}
 METRIC_ACTIVE: Final = "otel_realtime.conversations.active"
-#: Counter, {response}, by the next two.
+#: Counter, {response}, by the next two attributes.
 METRIC_INTERRUPTIONS: Final = "otel_realtime.interruptions"
 INTERRUPTION_CAUSE: Final = "otel_realtime.interruption.cause"
 INTERRUPTION_FALSE: Final = "otel_realtime.interruption.false"
-#: Histograms, s, one value for each recorded conversation: as ``RootFact`` of these names.
+#: Histograms, s, one value for each recorded conversation; see the names in ``RootFact``.
 METRIC_DEAD_AIR: Final = "otel_realtime.dead_air"
 METRIC_LONGEST_SILENCE: Final = "otel_realtime.longest_silence"
 METRIC_AGENT_OVER_USER: Final = "otel_realtime.agent_over_user"
-#: Counter, {error}: ``error`` events of the server.
+#: Counter, {error}: ``error`` events from the server.
 METRIC_ERRORS: Final = "otel_realtime.errors"
 #: Counter, {recording}, by ``outcome`` (a value of ``Meta.ATTACH_STATUS``).
 METRIC_UPLOADS: Final = "otel_realtime.recording.uploads"
-#: Up-down counter, By: this process's conversations on disk.
+#: Up-down counter, By: size of this process's conversations on disk.
 METRIC_PENDING: Final = "otel_realtime.recording.pending"
 #: Counter, {item}, by ``what`` (see ``diagnostics``).
 METRIC_LOST: Final = "otel_realtime.telemetry.lost"

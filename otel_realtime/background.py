@@ -1,4 +1,4 @@
-"""The background worker that runs everything this package does off the app's task.
+"""The background worker that runs everything this package does outside of the app's task.
 
 A job is a callable. It returns ``None`` when it is finished, or ``Again`` to run again later, so a
 delivery that keeps failing occupies no thread while it waits::
@@ -9,14 +9,14 @@ delivery that keeps failing occupies no thread while it waits::
 
 A worker guarantees four things:
 
-- *Jobs run without a thread, too.* If a thread cannot be started (a container's pid limit; from
+- *Jobs also run without a thread.* If a thread cannot be started (a container's pid limit; from
   Python 3.12 an exiting interpreter starts none), the next call tries again, and a caller blocked
   in ``wait_until`` runs the jobs itself.
-- *No job ends the thread.* An exception costs the job that raised it, ``SystemExit`` included; one
-  that is there for as long as the process runs again.
-- *A dead thread is replaced.* Liveness is read from the thread, never remembered.
-- *A slow job does not hold up the others*, if the worker is told how long to be patient: from then on
-  the job does not count among those that run, so the next one starts, on another thread.
+- *No job ends the thread.* An exception, even ``SystemExit``, ends only the job that raised it; a job
+  submitted with ``repeats`` runs again.
+- *A dead thread is replaced.* Liveness is read from the thread, never stored.
+- *A slow job does not delay the others*, if the worker has a ``patience_s``: after that time the job no
+  longer counts as running, so the next one starts on another thread.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import weakref
 from collections.abc import Callable
 from contextvars import Context
 
-# Bound at import: a test of the app that patches ``time.sleep`` must not reach our threads.
+# Bound at import, so that an app's test that patches ``time.sleep`` does not affect our threads.
 from time import monotonic, sleep
 from typing import Final
 
@@ -38,17 +38,17 @@ from otel_realtime.diagnostics import logger_of
 
 logger = logger_of(__name__)
 
-#: Polling interval of ``wait_until``: a thread that dies notifies nobody.
+#: Polling interval of ``wait_until``; polling is needed because a thread that dies sends no notification.
 _POLL_S: Final = 0.05
-#: After how long a thread ends that was needed beside a slow job, and has nothing to do.
+#: An extra thread, started because of a slow job, ends after it has been idle for this time.
 SURPLUS_S: Final = 1.0
-#: Pause after waiting for the next job failed, and how many failures in a row end the thread.
+#: Pause after waiting for the next job failed, and number of consecutive failures that end the thread.
 _REST_S: Final = 0.05
 _MAX_BROKEN_WAITS: Final = 100
-#: After how long a job that raised runs again, if it is one that is never over.
+#: Delay after which a job with ``repeats`` runs again if it raised.
 _FAULT_S: Final = 1.0
 
-#: What Python says from 3.12 on when a thread is started while the interpreter exits.
+#: Part of Python's error message (3.12 and later) for a thread started while the interpreter exits.
 _EXITING: Final = "interpreter shutdown"
 
 
@@ -56,10 +56,10 @@ class Again:
     """Return value of a job that is to run again.
 
     Attributes:
-        after_s: delay in seconds.
-        floor_s: part of the delay that ``hurry`` does not shorten, in seconds: what a server asked
-            for (``Retry-After``), and what keeps a caller that flushes all the time from repeating
-            a request all the time.
+        after_s: delay, in seconds.
+        floor_s: part of the delay that ``hurry`` does not shorten, in seconds: the delay that a
+            server asked for (``Retry-After``), or one that keeps a caller that flushes constantly
+            from repeating a request constantly.
     """
 
     __slots__ = ("after_s", "floor_s")
@@ -74,7 +74,7 @@ OnFault = Callable[[BaseException], object]
 
 
 class Ticket:
-    """A submitted job, and the time (``monotonic``) it is due, and at the earliest if hurried."""
+    """A submitted job, the time (``monotonic``) at which it is due, and its earliest time if hurried."""
 
     __slots__ = ("_number", "cancelled", "due", "earliest", "job", "on_fault", "repeats")
 
@@ -99,7 +99,7 @@ class Ticket:
         return (self.due, self._number) < (other.due, other._number)
 
     def cancel(self) -> None:
-        """Cancel the job; one that is already running completes."""
+        """Cancel the job; a job that is already running completes."""
         self.cancelled = True
 
 
@@ -110,10 +110,10 @@ class Worker:
 
     Args:
         name: name of the threads.
-        threads: most jobs at a time.
-        patience_s: a job that has run for so many seconds does not count any more among those;
-            ``None``: however long it runs, it does.
-        most: most threads, those with slow jobs included; at least ``threads``.
+        threads: maximum number of jobs at a time.
+        patience_s: number of seconds after which a running job no longer counts towards
+            ``threads``; ``None`` means that it always counts.
+        most: maximum number of threads, including those with slow jobs; at least ``threads``.
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class Worker:
         _workers.add(self)
 
     def reset_after_fork(self) -> None:
-        """Forget all jobs in a forked child, which has none of the parent's threads."""
+        """Forget all jobs, in a forked child, which has none of the parent's threads."""
         # A new condition: a thread of the parent may have held the old one during the fork.
         self._changed = threading.Condition()
         self._waiting: list[Ticket] = []
         self._threads: list[threading.Thread] = []
-        self._running: dict[Ticket, float] = {}  # and when it began, ``monotonic``
+        self._running: dict[Ticket, float] = {}  # job -> when it started (``monotonic``)
         self._idle = 0
         self._unfinished = 0
         self._failed = 0
@@ -154,13 +154,13 @@ class Worker:
 
         Args:
             job: callable to run.
-            after_s: delay in seconds.
+            after_s: delay, in seconds.
             on_fault: called on the job's thread with the exception if the job raises.
-            repeats: the job is there for as long as the process: if it raises it runs again, after
-                a second, instead of being over.
+            repeats: whether the job lives as long as the process: if it raises, it runs again after
+                a second.
 
         Returns:
-            The job's ticket; ``None`` when the worker is stopped.
+            The job's ticket; ``None`` if the worker is stopped.
         """
         with self._changed:
             if self._stopped:
@@ -174,18 +174,18 @@ class Worker:
         return ticket
 
     def start(self) -> None:
-        """Start a thread in advance: an exiting interpreter can no longer start one."""
+        """Start a thread in advance, because an exiting interpreter can no longer start one."""
         with self._changed:
             if not self._stopped and not self._alive():
                 self._start_thread()
 
     def hurry(self) -> None:
-        """Run all waiting jobs now, or when the part of their delay that is a floor is over.
+        """Run all waiting jobs now, or when the ``floor_s`` of their delay has passed.
 
-        A job that is running at this moment and returns ``Again`` runs again at once.
+        A job that is running now and returns ``Again`` runs again after its ``floor_s``, by default at once.
         """
         with self._changed:
-            self._hurries += 1  # ``_execute`` compares it to see a hurry during its job
+            self._hurries += 1  # ``_execute`` compares it to detect a hurry during its job
             for ticket in self._waiting:
                 ticket.due = min(ticket.due, ticket.earliest)
             heapq.heapify(self._waiting)
@@ -197,11 +197,11 @@ class Worker:
     def wait_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until ``done()`` is true; it is evaluated under the worker's lock after each job.
 
-        Without a live worker thread the jobs run on the calling thread.
+        Without a live worker thread, the jobs run on the calling thread.
 
         Args:
             done: condition to wait for.
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
             ``False`` on timeout.
@@ -228,7 +228,7 @@ class Worker:
         """Run all jobs now and wait until they are finished.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
             ``False`` on timeout, or if a job failed since the previous call.
@@ -240,10 +240,10 @@ class Worker:
         return finished and not failed
 
     def stop(self, timeout_s: float) -> bool:
-        """Discard the waiting jobs and end the threads after the jobs they are running.
+        """Discard the waiting jobs, and end each thread after the job that it is running.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
             ``False`` if a thread is still running after that time.
@@ -269,7 +269,7 @@ class Worker:
 
     @property
     def has_thread(self) -> bool:
-        """Whether a thread is there to run jobs."""
+        """Whether there is a live thread to run jobs."""
         with self._changed:
             return self._alive()
 
@@ -284,9 +284,9 @@ class Worker:
         if not self._waiting or self._stopped:
             return
         if not self._alive():
-            self._idle = 0  # a thread that died while it waited did not count itself out
+            self._idle = 0  # a thread that died while it waited did not decrement the count
             self._running.clear()
-        # Of threads that wait until a slow job has run out of patience a few are enough.
+        # At most ``_at_a_time`` idle threads are needed, however many jobs wait for a slow one.
         wanted = min(len(self._waiting), self._at_a_time)
         if self._idle < wanted and len(self._threads) < self._limit:
             self._start_thread()
@@ -296,12 +296,12 @@ class Worker:
         name = f"{self._name}-{len(self._threads) + 1}" if several else self._name
         thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:
-            # In a context of its own: OpenTelemetry's ThreadingInstrumentor and a free-threaded Python hand
-            # on that of whoever starts a thread, and it would stay current, and in memory, for good.
+            # In an empty context: OpenTelemetry's ThreadingInstrumentor and a free-threaded Python pass on
+            # the context of the starting thread, which would stay current, and in memory, permanently.
             # https://docs.python.org/3/library/threading.html#threading.Thread
             Context().run(thread.start)
-        except RuntimeError as error:  # no thread left, or interpreter exiting: tried at next call
-            if _EXITING in str(error):  # who waits for the jobs at exit runs them
+        except RuntimeError as error:  # no thread left, or exiting interpreter: retried later
+            if _EXITING in str(error):  # the caller that waits for the jobs at exit runs them
                 return
             diagnostics.warn_once(
                 ("thread", self._name),
@@ -331,17 +331,17 @@ class Worker:
                     return
                 broken_waits = 0
                 self._execute(ticket)
-                del ticket  # an idle thread keeps nothing of its last job, a whole call, in memory
+                del ticket  # otherwise an idle thread keeps its last job (a whole call) in memory
 
     def _next(self) -> Ticket | None:
-        """Wait for a job that is due; return ``None`` when the worker is stopped, or was reset."""
+        """Wait for a job that is due; return ``None`` if this thread must end."""
         changed = self._changed
         with changed:
             while not self._stopped and changed is self._changed:
                 full_s = self._full_s()
                 ticket = None if full_s else self._take_due()
                 if ticket is not None:
-                    self._ensure_threads()  # somebody has to wait for the next one
+                    self._ensure_threads()  # another thread must wait for the next job
                     self._mention_slow_jobs()
                     return ticket
                 wait_s = None
@@ -358,23 +358,23 @@ class Worker:
             return None
 
     def _leave(self) -> bool:
-        """End this thread if there are more than are needed; called with the lock held."""
+        """Remove this thread from the list if it is not needed; called with the lock held."""
         if len(self._threads) <= self._at_a_time:
             return False
         self._threads = [each for each in self._threads if each is not threading.current_thread()]
         return True
 
     def _full_s(self) -> float:
-        """Return for how many seconds no further job may start; 0: one may start now."""
+        """Return for how many seconds no further job may start; 0 means that one may start now."""
         if self._patience_s is None:
             return 0.0
         since = monotonic() - self._patience_s
         began = sorted(start for start in self._running.values() if start > since)
-        # When the oldest of these is not waited for any more, there is room.
+        # There is room once the oldest of the jobs that fill the limit no longer counts.
         return began[-self._at_a_time] - since if len(began) >= self._at_a_time else 0.0
 
     def _mention_slow_jobs(self) -> None:
-        """Say, once, that a job began although another one has not ended for long."""
+        """Warn once that a job starts although a slow job is still running."""
         if self._patience_s is not None and len(self._running) > self._at_a_time:
             diagnostics.warn_once(
                 ("slow", self._name),
@@ -386,7 +386,7 @@ class Worker:
             )
 
     def _take_due(self) -> Ticket | None:
-        """Remove a job that is due, to be executed."""
+        """Remove a job that is due and return it for execution; ``None`` if no job is due."""
         ticket = self._pop_due()
         if ticket is not None:
             self._running[ticket] = monotonic()
@@ -413,13 +413,13 @@ class Worker:
                 again = Again(_FAULT_S, floor_s=_FAULT_S)
         with changed:
             if changed is not self._changed:
-                return  # reset meanwhile: not a job of this process any more
+                return  # reset meanwhile: it is no longer a job of this process
             self._failed += failed
             self._running.pop(ticket, None)
             if again is None or self._stopped:
                 self._unfinished -= 1
             else:
-                # A hurry that came while the job ran could not see it among the waiting ones.
+                # A hurry during the job could not find it among the waiting jobs.
                 hurried, now = hurries != self._hurries, monotonic()
                 ticket.due = now + (again.floor_s if hurried else again.after_s)
                 ticket.earliest = now + again.floor_s if again.floor_s else 0.0

@@ -1,20 +1,20 @@
 """The two clocks of a conversation: wall time for spans, monotonic time for the recording.
 
-Spans use wall time, so that they line up with the app's own. The recording must not jump when the
+Spans use wall time, so that they line up with the app's own spans. The recording must not jump when the
 system clock is set, so it uses monotonic time. An app that passes times itself (``received(...,
-at_ns=...)``) replaces both by its own: its events may have happened at another pace than now.
+at_ns=...)``) replaces both clocks by its own, because its events may have happened at a different pace.
 
-The app's times may be wrong. One that jumps, back or by more than an hour forward, does not move the
-conversation: its event is taken to have happened at the time of the one before, and time goes on
-from there, or from where later times say. So neither spans nor the recording get longer by what nobody lived through, and one
-wrong time does not hold up the right ones after it.
+The app's times may be wrong. A time that jumps back, or forward by more than an hour, does not move the
+conversation: the event gets the time of the previous event, and time continues from there or from where
+later times indicate. So spans and the recording do not get longer by time that never passed, and one wrong
+time does not affect the right ones after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Bound at import: a test of the app that patches ``time.time_ns`` must not keep a conversation from ending.
+# Bound at import, so that an app's test that patches ``time.time_ns`` cannot keep a conversation from ending.
 from time import monotonic_ns, time_ns
 from typing import Final
 
@@ -24,16 +24,16 @@ from otel_realtime.diagnostics import logger_of
 
 logger = logger_of(__name__)
 
-#: An app's times that are further from now than this are not those of a live call.
+#: If the app's times differ from now by more than this, the call is not live.
 REPLAY_NS: Final = 30_000_000_000
-#: The app's times may run ahead of a live call by this much: it may be told a little late.
+#: In a live call, the app's times may run ahead by this much, because it may report a little late.
 AHEAD_NS: Final = 1_000_000_000
-#: No more silence than this, one hour, is believed to lie between two of the app's times.
+#: Longest plausible gap between two of the app's times (one hour).
 MAX_GAP_NS: Final = 3_600_000_000_000
-#: Reports of several threads, or of two streams, may be out of order by this much: such a time
-#: counts as the latest one, and the times after it catch up.
+#: Reports of several threads or of two streams may be out of order by this much. Such a time is replaced
+#: by the latest time, and the times after it catch up.
 MAX_BACK_NS: Final = 10_000_000_000
-#: By this much that is no jump.
+#: A step back of no more than this does not count as a jump.
 JITTER_NS: Final = 1_000_000_000
 
 
@@ -47,10 +47,10 @@ class Clock:
     Attributes:
         start_ns: Wall time of the start, in epoch ns.
         mono_ns: Monotonic time of the start, in ns.
-        uses_app_times: Whether the app has given a time. From then on only its times count, also
-            for the recording.
-        jumps: How often the app's times jumped.
-        on_jump: Called after each with ``jumps``, and whether it led forward.
+        uses_app_times: Whether the app has given a time. From then on only the app's times count,
+            also for the recording.
+        jumps: How many times the app's times jumped.
+        on_jump: Called after each jump, with ``jumps`` and whether the jump led forward.
     """
 
     __slots__ = (
@@ -63,9 +63,9 @@ class Clock:
         self.uses_app_times = False
         self.jumps = 0
         self.on_jump: Callable[[int, bool], object] | None = None
-        self._given_ns = start_ns  # the latest time of the app, as it gave it
-        self._given_mono_ns = mono_ns  # and when it gave it
-        self._shift_ns = 0  # what is added to times that continue from the latest jump
+        self._given_ns = start_ns  # the latest time that the app gave, unchanged
+        self._given_mono_ns = mono_ns  # monotonic time at which it gave that time
+        self._shift_ns = 0  # added to times that continue from the latest jump
 
     @classmethod
     def now(cls) -> Clock:
@@ -79,11 +79,11 @@ class Clock:
         return monotonic_ns() - self.mono_ns
 
     def moment(self, at_ns: int | None = None) -> Moment:
-        """Return the present moment, or the one that the app names.
+        """Return the present moment, or the moment that the app gives.
 
         Args:
-            at_ns: The app's time in epoch ns; None for now (once the app has given times: for the
-                latest of them).
+            at_ns: The app's time in epoch ns; None means now, or the latest time that the app gave
+                once it has given one.
         """
         if at_ns is None and not self.uses_app_times:
             return Moment(monotonic_ns() - self.mono_ns, self.wall())
@@ -94,28 +94,28 @@ class Clock:
         return Moment(self._last_ns - self.start_ns, self._last_ns)
 
     def wall(self) -> int:
-        """Return the present wall time in epoch ns (once the app has given times: the latest of them)."""
+        """Return the present wall time in epoch ns, or the app's latest time once it has given one."""
         if not self.uses_app_times:
             now_ns = time_ns()
-            # The system clock may be set back during a call; a span must not end before it begins.
+            # The system clock may be set back during a call, but a span must not end before it starts.
             if now_ns > self._last_ns:
                 self._last_ns = now_ns
         return self._last_ns
 
     def end(self) -> Moment:
-        """Return the moment at which the conversation ends: it is never given.
+        """Return the moment at which the conversation ends, which the app never gives.
 
-        An app that tells a call as it happens may wait after its last event, for the play-out of the
-        answer: that time counts. A replay is over with its last event.
+        An app that reports a live call may wait after its last event until the answer has been played;
+        that time counts. A replay ends with its last event.
         """
         if self.uses_app_times and not self.is_replay:
             self._last_ns += monotonic_ns() - self._given_mono_ns
         return self.moment()
 
     def _follow(self, at_ns: int) -> None:
-        """Advance to a time that the app gives; by nothing, if it jumps."""
+        """Advance to a time that the app gives; do not advance if it jumps."""
         last_ns, given_ns, self._given_ns = self._last_ns, self._given_ns, at_ns
-        # First as it stands: after a single wrong time the right ones are right again.
+        # Try the unshifted time first: after a single wrong time, the next times are right again.
         for shift_ns in (0, self._shift_ns):
             step_ns = at_ns + shift_ns - last_ns
             if -MAX_BACK_NS <= step_ns <= MAX_GAP_NS:
@@ -127,7 +127,7 @@ class Clock:
         self._jumped(at_ns - given_ns)
 
     def refuse(self) -> None:
-        """Count a time of the app that is none at all."""
+        """Count a value from the app that is not a valid time."""
         self._count(forward=False)
 
     def _jumped(self, by_ns: int) -> None:
@@ -148,13 +148,13 @@ class Clock:
 
     @property
     def is_replay(self) -> bool:
-        """Whether the app reports a call that it does not live through.
+        """Whether the app reports a call that is not live.
 
-        Its times are far from now, or go on faster than time does.
+        Its times are then far from now, or advance faster than real time.
         """
         if not self.uses_app_times:
             return False
-        # As of the latest time given: the app may have waited since.
+        # Compare as of the moment of the latest given time, because the app may have waited since.
         waited_ns = monotonic_ns() - self._given_mono_ns
         lived_ns = self._given_mono_ns - self.mono_ns
         told_ns = self._last_ns - self.start_ns

@@ -1,8 +1,8 @@
-"""The Collector's files that ship with the package, and writing them into a folder.
+"""The Collector's files that ship with the package, and the code that writes them into a folder.
 
-In a wheel they stand in ``_collector`` beside this module; in a checkout, or an editable installation of
-one, they are the repository's own. Both hold ``docker-compose.yml`` and the folder ``collector``, so that
-what is written is laid out as in the repository and ``docker compose up`` works in it.
+In a wheel the files are in ``_collector`` next to this module. In a checkout, or an editable installation
+of one, they are the repository's own. Both contain ``docker-compose.yml`` and the folder ``collector``, so
+the written folder has the same layout as the repository and ``docker compose up`` works in it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from otel_realtime.version import VERSION
 _HERE: Final = Path(__file__).parent
 _COMPOSE: Final = "docker-compose.yml"
 _FOLDER: Final = "collector"
-#: Which version wrote which bytes: a file that still has them is nobody's, and may be replaced.
+#: Records the version and the digests of the files it wrote: an unchanged file may be replaced.
 RECORD: Final = f"{_FOLDER}/.written.json"
-#: Without a checkout the demo's image installs the released package; the compose file builds the former.
+#: File -> file whose content it gets: outside of a checkout, the demo's image must install the released
+#: package, and the compose file builds the image from the first file.
 _INSTEAD: Final = {f"{_FOLDER}/demo.Dockerfile": f"{_FOLDER}/demo.released.Dockerfile"}
 _EXECUTABLE: Final = 0o111
 
@@ -34,9 +35,9 @@ class File:
     """One file as it ships.
 
     Attributes:
-        path: relative to the folder that is written, with slashes.
-        content: its bytes.
-        executable: whether it is a program.
+        path: path relative to the folder that is written, with slashes.
+        content: bytes of the file.
+        executable: whether the file is executable.
     """
 
     path: str
@@ -46,7 +47,7 @@ class File:
 
 @dataclass(slots=True)
 class Written:
-    """What became of each file, by path."""
+    """What was done with each file, by path."""
 
     folder: Path
     written: list[str] = field(default_factory=list)
@@ -65,10 +66,10 @@ class Written:
 
 
 def shipped() -> list[File]:
-    """Return all files, by path.
+    """Return all files, sorted by path.
 
     Raises:
-        ConfigError: the installation has none of them.
+        ConfigError: the files are missing from the installation.
     """
     root = _root()
     names = sorted(_names(root))
@@ -96,17 +97,17 @@ def _file(root: Path, name: str) -> File:
 
 
 def write(folder: Path, *, force: bool = False) -> Written:
-    """Write the files into a folder, which is made if it is not there.
+    """Write the files into a folder, which is created if it does not exist.
 
-    A file that somebody changed is kept. One that is as an earlier version of this package wrote it is
-    replaced, one that is missing is written again.
+    A file that the user changed is kept. A file that is still as an earlier version of this package wrote
+    it is replaced, and a missing file is written again.
 
     Args:
-        folder: where to write.
-        force: also replace files that were changed.
+        folder: folder to write to.
+        force: whether to replace changed files, too.
 
     Raises:
-        ConfigError: the installation has no files.
+        ConfigError: the files are missing from the installation.
         OSError: the folder cannot be written.
     """
     files, done = shipped(), Written(folder)
@@ -121,7 +122,7 @@ def write(folder: Path, *, force: bool = False) -> Written:
             done.written.append(file.path)
         else:
             done.kept.append(file.path)
-    # What was kept stays known as it was: taking the change back makes it replaceable again.
+    # The record of a kept file stays as it was: if the user reverts the change, it may be replaced again.
     ours = {file.path: _digest(file.content) for file in files if file.path not in done.kept}
     kept = {path: known[path] for path in done.kept if path in known}
     files_now = dict(sorted({**kept, **ours}.items()))
@@ -132,7 +133,7 @@ def write(folder: Path, *, force: bool = False) -> Written:
 
 
 def _known(record: Path) -> Mapping[str, Any]:
-    """The digests of what was written here before; none if that cannot be read."""
+    """Return the digests of the files written here before; empty if the record cannot be read."""
     try:
         files = json.loads(record.read_bytes())["files"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -145,9 +146,9 @@ def _digest(content: bytes) -> str:
 
 
 def _put(target: Path, content: bytes, *, executable: bool = False) -> None:
-    """Write a file in one step: a full disk leaves the former one."""
+    """Write a file atomically, so that a full disk leaves the previous file intact."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target = Path(os.path.realpath(target))  # a link stays one
+    target = Path(os.path.realpath(target))  # a symbolic link is kept
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
@@ -159,18 +160,18 @@ def _put(target: Path, content: bytes, *, executable: bool = False) -> None:
 
 
 def run(folder: Path, *, force: bool = False, as_json: bool = False) -> int:
-    """Write the Collector's files and say what was done: ``otel-realtime init collector``.
+    """Write the Collector's files and report what was done, for ``otel-realtime init collector``.
 
     Args:
-        folder: where to write.
-        force: also replace files that were changed.
-        as_json: print the report as JSON.
+        folder: folder to write to.
+        force: whether to replace changed files, too.
+        as_json: whether to print the report as JSON.
 
     Returns:
-        The exit code: 0 if the folder has every file as it ships, 1 if changed ones were kept.
+        The exit code: 0 if the folder has every file as it ships, 1 if changed files were kept.
 
     Raises:
-        ConfigError: the installation has no files.
+        ConfigError: the files are missing from the installation.
         OSError: the folder cannot be written.
     """
     done = write(folder, force=force)

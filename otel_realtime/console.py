@@ -1,4 +1,4 @@
-"""What the commands print: for people on a terminal, plain when piped, JSON where it is asked for."""
+"""Prints the output of the commands: styled on a terminal, plain when piped, or JSON on request."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Control characters other than the ends of lines and tabs, and those that turn the direction of text:
+#: Control characters except line feeds and tabs, and characters that change the direction of text:
 #: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
 _STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-#: Width of what is piped: nothing is wrapped or cut there, so that `grep` finds whole lines.
+#: Width of piped output: large, so that no line is wrapped or cut and `grep` finds whole lines.
 _PIPED: Final = 10_000
 
 
 def say(text: str = "", *, error: bool = False, style: str | None = None) -> None:
     """Print a line.
 
-    Characters that the terminal's encoding lacks are escaped; an output that whoever started the
-    command has closed takes nothing.
+    Characters that the output's encoding lacks are escaped. If the output was closed by the process that
+    started the command, nothing is printed.
 
     Args:
-        text: the line, without its end.
-        error: to standard error.
-        style: how a terminal shows it, as ``rich`` names styles: ``bold``, ``red``.
+        text: the line, without a line end.
+        error: whether to print to standard error.
+        style: ``rich`` style for a terminal, such as ``bold`` or ``red``.
 
     Raises:
-        OSError: nobody reads the output any more, or it cannot be written.
+        OSError: the reader of the output has gone, or it cannot be written.
     """
     file = sys.stderr if error else sys.stdout
     if file is None:
@@ -46,10 +46,10 @@ def say(text: str = "", *, error: bool = False, style: str | None = None) -> Non
 
 
 def say_file(text: str) -> None:
-    """Print what would be in a file: as UTF-8, whatever the encoding of the terminal is.
+    """Print the text of a file as UTF-8, regardless of the terminal's encoding.
 
     Raises:
-        OSError: nobody reads the output any more, or it cannot be written.
+        OSError: the reader of the output has gone, or it cannot be written.
     """
     if sys.stdout is None:
         return
@@ -61,7 +61,7 @@ def say_file(text: str) -> None:
 
 @contextmanager
 def _named(output: str) -> Iterator[None]:
-    """Give an error of the system the name of the output: a full disk does not say which."""
+    """Add the name of the output to an ``OSError``, because an error such as a full disk does not name it."""
     try:
         yield
     except OSError as error:
@@ -70,18 +70,18 @@ def _named(output: str) -> Iterator[None]:
 
 
 def tell(text: str, *, error: bool = False) -> None:
-    """Print a line of progress: that nobody reads it is no reason to stop the work."""
+    """Print a line of progress; an output error does not stop the work."""
     with suppress(OSError, ValueError):
         say(text, error=error)
 
 
 def complain(problem: object) -> None:
-    """Print what went wrong to standard error, under the command's name."""
+    """Print a problem to standard error, prefixed with the command's name."""
     tell(f"otel-realtime: {problem}", error=True)
 
 
 def say_json(value: Any) -> None:
-    """Print a value as indented JSON; what an output's encoding lacks is escaped as JSON does it."""
+    """Print a value as indented JSON; characters that the output's encoding lacks are escaped as in JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     if sys.stdout is not None and shown(text, sys.stdout) != text:
         text = json.dumps(value, indent=2)
@@ -89,7 +89,7 @@ def say_json(value: Any) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their headings, in columns of equal width; the last one is never cut."""
+    """Print rows under their headings, in aligned columns; no cell is cut."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [
         max(len(line[column]) for line in [list(columns), *cells]) for column in range(len(columns))
@@ -106,31 +106,31 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def shown(text: str, file: TextIO) -> str:
-    """Return a text with what a file's encoding lacks (a thread's id, a name) escaped."""
+    """Return a text as it may be printed to a file: ``harmless``, and escaped where its encoding requires."""
     encoding = file.encoding or "utf-8"
     return harmless(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def harmless(text: str) -> str:
-    """Return a text with what steers a terminal escaped, as JSON writes it.
+    """Return a text in which characters that steer a terminal are escaped as in JSON.
 
-    A thread's id, a file's name, what was said or what a server answers is anybody's text.
+    Thread ids, file names, transcripts and server answers are untrusted text.
     """
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def is_terminal(file: TextIO | None = None) -> bool:
-    """Whether a person looks at an output: standard output, if none is given."""
+    """Return whether an output is a terminal; by default, standard output."""
     file = file or sys.stdout
     return file is not None and file.isatty()
 
 
 def terminal(file: TextIO | None = None) -> Console:
-    """Return ``rich``'s console on an output: for live displays, progress and styles.
+    """Return a ``rich`` console for an output, for live displays, progress and styles.
 
-    It obeys ``NO_COLOR`` and ``TERM``, and wraps nothing where nobody looks.
+    It respects ``NO_COLOR`` and ``TERM``, and does not wrap lines if the output is not a terminal.
     """
-    from rich.console import Console  # a command's work may need none of it
+    from rich.console import Console  # imported late, because many commands do not need it
 
     file = file or sys.stdout
     return Console(

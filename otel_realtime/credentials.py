@@ -1,20 +1,20 @@
-"""Recognise credentials: by the name they stand under, and by their looks in any text.
+"""Recognises credentials, by the name of a value and by the shape of any text.
 
-There is one table of names, for the keys of JSON objects and for ``name=value`` in text alike. Names
-are compared without case and separators, so one entry stands for every spelling: ``api_key``,
-``apiKey``, ``API-KEY``, ``x-api-key``, ``openai.api.key``.
+There is one table of names, both for the keys of JSON objects and for ``name=value`` in text. Names are
+compared without case and separators, so one entry covers every spelling: ``api_key``, ``apiKey``,
+``API-KEY``, ``x-api-key``, ``openai.api.key``.
 
-Text is changed where it holds, in this order:
+The following are replaced in text, in this order:
 
-1. a key or token of a well-known shape (``sk-...``, ``ek_...``, a JSON web token);
-2. a URL with a user, or with a query: only :data:`QUERY_KEYS` of it are kept;
-3. ``Bearer`` or ``Basic`` and what follows;
-4. a name of the table with a value: as JSON, a Python repr, a header, a query, an XML element, or an
-   option of a command line.
+1. keys and tokens of a well-known shape (``sk-...``, ``ek_...``, a JSON web token);
+2. the user and the query of a URL, except for the query's :data:`QUERY_KEYS`;
+3. what follows ``Bearer`` or ``Basic``;
+4. the value of a name from the table: in JSON, a Python repr, a header, a query, an XML element, or a
+   command-line option.
 
-A word alone is no credential: "your token has expired" stays, and so do ``max_output_tokens`` and
-all other counts of tokens. Where a colon follows a plain word of English ("the secret: patience"),
-what comes next has to look like a credential.
+A word alone is not a credential: "your token has expired" stays, and so do ``max_output_tokens`` and all
+other token counts. If a colon follows a plain English word ("the secret: patience"), the value must look
+like a credential to be replaced.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any, Final
 
 #: Replaces a credential.
 SECRET: Final = "[secret]"
-#: What may be kept of a query; the rest can hold credentials.
+#: Keys of a query that may be kept; the others can hold credentials.
 QUERY_KEYS: Final = frozenset({"model", "deployment", "intent", "call_id", "api-version"})
 
-#: How the name of a credential ends, in lower case and without separators.
+#: Endings of a credential's name, in lower case and without separators.
 ENDINGS: Final = (
     "apikey", "apikeys", "accesskey", "accesskeyid", "secretkey", "privatekey", "signingkey",
     "encryptionkey", "subscriptionkey", "accountkey", "sharedkey", "masterkey", "sessionkey",
@@ -38,7 +38,7 @@ ENDINGS: Final = (
     "secret", "secrets", "password", "passwords", "passwd", "passphrase", "passcode", "pwd",
     "authorization", "credential", "credentials", "cookie", "cookies",
 )  # fmt: skip
-#: Names that are one as a whole: at the end of another name they mean something else.
+#: Names that must match as a whole, because as an ending of another name they mean something else.
 WHOLE: Final = frozenset(
     {
         "auth", "basicauth", "httpauth", "proxyauth", "jwt", "bearer", "headers",
@@ -46,29 +46,29 @@ WHOLE: Final = frozenset(
         "customheaders", "rawheaders", "connectionstring",
     }
 )  # fmt: skip
-#: Endings of ``ENDINGS`` that are no credential: where a list goes on, and tokens of a model.
+#: Names that match ``ENDINGS`` but are not credentials: pagination tokens, and tokens of a model.
 _INNOCENT: Final = (
     "pagetoken", "nexttoken", "prevtoken", "previoustoken", "continuationtoken", "firsttoken",
     "lasttoken", "pertoken", "stoptoken", "endtoken", "eostoken", "bostoken", "padtoken",
     "unktoken", "masktoken", "septoken", "clstoken", "specialtoken", "inputtoken", "outputtoken",
     "texttoken", "audiotoken", "cachedtoken", "maxtoken", "mintoken",
 )  # fmt: skip
-#: What may follow a name without changing what it names: ``client_secret.value``, ``password2``.
+#: Suffixes that do not change the meaning of a name: ``client_secret.value``, ``password2``.
 _TAIL: Final = re.compile(
     r"(?:value|header|string|hash|raw|plain|plaintext|base64|b64|confirm|confirmation|\d+)+\Z"
 )
 _SEPARATORS: Final = re.compile(r"[\W_]+")
-#: Names that are words of English, too: after a colon they may begin a sentence.
+#: Names that are also English words, where a colon may introduce plain text.
 _WORDS: Final = frozenset(
     {
         "token", "secret", "secrets", "password", "passwords", "passphrase", "passcode", "auth",
         "authorization", "credential", "credentials", "cookie", "cookies", "bearer",
     }
 )  # fmt: skip
-#: Longest name that is looked at; of a longer one the end.
+#: Number of characters of a name that are checked; of a longer name, only its end.
 _NAME_LENGTH: Final = 64
 
-#: Keys and tokens of a shape of their own: OpenAI, xAI, LangSmith, and JSON web tokens (RFC 7519).
+#: Keys and tokens with a recognisable shape: OpenAI, xAI, LangSmith, and JSON web tokens (RFC 7519).
 _SHAPES: Final = re.compile(
     r"\b(?:ek_[A-Za-z0-9_-]{8,}"
     r"|sk-(?:[A-Za-z0-9_-]{16,}|(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{8,})"
@@ -76,25 +76,26 @@ _SHAPES: Final = re.compile(
     r"|lsv2_(?:pt|sk)_[A-Za-z0-9_]{8,}"
     r"|(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*)"
 )
-# A text without any of these needs no expression. Each test costs about as much as a character in
-# five, on every event of a call: few, and the one-letter ones first, which are almost free.
+# A text without any of these hints needs no regular expression. Each test costs about as much as one
+# character in five, on every event of a call, so there are few of them, and the single-character tests,
+# which are almost free, come first.
 _SHAPE_HINTS: Final = ("ek_", "lsv2_", "eyJ")
 _DASHED_SHAPE_HINTS: Final = ("sk-", "xai-")
-#: The same for names and schemes, in lower case; ``token`` is looked for by ``_says_token``.
+#: The same for names and schemes, in lower case; ``_says_token`` looks for ``token``.
 _NAME_HINTS: Final = (
     "key", "secret", "pass", "pwd", "auth", "cookie", "credential", "bearer", "basic", "jwt",
     "headers", "connection",
 )  # fmt: skip
-#: How a URL begins behind its scheme; JSON may write a slash as an escape.
+#: What follows a URL's scheme; JSON may escape a slash.
 _URL_HINT, _ESCAPED_URL_HINT = "://", "\\/"
-#: Up to the end of a sentence.
+#: A URL, without the punctuation that ends a sentence.
 _URL: Final = re.compile(
     r"(\b[A-Za-z][A-Za-z0-9+.-]{0,31}:\\*/\\*/)((?:[^\s\"'<>`\\]|\\+/)+)(?<![.,:;!?)])"
 )
 _SLASH: Final = re.compile(r"(\\*/)")
-#: A value behind its scheme; in lower case, or as ``Basic``, it must not be an English word.
+#: A value after its scheme; if the scheme is in lower case, or ``Basic``, it must not be an English word.
 _NOT_A_WORD: Final = r"(?=[\w.~+/=-]*(?:[\d_+/=~]|[a-z][A-Z]))[\w.~+/=-]{6,}"
-#: What follows the name of a scheme in a sentence about it ("a Bearer token is needed").
+#: Excludes words that follow a scheme's name in a sentence about it ("a Bearer token is needed").
 _ABOUT: Final = (
     r"(?!(?i:tokens?|auth|authentication|authorization|schemes?|headers?|realm|error|format|prefix)"
     r"(?![\w~+/=-]))"
@@ -104,23 +105,24 @@ _SCHEME: Final = re.compile(
     rf"|((?i:bearer|basic))((?:\s|%20)+){_NOT_A_WORD})",
     re.ASCII,
 )
-#: A name (or two words that are one) up to where its value begins.
+#: A name (or two words that form one), up to the start of its value.
 _NAMED: Final = re.compile(
     r"(?<![\w.-])"
     r"((?:(?i:api|access|secret|private|refresh|auth|client|bearer|ephemeral)\x20)?\w[\w.-]*)"
     r"(\\*[\"']|%22)?\s*(=>|[:=]|%3[AaDd])\s*"
 )
-#: An option of a command line with its value.
+#: A command-line option with its value.
 _OPTION: Final = re.compile(r"(?<!\S)(--)([\w.-]{2,64})(\s+)(?!-)[^\s\"']+")
 _ELEMENT: Final = re.compile(r"<([\w.:-]{1,64})(?:\s[^<>]{0,256})?>([^<>]+)(?=</)")
-#: A pair of a header's name and value, as Python shows it.
+#: A pair of a header's name and value, in Python's repr.
 _PAIR: Final = re.compile(r"\((b?[\"'])([\w.-]{1,64})[\"'],\s*(b?[\"'])([^\"'\\]+)(?=[\"']\))")
 _QUOTE: Final = re.compile(r"[bru]?(\\*[\"']|%22)")
 _SCHEMES: Final = r"(?:(?i:Bearer|Basic|Token|ApiKey|Negotiate)\s+)?"
 _BARE: Final = re.compile(_SCHEMES + r"[^\s\"'<>&]+")
 _BARE_IN_JSON: Final = re.compile(r"[^\s\"'<>&,}\]]+")
 _LINE: Final = re.compile(r"[^\r\n]+")
-#: An authorization with parameters: https://www.rfc-editor.org/rfc/rfc9110#section-11.4
+#: Credentials with parameters, which reach to the end of the line:
+#: https://www.rfc-editor.org/rfc/rfc9110#section-11.4
 _TO_LINE_END: Final = re.compile(r"[\w-]{1,32}\s+[\w-]{1,32}=[\w\"']", re.ASCII)
 _LOOKS_SECRET: Final = re.compile(
     r"(?i:bearer|basic|token|apikey|negotiate)\s+\S|[\w-]+=\S|" + _NOT_A_WORD, re.ASCII
@@ -128,23 +130,23 @@ _LOOKS_SECRET: Final = re.compile(
 _COOKIE: Final = re.compile(r"[\w.-]{1,64}=")
 _LITERAL: Final = re.compile(r"(?i:null|none|true|false|undefined)\b")
 _CLOSING: Final = {"{": "}", "[": "]", "(": ")", "<": ">"}
-#: A JSON schema describes a credential and holds none: https://json-schema.org
+#: Types of a JSON schema, which describes a credential but does not contain one: https://json-schema.org
 _SCHEMA_TYPES: Final = frozenset(
     {"string", "object", "array", "number", "integer", "boolean", "null"}
 )
 _SCHEMA_LINKS: Final = frozenset({"$ref", "anyOf", "oneOf", "allOf"})
-#: Keys of a schema under which an example of the credential may stand.
+#: Keys of a schema whose values may be an example of the credential.
 SCHEMA_VALUES: Final = frozenset({"default", "const", "example", "examples", "enum"})
 _SCHEMA: Final = re.compile(
     r"\\*[\"'](?:\$ref|anyOf|oneOf|allOf|"
     r"type\\*[\"']\s*:\s*\\*[\"'](?:" + "|".join(sorted(_SCHEMA_TYPES)) + r"))\\*[\"']"
 )
-#: In text a schema is known by how it begins.
+#: In text, a schema is recognised within this many characters from its start.
 _SCHEMA_BEGINS: Final = 256
 
 
 def names_secret(name: object) -> bool:
-    """Return whether what stands under this name is a credential, in any spelling and case."""
+    """Return whether a value of this name is a credential, in any spelling and case of the name."""
     return isinstance(name, str) and _names_secret(name[-_NAME_LENGTH:])
 
 
@@ -158,18 +160,18 @@ def _names_secret(name: str) -> bool:
 
 
 def is_schema(value: Mapping[str, Any]) -> bool:
-    """Return whether an object under a credential's name is the JSON schema of one."""
+    """Return whether an object with a credential's name is a JSON schema for the credential."""
     kind = value.get("type")
     typed = isinstance(kind, list) or (isinstance(kind, str) and kind in _SCHEMA_TYPES)
     return "value" not in value and (typed or not _SCHEMA_LINKS.isdisjoint(value))
 
 
 def may_hold_secret(text: str, lowered: str) -> bool:
-    """Return False only if :func:`without_secrets` certainly changes nothing, of JSON text too.
+    """Return False only if :func:`without_secrets` certainly changes nothing.
 
     Args:
-        text: Any text, or the JSON text that it is a string in.
-        lowered: The same in lower case.
+        text: Any text, or the JSON text in which it is a string.
+        lowered: ``text`` in lower case.
     """
     for hint in _SHAPE_HINTS:
         if hint in text:
@@ -187,7 +189,7 @@ def _holds_url(text: str) -> bool:
 
 
 def _says_token(lowered: str) -> bool:
-    """Return whether a token is mentioned other than in the name of a count."""
+    """Return whether "token" occurs other than in the name of a token count."""
     if "token" not in lowered:
         return False
     counts = lowered.count("tokens") + lowered.count("token_details")
@@ -195,7 +197,7 @@ def _says_token(lowered: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without credentials; the same object if it holds none.
+    """Return a text without credentials; the same object if it contains none.
 
     Args:
         text: Any text: speech, an error message, a stack trace, JSON, a header, a URL.
@@ -242,7 +244,7 @@ def _clean_pair(found: re.Match[str]) -> str:
 
 
 def _clean_url(found: re.Match[str]) -> str:
-    """Return a URL without its user, and with no more of its query than :data:`QUERY_KEYS`."""
+    """Return a URL without its user, and with only the :data:`QUERY_KEYS` of its query."""
     rest, fragment_mark, fragment = found[2].partition("#")
     rest, query_mark, query = rest.partition("?")
     authority, *path = _SLASH.split(rest, maxsplit=1)
@@ -257,7 +259,7 @@ def _clean_url(found: re.Match[str]) -> str:
 
 
 def _without_named(text: str) -> str:
-    """Replace the values of names of the table."""
+    """Replace the values that have a name of the table."""
     pieces: list[str] = []
     done = at = 0
     while (found := _NAMED.search(text, at)) is not None:
@@ -276,7 +278,7 @@ def _without_named(text: str) -> str:
 
 
 def _value(text: str, found: re.Match[str]) -> tuple[int, int, str] | None:
-    """Return where a value is, and what replaces it; None if there is none to replace."""
+    """Return the start and end of a value and its replacement; None if there is nothing to replace."""
     name, close, separator, at = found[1], found[2], found[3], found.end()
     joined = _SEPARATORS.sub("", name).lower()
     if text.startswith(SECRET, at) or at >= len(text) or _LITERAL.match(text, at):
@@ -314,9 +316,9 @@ def _value(text: str, found: re.Match[str]) -> tuple[int, int, str] | None:
 
 
 def _end_of_quoted(text: str, quote: re.Match[str]) -> int:
-    """Return where the quoted value ends; the end of the text if it is cut off.
+    """Return the end of a quoted value, or the end of the text if the value is cut off.
 
-    In JSON inside of JSON a quote has backslashes before it, and the one that closes has as many.
+    In JSON nested in JSON, a quote is preceded by backslashes, and the closing quote by as many.
     """
     mark = quote[1]
     end = text.find(mark, quote.end())
@@ -333,7 +335,7 @@ def _is_escaped(text: str, at: int, *, deeper: bool) -> bool:
 
 
 def _end_of_bracketed(text: str, at: int) -> int:
-    """Return where the bracket at a place closes; the end of the text if it never does."""
+    """Return where the bracket at a position closes, or the end of the text if it never does."""
     opening, closing, depth = text[at], _CLOSING[text[at]], 0
     for place in re.finditer(f"[{re.escape(opening + closing)}]", text[at:]):
         depth += 1 if place[0] == opening else -1

@@ -1,13 +1,13 @@
 """The process-wide register of faults, lost telemetry and warnings that were already logged.
 
-``fault`` keeps our defects away from the app: they are counted and logged once per kind, never
-raised. OpenTelemetry asks this of every library:
+A fault is a defect of this package. ``fault`` keeps it away from the app: it is counted and logged once
+per kind, and never raised. OpenTelemetry requires this of every library:
 https://opentelemetry.io/docs/specs/otel/error-handling/
 
-``lose`` counts telemetry that is lost for good. It is reported as the metric
+``lose`` counts telemetry that is lost for good. The count is reported as the metric
 ``otel_realtime.telemetry.lost`` with the kind as attribute ``what``. Data that waits on disk for a
 retry is not lost. ``warn_once`` logs a warning once per key. ``logger_of`` returns the logger of a
-module, whose lines hold no credentials.
+module, whose lines contain no credentials.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ R = TypeVar("R")
 
 
 class _Discreet(logging.Filter):
-    """Replaces credentials in log records, those of tracebacks included.
+    """Replaces credentials in log records, including their tracebacks.
 
-    Messages quote what others wrote: URLs of the environment, errors of libraries, exceptions of
+    Messages quote text from elsewhere: URLs from the environment, errors of libraries, exceptions of
     the app's own callbacks.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, without credentials."""
+        """Let every record pass, with its credentials replaced."""
         try:
             self._clean(record)
-        except BaseException as error:  # noqa: BLE001 - an argument's ``__str__`` raised: logging reports that
+        except BaseException as error:  # noqa: BLE001 - an argument's ``__str__`` raised; logging reports it
             let_through(error)
             return True
         return True
@@ -58,7 +58,7 @@ class _Discreet(logging.Filter):
         text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         cleaned = without_secrets(text)
         if cleaned != text:
-            # Handlers of other libraries read the exception itself.
+            # Remove the exception, too, because handlers of other libraries read it directly.
             record.exc_info, record.exc_text = None, cleaned
 
 
@@ -66,22 +66,22 @@ _DISCREET: Final = _Discreet()
 
 
 def logger_of(name: str) -> logging.Logger:
-    """Return a module's logger; its lines hold no credentials.
+    """Return a module's logger; its lines contain no credentials.
 
     Args:
         name: the module's ``__name__``.
     """
     found = logging.getLogger(name)
-    found.addFilter(_DISCREET)  # a filter of a logger does not apply to the loggers below it
+    found.addFilter(_DISCREET)  # a logger's filter does not apply to its child loggers
     return found
 
 
 logger = logger_of(__name__)
 
 # Kinds of lost telemetry: values of the metric's attribute ``what``.
-#: A span of our own LangSmith leg that was refused, could not be encoded, or exceeded the queue.
+#: A span for LangSmith that was refused, could not be encoded, or did not fit in the queue.
 SPAN: Final = "span"
-#: An undelivered conversation, or batch of spans, deleted to keep the state directory in bounds.
+#: An undelivered conversation or batch of spans, deleted to keep the state directory within its limits.
 CONVERSATION: Final = "conversation"
 BATCH: Final = "batch"
 #: A gap in a recording: the writer's backlog was full, or audio could not be read.
@@ -91,7 +91,7 @@ EVENT: Final = "event"
 #: Telemetry lost to one of our own defects; the log has the traceback.
 FAULT: Final = "fault"
 
-#: Most warning keys kept. Memory stays bounded even if a key varies; an evicted key logs again.
+#: Maximum number of warning keys, so that memory is bounded even if keys vary; an evicted key logs again.
 MAX_KEYS: Final = 1024
 
 #: Raise faults instead of swallowing them. Only tests set it.
@@ -105,8 +105,8 @@ class Register:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything: in a forked child, or between tests."""
-        # A new lock: in a forked child another thread of the parent may hold the old one for ever.
+        """Forget everything, in a forked child or between tests."""
+        # A new lock: a thread of the parent may have held the old one, and would never release it here.
         self._lock = threading.Lock()
         self.faults: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
@@ -158,10 +158,10 @@ def fault(where: str, error: BaseException) -> None:
 
     Args:
         where: the operation that failed, for the log.
-        error: the exception it raised.
+        error: the exception that it raised.
 
     Raises:
-        BaseException: ``error`` itself, when ``RAISE`` is set (tests).
+        BaseException: ``error`` itself, if ``RAISE`` is set (in tests).
     """
     report(where, error)
     if RAISE:
@@ -189,7 +189,7 @@ def _log(
     *arguments: object,
     error: BaseException | None = None,
 ) -> None:
-    """Log a message; what a handler of the app raises costs the message."""
+    """Log a message; if a handler of the app raises, the message is lost."""
     try:
         log.log(level, message, *arguments, exc_info=error)
     except BaseException as raised:  # noqa: BLE001 - a handler of the app
@@ -197,10 +197,10 @@ def _log(
 
 
 def walled(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Decorate a function the app calls: report our faults and return ``None`` instead of raising.
+    """Decorate a function that the app calls: report our faults and return ``None`` instead of raising.
 
-    What interrupts the app (``interrupts``) passes; whatever else a callback of the app raises, even
-    ``SystemExit``, does not.
+    An exception that interrupts the app (see ``interrupts``) propagates. Any other exception of an
+    app's callback, even ``SystemExit``, does not.
     """
 
     where = f"{function.__module__.removeprefix('otel_realtime.')}.{function.__qualname__}"
@@ -218,9 +218,9 @@ def walled(function: Callable[P, R]) -> Callable[P, R | None]:
 
 
 class Steps:
-    """Lets the steps of an operation that must be completed fail independently.
+    """Runs the steps of an operation that must be completed, even if some of them fail.
 
-    A failed step is noted, and the next one runs all the same::
+    A failed step is noted, and the next one still runs::
 
         steps = Steps("closing")
         with steps:
@@ -251,8 +251,8 @@ class Steps:
         """Report the steps that failed.
 
         Raises:
-            BaseException: what interrupted the app meanwhile; or the first failure, when ``RAISE``
-                is set (tests).
+            BaseException: an exception that interrupted the app meanwhile; or the first failure, if
+                ``RAISE`` is set (in tests).
         """
         failed, self._failed = self._failed, []
         for error in failed:
@@ -262,7 +262,7 @@ class Steps:
 
 
 def faults() -> dict[str, int]:
-    """Return the number of faults since the process started, by kind; each is one of our defects."""
+    """Return the number of faults (our own defects) since the process started, by kind."""
     return dict(REGISTER.faults)
 
 
@@ -278,7 +278,7 @@ def lose(what: str, count: int = 1) -> None:
 
 
 def lost() -> dict[str, int]:
-    """Return the losses since the process started, by kind."""
+    """Return the number of losses since the process started, by kind."""
     return REGISTER.lost()
 
 
@@ -292,10 +292,11 @@ def warn_once(
     """Log a message once per key.
 
     Args:
-        key: the condition the message reports. Never a conversation's id: each would log anew.
+        key: the condition that the message reports. It must not contain a conversation's id, or the
+            message would be logged for each conversation.
         message: format string in ``logging`` style.
         *arguments: arguments of the format string.
-        log: logger of the module that reports it.
+        log: logger of the module that reports the condition.
         level: level of the log record.
     """
     heard = _overheard.get()
@@ -318,10 +319,10 @@ _overheard: Final[ContextVar[list[Said] | None]] = ContextVar("overheard", defau
 
 @contextmanager
 def overheard() -> Iterator[list[Said]]:
-    """Collect what ``warn_once`` is told in this thread or task, whether it was said before or not.
+    """Collect the messages of ``warn_once`` in this thread or task, even if they were logged before.
 
-    Nothing of it is logged, and nothing counts as said: for a command that shows what an app would be
-    told.
+    They are not logged and do not count as logged. This is for a command that shows the warnings that
+    an app would get.
     """
     heard: list[Said] = []
     token = _overheard.set(heard)
@@ -332,7 +333,7 @@ def overheard() -> Iterator[list[Said]]:
 
 
 def warn_again(key: Hashable) -> None:
-    """Let ``warn_once`` log this key again: the condition it reported is over."""
+    """Let ``warn_once`` log this key again, because the condition that it reported is over."""
     REGISTER.forget(key)
 
 

@@ -1,7 +1,7 @@
 """The package's exceptions.
 
-Tracing a conversation never raises into the app. These errors come from set-up, the command line,
-and reading or delivering files::
+Tracing a conversation never raises into the app. These errors are raised by set-up, by the command
+line, and by code that reads or delivers files::
 
     OtelRealtimeError
     ├── ConfigError        a setting, an argument or an environment variable is invalid
@@ -31,7 +31,7 @@ class RecordingError(OtelRealtimeError):
 
 
 class NewerFormatError(RecordingError):
-    """A later version of this package wrote the files in a format this version does not know.
+    """A later version of this package wrote the files, in a format that this version does not know.
 
     The files are left untouched, so that the later version can still read them.
     """
@@ -41,7 +41,7 @@ class DeliveryError(OtelRealtimeError):
     """A request to LangSmith was refused or got no answer.
 
     Attributes:
-        status: HTTP status; ``None`` without an answer.
+        status: HTTP status; ``None`` if there was no answer.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:

@@ -1,8 +1,8 @@
 """Settings: one frozen value, read when a conversation opens.
 
 Every field that is not a callable can also be set in the environment as ``OTEL_REALTIME_<FIELD>``.
-A value given in code takes precedence. An environment variable that does not parse is reported in
-one log line and the default applies, as OpenTelemetry's own variables do:
+A value given in code takes precedence. If an environment variable does not parse, one log line
+reports it and the default applies, as for OpenTelemetry's own variables:
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
@@ -50,8 +50,8 @@ def parse_bool(text: str) -> bool:
 def _parse_capture(text: str) -> bool:
     """Parse the GenAI content switch; return whether spans may carry content.
 
-    ``EVENT_ONLY`` allows content in log events only, and this package writes spans. ``true`` and
-    ``false`` are the values of earlier instrumentations.
+    ``EVENT_ONLY`` allows content in log events only, but this package writes spans. ``true`` and
+    ``false`` are the values that earlier instrumentations used.
 
     Raises:
         ValueError: ``text`` is not a value of the switch.
@@ -69,7 +69,7 @@ def _parse_globs(text: str) -> tuple[str, ...]:
 
 
 def _globs(name: str, given: Any) -> tuple[str, ...]:
-    """Return the globs of a field, which may be given as one text, as in the environment."""
+    """Return the globs of a field, which may also be one comma-separated string, as in the environment."""
     if isinstance(given, str):
         return _parse_globs(given)
     if isinstance(given, Iterable):
@@ -110,9 +110,9 @@ class _Rule:
 
     Attributes:
         kind: type of the value.
-        choices: accepted strings; empty: any.
+        choices: accepted strings; empty if any string is accepted.
         minimum: lower bound of a number, inclusive.
-        optional: ``None`` is accepted, too.
+        optional: whether ``None`` is also accepted.
     """
 
     kind: type = str
@@ -140,7 +140,7 @@ class _Rule:
         return value
 
     def problem(self, value: object) -> str | None:
-        """Return why a value is not accepted; ``None`` if it is."""
+        """Return why a value is not accepted, or ``None`` if it is accepted."""
         if value is None and self.optional:
             return None
         if self.choices:
@@ -160,7 +160,7 @@ TitleMode = Literal["fixed", "first_utterance"]
 AudioFormatName = Literal["auto", "wav", "flac", "opus"]
 DeliverMode = Literal["process", "worker"]
 
-#: Accepted values, whether they come from code or from the environment; other fields take any.
+#: Accepted values, from code and from the environment; fields that are not listed are not checked here.
 RULES: Final[Mapping[str, _Rule]] = {
     "langsmith": _Rule(choices=get_args(LangSmithMode)),
     "parent": _Rule(choices=get_args(ParentMode)),
@@ -217,7 +217,7 @@ def _default_state_dir() -> Path:
 def _home() -> Path:
     try:
         return Path.home()
-    except RuntimeError:  # no HOME and no passwd entry, as for an arbitrary uid in a container
+    except RuntimeError:  # neither HOME nor a passwd entry, as for an arbitrary uid in a container
         return Path(gettempdir()) / f"home-{os.getuid()}"
 
 
@@ -258,68 +258,74 @@ class Settings:
     capture_content: bool = field(default_factory=_capture_content)
     """``False`` hides payloads, names, metadata, transcript, instructions and audio."""
     record_audio: bool = _env("RECORD_AUDIO", True)
-    """``False`` traces without recording audio."""
+    """``False`` traces conversations without recording their audio."""
     redact: Redact | None = None
     """Called with each payload (a dict) before it is stored; returns the payload to store."""
     redact_audio: bool = _env("REDACT_AUDIO", False)
-    """Silence in the recording, too, what ``redact`` changes of what was said."""
+    """Also silence in the recording the spoken words that ``redact`` changes."""
     parent: ParentMode = _env("PARENT", "new")  # noqa: RUF009
-    """``new``: one trace per conversation, linked to the caller; ``ambient``: child of the caller."""
+    """``new``: a trace per conversation, linked to the caller's span; ``ambient``: a child of that span."""
     activate_spans: bool = _env("ACTIVATE_SPANS", True)
     """Make an event's span the current span while the app handles the event."""
     skip_events: tuple[str, ...] = _env("SKIP_EVENTS", _SKIPPED, _parse_globs)
     """Globs of event types that never become spans."""
     span_limit: int = _env("SPAN_LIMIT", 24_000)
-    """Most spans of a trace; further events are only counted. LangSmith accepts 25,000 runs.
+    """Maximum number of spans in a trace; further events are only counted. LangSmith accepts 25,000 runs.
 
     https://docs.langchain.com/langsmith/observability-concepts
     """
     payload_limit: int = _env("PAYLOAD_LIMIT", 32_768)
-    """Characters of JSON per attribute; longer payloads are shortened and stay valid JSON."""
+    """Maximum characters of JSON per attribute; longer payloads are shortened and stay valid JSON."""
     metrics: bool = _env("METRICS", True)
     """Report OpenTelemetry metrics through the app's ``MeterProvider``."""
     false_interruption_ms: int = _env("FALSE_INTERRUPTION_MS", 250)
-    """Speech shorter than this, in ms, says nothing: what it interrupts is interrupted in vain."""
+    """Speech shorter than this, in ms, says nothing; an answer that it stops is a false interruption.
+
+    Speech of several transcribed words always counts.
+    """
     state_dir: Path = field(default_factory=_state_dir)
-    """Directory of live and undelivered conversations."""
+    """Directory for live and undelivered conversations."""
     recover_on_start: bool = _env("RECOVER_ON_START", True)
-    """Deliver in the background what processes that died left in ``state_dir``."""
+    """Deliver, in the background, what dead processes left in ``state_dir``."""
     recordings_dir: str | None = _env("RECORDINGS_DIR", None)
-    """Also keep each recording as a WAV here: a folder, or an fsspec URL (``s3://bucket/prefix``)."""
+    """Also keep each recording as a WAV file here: a folder or an fsspec URL (``s3://bucket/prefix``)."""
     on_recording: OnRecording | None = None
-    """Called with ``(path, info)`` on a background thread when a recording is rendered.
+    """Called with ``(path, info)`` on a background thread when a recording has been rendered.
 
     The file is deleted afterwards.
     """
     audio_format: AudioFormatName = _env("AUDIO_FORMAT", "auto")  # noqa: RUF009
-    """Format of the attachment: ``wav``, ``flac``, ``opus``, or ``auto``, the first that fits."""
+    """Format of the attachment: ``wav``, ``flac``, ``opus``, or ``auto`` for the first that fits."""
     max_attachment_mb: float | None = _env("MAX_ATTACHMENT_MB", None)
-    """Largest attachment in MB; ``None``: 180 on LangSmith's own hosts, 24 elsewhere."""
+    """Maximum size of the attachment in MB; ``None`` means 180 on LangSmith's own hosts, 24 elsewhere."""
     title: TitleMode = _env("TITLE", "fixed")  # noqa: RUF009
-    """Name of the root run in LangSmith: ``fixed``, or ``first_utterance``, what the caller said first.
+    """Name of the root run in LangSmith: ``fixed``, or ``first_utterance`` (the caller's first words).
 
-    The OTel span keeps its name, and so does the run where inputs are hidden.
+    The OTel span always keeps the fixed name, and so does the run if inputs are hidden.
     """
     view_url: str | None = _env("VIEW_URL", None)
-    """Template of a page that shows a conversation, which stands on its root: an address with
-    ``{run_id}``, ``{trace_id}``, ``{span_id}`` or ``{thread_id}`` in it.
+    """Template for the URL of a page that shows the conversation; the URL is an attribute of the root.
+
+    It contains ``{run_id}``, ``{trace_id}``, ``{span_id}`` or ``{thread_id}``.
     """
     state_max_mb: float = _env("STATE_MAX_MB", 4096.0)
-    """Most disk space conversations may take, those that go on included, in MB."""
+    """Maximum disk space for conversations, including live ones, in MB."""
     state_max_age_days: float = _env("STATE_MAX_AGE_DAYS", 14.0)
-    """Days an undelivered conversation is kept."""
+    """Number of days an undelivered conversation is kept."""
     deliver: DeliverMode = _env("DELIVER", "process")  # noqa: RUF009
-    """Who delivers what this package delivers itself: ``process``, this process; ``worker``, an
-    ``otel-realtime recover --watch`` on the same ``state_dir``, and this process only writes there.
+    """Who delivers what this package delivers itself: ``process`` or ``worker``.
+
+    With ``worker`` this process only writes to ``state_dir``, and an ``otel-realtime recover --watch``
+    process on the same directory delivers.
     """
     exit_timeout_s: float = _env("EXIT_TIMEOUT_S", 10.0)
     """Longest wait for delivery when the process exits, in seconds."""
     end_on_sigterm: bool = _env("END_ON_SIGTERM", False)
     """End conversations on SIGTERM, then call the previous handler."""
     realtime_paths: tuple[str, ...] = _env("REALTIME_PATHS", _REALTIME_PATHS, _parse_globs)
-    """Globs of the request paths, without the query, of websockets that speak the protocol."""
+    """Globs for the request paths (without the query) of websockets that speak the Realtime protocol."""
     join_sockets_s: float = _env("JOIN_SOCKETS_S", 60.0)
-    """Seconds in which a socket may go on with the conversation of one that closed; 0: never."""
+    """Seconds after a socket closes in which another may continue its conversation; 0 means never."""
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
@@ -340,11 +346,11 @@ class Settings:
     def within(self, process: Settings) -> Settings:
         """Return these settings of a conversation with ``PROCESS_FIELDS`` taken from the process.
 
-        Values that differ are ignored, with one warning per set of fields. A default was not given by
-        anybody, so it is ignored without one.
+        A value that differs from the process's is ignored, with one warning per set of fields. If it
+        is the field's default, nobody set it, so it is ignored without a warning.
 
         Args:
-            process: ``instrument()``'s settings, else the environment's.
+            process: the settings given to ``instrument()``, else the environment's.
         """
         theirs = {name: getattr(process, name) for name in PROCESS_FIELDS}
         differing = [name for name, value in theirs.items() if getattr(self, name) != value]
@@ -364,10 +370,10 @@ class Settings:
 
 
 def realtime_paths(given: Settings | None) -> tuple[str, ...]:
-    """Return ``Settings.realtime_paths`` without reading any other variable: for each handshake.
+    """Return ``Settings.realtime_paths``; called for each handshake, so it reads no other variable.
 
     Args:
-        given: settings of the process; ``None``: the environment's.
+        given: settings of the process; ``None`` means the environment's.
     """
     if given is not None:
         return given.realtime_paths

@@ -1,19 +1,19 @@
 """Twilio media streams: how much audio was played to a caller, and what the caller said.
 
 Twilio buffers the audio that it receives and plays it in real time. After each chunk an app may
-send a ``mark`` message; Twilio returns it when the playback has reached it, **or when a ``clear``
-message empties the buffer**. ``MediaStream`` distinguishes the two::
+send a ``mark`` message; Twilio returns the mark when playback has reached it, **or when a ``clear``
+message empties the buffer**. ``MediaStream`` distinguishes the two cases::
 
     stream = MediaStream(call)
     ...
     await twilio.send_json(media_message(delta))
     await twilio.send_json(mark_message(stream.mark(event.item_id, event.content_index, delta)))
     ...
-    stream.clear()  # with every clear message
+    stream.clear()  # whenever a clear message is sent
     ...
-    stream.received(message)  # with every message from Twilio
+    stream.received(message)  # for every message from Twilio
 
-The Realtime session must use ``audio/pcmu`` in both directions, which is Twilio's only format.
+The Realtime session must use ``audio/pcmu`` in both directions; it is Twilio's only format.
 
 Messages: https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
@@ -34,24 +34,24 @@ from otel_realtime.interrupts import let_through
 
 __all__ = ["MediaStream", "Playing"]
 
-#: mu-law, 8 bits per sample at 8 kHz.
+#: mu-law has 8 bits per sample, here at 8 kHz.
 BYTES_PER_MS: Final = 8
-#: Marks that may be pending; far more than Twilio's buffer holds. Bounds the memory of an app
-#: that does not pass Twilio's messages to ``received``.
+#: Maximum number of pending marks, far more than Twilio's buffer holds. It bounds the memory use of
+#: an app that does not pass Twilio's messages to ``received``.
 MAX_MARKS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """The last position that the playback is known to have reached.
+    """The last position that playback is known to have reached.
 
-    The arguments of ``conversation.item.truncate``:
+    The attributes are the arguments of ``conversation.item.truncate``:
     https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
 
     Attributes:
         item_id: the item that is playing.
         content_index: the content part that is playing.
-        audio_ms: how much of it is known to have been played; the true position is at or after it.
+        audio_ms: position in the part that was certainly played; the true position may be later.
     """
 
     item_id: str
@@ -63,9 +63,9 @@ class MediaStream:
     """Tracks the playback of one media stream and reports it to the conversation.
 
     Args:
-        call: the conversation; None: only track the playback.
-        record_user: record the caller's audio from Twilio's messages instead of from what the app
-            appends to the input buffer.
+        call: the conversation; ``None`` means that playback is only tracked.
+        record_user: whether to record the caller's audio from Twilio's messages instead of from
+            what the app appends to the input buffer.
     """
 
     def __init__(self, call: Conversation | None = None, *, record_user: bool = False) -> None:
@@ -85,11 +85,11 @@ class MediaStream:
 
         Args:
             item_id: the item that the audio belongs to.
-            content_index: the content part that it belongs to.
-            audio: mu-law bytes, or the same in base64 as in ``delta`` and ``payload``.
+            content_index: the content part that the audio belongs to.
+            audio: mu-law bytes, or their base64 text, as in ``delta`` and ``payload``.
 
         Returns:
-            The name of the mark to send after the audio, also of audio that cannot be read.
+            The name of the mark to send after the audio, even if the audio cannot be read.
         """
         self._mark_count += 1
         name = f"otel-realtime-{self._mark_count}"
@@ -106,13 +106,13 @@ class MediaStream:
             self._cleared.discard(self._marks.popitem(last=False)[0])
 
     def clear(self) -> Playing | None:
-        """Register a ``clear`` message; call it whenever one is sent.
+        """Register a ``clear`` message; call this method whenever one is sent.
 
         Returns:
             The position for ``conversation.item.truncate``; later items were not played at all.
-            None if no audio was pending.
+            ``None`` if no audio was pending.
         """
-        # Twilio returns pending marks after a clear, too, although their audio was not played.
+        # After a clear Twilio also returns the pending marks, although their audio was not played.
         pending = [name for name in self._marks if name not in self._cleared]
         self._cleared.update(pending)
         if not pending:
@@ -127,7 +127,7 @@ class MediaStream:
         """Handle a message from Twilio; irrelevant messages are ignored.
 
         Args:
-            message: the message as text, or decoded.
+            message: the message, as JSON text or decoded.
         """
         try:
             event = message if isinstance(message, Mapping) else json.loads(message)
@@ -136,14 +136,14 @@ class MediaStream:
                 self._handle_mark(event["mark"]["name"])
             elif event_type == "media" and self._record_user:
                 self._handle_media(event["media"])
-        except BaseException as error:  # noqa: BLE001 - an error of ours must not reach the app
+        except BaseException as error:  # noqa: BLE001 - our errors must not reach the app
             let_through(error)
             diagnostics.fault("twilio", error)
 
     def _handle_mark(self, name: str) -> None:
         position = self._marks.pop(name, None)
         if position is None:
-            return  # a mark of the app's own
+            return  # a mark that the app itself sent
         if name in self._cleared:
             self._cleared.discard(name)
             return

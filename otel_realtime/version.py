@@ -1,4 +1,4 @@
-"""The package's version: here, because to read it from the metadata takes longer than to import this package's door."""
+"""The package's version. It is a constant because reading package metadata is slower than this import."""
 
 from __future__ import annotations
 

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class conversation:
-    """Announce one conversation; use it with ``with`` or ``async with``.
+    """Announce one conversation; use it in a ``with`` or ``async with`` statement.
 
     The conversation opens on entry, so its ids are known on the first line of the block, and it ends
-    with the block. On a connection that ``instrument()`` already tracks it is the same conversation.
-    An exception of the block marks the root as failed and passes through. If no conversation can be
-    opened, the block gets one whose methods do nothing.
+    with the block. If ``instrument()`` already tracks the connection, the block gets the same
+    conversation. An exception raised in the block marks the root as failed and propagates. If no
+    conversation can be opened, the block gets one whose methods do nothing.
 
     Args:
         connection: an ``openai`` Realtime connection (async or sync), a websocket, or ``None`` for
             an app that reports its frames itself.
-        thread_id: the app's id of the thread; also written as ``gen_ai.conversation.id``.
-        metadata: metadata of the root.
-        tags: tags of the root.
-        settings: settings of this conversation, instead of ``instrument()``'s or the
+        thread_id: the app's id for the thread; also written as ``gen_ai.conversation.id``.
+        metadata: metadata for the root.
+        tags: tags for the root.
+        settings: settings for this conversation, instead of ``instrument()``'s or the
             environment's. Fields that apply to the whole process are ignored with one warning.
-        tracer_provider: provider of its spans, instead of ``instrument()``'s or the global one.
+        tracer_provider: provider for its spans, instead of ``instrument()``'s or the global one.
 
     Added in 0.1.0.
     """
@@ -69,9 +69,9 @@ class conversation:
     def _enter(self) -> tuple[Conversation, Token[Reference | None] | None]:
         try:
             PROCESS.loading.catch_up()
-            # Most of the package: ``instrument()`` has imported it ahead.
+            # This imports most of the package, unless ``instrument()`` has already done so.
             from otel_realtime.conversation.announced import enter
-        except BaseException as error:  # noqa: BLE001 - what it needs is not installed as it should be
+        except BaseException as error:  # noqa: BLE001 - a dependency is missing or broken
             let_through(error)
             diagnostics.fault("conversation", error)
             from otel_realtime.conversation.null import NullConversation
@@ -91,8 +91,8 @@ class conversation:
         if token is not None:
             try:
                 token.var.reset(token)
-            except ValueError:  # the block is left in another context than it was entered in, as
-                pass  # frameworks do that run the two halves of a generator in different tasks
+            except ValueError:  # the block is left in a different context than it was entered in,
+                pass  # as when a framework runs the two halves of a generator in different tasks
 
     async def __aenter__(self) -> Conversation:
         return self.__enter__()
@@ -107,11 +107,11 @@ class conversation:
 
 
 def announce(connection: object, options: Options) -> conversation:
-    """Return the block of a conversation, with options that apps do not have.
+    """Return a ``conversation`` block with options that the public arguments do not offer.
 
     Args:
         connection: as for ``conversation``.
-        options: its options.
+        options: options of the conversation.
     """
     block = conversation(connection)
     block._options = options

@@ -1,4 +1,4 @@
-"""Opens the conversations that an app announces."""
+"""Opens conversations that the app announces."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from otel_realtime.interrupts import let_through
 def enter(
     connection: object, options: Options
 ) -> tuple[Conversation, Token[Reference | None] | None]:
-    """Open a conversation, or find the one that a connection carries, and make it the current one.
+    """Open a conversation, or find the one that the connection carries, and make it the current one.
 
     Returns:
-        The conversation, one that does nothing if none can be opened; and what ``current`` is reset
-        with afterwards.
+        The conversation, or one that does nothing if none can be opened; and the token that resets
+        ``current``, if it was set.
     """
     try:
         engine = _open(connection, options)
@@ -52,15 +52,15 @@ def _open(connection: object, options: Options) -> Engine:
         caller=otel_context.get_current(),
         post=sink is not None,
     )
-    if sink is not None:  # the conversation of an earlier block on this socket has ended
+    if sink is not None:  # an earlier block's conversation on this socket has ended
         sink.carry(engine)
     return engine
 
 
 def _update(engine: Engine, options: Options) -> None:
-    """Apply options to a conversation that is already open, as far as they can still change.
+    """Apply those options to an open conversation that can still change.
 
-    Its root has started, so its thread, settings and provider are fixed.
+    The root has started, so the thread, the settings and the provider are fixed.
     """
     engine.describe(options.metadata, options.tags, options.settings)
     given = {

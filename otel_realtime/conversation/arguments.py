@@ -1,7 +1,7 @@
-"""Arguments of the app about sound and time: read, or refused in one line.
+"""Reads the app's arguments about audio and time, or refuses them with one log line.
 
-A wrong argument is the app's, so it is no fault of ours and no exception to it: it is named in the
-log, once for each kind of mistake, and costs what it was about. Lost audio is counted.
+A wrong argument is the app's mistake, so it neither counts as a fault of this package nor raises into
+the app. It is logged once per kind of mistake, and what it referred to is left out. Lost audio is counted.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ logger = logger_of(__name__)
 
 #: Highest position that ``played()`` accepts, in ms (11 days).
 MAX_PLAYED_MS: Final = 1e9
-#: Most content parts of an item.
+#: Maximum number of content parts in an item.
 MAX_PARTS: Final = 1_000
-#: Rates that a sound device can have, in Hz.
+#: Range of sample rates that an audio device can have, in Hz.
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 384_000
-#: Latest time a span can have, epoch ns.
+#: Latest time that a span can have, in epoch ns.
 LATEST_NS: Final = 2**63 - 1
-#: Times of calls, epoch ns: from 1973 to 2103. What lies outside is another unit, or no time at all.
+#: Range of valid times of a call, in epoch ns (1973 to 2103). A number outside is in another unit or is
+#: not a time.
 FIRST_CALL_NS, LAST_CALL_NS = 10**17, 42 * 10**17
 
 
 class Refused(ValueError):
-    """An argument is of no use; the text says why, and what to pass."""
+    """An argument cannot be used; the text says why, and what to pass instead."""
 
 
 def refuse(function: str, problem: str, what: str) -> None:
-    """Name a mistake of the app in the log, once for each kind.
+    """Log a mistake of the app, once for each kind.
 
     Args:
         function: The public method.
-        problem: What is wrong with its argument, and what to pass.
-        what: What it costs.
+        problem: What is wrong with its argument, and what to pass instead.
+        what: What the consequence is.
     """
     diagnostics.warn_once(
         ("argument", function, problem[:200]), "%s: %s; %s", function, problem, what, log=logger
@@ -51,10 +52,10 @@ def refuse(function: str, problem: str, what: str) -> None:
 
 
 def number(value: object, name: str) -> int | float:
-    """Return a number that an app passed in whatever type its libraries have.
+    """Return a number that the app passed, in any numeric type of its libraries.
 
     Raises:
-        Refused: It is none, or not a finite one.
+        Refused: It is not a number, or not finite.
     """
     kind = f"{name} is of type {type(value).__name__}"
     if isinstance(value, bool):
@@ -65,7 +66,7 @@ def number(value: object, name: str) -> int | float:
         if hasattr(value, "__index__"):
             return int(value.__index__())
         found = float(value)  # type: ignore[arg-type]
-    except BaseException as error:  # whatever the object's own methods raise
+    except BaseException as error:  # the object's own methods may raise anything
         let_through(error)
         raise Refused(f"{kind}; pass a number") from error
     if not math.isfinite(found):
@@ -74,15 +75,15 @@ def number(value: object, name: str) -> int | float:
 
 
 def tapped(audio: object, rate: object, item_id: object) -> TapAudio:
-    """Return audio that the app hears or plays, as 16-bit mono samples.
+    """Return audio that the app captures or plays, as 16-bit mono samples.
 
     Args:
         audio: See ``recording.buffers``.
-        rate: Samples per second; None for the session's own.
-        item_id: The item it belongs to; what is no id names none.
+        rate: Samples per second; None means the session's rate.
+        item_id: The item that the audio belongs to; anything but a string is ignored.
 
     Raises:
-        Refused: It cannot be understood.
+        Refused: The audio or the rate cannot be used.
     """
     from otel_realtime.recording.buffers import RefusedAudio, as_pcm16  # imports numpy
     from otel_realtime.recording.track import TapAudio
@@ -100,10 +101,10 @@ def tapped(audio: object, rate: object, item_id: object) -> TapAudio:
 
 
 def tapped_mulaw(audio: object) -> TapAudio:
-    """Return audio of telephony that the app hears, unchanged.
+    """Return the user's telephony audio unchanged, as mu-law at 8 kHz.
 
     Raises:
-        Refused: It is no buffer of bytes.
+        Refused: It is not a buffer of bytes.
     """
     from otel_realtime.core.audio.formats import MULAW
     from otel_realtime.recording.buffers import RefusedAudio, as_bytes  # imports numpy
@@ -116,10 +117,10 @@ def tapped_mulaw(audio: object) -> TapAudio:
 
 
 def position(item_id: object, content_index: object, audio_ms: object) -> tuple[str, int, float]:
-    """Return the item, the content part and the position (ms) of ``played``.
+    """Return the validated item, content part and position (ms) of ``played``.
 
     Raises:
-        Refused: One of them is of no use.
+        Refused: One of them cannot be used.
     """
     if not isinstance(item_id, str):
         raise Refused(f"item_id is of type {type(item_id).__name__}; pass the item's id")
@@ -132,15 +133,15 @@ def position(item_id: object, content_index: object, audio_ms: object) -> tuple[
 
 
 def wall_time(engine: Engine, at_ns: Any, function: str) -> int | None:
-    """Return a time of the app in epoch ns; None where there is none that can be believed.
+    """Return the app's time in epoch ns, or None if it gave none or an implausible one.
 
-    One that is refused is noticed on the root as a jump is.
+    An implausible time is counted on the root, like a jump.
     """
     if at_ns is None:
         return None
     try:
         found = at_ns if type(at_ns) is int else number(at_ns, "at_ns")
-        # A span's time must be an integer, and of 64 bits.
+        # A span's time must be an integer of 64 bits.
         at_ns = int(min(max(found, 0), LATEST_NS))
         if not engine.clock.uses_app_times and not FIRST_CALL_NS <= at_ns <= LAST_CALL_NS:
             raise Refused("at_ns is no time of a call; pass epoch ns, as time.time_ns() returns")
@@ -152,10 +153,10 @@ def wall_time(engine: Engine, at_ns: Any, function: str) -> int | None:
 
 
 def recording_time(engine: Engine, at_ns: Any, function: str) -> int:
-    """Return a time of the app on the recording's clock, ns since the start.
+    """Return the app's time on the recording's clock, in ns since the start.
 
-    In a call that is lived, with times of its own, it only says how long ago that was. Otherwise
-    the app's times are the clock.
+    In a live call whose events have no app times, the given time only says how long ago something
+    happened. Otherwise the app's times are the clock.
     """
     clock, given_ns = engine.clock, wall_time(engine, at_ns, function)
     if given_ns is None:

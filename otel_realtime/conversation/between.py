@@ -1,13 +1,13 @@
-"""A conversation between two sockets: one has closed, and another one may go on.
+"""A conversation between two sockets: one socket has closed, and another may continue it.
 
-Until then the conversation is open: what plays goes on playing, a tool goes on running, and its
-responses wait to be written, for whether they are heard depends on what comes::
+In between, the conversation stays open: audio continues to play and tools continue to run. Its
+responses are not written yet, because how much of them is heard depends on what comes next::
 
     carried --part--> between --join--> carried
                          |
                          +--end--> ended when, and how, the socket closed
 
-What the server had begun on the socket is over with it in any case (``ConversationState.disconnected``).
+Anything the server had begun on the closed socket is over in any case (``ConversationState.disconnected``).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parted:
-    """The latest socket has closed.
+    """The close of the latest socket.
 
     Attributes:
-        ending: how it closed: the end of the conversation if no other one goes on.
-        moment: when.
-        close: the same without the attempts to go on that were refused since.
-        refused: how many these were.
+        ending: how the socket closed; the ending of the conversation if no other socket continues it.
+        moment: when the socket closed.
+        close: ``ending`` without the reconnection attempts that were refused since.
+        refused: number of those refused attempts.
     """
 
     ending: Ending
@@ -46,14 +46,14 @@ class Parted:
 
 
 class Between:
-    """What happens to one conversation between two sockets.
+    """Handles one conversation between two sockets.
 
     Args:
-        trace: its trace.
-        frames: handles its frames.
+        trace: trace of the conversation.
+        frames: handles the conversation's frames.
 
     Attributes:
-        parted: the latest socket has closed; ``None`` while one carries the conversation.
+        parted: the close of the latest socket; ``None`` while a socket carries the conversation.
     """
 
     def __init__(self, trace: Trace, frames: Frames) -> None:
@@ -65,10 +65,10 @@ class Between:
         """Note that the socket has closed.
 
         Args:
-            close: how.
+            close: how it closed.
 
         Returns:
-            ``False`` if the conversation is over.
+            ``False`` if the conversation has already ended.
         """
         trace, frames = self._trace, self._frames
         ending = ended_by_close(close, trace.writer.policy)
@@ -76,7 +76,7 @@ class Between:
             recorder = frames.recorder
             if frames.closed or recorder is None:
                 return False
-            if self.parted is not None:  # its SDK could not open it anew
+            if self.parted is not None:  # the SDK could not reopen the connection
                 return True
             moment = trace.clock.end()
             frames.keep_texts(moment)
@@ -89,7 +89,7 @@ class Between:
         return True
 
     def refused(self, failure: Failure) -> None:
-        """Note that the server refused an attempt to go on."""
+        """Note that the server refused an attempt to continue on a new socket."""
         with self._frames.lock:
             parted = self.parted
             if parted is None or self._frames.closed:
@@ -101,7 +101,7 @@ class Between:
             self._note(replace(parted, ending=ending, refused=parted.refused + 1))
 
     def join(self) -> bool:
-        """Go on on another socket; ``False`` if the conversation has ended."""
+        """Continue on another socket; return ``False`` if the conversation has ended."""
         trace, frames = self._trace, self._frames
         with frames.lock:
             recorder, parted = frames.recorder, self.parted
@@ -123,13 +123,13 @@ class Between:
             )
             try:
                 write_gap(trace.writer, gap)
-            except BaseException as error:  # noqa: BLE001 - a span processor: the conversation goes on
+            except BaseException as error:  # noqa: BLE001 - a span processor failed; carry on
                 let_through(error)
                 diagnostics.report("joining", error)
         return True
 
     def _note(self, parted: Parted) -> None:
-        """Keep it, also for whoever finishes the conversation if this process is killed now."""
+        """Store the close, also in the journal, where a recovery finds it if this process is killed."""
         trace, frames = self._trace, self._frames
         self.parted = parted
         frames.notes.parted(

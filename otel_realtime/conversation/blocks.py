@@ -1,7 +1,7 @@
-"""Which conversation code belongs to that neither announced one nor receives its frames.
+"""Finds the conversation for code that neither announced one nor receives its frames.
 
-Frameworks run tools in tasks and threads of their own, and apps hand events to workers. What such code
-has of its conversation depends on how it was started:
+Frameworks run tools in their own tasks and threads, and apps hand events to workers. What such code
+inherits from its conversation depends on how it was started:
 
 ========================================  =================================================
 tasks, ``asyncio.to_thread``, anyio       a copy of the context in which they were started
@@ -9,18 +9,20 @@ threads, ``loop.run_in_executor``         nothing (from Python 3.14 on threads c
 both, with OpenTelemetry's propagation    the span that was current
 ========================================  =================================================
 
-So the look-up goes from what is certain to what is merely unambiguous:
+So the look-up starts with what is certain and ends with what is merely unambiguous:
 
-1. The conversation that this task announced, last received from, or runs a tool of; or, if a
+1. The conversation that this task announced, last received from, or runs a tool for; or, if a
    ``using(...)`` block was entered after that, the only live conversation opened inside that block.
 2. The conversation whose span is current here.
-3. Inside ``using(...)``: the only live conversation that was opened in the block; with none, that of
-   the block around it. Code inside a block is never given a conversation from outside of it.
-4. In code that none of this is known of: the only live conversation of the process, unless that code
+3. Inside ``using(...)``: the only live conversation opened in the block or, if there is none, in the
+   enclosing block. Rule 4 does not apply inside a block.
+4. In code to which none of this applies: the only live conversation of the process, unless the code
    serves another request.
 
-Neither of the last two is one beside which the code's own was open: that is another caller's. Two that come into question are none. A conversation that sampling left out comes into question for as
-long as one can last, because nobody sees its end.
+Rules 3 and 4 never return a conversation that was open at the same time as the code's own previous one,
+because it belongs to another caller. If two conversations are possible, the result is ``None``. A
+conversation that was not sampled counts as possible for as long as a conversation can last, because its
+end is not observed.
 """
 
 from __future__ import annotations
@@ -43,19 +45,19 @@ if TYPE_CHECKING:
     from otel_realtime.conversation.engine import Engine
     from otel_realtime.process.process import Process
 
-#: Kinds of spans that stand for a request from outside.
+#: Kinds of spans that represent a request from outside.
 SERVED: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
 
 
 class Block:
-    """One ``using(...)`` block, and the conversations opened inside.
+    """One ``using(...)`` block and the conversations that were opened inside it.
 
     Args:
-        outer: the block around it.
+        outer: the enclosing block.
 
     Attributes:
-        outer: the block around it; ``None`` for the outermost.
-        before: what ``current`` was when it was entered.
+        outer: the enclosing block; ``None`` for the outermost.
+        before: value of ``current`` when the block was entered.
     """
 
     def __init__(self, outer: Block | None = None) -> None:
@@ -66,7 +68,7 @@ class Block:
         self._opened: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def note(self, engine: Engine) -> None:
-        """Note a conversation that was opened inside; closed if sampling left it out."""
+        """Note a conversation that was opened inside; it is already closed if it was not sampled."""
         with self._lock:
             if engine.closed:
                 self._left_out_at = time.monotonic()
@@ -74,7 +76,7 @@ class Block:
 
     @property
     def left_out(self) -> bool:
-        """Whether a conversation that sampling left out may still be open inside."""
+        """Whether a conversation that was not sampled may still be open inside."""
         return may_last(self._left_out_at)
 
     def live(self) -> list[Engine]:
@@ -87,8 +89,8 @@ def note_opened(engine: Engine, block: Block | None, process: Process) -> None:
     """Note a conversation that has been opened.
 
     Args:
-        engine: the conversation; closed if sampling left it out.
-        block: the innermost ``using(...)`` block around the place where it was opened.
+        engine: the conversation; it is already closed if it was not sampled.
+        block: the innermost ``using(...)`` block in which it was opened.
         process: services of this process.
     """
     if engine.closed:
@@ -100,7 +102,7 @@ def note_opened(engine: Engine, block: Block | None, process: Process) -> None:
 
 @walled
 def conversation_here(block: Block | None, process: Process) -> Engine | None:
-    """Return the live conversation that this code belongs to; ``None`` if that is unclear.
+    """Return the live conversation that this code belongs to; ``None`` if it is unclear.
 
     Args:
         block: the innermost ``using(...)`` block around this code.
@@ -111,7 +113,7 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
     own = None if last is None or last.closed else last
     carried = None if membership is None else _carrying(membership, process)
     around = block
-    # A block that was entered before this task received anything says less than what it received.
+    # Ignore blocks entered before this task received anything: what it received says more.
     while around is not None and (own is None or around.before is reference):
         live = around.live()
         if live or around.left_out:
@@ -119,14 +121,14 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
                 return carried
             if len(live) != 1 or around.left_out:
                 return None
-            # What this task knew when it entered the block says nothing of what was opened inside.
+            # What this task knew when it entered the block says nothing about what was opened inside.
             follows = around.before is reference or _follows(live[0], reference)
             return live[0] if follows else None
         around = around.outer
     if own is not None or carried is not None:
         return cast("Engine | None", own or carried)
     if block is not None or membership is not None:
-        return None  # it has none yet, or its own has ended
+        return None  # this code has no conversation yet, or its own has ended
     live = _live(process)
     if len(live) != 1 or process.has_left_out or _serves_another(live[0]):
         return None
@@ -134,11 +136,12 @@ def conversation_here(block: Block | None, process: Process) -> Engine | None:
 
 
 def _follows(engine: Engine, before: Reference | None) -> bool:
-    """Return whether a conversation may be the next one of a loop whose own has ended.
+    """Return whether a conversation may be the next one in a loop whose previous one has ended.
 
     Args:
         engine: the conversation.
-        before: the one that has ended; ``None`` without one. What began beside it is another's.
+        before: the previous conversation, or ``None``. A conversation that began before its end
+            belongs to another caller.
     """
     return before is None or before.ended_ns <= engine.clock.mono_ns
 
@@ -149,12 +152,12 @@ def _live(process: Process) -> list[Engine]:
 
 
 def _carrying(membership: object, process: Process) -> Engine | None:
-    """Return the live conversation whose span is current, wherever that context came from."""
+    """Return the live conversation whose span is current, regardless of where the context came from."""
     return next((one for one in _live(process) if one.trace.membership is membership), None)
 
 
 def _serves_another(engine: Engine) -> bool:
-    """Return whether the current span stands for a request that has nothing to do with the call."""
+    """Return whether the current span represents a request that is unrelated to the call."""
     span: Any = get_current_span()
     if getattr(span, "kind", None) not in SERVED:
         return False

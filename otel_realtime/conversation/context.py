@@ -1,4 +1,4 @@
-"""What a task knows of its conversation."""
+"""What a task knows about its conversation."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 
 class Reference(weakref.ref[Any]):
-    """Refers to an ``Engine`` without keeping it alive: a context may outlive the call.
+    """Refers to an ``Engine`` without keeping it alive, because a context may outlive the call.
 
-    Each engine has one.
+    Each engine has one reference.
 
     Attributes:
-        ended_ns: ``time.monotonic_ns()`` of the end of the conversation; 0 before. It stays known when
-            the engine is gone.
+        ended_ns: ``time.monotonic_ns()`` at the end of the conversation; 0 until then. It remains
+            available after the engine has been collected.
     """
 
     ended_ns = 0
 
 
 current: ContextVar[Reference | None] = ContextVar("otel_realtime_conversation", default=None)
-"""The engine of the conversation that this task announced, or last received a frame of."""
+"""The engine of the conversation that this task announced or last received a frame from."""

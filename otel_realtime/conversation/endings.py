@@ -16,7 +16,7 @@ from otel_realtime.tracing.failure import exception_failure
 
 #: Close codes of a normal end: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 _NORMAL_CODES: Final = frozenset({1000, 1001})
-#: Reported by libraries for a close frame without a code, never sent:
+#: Libraries report it for a close frame without a code; it is never sent:
 #: https://www.rfc-editor.org/rfc/rfc6455#section-7.1.5
 _NO_CODE: Final = 1005
 
@@ -34,8 +34,8 @@ def ended_by_app(error: BaseException | None, policy: ContentPolicy) -> Ending:
 def ended_by_close(close: Close, policy: ContentPolicy) -> Ending:
     """Return the ending of a conversation whose connection ended.
 
-    It failed if the server sent a code other than 1000 and 1001, or if there was no close frame and
-    the app had not closed the connection.
+    The conversation failed if the server sent a code other than 1000 and 1001, or if there was no
+    close frame and the app had not closed the connection.
 
     Args:
         close: how the connection ended.
@@ -51,8 +51,8 @@ def ended_since(close: Ending, ending: Ending) -> Ending:
     """Return the ending of a conversation that the app ended after its latest socket had closed.
 
     Args:
-        close: how that one closed.
-        ending: what the app says since: an exception of its own counts, unless the close was a failure.
+        close: how that socket closed.
+        ending: the ending by the app; its exception counts unless the close was already a failure.
     """
     return replace(close, failure=close.failure or ending.failure)
 
@@ -60,7 +60,7 @@ def ended_since(close: Ending, ending: Ending) -> Ending:
 def ended_by_refusal(handshake: Handshake) -> Ending:
     """Return the ending of a conversation whose handshake the server refused.
 
-    It states the HTTP status, never a header: request headers hold the API key.
+    It contains the HTTP status but never a header, because request headers hold the API key.
     """
     if handshake.status is not None:
         text = f"the server refused the websocket handshake: HTTP {handshake.status}"
@@ -76,9 +76,9 @@ def _app_failure(error: BaseException | None, policy: ContentPolicy) -> Failure 
 
 
 def _reason(text: str, policy: ContentPolicy) -> str:
-    """Return a close frame's reason as it may be stored.
+    """Return a close frame's reason in the form in which it may be stored.
 
-    It passes the policy as an event does, because a server may quote content in it. If content is
+    The policy applies to it as to an event, because a server may quote content in it. If content is
     hidden, only a reason of a single word remains.
     """
     stored, _ = policy.apply({"type": "close", "reason": replace_surrogates(text)})

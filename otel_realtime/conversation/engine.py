@@ -1,8 +1,8 @@
 """The engine of one conversation: it opens, handles frames, and ends.
 
-Frames are handled in ``frames``. Responses are written as spans later, on the writer thread
-(``tick``), when it is known how much of their audio was played. Every entry point catches our own
-faults.
+``frames`` handles the frames. Responses are written as spans later, on the writer thread (``tick``),
+when it is known how much of their audio was played. Every entry point catches this package's own
+errors.
 
 Life of a conversation::
 
@@ -11,10 +11,10 @@ Life of a conversation::
        |                                 +---waiting----+
        +-- not sampled, or suppressed: closed from the start
 
-It is waiting while its socket has closed and another one may go on: see ``between``.
+A conversation is waiting while its socket has closed and another one may continue it; see ``between``.
 
-Threads: frames and the end run on the app's tasks and threads; ``tick`` on the writer thread; posting
-and delivery on threads of their own. ``frames.lock`` serialises whatever changes state or spans.
+Threads: frames and the end run on the app's tasks and threads, ``tick`` runs on the writer thread, and
+posting and delivery run on their own threads. ``frames.lock`` serialises all changes of state and spans.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ if TYPE_CHECKING:
 
 #: Longest time the close spends on processing the last audio, so that the root's facts are complete.
 CLOSE_BUDGET_S: Final = 0.005
-#: The same for a recorded conversation that the app replays faster than it was spoken: nobody waits.
+#: The same for a recorded conversation that the app replays faster than it was spoken: no caller waits.
 REPLAY_WAIT_S: Final = 10.0
-#: Most unsettled responses that are looked at while the conversation is locked: less than 1 ms.
+#: Maximum number of unsettled responses to examine while the conversation is locked; takes less than 1 ms.
 MOST_LOOKS: Final = 16
-#: Most responses that one tick writes; there are other conversations.
+#: Maximum number of responses that one tick writes, so that other conversations get their turn.
 MOST_SETTLED: Final = 32
-#: Longest wait of the posting thread until the journal's first line is on disk.
+#: Longest time the posting thread waits until the journal's first line is on disk.
 POST_WAIT_S: Final = 1.0
 
 
@@ -74,15 +74,15 @@ class Engine:
     """One conversation, from its first frame until its delivery is handed to the finisher.
 
     Args:
-        trace: its trace.
+        trace: trace of the conversation.
         process: services of this process.
 
     Attributes:
-        trace: its trace.
-        clock: its clock.
+        trace: trace of the conversation.
+        clock: clock of the conversation.
         frames: handles its frames.
-        between: what happens between two sockets of it.
-        carrier: the sink of the socket that carries it now; ``None`` without one.
+        between: handles the time between two of its sockets.
+        carrier: the sink of the socket that carries it now; ``None`` if there is none.
         public: the app's ``Conversation``; ``None`` until the app asks for it.
     """
 
@@ -96,7 +96,7 @@ class Engine:
         self._process = process
         self._activation = trace.activation
         self._tally = Tally()
-        # Responses that the close wrote; they are measured when all audio has been processed.
+        # Responses that the close wrote; their metrics are recorded when all audio has been processed.
         self._last: list[tuple[Response, Inference]] = []
 
     def begin(self, recorder: Recorder) -> None:
@@ -108,8 +108,8 @@ class Engine:
         journaled = self.trace.journaled
         if journaled:
             self.trace.membership.note = recorder.note
-            # First the journal, then the post: without a journal nobody could end the run if this
-            # process died, and it would stay pending for ever.
+            # The journal must exist before the post: without a journal no recovery could end the run
+            # if this process died, and the run would stay pending forever.
             self.trace.before_post = partial(recorder.settle, POST_WAIT_S)
             if recorder.folder is not None:
                 self.trace.after_post = partial(Progress(recorder.folder).note, POSTED)
@@ -129,7 +129,7 @@ class Engine:
 
     @property
     def folder(self) -> Path | None:
-        """Folder of its journal and audio; ``None`` if nothing of it is on disk."""
+        """Folder of the journal and the audio; ``None`` if the conversation is not on disk."""
         return self.frames.recorder.folder if self.frames.recorder is not None else None
 
     def knows_item(self, item_id: str) -> bool:
@@ -140,7 +140,7 @@ class Engine:
 
     @property
     def recorder(self) -> Recorder | None:
-        """Recorder for audio of the app; ``None`` once the conversation is closed."""
+        """Recorder for audio from the app; ``None`` once the conversation is closed."""
         return None if self.frames.closed else self.frames.recorder
 
     def enter_tool(
@@ -151,7 +151,7 @@ class Engine:
         *,
         adapted: bool = False,
     ) -> OpenTool:
-        """Open the exact span of a tool; see ``Conversation.tool``.
+        """Open a tool's span at the exact start of its execution; see ``Conversation.tool``.
 
         Returns:
             The open tool, for ``leave_tool``.
@@ -160,14 +160,14 @@ class Engine:
         with self.frames.lock:
             call = None
             if call_id is not None:
-                # The app may start a tool before the event that announces its call was handled.
+                # The app may start a tool before the event that announces its call is handled.
                 call = self.frames.state.calls.setdefault(call_id, ToolCall(call_id))
             if arguments is not None and self._is_private(call_id):
                 arguments = HIDDEN
             return self.trace.tools.enter(call, name, arguments, moment, adapted=adapted)
 
     def leave_tool(self, entered: OpenTool, error: object) -> None:
-        """Leave the block of a tool that has returned, or raised ``error``."""
+        """Leave the block of a tool that has returned or has raised ``error``."""
         moment, failure = self.clock.moment(), None
         if isinstance(error, Exception):  # cancellation is not a failure of the tool
             private = self._is_private(None if entered.call is None else entered.call.id)
@@ -176,7 +176,7 @@ class Engine:
             self.trace.tools.leave(entered, moment.at_ns, failure)
 
     def knows_call(self, call_id: str) -> bool:
-        """Return whether the model made this call in this conversation, which is still open."""
+        """Return whether the model made this call in this conversation and the conversation is open."""
         return not self.frames.closed and call_id in self.frames.state.calls
 
     def handed_over(self, agent: str, call_id: str | None, begun: Moment) -> None:
@@ -184,8 +184,8 @@ class Engine:
 
         Args:
             agent: name of that agent.
-            call_id: the model's call that asked for it, if any.
-            begun: when the framework began.
+            call_id: the model's call that asked for the handover, if any.
+            begun: when the framework began the handover.
         """
         moment = self.clock.moment()
         with self.frames.lock:
@@ -198,19 +198,19 @@ class Engine:
         return self.frames.pause is not None and self.frames.pause.is_private(call_id)
 
     def pause(self) -> bool:
-        """Pause the recording; return ``False`` if there is none."""
+        """Pause the recording; return ``False`` if there is no recording."""
         with self.frames.lock:
             if self.frames.closed or self.frames.recorder is None:
                 return False
             self.frames.keep_texts(self.clock.moment())
             self.frames.pause = self.frames.pause or Pause()
-            if self.frames.pause.enter(self.frames.state):  # not within an outer pause
+            if self.frames.pause.enter(self.frames.state):  # false inside an outer pause
                 self.frames.pause_begins(self.clock.moment())
                 self.frames.recorder.pause(self.clock.moment().t)
             return True
 
     def resume(self) -> None:
-        """End a pause of the recording; an outer one goes on."""
+        """End a pause of the recording; an outer pause continues."""
         with self.frames.lock:
             if not self.frames.closed:
                 self.frames.keep_texts(self.clock.moment())
@@ -226,9 +226,9 @@ class Engine:
         """Add metadata and tags to the root.
 
         Args:
-            metadata: metadata of the app.
-            tags: tags of the app.
-            settings: settings whose stricter privacy applies from now on.
+            metadata: metadata from the app.
+            tags: tags from the app.
+            settings: settings whose privacy rules apply from now on where they are stricter.
         """
         with self.frames.lock:
             if self.frames.closed and self.trace.sampled:
@@ -249,18 +249,19 @@ class Engine:
     # -- the writer thread -------------------------------------------------------------------------
 
     def tick(self, now_t: int) -> None:
-        """Write the responses whose audio facts are final, and keep text that has grown.
+        """Write the responses whose audio facts are final, and store text that has grown.
 
         Called on the writer thread.
 
         Args:
-            now_t: time up to which all audio has been processed, ns since the start.
+            now_t: time up to which all audio has been processed, in ns since the start.
         """
-        # Without the lock at first: most ticks have nothing to do.
+        # Check without the lock first, because most ticks have nothing to do.
         frames = self.frames
         if frames.closed or not (frames.state.unsettled or frames.texts_due(now_t)):
             return
-        # Whether what plays on is heard will be known when another socket goes on, or none does.
+        # Whether audio that is still playing is heard is known only when another socket continues the
+        # conversation, or when it ends without one.
         if self.between.parted is not None:
             return
         pacer = Pacer()
@@ -272,7 +273,7 @@ class Engine:
                         return
                     if frames.texts_due(now_t):
                         frames.keep_texts(self.clock.moment())
-                    # - 1: events of this very nanosecond may still be queued
+                    # - 1, because events of this very nanosecond may still be queued
                     settled = frames.state.take_settled(
                         now_t - 1, frames.recorder, looks=MOST_LOOKS, most=1
                     )
@@ -280,7 +281,7 @@ class Engine:
                 if not settled:
                     return
                 pacer.rest()
-        except BaseException as error:  # noqa: BLE001 - the writer thread serves other conversations, too
+        except BaseException as error:  # noqa: BLE001 - the writer thread also serves other conversations
             let_through(error)
             diagnostics.report("settling", error)
 
@@ -289,7 +290,7 @@ class Engine:
 
         Args:
             responses: settled responses.
-            now_ns: end of those without ``response.done``, epoch ns; ``None``: now.
+            now_ns: end time for responses without ``response.done``, in epoch ns; ``None`` means now.
         """
         if now_ns is None:
             now_ns = self.clock.start_ns + self.clock.t()
@@ -302,13 +303,13 @@ class Engine:
                 self._last.append((response, inference))
             else:
                 self.trace.metrics.inference(response, inference)
-        # Afterwards: a recovery writes those that have no note.
+        # After the spans, because a recovery writes the responses that have no note.
         self.frames.notes.settled(responses)
 
     # -- the end -----------------------------------------------------------------------------------
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the conversation because the app says so.
+        """End the conversation on behalf of the app.
 
         Args:
             error: the app's exception; cancellation is not an error.
@@ -320,7 +321,7 @@ class Engine:
         self.end(lambda: ended_by_close(close, self.trace.writer.policy))
 
     def part(self, close: Close) -> bool:
-        """Let the conversation wait for another socket; ``False`` if it is over."""
+        """Let the conversation wait for another socket; return ``False`` if it has ended."""
         try:
             return self.between.part(close)
         except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
@@ -331,15 +332,16 @@ class Engine:
     def end(self, make_ending: Callable[[], Ending]) -> None:
         """End the conversation, once. All its spans have ended when this returns.
 
-        One that waits for another socket ended when and how the latest one did, unless the app says that
-        it failed. Never blocks an event loop: BlockBuster, which ``langgraph dev`` runs under, raises there.
+        A conversation that waits for another socket ends with the time and the ending of its latest
+        socket, unless the app reports a failure. This method never makes a blocking call on an event
+        loop: BlockBuster, which ``langgraph dev`` runs under, would raise there.
 
         Args:
             make_ending: returns how the conversation ended.
         """
         try:
             ending = make_ending()
-        except BaseException as error:  # noqa: BLE001 - the conversation ends all the same
+        except BaseException as error:  # noqa: BLE001 - the conversation must end anyway
             let_through(error)
             diagnostics.report("closing", error)
             ending = Ending()
@@ -353,7 +355,7 @@ class Engine:
         recorder, steps = self.frames.recorder, diagnostics.Steps("closing")
         if recorder is None:
             return
-        # 1. Journal the end, so that a recovery does not take the conversation for one that died.
+        # 1. Journal the end, so that a recovery does not treat the conversation as killed.
         with self.frames.lock:
             if self.frames.closed:
                 return
@@ -379,12 +381,12 @@ class Engine:
                 recorder.settle(REPLAY_WAIT_S)
             else:
                 recorder.catch_up(CLOSE_BUDGET_S)
-        # 3. End all spans. Another thread may have got here first.
+        # 3. End all spans, unless another thread has ended the conversation meanwhile.
         with self.frames.lock:
             if self.frames.closed:
                 return
             self.frames.closed = True
-            self.carrier = None  # it refers to this conversation
+            self.carrier = None  # breaks a reference cycle: the sink refers to this conversation
             self._finish(recorder, ending, moment, steps)
         # 4. Give this task the app's own context back.
         with steps:
@@ -423,9 +425,9 @@ class Engine:
             self._hand_over(recorder, closing, moment, partial(self._measure, recorder))
 
     def _measure(self, recorder: Recorder) -> None:
-        """Record the metrics of responses that the close wrote, and of the talk.
+        """Record the metrics of the responses that the close wrote, and of the whole talk.
 
-        Called when all audio has been processed, of which the close did not know all.
+        Called when all audio has been processed; at the close, some of it was still queued.
         """
         for response, inference in self._last:
             sound = response_audio(response, self.frames.state, recorder)
@@ -439,7 +441,7 @@ class Engine:
         moment: Moment,
         measure: Callable[[], None],
     ) -> None:
-        """Submit what is left to do to the finisher, which works in the background."""
+        """Submit the remaining work to the finisher, which runs in the background."""
         trace, process = self.trace, self._process
         process.finisher.submit(
             Finish(
@@ -478,26 +480,26 @@ class Engine:
 
 
 def _describe(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
-    """Return the call as JSON text, made from its journal; on a thread of the finisher's."""
-    from otel_realtime.recovery.call import text_of  # all of recovery, which a call does not need
+    """Return the call as JSON text, made from its journal; runs on a thread of the finisher."""
+    from otel_realtime.recovery.call import text_of  # imports all of recovery, which no call needs
 
     return text_of(folder, file, duration_s, rate_hz)
 
 
 def _release(trace: Trace, process: Process, recorder: Recorder) -> None:
-    """Give up what has ended to the worker: the journal, the sound, the spans.
+    """Hand over to the worker what has ended: the journal, the audio and the spans.
 
     Raises:
-        OSError: it cannot be moved.
+        OSError: the files cannot be moved.
     """
-    process.finished(trace.membership)  # from now on whatever ends late is released by itself
+    process.finished(trace.membership)  # from now on, a span that ends late is released by itself
     release(trace.settings.state_dir, recorder.folder, trace.take_batches())
 
 
 def _delivered(trace: Trace, process: Process, recording: str | None) -> None:
-    """Count the recording's outcome, and forget the members: everything is delivered or given up."""
+    """Count the recording's outcome and forget the members: everything is delivered or given up."""
     try:
         if recording is not None:
             trace.metrics.upload(recording)
-    finally:  # whatever an instrument of the app raises
+    finally:  # even if one of the app's metric instruments raises
         process.finished(trace.membership)

@@ -1,14 +1,14 @@
 """Handles each frame of a conversation: audio is enqueued, everything else advances the state.
 
-Called by the tap, or by the app itself, on the app's own task or thread:
+The tap or the app itself calls it, on the app's own task or thread:
 
 1. An audio frame (nearly all of a call's bytes) is recognised by its exact prefix and enqueued,
    unparsed, for the writer thread.
-2. Any other frame is parsed once; the state machine makes a step; spans open and end accordingly.
+2. Any other frame is parsed once. It advances the state machine, and spans open and end accordingly.
 
 Receives come from one task; sends may come from other tasks and threads at the same time. One lock
 per conversation protects the state machine and the spans. Audio frames do not take it. Every entry
-point catches our own faults.
+point catches this package's own errors.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ if TYPE_CHECKING:
     from otel_realtime.recording.recorder import Recorder
     from otel_realtime.tracing.trace import Trace
 
-# Bound as module names: two attribute look-ups less for every frame. Those of all dialects, because no
-# name of audio means anything else in another one; the usual ones come first.
+# Bound to module names, which saves two attribute look-ups for every frame. They cover all dialects,
+# because an audio event's name means nothing else in another dialect; the usual ones come first.
 _AGENT_TEXT, _AGENT_BYTES = dialects.ANY_AGENT_AUDIO.text, dialects.ANY_AGENT_AUDIO.data
 _USER_TEXT, _USER_BYTES = dialects.ANY_USER_AUDIO.text, dialects.ANY_USER_AUDIO.data
-#: Text that is not complete is stored this often: as much as a kill may lose of it.
+#: Interval at which incomplete text is stored; a kill loses at most this much of it.
 KEEP_EVERY_NS: Final = 250_000_000
-#: Server events that can show whether a conversation is one of voices, as the state machine names them.
+#: Server events that can show whether a conversation uses voice, as the state machine names them.
 _MODALITY_EVENTS: Final = frozenset({"session.created", "session.updated", "response.done"})
 
-#: Server events that say something of the whole trace.
+#: Server events that carry information about the whole trace.
 _TELLING_EVENTS: Final = frozenset({"response.created", "error", *_MODALITY_EVENTS})
 
 
@@ -74,17 +74,17 @@ class Frames:
     """Handles the frames of one conversation.
 
     Args:
-        trace: its trace.
-        owner: its engine, which ``current`` refers to.
+        trace: trace of the conversation.
+        owner: engine of the conversation, which ``current`` refers to.
 
     Attributes:
         state: the conversation as its frames describe it.
-        notes: writes to its journal.
-        pause: which events a pause of the recording hides; ``None`` before the first pause.
-        lock: held by whoever changes the state or the spans.
-        recorder: its recorder; ``None`` before ``begin``.
-        closed: frames are ignored: before ``begin``, when not sampled, and after the end.
-        reference: what ``current`` is while a task handles them.
+        notes: writes to the journal.
+        pause: decides which events a pause of the recording hides; ``None`` before the first pause.
+        lock: must be held to change the state or the spans.
+        recorder: recorder of the conversation; ``None`` before ``begin``.
+        closed: whether frames are ignored: before ``begin``, if not sampled, and after the end.
+        reference: value of ``current`` while a task handles the frames.
     """
 
     def __init__(self, trace: Trace, owner: object) -> None:
@@ -102,31 +102,31 @@ class Frames:
         self._activation = trace.activation
         self._writer = trace.writer
         self._partials = partials.Partials()
-        self._decided = False  # what is spoken
+        self._decided = False  # whether the dialect is known
         self._use(dialects.REALTIME)
         self._next_keep_t = 0
         self._named_words = NamedWords()
         self._skip = wire.skip_rule(trace.settings.skip_events)
-        # Looked up once: both are used for every audio frame.
+        # Looked up once, because both are used for every audio frame.
         self._mono_ns = trace.clock.mono_ns
         self._counts = self.state.counts
 
     def expect(self, path: str) -> None:
-        """Note the request path of the socket, which may tell what is spoken on it; before ``begin``."""
+        """Note the socket's request path, which may determine its dialect; call it before ``begin``."""
         dialect = dialects.by_path(path)
         if dialect is not None:
             self._decided = True
             self._use(dialect)
 
     def _use(self, dialect: dialects.Dialect) -> None:
-        """Read frames as those of a dialect from here on."""
+        """Read frames in a dialect from now on."""
         self._dialect = dialect
         self._fragments = Fragments(dialect) if dialect.streams else None
         self._lookups = lookups(dialect)
         self.state.speak(dialect)
 
     def _decide(self, frame: wire.Frame) -> None:
-        """Decide by a frame what is spoken, unless it could be of several dialects."""
+        """Determine the dialect from a frame, unless several dialects are possible."""
         event = wire.parse(frame)
         dialect = None if event is None else dialects.by_event(event)
         if dialect is not None:
@@ -158,9 +158,9 @@ class Frames:
         self.notes.jumped(jumps)
 
     def before_receive(self) -> None:
-        """End the current event's span: the app asks for the next frame, so it is done with it."""
+        """End the current event's span: the app asks for the next frame, so it has handled the event."""
         try:
-            # Not under the lock at first: this runs before every receive, mostly without a span.
+            # Check without the lock first: this runs before every receive, mostly without a span.
             if self._writer.event is not None:
                 with self.lock:
                     at_ns = self._clock.wall()
@@ -173,7 +173,7 @@ class Frames:
             diagnostics.fault("before_receive", error)
 
     def frame_received(self, frame: wire.Frame) -> None:
-        """Handle a frame of the server, on the app's task, before the app sees it."""
+        """Handle a frame from the server, on the app's task, before the app sees it."""
         try:
             prefixes = _AGENT_BYTES if frame.__class__ is bytes else _AGENT_TEXT
             if frame.startswith(prefixes) and not self.closed:  # type: ignore[arg-type]
@@ -186,7 +186,7 @@ class Frames:
             diagnostics.fault("received", error)
 
     def frame_sent(self, frame: wire.Frame) -> None:
-        """Handle a frame of the client, on the sending task or thread, just before it is sent."""
+        """Handle a frame from the client, on the sending task or thread, just before it is sent."""
         try:
             prefixes = _USER_BYTES if frame.__class__ is bytes else _USER_TEXT
             if frame.startswith(prefixes) and not self.closed:  # type: ignore[arg-type]
@@ -200,11 +200,11 @@ class Frames:
     def start_reported(self, at_ns: int | None) -> None:
         """Prepare for a frame that the app reports with ``received()`` or ``sent()``.
 
-        The first one determines the start of the conversation, and makes it visible at the backend.
-        From the first given time on, the app's times are the recording's clock.
+        The first frame determines the start of the conversation and makes it visible at the backend.
+        Once the app has given a time, its times are the recording's clock.
 
         Args:
-            at_ns: time the app gave, epoch ns; ``None``: now.
+            at_ns: time that the app gave, in epoch ns; ``None`` means now.
         """
         if at_ns is not None and self.recorder is not None:
             self.recorder.use_clock(self._clock.t, lambda: self._clock.is_replay)
@@ -212,16 +212,16 @@ class Frames:
             fresh = not (self.state.counts.events or self._trace.writer.begun)
             self._trace.start_at(at_ns, fresh=fresh)
             self.notes.started(self._clock.start_ns)
-        # Not posted when it opened: its start was not known yet, and cannot be corrected later.
+        # It was not posted on opening: the start was not known then, and cannot be corrected later.
         if self._trace.delivery is None:
             self._trace.post()
 
     def receive(self, frame: wire.Frame, moment: Moment) -> None:
-        """Handle a frame of the server.
+        """Handle a frame from the server.
 
         Args:
             frame: text or bytes of the frame.
-            moment: its receipt.
+            moment: when it was received.
         """
         if self.closed:
             return
@@ -229,7 +229,7 @@ class Frames:
         if not self._decided:
             self._decide(frame)
         known = self._lookups
-        if wire.is_delta(frame):  # deltas never become spans; most need no parsing either
+        if wire.is_delta(frame):  # deltas never become spans, and most need no parsing
             if known.agent_audio.of(frame):
                 self._enqueue_audio(moment.t, False, frame)
             elif known.deltas.of(frame):
@@ -263,13 +263,13 @@ class Frames:
             self.recorder.frame(moment.t, reflected, frame)
 
     def _record_event(self, event: wire.Event, moment: Moment, *, sent: bool) -> None:
-        """Pass the recording an event that says something about audio; it needs no others."""
+        """Pass an event to the recording if it says something about audio."""
         told = self._lookups.audio_event(event)
         if told is not None and self.recorder is not None:
             self.recorder.event(moment.t, sent, told)
 
     def _keep_text(self, delta: wire.Event | None, moment: Moment) -> None:
-        """Keep what a delta says until the text is complete: the call may end before."""
+        """Keep a delta's text until the text is complete, because the call may end before that."""
         with self.lock:
             if delta is None or self.closed:
                 return
@@ -281,14 +281,15 @@ class Frames:
                 self.keep_texts(moment)
 
     def texts_due(self, now_t: int) -> bool:
-        """Return whether text has waited long enough to be stored; ``now_t`` in ns since the start."""
+        """Return whether text has waited long enough to be stored; ``now_t`` is in ns since the start."""
         return self._partials.is_due and now_t >= self._next_keep_t
 
     def keep_texts(self, moment: Moment) -> None:
         """Store the texts that have grown; called with the lock held.
 
-        Not for each delta: the app's ``redact`` hook sees the whole text each time. Also before any
-        other event is handled, when a pause begins or ends, on the writer thread, and at the end.
+        This does not run for each delta, because the app's ``redact`` hook gets the whole text each
+        time. It also runs before any other event is handled, when a pause begins or ends, on the
+        writer thread, and at the end.
         """
         self._next_keep_t = moment.t + KEEP_EVERY_NS
         policy = self._trace.writer.policy
@@ -305,7 +306,7 @@ class Frames:
             self.state.keep(partial, moment)
 
     def _is_private(self, whole: wire.Event) -> bool:
-        """Return whether a text that is not complete was said while the recording was paused."""
+        """Return whether an incomplete text was spoken while the recording was paused."""
         if self.pause is None:
             return False
         hidden = self.pause.hides(whole, self.state)
@@ -317,7 +318,7 @@ class Frames:
             self._fragments.pause(moment.t)
 
     def pause_ends(self, moment: Moment) -> None:
-        """Note that it has ended; called with the lock held."""
+        """Note that a pause of the recording has ended; called with the lock held."""
         if self._fragments is not None:
             self._fragments.resume(moment.t)
 
@@ -333,7 +334,7 @@ class Frames:
                 self._partials.end(inner)
             if self._partials.is_due:
                 self.keep_texts(moment)
-            # Redact first: what may not be stored must not get into the state either.
+            # Redact first: content that may not be stored must not enter the state either.
             stored, payload = self._admit(event, text, moment)
             changes = self.state.receive(stored, moment)
             named = dialect.name_of(inner["type"])
@@ -354,7 +355,7 @@ class Frames:
                 active = self._apply(change, moment) or event_span
             if active is None or not trace.settings.activate_spans:
                 return
-            # Only for events that make the app run tools: a LangSmith ``RunTree`` is expensive.
+            # Only for events that make the app run tools, because a LangSmith ``RunTree`` is expensive.
             if bears_tools and "langsmith" in sys.modules:
                 run = trace.tools.run_of(active) or parent_run.parent_run(active, kind)
                 trace.tools.keep_run(active, run)
@@ -362,7 +363,7 @@ class Frames:
         self._activation.enter(active, run)
 
     def _learn(self, kind: str, event: wire.Event, stored: wire.Event, moment: Moment) -> None:
-        """Note what one of ``_TELLING_EVENTS`` says of the whole trace."""
+        """Note what one of ``_TELLING_EVENTS`` says about the whole trace."""
         trace = self._trace
         if kind in _MODALITY_EVENTS:
             if kind == "session.created" and self._fragments is not None:
@@ -376,7 +377,7 @@ class Frames:
             trace.metrics.error(error_kind(stored))
 
     def _admit(self, event: wire.Event, text: str | None, moment: Moment) -> tuple[wire.Event, str]:
-        """Return an event as it may be stored, and the JSON text of its span's payload."""
+        """Return an event in the form in which it may be stored, and its span's payload as JSON text."""
         shown = prepare_event(
             event,
             text,
@@ -400,7 +401,7 @@ class Frames:
     def _silence(
         self, spoken: tuple[SpokenText, ...], moment: Moment, *, partial: bool = False
     ) -> None:
-        """Have the words silenced that the app's hook named; called with the lock held."""
+        """Silence the words that the app's ``redact`` hook named; called with the lock held."""
         for words, text in self._named_words.words(spoken, partial=partial):
             if self.recorder is not None:
                 said = self._fragments and self._fragments.silenced(words.item_id)
@@ -410,7 +411,7 @@ class Frames:
                 self.recorder.silence_words(moment.t, words, text)
 
     def disconnected(self, moment: Moment) -> None:
-        """Trace what is over because the socket has closed; called with the lock held."""
+        """Trace what has ended because the socket has closed; called with the lock held."""
         for change in self.state.disconnected(moment):
             self._apply(change, moment)
 
@@ -422,8 +423,8 @@ class Frames:
             moment: when its event was received or sent.
 
         Returns:
-            The tool's span, if it is to be current instead of the event's: the event makes the app
-            run exactly this tool.
+            The tool's span if it must be current instead of the event's span, because the event makes
+            the app run exactly this tool.
         """
         trace, span = self._trace, None
         tools = trace.tools
@@ -452,7 +453,7 @@ class Frames:
         return span
 
     def send(self, frame: wire.Frame, moment: Moment) -> None:
-        """Handle a frame of the client.
+        """Handle a frame from the client.
 
         Args:
             frame: text or bytes of the frame.
@@ -481,7 +482,7 @@ class Frames:
                 self.notes.sent(stored, moment, policy)
                 for change in self.state.send(stored, moment):
                     self._apply(change, moment)
-            # A tool's result ends its span; what the app does next belongs to the event again.
+            # A tool's result ends the tool's span; what the app does next belongs to the event again.
             if self._activation.attached:
                 self._activation.step_out(self._trace.writer.event)
         self._record_event(event, moment, sent=True)

@@ -1,4 +1,4 @@
-"""The conversation that an app gets when none can be opened."""
+"""The conversation that the app gets if none can be opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from otel_realtime.langsmith.ids import run_id
 class NullConversation(Conversation):
     """A conversation whose methods do nothing; nothing is traced, recorded or delivered.
 
-    It exists so that ``with conversation(...) as call`` works whatever happens on our side.
+    With it, ``with conversation(...) as call`` works even if this package fails.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class NullConversation(Conversation):
 
     @property
     def thread_id(self) -> str:
-        """New UUID."""
+        """A new UUID."""
         return self._thread_id
 
     @property
@@ -34,7 +34,7 @@ class NullConversation(Conversation):
 
     @property
     def langsmith_run_id(self) -> str:
-        """Nil UUID."""
+        """The nil UUID."""
         return run_id(0)
 
     @property

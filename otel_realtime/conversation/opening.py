@@ -1,4 +1,4 @@
-"""Opens a conversation: composes its trace, recorder and engine from the services of the process."""
+"""Opens a conversation: builds its trace, recorder and engine from the services of the process."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def open_conversation(
     Args:
         options: options of the app.
         process: services of this process.
-        handshake: handshake of its socket, where it starts; ``None``: it starts now.
-        caller: context of the app at the handshake, whose current span the root is linked to.
-        post: send the root run to the backend at once.
+        handshake: handshake of its socket, at which it starts; ``None`` means it starts now.
+        caller: context of the app at the handshake; the root is linked to its current span.
+        post: whether to send the root run to the backend at once.
 
     Returns:
-        The engine; closed from the start if the conversation is not sampled.
+        The engine; it is closed from the start if the conversation is not sampled.
     """
     settings = options.effective_settings(process.effective_settings)
     provider = process.tracer_provider_for(options.tracer_provider)
-    # Before the root: it must see every span below it.
+    # Before the root starts: the processor must see every span below it.
     seen = process.attach_processor(provider, partial(tool_of, process=process))
     identity = _identity(options, handshake)
     trace = Trace(
@@ -78,7 +78,7 @@ def open_conversation(
         route=process.route(settings, provider, options.project),
         provider=provider,
         caller=caller,
-        # Called by the trace: whether it is sampled is known only when its root has started.
+        # The trace calls this, because sampling is known only once the root has started.
         metrics=lambda root, sampled: metrics_for(
             process.meter_provider,
             identity.provider.name,
@@ -99,7 +99,7 @@ def open_conversation(
     if trace.sampled:
         try:
             _begin(engine, process, provider)
-        except BaseException:  # leave no open root and no members behind
+        except BaseException:  # do not leave an open root or members behind
             trace.ensure_ended(trace.clock.start_ns)
             process.finished(trace.membership)
             raise
@@ -110,7 +110,7 @@ def open_conversation(
 
 
 def _begin(engine: Engine, process: Process, provider: object) -> None:
-    """Let a sampled conversation accept frames."""
+    """Make a sampled conversation accept frames."""
     trace, settings = engine.trace, engine.trace.settings
     folder = new_folder(settings.state_dir) if trace.journaled else None
     recorder = process.writer.open(
@@ -121,14 +121,14 @@ def _begin(engine: Engine, process: Process, provider: object) -> None:
 
 
 def open_untraced(options: Options, process: Process) -> Engine:
-    """Open a conversation of which nothing is traced, inside ``suppress_instrumentation()``."""
+    """Open a conversation that is not traced; used inside ``suppress_instrumentation()``."""
     untraced = replace(options, tracer_provider=NoOpTracerProvider())
     return open_conversation(untraced, process, handshake=None, caller=Context(), post=False)
 
 
 def _identity(options: Options, handshake: Handshake | None) -> Identity:
     query: Mapping[str, str] = handshake.query if handshake else {}
-    # On a sideband connection ``call_id`` in the URL, or its path, names the call it observes.
+    # On a sideband connection, ``call_id`` in the query or the path names the call it observes.
     call_id = query.get("call_id") or (dialects.call_of(handshake.path) if handshake else None)
     given = None if options.thread_id is None else safe_str(options.thread_id)
     metadata, refused = sanitize_metadata(options.metadata)
@@ -172,7 +172,7 @@ def _header(trace: Trace, provider: object) -> Header:
         false_interruption_ms=settings.false_interruption_ms,
         skip_events=settings.skip_events,
         resource=clean(resource.attributes) if resource is not None else {},
-        # Our own exporter puts spans on disk before it sends them; nobody knows of the app's.
+        # Our own exporter puts spans on disk before it sends them; for the app's exporter this is unknown.
         lists_spans=membership.leg == LEG_DIRECT,
         exports=has_exporter(provider),
     )

@@ -24,20 +24,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Options of conversations that the app opens; ``None``: those of the process apply.
+    """Options of conversations that the app opens; ``None`` means that the process's value applies.
 
     Attributes:
-        thread_id: the app's id of the thread.
-        metadata: metadata of the root.
-        tags: tags of the root.
-        settings: settings instead of the process's.
+        thread_id: the app's id for the thread.
+        metadata: metadata for the root.
+        tags: tags for the root.
+        settings: settings to use instead of the process's.
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
-        tracer_provider: provider of the spans.
-        join: ``False``: no socket goes on with the conversation of another one.
-        thread_block: the ``using(...)`` block that gave the thread: one socket may follow another in it.
-        block: the innermost ``using(...)`` block that they are of.
-        project: LangSmith project, or address of an agent, instead of the environment's.
+        tracer_provider: provider for the spans.
+        join: ``False`` if no socket may continue the conversation of another one.
+        thread_block: the ``using(...)`` block that set the thread; in it, one socket may follow another.
+        block: the innermost ``using(...)`` block that these options come from.
+        project: LangSmith project, or address of an agent, to use instead of the environment's.
     """
 
     thread_id: str | None = None
@@ -48,7 +48,7 @@ class Options:
     capture_content: bool | None = None
     tracer_provider: TracerProvider | None = None
     join: bool | None = None
-    # Neither is compared: each block has its own.
+    # Not compared: each block has its own.
     thread_block: Owner | None = field(default=None, compare=False)
     block: Block | None = field(default=None, compare=False)
     project: str | None = None
@@ -56,7 +56,7 @@ class Options:
     def over(self, outer: Options) -> Options:
         """Return these options combined with those of an outer block.
 
-        Values of the inner block win; metadata and tags of both are merged.
+        Values of the inner block take precedence; metadata and tags of both are merged.
         """
         return Options(
             thread_id=_first(self.thread_id, outer.thread_id),
@@ -96,11 +96,11 @@ def options_of(
     tags: Iterable[str],
     **others: Any,
 ) -> Options:
-    """Return the app's arguments as options; metadata and tags that raise are left out.
+    """Return the app's arguments as options; metadata or tags that raise when read are left out.
 
     Args:
-        metadata: metadata of the root.
-        tags: tags of the root; a string is one tag.
+        metadata: metadata for the root.
+        tags: tags for the root; a string is one tag.
         **others: the other fields of ``Options``.
     """
     options = Options(**others)
@@ -118,7 +118,7 @@ def options_of(
 
 
 _NO_OPTIONS: Final = Options()
-# A context variable: tasks and, through ``asyncio.to_thread``, threads of the block inherit it.
+# A context variable, so tasks and (with ``asyncio.to_thread``) threads started in the block inherit it.
 _using: ContextVar[Options] = ContextVar("otel_realtime_using", default=_NO_OPTIONS)
 
 
@@ -139,25 +139,26 @@ def using(
 ) -> Iterator[None]:
     """Apply options to every conversation whose connection is opened inside the block.
 
-    For apps whose framework opens the connection. Blocks nest: inner values win, metadata and tags
-    are merged. Code inside that neither opens nor receives a conversation, as a worker's or a tool's,
-    finds the only live one that was opened in the block by ``current_conversation()``.
+    Use it in apps whose framework opens the connection. Blocks nest: inner values take precedence,
+    and metadata and tags are merged. Code inside the block that neither opens a conversation nor
+    receives its events, such as a worker or a tool, gets the only live conversation opened in the
+    block from ``current_conversation()``.
 
-    With a ``thread_id`` one connection may replace another: one that is opened in the block goes on
-    with the conversation of an earlier one of the same path and model that has closed less than
-    ``Settings.join_sockets_s`` ago. It is one trace with one recording, in which a span ``reconnect``
-    shows the gap. So a conversation whose connection has closed ends only when that time is up, when
-    the block ends, or at ``flush()`` or ``shutdown()``; its end is the close, however late. Connections
-    that are open at the same time are conversations of their own.
+    With a ``thread_id``, one connection may replace another: a connection opened in the block
+    continues the conversation of an earlier connection with the same path and model that closed less
+    than ``Settings.join_sockets_s`` ago. The result is one trace with one recording, in which a span
+    ``reconnect`` shows the gap. A conversation whose connection has closed therefore ends only when
+    that time is up, when the block ends, or at ``flush()`` or ``shutdown()``; in the trace, its end is
+    the time of the close. Connections that are open at the same time are separate conversations.
 
     Args:
-        thread_id: the app's id of the thread.
-        metadata: metadata of the root.
-        tags: tags of the root.
+        thread_id: the app's id for the thread.
+        metadata: metadata for the root.
+        tags: tags for the root.
         record_audio: overrides ``Settings.record_audio``.
         capture_content: overrides ``Settings.capture_content``.
-        join: ``False``: each connection has a conversation of its own, which ends with it; ``None``: as
-            in the block around this one.
+        join: ``False`` if each connection has its own conversation, which ends with the connection;
+            ``None`` means as in the enclosing block.
 
     Added in 0.1.0.
     """
@@ -187,7 +188,7 @@ def within(options: Options) -> Iterator[None]:
     finally:
         try:
             _using.reset(token)
-        except ValueError:  # the block is left in another context than it was entered in
+        except ValueError:  # the block is left in a different context than it was entered in
             pass
         if thread_block is not None:
             thread_block.over()
@@ -195,7 +196,7 @@ def within(options: Options) -> Iterator[None]:
 
 @walled
 def _has_own_thread(options: Options, outer: Options) -> bool:
-    # A block that repeats the thread of the one around it is no end of it.
+    # A block that repeats the thread of the enclosing block does not end that thread when it ends.
     return options.thread_id is not None and (
         outer.thread_block is None or options.thread_id != outer.thread_id
     )

@@ -1,4 +1,4 @@
-"""Which websockets may carry a conversation, by the path of their request."""
+"""Decides by the request path which websockets may carry a conversation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from otel_realtime.settings import Settings, realtime_paths
 
 
 def is_realtime(path: str, settings: Settings | None) -> bool:
-    """Return whether a request path is one of ``Settings.realtime_paths``.
+    """Return whether a request path matches one of ``Settings.realtime_paths``.
 
     Args:
         path: the path.
-        settings: settings of the process; ``None``: the environment's.
+        settings: settings of the process; ``None`` means the environment's.
     """
     return _path_rule(realtime_paths(settings))(path) is not None
 

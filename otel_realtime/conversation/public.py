@@ -1,8 +1,8 @@
 """``Conversation``: a live conversation as the app sees it.
 
 Every method may be called from any task or thread, and does nothing once the conversation is closed.
-None of them raises because of telemetry: faults of our own, of a sampler, of a span processor, or of
-an argument's own methods are reported in the log instead.
+No method raises because of telemetry: errors in this package, in a sampler, in a span processor, or
+in an argument's own methods are logged instead.
 """
 
 from __future__ import annotations
@@ -49,15 +49,16 @@ if TYPE_CHECKING:
 
 
 def current_conversation() -> Conversation | None:
-    """Return the live conversation that this code belongs to, else ``None``.
+    """Return the live conversation that this code belongs to, or ``None``.
 
-    It is the one that this task announced, last received from, or runs a tool of. In code that a
-    framework or the app runs elsewhere it is the only live conversation that was opened in the
-    ``using(...)`` block around, in a task or a thread without one the only one of the process. Where
-    two come into question the answer is ``None``.
+    This is the conversation that the current task announced, last received a frame from, or runs a
+    tool for. For code that a framework or the app runs elsewhere, it is the only live conversation
+    opened in the enclosing ``using(...)`` block; without such a block, it is the only live
+    conversation of the process. If two conversations are possible, the result is ``None``.
 
-    While the conversation waits for the result of a tool, spans that the code then starts without a
-    parent are below that tool; so are those of all code inside the ``using(...)`` block.
+    While the conversation waits for the result of a tool, any span that the calling code starts
+    without a parent becomes a child of that tool's span. The same holds for all code inside the
+    ``using(...)`` block.
 
     Added in 0.1.0.
     """
@@ -71,8 +72,8 @@ def current_conversation() -> Conversation | None:
 class Conversation:
     """One Realtime conversation.
 
-    Returned by ``otel_realtime.conversation(...)``, or, for a conversation that was opened
-    automatically on an instrumented connection, by ``otel_realtime.current_conversation()``.
+    ``otel_realtime.conversation(...)`` returns it on entry. For a conversation that was opened
+    automatically on an instrumented connection, ``otel_realtime.current_conversation()`` returns it.
 
     Added in 0.1.0.
     """
@@ -82,7 +83,7 @@ class Conversation:
 
     @classmethod
     def of(cls, engine: Engine) -> Conversation:
-        """Return the ``Conversation`` of an engine, always the same one."""
+        """Return the ``Conversation`` of an engine; it is always the same object."""
         if engine.public is None:
             engine.public = cls(engine)
         return cast("Conversation", engine.public)
@@ -91,7 +92,7 @@ class Conversation:
 
     @property
     def thread_id(self) -> str:
-        """LangSmith thread of the conversation: the app's id, the ``call_id``, or a new UUID."""
+        """LangSmith thread of the conversation: the app's id, else the ``call_id``, else a new UUID."""
         return self._engine.trace.identity.thread_id
 
     @property
@@ -101,12 +102,12 @@ class Conversation:
 
     @property
     def langsmith_run_id(self) -> str:
-        """LangSmith's id of the root run: eight zero bytes and the root's span id, as a UUID."""
+        """LangSmith's id of the root run: a UUID of eight zero bytes and the root's span id."""
         return run_id(self._engine.trace.span_id)
 
     @property
     def langsmith_url(self) -> str | None:
-        """Page of the root run; ``None`` without LangSmith, and until the project's id is known."""
+        """URL of the root run's page; ``None`` without LangSmith or while the project's id is unknown."""
         delivery = self._engine.trace.delivery
         return delivery.url if delivery is not None else None
 
@@ -114,14 +115,15 @@ class Conversation:
 
     @walled
     def received(self, message: object, *, at_ns: int | None = None) -> None:
-        """Report a message from the server, for an app on a transport that is not instrumented.
+        """Report a message from the server, for an app whose transport is not instrumented.
 
         Args:
             message: text or bytes of a frame, a mapping, or an SDK event.
-            at_ns: time of receipt, epoch ns; ``None``: now. Once given, these times are the
-                recording's clock, too, and the conversation starts at the first one. One that
-                jumps, back or by more than an hour forward, counts as the time before it. A call
-                that is told faster than its audio can be written waits; a live one never does.
+            at_ns: time of receipt in epoch ns; ``None`` means now. Once the app passes a time, its
+                times are also the recording's clock, and the conversation starts at the first one.
+                A time that jumps back, or forward by more than an hour, is replaced by the previous
+                time. If a replayed call is reported faster than its audio can be written, this
+                method waits; it never waits in a live call.
         """
         engine = self._engine
         if not engine.closed:
@@ -136,7 +138,7 @@ class Conversation:
 
     @walled
     def sent(self, message: object, *, at_ns: int | None = None) -> None:
-        """Report a message to the server; arguments as for ``received``."""
+        """Report a message to the server; the arguments are those of ``received``."""
         engine = self._engine
         if not engine.closed:
             at_ns = wall_time(engine, at_ns, "sent()")
@@ -155,43 +157,44 @@ class Conversation:
         rate: float | None = None,
         at_ns: int | None = None,
     ) -> None:
-        """Report the samples that the speaker plays now; call it where they go to the device.
+        """Report the samples that the speaker plays now; call it where they are passed to the device.
 
-        May be called from an audio callback thread: it copies the buffer and never blocks. From the
-        first call on, these samples are the agent's side of the recording, instead of our model of a
-        player. If calls run more than a second ahead of the clock they report what is queued, not
-        what is played: then there is one warning, and the model is used again. If no call comes for
-        two seconds while audio is due, the model is used until the next call.
+        This method may be called from an audio callback thread: it copies the buffer and never
+        blocks. From the first call on, these samples are the agent's side of the recording, in place
+        of the modelled player. Calls that run more than a second ahead of the clock report what is
+        queued, not what is played: the package then logs one warning and uses the model again. If no
+        call arrives for two seconds while audio is due, the model is used until the next call.
 
-        A call that comes early or late, or several at once, are what a device's buffer is for: they
-        open no gap. Where all calls that follow come 20 ms late or more, or one 200 ms, it ran dry.
+        Calls that arrive early, late or several at once open no gap, because the device's buffer
+        absorbs them. The device is taken to have run dry only if one call is more than 200 ms late,
+        or if a call and all those of the next five seconds are at least 20 ms late.
 
-        A buffer that cannot be understood is named in the log, once for each kind, counted as lost,
-        and costs only itself.
+        A buffer that cannot be read is logged once per kind of mistake and counted as lost. It does
+        not affect other buffers.
 
         Args:
-            pcm: samples in any buffer, array or list: bytes and 16-bit integers are taken as they
-                are, floats from -1 to 1, 32-bit integers from full scale. Of several channels,
-                ``(frames, channels)``, the mean is taken. Zeros are silence.
+            pcm: samples in any buffer, array or list. Bytes and 16-bit integers are 16-bit samples,
+                floats range from -1 to 1, and 32-bit integers use their full scale. Several channels,
+                ``(frames, channels)``, are averaged. Zeros are silence.
             item_id: conversation item that the samples belong to, if known.
-            rate: samples per second; ``None``: the session's output rate.
-            at_ns: time of the first sample, as for ``received``; ``None``: now.
+            rate: samples per second; ``None`` means the session's output rate.
+            at_ns: time of the first sample, as for ``received``; ``None`` means now.
         """
         self._record("agent", partial(tapped, pcm, rate, item_id), at_ns)
 
     def record_user_audio(
         self, pcm: Audio, *, rate: float | None = None, at_ns: int | None = None
     ) -> None:
-        """Report samples of the microphone; call it where they come from the device.
+        """Report samples of the microphone; call it where they arrive from the device.
 
-        May be called from an audio callback thread: it copies the buffer and never blocks. From the
-        first call on, these samples are the user's side of the recording, instead of the audio that
-        is sent to the server.
+        This method may be called from an audio callback thread: it copies the buffer and never
+        blocks. From the first call on, these samples are the user's side of the recording, instead
+        of the audio that is sent to the server.
 
         Args:
             pcm: samples in any buffer, array or list, as for ``record_agent_audio``.
-            rate: samples per second; ``None``: the session's input rate.
-            at_ns: time of the last sample, as for ``received``; ``None``: now.
+            rate: samples per second; ``None`` means the session's input rate.
+            at_ns: time of the last sample, as for ``received``; ``None`` means now.
         """
         self._record("user", partial(tapped, pcm, rate, None), at_ns)
 
@@ -201,16 +204,16 @@ class Conversation:
     ) -> None:
         """Report how much of an item has been played, from its beginning.
 
-        The position is that of ``conversation.item.truncate`` (``audio_end_ms``):
+        The position has the meaning of ``audio_end_ms`` in ``conversation.item.truncate``:
         https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
         A position lower than an earlier one is ignored. Positions that run ahead of the clock are
-        treated as by ``record_agent_audio``.
+        handled as in ``record_agent_audio``.
 
         Args:
             item_id: item that is playing.
-            content_index: index of its content part.
-            audio_ms: position in the part, ms.
-            at_ns: time of the position, as for ``received``; ``None``: now.
+            content_index: index of the content part that is playing.
+            audio_ms: position in the part, in ms.
+            at_ns: time of the position, as for ``received``; ``None`` means now.
         """
         recorder = self._engine.recorder
         if recorder is None:
@@ -247,16 +250,16 @@ class Conversation:
         name: str | None = None,
         arguments: str | None = None,
     ) -> Iterator[Span]:
-        """Run a tool in its own span, which is current inside the block and lasts as long as it.
+        """Run a tool in its own span, which is current inside the block and ends with it.
 
         Args:
             call_id: ``call_id`` of the model's function call, which gives the span its name,
                 arguments and parent.
             name: name of the tool, if the model did not call it.
-            arguments: JSON text of its arguments.
+            arguments: JSON text of the tool's arguments.
 
         Yields:
-            The tool's span. An exception of the block marks it as failed and passes through.
+            The tool's span. An exception raised in the block marks the span as failed and propagates.
         """
         block = ToolBlock(self._engine)
         error: BaseException | None = None
@@ -274,10 +277,10 @@ class Conversation:
     def pause_recording(self) -> Iterator[None]:
         """Neither record nor trace what is said in the block, such as a card number.
 
-        Both channels of the recording are silent while the block lasts. Payloads of its events are
-        hidden, and so are those of later events that refer to it, such as the transcript of what
-        was said. Audio that arrives in the block is discarded, so it stays silent even if it is
-        played later. Times, usage and statuses remain. Blocks may nest and overlap.
+        Both channels of the recording are silent while the block lasts. The payloads of events in
+        the block are hidden, and so are those of later events that refer to it, such as the
+        transcript of what was said. Audio that arrives in the block is discarded, so it is silent
+        even if it is played later. Times, usage and statuses are kept. Blocks may nest and overlap.
         """
         paused = walled(self._engine.pause)()
         try:
@@ -297,16 +300,16 @@ class Conversation:
     ) -> None:
         """Silence a stretch of the recording, whatever was or will be heard in it.
 
-        Its length does not change, nor anything else in it. The stretch may lie in the past or in
-        the future; what of it lies beyond the end of the call has no effect. It can be said until
-        the conversation is closed; afterwards the command ``otel-realtime redact`` does the same to
-        files.
+        The recording keeps its length, and everything outside the stretch stays as it is. The
+        stretch may lie in the past or in the future; a part of it beyond the end of the call has no
+        effect. Call this method before the conversation is closed; afterwards, the command
+        ``otel-realtime redact`` does the same to files.
 
         Args:
-            start_ms: where it begins, in ms of the recording, which begins with the conversation.
-            end_ms: where it ends.
-            side: whose channel; ``None``: both.
-            how: ``silence``, or ``beep``, a tone in its place.
+            start_ms: start of the stretch, in ms of the recording, which begins with the conversation.
+            end_ms: end of the stretch, in ms of the recording.
+            side: channel to silence; ``None`` means both.
+            how: ``silence``, or ``beep`` for a tone instead.
 
         Added after 0.1.0.
         """
@@ -331,7 +334,7 @@ class Conversation:
 
     @walled
     def set_metadata(self, **metadata: Any) -> None:
-        """Add metadata to the root; later values of a key win."""
+        """Add metadata to the root; a later value replaces an earlier one with the same key."""
         self._engine.describe(metadata, ())
 
     @walled
@@ -341,7 +344,7 @@ class Conversation:
 
     @walled
     def attach(self, connection: object) -> None:
-        """Continue this conversation on another connection, for an app that reconnects by itself."""
+        """Continue this conversation on another connection, for an app that reconnects itself."""
         sink = SOCKETS.sockets.attach(connection)
         if sink is not None:
             sink.carry(self._engine)
@@ -353,13 +356,13 @@ class Conversation:
         Further calls do nothing.
 
         Args:
-            error: exception of the app that ended it; cancellation is not an error.
+            error: the app's exception that ended the conversation; cancellation is not an error.
         """
         self._engine.close(error)
 
 
 def record_user_mulaw(call: Conversation, audio: Audio, *, at_ns: int | None = None) -> None:
-    """Report audio of the user in G.711 mu-law at 8 kHz, the format of telephony; kept unchanged.
+    """Report the user's audio in G.711 mu-law at 8 kHz, the telephony format; it is stored unchanged.
 
     Args:
         call: the conversation.
@@ -375,8 +378,8 @@ def tell_of_event(call: Conversation, key: str, value: bool) -> None:
 
     Args:
         call: the conversation.
-        key: of ``attributes.Meta``.
-        value: its value.
+        key: a key of ``attributes.Meta``.
+        value: the value for the key.
     """
     engine = getattr(call, "_engine", None)  # a null conversation has none
     span = None if engine is None else engine.trace.writer.event
@@ -385,7 +388,7 @@ def tell_of_event(call: Conversation, key: str, value: bool) -> None:
 
 
 def _read(message: object, function: str) -> wire.Frame | None:
-    """Return the text or bytes of a message; None, and a line in the log, if it has none."""
+    """Return the text or bytes of a message, or None (with one log line) if it cannot be read."""
     try:
         return _frame(message)
     except BaseException as error:  # noqa: BLE001 - whatever the object's own methods raise

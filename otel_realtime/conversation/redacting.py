@@ -1,8 +1,8 @@
-"""The arguments of ``Conversation.redact_audio()``.
+"""Reads the arguments of ``Conversation.redact_audio()``.
 
-Whoever calls it wants something not to be heard, so what can be understood is silenced even if it was
-not said well: a stretch that begins before the recording begins with it, an unknown side is both.
-What cannot be understood is refused. Either is named in the log, as other arguments are.
+The caller wants something not to be heard, so the package silences whatever it can make sense of, even if
+an argument is wrong: a stretch that begins before the recording is cut to its start, and an unknown side
+means both. Arguments that make no sense are refused. Both cases are logged, as for other arguments.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from otel_realtime.conversation.arguments import Refused, number, refuse
 from otel_realtime.core.audio.formats import NS_PER_MS
 from otel_realtime.core.audio.redactions import BEEP, BY_CALL, SIDES, SILENCE, Stretch
 
-#: Latest end of a stretch, in ms (11 days); what is later, infinity included, means "to the end".
+#: Latest end of a stretch, in ms (11 days); a later one, including infinity, means "to the end".
 MAX_MS: Final = 1e9
 _NAME: Final = "redact_audio()"
 
 
 def read_stretch(start_ms: object, end_ms: object, side: object, how: object) -> Stretch | None:
-    """Return what is to be silenced; None if it is empty.
+    """Return the stretch to silence; None if it is empty.
 
     Args:
-        start_ms: Where it begins, in ms of the recording.
-        end_ms: Where it ends.
+        start_ms: Start of the stretch, in ms of the recording.
+        end_ms: End of the stretch, in ms of the recording.
         side: ``user``, ``agent``, or None for both.
         how: ``silence`` or ``beep``.
 
     Raises:
-        Refused: It cannot be understood.
+        Refused: The start or the end cannot be used.
     """
     start, end = number(start_ms, "start_ms"), _end(end_ms)
     if start > end:

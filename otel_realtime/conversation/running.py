@@ -1,6 +1,6 @@
-"""What the app runs for a conversation: a tool, or the way to another agent of its framework.
+"""What the app runs for a conversation: a tool, or a handover to another agent of its framework.
 
-Entered and left in the app's own task or thread, by ``call.tool()`` or by an adapter for a framework.
+``call.tool()`` or an adapter for a framework enters and leaves it in the app's own task or thread.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class ToolBlock:
     """One ``call.tool()`` block, or a tool that a framework runs.
 
-    Entry and exit catch our faults separately, so that a fault on entry cannot skip the tool itself.
+    Entry and exit catch our errors separately, so that an error on entry cannot skip the tool itself.
 
     Args:
         engine: the conversation.
-        adapted: a framework runs the tool; an adapter noticed.
+        adapted: whether an adapter noticed that a framework runs the tool.
     """
 
     def __init__(self, engine: Engine, *, adapted: bool = False) -> None:
@@ -56,7 +56,7 @@ class ToolBlock:
         base = otel_context.get_current()
         self._token = otel_context.attach(child_context(span, engine.trace.membership, base))
         self._native = parent_run.enter(parent_run.parent_run(span, "tool"))
-        # A framework's task may have begun before the conversation did.
+        # A framework's task may have started before the conversation opened.
         self._here = current.set(engine.frames.reference)
         return span
 
@@ -64,7 +64,7 @@ class ToolBlock:
     def leave(self, error: BaseException | None) -> None:
         """Make the previous span current again, and end this one."""
         engine = self._engine
-        # First: the span must not be current any more when it ends.
+        # Restore first: the span must no longer be current when it ends.
         self._restore()
         if self._entered is not None:
             engine.leave_tool(self._entered, error)
@@ -72,10 +72,10 @@ class ToolBlock:
             engine.frames.before_receive()
 
     def _restore(self) -> None:
-        """Make current again what was before; nothing where the block is left in another context.
+        """Restore what was current before; do nothing if the block is left in a different context.
 
-        Frameworks do that which run the two halves of a generator in different tasks. What was made
-        current is gone there, together with the task that entered.
+        That happens in frameworks that run the two halves of a generator in different tasks. There,
+        the context that this block changed has gone with the task that entered the block.
         """
         if self._here is not None:
             try:
@@ -88,11 +88,11 @@ class ToolBlock:
 
 
 class Handing:
-    """A handover that a framework may make; implements ``tap.interface.Handover``.
+    """A handover that a framework may perform; implements ``tap.interface.Handover``.
 
     Args:
         engine: the conversation.
-        call_id: the model's call that asks for it, if any.
+        call_id: the model's call that asks for the handover, if any.
     """
 
     def __init__(self, engine: Engine, call_id: str | None) -> None:
@@ -102,7 +102,7 @@ class Handing:
 
     @walled
     def made(self, agent: str) -> None:
-        """Trace the handover, from its beginning until now."""
+        """Trace the handover, from its start until now."""
         self._engine.handed_over(_text(agent) or "", self._call_id, self._begun)
 
 

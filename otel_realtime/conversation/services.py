@@ -1,7 +1,7 @@
-"""The process and its observer of sockets, as used by the functions that the app calls.
+"""The process and its socket observer, as used by the functions that the app calls.
 
-Both are there from the import on; what a conversation is made of is imported when there is one to be
-traced. ``instrument()`` does that ahead, in the background.
+Both exist from import on. The modules that a conversation needs are imported when one is to be traced;
+``instrument()`` imports them ahead, in the background.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["PROCESS", "SOCKETS"]
 
 
 class _Observer:
-    """Passes on to ``Sockets`` what concerns a conversation; implements ``tap.interface.Observer``.
+    """Forwards what concerns a conversation to ``Sockets``; implements ``tap.interface.Observer``.
 
     Args:
         process: services of this process.
@@ -32,16 +32,16 @@ class _Observer:
 
     @property
     def sockets(self) -> Sockets:
-        """What opens conversations on sockets."""
+        """The ``Sockets`` instance, which opens conversations on sockets."""
         self._process.loading.catch_up()
-        if self._sockets is None:  # it has no state: nothing is lost if two threads make one
+        if self._sockets is None:  # it has no state, so it does no harm if two threads create one
             from otel_realtime.conversation.sockets import Sockets
 
             self._sockets = Sockets(self._process)
         return self._sockets
 
     def is_realtime(self, path: str) -> bool:
-        """Return whether a request path is one of ``Settings.realtime_paths``."""
+        """Return whether a request path matches one of ``Settings.realtime_paths``."""
         return is_realtime(path, self._process.settings)
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
@@ -57,7 +57,7 @@ class _Observer:
         self.sockets.is_sdk(sink)
 
     def owned(self, sink: Sink, owner: Owner) -> None:
-        """Note who opens the sockets of a conversation."""
+        """Note which object of a framework opens the sockets of a conversation."""
         self.sockets.owned(sink, owner)
 
     def counts_tokens(self, sink: Sink) -> bool:

@@ -1,9 +1,9 @@
 """Conversations on tapped sockets.
 
-The tap reports every websocket whose path is one of ``Settings.realtime_paths``. Unless it was announced, a
-socket is undecided until a frame with an event type of a known family is received. Frames sent until
-then are held by reference and belong to the conversation. A socket that speaks another protocol is
-released, and the tap is removed::
+The tap reports every websocket whose path matches ``Settings.realtime_paths``. Unless the app announced
+it, a socket is undecided until it receives a frame with an event type of a known family. Frames sent
+before that are held by reference and belong to the conversation. A socket that speaks another protocol
+is released, and the tap is removed::
 
     undecided --frame of a known family, or announced--> carries a conversation
         |                                                    ^
@@ -11,8 +11,8 @@ released, and the tap is removed::
                                                              |
     opened where an earlier socket has closed ---------------+
 
-A conversation whose socket closes waits for another one, if its ``using(...)`` block has a thread, or a
-framework's session object opens its sockets: see ``process.waiting``, and ``between``.
+A conversation whose socket closes waits for another socket if its ``using(...)`` block has a thread, or
+if a framework's session object opens its sockets; see ``process.waiting`` and ``between``.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from otel_realtime.tap.interface import Calls, Close, Handshake, Sink
     from otel_realtime.tap.owners import Owner
 
-#: Number of received frames of no known family after which a socket is released.
+#: A socket is released after this many received frames of no known family.
 UNDECIDED_FRAMES: Final = 8
-#: Bounds of what is held on an undecided socket: time since the handshake, and size.
+#: Limits for the frames held on an undecided socket: time since the handshake, and total size.
 HELD_S: Final = 10.0
 HELD_BYTES: Final = 4 * 1024 * 1024
 
@@ -60,11 +60,11 @@ class SocketSink:
     Args:
         handshake: handshake of the socket.
         process: services of this process.
-        sdk: the socket belongs to a Realtime connection of the ``openai`` SDK.
+        sdk: whether the socket belongs to a Realtime connection of the ``openai`` SDK.
 
     Attributes:
         handshake: handshake of the socket.
-        engine: the conversation it carries; ``None`` while it is undecided.
+        engine: the conversation that the socket carries; ``None`` while the socket is undecided.
     """
 
     def __init__(self, handshake: Handshake, process: Process, *, sdk: bool) -> None:
@@ -72,7 +72,7 @@ class SocketSink:
         self.engine: Engine | None = None
         self._process = process
         self._sdk = sdk
-        # Of the task that opens the socket: the first frame may be received in another one.
+        # Read in the task that opens the socket; another task may receive the first frame.
         self._options = current_options()
         self._places = _places(self._options, handshake)
         self._caller = otel_context.get_current()
@@ -85,13 +85,13 @@ class SocketSink:
     # -- called by the tap -------------------------------------------------------------------------
 
     def before_receive(self) -> None:
-        """Handle that the app asks for the next frame."""
+        """Handle the app's request for the next frame."""
         engine = self.engine
         if engine is not None and (engine.closed or engine.carrier is self):
             engine.frames.before_receive()
 
     def received(self, frame: wire.Frame) -> None:
-        """Handle a frame that the app is about to get."""
+        """Handle a frame that the app is about to receive."""
         engine = self.engine
         if engine is None:
             engine = self._decide(frame)
@@ -100,7 +100,7 @@ class SocketSink:
         engine.frames.frame_received(frame)
 
     def sent(self, frame: wire.Frame) -> None:
-        """Handle a frame that the app sends; on the sending task or thread."""
+        """Handle a frame that the app sends; runs on the sending task or thread."""
         engine = self.engine
         if engine is None:
             engine = self._hold(frame)
@@ -110,7 +110,7 @@ class SocketSink:
     def closed(self, close: Close) -> None:
         """End the conversation, because the connection has ended for good, or let it wait.
 
-        A connection of the SDK that never received a frame still gets a root, with the close code:
+        An SDK connection that never received a frame still gets a root with the close code, because
         it was certainly meant to be a Realtime conversation.
         """
         engine = self.engine
@@ -120,12 +120,12 @@ class SocketSink:
             engine.closed_by(close)
 
     def lost(self, close: Close) -> None:
-        """Handle that the connection was lost, and that the SDK opens it anew."""
+        """Handle the loss of a connection that the SDK will reopen."""
         if self.engine is not None and self.engine.carrier is self:
             self.engine.part(close)
 
     def regained(self) -> None:
-        """Handle that the SDK has opened the connection anew."""
+        """Handle the reopening of the connection by the SDK."""
         if self.engine is not None and self.engine.carrier is self:
             self.engine.between.join()
 
@@ -143,9 +143,9 @@ class SocketSink:
         )
 
     def calls(self) -> Calls:
-        """Return the functions the tap calls for each frame.
+        """Return the functions that the tap calls for each frame.
 
-        Once there is a conversation they are its own, which saves two calls per frame.
+        Once there is a conversation, these are its own methods, which saves two calls per frame.
         """
         engine = self.engine
         if engine is None:
@@ -154,7 +154,7 @@ class SocketSink:
         return frames.before_receive, frames.frame_received, frames.frame_sent
 
     def released(self) -> bool:
-        """Return whether the tap may be removed: another protocol, not sampled, or ended."""
+        """Return whether the tap may be removed: not this protocol, not sampled, or ended."""
         return self._released or (self.engine is not None and self.engine.closed)
 
     def is_sdk(self) -> None:
@@ -162,7 +162,7 @@ class SocketSink:
         self._sdk = True
 
     def owned(self, owner: Owner) -> None:
-        """Note who opens the sockets of this conversation."""
+        """Note which object of a framework opens the sockets of this conversation."""
         self._places = _places(self._options, replace(self.handshake, owner=owner))
 
     # -- deciding ----------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class SocketSink:
                 self._release()
         except BaseException as error:  # noqa: BLE001 - our faults must not reach the app
             let_through(error)
-            self._release()  # else the next frame would try, and fail, again
+            self._release()  # otherwise the next frame would try and fail again
             diagnostics.fault("opening", error)
         return None
 
@@ -188,7 +188,7 @@ class SocketSink:
         self._held.clear()
 
     def _hold(self, frame: wire.Frame) -> Engine | None:
-        """Hold a frame for the conversation; return the conversation if it was opened meanwhile."""
+        """Hold a frame for the conversation; return the conversation if it has been opened meanwhile."""
         with self._lock:
             if self.engine is not None:
                 return self.engine
@@ -200,12 +200,12 @@ class SocketSink:
         return None
 
     def begin(self, options: Options | None = None) -> Engine:
-        """Open the conversation, unless it is open, and pass it the frames that were sent before.
+        """Open the conversation unless it is open, and pass it the frames that were sent before.
 
         Args:
             options: options of ``conversation(...)``, which take precedence.
         """
-        with self._lock:  # sends may come from another thread meanwhile
+        with self._lock:  # another thread may send meanwhile
             if self.engine is None:
                 merged = options.over(self._options) if options is not None else self._options
                 engine = open_conversation(
@@ -216,7 +216,7 @@ class SocketSink:
             return self.engine
 
     def carry(self, engine: Engine) -> None:
-        """Continue a conversation that is already open on this socket."""
+        """Continue, on this socket, a conversation that is already open."""
         self._process.waiting.forget(engine)
         engine.between.join()
         self._take(engine)
@@ -227,7 +227,7 @@ class SocketSink:
             self.engine, engine.carrier = engine, self
 
     def join(self) -> None:
-        """Go on with the conversation of an earlier socket, if one waits for this one."""
+        """Continue the conversation of an earlier socket, if one waits for this socket."""
         taken = self._process.waiting.take(self._places, self.handshake.mono_ns)
         engine, options = cast("Engine | None", taken), self._options
         if engine is None or not engine.between.join():
@@ -240,7 +240,7 @@ class SocketSink:
             engine.describe(options.metadata, options.tags, settings)
 
     def _pass_held(self, engine: Engine) -> None:
-        """Pass the held frames to the conversation, with the times at which they were sent."""
+        """Pass the held frames to the conversation with the times at which they were sent."""
         for frame, at_ns, mono_ns in self._held:
             t = max(mono_ns - engine.clock.mono_ns, 0)
             engine.frames.send(frame, Moment(t, at_ns))
@@ -248,10 +248,10 @@ class SocketSink:
 
 
 def _places(options: Options, handshake: Handshake) -> tuple[Place, ...]:
-    """Return where another socket may go on with the conversation of this one.
+    """Return the places in which another socket may continue the conversation of this one.
 
-    That is wherever the framework's session object opens it; and in the same ``using(...)`` block, if
-    it is for the same: its path, model and call.
+    These are any socket that the same session object of a framework opens, and any socket in the same
+    ``using(...)`` block whose path and query (model and call) are the same.
     """
     if options.join is False:
         return ()
@@ -269,7 +269,7 @@ class Sockets:
 
     Args:
         process: services of this process.
-        joins: a socket may go on with the conversation of another one.
+        joins: whether a socket may continue the conversation of another one.
     """
 
     def __init__(self, process: Process, *, joins: bool = True) -> None:
@@ -277,11 +277,11 @@ class Sockets:
         self._joins = joins
 
     def is_realtime(self, path: str) -> bool:
-        """Return whether a request path is one of ``Settings.realtime_paths``."""
+        """Return whether a request path matches one of ``Settings.realtime_paths``."""
         return is_realtime(path, self._process.settings)
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
-        """Return the sink of a websocket that was opened; ``None``: do not tap it."""
+        """Return the sink of a websocket that was opened; ``None`` if it must not be tapped."""
         if not is_instrumentation_enabled():
             return None
         sink = SocketSink(handshake, self._process, sdk=sdk)
@@ -296,7 +296,7 @@ class Sockets:
     def refused(self, handshake: Handshake) -> None:
         """Trace a refused handshake as a conversation that consists of a failed root.
 
-        Unless it was to go on with another one: that one knows.
+        If the handshake was to continue a waiting conversation, that conversation notes it instead.
         """
         if not is_instrumentation_enabled():
             return
@@ -324,12 +324,12 @@ class Sockets:
             sink.is_sdk()
 
     def owned(self, sink: Sink, owner: Owner) -> None:
-        """Note who opens the sockets of a conversation."""
+        """Note which object of a framework opens the sockets of a conversation."""
         if isinstance(sink, SocketSink):
             sink.owned(owner)
 
     def counts_tokens(self, sink: Sink) -> bool:
-        """Return whether this conversation's tokens are reported to LangSmith, as far as is known."""
+        """Return whether, to our knowledge, this conversation's tokens are reported to LangSmith."""
         engine = sink.engine if isinstance(sink, SocketSink) else None
         if engine is None or not engine.trace.sampled:
             return False
@@ -342,7 +342,7 @@ class Sockets:
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
         """Record a playback position that the app reported to its SDK, not to a conversation.
 
-        The conversation is found by the item's id, which the server made unique.
+        The conversation is found by the item's id, which the server makes unique.
         """
         for engine in cast("list[Engine]", list(self._process.live)):
             recorder = engine.recorder
@@ -366,7 +366,7 @@ class Sockets:
         return None if engine is None else Handing(engine, call_id)
 
     def _knowing(self, call_id: str) -> Engine | None:
-        """Return the conversation of a call; ids are the server's own, so mostly there is one."""
+        """Return the conversation of a call; the server assigns the ids, so normally only one matches."""
         here = conversation_here(current_options().block, self._process)
         if here is not None and here.knows_call(call_id):
             return here
@@ -377,9 +377,9 @@ class Sockets:
         """Tap one connection.
 
         Returns:
-            Its sink; ``None``, with one warning, if its type is not supported.
+            The sink of the connection; ``None``, with one warning, if its type is not supported.
         """
-        # Not as a successor: the app says itself whose connection it is.
+        # It does not join an earlier conversation: the app itself says whose connection it is.
         sink = tap.attach(connection, Sockets(self._process, joins=False))
         if isinstance(sink, SocketSink):
             return sink

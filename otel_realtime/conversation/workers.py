@@ -1,17 +1,17 @@
-"""Spans of workers: of code that runs a tool elsewhere and does not say so.
+"""Finds the parent for spans of workers, which run a tool elsewhere without ``call.tool()``.
 
 An app may put a call's arguments into a queue and run the tool in a task or thread that was started
-before the call. Nothing current there says whose spans these are; each would be a trace of its own.
-They go below the tool if
+before the call. The context there does not say whom a span belongs to, so each span would start its own
+trace. Such spans become children of the tool's span if
 
-- they have no parent, were started without a context, and stand for no request from outside,
-- their code is known to work for one conversation: it is inside the ``using(...)`` block in which only
-  that one was opened, or it has asked for it by ``current_conversation()``,
+- they have no parent, were started without a context, and do not represent a request from outside,
+- their code is known to work for one conversation: it runs inside a ``using(...)`` block in which only
+  that conversation was opened, or it got the conversation from ``current_conversation()``,
 - and that conversation waits for the result of a tool.
 
-If it waits for several, the span may name its own, by the attributes of
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#execute-tool-span or by its name; else
-it goes below the root.
+If the conversation waits for several tools, the span may identify its tool by the attributes of
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#execute-tool-span or by its name;
+otherwise its parent is the root.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _asked: ContextVar[Reference | None] = ContextVar("otel_realtime_asked", default
 
 
 def note_asked(engine: Engine) -> None:
-    """Note that the code here asked for its conversation, and got this one."""
+    """Note that the code here asked for its conversation and got this one."""
     _asked.set(engine.frames.reference)
 
 
 def tool_of(span: Span, process: Process) -> SpanContext | None:
-    """Return the span below which one belongs that was started without a parent.
+    """Return the parent for a span that was started without one.
 
     Args:
         span: a span that starts on this task or thread.
         process: services of this process.
 
     Returns:
-        Context of a tool's span, or of the root where several tools run; ``None`` if the span is none
-        of a worker's.
+        Context of a tool's span, or of the root if several tools are possible; ``None`` if the span
+        does not belong to a worker.
     """
     if not process.live or span.kind in SERVED:
         return None

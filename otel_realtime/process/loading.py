@@ -1,7 +1,7 @@
-"""Imports in the background what the first conversation would otherwise have to wait for.
+"""Imports, in the background, what the first conversation would otherwise have to wait for.
 
-NumPy and the client of HTTP take longer to import than an event loop may stand still, and set-up
-should not wait for them either.
+NumPy and the HTTP client take longer to import than an event loop may be blocked, and set-up should
+not wait for them either.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Collection
 from functools import partial
 from importlib import import_module
 
-# Bound at import: a test of the app that patches ``time.sleep``, or forbids it on an event loop, must not
-# reach us.
+# Bound at import, so that an app's test that patches ``time.sleep``, or forbids it on an event loop, does not
+# affect this module.
 from time import monotonic, sleep
 from typing import Final
 
@@ -26,7 +26,7 @@ _POLL_S: Final = 0.002
 
 
 class Loading:
-    """The modules that are being imported.
+    """Imports modules in the background and lets callers wait for them.
 
     Args:
         worker: runs the imports.
@@ -42,8 +42,8 @@ class Loading:
         """Import modules in the background; has no effect while others are being imported.
 
         Args:
-            names: full names of the modules that a conversation opens with.
-            later: of those that it needs when it ends.
+            names: full names of the modules that a conversation needs to open.
+            later: full names of the modules that it needs when it ends.
         """
         missing, ending = (
             [name for name in group if name not in sys.modules] for group in (names, later)
@@ -55,7 +55,7 @@ class Loading:
         self._worker.resume()
         if self._worker.submit(partial(self._import, missing, ending)) is None:
             self._import(missing, ending)
-        # An interpreter must not exit while a module initialises itself.
+        # The interpreter must not exit while a module is being initialised.
         atexit.unregister(self.wait)
         atexit.register(self.wait)
 
@@ -73,10 +73,10 @@ class Loading:
     def wait(self, timeout_s: float = WAIT_S) -> bool:
         """Wait until nothing is being imported.
 
-        Before a fork, too: a child that was forked during an import could never import that module.
+        This is also called before a fork: a child forked during an import could never import that module.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
             ``False`` on timeout.
@@ -85,15 +85,15 @@ class Loading:
         return idle() or self._worker.wait_until(idle, timeout_s)
 
     def catch_up(self, timeout_s: float = WAIT_S) -> None:
-        """Wait until what a conversation opens with is imported; called before it is needed.
+        """Wait until the modules that a conversation needs to open are imported, before they are needed.
 
-        Python would make the caller wait all the same, but for a lock, and an import that has to wait
-        for one fails where blocking calls are forbidden on event loops, as by BlockBuster.
+        Without this, Python's import lock would make the caller wait, and an import that waits for a lock
+        fails where blocking calls are forbidden on event loops, as under BlockBuster.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
         """
-        if self._ready.is_set():  # as nearly always
+        if self._ready.is_set():  # nearly always true
             return
         deadline = monotonic() + timeout_s
         while not self._ready.is_set() and self._worker.has_thread and monotonic() < deadline:

@@ -1,8 +1,8 @@
 """The services that the conversations of one process share; the composition root of the package.
 
-Services are created on first use and passed down: a conversation gets the process, a trace its route,
-the route its backend. A forked child starts with none of them: conversations belong to the process
-that opened them, and a child would send everything a second time.
+Services are created on first use and passed down: a conversation gets the process, a trace gets its
+route, and a route gets its backend. A forked child starts without any of them, because conversations
+belong to the process that opened them and a child would send everything a second time.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 logger = logger_of(__name__)
 
-#: Interval at which sockets are checked for a closed event loop: nobody can close them any more.
+#: Interval at which sockets are checked for a closed event loop, on which nobody can close them.
 _POLL_S: Final = 1.0
-#: After how many seconds a recovery does not hold up the next one.
+#: Seconds after which a running recovery no longer delays the next one.
 _PATIENCE_S: Final = 5.0
-#: Longest conversation, in seconds: the API ends a session after an hour.
+#: Longest possible conversation, in seconds: the API ends a session after an hour.
 #: https://platform.openai.com/docs/guides/realtime-conversations#session-lifecycle-events
 LONGEST_CALL_S: Final = 3600.0
 
-#: What is said at exit, by ``Settings.deliver``.
+#: Log messages at exit, by value of ``Settings.deliver``.
 _LEFT: Final = {
     "process": "not everything was delivered to LangSmith within exit_timeout_s=%g: the rest stays in "
     "%s, where the next start or `otel-realtime recover` delivers it",
@@ -62,10 +62,10 @@ _LEFT: Final = {
 
 
 def may_last(opened_at: float | None) -> bool:
-    """Return whether a conversation may still be open whose end nobody sees.
+    """Return whether a conversation whose end is not observed may still be open.
 
     Args:
-        opened_at: when it was opened, ``time.monotonic()``; ``None``: there was none.
+        opened_at: ``time.monotonic()`` when it was opened; ``None`` if there was no conversation.
     """
     return opened_at is not None and time.monotonic() - opened_at < LONGEST_CALL_S
 
@@ -83,7 +83,7 @@ class LiveConversation(Protocol):
 
     @property
     def folder(self) -> Path | None:
-        """Folder of its journal and audio; ``None`` if nothing of it is on disk."""
+        """Folder of the journal and the audio; ``None`` if the conversation is not on disk."""
         ...
 
     @property
@@ -107,13 +107,13 @@ class Process:
     Attributes:
         choose_route: as given; tests replace it.
         sigterm: handler of SIGTERM, for ``Settings.end_on_sigterm``.
-        settings: settings passed to ``instrument()``; ``None``: the environment's apply.
-        tracer_provider: provider passed to ``instrument()``; ``None``: the global one.
-        meter_provider: provider passed to ``instrument()``; ``None``: the global one.
+        settings: settings passed to ``instrument()``; ``None`` means that the environment's apply.
+        tracer_provider: provider passed to ``instrument()``; ``None`` means the global one.
+        meter_provider: provider passed to ``instrument()``; ``None`` means the global one.
         loading: imports what conversations need.
-        recoveries: deliver what dead processes left.
-        live: conversations that are open.
-        waiting: those of them whose socket has closed, and that may go on on another one.
+        recoveries: delivers what dead processes left.
+        live: open conversations.
+        waiting: open conversations whose socket has closed and that may continue on another one.
     """
 
     def __init__(self, choose_route: ChooseRoute = _to_langsmith) -> None:
@@ -129,13 +129,13 @@ class Process:
         self._lock = threading.Lock()
         self._writer: Writer | None = None
         self._backends: dict[Hashable, Backend] = {}
-        # Weak keys: a provider that the app replaces can be collected.
+        # Weak keys, so that a provider that the app replaces can be collected.
         self._processors: weakref.WeakKeyDictionary[_SdkProvider, MembershipProcessor] = (
             weakref.WeakKeyDictionary()
         )
         self._providers = Providers()
-        # A recovery may take minutes, another one is for another state directory, and abandoned
-        # sockets are checked every second.
+        # Several threads: a recovery may take minutes, there may be another one for another state
+        # directory, and abandoned sockets are checked every second.
         self._chores = Worker("otel-realtime-chores", 2, patience_s=_PATIENCE_S, most=8)
         self._polls = False
         self.loading = Loading(self._chores)
@@ -148,7 +148,7 @@ class Process:
 
     @property
     def effective_settings(self) -> Settings:
-        """Settings of the process: ``instrument()``'s, else the environment's."""
+        """Settings of the process: those of ``instrument()``, else the environment's."""
         return self.settings or Settings()
 
     # -- services, created on first use ------------------------------------------------------------
@@ -179,7 +179,7 @@ class Process:
         Args:
             settings: settings of the conversation.
             provider: the app's ``TracerProvider``.
-            project: the backend's project that the app named; ``None``: the environment's.
+            project: the backend's project that the app named; ``None`` means the environment's.
         """
         return self.choose_route(settings, provider, self, project)
 
@@ -197,11 +197,11 @@ class Process:
             return backend
 
     def tidy(self, settings: Settings) -> None:
-        """Delete the oldest undelivered data if the state directory exceeds its bounds."""
+        """Delete the oldest undelivered data if the state directory exceeds its limits."""
         tidy_sometimes(settings, self.live_folders())
 
     def _make_room(self, settings: Settings, needed: int, keep: Path | None) -> None:
-        """Delete the oldest undelivered data for something that is about to be written."""
+        """Delete the oldest undelivered data to make room for data about to be written."""
         live = self.live_folders()
         make_room(settings, live if keep is None else live | {keep}, needed)
 
@@ -211,9 +211,9 @@ class Process:
         return {folder for folder in folders if folder is not None}
 
     def tracer_provider_for(self, given: TracerProvider | None) -> TracerProvider:
-        """Return the provider of a conversation: the given one, ``instrument()``'s, or the global one.
+        """Return the provider of a conversation: the given one, else ``instrument()``'s, else the global one.
 
-        Called when a conversation opens, so that a provider set after ``instrument()`` is found.
+        This is called when a conversation opens, so a provider set after ``instrument()`` is found.
         """
         return given or self.tracer_provider or trace.get_tracer_provider()
 
@@ -232,7 +232,7 @@ class Process:
             find_parent: finds the parent of spans that were started without one.
 
         Returns:
-            ``False`` for a provider of another SDK, which takes none and is left alone.
+            ``False`` for a provider of another SDK, which accepts no processors and is left alone.
         """
         self._providers.add(provider)
         add = getattr(provider, "add_span_processor", None)
@@ -244,8 +244,8 @@ class Process:
                 return True
             processor = MembershipProcessor(self.flush_backends, find_parent=find_parent)
             self._processors[sdk_provider] = processor
-            # The provider may shut itself down at exit. ``atexit`` calls in reverse order, so we
-            # have to register anew to end our conversations before that:
+            # The provider may shut itself down at exit. ``atexit`` calls in reverse order of registration,
+            # so we must register again to end our conversations before that:
             # https://docs.python.org/3/library/atexit.html
             self._exit_registered = False
         add(processor)
@@ -264,18 +264,18 @@ class Process:
     def opened(self, conversation: LiveConversation, settings: Settings) -> None:
         """Register an open conversation, so that it is ended and delivered at exit.
 
-        The first one with its state directory also schedules the recovery there, for apps that do
-        without ``instrument()``.
+        The first conversation of a state directory also schedules the recovery there, for apps that
+        do not call ``instrument()``.
 
         Args:
             conversation: the conversation.
-            settings: its settings.
+            settings: settings of the conversation.
         """
         self._bounded[settings.state_dir] = settings
         quota_of(settings.state_dir).limit(
             settings.state_max_mb * 1_000_000, partial(self._make_room, settings)
         )
-        # Threads that delivery needs are started now: an exiting interpreter cannot start any.
+        # Start the threads that delivery needs now, because an exiting interpreter cannot start any.
         self.finisher.start(settings)
         with self._lock:
             self.live.add(conversation)
@@ -292,7 +292,7 @@ class Process:
             self.sigterm.install()
 
     def closed(self, conversation: LiveConversation) -> None:
-        """Remove a conversation whose spans have ended; its delivery may still be going on."""
+        """Remove a conversation whose spans have ended; its delivery may still be in progress."""
         with self._lock:
             self.live.discard(conversation)
         self.waiting.forget(conversation)
@@ -307,22 +307,22 @@ class Process:
         return may_last(self._left_out_at)
 
     def finished(self, membership: Membership) -> None:
-        """Forget the members of a conversation that is delivered or given up."""
+        """Forget the members of a conversation that has been delivered or given up."""
         TABLE.forget(membership)
 
     def _end_abandoned(self) -> Again | None:
-        """End conversations whose event loop was closed, as ``asyncio.run`` does at its end."""
+        """End conversations whose event loop was closed, as ``asyncio.run`` closes its loop at the end."""
         with self._lock:
             if not self.live:
                 self._polls = False
                 return None
         tap.end_abandoned()
         self.waiting.end_overdue(time.monotonic_ns())
-        # What other processes write counts, too, and what goes on here has no end yet.
+        # Tidy now: other processes' data also counts, and this process's conversations have not ended yet.
         for settings in list(self._bounded.values()):
             try:
                 self.tidy(settings)
-            except BaseException as error:  # noqa: BLE001 - this job has to run again
+            except BaseException as error:  # noqa: BLE001 - this job must run again
                 diagnostics.report("tidying", error)
         return Again(_POLL_S)
 
@@ -331,12 +331,12 @@ class Process:
     def flush(self, timeout_s: float) -> bool:
         """Deliver everything that is pending; see ``otel_realtime.flush``.
 
-        A conversation that waits for another socket ends: what it has is pending.
+        A conversation that waits for another socket ends, because its data is pending too.
         """
         deadline = time.monotonic() + timeout_s
         self.waiting.end_all()
         self._hurry_backends()
-        # The finisher first: it enqueues the ends of root runs at the backends.
+        # The finisher comes first: it enqueues the ends of root runs at the backends.
         done = self.finisher.flush(timeout_s)
         return self.flush_backends(max(deadline - time.monotonic(), 0.0)) and done
 
@@ -344,7 +344,7 @@ class Process:
         """Deliver what the backends have enqueued.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
             ``True`` only if all of it was accepted.
@@ -357,20 +357,20 @@ class Process:
         return done
 
     def _hurry_backends(self) -> None:
-        """Let all backends deliver at the same time: one that is away may use up the time."""
+        """Make all backends deliver at the same time, because an unreachable one may use up the time."""
         for backend in list(self._backends.values()):
             backend.hurry()
 
     def deliver_all(self, timeout_s: float) -> bool:
         """Deliver everything that is pending, and what the app's own exporters hold.
 
-        Both at the same time, so that neither waits for a destination of the other's that is away.
+        Both run at the same time, so that neither waits for an unreachable destination of the other.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
-            ``True`` only if everything was accepted, as far as the app's exporters say.
+            ``True`` only if everything was accepted; for the app's exporters, as they report it.
         """
         deadline = time.monotonic() + timeout_s
 
@@ -379,7 +379,7 @@ class Process:
 
         exports = self._providers.start_flush(timeout_s, self.meter_provider)
         done = self.flush(timeout_s)
-        # What a task ended meanwhile, and what finishing measured.
+        # Flush spans that ended meanwhile and metrics that the finisher recorded.
         rest = exports.repeat(left_s())
         done = exports.wait(left_s()) and done
         return rest.wait(left_s()) and done
@@ -387,10 +387,10 @@ class Process:
     def shutdown(self, timeout_s: float) -> bool:
         """End open conversations, deliver them, flush the app's exporters, and stop all threads.
 
-        A conversation that opens later starts them again.
+        A conversation that opens later starts the threads again.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
             ``True`` only if everything was accepted.
@@ -423,7 +423,7 @@ class Process:
             conversation.close()
 
     def _deliver_before_death(self) -> None:
-        """Deliver everything because of a SIGTERM: nothing else may run afterwards."""
+        """Deliver everything after a SIGTERM, because nothing else may run afterwards."""
         self.deliver_all(self.effective_settings.exit_timeout_s)
 
     def _at_exit(self) -> None:
@@ -431,7 +431,7 @@ class Process:
         self.close_all()
         if not self.flush(settings.exit_timeout_s) and self._backends:
             logger.warning(_LEFT[settings.deliver], settings.exit_timeout_s, settings.state_dir)
-        # Else the provider's own shutdown would flush the backends, and wait, once more.
+        # Otherwise the provider's own shutdown would flush the backends, and wait, once more.
         self.deactivate_processors()
 
     def after_fork(self) -> None:
@@ -447,7 +447,7 @@ class Process:
         self._reset()
 
 
-#: The one instance.
+#: The only instance.
 PROCESS: Final = Process()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=lambda: PROCESS.loading.wait(), after_in_child=PROCESS.after_fork)

@@ -1,10 +1,10 @@
-"""Flushes the app's own exporters: what the providers that conversations were traced to still hold.
+"""Flushes the app's own exporters: the data still held by the providers conversations were traced to.
 
-``force_flush`` is given the time that is left, but nothing holds it to that: the SDK's batch
-processor exports on the caller's thread for as long as its exporter goes on trying
+``force_flush`` gets the remaining time, but nothing makes it keep to that: the SDK's batch processor
+exports on the caller's thread for as long as its exporter retries
 (https://github.com/open-telemetry/opentelemetry-python/issues/4568), and a provider flushes its
-processors one after the other. A destination that is away would take the time of all others. Each
-processor is therefore flushed on a thread of its own, and is waited for no longer than there is time.
+processors one after the other. An unreachable destination would use up the time of all others. Each
+processor is therefore flushed on its own thread, and the wait for it never exceeds the remaining time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logger_of(__name__)
 
 _THREADS: Final = "otel-realtime-exports"
 
-#: ``force_flush`` of a processor or a provider: takes ms; ``False`` says that not all was exported.
+#: ``force_flush`` of a processor or a provider: takes ms; ``False`` means that not everything was exported.
 ForceFlush = Callable[[int], object]
 
 
@@ -38,7 +38,7 @@ class Providers:
     """The providers that conversations of this process were traced to."""
 
     def __init__(self) -> None:
-        # Weak: a provider that the app replaces can be collected.
+        # Weak references, so that a provider that the app replaces can be collected.
         self._traced: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def add(self, provider: object) -> None:
@@ -46,19 +46,19 @@ class Providers:
         if hasattr(provider, "force_flush"):
             try:
                 self._traced.add(provider)
-            except TypeError:  # of another SDK, and cannot be referred to weakly
+            except TypeError:  # a provider of another SDK that cannot be referenced weakly
                 pass
 
     def start_flush(self, timeout_s: float, meter_provider: MeterProvider | None) -> Flush:
-        """Begin to flush all of them, and the meter provider, side by side.
+        """Begin to flush all of them and the meter provider, in parallel.
 
         Args:
-            timeout_s: longest duration in seconds.
-            meter_provider: the app's; ``None``: the global one.
+            timeout_s: longest duration, in seconds.
+            meter_provider: the app's meter provider; ``None`` means the global one.
         """
         traced = list(self._traced)
         calls = [call for provider in traced for call in _calls_of(provider)]
-        # Without a conversation nothing was measured, and the meters are none of our business.
+        # Without a conversation this package measured nothing, and it must not touch the app's meters.
         flush_meters = getattr(meter_provider or metrics.get_meter_provider(), "force_flush", None)
         if traced and flush_meters is not None:
             calls.append(flush_meters)
@@ -66,11 +66,11 @@ class Providers:
 
 
 class Flush:
-    """Flushes that are under way.
+    """Flushes that are in progress.
 
     Args:
-        calls: what to call.
-        timeout_s: longest duration in seconds, for each of them.
+        calls: the functions to call.
+        timeout_s: longest duration of each call, in seconds.
     """
 
     def __init__(self, calls: Iterable[ForceFlush], timeout_s: float) -> None:
@@ -83,21 +83,21 @@ class Flush:
             self._worker.submit(partial(self._run, call))
 
     def repeat(self, timeout_s: float) -> Flush:
-        """Flush once more what has been flushed so far; what still goes on takes in later spans.
+        """Flush once more what has been flushed so far; flushes still in progress include later spans.
 
         Args:
-            timeout_s: longest duration in seconds.
+            timeout_s: longest duration, in seconds.
         """
         return Flush(list(self._finished) if timeout_s > 0 else (), timeout_s)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the end of all.
+        """Wait for the end of all flushes.
 
         Args:
-            timeout_s: longest wait in seconds.
+            timeout_s: longest wait, in seconds.
 
         Returns:
-            ``False`` if one of them took longer, said that it failed, or raised.
+            ``False`` if one of them took longer, reported a failure, or raised.
         """
         deadline = monotonic() + timeout_s
         finished = self._worker.flush(timeout_s)
@@ -120,7 +120,8 @@ class Flush:
 def _calls_of(provider: Any) -> list[ForceFlush]:
     """Return the ``force_flush`` of each of a provider's processors, except ours.
 
-    A provider whose processors cannot be seen, or that flushes in a way of its own, is asked itself.
+    If the processors are not accessible, or if the provider overrides ``force_flush``, return the
+    provider's own ``force_flush``.
     """
     processors: list[Any] = list(processors_of(provider))
     if not processors or type(provider).force_flush is not SdkTracerProvider.force_flush:

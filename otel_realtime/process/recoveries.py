@@ -1,7 +1,7 @@
 """Recoveries of this process: one for each state directory, in the background, soon after set-up.
 
-The app may add its exporters after ``instrument()``. What a recovery holds for them waits for a while;
-LangSmith's part does not.
+The app may add its exporters after ``instrument()``, so the data that a recovery holds for them waits for a
+while. The delivery to LangSmith does not wait.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 logger = logger_of(__name__)
 
-#: Delay after set-up, so that a recovery does not slow the start of the app down, and finds its
+#: Delay after set-up, so that a recovery does not slow down the start of the app and finds its
 #: exporters.
 DELAY_S: Final = 1.0
-#: How long spans wait for the app's exporters, and how often these are looked for.
+#: How long spans wait for the app's exporters, and the interval at which these are looked for.
 EXPORTERS_WITHIN_S: Final = 30.0
 _LOOK_S: Final = 0.5
-#: Longest duration of a recovery; what is left stays for the next start.
+#: Longest duration of a recovery; the rest is left for the next start.
 TIMEOUT_S: Final = 600.0
 
 
@@ -35,9 +35,9 @@ class Recoveries:
     """Schedules the recovery of each state directory once.
 
     Args:
-        chores: runs them.
-        live: returns the folders of conversations that are open in this process.
-        provider: returns the app's ``TracerProvider`` at this moment.
+        chores: worker that runs the recoveries.
+        live: returns the folders of the conversations that are open in this process.
+        provider: returns the app's current ``TracerProvider``.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Recoveries:
     def schedule(self, settings: Settings) -> None:
         """Recover the state directory of these settings soon, unless that was scheduled before.
 
-        Where a worker delivers, that is its business.
+        With ``Settings.deliver = "worker"`` nothing is scheduled, because the worker recovers.
         """
         if not settings.recover_on_start or settings.deliver == "worker":
             return
@@ -67,7 +67,7 @@ class Recoveries:
         self._seen.clear()
 
     def _run(self, settings: Settings, until: float) -> None:
-        """Recover, and once more when the app has exporters, if anything waits for them."""
+        """Recover; if data waits for the app's exporters, recover once more when there are exporters."""
         from otel_realtime.recovery.sweep import has_work, recover
 
         if not has_work(settings.state_dir):

@@ -6,21 +6,21 @@ instructions (https://docs.python.org/3/library/signal.html#execution-of-python-
 possibly while that thread holds one of our locks. A handler that took the lock would deadlock.
 Conversations are therefore ended on a separate thread, for which the handler waits a bounded time.
 
-Servers install handlers of their own, before ours or after it, and what happens then differs:
+Servers install their own handlers, before or after ours, and behave differently:
 
 | server | handler | after its shutdown |
 | --- | --- | --- |
-| uvicorn | while it serves | puts back what it found, and raises the signal once more |
-| gunicorn | in a worker, after the fork | as uvicorn, which its worker is |
-| hypercorn, an ``asyncio`` app | ``loop.add_signal_handler`` | puts the default action back, and exits |
+| uvicorn | while it serves | restores the handler it found, and raises the signal once more |
+| gunicorn | in a worker, after the fork | as uvicorn, which runs in its worker |
+| hypercorn, an ``asyncio`` app | ``loop.add_signal_handler`` | restores the default action, and exits |
 | hypercorn's workers | none: the parent tells them to stop | exits, without ``atexit`` |
 | Celery, billiard | in a pool process, after the fork | raises ``SystemExit`` in the task |
 
-So a handler of ours is a *link*: it knows the handler before it. When a conversation opens and another
-handler has come since, a second link goes on top of that one. Whoever calls the handler it had replaced
-calls the lower link, never the higher one, so there is no circle. Once the signal has come and the app's
-handler runs, putting the default action back means dying at the next signal, which uvicorn raises
-itself: then a link is put there instead, which delivers first.
+So each of our handlers is a *link*: it knows the handler before it. If another handler has been installed
+by the time a conversation opens, a second link is put on top of it. A handler that calls the one it
+replaced calls the lower link, never the higher one, so there is no cycle. Once the signal has arrived and
+the app's handler runs, restoring the default action would let the next signal, which uvicorn raises itself,
+kill the process; so a link is installed instead, which delivers first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logger_of(__name__)
 END_S: Final = 1.0
 _THREAD: Final = "otel-realtime-sigterm"
 
-# What ``signal.getsignal`` returns.
+# Type of what ``signal.getsignal`` returns.
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
@@ -58,20 +58,20 @@ class SigtermWatch:
     def __init__(self, end: Callable[[], None], deliver: Callable[[], None]) -> None:
         self._end = end
         self._deliver = deliver
-        # Weak: a link stays as long as it is the handler, or the handler after it knows it.
+        # Weak references: a link lives as long as it is the handler or a later handler refers to it.
         self._links: weakref.WeakSet[_Link] = weakref.WeakSet()
         self._installed = False
         self._guard: Callable[..., Any] | None = None
         self._set_handler = signal.signal
 
     def install(self) -> None:
-        """Put a handler of ours on top, unless one is; on any thread but the main one, only look.
+        """Install our handler on top, unless it is there; on threads other than the main one, only check.
 
-        Called again when a conversation opens: a server may have installed its own since.
+        This is called again when a conversation opens: a server may have installed its own since.
         """
         current: _Handler = signal.getsignal(signal.SIGTERM)
         if self._is_ours(current) or current is signal.SIG_IGN or current is None:
-            return  # ours already, ignored, or handled by C code that Python cannot call
+            return  # our handler, ignored, or a handler in C code that Python cannot call
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._link(current))
             self._installed = True
@@ -84,13 +84,13 @@ class SigtermWatch:
             )
 
     def uninstall(self) -> None:
-        """Restore the previous handler, unless another one was installed since."""
+        """Restore the previous handler, unless another one has been installed since."""
         if not self._installed or threading.current_thread() is not threading.main_thread():
             return
         self._installed = False
         if self._guard is not None and signal.signal is self._guard:
             signal.signal, self._guard = self._set_handler, None
-        # A link that another handler knows only passes the signal on from now on.
+        # From now on, a link that another handler still refers to only passes the signal on.
         for link in list(self._links):
             link.passes_on = True
         current: _Handler = signal.getsignal(signal.SIGTERM)
@@ -109,7 +109,7 @@ class SigtermWatch:
         return link
 
     def _arrived(self, number: int, frame: FrameType | None, previous: _Handler) -> None:
-        """Handle the signal on the main thread: the step of one link."""
+        """Handle the signal on the main thread, for one link."""
         if callable(previous):
             self._guard_default()
             ended = threading.Event()
@@ -117,16 +117,16 @@ class SigtermWatch:
                 ended.wait(END_S)
             previous(number, frame)
             return
-        # No handler of the app: the process is to die. A second SIGTERM kills it at once.
+        # The app has no handler, so the process must die. A second SIGTERM kills it at once.
         self._set_handler(signal.SIGTERM, signal.SIG_DFL)
         if not self._start(self._end_and_die):
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _guard_default(self) -> None:
-        """From now on, put a link where the default action is put back.
+        """From now on, install a link whenever the default action is restored.
 
-        Nothing else could hold the process for a delivery: a handler that waited for it would block
-        the app's event loop, and its server's shutdown.
+        Nothing else could keep the process alive for a delivery: a handler that waited for it would
+        block the app's event loop and its server's shutdown.
         """
         if self._guard is not None:
             return
@@ -141,8 +141,8 @@ class SigtermWatch:
         signal.signal = self._guard = set_handler
 
     def _start(self, work: Callable[[], None]) -> bool:
-        # No daemon: a child of ``multiprocessing`` whose main function returns meanwhile, as a worker of
-        # hypercorn does, waits for such threads and for nothing else; it runs no ``atexit``.
+        # Not a daemon thread: when the main function of a ``multiprocessing`` child (such as a hypercorn
+        # worker) returns meanwhile, the child waits for non-daemon threads only; it runs no ``atexit``.
         thread = threading.Thread(target=work, name=_THREAD, daemon=False)
         try:
             thread.start()
@@ -151,7 +151,7 @@ class SigtermWatch:
         return True
 
     def _end_and_deliver(self, ended: threading.Event) -> None:
-        """End, and begin to deliver while the app's own handler goes on."""
+        """End the conversations, then deliver while the app's own handler runs."""
         try:
             self._end()
         finally:
@@ -159,14 +159,14 @@ class SigtermWatch:
         self._deliver()
 
     def _end_and_die(self) -> None:
-        """End and deliver, then kill the process as the default action would have."""
+        """End the conversations and deliver, then kill the process as the default action would have."""
         try:
             self._end()
             self._deliver()
         finally:
             if (
                 threading.main_thread().is_alive()
-            ):  # else the process exits by itself, with its own code
+            ):  # otherwise the process exits by itself, with its own exit code
                 os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -175,11 +175,11 @@ class _Link:
 
     Args:
         arrived: called with the signal, the frame, and the handler before this one.
-        previous: that handler.
+        previous: the handler before this one.
 
     Attributes:
         previous: as given.
-        passes_on: it was uninstalled, and only does what the handler before it would do.
+        passes_on: whether it was uninstalled and only does what the handler before it would do.
     """
 
     def __init__(

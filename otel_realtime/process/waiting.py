@@ -1,8 +1,8 @@
-"""Conversations whose socket has closed, and that may go on on another one.
+"""Conversations whose socket has closed and that may continue on another one.
 
-A conversation waits under one or more *places*: who may open the next socket, and where to. It ends as
-it stood when its socket closed, once nobody may open that one any more, its time is up, or the process
-wants it to end. No timer runs for it: the process asks from time to time.
+A conversation waits under one or more *places*: an owner that may open the next socket, and the socket's
+target. It ends, in the state it had when its socket closed, once no owner may open the next socket, its
+time is up, or the process wants it to end. There is no timer; the process checks from time to time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from otel_realtime.tap.owners import Owner
 
-#: Who may open the next socket, and where to; ``None``: anywhere.
+#: The owner that may open the next socket, and the socket's target (``None`` means any target).
 Place = tuple[Owner, Hashable]
 
 
@@ -22,7 +22,7 @@ class Waits(Protocol):
     """A conversation that can wait."""
 
     def close(self) -> None:
-        """End the conversation, as it stood when its socket closed."""
+        """End the conversation, in the state it had when its socket closed."""
 
 
 C = TypeVar("C", bound=Waits)
@@ -51,45 +51,46 @@ class WaitingRoom(Generic[C]):
         by_client: bool,
         part: Callable[[], bool],
     ) -> bool:
-        """Let a conversation wait, if somebody may open another socket for it.
+        """Let a conversation wait, if an owner may open another socket for it.
 
         Args:
             conversation: the conversation.
-            places: where its next socket may be.
-            until_ns: until when, ``time.monotonic_ns()``.
-            by_client: the client itself closed its socket.
-            part: tells the conversation that it waits; returns ``False`` if it cannot.
+            places: places under which it waits.
+            until_ns: how long it waits, as a time of ``time.monotonic_ns()``.
+            by_client: whether the client itself closed the socket.
+            part: notifies the conversation that it waits; returns ``False`` if it cannot.
 
         Returns:
             Whether it waits.
         """
         places = list(places)
-        # First: whoever is over from here on tells us so.
+        # First: an owner that ends from here on notifies us.
         for owner, _ in places:
             owner.when_over(self.end_of)
-        # Without the lock: a conversation is not to be locked within it. It is found only afterwards.
+        # Without the lock, because a conversation must not be locked inside it. The conversation can be
+        # found only afterwards.
         if not any(owner.goes_on(by_client=by_client) for owner, _ in places) or not part():
             return False
         entry = _Entry(conversation, places, until_ns)
         with self._lock:
             self._entries.append(entry)
-        # Those that became over since have looked for it in vain.
+        # Owners that ended since then did not find the conversation.
         self._leave(lambda place: not place[0].goes_on(by_client=by_client), [entry])
         return True
 
     def find(self, places: Iterable[Place], at_ns: int) -> C | None:
-        """Return the conversation that waits at one of these places; of several, the latest.
+        """Return the conversation that waits at one of these places; if there are several, the latest.
 
         Args:
-            places: where a socket was opened.
-            at_ns: when that began, ``time.monotonic_ns()``.
+            places: places of a socket that was opened.
+            at_ns: ``time.monotonic_ns()`` when its handshake began.
         """
         with self._lock:
             entry = self._find(places, at_ns)
             return None if entry is None else entry.conversation
 
     def take(self, places: Iterable[Place], at_ns: int) -> C | None:
-        """Return it as ``find`` does; it waits no more."""
+        """Return the same as ``find``, and remove the conversation from those that wait."""
         with self._lock:
             entry = self._find(places, at_ns)
             if entry is None:
@@ -98,16 +99,16 @@ class WaitingRoom(Generic[C]):
             return entry.conversation
 
     def forget(self, conversation: C) -> None:
-        """Note that a conversation waits no more."""
+        """Note that a conversation no longer waits."""
         self._remove(lambda entry: entry.conversation is conversation)
 
     def forget_all(self) -> None:
-        """Forget them without ending them, in a forked child: they are the parent's."""
+        """Forget all conversations without ending them, in a forked child: they are the parent's."""
         self._lock = threading.Lock()  # a thread of the parent may have held it
         self._entries = []
 
     def end_of(self, owner: Owner) -> None:
-        """End the conversations that wait for nobody but an owner who is over."""
+        """End the conversations that wait only for an owner that has ended."""
         self._leave(lambda place: place[0] is owner)
 
     def end_overdue(self, now_ns: int) -> None:
@@ -126,18 +127,18 @@ class WaitingRoom(Generic[C]):
         return None
 
     def _leave(self, left: Callable[[Place], bool], entries: list[_Entry[C]] | None = None) -> None:
-        """Remove places, and end the conversations that have none any more."""
+        """Remove places, and end the conversations that have no place left."""
         with self._lock:
             for entry in self._entries if entries is None else entries:
                 entry.places = [place for place in entry.places if not left(place)]
         self._end(lambda entry: not entry.places)
 
     def _end(self, due: Callable[[_Entry[C]], bool]) -> None:
-        for entry in self._remove(due):  # without the lock
+        for entry in self._remove(due):  # close them without the lock
             entry.conversation.close()
 
     def _remove(self, which: Callable[[_Entry[C]], bool]) -> list[_Entry[C]]:
-        if not self._entries:  # as nearly always
+        if not self._entries:  # nearly always true
             return []
         with self._lock:
             removed = [entry for entry in self._entries if which(entry)]

@@ -1,4 +1,4 @@
-"""Set-up: the instrumentor (entry point ``openai_realtime``); ``configure()`` is a module of its own."""
+"""Set-up: the instrumentor (entry point ``openai_realtime``); ``configure()`` has its own module."""
 
 from __future__ import annotations
 

@@ -37,8 +37,7 @@ def configure() -> TracerProvider:
         The global tracer provider.
 
     Raises:
-        ConfigError: a variable names an exporter, a protocol or a file that is not known; nothing is
-            set up then.
+        ConfigError: a variable names an unknown exporter, protocol or file; nothing is set up.
 
     Added in 0.1.0.
     """
@@ -76,7 +75,7 @@ def _set_up_from_variables() -> None:
     if is_disabled():  # the SDK's tracers and meters then do nothing
         trace_api.set_tracer_provider(tracer_provider([]))
         return
-    # Everything is made before anything is set: one wrong variable leaves no half of a set-up.
+    # Create everything before setting anything, so that a wrong variable leaves no partial set-up.
     metrics = chosen("METRICS")
     names = span_exporters(PROCESS.effective_settings)
     provider = tracer_provider([make_exporter("TRACES", name) for name in names])

@@ -1,4 +1,4 @@
-"""Where the environment sends conversations, in words; and the exporters that ``configure()`` makes."""
+"""Describes where the environment sends conversations, and names the exporters of ``configure()``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from otel_realtime.langsmith.route import is_delivered_directly
 from otel_realtime.settings import Settings
 from otel_realtime.setup.providers import config_file, is_disabled
 
-#: What to set where nothing is.
+#: Tells the user what to set if no destination is set.
 NOWHERE: Final = (
     "nothing says where to send it: set LANGSMITH_TRACING=true and LANGSMITH_API_KEY for LangSmith, "
     "or OTEL_EXPORTER_OTLP_ENDPOINT for an OTLP backend (otel-realtime sandbox is both, on this "
@@ -20,10 +20,10 @@ NOWHERE: Final = (
 
 
 def destinations(settings: Settings) -> list[str]:
-    """Return where the environment sends spans; empty: nowhere.
+    """Return descriptions of where the environment sends spans; an empty list means nowhere.
 
     Raises:
-        ConfigError: OpenTelemetry is switched off, or a variable has a value that is none.
+        ConfigError: OpenTelemetry is switched off, or a variable has an invalid value.
     """
     if is_disabled():
         raise ConfigError("OTEL_SDK_DISABLED=true: nothing is traced; unset it")
@@ -40,13 +40,13 @@ def destinations(settings: Settings) -> list[str]:
 def span_exporters(settings: Settings) -> list[str]:
     """Return the names of the span exporters that ``configure()`` sets up.
 
-    That to LangSmith is left out where this process delivers there by itself.
+    OTLP exporters are left out if their endpoint is LangSmith and this process delivers there itself.
 
     Args:
         settings: settings of the process.
 
     Raises:
-        ConfigError: as ``delivery.otlp.chosen``.
+        ConfigError: as for ``delivery.otlp.chosen``.
     """
     names, url = chosen("TRACES"), endpoint("TRACES")
     if url and any(map(is_otlp, names)) and is_delivered_directly(url, settings):

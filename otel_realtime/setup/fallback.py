@@ -1,7 +1,8 @@
 """A tracer provider for an app that has none and calls neither ``configure()`` nor ``instrument()``.
 
-The apps that come from LangSmith's own wrapper: it needs no set-up but LangSmith's variables. The
-provider is set nowhere, so that the app may still set its own, which then has every later conversation.
+Apps that migrate from LangSmith's own wrapper are like this: the wrapper needs no set-up except
+LangSmith's variables. This provider is not set as the global one, so the app may still set its own,
+which then gets every later conversation.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _provider: TracerProvider | None = None
 
 
 def fallback_provider(settings: Settings) -> TracerProvider | None:
-    """Return our own provider, made at the first call; ``None`` if the app has one.
+    """Return this package's own provider, created on the first call; ``None`` if the app has one.
 
-    It exports to where the variables say, as that of ``configure()`` does; a file that
-    ``OTEL_CONFIG_FILE`` names is not read for it.
+    Like the provider of ``configure()``, it exports to where the environment variables say; a file
+    named by ``OTEL_CONFIG_FILE`` is not read.
 
     Args:
         settings: settings of the conversation that opens now.
@@ -58,6 +59,6 @@ def _made(settings: Settings) -> TracerProvider:
             warn_once("nowhere", "a Realtime conversation is traced, and %s", NOWHERE, log=logger)
         names = span_exporters(settings)
         return tracer_provider([make_exporter("TRACES", name) for name in names])
-    except Exception as error:  # noqa: BLE001 - a wrong variable, which the SDK or an exporter refuses
+    except Exception as error:  # noqa: BLE001 - a variable that the SDK or an exporter does not accept
         warn_once(("fallback", str(error)), "%s; nothing is exported by OTLP", error, log=logger)
         return Sdk()

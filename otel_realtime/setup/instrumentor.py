@@ -1,4 +1,4 @@
-"""The instrumentor, and the functions that flush and shut down."""
+"""The instrumentor, and the functions that instrument, flush and shut down."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-# Modules that ``_warm_up`` imports ahead: all that a conversation is made of, with NumPy and ``requests``.
+# Modules that ``_warm_up`` imports ahead: everything a conversation needs, with NumPy and ``requests``.
 _CONVERSATION: Final = (
     "otel_realtime.conversation.sockets",
     "otel_realtime.conversation.announced",
 )
 _ROUTE: Final = ("otel_realtime.langsmith.route", "otel_realtime.delivery.finisher")
 _RECORDING: Final = ("otel_realtime.recording.writer", "otel_realtime.recording.render")
-#: By ``Settings.deliver``.
+#: Modules by value of ``Settings.deliver``.
 _DELIVERY: Final = {
     "process": ("requests", "otel_realtime.langsmith.backend"),
     "worker": ("otel_realtime.langsmith.spooled",),
 }
-#: What writes the JSON beside kept recordings.
+#: Writes the JSON next to kept recordings.
 _KEEPING: Final = ("otel_realtime.recovery.call",)
 
 
 class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Traces every OpenAI Realtime conversation of the process.
 
-    Entry point ``openai_realtime`` of the group ``opentelemetry_instrumentor``, so that
+    It is the entry point ``openai_realtime`` of the group ``opentelemetry_instrumentor``, where
     ``opentelemetry-instrument`` finds it
     (https://opentelemetry.io/docs/zero-code/python/). It sets no global provider.
 
@@ -45,17 +45,17 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return no dependencies: apps on bare websockets do not have ``openai``."""
+        """Return no dependencies: apps that use bare websockets do not have ``openai`` installed."""
         return ()
 
     def instrument(self, **kwargs: Any) -> None:
         """Instrument connections that are opened from now on.
 
-        A further call only changes what conversations that open later use; the base class would
-        ignore it with a warning.
+        A further call only changes the arguments for conversations that open later; the base class
+        would ignore it with a warning.
 
         Args:
-            **kwargs: ``tracer_provider``, ``meter_provider``, ``settings``, and options of
+            **kwargs: ``tracer_provider``, ``meter_provider``, ``settings``, and the options of
                 ``BaseInstrumentor`` (``skip_dep_check``, ...).
         """
         if self.is_instrumented_by_opentelemetry:
@@ -65,7 +65,7 @@ class OpenAIRealtimeInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             super().instrument(**kwargs)
 
     def _instrument(self, **kwargs: Any) -> None:
-        # Called by the base class, which has checked that it was not called before.
+        # Called by the base class, which has checked that instrumentation is not already active.
         _remember(kwargs)
         settings = PROCESS.effective_settings
         if settings.end_on_sigterm:
@@ -89,7 +89,7 @@ def _remember(kwargs: dict[str, Any]) -> None:
 
 
 def _warm_up(settings: Settings) -> None:
-    """Import ahead what a conversation needs: later it would block the first call's event loop."""
+    """Import ahead what a conversation needs; a later import would block the first call's event loop."""
     direct = delivers_directly(settings, LangSmithConfig.from_env())
     kept = settings.recordings_dir is not None
     PROCESS.loading.start(
@@ -112,10 +112,10 @@ def instrument(
     """Trace and record every Realtime conversation that opens from now on.
 
     Args:
-        tracer_provider: provider of the spans; ``None``: the global one at the time a conversation
-            opens, so that it may be set later.
-        meter_provider: provider of the metrics; ``None``: likewise.
-        settings: settings of the process; ``None``: from the environment.
+        tracer_provider: provider for the spans; ``None`` means the global one at the time a
+            conversation opens, so it may be set later.
+        meter_provider: provider for the metrics; ``None`` means the global one, likewise.
+        settings: settings of the process; ``None`` means settings from the environment.
 
     Added in 0.1.0.
     """
@@ -133,19 +133,19 @@ def uninstrument() -> None:
 
 
 def flush(timeout_s: float = 30.0) -> bool:
-    """Deliver now whatever this package delivers itself, and wait until it was accepted.
+    """Deliver now what this package delivers itself, and wait until it is accepted.
 
-    That is root runs, recordings, and the spans of our own LangSmith leg. For spans on the app's
-    exporters call ``tracer_provider.force_flush()``. A conversation that waits for another connection
-    (see ``using``) ends.
+    This covers root runs, recordings, and spans that this package sends to LangSmith itself. For
+    spans on the app's exporters, call ``tracer_provider.force_flush()``. A conversation that waits
+    for another connection (see ``using``) ends.
 
-    With ``Settings.deliver = "worker"`` this process sends nothing, and ``True`` means: of every conversation
-    that has ended, journal, sound and spans are on disk and handed over to the worker; of the others, all
-    spans that have ended are on disk; and ``Settings.on_recording`` has returned. Whether LangSmith accepted
-    anything is the worker's to say.
+    With ``Settings.deliver = "worker"`` this process sends nothing. ``True`` then means that the
+    journal, audio and spans of every conversation that has ended are on disk and handed over to the
+    worker, that the ended spans of all other conversations are on disk, and that
+    ``Settings.on_recording`` has returned. Only the worker knows whether LangSmith accepted anything.
 
     Args:
-        timeout_s: longest wait in seconds.
+        timeout_s: longest wait, in seconds.
 
     Returns:
         ``True`` only if everything was accepted.
@@ -156,13 +156,13 @@ def flush(timeout_s: float = 30.0) -> bool:
 
 
 async def aflush(timeout_s: float = 30.0) -> bool:
-    """Flush like ``flush`` without blocking the event loop.
+    """Do the same as ``flush``, without blocking the event loop.
 
     Args:
-        timeout_s: longest wait in seconds.
+        timeout_s: longest wait, in seconds.
 
     Returns:
-        ``True`` only if everything was accepted, or, with a worker, written; see ``flush``.
+        ``True`` only if everything was accepted or, with a worker, written; see ``flush``.
 
     Added in 0.1.0.
     """
@@ -174,16 +174,16 @@ async def aflush(timeout_s: float = 30.0) -> bool:
 def shutdown(timeout_s: float = 30.0) -> bool:
     """End open conversations, deliver them, flush the app's exporters, and stop all threads.
 
-    What the providers hold that conversations were traced to goes out as well: their spans, and the
-    metrics. That is for a server that dies of its signal, without any ``atexit``.
+    It also flushes the spans and metrics that are still held by the providers conversations were
+    traced to. A server that is killed by a signal needs this, because ``atexit`` does not run there.
 
     Args:
-        timeout_s: longest wait in seconds.
+        timeout_s: longest wait, in seconds.
 
     Returns:
-        ``True`` only if everything was accepted, as far as the app's exporters say: OpenTelemetry's
-        batch processor says so of a batch that it gave up. With a worker, what is the worker's is
-        written and handed over; see ``flush``.
+        ``True`` only if everything was accepted. For the app's exporters this is what they report:
+        OpenTelemetry's batch processor reports success even for a batch that it gave up. With a
+        worker, everything it delivers has been written and handed over; see ``flush``.
 
     Added in 0.1.0.
     """

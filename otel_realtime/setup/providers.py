@@ -1,9 +1,10 @@
-"""The SDK's providers, as OpenTelemetry's environment variables want them.
+"""Creates the SDK's providers as OpenTelemetry's environment variables configure them.
 
-What ``opentelemetry-distro`` does for an app that ``opentelemetry-instrument`` starts, by public means: the
-constructors of the SDK, the entry points of exporters, samplers and id generators, and the package
-``opentelemetry-configuration`` for a file. Resource, span limits, and the SDK's own samplers are read from
-the environment by the SDK's constructors. Logs are left alone: this package writes none to OpenTelemetry.
+This is what ``opentelemetry-distro`` does for an app started by ``opentelemetry-instrument``, but with
+public API only: the SDK's constructors, the entry points of exporters, samplers and id generators, and
+the package ``opentelemetry-configuration`` for a file. The SDK's constructors read the resource, the span
+limits and the SDK's own samplers from the environment. Logging is left alone, because this package writes
+no OpenTelemetry logs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logger_of(__name__)
 
-#: Samplers that ``TracerProvider`` itself makes of ``OTEL_TRACES_SAMPLER``.
+#: Samplers that ``TracerProvider`` itself creates from ``OTEL_TRACES_SAMPLER``.
 _OF_THE_SDK: Final = frozenset(
     {
         "always_on",
@@ -39,7 +40,7 @@ _OF_THE_SDK: Final = frozenset(
         "parentbased_traceidratio",
     }
 )
-#: Variables that name a file of declarative configuration; the second is the older one.
+#: Variables that name a declarative configuration file; the second name is the older one.
 #: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#declarative-configuration
 _FILES: Final = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 
@@ -53,10 +54,10 @@ def tracer_provider(exporters: Sequence[SpanExporter]) -> TracerProvider:
     """Return a new tracer provider that exports in batches.
 
     Args:
-        exporters: where to.
+        exporters: exporters for the spans, each with its own batch processor.
 
     Raises:
-        ConfigError: an id generator is wanted that is not installed.
+        ConfigError: the requested id generator is not installed or cannot be created.
     """
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -71,15 +72,15 @@ def meter_provider(names: Sequence[str]) -> MeterProvider:
     """Return a new meter provider.
 
     Args:
-        names: of exporters, and of readers that are asked, like Prometheus's.
+        names: names of exporters, or of pull-based readers such as Prometheus's.
 
     Raises:
-        ConfigError: one of them cannot be made.
+        ConfigError: an exporter or reader cannot be created.
     """
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
-    # All are made before a reader starts its thread: the last one may be refused.
+    # Create all of them before a reader starts its thread, because the last one may be refused.
     made = [make_exporter("METRICS", name) for name in names]
     readers: list[MetricReader] = [
         one if isinstance(one, MetricReader) else PeriodicExportingMetricReader(one) for one in made
@@ -88,22 +89,26 @@ def meter_provider(names: Sequence[str]) -> MeterProvider:
 
 
 def _sampler() -> Sampler | None:
-    """Return a sampler of another package; ``None``: the SDK makes it of the same variables."""
+    """Return a sampler from another package; ``None`` if the SDK creates its own from these variables."""
     name = read("OTEL_TRACES_SAMPLER")
     found = entry_points(group="opentelemetry_traces_sampler", name=name) if name else ()
     if name.lower() in _OF_THE_SDK or not found:
-        return None  # an unknown one is said by the SDK, which samples everything
+        return None  # the SDK itself warns about an unknown sampler and samples everything
     try:
         (first, *_) = found
         sampler: Sampler = first.load()(os.environ.get("OTEL_TRACES_SAMPLER_ARG"))
-    except Exception as error:  # noqa: BLE001 - said; set-up goes on as the SDK's own would
+    except Exception as error:  # noqa: BLE001 - logged; set-up continues, as the SDK's own does
         logger.warning("OTEL_TRACES_SAMPLER=%r: %s; sampling everything", name, error)
         return None
     return sampler
 
 
 def _id_generator() -> IdGenerator | None:
-    """Return the id generator of the environment; ``None``: the SDK's own."""
+    """Return the id generator that the environment names; ``None`` means the SDK's own.
+
+    Raises:
+        ConfigError: it is not installed or cannot be created.
+    """
     name = read("OTEL_PYTHON_ID_GENERATOR")
     if not name:
         return None
@@ -118,7 +123,7 @@ def _id_generator() -> IdGenerator | None:
 
 
 def config_file() -> tuple[str, str] | None:
-    """Return the variable that names a file of declarative configuration, and the file's path."""
+    """Return the variable that names a declarative configuration file, and its path; ``None`` if unset."""
     for name in _FILES:
         path = read(name)
         if path:
@@ -127,14 +132,14 @@ def config_file() -> tuple[str, str] | None:
 
 
 def set_up_from_file(variable: str, path: str) -> None:
-    """Set the global providers up as a file says, which is then the only source.
+    """Set up the global providers from a file, which is then the only source of configuration.
 
     Args:
-        variable: the variable that names it.
-        path: the file, YAML or JSON.
+        variable: the variable that names the file.
+        path: path of the file, in YAML or JSON.
 
     Raises:
-        ConfigError: it cannot be read, or what reads it is not installed.
+        ConfigError: the file cannot be read, or the package that reads it is not installed.
     """
     try:
         from opentelemetry.configuration import configure_sdk, load_config_file

@@ -7,30 +7,30 @@ It sits on the websocket, not on SDK methods, so it does not matter how the app 
 ``link``               conversations and their sockets: when, and in which task, a conversation ends
 ``wrappers``           the replaced methods of a socket, for coroutines and for threads
 ``handshakes``         which sockets are tapped, and how their opening is reported
-``patches``            how attributes are replaced and put back
+``patches``            how attributes are replaced and restored
 ``callers``            what the call stack says about a call of ``close``
-``owners``             who opens one socket after another for the same conversation
+``owners``             objects that open one socket after another for the same conversation
 ``timers``             delayed calls for sockets without an event loop
 ``websockets``         a transport: one library, described to the modules above
-``legacy``             a transport: the client that ``websockets`` had before
+``legacy``             a transport: the older client of ``websockets``
 ``aiohttp``            a transport
 ``websocket_client``   a transport: ``import websocket``, with callbacks or without
 ``httpx_ws``           a transport
 ``sdk``                connection objects of the ``openai`` SDK, which may replace their socket
-``tools``              tools that a framework runs: what brackets their execution
-``agents``             a framework: the OpenAI Agents SDK, and what it is told of playback
+``tools``              tools that a framework runs: tracks their execution
+``agents``             a framework: the OpenAI Agents SDK, with its playback tracker
 ``livekit``            a framework: LiveKit Agents
 ``pipecat``            a framework
 ``pydantic_ai``        a framework
 ``rtvoice``            a framework
 ``strands``            a framework: Strands Agents
 ``ag2``                a framework
-``langsmith_wrapper``  LangSmith's own wrappers, which trace the same call again
+``langsmith_wrapper``  LangSmith's own wrappers, which trace the same call a second time
 =====================  =========================================================================
 
 A transport is a module with ``install``, ``uninstall`` and ``attach``, which it gets from its
-``Transport``. To add one, describe the library's sockets by a subclass of ``AsyncTap`` or ``SyncTap``
-and how it opens them by an ``Opening``, and list the module below.
+``Transport``. To add one, describe the library's sockets with a subclass of ``AsyncTap`` or ``SyncTap``,
+describe how it opens them with an ``Opening``, and list the module below.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ __all__ = [
 ]
 
 _TRANSPORTS = (websockets, aiohttp, legacy, websocket_client, httpx_ws)
-#: How many proxies there may be around a connection object.
+#: Maximum number of nested proxies around a connection object.
 _PROXIES = 2
 _FRAMEWORKS = (
     sdk, agents, livekit, pipecat, pydantic_ai, rtvoice, strands, ag2, langsmith_wrapper,
@@ -81,7 +81,7 @@ _FRAMEWORKS = (
 def install(observer: Observer) -> None:
     """Tap every Realtime connection that is opened from now on.
 
-    Imports none of the libraries. A second call replaces the observer for new connections.
+    This imports none of the libraries. A second call replaces the observer for new connections.
 
     Args:
         observer: Opens the conversations.
@@ -91,7 +91,7 @@ def install(observer: Observer) -> None:
 
 
 def uninstall() -> None:
-    """Undo ``install``, and remove the tap from every socket; their sinks are called no more."""
+    """Undo ``install`` and remove the tap from every socket; their sinks are no longer called."""
     for library in (*_TRANSPORTS, *_FRAMEWORKS):
         library.uninstall()
     release_all()
@@ -105,12 +105,12 @@ def attach(connection: object, observer: Observer) -> Sink | None:
         connection: A connection object of the ``openai`` SDK (async or sync, GA or beta), a client
             connection of ``websockets`` (asyncio, sync or legacy), or a client websocket of
             ``aiohttp``, ``websocket-client`` or ``httpx-ws``; or a proxy of such a connection object,
-            like LangSmith's.
-        observer: Asked to open the conversation when the socket has no tap yet; the handshake's
-            times are then the time of this call.
+            such as LangSmith's.
+        observer: Asked to open the conversation if the socket has no tap yet; the time of this call
+            then counts as the time of the handshake.
 
     Returns:
-        The sink of the connection, ``None`` for an unknown connection or when the observer declines.
+        The sink of the connection; ``None`` for an unknown connection or if the observer declines.
     """
     for _ in range(_PROXIES + 1):
         socket = getattr(connection, "_connection", connection)

@@ -1,9 +1,9 @@
 """AG2: the tools that a realtime agent runs.
 
-https://docs.ag2.ai/ . A live agent sends each call through its stream, to the ``FunctionTool`` of that
-name, in the task that receives; functions that are no coroutines run in a thread. Its other agents run
-their tools by it as well: those calls are of no conversation, and are left alone. Up to 0.14 (module
-``autogen``) an observer of the realtime agent calls them.
+https://docs.ag2.ai/ . A live agent sends each call through its stream to the ``FunctionTool`` of that
+name, in the task that receives; functions that are not coroutines run in a thread. AG2's other agents
+also run their tools through ``FunctionTool``; those calls belong to no conversation and are left alone.
+Up to version 0.14 (module ``autogen``) an observer of the realtime agent calls the functions.
 """
 
 from __future__ import annotations

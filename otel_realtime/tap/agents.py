@@ -1,14 +1,16 @@
-"""The Agents SDK: its playback tracker, where an app uses one, its tools, and its handoffs.
+"""The Agents SDK: its playback tracker (if the app uses one), its tools, and its handoffs.
 
 https://openai.github.io/openai-agents-python/ref/realtime/model/
 
-The app tells the tracker what it has played (``on_play_bytes`` ends in ``on_play_ms``), so that the
-SDK truncates at the right place. The recording can have no better evidence. A tracker does not know
-its connection, but the item leads there, because a server's item ids are its own.
+The app tells the tracker what it has played (``on_play_bytes`` calls ``on_play_ms``), so that the SDK
+truncates at the right place. This is the best evidence that the recording can have. A tracker does not
+know its connection, but the item id identifies the conversation, because the server makes item ids
+unique.
 
-The session runs tools in tasks, by ``invoke_function_tool`` (before 0.10 there is only the handling of
-the whole call around it), and by default tells the model of an exception instead of raising it. A handoff is a tool call, too, that makes another agent the current
-one: ``RealtimeHandoffEvent`` says so, in the task of that call.
+The session runs each tool in a task, through ``invoke_function_tool`` (before 0.10 only through the method
+that handles the whole call), and by default reports an exception to the model instead of raising it. A
+handoff is also a tool call; it makes another agent the current one and emits a ``RealtimeHandoffEvent`` in
+the task of that call.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from otel_realtime.tap.interface import Handover
 from otel_realtime.tap.patches import Instrumentation, Method
 from otel_realtime.tap.tools import note_failure, run_tool
 
-#: Where the tracker is defined; imported by apps that use the Realtime part of the SDK.
+#: Module that defines the tracker; apps that use the Realtime part of the SDK import it.
 MODULE: Final = "agents.realtime.model"
 _SESSION: Final = "agents.realtime.session"
 _NO_TOOLS: Final = "spans of its tools may have the times of the wire; its handoffs have no spans"
@@ -45,7 +47,7 @@ def _wrap_on_play_ms(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @walled
 def _report(tracker: Any, item_id: str, content_index: int) -> None:
-    # The tracker adds up. After an interruption it begins anew; lower positions are ignored.
+    # The tracker accumulates, and starts again after an interruption; lower positions are ignored.
     elapsed_ms = tracker.get_state()["elapsed_ms"]
     if _agents.observer is not None and elapsed_ms is not None:
         _agents.observer.played(item_id, content_index, elapsed_ms)

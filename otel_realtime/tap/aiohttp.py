@@ -2,8 +2,8 @@
 
 https://docs.aiohttp.org/en/stable/client_reference.html#clientwebsocketresponse
 
-Everything else of the library (iteration, ``receive_json``, ``send_json``, ...) goes through the
-methods that are replaced here.
+The rest of the library's API (iteration, ``receive_json``, ``send_json``, ...) goes through the methods
+that are replaced here.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from otel_realtime.tap.interface import Frame
 from otel_realtime.tap.patches import Patches
 from otel_realtime.tap.wrappers import AsyncTap
 
-#: What ``close`` sends unless it is told otherwise.
+#: Code that ``close`` sends by default.
 NORMAL_CLOSURE: Final = 1000
 
-#: Never sent: it stands for a missing close frame (https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
+#: Never sent; means that there was no close frame (https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
 ABNORMAL_CLOSURE: Final = 1006
 
 
@@ -60,13 +60,13 @@ class AiohttpTap(AsyncTap):
         protocol = getattr(getattr(self.socket, "_conn", None), "protocol", None)
         if protocol is None or hasattr(protocol, "closed"):
             return getattr(protocol, "closed", None)
-        return self._losing(protocol)  # earlier versions tell nobody
+        return self._losing(protocol)  # earlier versions have no such future
 
     def unread(self) -> int:
         return len(getattr(self.socket._reader, "_buffer", ()))
 
     def listener(self, received: Callable[[Frame], None]) -> Callable[[Any], None]:
-        # receive() returns messages: frames, and others that report on the connection.
+        # receive() returns messages: frames, and others that report the state of the connection.
         kinds = sys.modules["aiohttp"].WSMsgType
         text, binary = kinds.TEXT, kinds.BINARY
 
@@ -81,13 +81,13 @@ class AiohttpTap(AsyncTap):
         return listen
 
     def note_close(self, args: Any, kwargs: Any) -> None:
-        # The library does not keep it.
+        # The library does not store the code.
         code = kwargs.get("code", NORMAL_CLOSURE)
         if not self.socket._closed and self._sent_code is None and isinstance(code, int):
             self._sent_code = int(code)
 
     def is_internal_close(self) -> bool:
-        # receive() answers the server's close by itself; it reports the end when it returns.
+        # receive() itself answers the server's close, and reports the end when it returns.
         return is_called_by(self.receive_method, self.socket)
 
     def _losing(self, protocol: Any) -> asyncio.Future[Any]:
@@ -121,7 +121,7 @@ def _failed_request(
 ) -> Request | None:
     try:
         return _request_for(session._build_url(url))
-    except Exception:  # noqa: BLE001 - the app's URL or session is wrong, as the library has told it
+    except Exception:  # noqa: BLE001 - the app's URL or session is wrong; the library has reported it
         return None
 
 

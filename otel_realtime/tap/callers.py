@@ -1,7 +1,7 @@
-"""What the call stack says about a call of ``close``.
+"""Reads from the call stack who calls ``close``.
 
-The frames of coroutines that await each other are linked like those of functions, so this works
-for both. It is asked only when a socket is closed.
+The frames of coroutines that await each other are linked like those of functions, so this works for
+both. The stack is read only when a socket is closed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from types import FrameType
 
 _EXITS = frozenset({"__exit__", "__aexit__"})
 
-#: How far up the ``__exit__`` of an SDK's connection can be; an app may nest its own wrappers.
+#: How many frames up the ``__exit__`` of an SDK's connection may be; an app may add its own wrappers.
 _DEPTH = 13
 
 
 def exit_error(libraries: Collection[str]) -> Exception | None:
-    """Return the exception that a connection's own ``__exit__`` was given.
+    """Return the exception that was passed to a connection's own ``__exit__``.
 
-    ``sys.exc_info()`` would also show an exception that the app has handled and closes after, or
-    one in whose handler the whole call runs.
+    ``sys.exc_info()`` would also return an exception that the app has handled before it closes the
+    connection, or one in whose handler the whole call runs.
 
     Args:
         libraries: Top-level packages whose ``__exit__`` counts.
@@ -36,11 +36,11 @@ def exit_error(libraries: Collection[str]) -> Exception | None:
 
 
 def is_called_by(method: str, owner: object) -> bool:
-    """Return whether a method of this very object is among the callers.
+    """Return whether a method of exactly this object is among the callers.
 
     Args:
         method: Name of the method.
-        owner: Its ``self``.
+        owner: The object, which is the method's ``self``.
     """
     for frame in _callers():
         code = frame.f_code
@@ -54,8 +54,8 @@ def is_called_within(function: str, module: str) -> bool:
     """Return whether a function of a module is among the callers.
 
     Args:
-        function: Its name.
-        module: The module that defines it.
+        function: Name of the function.
+        module: Name of the module that defines it.
     """
     return any(
         frame.f_code.co_name == function and frame.f_globals.get("__name__") == module
@@ -64,7 +64,7 @@ def is_called_within(function: str, module: str) -> bool:
 
 
 def _callers() -> Iterator[FrameType]:
-    # Frame 0 is this generator, frame 1 the function that iterates, frame 2 the one that asks.
+    # Frame 0 is this generator, frame 1 the function that iterates, frame 2 the caller of that function.
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         yield frame

@@ -1,11 +1,11 @@
-"""Opening handshakes: which sockets are Realtime sockets, and what is reported of their opening.
+"""Opening handshakes: which sockets are Realtime sockets, and what is reported about their opening.
 
-A transport lists how its library opens sockets. The methods that do so are wrapped; when one of
-them returns, a socket whose request path is a Realtime one to the observer is offered to it, and
-tapped if the observer wants it. Any other socket costs one look at its path.
+A transport lists how its library opens sockets. The methods that do so are wrapped. When one of them
+returns, the socket is offered to the observer if the observer accepts its request path, and tapped if the
+observer returns a sink. For any other socket only the path is checked.
 
-Whatever does not look like the library's own socket (a stand-in of an app's tests, most likely) is
-left alone, without a word in the log.
+An object that does not look like the library's own socket (most likely a stand-in from an app's tests)
+is left alone, without a log line.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Started = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a socket asked its server for.
+    """What a socket requested from its server.
 
     Attributes:
         path: Path of the URL.
         query: Query of the URL, encoded.
         host: Host of the server, as the app named it.
-        port: Its port, ``None`` when unknown.
+        port: Port of the server; ``None`` if unknown.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Request:
     port: int | None
 
     def is_sound(self) -> bool:
-        """Return whether the values are what they should be; those of a mock are not."""
+        """Return whether the values have the right types; those of a mock do not."""
         texts = (self.path, self.query, self.host)
         return all(isinstance(text, str) for text in texts) and isinstance(self.port, int | None)
 
@@ -55,20 +55,20 @@ class Opening:
     """One way in which a library opens sockets.
 
     Attributes:
-        owner: Module and name of the class whose method does it.
-        method: Name of the method. It returns the socket, or ``None`` when it is one of the
-            socket's own.
-        tap: What taps the sockets; the method is a coroutine if their methods are.
-        request: Return what an open socket asked for, ``None`` if it does not say.
-        asked: The same of what the method was called with: the socket, then its other arguments;
-            for a library whose sockets do not keep their URL.
-        constructs: The method is the socket's constructor, so it is no coroutine.
-        started: Return when the handshake began, where that is before the method is called;
-            ``None``: when it is called.
-        failed_request: The same for a handshake that failed, of what the method was called with:
-            its ``self``, the exception, then its other arguments. ``None`` also for a failure that
-            the app does not see.
-        status: Where the exception holds the HTTP status of the answer, as a dotted path.
+        owner: Module and name of the class whose method opens the socket.
+        method: Name of the method. It returns the socket, or ``None`` if it is a method of the
+            socket itself.
+        tap: Class that taps the sockets; the method is a coroutine if the sockets' methods are.
+        request: Returns the request of an open socket, or ``None`` if it is not available.
+        asked: Returns the request from the arguments of the method (the socket, then the others),
+            for a library whose sockets do not store their URL.
+        constructs: Whether the method is the socket's constructor, and so not a coroutine.
+        started: Returns when the handshake began, if that is before the method is called. If it
+            is ``None`` or returns ``None``, the handshake began with the call.
+        failed_request: Returns the request of a handshake that failed, from the method's ``self``,
+            the exception, and the other arguments. It also returns ``None`` for a failure that the
+            app does not see.
+        status: Dotted path to the HTTP status of the answer in the exception.
     """
 
     owner: tuple[str, str]
@@ -82,17 +82,17 @@ class Opening:
     started: Callable[[], Started | None] | None = None
 
     def request_of(self, socket: object) -> Request | None:
-        """Return what a socket asked for; ``None`` unless it is an open one of this library."""
+        """Return the request of a socket; ``None`` unless it is an open socket of this library."""
         request = self.request(socket) if self.tap.fits(socket) else None
         return request if request is not None and request.is_sound() else None
 
     def request_by(self, socket: object, args: Any, kwargs: Any) -> Request | None:
-        """Return what a socket of this library's class asked for, whether it can be tapped or not.
+        """Return the request of a socket of this library's class, even if it cannot be tapped.
 
         Args:
             socket: The socket.
-            args: Positional arguments that it was opened with.
-            kwargs: Keyword arguments.
+            args: Positional arguments with which it was opened.
+            kwargs: Keyword arguments with which it was opened.
         """
         if not self.tap.is_of_class(socket):
             return None
@@ -100,7 +100,7 @@ class Opening:
             asked = (
                 self.request(socket) if self.asked is None else self.asked(socket, *args, **kwargs)
             )
-        except Exception:  # noqa: BLE001 - a stand-in, or a version of the library that is not known
+        except Exception:  # noqa: BLE001 - a stand-in, or an unknown version of the library
             return None
         return asked if asked is not None and asked.is_sound() else None
 
@@ -122,15 +122,15 @@ class Transport(Instrumentation):
         self._openings = openings
 
     def attach(self, socket: object, observer: Observer, *, sdk_owned: bool) -> Tap | None:
-        """Tap a socket that is open already.
+        """Tap a socket that is already open.
 
         Args:
             socket: Any object.
             observer: Opens the conversation.
-            sdk_owned: The socket belongs to a connection object of an SDK.
+            sdk_owned: Whether the socket belongs to a connection object of an SDK.
 
         Returns:
-            Its tap; ``None`` when it is not a socket of this library, or the observer declines.
+            The tap; ``None`` if the object is not a socket of this library or the observer declines.
         """
         for opening in self._openings:
             request = opening.request_of(socket)
@@ -206,13 +206,13 @@ class Transport(Instrumentation):
     def refuse(
         self, request: Request | None, started: Started, error: Exception, status: int | None
     ) -> None:
-        """Report a handshake that failed, unless it is of no Realtime socket.
+        """Report a handshake that failed, if it was for a Realtime socket.
 
         Args:
-            request: What was asked for; ``None`` when that is not known.
-            started: When it began.
-            error: The app's exception.
-            status: HTTP status of the answer; ``None`` without one.
+            request: What was requested; ``None`` if unknown.
+            started: When the handshake began.
+            error: The exception that the app gets.
+            status: HTTP status of the answer; ``None`` if there was no answer.
         """
         if self.observer is None or joining.get():
             return
@@ -223,7 +223,7 @@ class Transport(Instrumentation):
 
 
 def now() -> Started:
-    """Return both times of this moment."""
+    """Return the wall time and the monotonic time of this moment."""
     return time.time_ns(), time.monotonic_ns()
 
 
@@ -246,7 +246,7 @@ def _handshake(
 
 
 def _warn_of_shape(opening: Opening, socket: object) -> None:
-    """Say once that a library's own socket cannot be tapped; a stand-in of the app's is left alone."""
+    """Warn once that a library's own socket cannot be tapped; an app's stand-in is ignored."""
     kind, library = type(socket), opening.owner[0].partition(".")[0]
     if kind.__module__.partition(".")[0] == library:
         warn_once(
@@ -258,7 +258,7 @@ def _warn_of_shape(opening: Opening, socket: object) -> None:
 
 
 def _status(error: Exception, path: str) -> int | None:
-    """Return the HTTP status that the server answered with, ``None`` if it did not answer."""
+    """Return the HTTP status of the server's answer; ``None`` if it did not answer."""
     status: object = error
     for name in path.split("."):
         status = getattr(status, name, None)

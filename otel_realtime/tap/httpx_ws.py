@@ -2,9 +2,9 @@
 
 https://frankie567.github.io/httpx-ws/reference/httpx_ws/
 
-A session is made of a response that has been upgraded, so its constructor is where the handshake has
-succeeded; when that began is known from the call that opens both. A refused handshake is told by the
-exception that the library makes of the response.
+A session is created from an upgraded response, so the handshake has succeeded when its constructor runs.
+The call that opens both tells when the handshake began. A refused handshake is seen in the constructor of
+the exception that the library creates from the response.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from otel_realtime.tap.link import Link, Tap
 from otel_realtime.tap.patches import Instrumentation, Method
 from otel_realtime.tap.wrappers import AsyncTap, SyncTap
 
-#: What ``close`` sends unless it is told otherwise.
+#: Code that ``close`` sends by default.
 NORMAL_CLOSURE: Final = 1000
-#: Never sent: it stands for a missing close frame (https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
+#: Never sent; means that there was no close frame (https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
 ABNORMAL_CLOSURE: Final = 1006
 
-#: The library's own methods that close a session of which something is wrong.
+#: The library's own methods that close a faulty session.
 _CLOSE_BY_THEMSELVES: Final = ("_background_receive", "_background_keepalive_ping", "send")
 
 _API: Final = "httpx_ws._api"
@@ -37,7 +37,7 @@ _opening: ContextVar[Started | None] = ContextVar("otel_realtime_httpx_ws_openin
 
 
 class _SessionTap(Tap):
-    """What both kinds of session have: a ``connection`` of ``wsproto``."""
+    """Base of the taps on both kinds of session, which have a ``connection`` of ``wsproto``."""
 
     receive_method = "receive"
     send_methods: ClassVar = {"send": "event"}
@@ -58,17 +58,17 @@ class _SessionTap(Tap):
 
     @walled
     def recv_failed(self) -> None:
-        self._note(sys.exc_info()[1])  # called where ``receive`` has raised
+        self._note(sys.exc_info()[1])  # called while the exception of ``receive`` is handled
         super().recv_failed()
 
     def _note(self, end: object) -> None:
-        """Note code and reason of an exception of ``receive``, or of a close event."""
+        """Note the code and reason of a close event or of an exception raised by ``receive``."""
         code, reason = getattr(end, "code", None), getattr(end, "reason", None)
         if isinstance(code, int) and code != ABNORMAL_CLOSURE:
             self._received = int(code), reason if isinstance(reason, str) else ""
 
     def listener(self, received: Callable[[Frame], None]) -> Callable[[Any], None]:
-        # receive() returns events, of which messages are one kind.
+        # receive() returns events; messages are one kind of them.
         text, binary = _events().TextMessage, _events().BytesMessage
 
         @walled
@@ -95,7 +95,7 @@ class _SessionTap(Tap):
 
 
 class SessionTap(_SessionTap, SyncTap):
-    """One tapped ``WebSocketSession``; the library reads in a thread of its own."""
+    """One tapped ``WebSocketSession``; the library reads in its own thread."""
 
     socket_class = (_API, "WebSocketSession")
     reads = ("connection", "response", "_events", "_background_receive")
@@ -108,7 +108,7 @@ class SessionTap(_SessionTap, SyncTap):
         return sum(isinstance(event, _events().Message) for event in self._queued())
 
     def codes(self) -> tuple[int | None, str, int | None]:
-        for event in self._queued():  # nobody has read it
+        for event in self._queued():  # a close event that the app has not read
             if isinstance(event, _events().CloseConnection):
                 self._note(event)
         return super().codes()
@@ -128,14 +128,14 @@ class SessionTap(_SessionTap, SyncTap):
 
 
 class AsyncSessionTap(_SessionTap, AsyncTap):
-    """One tapped ``AsyncWebSocketSession``; it reads on only as the app asks for what there is."""
+    """One tapped ``AsyncWebSocketSession``; it reads only as fast as the app asks for messages."""
 
     socket_class = (_API, "AsyncWebSocketSession")
     reads = ("connection", "response")
 
     @classmethod
     def fits(cls, socket: object) -> bool:
-        # The library also runs on Trio, which has no event loop of asyncio's.
+        # The library also runs on Trio, which has no asyncio event loop.
         return asyncio._get_running_loop() is not None and super().fits(socket)
 
     def __init__(self, socket: Any, link: Link) -> None:
@@ -170,7 +170,7 @@ def _port(url: Any) -> int | None:
 
 
 def _no_request(*_args: Any, **_kwargs: Any) -> None:
-    return None  # a constructor that fails is no handshake that is refused
+    return None  # a failing constructor is not a refused handshake
 
 
 def _started() -> Started | None:
@@ -224,7 +224,7 @@ _transport: Final = Transport(
 )
 _api: Final = Instrumentation(
     Method("httpx_ws._exceptions", "WebSocketUpgradeError", "__init__", _wrap_refusal),
-    # One pair or the other: the classes came in 0.8.
+    # A version has one pair or the other: the classes were added in 0.8.
     Method(_API, "WebSocketClient", "connect", _wrap_connect),
     Method(_API, "AsyncWebSocketClient", "connect", _wrap_connect),
     Method(_API, "", "_connect_ws", _wrap_connect),

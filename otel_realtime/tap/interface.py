@@ -12,7 +12,7 @@ Frame = str | bytes
 """One whole websocket message, text or binary."""
 
 Calls = tuple[Callable[[], None], Callable[[Frame], None], Callable[[Frame], None]]
-"""What is called for each frame: ``before_receive``, ``received`` and ``sent``, bound."""
+"""The functions to call for each frame: ``before_receive``, ``received`` and ``sent``, bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +21,15 @@ class Handshake:
 
     Attributes:
         path: Request path without the query, e.g. ``/v1/realtime``.
-        query: What may be kept of the query: ``model``, ``deployment``, ``intent``, ``call_id``,
-            ``api-version``.
+        query: The parts of the query that may be stored: ``model``, ``deployment``, ``intent``,
+            ``call_id``, ``api-version``.
         host: Host of the server, as the app named it.
-        port: Its port, ``None`` when unknown.
-        started_ns: Wall time when the handshake began, epoch nanoseconds.
+        port: Port of the server; ``None`` if unknown.
+        started_ns: Wall time when the handshake began, in epoch nanoseconds.
         mono_ns: ``time.monotonic_ns()`` taken together with ``started_ns``.
-        status: HTTP status of a refused handshake; ``None`` when accepted or when no answer came.
+        status: HTTP status of a refused handshake; ``None`` if accepted or if no answer came.
         error: The exception that the failed handshake raised in the app.
-        owner: Who opens sockets for this conversation, where that is known to be a framework.
+        owner: The framework object that opens sockets for this conversation, if known.
     """
 
     path: str
@@ -50,10 +50,10 @@ class Close:
     The codes are those of https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1.
 
     Attributes:
-        received_code: Code of the server's close frame, ``None`` without one.
-        received_reason: Its reason, empty without one.
-        sent_code: Code of the close frame that this side sent, first or in answer.
-        by_client: The app closed a connection that was open.
+        received_code: Code of the server's close frame; ``None`` if it sent none.
+        received_reason: Reason of the server's close frame; empty if there is none.
+        sent_code: Code of the close frame that this side sent, first or in reply.
+        by_client: Whether the app closed a connection that was open.
         error: The app's exception that left the connection's own ``with`` block. Cancellation,
             ``KeyboardInterrupt`` and ``GeneratorExit`` are not errors.
     """
@@ -66,7 +66,7 @@ class Close:
 
 
 class Sink(Protocol):
-    """One conversation; called on the app's own task or thread, and never raises."""
+    """One conversation; its methods are called on the app's own task or thread and never raise."""
 
     def before_receive(self) -> None:
         """Handle the app's request for the next frame."""
@@ -81,51 +81,51 @@ class Sink(Protocol):
         """Handle the end of the connection; called once."""
 
     def lost(self, close: Close) -> None:
-        """Handle that the connection was lost, and that its owner opens it anew."""
+        """Handle the loss of the connection, which its owner will reopen."""
 
     def regained(self) -> None:
-        """Handle that the owner has opened it anew; frames go on."""
+        """Handle the reopening of the connection by its owner; frames continue."""
 
     def calls(self) -> Calls:
-        """Return the three calls above in their fastest form.
+        """Return the first three methods in their fastest form.
 
-        Asked for when the sink has had time to decide whether it keeps the socket; until then its
-        own methods are called.
+        The tap asks for it once the sink has had time to decide whether it keeps the socket; until
+        then the tap calls the sink's own methods.
         """
         ...
 
     def released(self) -> bool:
-        """Return whether this is not a Realtime socket: the tap is removed and calls no more."""
+        """Return whether the socket is to be left alone: the tap is then removed and makes no calls."""
         ...
 
 
 class ToolBlock(Protocol):
-    """A tool that a framework is running; never raises."""
+    """A tool that a framework is running; its methods never raise."""
 
     def leave(self, error: BaseException | None) -> None:
-        """Note that it has returned, or what it raised; in the task that entered it."""
+        """Note that the tool has returned or what it raised; called in the task that entered it."""
 
 
 class Handover(Protocol):
-    """A framework may be handing the conversation over to another of its agents; never raises."""
+    """A possible handover of the conversation to another agent of a framework; it never raises."""
 
     def made(self, agent: str) -> None:
-        """Note that it did, to the agent of this name."""
+        """Note that the handover to the agent of this name has happened."""
 
 
 class Observer(Protocol):
-    """Opens conversations; ``install`` takes one for the whole process."""
+    """Opens conversations; ``install`` takes one observer for the whole process."""
 
     def is_realtime(self, path: str) -> bool:
-        """Return whether sockets of this request path (without its query) are to be offered."""
+        """Return whether to offer sockets with this request path (without the query)."""
         ...
 
     def opened(self, handshake: Handshake, *, sdk: bool) -> Sink | None:
         """Return the sink of a Realtime websocket that is open; ``None`` leaves it untouched.
 
         Args:
-            handshake: Its opening handshake.
-            sdk: It belongs to a connection object of an SDK.
+            handshake: Opening handshake of the websocket.
+            sdk: Whether it belongs to a connection object of an SDK.
         """
         ...
 
@@ -133,7 +133,7 @@ class Observer(Protocol):
         """Handle a handshake that failed.
 
         Args:
-            handshake: With ``error``, and ``status`` if the server answered.
+            handshake: The handshake, with ``error``, and with ``status`` if the server answered.
         """
 
     def is_sdk(self, sink: Sink) -> None:
@@ -144,20 +144,20 @@ class Observer(Protocol):
         """
 
     def owned(self, sink: Sink, owner: Owner) -> None:
-        """Note who opens the sockets of a conversation, where that shows only after the handshake.
+        """Note the owner of a conversation's sockets, if it is known only after the handshake.
 
         Args:
             sink: What ``opened`` returned.
-            owner: Who does.
+            owner: The object that opens the sockets.
         """
 
     def played(self, item_id: str, content_index: int, audio_ms: float) -> None:
-        """Note how far the app has played an item; called on any thread.
+        """Note how far the app has played an item; may be called on any thread.
 
         Args:
             item_id: The server's id of the item.
-            content_index: Which part of it.
-            audio_ms: Position in its audio.
+            content_index: Index of the content part.
+            audio_ms: Position in the part's audio, in ms.
         """
 
     def counts_tokens(self, sink: Sink) -> bool:
@@ -169,13 +169,13 @@ class Observer(Protocol):
         ...
 
     def tool(self, call_id: str) -> ToolBlock | None:
-        """Note that a framework runs a tool from now on; called in the task that runs it.
+        """Note that a framework starts to run a tool; called in the task that runs it.
 
         Args:
-            call_id: The model's call.
+            call_id: Id of the model's call.
 
         Returns:
-            What must be told of its end; ``None`` if no conversation knows the call.
+            The object to notify of the tool's end; ``None`` if no conversation knows the call.
         """
         ...
 
@@ -183,9 +183,9 @@ class Observer(Protocol):
         """Note that a handover may begin now.
 
         Args:
-            call_id: The model's call that asks for it, if any.
+            call_id: Id of the model's call that asks for it, if any.
 
         Returns:
-            What must be told if it is made; ``None`` if it is of no conversation.
+            The object to notify if the handover happens; ``None`` if it belongs to no conversation.
         """
         ...

@@ -1,8 +1,8 @@
 """LangSmith's own Realtime wrappers on a socket that is tapped: LangSmith gets each call twice.
 
-https://docs.langchain.com/langsmith/trace-openai-realtime . The wrapper makes a tree of runs of its
-own. Which tree is wanted only the app can say, so both stay, and one line of the log says what to
-import instead. But what a call costs must not double: where the observer reports a conversation's
+https://docs.langchain.com/langsmith/trace-openai-realtime . The wrapper creates its own tree of runs.
+Only the app can decide which tree it wants, so both are kept, and one log line says what to import
+instead. But the cost of a call must not be counted twice: if the observer reports a conversation's
 tokens to LangSmith, the wrapper's model runs report none.
 """
 
@@ -18,7 +18,7 @@ from otel_realtime.tap.link import tap_of
 from otel_realtime.tap.patches import Instrumentation, Method
 
 _PACKAGE: Final = "langsmith.integrations.openai_realtime"
-#: Not nothing: of a model run without counts LangSmith may estimate them.
+#: Explicit zeros, because LangSmith may estimate the counts of a model run that has none.
 _NO_TOKENS: Final = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 
 
@@ -46,12 +46,12 @@ def _wrap_session(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @walled
 def _noticed(name: str, socket: object, runs: Any) -> None:
-    """Handle that a wrapper was entered.
+    """Handle the entry of a wrapper.
 
     Args:
-        name: the wrapper.
-        socket: what it wraps.
-        runs: what it writes its runs with.
+        name: name of the wrapper.
+        socket: socket of the connection that it wraps.
+        runs: object with which it writes its runs.
     """
     tap = tap_of(socket)
     if tap is None or _langsmith.observer is None:

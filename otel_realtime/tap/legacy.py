@@ -21,12 +21,12 @@ class LegacyTap(AsyncioTap):
 
     socket_class = ("websockets.legacy.client", "WebSocketClientProtocol")
     reads = ("close_rcvd", "close_sent", "connection_lost_waiter", "loop", "messages", "state")
-    #: A ``recv()`` that waits raises only after the connection was lost.
+    #: A waiting ``recv()`` raises only after the connection has been lost.
     grace_s: ClassVar[float] = 0.05
 
     @property
     def protocol(self) -> Any:
-        """What knows the state and the close codes: the connection itself."""
+        """The object that has the state and the close codes: the connection itself."""
         return self.socket
 
     def unread(self) -> int:
@@ -38,7 +38,7 @@ class LegacyTap(AsyncioTap):
 
         @walled
         def listen(message: Any) -> None:
-            if message is None:  # how ``recv()`` tells the end with ``legacy_recv=True``
+            if message is None:  # with ``legacy_recv=True``, ``recv()`` reports the end like this
                 self.recv_failed()
             else:
                 received(message)
@@ -47,7 +47,7 @@ class LegacyTap(AsyncioTap):
 
 
 def _request(socket: Any) -> Request | None:
-    resource = getattr(socket, "path", None)  # none until the request is sent
+    resource = getattr(socket, "path", None)  # not set until the request is sent
     if not isinstance(resource, str):
         return None
     path, _, query = resource.partition("?")
@@ -55,7 +55,7 @@ def _request(socket: Any) -> Request | None:
 
 
 def _failed_request(socket: Any, error: Exception, *_args: Any, **_kwargs: Any) -> Request | None:
-    # The client follows a redirect by itself; what happens at the next server counts.
+    # The client itself follows a redirect; the result at the next server counts.
     return None if type(error).__name__ == "RedirectHandshake" else _request(socket)
 
 

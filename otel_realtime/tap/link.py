@@ -1,16 +1,16 @@
-"""The tie between a conversation and its socket, whichever library the socket is of.
+"""The link between a conversation and its socket, for sockets of all libraries.
 
 A ``Link`` is one conversation: its sink, and the socket that carries it now. A ``Tap`` is one tapped
-socket. A link outlives a socket only when an SDK connection replaces it (a reconnect).
+socket. A link outlives a socket only if an SDK connection replaces the socket (a reconnect).
 
-When a socket is lost, the link ends in the app's own task wherever that is possible, because only
-there can the sink restore that task's context (https://peps.python.org/pep-0567/):
+When a socket is lost, the link ends in the app's own task if possible, because only there can the sink
+restore that task's context (https://peps.python.org/pep-0567/):
 
-- the app is inside ``close()``: at the end of that call, also when it is cancelled;
-- the app is inside ``recv()``: as the library's exception leaves it;
-- neither, and frames are still buffered: when the app has read them, or ``UNREAD_S`` after it
-  stopped reading;
-- neither, and nothing is left to read: at once.
+- the app is inside ``close()``: the link ends at the end of that call, even if it is cancelled;
+- the app is inside ``recv()``: it ends when the library's exception leaves that call;
+- neither, but frames are still buffered: it ends when the app has read them, or ``UNREAD_S`` after
+  the app stopped reading;
+- neither, and nothing is left to read: it ends at once.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from otel_realtime.tap.patches import Patches
 #: Set while an SDK connection opens the next socket of a conversation that is already open.
 joining: ContextVar[bool] = ContextVar("otel_realtime_joining", default=False)
 
-#: A sink is asked this often whether it releases its socket; sinks decide within a few frames.
+#: How many times a sink is asked whether it releases its socket; sinks decide within a few frames.
 MAX_ASKS: Final = 64
 
-#: How long unread frames of a lost socket may lie, and an SDK may take to begin its reconnect.
+#: How long frames of a lost socket may stay unread, and how long an SDK may take to begin its reconnect.
 UNREAD_S = 30.0
 
-#: Whole messages besides ``str``; anything else is fragments, which only the library may consume.
+#: Types of whole messages besides ``str``; others are fragments, which only the library may consume.
 BUFFERS: Final = (bytes, bytearray, memoryview)
 
 _MARK = "_otel_realtime_tap"
@@ -48,13 +48,13 @@ class Link:
     """One conversation: its sink, the socket that carries it, and its end, which is reported once.
 
     Attributes:
-        sink: Where the frames go.
+        sink: Receives the frames.
         socket: The tap of the current socket.
         connection: The SDK connection object that owns the sockets, if any.
-        sdk: The sink knows that it belongs to an SDK connection.
-        reconnects: The SDK may replace a lost socket, so a lost socket is not the end.
-        reconnecting: The SDK is replacing it now.
-        ended: The sink is not called any more.
+        sdk: Whether the sink knows that it belongs to an SDK connection.
+        reconnects: Whether the SDK may replace a lost socket, so that its loss is not the end.
+        reconnecting: Whether the SDK is replacing the socket now.
+        ended: Whether the link has ended and no longer calls the sink.
     """
 
     __slots__ = (
@@ -80,12 +80,12 @@ class Link:
         _links.add(self)
 
     def end(self, close: Close) -> None:
-        """Report the end of the connection to the sink, the first time only."""
+        """Report the end of the connection to the sink, on the first call only."""
         if self.drop():
             self.sink.closed(close)
 
     def drop(self) -> bool:
-        """End without a report; return whether it had not ended yet."""
+        """End without a report; return whether this call ended the link."""
         with self._lock:
             first = not self.ended
             self.ended = True
@@ -100,20 +100,20 @@ class Link:
 class Tap:
     """One tapped socket.
 
-    The attributes below are how a transport describes its library; ``AsyncTap`` and ``SyncTap``
-    replace the methods that they name. Adding a transport means filling in this table, and the
-    methods that read the state of a socket.
+    A transport describes its library with the attributes below; ``AsyncTap`` and ``SyncTap`` replace
+    the methods that they name. To add a transport, set these attributes and implement the methods
+    that read the state of a socket.
 
     Args:
         socket: The connection object whose methods are replaced.
-        link: The conversation it carries from now on.
+        link: The conversation that the socket carries from now on.
     """
 
-    #: Module and name of the class of the sockets.
+    #: Module and name of the sockets' class.
     socket_class: ClassVar[tuple[str, str]]
-    #: Attributes that the tap reads, some of them private: an object without them is not tapped.
+    #: Attributes that the tap reads, some of them private; an object without them is not tapped.
     reads: ClassVar[tuple[str, ...]]
-    #: The method that returns the next message, and that everything else which receives calls.
+    #: The method that returns the next message; all other receiving methods call it.
     receive_method: ClassVar[str] = "recv"
     #: The methods that send a whole message, with the name of their first parameter.
     send_methods: ClassVar[Mapping[str, str]] = {"send": "message"}
@@ -121,12 +121,12 @@ class Tap:
     close_method: ClassVar[str] = "close"
     #: Whether these methods are coroutines.
     asynchronous: ClassVar[bool]
-    #: Top-level packages of the ``with`` blocks around a connection, besides the library itself.
+    #: Top-level packages that have ``with`` blocks around a connection, besides the library itself.
     block_libraries: ClassVar[frozenset[str]] = frozenset({"openai"})
     #: How long a lost socket waits for a reader that may hold its last frame.
     grace_s: ClassVar[float] = 0.0
 
-    #: Where frames go from now on; set when the methods are replaced.
+    #: Sets the functions that get frames from now on; defined when the methods are replaced.
     redirect: Callable[[Calls], None]
 
     def __init__(self, socket: Any, link: Link) -> None:
@@ -150,8 +150,8 @@ class Tap:
     def fits(cls, socket: object) -> bool:
         """Return whether an object is a socket of this library that can be tapped.
 
-        False for what an app's tests put in its place: another object, or a subclass that does not
-        call the library's ``__init__``.
+        It is not if it is a stand-in from an app's tests: another object, or a subclass that does
+        not call the library's ``__init__``.
         """
         methods = (cls.receive_method, *cls.send_methods, cls.close_method)
         return cls.is_of_class(socket) and all(
@@ -160,13 +160,13 @@ class Tap:
 
     @classmethod
     def is_of_class(cls, socket: object) -> bool:
-        """Return whether an object is of this library's class of sockets, or of a subclass."""
+        """Return whether an object is an instance of this library's socket class."""
         module, name = cls.socket_class
-        # The module of an existing socket has been imported; it is not imported for this.
+        # If the socket exists, its module has been imported; this check must not import it.
         owner = getattr(sys.modules.get(module), name, None)
         return isinstance(owner, type) and isinstance(socket, owner)
 
-    # What a transport provides.
+    # Methods that a transport provides.
 
     def is_open(self) -> bool:
         """Return whether neither side has begun to close."""
@@ -177,39 +177,39 @@ class Tap:
         raise NotImplementedError
 
     def unread(self) -> int:
-        """Return how many frames the library holds that the app has not asked for."""
+        """Return how many frames the library holds that the app has not yet received."""
         raise NotImplementedError
 
     def later(self, delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
-        """Call something later; return what cancels it."""
+        """Call a function later; return a function that cancels it."""
         raise NotImplementedError
 
     def is_abandoned(self) -> bool:
-        """Return whether nobody can ever use the socket again, although nobody closed it."""
+        """Return whether the socket was never closed but can no longer be used."""
         return False
 
     def closed_errors(self) -> tuple[type[BaseException], ...]:
-        """Return what the receive method raises once the connection is closed."""
+        """Return the exceptions that the receive method raises once the connection is closed."""
         return ()
 
     def listener(self, received: Callable[[Frame], None]) -> Callable[[Any], None]:
-        """Return what is called with each result of the receive method.
+        """Return the function to call with each result of the receive method.
 
         Args:
-            received: What is to be called with each frame.
+            received: Function to call with each frame.
         """
         return received
 
     def whole_message(self, message: Any, args: Any, kwargs: Any) -> Frame | None:
-        """Return the frame that a call of a send method sends; ``None`` if it is not a whole one.
+        """Return the message that a call of a send method sends; ``None`` if it is not a whole one.
 
-        Not asked for a ``str``, which is one in every library. It must not raise for what the
-        library accepts.
+        It is not called for a ``str``, which is a whole message in every library. It must not raise
+        for arguments that the library accepts.
 
         Args:
             message: First argument of the call.
-            args: Its other positional arguments.
-            kwargs: Its keyword arguments.
+            args: The other positional arguments of the call.
+            kwargs: The keyword arguments of the call.
         """
         if isinstance(message, BUFFERS):
             return bytes(message)
@@ -220,24 +220,24 @@ class Tap:
 
         Args:
             args: Positional arguments of the call.
-            kwargs: Its keyword arguments.
+            kwargs: Keyword arguments of the call.
         """
 
     def is_internal_close(self) -> bool:
-        """Return whether the library is calling its own close method, e.g. to answer the server."""
+        """Return whether the library itself calls the close method, e.g. to answer the server."""
         return False
 
-    # Where frames go. This is paid for each frame, so once the sink has decided, its own calls are
-    # the only ones that are left.
+    # The path of frames. It costs time for every frame, so once the sink has decided, only the sink's
+    # own methods are called.
 
     def undecided_calls(self) -> Calls:
-        """Return calls that pass frames on and then ask the sink whether it keeps the socket."""
+        """Return functions that pass frames on and then ask the sink whether it keeps the socket."""
         sink = self.link.sink
         received, sent = self._then_ask(sink.received), self._then_ask(sink.sent)
         return sink.before_receive, self.listener(received), sent
 
     def mute(self) -> None:
-        """Let replaced methods pass through that are still running or referred to."""
+        """Make replaced methods that still run or are still referenced report nothing."""
         self.redirect((_nothing, _ignore, _ignore))
 
     def _then_ask(self, call: Callable[[Frame], None]) -> Callable[[Frame], None]:
@@ -259,7 +259,7 @@ class Tap:
             before_receive, received, sent = self.link.sink.calls()
             self.redirect((before_receive, self.listener(received), sent))
 
-    # What the replaced methods call.
+    # Methods that the replaced methods call.
 
     @walled
     def close_begins(self, args: Any, kwargs: Any) -> bool:
@@ -267,10 +267,10 @@ class Tap:
 
         Args:
             args: Positional arguments of the call.
-            kwargs: Its keyword arguments.
+            kwargs: Keyword arguments of the call.
 
         Returns:
-            Whether it is the app that closes; ``close_ends`` must be called then.
+            Whether the app closes the socket; if so, ``close_ends`` must be called afterwards.
         """
         self.note_close(args, kwargs)
         if self.is_internal_close() or self.link.is_replaced_by_sdk():
@@ -284,26 +284,26 @@ class Tap:
 
     @walled
     def close_ends(self) -> None:
-        """Note that the app's call of ``close`` is over, however it went."""
+        """Note that the app's call of ``close`` has ended, with or without an exception."""
         self._closing -= 1
         self.end()
 
     @walled
     def recv_failed(self) -> None:
-        """Note that ``recv`` tells the app that the connection is closed."""
+        """Note that ``recv`` reports to the app that the connection is closed."""
         self._failed = True
         if self._closing:
             return  # close() ends the conversation, in the task that closes
         if not self.link.reconnects:
             self.end()
         elif not self.link.is_replaced_by_sdk():
-            # The SDK's iteration calls its reconnect before anything else can run; when it
-            # does not, the exception went to the app or ended the iteration.
+            # The SDK's iteration calls its reconnect before anything else can run. If it does not,
+            # the exception reached the app or ended the iteration.
             self._check_later(self.grace_s, self.unread())
 
     @walled
     def lost(self) -> None:
-        """Note that the transport is gone, seen by the library and perhaps by nobody else."""
+        """Note that the transport is lost, which perhaps only the library has noticed."""
         if self._closing or self._failed or self.link.ended:
             return
         unread = self.unread()
@@ -316,17 +316,17 @@ class Tap:
 
     @walled
     def abandoned(self) -> None:
-        """Note that the app left without closing: that is its way to end it, and not an error."""
+        """Note that the app left the socket unclosed; this counts as a close by the app, not as an error."""
         self._closed_by_client = True
         self.end()
 
     def end(self) -> None:
-        """End the conversation with this socket, unless another one carries it by now."""
+        """End the conversation with this socket, unless another socket carries it by now."""
         self._cancel_check()
         if self.link.socket is not self:
             return
         close = self.close()
-        self._error = None  # its traceback holds the app's frames
+        self._error = None  # its traceback keeps the app's stack frames alive
         self.link.end(close)
         self._hear_no_more()
 
@@ -342,11 +342,11 @@ class Tap:
         )
 
     def _hear_no_more(self) -> None:
-        """Ignore frames from now on: what is sent in vain belongs to no conversation any more."""
+        """Ignore frames from now on: frames sent on a closed socket belong to no conversation."""
         self.redirect((self.link.sink.before_receive, self.listener(_ignore), _ignore))
 
     def release(self) -> None:
-        """Remove the tap; the socket is as the library made it."""
+        """Remove the tap and restore the socket as the library made it."""
         self._cancel_check()
         self.link.drop()
         self.mute()
@@ -368,7 +368,7 @@ class Tap:
 
 
 def tap_of(socket: object) -> Tap | None:
-    """Return the tap on a socket, if it has one."""
+    """Return the tap on a socket, or ``None`` if it has none."""
     tap = getattr(socket, _MARK, None)
     return tap if isinstance(tap, Tap) else None
 
@@ -379,19 +379,19 @@ def open_link(observer: Observer, handshake: Handshake, *, sdk: bool = False) ->
     Args:
         observer: Opens the conversation.
         handshake: The socket's opening handshake.
-        sdk: It belongs to a connection object of an SDK.
+        sdk: Whether the socket belongs to a connection object of an SDK.
 
     Returns:
-        The conversation; ``None`` when the observer declines.
+        The conversation; ``None`` if the observer declines.
     """
     sink = observer.opened(handshake, sdk=sdk)
     return None if sink is None else Link(sink, sdk=sdk)
 
 
 def end_abandoned() -> None:
-    """End the conversations on sockets whose event loop was closed before they were.
+    """End the conversations on sockets whose event loop was closed before the sockets were.
 
-    A closed loop runs no callbacks any more, so this has to be called from time to time.
+    A closed loop runs no more callbacks, so this function must be called from time to time.
     """
     for link in list(_links):
         tap = link.socket
@@ -408,7 +408,7 @@ def release_all() -> None:
 
 
 def forget_after_fork() -> None:
-    """Forget the sockets, which are the parent's; called in a fork's child."""
+    """Forget the sockets, which belong to the parent process; called in a forked child."""
     global _taps_lock
     _taps_lock = threading.Lock()
     _links.clear()
@@ -422,7 +422,7 @@ def _ignore(_: object) -> None:
     return None
 
 
-#: Links that have not ended; strong references, so that none is lost with the app's last one.
+#: Links that have not ended. These are strong references, so a link survives the app's last reference.
 _links: set[Link] = set()
 _taps: weakref.WeakSet[Tap] = weakref.WeakSet()
 _taps_lock = threading.Lock()

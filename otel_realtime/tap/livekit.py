@@ -1,10 +1,10 @@
 """LiveKit Agents: the sockets and the tools of a session, and the handoffs between its agents.
 
-https://docs.livekit.io/agents/ . A realtime session opens its socket by ``_create_ws_conn``, anew
-every 20 minutes and after an error, as long as its channel of messages is open and ``_main_task``
-runs; it replays the conversation to each. The session runs each tool by an executor, whose ``execute`` returns
-with the tool's result or its first progress report; ``_update_activity`` lets one agent take over
-from another.
+https://docs.livekit.io/agents/ . A realtime session opens its socket with ``_create_ws_conn``. As long as
+its message channel is open and ``_main_task`` runs, it opens a new socket every 20 minutes and after an
+error, and replays the conversation to it. The session runs each tool through an executor, whose
+``execute`` returns with the tool's result or its first progress report. ``_update_activity`` makes one
+agent take over from another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from otel_realtime.tap.tools import run_tool
 
 
 def _failure(error: BaseException) -> BaseException | None:
-    # By ``StopResponse`` a tool says that its result needs no answer.
+    # A tool raises ``StopResponse`` if its result needs no answer.
     return None if type(error).__name__ == "StopResponse" else error
 
 
@@ -52,7 +52,7 @@ def _wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @walled
 def _begin(session: Any, agent: Any) -> Handover | None:
-    before = getattr(session, "_activity", None)  # None: the first agent takes over from nobody
+    before = getattr(session, "_activity", None)  # None if this is the session's first agent
     if _livekit.observer is None or before is None or before.agent is agent:
         return None
     return _livekit.observer.handover(None)
@@ -64,7 +64,7 @@ def _made(handover: Handover, agent: Any) -> None:
 
 
 def _owner_of(session: Any) -> Owner:
-    """Return who opens the sockets of a realtime session."""
+    """Return the owner of a realtime session's sockets."""
     owner: Owner | None = vars(session).get(_OWNER)
     if owner is None:
         owner = Owner(lambda by_client: not session._msg_ch.closed)
@@ -114,14 +114,14 @@ def _wrap_main(original: Callable[..., Any]) -> Callable[..., Any]:
     return main_task
 
 
-#: Where the sessions are. Up to 1.8.0 the plugin has the first of them itself, since then it is
-#: another name of it. No version has all of them, so that one is missing is nothing to say.
+#: Modules and names of the session classes. Up to 1.8.0 the plugin itself defines the first class; since
+#: then the plugin's name is an alias. No version has all three, so a missing one is not reported.
 _SESSIONS: Final = (
     ("livekit.agents.llm._realtime.openai", "RealtimeSession"),
     ("livekit.plugins.openai.realtime.realtime_model", "RealtimeSession"),
     ("livekit.agents.llm._realtime.gpt_live", "GPTLiveSession"),
 )
-#: Methods that are wrapped, so that none is wrapped by two names.
+#: Methods that are already wrapped, so that none is wrapped twice under two names.
 _wrapped: Final[weakref.WeakSet[Callable[..., Any]]] = weakref.WeakSet()
 _OWNER: Final = "_otel_realtime_owner"
 

@@ -1,7 +1,7 @@
-"""Whoever opens one socket after another for the same conversation.
+"""Owners: objects that open one socket after another for the same conversation.
 
-A framework's session object dials again when its socket is lost or too old; an app does the same in a
-loop. The socket says who opened it, and its conversation may go on on the next one of the same owner.
+A framework's session object opens a new socket when the old one is lost or too old; an app does the same
+in a loop. Each socket knows its owner, and its conversation may continue on the owner's next socket.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from otel_realtime.interrupts import let_through
 
 
 class Owner:
-    """Whoever opens one socket after another for the same conversation. Thread-safe.
+    """Represents what opens one socket after another for the same conversation. Thread-safe.
 
     Args:
-        may_dial: return whether another socket may follow one that has closed, given whether the
-            client itself closed it; ``None``: as long as the owner is not over.
+        may_dial: returns whether another socket may follow one that has closed, given whether the
+            client itself closed it; ``None`` means that one may follow until ``over`` is called.
     """
 
     def __init__(self, may_dial: Callable[[bool], bool] | None = None) -> None:
@@ -31,21 +31,21 @@ class Owner:
         """Return whether another socket may follow.
 
         Args:
-            by_client: the client itself closed the one before.
+            by_client: whether the client itself closed the previous socket.
         """
         if self._is_over or self._may_dial is None:
             return not self._is_over
         try:
             return bool(self._may_dial(by_client))
-        except BaseException as error:  # noqa: BLE001 - a version of the framework that we do not know
+        except BaseException as error:  # noqa: BLE001 - an unknown version of the framework
             let_through(error)
             diagnostics.fault("owner", error)
             return False
 
     def when_over(self, call: Callable[[Owner], object]) -> None:
-        """Have something called, once, when no other socket will follow.
+        """Register a function that is called, once, when no other socket will follow.
 
-        Who asks just when it is over may not be called: look at ``goes_on`` afterwards.
+        If ``over`` runs at the same time, the function may not be called: check ``goes_on`` afterwards.
         """
         if call not in self._waiting:
             self._waiting.append(call)
@@ -58,7 +58,7 @@ class Owner:
             call(self)
 
 
-#: Who opens a socket in this task; set only while it does.
+#: The owner that opens a socket in this task; set only while the socket is being opened.
 opening_owner: Final[ContextVar[Owner | None]] = ContextVar(
     "otel_realtime_opening_owner", default=None
 )

@@ -1,7 +1,7 @@
-"""Attributes of other libraries' objects, replaced and put back.
+"""Replaces attributes of other libraries' objects, and restores them.
 
-``Patches`` replaces attributes of one object. ``Instrumentation`` replaces methods of classes while
-an observer is installed, in modules that the app imports anyway: no library is imported for it.
+``Patches`` replaces attributes of one object. ``Instrumentation`` replaces methods of classes while an
+observer is installed, once the app has imported their module; it imports no library itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Patches:
         setattr(self._target, name, new)
 
     def undo(self) -> None:
-        """Put back what was there, except where somebody has wrapped the replacement since."""
+        """Restore the original attributes, except where other code has wrapped the replacement since."""
         while self._saved:
             name, old, new = self._saved.pop()
             if vars(self._target).get(name) is not new:
@@ -50,15 +50,15 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method to replace, or a function.
+    """A method or function to replace.
 
     Attributes:
-        module: Module that holds the class.
+        module: Module that defines the class or function.
         owner: Name of the class; empty for a function of the module.
-        name: Name of the method.
-        wrap: Return the replacement of the original.
-        missed: What is not seen where the installed version has no such method, for the log; empty
-            if that is to be expected.
+        name: Name of the method or function.
+        wrap: Returns the replacement for the original.
+        missed: For the log, what is not traced if the installed version lacks the method; empty if
+            that is expected.
     """
 
     module: str
@@ -76,7 +76,7 @@ class Instrumentation:
             skipped.
 
     Attributes:
-        observer: Who is told; ``None`` while nothing is installed.
+        observer: The observer to notify; ``None`` while nothing is installed.
     """
 
     def __init__(self, *methods: Method) -> None:
@@ -91,7 +91,7 @@ class Instrumentation:
         A second call only changes the observer.
 
         Args:
-            observer: Who is told from now on.
+            observer: The observer to notify from now on.
         """
         self.observer = observer
         for method in self._methods:
@@ -110,9 +110,9 @@ class Instrumentation:
             self._patches.popitem()[1].undo()
 
     def presence(self) -> list[dict[str, object]]:
-        """Import the modules, and return of each method whether it is there, as JSON values.
+        """Import the modules, and return for each method whether it exists, as JSON values.
 
-        For a look at what is installed; an app's own imports are waited for (``install``).
+        This inspects what is installed; ``install``, by contrast, waits for the app's own imports.
 
         Raises:
             ImportError: a module that is installed cannot be imported.
@@ -122,7 +122,7 @@ class Instrumentation:
             try:
                 module = importlib.import_module(method.module)
             except ModuleNotFoundError as error:
-                # Of a library of another version, or one without the extra that this part needs.
+                # The library has another version, or lacks the extra that this module needs.
                 module, there = None, False
                 if error.name is None or not method.module.startswith(error.name):
                     raise

@@ -1,7 +1,7 @@
 """Pipecat: the functions that its LLM services run.
 
 https://docs.pipecat.ai/guides/learn/function-calling . ``LLMService`` runs each handler in a task, and
-tells the pipeline of an exception instead of raising it.
+reports an exception to the pipeline instead of raising it.
 """
 
 from __future__ import annotations

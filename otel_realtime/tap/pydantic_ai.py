@@ -1,8 +1,9 @@
 """pydantic-ai: the sockets and the tools of its realtime sessions.
 
-https://ai.pydantic.dev/ . A session's connection gets an open socket. If it has a reconnect policy it
-dials again when that one is lost (``_try_reconnect``), and replays the conversation. A session runs each tool in a task, through ``ToolManager``, which the
-other agents of the app use as well: their calls are of no conversation, and are left alone.
+https://ai.pydantic.dev/ . A session's connection gets an open socket. If it has a reconnect policy, it
+opens another socket when this one is lost (``_try_reconnect``), and replays the conversation. A session
+runs each tool in a task, through ``ToolManager``. The app's other agents use ``ToolManager`` as well; their
+calls belong to no conversation and are left alone.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from otel_realtime.tap.owners import Owner, opening_owner
 from otel_realtime.tap.patches import Instrumentation, Method
 from otel_realtime.tap.tools import run_tool
 
-#: By these a tool says that it will be run later.
+#: Exceptions that a tool raises if it is to be run later.
 _LATER: Final = frozenset({"CallDeferred", "ApprovalRequired"})
-#: In these the framework wraps what a tool raised.
+#: Exceptions in which the framework wraps the exception of a tool.
 _WRAPPERS: Final = frozenset({"ToolRetryError", "ToolFailedError"})
 
 
@@ -42,7 +43,7 @@ def _wrap_execute(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Dialling(Owner):
-    """A connection that opens its next socket when the server, or the network, closed one."""
+    """A connection that opens its next socket when the server or the network has closed one."""
 
     def __init__(self, connection: Any) -> None:
         super().__init__(self._may_follow)
@@ -50,7 +51,7 @@ class _Dialling(Owner):
         self.dials = False
 
     def _may_follow(self, by_client: bool) -> bool:
-        # The connection itself closes a socket only at its end, or before it dials again.
+        # The connection itself closes a socket only at its own end or before it opens another one.
         return self.dials if by_client else bool(self._connection._can_reconnect)
 
 

@@ -1,9 +1,10 @@
 """rtvoice: the tools that its sessions run.
 
-https://pypi.org/project/rtvoice/ . One task receives and puts events into a queue, another takes them
-out and hands them to the handlers of a bus, each in a task; that of a function call starts the tool in
-one more. It runs by ``Tools.execute``, which is not told the call, so the call's id goes along in the
-context. An error boundary around the tool turns its exception into a result for the model.
+https://pypi.org/project/rtvoice/ . One task receives events and puts them into a queue. Another takes them
+out and passes them to the handlers of a bus, each in its own task; the handler of a function call starts
+the tool in a further task. The tool runs through ``Tools.execute``, which does not get the call, so the
+call's id is passed in the context. An error boundary around the tool turns its exception into a result for
+the model.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def _wrap_call(original: Callable[..., Any]) -> Callable[..., Any]:
 def _wrap_execute(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # Once: a tool may run tools, of an agent that it hands its task to.
+        # The id is used once: a tool may run other tools, those of an agent to which it delegates.
         call_id, token = _call_id.get(), _call_id.set(None)
         try:
             run = functools.partial(original, self, *args, **kwargs)

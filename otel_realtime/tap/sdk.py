@@ -1,9 +1,10 @@
-"""Which sockets belong to one connection object of the ``openai`` SDK.
+"""Finds the sockets that belong to one connection object of the ``openai`` SDK.
 
 https://github.com/openai/openai-python/blob/main/src/openai/resources/realtime/realtime.py
 
-An SDK connection that may reconnect (``on_reconnecting=``, 2.32 and later) opens its next socket by
-``_make_ws``, from its ``_reconnect``, and keeps its identity: it stays one conversation.
+An SDK connection that may reconnect (``on_reconnecting=``, 2.32 and later) opens its next socket with
+``_make_ws``, called by its ``_reconnect``. The connection object stays the same, so the conversation does
+too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from otel_realtime.tap.interface import Observer
 from otel_realtime.tap.link import Link, Tap, joining, tap_of
 from otel_realtime.tap.patches import Instrumentation, Method
 
-#: Module -> whose connections it has. GA and beta, which is still wired in every release; live
-#: translation (3.24) and Live sessions (3.12) have connections of their own, made alike.
+#: Module -> prefix of its connection classes. The modules are GA and beta (which every release still
+#: contains), and live translation (3.24) and Live sessions (3.12), which have their own, similar classes.
 CONNECTIONS: Final[Mapping[str, str]] = {
     "openai.resources.realtime.realtime": "Realtime",
     "openai.resources.beta.realtime.realtime": "Realtime",
@@ -35,7 +36,7 @@ def adopt(connection: Any, tap: Tap, observer: Observer) -> None:
     Args:
         connection: The connection object.
         tap: The tap of its socket.
-        observer: Told that the socket is an SDK's.
+        observer: Notified that the socket belongs to an SDK connection.
     """
     link = tap.link
     if link.connection is connection:

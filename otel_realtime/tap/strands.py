@@ -1,9 +1,9 @@
 """Strands Agents: the tools that a bidirectional agent runs.
 
 https://strandsagents.com/latest/documentation/docs/user-guide/concepts/bidirectional-streaming/agent/ .
-The loop starts each tool in a task of a pool, ``_run_tool``; those that are no coroutines run in a
-thread. What a tool raises becomes part of its result's event. Spans that Strands makes of tools itself
-are children of its own session's span.
+The loop starts each tool in a task of a pool (``_run_tool``); tools that are not coroutines run in a thread.
+An exception of a tool becomes part of the event with its result. Strands also creates its own spans for
+tools; they are children of Strands' own session span.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _wrap_result(original: Callable[..., Any]) -> Callable[..., Any]:
 _strands: Final = Instrumentation(
     Method("strands.bidi.agent.loop", "_AgentLoop", "_run_tool", _wrap_run, _NO_TOOLS),
     Method("strands.types.events", "ToolResultEvent", "__init__", _wrap_result),
-    # As it was while it was experimental.
+    # Names from the time when bidirectional agents were experimental.
     Method(
         "strands.experimental.bidi.agent.loop", "_BidiAgentLoop", "_run_tool", _wrap_run, _NO_TOOLS
     ),

@@ -1,4 +1,4 @@
-"""Delayed calls for sockets that have no event loop: one thread of the process for all of them."""
+"""Delayed calls for sockets that have no event loop; one thread of the process runs all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _worker: Final = Worker("otel-realtime-sockets")
 
 
 def later(delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
-    """Call something later, on no thread of the app; return what cancels it."""
+    """Call a function later, on a thread of this package; return a function that cancels it."""
 
     def job() -> None:
         call()
@@ -25,10 +25,10 @@ def stop_timers(timeout_s: float) -> bool:
     """Stop the thread; a later call of ``later`` starts it again.
 
     Args:
-        timeout_s: How long to wait for it.
+        timeout_s: How long to wait for the thread, in seconds.
 
     Returns:
-        Whether it has stopped.
+        Whether the thread has stopped.
     """
     return _worker.stop(timeout_s)
 

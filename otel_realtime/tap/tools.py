@@ -1,11 +1,11 @@
-"""Tools that a framework runs by itself: each adapter finds the call that runs them, this brackets it.
+"""Tools that a framework runs itself: each adapter wraps the call that runs a tool with ``run_tool``.
 
-A framework hides when a tool begins and ends: it starts tools in tasks of its own, and sends the
-result later, from another one. So the call that runs the tool is wrapped. The tool's span is current
-in it, from entry to exit. What the tool raises passes through untouched.
+The frames do not show when a framework's tool begins and ends, because the framework starts tools in its
+own tasks and sends the result later, from another task. So the call that runs the tool is wrapped. The
+tool's span is current in that call from entry to exit. An exception of the tool propagates unchanged.
 
 Some frameworks turn a tool's exception into a result for the model before it leaves that call. Their
-adapters report it with ``note_failure`` where they see it.
+adapters report the exception with ``note_failure`` where they see it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ async def run_tool(
     """Run a tool, and tell the observer when it begins and ends.
 
     Args:
-        observer: Who is told; ``None``: nobody.
-        call_id: The model's call; anything but text: not known.
+        observer: The observer to notify, or ``None``.
+        call_id: Id of the model's call; anything but a non-empty string means that it is unknown.
         run: Runs the tool.
-        failure: Return what the tool itself raised, ``None`` if that is no failure, of an exception
-            of the framework's; never raises.
+        failure: Returns what the tool itself raised, given the exception that left the framework's
+            call; ``None`` if it is not a failure. It never raises.
 
     Returns:
-        What it returns.
+        The result of ``run``.
     """
     block = _enter(observer, call_id)
     if block is None:
@@ -66,7 +66,7 @@ def _enter(observer: Observer | None, call_id: object) -> ToolBlock | None:
 
 
 def note_failure(error: object) -> None:
-    """Note what the tool that runs in this task raised, where its framework keeps that to itself."""
+    """Note the exception of the tool that runs in this task, for a framework that does not raise it."""
     failures = _failures.get()
     if failures is not None and isinstance(error, BaseException):
         failures.append(error)

@@ -2,9 +2,9 @@
 
 https://websocket-client.readthedocs.io/en/latest/core.html
 
-All of the library receives through ``WebSocket.recv_data_frame`` and sends through ``send_frame``. A
-``WebSocketApp`` makes such a socket for each connection. It asks for the next frame only when there is
-one, so the end of its callback is when the app is done with an event.
+The whole library receives through ``WebSocket.recv_data_frame`` and sends through ``send_frame``. A
+``WebSocketApp`` creates such a socket for each connection. It asks for the next frame only when one has
+arrived, so the end of its callback is when the app has handled an event.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ class WebSocketTap(SyncTap):
         self.patches.put("shutdown", self._shutting_down(socket.shutdown))
 
     def is_open(self) -> bool:
-        # After a missing pong the library closes by itself, as it tells ``on_error``.
+        # After a missing pong the library itself closes the socket, while it reports to ``on_error``.
         return self.socket.connected and not is_called_within("handleDisconnect", "websocket._app")
 
     def codes(self) -> tuple[int | None, str, int | None]:
-        # The answer to a close of this side, which only later versions keep.
+        # ``close_frame`` is the server's answer to a close from this side; only later versions store it.
         frame = getattr(self.socket, "close_frame", None)
         code, reason = self._received if frame is None else _close_of(frame.data)
         return code, reason, self._sent_code
 
     def unread(self) -> int:
-        return 0  # what is not asked for is not read
+        return 0  # the library reads only what the app asks for
 
     def closed_errors(self) -> tuple[type[BaseException], ...]:
         lost = sys.modules["websocket._exceptions"].WebSocketConnectionClosedException
         return (lost, ConnectionError, SSLEOFError)
 
     def listener(self, received: Callable[[Frame], None]) -> Callable[[Any], None]:
-        # Frames are whole messages, unless the app asked for their parts (``on_cont_message``).
+        # Frames are whole messages unless the app asked for fragments (``on_cont_message``).
         parts_are_told = getattr(self.socket.cont_frame, "fire_cont_frame", False)
 
         @walled
@@ -109,22 +109,22 @@ def _bytes(data: Any) -> bytes:
 
 
 def _close_of(data: Any) -> tuple[int | None, str]:
-    """Return code and reason of a close frame's payload."""
+    """Return the code and the reason from a close frame's payload."""
     if not isinstance(data, bytes | bytearray) or len(data) < 2:
         return None, ""
     return int.from_bytes(data[:2], "big"), bytes(data[2:]).decode("utf-8", "replace")
 
 
 def _request(socket: Any) -> Request | None:
-    # Where the app attaches a socket whose handshake was not seen, nobody knows its URL.
+    # The URL is unknown if the app attaches a socket whose handshake was not seen.
     return _request_for(vars(socket).get(_URL, ""))
 
 
-# Positional, because ``connect`` has an option of the name ``socket``.
+# Positional-only, because ``connect`` has an option named ``socket``.
 def _asked(socket: Any, /, url: Any = None, *_args: Any, **_kwargs: Any) -> Request | None:
     request = _request_for(url)
     if request is not None:
-        vars(socket)[_URL] = url  # for an app that attaches it after ``uninstrument()``
+        vars(socket)[_URL] = url  # for an app that attaches the socket after ``uninstrument()``
     return request
 
 
@@ -140,7 +140,7 @@ def _request_for(url: Any) -> Request | None:
     try:
         parts = urlsplit(url)
         port = parts.port or {"ws": 80, "wss": 443}.get(parts.scheme)
-    except ValueError:  # the library has told the app, or it will
+    except ValueError:  # the library has reported it to the app, or will
         return None
     return Request(parts.path, parts.query, parts.hostname or "", port)
 
@@ -161,7 +161,7 @@ _transport: Final = Transport(
 def _wrap_callback(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(self: Any, callback: Any, *args: Any) -> Any:
-        tap = tap_of(getattr(self, "sock", None))  # the callback may close it
+        tap = tap_of(getattr(self, "sock", None))  # read now: the callback may close the socket
         if tap is None:
             return original(self, callback, *args)
         try:
@@ -174,7 +174,7 @@ def _wrap_callback(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @walled
 def _handled(app: Any, tap: Tap, callback: Any) -> None:
-    # ``on_data`` is called first, for the same frame.
+    # For the same frame, the library calls ``on_data`` first.
     last = getattr(app, "on_message", None) or getattr(app, "on_data", None)
     if callback is not None and callback == last and isinstance(tap, SyncTap):
         tap.asked()
@@ -192,7 +192,7 @@ _callbacks: Final = Instrumentation(
 
 
 def install(observer: Observer) -> None:
-    """See ``Transport.install``; for the callbacks of a ``WebSocketApp``, too."""
+    """See ``Transport.install``; also instruments the callbacks of a ``WebSocketApp``."""
     _transport.install(observer)
     _callbacks.install(observer)
 
@@ -204,7 +204,7 @@ def uninstall() -> None:
 
 
 def attach(socket: object, observer: Observer, *, sdk_owned: bool) -> Tap | None:
-    """See ``Transport.attach``; of a running ``WebSocketApp``, its socket."""
+    """See ``Transport.attach``; for a running ``WebSocketApp``, this taps its socket."""
     inner = getattr(socket, "sock", None)
     if WebSocketTap.fits(inner):
         socket = inner

@@ -3,8 +3,8 @@
 https://websockets.readthedocs.io/en/stable/reference/asyncio/client.html
 https://websockets.readthedocs.io/en/stable/reference/sync/client.html
 
-The library's own iteration, and the SDKs, receive and send through the connection's ``recv`` and
-``send``, so each message passes here once.
+The library's own iteration and the SDKs receive and send through the connection's ``recv`` and ``send``,
+so the tap sees each message once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from otel_realtime.tap.handshakes import Opening, Request, Transport
 from otel_realtime.tap.link import Link, Tap
 from otel_realtime.tap.wrappers import AsyncTap, SyncTap
 
-#: Statuses with which the asyncio client follows a ``Location`` by itself, as ``process_redirect``
+#: Statuses for which the asyncio client itself follows a ``Location`` header; see ``process_redirect``
 #: in https://github.com/python-websockets/websockets/blob/main/src/websockets/asyncio/client.py.
 _REDIRECTS: Final = frozenset({300, 301, 302, 303, 307, 308})
 
@@ -26,11 +26,11 @@ _STATUS: Final = "response.status_code"
 
 
 class _ProtocolTap(Tap):
-    """What both kinds of connection have: a ``protocol`` that knows the state."""
+    """Base of the taps on both kinds of connection, which have a ``protocol`` with the state."""
 
     @property
     def protocol(self) -> Any:
-        """What knows the state and the close codes."""
+        """The object that has the state and the close codes."""
         return self.socket.protocol
 
     def is_open(self) -> bool:
@@ -62,7 +62,7 @@ class AsyncioTap(_ProtocolTap, AsyncTap):
         return self.socket.loop  # type: ignore[no-any-return]
 
     def connection_lost(self) -> asyncio.Future[Any] | None:
-        # Completed after a recv() that waits has been woken.
+        # Completed after a waiting recv() has been woken.
         return self.socket.connection_lost_waiter  # type: ignore[no-any-return]
 
     def unread(self) -> int:
@@ -70,7 +70,7 @@ class AsyncioTap(_ProtocolTap, AsyncTap):
 
 
 class ThreadingTap(_ProtocolTap, SyncTap):
-    """One tapped connection of ``websockets.sync``; the library reads in a thread of its own."""
+    """One tapped connection of ``websockets.sync``; the library reads in its own thread."""
 
     socket_class = ("websockets.sync.client", "ClientConnection")
     reads = ("protocol", "recv_events_thread", "recv_messages", "close_socket")
@@ -82,7 +82,7 @@ class ThreadingTap(_ProtocolTap, SyncTap):
             self.lost()
 
     def unread(self) -> int:
-        # Version 13 hands over one message at a time and holds none back.
+        # Version 13 hands over one message at a time and buffers none.
         frames = getattr(self.socket.recv_messages, "frames", None)
         return 0 if frames is None else int(frames.qsize())
 
@@ -95,7 +95,7 @@ class ThreadingTap(_ProtocolTap, SyncTap):
 
 
 def _request(socket: Any) -> Request | None:
-    path = getattr(getattr(socket, "request", None), "path", None)  # no request until it is sent
+    path = getattr(getattr(socket, "request", None), "path", None)  # None until the request is sent
     protocol = getattr(socket, "protocol", None)
     uri = getattr(protocol, "wsuri", None) or getattr(protocol, "uri", None)  # renamed in 15
     if not isinstance(path, str) or uri is None:
@@ -111,7 +111,7 @@ def _failed_request(socket: Any, _error: Exception, *_args: Any, **_kwargs: Any)
 def _failed_asyncio_request(
     socket: Any, error: Exception, *_args: Any, **_kwargs: Any
 ) -> Request | None:
-    # The app does not see a redirect; what happens at the next server counts.
+    # The app does not see a redirect; the result at the next server counts.
     return None if _is_redirect(error) else _request(socket)
 
 

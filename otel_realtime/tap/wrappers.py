@@ -1,8 +1,8 @@
 """The replacements of a socket's receive, send and close methods, for coroutines and for threads.
 
-Every transport uses one of the two classes here. Their wrappers run for each frame on the app's own
-task, so they hold the sink's calls in cells of a closure, which are cheaper to read than attributes
-and can still be redirected, and they pass arguments on without packing them where that is common.
+Every transport uses one of the two classes here. Their wrappers run for each frame on the app's own task.
+They therefore hold the sink's functions in closure cells, which are cheaper to read than attributes and can
+still be redirected, and in the common cases they pass arguments on without packing them.
 
 The app gets exactly what the library returns and raises; frames are reported in between.
 """
@@ -32,15 +32,15 @@ class AsyncTap(Tap):
         self._wrap()
         self._connection_lost = self.connection_lost()
         if self._connection_lost is not None:
-            # Its own context: the app's would be kept alive, and be current while the sink closes.
+            # An empty context: the app's context would be kept alive and be current while the sink closes.
             self._connection_lost.add_done_callback(self._on_connection_lost, context=Context())
 
     def event_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop that the socket lives on."""
+        """Return the event loop that the socket uses."""
         raise NotImplementedError
 
     def connection_lost(self) -> asyncio.Future[Any] | None:
-        """Return what is done once the transport is gone, also while nobody receives."""
+        """Return a future that completes when the transport is lost, even if the app is not receiving."""
         return None
 
     def later(self, delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
@@ -56,7 +56,7 @@ class AsyncTap(Tap):
 
     def _on_connection_lost(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled():
-            future.exception()  # else asyncio logs that it was never retrieved
+            future.exception()  # otherwise asyncio logs that the exception was never retrieved
         self.lost()
 
     def _wrap(self) -> None:
@@ -66,8 +66,8 @@ class AsyncTap(Tap):
         closed, whole_message = self.closed_errors(), self.whole_message
         before_receive, received, sent = self.undecided_calls()
 
-        # Receive methods have one optional parameter. Here it is called what websockets calls it,
-        # because the openai SDK passes it by that name with each frame, and binding it is 0.1 us
+        # Receive methods have one optional parameter. It has the name here that websockets uses,
+        # because the openai SDK passes it by that name for each frame, and binding it is 0.1 us
         # cheaper than packing it into ``more``. The default ``...`` means that it was not given.
         async def recv(decode: Any = ..., *rest: Any, **more: Any) -> Any:
             before_receive()
@@ -125,7 +125,7 @@ class SyncTap(Tap):
     #: The app's thread may hold the last frame, or may just have been woken to see the end itself.
     grace_s: ClassVar[float] = 0.25
 
-    #: Reports that the app is done with a frame, where that is not when it asks for the next one.
+    #: Reports that the app has handled a frame, if that is earlier than its request for the next one.
     asked: Callable[[], None]
 
     def __init__(self, socket: Any, link: Link) -> None:
@@ -182,7 +182,8 @@ class SyncTap(Tap):
             before_receive, received, sent = calls
 
         self.redirect = redirect
-        self.asked = lambda: before_receive()  # whichever it is by then
+        # A lambda, because ``redirect`` may replace the function.
+        self.asked = lambda: before_receive()
         _put(self, recv, sending, close)
 
 
@@ -192,7 +193,7 @@ def _put(
     sending: Callable[[Callable[..., Any], str], Callable[..., Any]],
     close: Callable[..., Any],
 ) -> None:
-    """Put the replacements on the socket."""
+    """Set the replacements on the socket."""
     replacements = {
         tap.receive_method: recv,
         **{
