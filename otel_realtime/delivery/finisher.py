@@ -4,8 +4,8 @@ One background thread renders closed conversations in order; one that takes long
 next. The ``Keeper`` makes copies for the app. A conversation's folder is deleted when all steps have
 succeeded. Otherwise it stays on disk, where the next start or ``otel-realtime recover`` tries again::
 
-    submit -> settle the writer, spans on disk -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
-                                           +-> root's end, recording attached ------+
+        submit -> settle, spans on disk -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
+                                                   +-> root's end, recording attached ------+
 
 If a worker delivers, the folder is handed over to it instead, as soon as everything is on disk. Then this
 process renders nothing, unless the app's own function wants the recording.
