@@ -218,7 +218,7 @@ class Finisher:
         """Hand the folder over to the worker, which renders and delivers; the app's function runs first."""
         folder = job.recorder.folder
         if folder is None:
-            if job.delivery is not None or job.recorded:  # nothing could be written; logged at that time
+            if job.delivery is not None or job.recorded:  # it could not be written, as was logged
                 diagnostics.lose(diagnostics.CONVERSATION)
                 self._failed.set()
             job.done("failed" if job.recorded else None)

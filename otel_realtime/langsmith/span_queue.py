@@ -168,7 +168,8 @@ class SpanQueue:
         Returns:
             The spans, the number of the first one, and the time it arrived (``monotonic``).
         """
-        now = time.monotonic()  # first: if an app's test broke the clock, nothing may be removed yet
+        # First: if an app's test broke the clock, nothing may be removed yet.
+        now = time.monotonic()
         with self.lock:
             first, size, since = self._dequeued, 0, self._oldest_at
             entries: list[Entry] = []

@@ -156,7 +156,7 @@ class _Builder:
         self._hand_over(True)  # for the root and open spans: those that ended were exported then
         root = self._root()
         self._hand_over(False)
-        for span_id in found.places:  # in the order of the live process, which decides the positions
+        for span_id in found.places:  # in the live process's order, which decides their positions
             self._member_of(span_id)
             self._pacer.step()
         known = found.stored | spooled.keys()

@@ -60,7 +60,7 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Report:
-    """What a sweep came to.
+    """The result of a sweep.
 
     Attributes:
         conversations: one row for each: ``id``, ``thread_id``, ``delivered``, ``what``.
@@ -97,7 +97,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """True if nothing was left behind."""
+        """Whether nothing is left."""
         return not (self.left or self.spans_left or self.unreadable)
 
     def as_json(self) -> dict[str, Any]:

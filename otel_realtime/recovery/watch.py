@@ -56,7 +56,7 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 @dataclass(slots=True)
 class Totals:
-    """What a watch came to.
+    """The result of a watch.
 
     Attributes:
         delivered: number of conversations that were delivered.

@@ -175,7 +175,7 @@ class RootEnd:
             metadata[RootFact.PLAYER_BUFFER] = summary.player_buffer_ms
         if summary.error:
             metadata[RootFact.RECORDING_ERROR] = summary.error
-        if status == "pending":  # LangSmith's player uses these to align the recording with the spans
+        if status == "pending":  # LangSmith's player aligns the recording with the spans by these
             metadata[Meta.RECORDING_STARTED_AT] = self.start_ns / 1e9
             metadata[Meta.RECORDING_START_OFFSET] = 0
         return metadata
