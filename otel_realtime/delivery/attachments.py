@@ -43,7 +43,7 @@ class _Format:
 
     Attributes:
         suffix: extension of the file name.
-        mime: MIME type by which LangSmith's player selects the decoder.
+        mime: MIME type by which LangSmith's player selects it.
         options: keyword arguments for ``soundfile.SoundFile``.
         rates: sample rates in Hz that the format accepts; ``None``: any.
     """
@@ -73,7 +73,7 @@ _CHAINS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-#: Metadata keys of what is known about each side once it is rendered.
+#: Metadata keys of each side's loudness, which is known after rendering.
 _LOUDNESS: Final = {"user": RootFact.USER_LOUDNESS, "agent": RootFact.AGENT_LOUDNESS}
 
 

@@ -368,7 +368,7 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
 
 
 def _about(job: Finish) -> About:
-    """Return the description of the recording; an empty one if that fails, so that it is still made."""
+    """Return the description of the recording, or an empty one if that fails."""
     if job.about is not None:
         try:
             return job.about()

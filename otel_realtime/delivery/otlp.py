@@ -158,8 +158,8 @@ def make_exporter(signal: str, name: str) -> Any:
 def is_overruled(signal: str, name: str) -> bool:
     """Return whether ``requests`` would trust another file than the one in the exporter's variable.
 
-    A session prefers its own two variables to the file on the session, which is where the exporter
-    sets it since 1.45. An exporter with a session of an installed credential provider is left alone.
+    A session prefers its own two variables to the file that is set on it, and since 1.45 the exporter
+    sets the file there. An exporter with a session of an installed credential provider is left alone.
     """
     return (
         name == _PROTOCOLS["http/protobuf"]

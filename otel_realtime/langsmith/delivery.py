@@ -238,7 +238,7 @@ class Deliveries:
     # -- posts, on the posting thread --------------------------------------------------------------
 
     def post_ended(self, root: RootDelivery, refusal: str | None) -> None:
-        """Note the outcome of a post (``refusal`` ``None``: accepted), and send the run's end, if any."""
+        """Note the outcome of a post (``refusal``: ``None`` if accepted), and send the run's end, if any."""
         # Status and end are exchanged under the lock, so that exactly one side sends the end.
         with self._lock:
             root.refusal = refusal or ""

@@ -272,7 +272,7 @@ def _encode_into(batches: list[Batch], spans: list[ReadableSpan], first: int) ->
         return 0
     try:
         request = encode_spans(spans)
-    except BaseException as error:  # noqa: BLE001 - whatever the encoder raises for one of them
+    except BaseException as error:  # noqa: BLE001 - one of them may make the encoder raise anything
         let_through(error)
         if len(spans) == 1:
             _warn_not_encoded(spans[0], error)

@@ -64,7 +64,7 @@ class SpooledRoot:
 
 
 class Spooled:
-    """Writes what a worker delivers to one LangSmith project; implements ``delivery.model.Backend``.
+    """Writes the data that a worker delivers to one LangSmith project; implements ``delivery.model.Backend``.
 
     Args:
         spool: writes batches of spans.

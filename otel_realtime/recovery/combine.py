@@ -3,8 +3,8 @@
 A process that leaves its deliveries to a worker writes a file each time that spans of a conversation
 ended: thousands in an hour, and LangSmith limits the requests of a key. Once a request was tried, it
 keeps its spans, because the answer 409 applies to all of them. So combined batches become one file, named
-after the first and the last of them, which takes their place. If a worker dies in between, the batches
-are still there, or the combined file is, whose name tells the next worker which batches it can delete.
+after the first and the last of them, which takes their place. If a worker dies in between, the name of
+the combined file tells the next worker which batches it can delete.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``otel-realtime recover``: the recovery of every start, with progress and waiting for its end."""
+"""``otel-realtime recover``: the recovery that also runs at every start; it reports progress."""
 
 from __future__ import annotations
 

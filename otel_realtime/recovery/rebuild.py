@@ -153,7 +153,7 @@ class _Builder:
 
     def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
-        self._hand_over(True)  # for the root and open spans: those that ended were exported then
+        self._hand_over(True)  # for root and open spans: the process exported those that ended
         root = self._root()
         self._hand_over(False)
         for span_id in found.places:  # in the live process's order, which decides their positions
@@ -268,7 +268,7 @@ class _Builder:
             finish(span, ended.at_ns)
 
     def _below(self, root: Span) -> None:
-        """Make the spans that were open or unwritten; after an end, as the call's close left them."""
+        """Make the spans that were open or unwritten; if the call had ended, as its close left them."""
         found, end_ns = self._found, self._found.end.at_ns
         self._responses(root)
         # Children end before their parents, as they would have.

@@ -360,7 +360,7 @@ class DeadProcess:
             self._delete(found.folder)
 
     def _without_header(self, folder: Path, why: str) -> None:
-        """Delete a folder if its journal's first line was never complete: nothing was sent before."""
+        """Delete a folder whose journal has no complete first line: nothing is sent before that line."""
         try:
             stillborn = is_torn(folder)
         except FileNotFoundError:

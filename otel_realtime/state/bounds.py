@@ -1,4 +1,4 @@
-"""Bounds of the state directory: undelivered data that is too old or too large is deleted.
+"""Bounds of the state directory: undelivered data is deleted if it is too old, or too much.
 
 The oldest data is deleted first, conversations and batches of spans alike. Data of a live
 conversation or of another live process is never touched.

@@ -40,7 +40,7 @@ NOTE_BYTES: Final = 1_000_000
 #: A longer line is not a record.
 _LINE_BYTES: Final = 32 * NOTE_BYTES
 #: No record is later than this (104 days), nor later than an hour after its journal's last change (the
-#: hour allows for clocks that disagree): anything built from a journal is as long as its latest record.
+#: hour allows for clocks that disagree): anything built from a journal lasts until its latest record.
 LATEST_NS: Final = 1 << 53
 _SLACK_NS: Final = 3_600 * 10**9
 _STARTS: Final = frozenset({"open", "start"})

@@ -28,7 +28,7 @@ def release(state_dir: Path, folder: Path | None, batches: Sequence[Path] = ()) 
         batches: files of the spool.
 
     Raises:
-        OSError: they cannot be moved; what is left stays this process's.
+        OSError: they cannot be moved; the rest still belongs to this process.
     """
     heir = uuid.uuid4().hex
     with owner.taken_over(state_dir, heir):

@@ -104,7 +104,7 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "reset": ((), ()),
     "pause": ((), ()),
     "resume": ((), ()),
-    # The readable part is applied: an invalid side means both sides.
+    # A redaction applies even if parts are unreadable: an invalid side means both sides.
     "redact": ((_is_ns, _is_ns), (_is_anything, _is_anything, _is_anything)),
     "spoken": ((_is_side, _is_text, _is_ns, _is_ns), (_is_ms_or_none, _is_ms_or_none, _is_ms)),
     "words": ((_is_side, _is_text), (_is_ms_or_none, _is_ms_or_none, _is_anything)),

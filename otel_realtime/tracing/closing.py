@@ -59,7 +59,7 @@ class RootEnd:
         delivers_root: this process delivers the root run, and with it the recording.
         refused: the backend refused the root run for good.
         limit: maximum characters of JSON per attribute.
-        titled: the root run is named after what the caller said first.
+        titled: the root run is named after the caller's first words.
         recording_uri: where the recording will be kept; ``None``: nowhere.
     """
 

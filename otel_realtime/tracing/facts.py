@@ -81,7 +81,7 @@ def connection_facts(
 ) -> Attributes:
     """Return the server and the session of a model call.
 
-    The convention requires these on each inference span:
+    The convention expects these on each inference span:
     https://github.com/open-telemetry/semantic-conventions-genai/pull/394
 
     Args:

@@ -1,4 +1,4 @@
-"""Which spans belong to a conversation, whichever instrumentation started them.
+"""Decides which spans belong to a conversation, whichever instrumentation started them.
 
 A span is a member if its parent is one (spans of other instrumentations included), if it is in the
 trace the conversation started, or if it has no parent and was started in a context that names the
@@ -7,7 +7,7 @@ conversation. In ambient mode the trace is the app's own, so only descendants of
     parent is a member ----------------------------> member
     parent unknown, in a trace we started ---------> member, child of the root
     no parent, conversation in the context --------> member, child of the root
-    no parent, started by what runs a tool --------> member, child of the tool
+    no parent, started by tool-running code -------> member, child of the tool
     anything else ---------------------------------> not a member
 
 Members are kept in a table and not only as attributes: a span with more than 128 attributes drops
@@ -107,7 +107,7 @@ class Membership:
             only the others; ``None`` without a journal.
         linked: the spans that we start carry ``Member.links`` themselves; ``False``: there are no
             links, or only the copies that this process delivers need them.
-        about: metadata that LangSmith wants on every run.
+        about: metadata that LangSmith's views need on every run.
         responses: ids of the Realtime responses, to recognise spans that other instrumentations
             make of the same responses.
         span_ids: members in the order they were started.

@@ -293,7 +293,7 @@ def _shortened(text: str) -> str:
 
 
 def marks(state: ConversationState, audio: AudioFacts, tally: Tally) -> list[Mark]:
-    """Return the turns and interruptions of a conversation as places in its recording.
+    """Return the turns and interruptions of a conversation as marks in its recording.
 
     Args:
         state: its final state.

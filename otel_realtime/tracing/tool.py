@@ -116,7 +116,7 @@ class ToolSpans:
         self._blocks: dict[int, OpenTool] = {}
         self._over: list[str] = []
 
-    # -- what the wire says --------------------------------------------------------------------------
+    # -- events on the wire --------------------------------------------------------------------------
 
     def announce(self, call: ToolCall, moment: Moment) -> Span | None:
         """Open the span of a call whose arguments are complete, below the current event's span.
@@ -150,7 +150,7 @@ class ToolSpans:
         return tool.span if tool is not None and not self._is_running(tool) else None
 
     def pend(self, call: ToolCall, moment: Moment) -> Span | None:
-        """Restart the span of a call that is not running yet at ``response.done``, below that event's span.
+        """Restart a call's span at ``response.done``, below that event's span, if it is not running yet.
 
         Args:
             call: the call, which has not been answered.
@@ -209,7 +209,7 @@ class ToolSpans:
                 self._finish(each, moment.at_ns if each.exit_ns is None else each.exit_ns)
             each = each.before
 
-    # -- what the app says ---------------------------------------------------------------------------
+    # -- blocks of the app ---------------------------------------------------------------------------
 
     def enter(
         self,
@@ -295,10 +295,10 @@ class ToolSpans:
             if call is not None and self._calls.get(call.id) is entered:
                 del self._calls[call.id]
 
-    # -- what others start ---------------------------------------------------------------------------
+    # -- spans from others ---------------------------------------------------------------------------
 
     def running(self, call_id: str, name: str) -> SpanContext | None:
-        """Return the span that is the parent of tool work started without a parent.
+        """Return the parent for work of a tool that was started without one.
 
         This is the only method that needs no lock: any span of the process may call it, on any thread,
         and copying the values of a ``dict`` is atomic.

@@ -70,7 +70,7 @@ _AMBIENT_REFUSED: Final = (
 def _link_back(calling_span: Span, root: SpanContext) -> None:
     """Link the caller's span to the conversation's root, if both are recorded.
 
-    The span belongs to the app. If it raises, only the link is lost, and the error is not reported.
+    The span belongs to the app. If the call raises, only the link is lost, and no error is reported.
     """
     try:
         if root.trace_flags.sampled and calling_span.is_recording():
