@@ -1,9 +1,9 @@
 """The file that is attached to a root run: the WAV, or a smaller encoding of the same recording.
 
 libsndfile (package ``soundfile``) encodes FLAC (https://www.rfc-editor.org/rfc/rfc9639) and Ogg Opus
-(https://www.rfc-editor.org/rfc/rfc7845) block by block from the WAV; what that says of itself becomes
-comments (``recording.comments``). MP3 is not offered: its joint
-stereo leaks each side into the other's channel. Opus does not, at the bit rate used here.
+(https://www.rfc-editor.org/rfc/rfc7845) block by block from the WAV. The WAV's description of itself
+becomes comments (``recording.comments``). MP3 is not offered, because its joint stereo leaks each side
+into the other's channel. Opus does not, at the bit rate used here.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class _Format:
 
     Attributes:
         suffix: extension of the file name.
-        mime: MIME type that LangSmith's player selects by.
+        mime: MIME type by which LangSmith's player selects it.
         options: keyword arguments for ``soundfile.SoundFile``.
-        rates: sample rates in Hz that the format takes; ``None``: any.
+        rates: sample rates in Hz that the format accepts; ``None``: any.
     """
 
     suffix: str
@@ -73,20 +73,20 @@ _CHAINS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-#: Names of what is known of each side when it is rendered.
+#: Metadata keys of each side's loudness, which is known after rendering.
 _LOUDNESS: Final = {"user": RootFact.USER_LOUDNESS, "agent": RootFact.AGENT_LOUDNESS}
 
 
 def attachment(
     wav: Path, audio_format: str, loudness: Mapping[str, float] | None = None
 ) -> Recording:
-    """Return the attachment for a rendered recording, and what is known of it only now.
+    """Return the attachment for a rendered recording, with the metadata that is known only now.
 
     Args:
         wav: the recording.
         audio_format: ``Settings.audio_format``. ``auto`` starts with the WAV, and falls back to
-            smaller formats if it is refused as too large. Any other format is used alone; if it
-            cannot be encoded, the WAV is.
+            smaller formats if the WAV is refused as too large. Any other format is used alone; if it
+            cannot be encoded, the WAV is attached.
         loudness: loudness of each side, LUFS.
     """
     metadata = {_LOUDNESS[side]: lufs for side, lufs in (loudness or {}).items()}
@@ -110,7 +110,7 @@ def _fallback(wav: Path, names: list[str]) -> Callable[[], Recording] | None:
 
 
 def _encode_next(wav: Path, names: list[str]) -> Recording:
-    """Return the recording in the first of some formats, with the others as its fallback."""
+    """Return the recording in the first of some formats, with the others as its fallbacks."""
     try:
         encoded = _encoded(wav, names[0])
     except RecordingError as error:
@@ -126,7 +126,7 @@ def _encoded(wav: Path, name: str) -> Recording:
 def encode(wav: Path, name: str) -> Path:
     """Encode a recording as ``flac`` or ``opus``, next to the WAV.
 
-    The file appears under its name when it is complete.
+    The file gets its name when it is complete.
 
     Args:
         wav: the recording.
@@ -145,13 +145,13 @@ def encode(wav: Path, name: str) -> Path:
     target_format = _FORMATS[name]
     out = wav.with_suffix(target_format.suffix)
     partial_file = wav.with_suffix(target_format.suffix + ".part")
-    # libsndfile's own file, which lacks most of what the WAV says of itself.
+    # libsndfile's own file, which lacks most of the WAV's description of itself.
     bare = wav.with_suffix(target_format.suffix + ".bare")
     try:
-        # Created first, because libsndfile would create it readable for everybody.
+        # Created first, because libsndfile would create them readable by everyone.
         os.close(made_anew(bare))
         os.close(made_anew(partial_file))
-        # No larger than the WAV is what it is made for.
+        # It should not be larger than the WAV, so the WAV's size is reserved.
         room = quota_for(wav.parent).reserved(wav.stat().st_size, keep=wav.parent)
         with room, soundfile.SoundFile(wav) as source:
             rate_hz = source.samplerate

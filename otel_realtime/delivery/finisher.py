@@ -1,14 +1,14 @@
 """Finishes closed conversations: renders the recording, keeps a copy, delivers the root's end.
 
 One background thread renders closed conversations in order; one that takes long does not hold up the
-next. Copies for the app are the ``Keeper``'s. A conversation's folder is deleted when all steps have
+next. The ``Keeper`` makes copies for the app. A conversation's folder is deleted when all steps have
 succeeded. Otherwise it stays on disk, where the next start or ``otel-realtime recover`` tries again::
 
-    submit -> settle the writer, spans on disk -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
-                                           +-> root's end, recording attached ------+
+        submit -> settle, spans on disk -> render -+-> keep (recordings_dir, on_recording) -+-> delete folder
+                                                   +-> root's end, recording attached ------+
 
-Where a worker delivers, the folder is given up to it instead, as soon as everything is on disk; nothing is
-rendered here unless the app's own function wants the recording.
+If a worker delivers, the folder is handed over to it instead, as soon as everything is on disk. Then this
+process renders nothing, unless the app's own function wants the recording.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ logger = logger_of(__name__)
 
 #: Longest wait for the writer to process what a closed conversation enqueued.
 DRAIN_S: Final = 30.0
-#: After how many seconds a conversation does not hold up the next one: an hour is rendered in two.
+#: Seconds after which a conversation no longer holds up the next: an hour is rendered in two.
 PATIENCE_S: Final = 2.0
-#: Most conversations that are finished at a time.
+#: Maximum number of conversations that are finished at a time.
 _MOST: Final = 4
-#: Values of ``ls_audio_attach_status`` that count as no upload.
+#: Values of ``ls_audio_attach_status`` that do not count as an upload.
 _NOT_SENT: Final = frozenset({"none", "disabled"})
 
 
@@ -71,7 +71,7 @@ class ClosedRecorder(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Finish:
-    """What is left to do for one closed conversation.
+    """The remaining work for one closed conversation.
 
     Attributes:
         recorder: its recorder.
@@ -82,16 +82,16 @@ class Finish:
         delivery: its root run at the backend; ``None`` without one.
         processed: called once all audio has been processed.
         closing: returns the run's end with the final audio facts; ``None`` if that already failed.
-        about: returns what the recording says of itself; ``None`` if that already failed.
-        last_resort: returns a minimal end, for when ``closing`` fails.
-        done: called when the root was delivered or given up, with the ``ls_audio_attach_status``
+        about: returns the description stored in the recording; ``None`` if that already failed.
+        last_resort: returns a minimal end, in case ``closing`` fails.
+        done: called when the root was delivered or given up on, with the ``ls_audio_attach_status``
             of the recording; ``None`` if there was no recording to deliver.
-        tidy: called at the end, because more may be waiting on disk than before.
-        describe: returns the call as JSON text for the folder of its journal, with the name, the
-            seconds and the sample rate of its recording; None: no JSON is kept beside recordings.
-        stored: waits, for so many seconds, until the conversation's spans are on disk; returns
-            ``False`` on timeout.
-        release: gives the folder up to the worker that delivers it; ``None``: this process does.
+        tidy: called at the end, because more data may be waiting on disk than before.
+        describe: returns the call as JSON text, given the folder of its journal, and the name, the
+            seconds and the sample rate of its recording; ``None``: no JSON is kept beside recordings.
+        stored: waits, for the given number of seconds, until the conversation's spans are on disk;
+            returns ``False`` on timeout.
+        release: hands the folder over to the worker that delivers it; ``None``: this process delivers.
     """
 
     recorder: ClosedRecorder
@@ -118,13 +118,13 @@ class Finisher:
         self._finishing = Worker("otel-realtime-finisher", patience_s=PATIENCE_S, most=_MOST)
         self._keeper = Keeper()
         self._failed = threading.Event()
-        # Not begun, and never will be after ``stop``.
+        # Jobs that have not begun, and that ``stop`` prevents from beginning.
         self._waiting: dict[int, Finish] = {}
 
     def start(self, settings: Settings) -> None:
         """Start the threads that a conversation with these settings needs at its end.
 
-        Called when it opens: an exiting interpreter can no longer start a thread.
+        Called when the conversation opens: an exiting interpreter can no longer start a thread.
         """
         self._finishing.resume()
         self._finishing.start()
@@ -143,11 +143,11 @@ class Finisher:
             timeout_s: longest wait in seconds.
 
         Returns:
-            ``False`` on timeout, or if since the previous call a step failed, ``on_recording``
-            included, or a recording could not be rendered or kept.
+            ``False`` on timeout, or if since the previous call a step failed (``on_recording`` included),
+            or a recording could not be rendered or kept.
         """
         deadline = time.monotonic() + timeout_s
-        # In this order: finishing submits the jobs that keep.
+        # In this order, because finishing submits the jobs that keep copies.
         done = self._finishing.flush(timeout_s)
         done = self._keeper.flush(max(deadline - time.monotonic(), 0.0)) and done
         failed = self._failed.is_set() or self._keeper.failed.is_set()
@@ -183,14 +183,14 @@ class Finisher:
                 DRAIN_S,
                 job.recorder.folder,
             )
-        # Before the root's end: when that is accepted the folder goes, and with it the journal that a
-        # recovery would make lost spans from.
+        # Before the root's end: when the end is accepted, the folder is deleted, and with it the journal
+        # from which a recovery would recreate lost spans.
         if not job.stored(DRAIN_S):
             logger.warning("the spans of conversation %s are not on disk yet", job.name)
             settled = False
         try:
             job.processed()
-        except BaseException as error:  # noqa: BLE001 - reported; metrics cost no delivery
+        except BaseException as error:  # noqa: BLE001 - reported; a failed metric prevents no delivery
             diagnostics.report("measuring", error)
         summary = job.recorder.summary()
         diagnostics.lose(diagnostics.AUDIO, summary.holes + summary.bad_frames)
@@ -215,10 +215,10 @@ class Finisher:
         job.tidy()
 
     def _release(self, job: Finish, release: Callable[[], None], *, settled: bool) -> None:
-        """Give the folder up to the worker, which renders and delivers; the app's function comes before."""
+        """Hand the folder over to the worker, which renders and delivers; the app's function runs first."""
         folder = job.recorder.folder
         if folder is None:
-            if job.delivery is not None or job.recorded:  # the disk took nothing, as was said then
+            if job.delivery is not None or job.recorded:  # it could not be written, as was logged
                 diagnostics.lose(diagnostics.CONVERSATION)
                 self._failed.set()
             job.done("failed" if job.recorded else None)
@@ -227,7 +227,7 @@ class Finisher:
         def give_up(accepted: bool = True) -> None:
             if not (settled and accepted):
                 self._failed.set()
-            if not settled:  # it stays this process's, and is delivered when that ends
+            if not settled:  # it stays with this process, and is delivered after that ends
                 job.done(None)
                 return
             try:
@@ -284,7 +284,7 @@ class Finisher:
         )
 
     def _closing(self, job: Finish) -> Closing:
-        """Return the run's end, at least a minimal one: a run without an end stays pending."""
+        """Return the run's end, at least a minimal one: without an end, a run stays pending."""
         if job.closing is not None:
             try:
                 return job.closing()
@@ -295,21 +295,21 @@ class Finisher:
 
 
 def _give_up(job: Finish) -> None:
-    """End the root of a conversation whose finishing raised; its folder stays for a recovery."""
+    """End the root of a conversation that could not be finished; its folder stays for a recovery."""
     if job.delivery is None:
         job.done(None)
         return
     try:
         job.delivery.finish(job.last_resort(), on_done=lambda ok, status: job.done("failed"))
     except BaseException:
-        job.done("failed")  # the backend is what fails: nobody else would say that it is over
+        job.done("failed")  # the backend itself fails, so nothing else would call ``done``
         raise
 
 
 class _FolderUse:
     """Deletes a conversation's folder when all steps have succeeded.
 
-    Until then each one that has is noted in the folder, so that a recovery does not repeat it,
+    Until then each successful step is noted in the folder, so that a recovery does not repeat it,
     whenever this process dies.
 
     Args:
@@ -330,7 +330,7 @@ class _FolderUse:
         Args:
             step: name of the step (see ``state.progress``).
             ok: it succeeded.
-            stays: keep the folder although the step succeeded and is not repeated.
+            stays: keep the folder, although the step succeeded and is not repeated.
         """
         with self._lock:
             self._left -= 1
@@ -352,7 +352,7 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
     from otel_realtime.recording.render import render  # imports numpy
 
     folder, summary = job.recorder.folder, job.recorder.summary()
-    # Also after a write error (``summary.error``): what was written before it can be rendered.
+    # Also after a write error (``summary.error``): audio written before it can be rendered.
     if folder is None or not job.recorded or not summary.has_audio:
         return None, False
     try:
@@ -368,17 +368,17 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
 
 
 def _about(job: Finish) -> About:
-    """Return what the recording says of itself: nothing, rather than no recording."""
+    """Return the description of the recording, or an empty one if that fails."""
     if job.about is not None:
         try:
             return job.about()
-        except BaseException as error:  # noqa: BLE001 - reported; it costs the labels only
+        except BaseException as error:  # noqa: BLE001 - reported; only the labels are lost
             diagnostics.report("describing a recording", error)
     return About()
 
 
 def _description(job: Finish, rendered: Rendered) -> Callable[[], str] | None:
-    """Return what makes the JSON beside a kept recording, on the keeper's thread."""
+    """Return a function that makes the JSON beside a kept recording, on the keeper's thread."""
     if job.describe is None:
         return None
     file = f"{job.name}{rendered.path.suffix}"
@@ -387,7 +387,7 @@ def _description(job: Finish, rendered: Rendered) -> Callable[[], str] | None:
 
 
 def _attachment(job: Finish, rendered: Rendered | None, closing: Closing) -> Recording:
-    """Return what to attach to the root run, or why there is nothing; on a delivery thread."""
+    """Return the recording to attach to the root run, or why there is none; on a delivery thread."""
     if rendered is not None:
         from otel_realtime.delivery.attachments import attachment
 

@@ -1,11 +1,11 @@
-"""Copies of recordings in a folder or bucket of the app's: ``Settings.recordings_dir``.
+"""Copies of recordings in the app's folder or bucket: ``Settings.recordings_dir``.
 
 The target is a folder, or a URL of any file system that fsspec supports (``s3://bucket/prefix``,
 ``gs://...``, ``sftp://...``), with fsspec's own credentials and settings:
 https://filesystem-spec.readthedocs.io/en/latest/features.html
 
-A copy appears under its name when it is complete. It is transferred block by block, so memory does
-not depend on its size. Beside it lies the call as a JSON object (``calls.schema``), under the same name.
+A copy gets its name when it is complete. It is transferred block by block, so memory use does not
+depend on its size. The call as a JSON object (``calls.schema``) is stored beside it, with the same name.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ EXTRA: Final = 'pip install "otel-realtime[buckets]"'
 #: Bytes per part of an upload; S3 accepts parts of 5 MiB and more:
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _BLOCK: Final = 8 << 20
-#: What does not get into the name of a file.
+#: Characters that are not used in a file name.
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-#: What ``name_of`` puts before.
+#: The prefix that ``name_of`` adds.
 _DATE: Final = re.compile(r"\A\d{8}T\d{6}Z-")
 #: Protocols of object stores: a path there is only a name, so there are no folders to create.
 _OBJECT_STORES: Final = frozenset(
@@ -63,19 +63,19 @@ def name_of(thread_id: str, span_id: int, start_ns: int) -> str:
         ValueError,
         OverflowError,
         OSError,
-    ):  # a time that the app gave, of no year that there is
+    ):  # the app gave a time whose year does not exist
         return undated_name(thread_id, span_id)
 
 
 def undated_name(thread_id: str, span_id: int) -> str:
-    """Return the name without its date, as version 0.1.0 gave it: the thread's id, and a unique part."""
-    # A thread id may be a path or start with a dot; it is the app's, or even the caller's, text.
+    """Return the name without its date, as version 0.1.0 made it: the thread's id and a unique part."""
+    # A thread id may be a path or start with a dot; it is the app's text, or even the caller's.
     thread = _UNSAFE.sub("_", thread_id)[:80].lstrip(".-")
     return f"{thread or 'call'}-{span_id:016x}"
 
 
 def without_date(name: str) -> str:
-    """Return the name of a kept recording as ``undated_name`` has it."""
+    """Return the name of a kept recording in the form of ``undated_name``."""
     return _DATE.sub("", name)
 
 
@@ -92,12 +92,12 @@ def uri_of(directory: str, name: str) -> str:
 
 
 def check_folder(directory: str) -> None:
-    """Make the folder that copies go to, for a command: after the call it is too late to hear of it.
+    """Create the folder for copies, for a command: after the call it is too late to report an error.
 
-    A bucket is not asked.
+    Buckets are not checked.
 
     Raises:
-        ConfigError: it cannot be made, or written to.
+        ConfigError: it cannot be created, or written to.
     """
     if is_remote(directory):
         return
@@ -141,7 +141,7 @@ def keep(recording: Path, directory: str, name: str) -> str:
 
 
 def keep_beside(text: str, directory: str, name: str) -> None:
-    """Write the JSON object of a call beside its recording; it appears when it is complete.
+    """Write the JSON object of a call beside its recording; it gets its name when it is complete.
 
     Args:
         text: the JSON text.
@@ -166,7 +166,7 @@ def keep_beside(text: str, directory: str, name: str) -> None:
 
 
 def without_password(directory: str) -> str:
-    """Return a URL without credentials, for the log: ``sftp://user:password@host/path`` has some."""
+    """Return a URL without credentials, for the log; ``sftp://user:password@host/path`` has some."""
     scheme, separator, rest = directory.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else directory
@@ -191,7 +191,7 @@ def _upload(source: IO[bytes], directory: str, name: str) -> None:
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
     with suppress_instrumentation():
-        # fsspec caches instances, and the app may use, and close, the same one.
+        # fsspec caches instances, and the app may use the same one and close it.
         system, root = url_to_fs(directory, skip_instance_cache=True)
         if not _OBJECT_STORES.intersection(_protocols(system)):
             system.makedirs(root, exist_ok=True)
@@ -213,8 +213,8 @@ def _protocols(system: AbstractFileSystem) -> tuple[str, ...]:
 
 
 def _discard(target: AbstractBufferedFile) -> None:
-    """Abort an upload, as far as the file system supports it."""
+    """Abort an upload, if the file system supports that."""
     with suppress(BaseException):  # the caller raises the error that led here
         target.discard()
     with suppress(BaseException):  # not every file class allows it
-        target.closed = True  # else the destructor would upload what is still buffered
+        target.closed = True  # otherwise the destructor would upload what is still buffered

@@ -1,8 +1,8 @@
-"""Keeps copies of rendered recordings for the app, and tells its ``on_recording``.
+"""Keeps copies of rendered recordings for the app, and calls its ``on_recording``.
 
-A bucket may be slow or unreachable, and the app's function may do anything, so both have threads of
-their own: neither finishing nor delivery waits for them. Copies are made, and the function is called,
-one after the other; but one that takes long does not hold up the next.
+A bucket may be slow or unreachable, and the app's function may do anything, so each has a thread of
+its own: neither finishing nor delivery waits for them. Copies, and calls of the function, are made
+one after the other, but one that takes long does not hold up the next.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ logger = logger_of(__name__)
 
 #: Delays before each further attempt to reach a bucket.
 KEEP_WAITS_S: Final = (1.0, 5.0)
-#: After how many seconds a copy, or a call of the app's function, does not hold up the next one.
+#: Number of seconds after which a copy, or a call of the app's function, no longer holds up the next.
 COPY_PATIENCE_S: Final = 5.0
 CALL_PATIENCE_S: Final = 10.0
-#: Most copies, and most calls, at a time.
+#: Maximum number of copies, and of calls, at a time.
 _MOST: Final = 8
 
 
@@ -41,8 +41,9 @@ class Kept:
         settings: settings of its conversation.
         name: file name of the copy, without extension.
         info: what ``Settings.on_recording`` receives, besides the path.
-        describe: returns the call as JSON text, to lie beside the copy; None: nothing lies there.
-        ended: called at the end, with whether it is kept, and whether the app's function accepted it.
+        describe: returns the call as JSON text for a file beside the copy; ``None``: no such file.
+        ended: called at the end, with whether the recording is kept, and whether the app's function
+            accepted it.
     """
 
     path: Path
@@ -83,13 +84,13 @@ class Keeper:
             self._copied(job, None)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything enqueued is kept, and the app was told.
+        """Wait until everything enqueued is kept and the app's function has been called.
 
         Args:
             timeout_s: longest wait in seconds.
         """
         deadline = time.monotonic() + timeout_s
-        # In this order: what is copied is then told.
+        # In this order, because a copied recording is then passed to the app's function.
         done = self._copying.flush(timeout_s)
         return self._calling.flush(max(deadline - time.monotonic(), 0.0)) and done
 
@@ -100,7 +101,7 @@ class Keeper:
         return self._calling.stop(max(deadline - time.monotonic(), 0.0)) and done
 
     def _copied(self, job: Kept, target: str | None) -> None:
-        """Go on with a recording whose copy is made, or was not wanted, or failed for good."""
+        """Continue with a recording whose copy was made, was not wanted, or failed for good."""
         kept = target is not None or not job.settings.recordings_dir
         if job.settings.recordings_dir:
             job.info["kept_as"] = target
@@ -162,12 +163,12 @@ class _Copy:
         return None
 
     def _describe(self) -> None:
-        """Write the call as a JSON object beside the copy; that it fails costs nothing else."""
+        """Write the call as a JSON object beside the copy; a failure affects nothing else."""
         describe = self._job.describe
         if describe is None:
             return
         try:
             keep_beside(describe(), self._directory, self._job.name)
-        except BaseException as error:  # noqa: BLE001 - said; the recording is kept
+        except BaseException as error:  # noqa: BLE001 - logged; the recording is kept
             let_through(error)
             logger.warning("recording %s is kept without its JSON: %s", self._job.name, error)

@@ -1,14 +1,14 @@
 """The interface between conversations and a backend, and the values that pass through it.
 
 A backend receives the root run of a conversation when it opens, and its end together with the
-recording. It is one package that implements ``Backend``; no other part of the project depends on
-which one it is::
+recording. One package implements ``Backend``; no other part of the project depends on which
+package that is::
 
     root = backend.open(Opening(...))           # the call becomes visible
-    ...                                         # the conversation goes on
+    ...                                         # the conversation continues
     root.finish(Closing(...), render)           # its end, with the recording
 
-Both return at once and do their work in the background. ``flush`` waits for it.
+Both calls return at once and do their work in the background. ``flush`` waits for it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Closing:
         outputs: outputs of the run, JSON values.
         metadata: further metadata, merged over the opening's; ``None`` removes a key.
         tags: all tags; ``None``: leave those of the opening.
-        error: error message; ``None`` if nothing went wrong.
+        error: error message; ``None`` if there was no error.
         name: new name of the run; ``None``: leave that of the opening.
     """
 
@@ -77,9 +77,9 @@ class Recording:
     Attributes:
         path: the file; ``None`` if there is nothing to attach.
         mime: MIME type of the file.
-        status: ``ls_audio_attach_status`` without a file (``none``, ``disabled``, ...); with one it
-            is replaced by the outcome of the upload.
-        smaller: encodes the same recording in a smaller file, if this one is too large.
+        status: ``ls_audio_attach_status`` without a file (``none``, ``disabled``, ...); with a file,
+            the outcome of the upload replaces it.
+        smaller: encodes the same recording as a smaller file, if this one is too large.
         metadata: further metadata of the run, known only after rendering.
     """
 
@@ -122,7 +122,7 @@ class Root(Protocol):
         Args:
             closing: end of the run.
             recording: renders the recording; ``None``: there is none.
-            on_done: called in the background when the end was accepted or given up.
+            on_done: called in the background when the end was accepted or given up on.
             max_attachment_mb: largest file to attach, in MB; ``None``: the backend's own limit.
         """
         ...
@@ -143,22 +143,22 @@ class Backend(Protocol):
         Args:
             opening: the run.
             ready: called in the background before the run is sent.
-            accepted: called in the background as soon as the run was accepted.
+            accepted: called in the background as soon as the run is accepted.
         """
         ...
 
     def hurry(self) -> None:
-        """Deliver now everything that is pending, without waiting for it."""
+        """Start delivering everything that is pending now, without waiting for it."""
         ...
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver now everything that is pending.
+        """Deliver everything that is pending now.
 
         Args:
             timeout_s: longest wait in seconds.
 
         Returns:
-            ``True`` only if everything passed before the call was accepted.
+            ``True`` only if everything passed in before the call was accepted.
         """
         ...
 

@@ -1,17 +1,17 @@
-"""The exporters that OpenTelemetry's environment variables choose.
+"""The exporters that OpenTelemetry's environment variables select.
 
-``OTEL_TRACES_EXPORTER`` and ``OTEL_METRICS_EXPORTER`` name them, ``OTEL_EXPORTER_OTLP_PROTOCOL`` the
-kind of OTLP; what else the variables say (endpoint, headers, certificates, timeout, compression) the
-SDK's exporters read themselves. Variables:
+``OTEL_TRACES_EXPORTER`` and ``OTEL_METRICS_EXPORTER`` name them, and ``OTEL_EXPORTER_OTLP_PROTOCOL``
+selects the kind of OTLP. The SDK's exporters read the other variables themselves (endpoint, headers,
+certificates, timeout, compression). Variables:
 
 - https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#exporter-selection
 - https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
-Two defaults differ from those of ``opentelemetry-distro``. Nothing is sent to ``localhost`` unless
-somebody asked for OTLP; and OTLP is ``http/protobuf``, as the specification recommends.
+Two defaults differ from those of ``opentelemetry-distro``: nothing is sent to ``localhost`` unless
+OTLP was requested, and OTLP is ``http/protobuf``, as the specification recommends.
 
 Exporters are found as the SDK finds them, by their entry points, which are public. The SDK's functions
-that do the same are private (``opentelemetry.sdk._configuration``) and not used.
+that do the same are private (``opentelemetry.sdk._configuration``) and are not used.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _OTLP: Final = "OTEL_EXPORTER_OTLP_"
-#: Entry point group of a signal's exporters.
+#: Entry point group of each signal's exporters.
 _GROUPS: Final = {
     "TRACES": "opentelemetry_traces_exporter",
     "METRICS": "opentelemetry_metrics_exporter",
 }
 #: Value of ``OTEL_EXPORTER_OTLP_PROTOCOL`` -> name of the exporter.
 _PROTOCOLS: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
-#: Modules of the OTLP exporters; imported when they are chosen, because gRPC is heavy.
+#: Modules of the OTLP exporters, imported only when selected, because gRPC is heavy.
 _MODULES: Final = {
     "otlp_proto_grpc": "opentelemetry.exporter.otlp.proto.grpc",
     "otlp_proto_http": "opentelemetry.exporter.otlp.proto.http",
@@ -45,10 +45,10 @@ _CLASSES: Final = {
     "TRACES": ("trace_exporter", "OTLPSpanExporter"),
     "METRICS": ("metric_exporter", "OTLPMetricExporter"),
 }
-#: Files of authorities that ``requests`` prefers:
+#: Variables for CA bundles that ``requests`` prefers:
 #: https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-#: Entry point that makes the exporter's session: of all signals, or of one.
+#: Variable for the entry point that makes the exporter's session, for all signals or for one.
 _PROVIDER: Final = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
 
 
@@ -63,25 +63,25 @@ def endpoint(signal: str) -> str | None:
 
 
 def is_otlp(name: str) -> bool:
-    """Return whether the name of an exporter is that of an OTLP one."""
+    """Return whether an exporter's name is that of an OTLP exporter."""
     return name in _MODULES
 
 
 def chosen(signal: str) -> list[str]:
-    """Return the names of a signal's exporters; of OTLP, with the protocol.
+    """Return the names of a signal's exporters; for OTLP, the name depends on the protocol.
 
     Args:
         signal: ``TRACES`` or ``METRICS``.
 
     Raises:
-        ConfigError: an exporter or the protocol is not known.
+        ConfigError: an exporter or the protocol is unknown.
     """
     variable = f"OTEL_{signal}_EXPORTER"
     given = read(variable)
     if given.lower() == "none" or not (given or endpoint(signal)):
         return []
     names = [name.strip().lower() for name in (given or "otlp").split(",") if name.strip()]
-    found: dict[str, None] = {}  # in order, each once
+    found: dict[str, None] = {}  # in order, without duplicates
     for name in names:
         if name == "otlp":
             found[_otlp_exporter(signal)] = None
@@ -97,7 +97,7 @@ def chosen(signal: str) -> list[str]:
 
 
 def _otlp_exporter(signal: str) -> str:
-    """Return the name of the exporter for the protocol that the environment chooses."""
+    """Return the name of the exporter for the protocol that the environment selects."""
     for variable in (f"{_OTLP}{signal}_PROTOCOL", f"{_OTLP}PROTOCOL"):
         given = read(variable)
         if given:
@@ -106,10 +106,10 @@ def _otlp_exporter(signal: str) -> str:
 
 
 def choose(variable: str, given: str, choices: Mapping[str, str]) -> str:
-    """Return what one value of a variable stands for.
+    """Return the meaning of a variable's value.
 
     Raises:
-        ConfigError: it is none of the choices.
+        ConfigError: the value is not one of the choices.
     """
     try:
         return choices[given.lower()]
@@ -138,28 +138,28 @@ def exporter_class(signal: str, name: str) -> Any:
 
 
 def make_exporter(signal: str, name: str) -> Any:
-    """Return a new exporter or reader, set up by its own variables.
+    """Return a new exporter or reader, configured by its own variables.
 
     Args:
         signal: ``TRACES`` or ``METRICS``.
         name: one of ``chosen(signal)``.
 
     Raises:
-        ConfigError: it is not installed, or one of its variables has a value that it does not take.
+        ConfigError: it is not installed, or one of its variables has a value that it rejects.
     """
     found = exporter_class(signal, name)
     try:
         return found(session=_trusting_session()) if is_overruled(signal, name) else found()
     except Exception as error:
-        # For OTLP that is a timeout or a compression; the SDK does not say of which variable.
+        # For OTLP this is a timeout or a compression; the SDK does not say which variable it is.
         raise ConfigError(f"the exporter {name} refuses its variables: {error}") from error
 
 
 def is_overruled(signal: str, name: str) -> bool:
-    """Return whether ``requests`` would trust another file than the exporter's variable names.
+    """Return whether ``requests`` would trust another file than the one in the exporter's variable.
 
-    A session prefers its own two variables to the file that it was given, and since 1.45 the exporter
-    gives it there. An exporter with a session of an installed credential provider is left alone.
+    A session prefers its own two variables to the file that is set on it, and since 1.45 the exporter
+    sets the file there. An exporter with a session of an installed credential provider is left alone.
     """
     return (
         name == _PROTOCOLS["http/protobuf"]
@@ -170,7 +170,7 @@ def is_overruled(signal: str, name: str) -> bool:
 
 
 def _trusting_session() -> requests.Session:
-    """Return a session that trusts the file that it is given, whatever else the environment names."""
+    """Return a session that trusts the file it is given, whatever else the environment names."""
     import requests
 
     class Session(requests.Session):
@@ -184,10 +184,10 @@ def _trusting_session() -> requests.Session:
 
 
 def trace_exporter() -> SpanExporter | None:
-    """Return the OTLP span exporter of the environment; ``None`` if it chooses none.
+    """Return the OTLP span exporter that the environment selects; ``None`` if it selects none.
 
     Raises:
-        ConfigError: as ``chosen`` and ``make_exporter``.
+        ConfigError: as for ``chosen`` and ``make_exporter``.
     """
     for name in chosen("TRACES"):
         if is_otlp(name):

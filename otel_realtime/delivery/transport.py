@@ -1,15 +1,15 @@
 """HTTP sessions in which a whole request ends at a deadline, however slowly a server answers.
 
-A timeout of ``requests`` holds for one read or write, so a server that sends, or takes, a byte now and
-then holds its client for ever (https://requests.readthedocs.io/en/latest/user/advanced/#timeouts).
-Here every read and write of a request waits no longer than until the request's deadline::
+A ``requests`` timeout applies to one read or write, so a server that sends or accepts a byte now and
+then blocks its client forever (https://requests.readthedocs.io/en/latest/user/advanced/#timeouts).
+Here no read or write of a request waits beyond the request's deadline::
 
     with deadline(30.0):
         with session.post(...) as response:
             response.raw.read(...)
 
-Names are looked up by the system, which has timeouts of its own. Imports ``requests``: to be imported
-on a background thread only.
+Names are resolved by the system, which has timeouts of its own. This module imports ``requests``, so
+import it on a background thread only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: Time for a request with a small body, in seconds.
 BASE_S: Final = 30.0
-#: Slowest line, in bytes per second, on which a large body is still sent to its end.
+#: Slowest connection, in bytes per second, on which a large body is still sent completely.
 SLOWEST: Final = 64 * 1024
 
 # A request is made on one thread from its beginning to its end.
@@ -47,14 +47,14 @@ def time_for(size: int, base_s: float = BASE_S) -> float:
 
     Args:
         size: bytes of its body.
-        base_s: time for a small one, in seconds.
+        base_s: time for a small body, in seconds.
     """
     return base_s + size / SLOWEST
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Let the requests of the block end within some seconds; what is not done then times out."""
+    """Limit the requests of the block to a number of seconds in total; after that they time out."""
     before = getattr(_request, "until", None)
     _request.until = time.monotonic() + seconds
     try:
@@ -64,7 +64,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def new_session() -> requests.Session:
-    """Return a session whose requests end at their deadline; proxies work as in any other."""
+    """Return a session whose requests end at their deadline; proxies work as usual."""
     session = _Session()
     for prefix in ("http://", "https://"):
         session.mount(prefix, _Adapter())
@@ -72,7 +72,7 @@ def new_session() -> requests.Session:
 
 
 class _Session(requests.Session):
-    """A session whose requests nobody traces."""
+    """A session whose requests are not traced."""
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         response: requests.Response = untraced(requests.Session, "send", self)(*args, **kwargs)
@@ -80,7 +80,7 @@ class _Session(requests.Session):
 
 
 class _Socket:
-    """A connected socket whose every read and write ends at the request's deadline."""
+    """A connected socket on which every read and write ends at the request's deadline."""
 
     def __init__(self, real: socket.socket) -> None:
         self._real = real
@@ -97,7 +97,7 @@ class _Socket:
         """Set the timeout of the next read or write.
 
         Raises:
-            TimeoutError: the deadline is over.
+            TimeoutError: the deadline has passed.
         """
         until = getattr(_request, "until", None)
         if until is None:
@@ -112,7 +112,7 @@ class _Socket:
         self._real.sendall(data, flags)
 
     def makefile(self, mode: str = "rb", *_: Any, **__: Any) -> io.BufferedReader:
-        # Unbuffered: each of its reads is one of the socket's.
+        # Unbuffered, so that each of its reads is one read of the socket.
         return io.BufferedReader(_Reader(self, self._real.makefile("rb", buffering=0)))
 
 
@@ -137,7 +137,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Bounded:
-    """What both kinds of connections have in common."""
+    """The common parts of both kinds of connection."""
 
     sock: Any
 
@@ -150,7 +150,7 @@ class _Bounded:
         self.sock = _Socket(self.sock)
 
     def _tunnel(self) -> None:
-        # A proxy's answer to CONNECT. TLS is then spoken on the real socket.
+        # This reads a proxy's answer to CONNECT. TLS then runs on the real socket.
         real = self.sock
         self.sock = _Socket(real)
         super()._tunnel()  # type: ignore[misc]

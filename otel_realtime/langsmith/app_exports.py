@@ -1,8 +1,8 @@
 """Finds out whether the app's own ``TracerProvider`` already exports directly to LangSmith.
 
-Then nobody could drop the second root of a conversation, so that exporter has to deliver everything.
-OpenTelemetry has no public way to list a provider's processors; one that cannot be seen counts as
-none.
+If it does, the second root of a conversation cannot be dropped anywhere, so that exporter has to deliver
+everything. OpenTelemetry has no public way to list a provider's processors; a processor that cannot be
+seen counts as absent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def exporter_to_langsmith(provider: object) -> str | None:
 
 
 def has_exporter(provider: object) -> bool:
-    """Return whether a provider exports spans, as far as that can be seen."""
+    """Return whether a provider exports spans, if that can be seen."""
     return any(map(_exports, processors_of(provider)))
 
 
@@ -50,7 +50,7 @@ def is_seen_by_others(provider: object) -> bool:
 
 
 def processors_of(provider: object) -> Iterator[object]:
-    """Yield the span processors of an SDK ``TracerProvider``; none where they cannot be seen."""
+    """Yield the span processors of an SDK ``TracerProvider``; none if they cannot be seen."""
     # Private fields of the SDK's provider and of its ``SynchronousMultiSpanProcessor``.
     active = getattr(provider, "_active_span_processor", None)
     yield from getattr(active, "_span_processors", ())

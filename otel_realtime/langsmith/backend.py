@@ -49,24 +49,24 @@ class LangSmith:
     def put(self, span: ReadableSpan, member: Member, /) -> bool:
         """Enqueue an ended span of leg ``direct``; return ``False`` if it is lost.
 
-        One that LangSmith's client delivers is left to it. Called on the app's task or thread. Its
-        member is always a ``Stamp``: the route of a conversation with this backend makes them.
+        A span that LangSmith's client delivers is left to that client. Called on the app's task or thread.
+        The member is always a ``Stamp``, because the route to this backend makes them.
         """
         if is_sent_natively(span):
             return True
         return self.spans.put(span, cast("Stamp", member))
 
     def store(self, timeout_s: float) -> bool:
-        """Put all enqueued spans on disk; return ``False`` if that takes longer than this time."""
+        """Write all enqueued spans to disk; return ``False`` if that takes longer than this time."""
         return self.spans.store(timeout_s)
 
     def hurry(self) -> None:
-        """Deliver now everything that is pending, without waiting for it."""
+        """Start delivering everything that is pending now, without waiting for it."""
         self.spans.hurry()
         self.roots.hurry()
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver now everything that is pending.
+        """Deliver everything that is pending now.
 
         Args:
             timeout_s: longest wait in seconds.
@@ -75,14 +75,14 @@ class LangSmith:
             ``True`` only if LangSmith accepted all of it.
         """
         deadline = time.monotonic() + timeout_s
-        self.hurry()  # both: the first one may use up the time
+        self.hurry()  # both at once: the first one may use up the time
         spans = self.spans.flush(timeout_s)
         return self.roots.flush(max(deadline - time.monotonic(), 0.0)) and spans
 
     def stop(self, timeout_s: float) -> bool:
         """Deliver for a bounded time, then stop; arguments and result as for ``flush``.
 
-        What is left stays on disk.
+        Data that is not delivered stays on disk.
         """
         deadline = time.monotonic() + timeout_s
         self.hurry()

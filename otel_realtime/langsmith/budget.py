@@ -1,9 +1,9 @@
-"""What failed requests may cost a destination, and the network on the way: one budget for all legs.
+"""Limits the cost of failed requests for a destination and the network: one budget for all legs.
 
 Each delivery backs off by itself, but there may be thousands of them, and a recording is large. A
-failed request is charged to the budget of its destination. While that is overdrawn nothing is sent
-*again*. The first attempt of a delivery never waits, and what is accepted costs nothing, so what an
-outage costs is bounded, and what has gathered meanwhile is delivered quickly when it is over.
+failed request is charged to the budget of its destination. While the budget is overdrawn, nothing is
+sent *again*. The first attempt of a delivery never waits, and accepted requests cost nothing. So the
+cost of an outage is bounded, and the backlog is delivered quickly when it is over.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How much may fail.
+    """The amount that may fail.
 
     Attributes:
-        burst: at once.
-        per_s: per second, in the long run.
-        debt: how far it is overdrawn at most; or, if that is more, by what the last request cost.
+        burst: amount at once.
+        per_s: amount per second, in the long run.
+        debt: maximum overdraft; or the cost of the last request, if that is more.
     """
 
     burst: float
@@ -32,16 +32,16 @@ class Allowance:
     debt: float = 0.0
 
 
-#: Failed requests: a burst of 30, then one per second; when an outage is over, 3 s later at the latest.
+#: Failed requests: a burst of 30, then one per second; after an outage, the next follows within 3 s.
 REQUESTS: Final = Allowance(30, 1.0, 3)
 #: Bytes of recordings in failed requests: 100 MB at once, then 1 GB an hour.
 BYTES: Final = Allowance(100e6, 1e9 / 3600)
-#: Longest time to wait before asking again: others may have given back what they took.
+#: Longest time to wait before asking again: other deliveries may have given back what they took.
 ASK_AGAIN_S: Final = 5.0
 
 
 class _Account:
-    """A balance that time refills."""
+    """A balance that is refilled over time."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
@@ -77,13 +77,13 @@ class Budget:
         self._bytes = _Account(recorded)
 
     def take(self, size: int = 0) -> float:
-        """Reserve what a repeated request costs if it fails, too.
+        """Reserve the cost of a repeated request, in case it fails, too.
 
         Args:
             size: bytes of the recording in it.
 
         Returns:
-            Seconds until it is worth asking again; 0: it may be sent, and ``repeated`` is to be told.
+            Seconds until it is worth asking again; 0: it may be sent, and ``repeated`` must be called.
         """
         with self._lock:
             wait_s = max(self._requests.wait_s(), self._bytes.wait_s() if size else 0.0)
@@ -100,8 +100,8 @@ class Budget:
     def repeated(self, size: int = 0, *, answered: bool) -> None:
         """Settle a repeated request that was reserved.
 
-        One that is answered gives back what it took, and as much again: as many requests may fail
-        as are accepted, and after an outage deliveries soon go on side by side.
+        A request that is answered gives back its cost, and the same amount again: as many requests may
+        fail as are accepted, and soon after an outage deliveries run in parallel again.
 
         Args:
             size: as for ``take``.
@@ -121,17 +121,17 @@ _lock = threading.Lock()
 
 
 def budget_for(destination: Hashable) -> Budget:
-    """Return the budget of a destination, the same one as long as anybody has it.
+    """Return the budget of a destination, the same one as long as it is in use.
 
     Args:
-        destination: identifies a server, and whose requests it counts.
+        destination: identifies a server, and the account whose requests it counts.
     """
     with _lock:
         return _budgets.setdefault(destination, Budget())
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child: another thread of the parent may have held a lock."""
+    """Start with new budgets in a forked child: a thread of the parent may have held a lock."""
     global _lock
     _lock = threading.Lock()
     _budgets.clear()

@@ -1,7 +1,7 @@
 """LangSmith's address and credentials from the environment, and who delivers a conversation to it.
 
-The variables are those of LangSmith's own client: ``LANGSMITH_*``, else ``LANGCHAIN_*``. An empty one
-counts as unset.
+The variables are those of LangSmith's own client: ``LANGSMITH_*``, or else ``LANGCHAIN_*``. An empty
+variable counts as unset.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _ADDRESS_OF: Final = "lrn:agents/{}/environments/{}"
 _ADDRESS: Final = re.compile(r"lrn:agents/([^/]+)/environments/([^/]+)")
 #: Domain of LangSmith's own cloud; regions are subdomains of it.
 _HOSTED: Final = "smith.langchain.com"
-#: Largest attachment in MB. LangSmith's cloud accepts about 200 MB, says its client's voice code; a
-#: self-hosted one 25 MB: https://github.com/langchain-ai/helm (charts/langsmith, maxBodySize)
+#: Largest attachment in MB. LangSmith's cloud accepts about 200 MB, according to its client's voice code;
+#: a self-hosted one 25 MB: https://github.com/langchain-ai/helm (charts/langsmith, maxBodySize)
 _MB_HOSTED: Final = 180.0
 _MB_ELSEWHERE: Final = 24.0
 
@@ -56,10 +56,10 @@ def _flag(env: Mapping[str, str], name: str) -> bool | None:
 
 
 def _hides(env: Mapping[str, str], name: str) -> bool:
-    """Return whether a side is hidden.
+    """Return whether a side (inputs or outputs) is hidden.
 
-    LangSmith's client hides it for ``true`` in lower case only. Whoever writes ``True`` or ``1`` means
-    the same, and what cannot be read is hidden too: content that has left cannot be taken back.
+    LangSmith's client hides it only for ``true`` in lower case. ``True`` and ``1`` mean the same here, and
+    an unreadable value hides the side too, because content that was sent cannot be taken back.
     """
     text = variable(env, name)
     if text is None:
@@ -93,10 +93,10 @@ def _rate(env: Mapping[str, str]) -> float | None:
 
 
 def _destination(env: Mapping[str, str]) -> str:
-    """Return where runs go: the name of a project, or the address of an agent.
+    """Return the destination of runs: the name of a project, or the address of an agent.
 
-    Half an address, an invalid one, or one beside a project leaves a call untraced by LangSmith's
-    own client; here it is said, and the conversation is delivered all the same.
+    With half an address, an invalid one, or one beside a project, LangSmith's own client does not trace
+    a call. Here a warning is logged, and the conversation is delivered all the same.
     """
     project = variable(env, "PROJECT") or variable(env, "SESSION")
     parts = {name: env.get(name, "").strip() for name in _AGENT_VARIABLES}
@@ -127,7 +127,7 @@ def _destination(env: Mapping[str, str]) -> str:
 
 
 def agent_address(agent: object, environment: object) -> str | None:
-    """Return the address of an agent, in any case of the environment; ``None`` if it is none."""
+    """Return the address of an agent; ``None`` if it is invalid. The environment may be in any case."""
     if not isinstance(agent, str) or not isinstance(environment, str):
         return None
     environment = environment.strip().lower()
@@ -137,13 +137,13 @@ def agent_address(agent: object, environment: object) -> str | None:
 
 
 def agent_of(project: str) -> tuple[str, str] | None:
-    """Return id and environment of an agent's address; ``None`` if it is the name of a project."""
+    """Return the id and environment in an agent's address; ``None`` if it is a project's name."""
     found = _ADDRESS.fullmatch(project)
     return None if found is None else (found[1], found[2])
 
 
 def warn_key_refused(config: LangSmithConfig, status: int | None, answer: object) -> None:
-    """Log that LangSmith refuses the key, once, whether a span or a root run was refused first.
+    """Log once that LangSmith refuses the key, whether a span or a root run was refused first.
 
     Args:
         config: address and credentials.
@@ -175,16 +175,16 @@ def _api_url(env: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LangSmithConfig:
-    """LangSmith's address and credentials, and the other variables of its client.
+    """LangSmith's address and credentials, and the other variables of LangSmith's client.
 
     Attributes:
         api_url: base URL of the API, without a trailing slash.
-        api_key: API key; ``None`` if there is none. Never part of the repr.
+        api_key: API key; ``None`` if there is none. It is never part of the repr.
         project: name of the project, or the address of an agent, which has a project of its own:
             ``lrn:agents/<id>/environments/<environment>``.
         workspace_id: sent as ``X-Tenant-Id``, which organisation-scoped keys need.
         tracing: ``LANGSMITH_TRACING``; ``None`` if it is not set.
-        sampling_rate: share of conversations to deliver, 0 to 1; ``None``: all.
+        sampling_rate: fraction of conversations to deliver, 0 to 1; ``None``: all.
         hide_inputs: inputs must not leave the process:
             https://docs.langchain.com/langsmith/mask-inputs-outputs
         hide_outputs: outputs must not leave the process.
@@ -221,12 +221,12 @@ class LangSmithConfig:
 
     @property
     def address(self) -> str:
-        """The base URL as it may be written to the disk: without a user or password in it."""
+        """The base URL as it may be written to disk, without a user or password."""
         return without_secrets(self.api_url)
 
     @property
     def otlp_traces_url(self) -> str:
-        """Full URL for spans. A self-hosted front end serves OTLP under ``/api/v1``."""
+        """Full URL for spans. A self-hosted server has OTLP under ``/api/v1``."""
         base = self.api_url + "/v1" if self.api_url.endswith("/api") else self.api_url
         return base + "/otel/v1/traces"
 
@@ -244,7 +244,7 @@ class LangSmithConfig:
 
     @property
     def account(self) -> tuple[str, str | None, str | None]:
-        """Whose requests LangSmith counts: server, key and workspace."""
+        """The account whose requests LangSmith counts: server, key and workspace."""
         return self.api_url, self.api_key, self.workspace_id
 
     def headers(self) -> dict[str, str]:
@@ -255,14 +255,14 @@ class LangSmithConfig:
         return headers
 
     def otlp_destination(self) -> dict[str, str]:
-        """Return the headers that say where spans go; LangSmith refuses a request with both kinds."""
+        """Return the headers with the spans' destination; LangSmith refuses a request with both kinds."""
         agent = agent_of(self.project)
         if agent is None:
             return {"Langsmith-Project": self.project}
         return {"Langsmith-Agent-Id": agent[0], "Langsmith-Agent-Environment": agent[1]}
 
     def run_destination(self) -> dict[str, str]:
-        """Return the fields of a run that say where it goes; the API calls a project a session."""
+        """Return the fields of a run with its destination; the API calls a project a session."""
         key = "session_name" if agent_of(self.project) is None else "address"
         return {key: self.project}
 
@@ -282,7 +282,7 @@ class LangSmithConfig:
 
 
 def is_langsmith_host(url: str) -> bool:
-    """Return whether a URL is that of LangSmith's own cloud, in any region."""
+    """Return whether a URL belongs to LangSmith's own cloud, in any region."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -297,7 +297,7 @@ class LegChoice:
     Attributes:
         leg: value of ``otel_realtime.langsmith.leg``: ``direct``, ``collector`` or ``none``.
         root_by_runs_api: this process posts the root run, and can attach the recording.
-        problem: what the user should correct; ``None`` if nothing.
+        problem: what the user should correct; ``None`` if there is no problem.
     """
 
     leg: str
@@ -320,9 +320,9 @@ def choose_leg(
         setting: ``Settings.langsmith``.
         config: LangSmith's own variables.
         draw: random number in [0, 1) for LangSmith's sampling rate, one per conversation.
-        worker: another process delivers what this one writes, and it has the key.
+        worker: another process, which has the key, delivers what this one writes.
     """
-    # Where LangSmith is asked for outright, the worker's key is enough: the app needs none.
+    # If LangSmith is requested explicitly, the worker's key is enough, and the app needs none.
     has_key = bool(config.api_key) or (worker and (setting == "direct" or config.tracing is True))
     if setting == "off":
         return LegChoice(LEG_NONE, False)
@@ -350,7 +350,9 @@ def _choose_automatically(config: LangSmithConfig, draw: float, *, has_key: bool
 
 
 def delivers_directly(settings: Settings, config: LangSmithConfig) -> bool:
-    """Return whether this process, or its worker, delivers conversations to LangSmith, apart from
-    sampling."""
+    """Return whether this process, or its worker, delivers conversations to LangSmith.
+
+    Sampling is not considered.
+    """
     worker = settings.deliver == "worker"
     return choose_leg(settings.langsmith, config, worker=worker).leg == LEG_DIRECT

@@ -1,8 +1,8 @@
 """Delivers root runs in the background: the post when a call opens, the patch when it has ended.
 
 Posts and uploads have threads of their own, so that an upload of minutes does not delay the post of
-the next call; and a request that takes long lets the next one start beside it. Deliveries are retried
-as long as the process lives, within the destination's budget::
+the next call. If a request takes long, the next one starts in parallel. Deliveries are retried as
+long as the process lives, within the destination's budget::
 
     post: pending -+-> accepted -> patch, with recording -> done
                    |                 413: a smaller file; another refusal: without the recording
@@ -46,10 +46,10 @@ REFUSED: Final[PostStatus] = "refused"
 
 #: Number of uploads at a time.
 _UPLOADS: Final = 2
-#: After how many seconds a post, or an upload, does not hold up the next one any more.
+#: Seconds after which a post, or an upload, no longer holds up the next one.
 POST_PATIENCE_S: Final = 1.0
 UPLOAD_PATIENCE_S: Final = 5.0
-#: Most requests of a kind at a time, slow ones included.
+#: Maximum number of requests of one kind at a time, slow ones included.
 _MOST: Final = 8
 _FAULT: Final = "an internal error while posting; see the log"
 
@@ -167,18 +167,18 @@ class Deliveries:
         return root
 
     def resume(self, opening: Opening) -> RootDelivery:
-        """Return a root run that LangSmith has accepted already, from another process."""
+        """Return another process's root run, which LangSmith has already accepted."""
         root = RootDelivery(self, opening)
         root.status = ACCEPTED
         return root
 
     def hurry(self) -> None:
-        """Deliver now everything that is pending, without waiting for it."""
+        """Start delivering everything that is pending now, without waiting for it."""
         self._posts.hurry()
         self._uploads.hurry()
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver now everything that is pending, for at most ``timeout_s`` seconds.
+        """Deliver everything that is pending now, for at most ``timeout_s`` seconds.
 
         Returns:
             ``True`` only if LangSmith accepted every post and patch enqueued before the call, and
@@ -200,7 +200,7 @@ class Deliveries:
     def shutdown(self, timeout_s: float) -> bool:
         """Flush for a bounded time, then stop; argument and result as for ``flush``.
 
-        Ends that were not accepted are reported as such to whoever waits for them.
+        Ends that were not accepted are reported as such to their callers.
         """
         deadline = time.monotonic() + timeout_s
         accepted = self.flush(timeout_s)
@@ -238,7 +238,7 @@ class Deliveries:
     # -- posts, on the posting thread --------------------------------------------------------------
 
     def post_ended(self, root: RootDelivery, refusal: str | None) -> None:
-        """Note the outcome of a post (``refusal`` ``None``: accepted), and send the run's end, if any."""
+        """Note the outcome of a post (``refusal``: ``None`` if accepted), and send the run's end, if any."""
         # Status and end are exchanged under the lock, so that exactly one side sends the end.
         with self._lock:
             root.refusal = refusal or ""
@@ -268,7 +268,7 @@ class Deliveries:
                 on_done(delivered, end.status)
         except BaseException:  # even SystemExit must not end the thread
             logger.warning("the callback of a delivery to LangSmith raised", exc_info=True)
-        # Afterwards: when ``flush`` returns, callbacks have run, and folders are deleted.
+        # Settle afterwards: when ``flush`` returns, callbacks have run, and folders are deleted.
         self._settle(root, "patch", lost=not delivered)
 
     # -- shared by posts and patches ---------------------------------------------------------------
@@ -276,15 +276,15 @@ class Deliveries:
     def send(
         self, request: Callable[[RunsClient], Answer], *, failures: int, size: int = 0
     ) -> Answer | Again:
-        """Send a request, if the destination's budget allows to repeat it.
+        """Send a request; repeat one only if the destination's budget allows it.
 
         Args:
-            request: sends it with the client of this process; after a fork that is a new one.
+            request: sends it with the client of this process, which is a new one after a fork.
             failures: number of earlier attempts.
             size: bytes of the recording in it.
 
         Returns:
-            The answer; or, if nothing was sent, when to ask again.
+            The answer; or, if nothing was sent, the time until it should be tried again.
         """
         wait_s = self._budget.take(size) if failures else 0.0
         if wait_s:
@@ -298,7 +298,7 @@ class Deliveries:
         return answer
 
     def retry_later(self, failures: int, answer: Answer, what: str) -> Again:
-        """Return when to try again after some failures in a row; log the first of an outage."""
+        """Return when to try again after some failures in a row; log the first failure of an outage."""
         self.warn_once(
             "retry",
             "LangSmith is not accepting %s (%s); it is kept and sent again until it does",
@@ -365,7 +365,7 @@ class _Post:
 class _Patch:
     """The job that patches one root run, until LangSmith accepts or refuses it.
 
-    The last attempt is one without the recording: a run without an end stays pending for ever.
+    The last attempt is made without the recording, because a run without an end stays pending forever.
     """
 
     def __init__(self, owner: Deliveries, root: RootDelivery, end: End) -> None:
@@ -413,7 +413,7 @@ class _Patch:
         if isinstance(answer, Again):
             return answer
         if answer.status == ALREADY_RECEIVED and end.attached is not None:
-            # An earlier attempt whose answer was lost, probably with the recording.
+            # The answer to an earlier attempt, which probably included the recording, was lost.
             logger.info(
                 "LangSmith already has the end of a root run; whether it has the recording is unknown"
             )
@@ -439,7 +439,7 @@ class _Patch:
 
 
 class _GiveUp:
-    """The job that reports to the caller that a refused run gets neither end nor recording."""
+    """The job that tells the caller that a refused run gets neither an end nor a recording."""
 
     def __init__(self, owner: Deliveries, root: RootDelivery, end: End) -> None:
         self._owner = owner

@@ -1,7 +1,8 @@
 """Encodes spans for LangSmith: cleaned and stamped copies, in requests of bounded size.
 
-The app's exporters get the spans unchanged. Only the copies leave out what LangSmith would show or
-count twice, and what must not leave the process in spans of other instrumentations (``hiding``). Requests are OTLP ``ExportTraceServiceRequest`` messages, gzipped:
+The app's exporters get the spans unchanged. Only the copies omit what LangSmith would show or count
+twice, and what must not leave the process in spans of other instrumentations (``hiding``). Requests
+are gzipped OTLP ``ExportTraceServiceRequest`` messages:
 https://opentelemetry.io/docs/specs/otlp/#otlphttp-request
 """
 
@@ -53,22 +54,22 @@ if TYPE_CHECKING:
 
 logger = logger_of(__name__)
 
-#: Most bytes of a request before compression: a self-hosted LangSmith accepts 25 MB by default, a
-#: proxy in front perhaps less.
+#: Maximum bytes of a request before compression: a self-hosted LangSmith accepts 25 MB by default, a
+#: proxy in front of it perhaps less.
 MAX_REQUEST_BYTES: Final = 4_000_000
-#: Most bytes of an unpacked request that another process left: a single span may exceed
+#: Maximum bytes of an unpacked request that another process left: a single span may exceed
 #: ``MAX_REQUEST_BYTES``, but not this.
 _UNPACKED_BYTES: Final = 128_000_000
-#: Estimate for what a span holds besides its text attributes: ids, times and stamps.
+#: Estimated size of a span besides its text attributes: ids, times and stamps.
 _SPAN_BYTES: Final = 600
-#: Attributes to leave out if the other one of the pair is there: LangSmith would show both.
+#: Attributes to omit if the other one of the pair is present: LangSmith would show both.
 _DUPLICATES: Final = (
     (INPUT_MESSAGES, PROMPT),
     (SYSTEM_INSTRUCTIONS, PROMPT),
     (TOOL_DEFINITIONS, PROMPT),
     (OUTPUT_MESSAGES, COMPLETION),
 )
-#: Status code of a response, under its name of today and under the older one that is still in use:
+#: Status code of a response, under its current name and under the older one that is still in use:
 #: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 _HTTP_STATUS: Final = ("http.response.status_code", "http.status_code")
 #: Prefixes of the attributes LangSmith reads usage from, ours and those of other conventions.
@@ -96,7 +97,7 @@ class Batch:
 
 
 def estimated_bytes(span: ReadableSpan) -> int:
-    """Return roughly how much memory a span holds; cheap, because it runs on the app's task."""
+    """Return roughly how much memory a span uses; cheap, because it runs on the app's task."""
     size = _SPAN_BYTES + _text_bytes(span.attributes)
     for event in span.events:
         size += _text_bytes(event.attributes)
@@ -104,7 +105,7 @@ def estimated_bytes(span: ReadableSpan) -> int:
 
 
 def _plain(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return attributes as a plain ``dict`` where they can tell it: the SDK's own mapping is slow."""
+    """Return attributes as a plain ``dict`` if they can be copied: the SDK's own mapping is slow."""
     if attributes is None:
         return {}
     copy = getattr(attributes, "copy", None)
@@ -122,7 +123,7 @@ def _text_bytes(attributes: Mapping[str, object] | None) -> int:
 
 
 def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
-    """Return the copy of a span for LangSmith; it always encodes.
+    """Return the copy of a span for LangSmith; the copy can always be encoded.
 
     Args:
         span: an ended span, which is read-only.
@@ -131,7 +132,7 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
     name, attributes = clean_text(span.name) or "unnamed", _clean_attributes(span.attributes)
     events = [_clean_event(event) for event in span.events]
     status = _clean_status(span.status)
-    if not _is_ours(span):  # ours are written without what must not leave
+    if not _is_ours(span):  # ours are written without data that must not leave
         name, attributes = without_secrets(name), clean(attributes)
         events = list(clean_events(events))
         status = Status(status.status_code, without_secrets(status.description or "") or None)
@@ -146,9 +147,9 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
     if _counts_twice(span, attributes, stamp):
         attributes = {k: v for k, v in attributes.items() if not k.startswith(_USAGE_PREFIXES)}
     if _is_ours(span):
-        # LangSmith's views look at the runs themselves; its own facts go before the app's metadata.
+        # LangSmith's views look at each run; the run's own facts override the app's metadata.
         attributes = {**stamp.trace.about.attributes(), **attributes}
-    # Once more: a span with more than 128 attributes has lost those it was started with.
+    # Set again: a span with more than 128 attributes has lost those it was started with.
     attributes.update(stamp.attributes())
     return ReadableSpan(
         name=name,
@@ -167,7 +168,7 @@ def prepare(span: ReadableSpan, stamp: Stamp) -> ReadableSpan:
 
 
 def _counts_twice(span: ReadableSpan, attributes: Mapping[str, object], stamp: Stamp) -> bool:
-    """Return whether another instrumentation states the usage of one of our responses again."""
+    """Return whether another instrumentation reports the usage of one of our responses again."""
     return not _is_ours(span) and attributes.get(RESPONSE_ID) in stamp.trace.responses
 
 
@@ -179,10 +180,10 @@ def _is_ours(span: ReadableSpan) -> bool:
 def _missing_exception(
     span: ReadableSpan, attributes: Mapping[str, Any], status: Status
 ) -> Iterator[Event]:
-    """Yield the ``exception`` event of a failed span that has none.
+    """Yield an ``exception`` event for a failed span that has none.
 
-    LangSmith takes a run for a success unless there is one, whatever the span's status; HTTP clients'
-    instrumentations, for instance, set only the status:
+    Without one, LangSmith treats a run as a success, whatever the span's status. Instrumentations of
+    HTTP clients, for instance, set only the status:
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
     """
     failed = status.status_code is StatusCode.ERROR
@@ -263,7 +264,7 @@ def _warn_not_encoded(span: ReadableSpan, error: BaseException) -> None:
 def _encode_into(batches: list[Batch], spans: list[ReadableSpan], first: int) -> int:
     """Append the batches of some spans; return the number of spans that could not be encoded.
 
-    Too many spans, or one that does not encode, are halved until only that one is left out.
+    If they are too many, or one cannot be encoded, they are halved until only that one is left out.
     """
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
@@ -271,7 +272,7 @@ def _encode_into(batches: list[Batch], spans: list[ReadableSpan], first: int) ->
         return 0
     try:
         request = encode_spans(spans)
-    except BaseException as error:  # noqa: BLE001 - whatever the encoder raises for one of them
+    except BaseException as error:  # noqa: BLE001 - one of them may make the encoder raise anything
         let_through(error)
         if len(spans) == 1:
             _warn_not_encoded(spans[0], error)
@@ -291,8 +292,8 @@ def _packed(request: ExportTraceServiceRequest, spans: int, first: int) -> Batch
 
 
 def _pack(raw: bytes) -> bytes:
-    # Level 3 takes half the time of 5 for an eighth more bytes. No time stamp: the same bytes in each
-    # attempt.
+    # Level 3 takes half the time of level 5 for an eighth more bytes. Without a time stamp, each
+    # attempt has the same bytes.
     return gzip.compress(raw, 3, mtime=0)
 
 
@@ -315,7 +316,7 @@ def span_parents(body: bytes) -> dict[int, int]:
     """
     from google.protobuf.message import DecodeError
 
-    if not body:  # else it would parse as a request without spans
+    if not body:  # otherwise it would parse as a request without spans
         raise ValueError("not a batch of spans: it is empty")
     try:
         request = _unpacked(body)

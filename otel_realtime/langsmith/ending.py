@@ -45,8 +45,8 @@ class End:
         """Render the recording and choose the file to attach; further calls do nothing."""
         render, self._render = self._render, None
         if render is not None:
-            # Without a file the conversation's own status says why, except that a recording which
-            # was still pending at its end has failed.
+            # Without a file, the conversation's own status gives the reason, except that a recording
+            # which was still pending at its end has failed.
             status = self.closing.metadata.get(Meta.ATTACH_STATUS, "none")
             self._choose(_rendered(render), otherwise="failed" if status == "pending" else status)
 
@@ -59,7 +59,7 @@ class End:
         """Attach nothing.
 
         Args:
-            status: ``ls_audio_attach_status`` that says why.
+            status: ``ls_audio_attach_status`` that gives the reason.
         """
         self.attached, self.size, self.status = None, 0, status
 
@@ -90,6 +90,6 @@ class End:
 def _rendered(render: Render) -> Recording | None:
     try:
         return render()
-    except BaseException as error:  # whatever it raises costs the recording, not the end
+    except BaseException as error:  # only the recording is lost, not the end
         logger.warning("a recording is not attached: rendering it failed: %s", error, exc_info=True)
         return Recording(status="failed")

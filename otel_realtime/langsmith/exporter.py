@@ -1,8 +1,8 @@
 """Exports the spans of leg ``direct`` to LangSmith, and keeps them until they are accepted.
 
-OpenTelemetry's own exporter gives up on a batch after 10 s, does not retry 408 and 500, takes a
-redirect for success, and its processor reports a failed flush as a success. This one retries as long
-as the process lives, splits requests that are too large, and its ``flush`` returns what happened.
+OpenTelemetry's own exporter gives up on a batch after 10 s, does not retry 408 and 500, and treats a
+redirect as a success; its processor reports a failed flush as a success. This one retries as long as
+the process lives, splits requests that are too large, and its ``flush`` returns the actual outcome.
 
 Two jobs run on threads of their own, so that a slow LangSmith does not keep spans from the disk::
 
@@ -38,12 +38,12 @@ from otel_realtime.tracing.members import Membership
 logger = logger_of(__name__)
 
 _THREAD: Final = "otel-realtime-spans"
-#: How long spans are collected before a request: LangSmith limits the requests of a key, which many
-#: processes may share. https://docs.langchain.com/langsmith/cloud-rate-limits
+#: How long spans are collected before a request: LangSmith limits the requests per key, and many
+#: processes may share a key. https://docs.langchain.com/langsmith/cloud-rate-limits
 LINGER_S: Final = 2.0
 #: Delay of a job that has nothing to do; enqueueing wakes it earlier.
 _IDLE_S: Final = 3600.0
-#: How long after its end a span is encoded, and on disk, at the latest.
+#: Maximum time between a span's end and its being encoded and on disk.
 ENCODE_S: Final = 0.5
 
 
@@ -53,7 +53,7 @@ class _Pause:
 
     Attributes:
         until: no request is sent before this time (``monotonic``).
-        earliest: nor before this one, although ``flush`` asks for it (``monotonic``).
+        earliest: nor before this one, even if ``flush`` requests it (``monotonic``).
         failures: number of failures in a row.
     """
 
@@ -67,8 +67,8 @@ class DirectExporter:
 
     Args:
         config: address and credentials.
-        queue: holds what is not delivered yet.
-        spool: keeps it on disk, too; ``None``: in memory only.
+        queue: holds the spans that are not delivered yet.
+        spool: keeps them on disk as well; ``None``: only in memory.
         backoff: delays between attempts.
         linger_s: how long spans are collected before a request, in seconds.
     """
@@ -115,17 +115,17 @@ class DirectExporter:
 
     @property
     def lost(self) -> int:
-        """Number of spans given up so far: refused, not encodable, or beyond the bound."""
+        """Number of spans given up on so far: refused, not encodable, or beyond the bound."""
         return self._queue.lost
 
     @property
     def refused(self) -> int:
-        """Number of spans that LangSmith refused for good so far; they are nowhere any more."""
+        """Number of spans that LangSmith refused for good so far; they are not kept anywhere."""
         return self._refused
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything enqueued was accepted or given up."""
+        """Whether everything enqueued was accepted or given up on."""
         return self._queue.is_settled(self._queue.enqueued_count())
 
     def put(self, span: ReadableSpan, stamp: Stamp) -> bool:
@@ -162,7 +162,7 @@ class DirectExporter:
         self._start_jobs()
 
     def hurry(self) -> int:
-        """Send everything that is enqueued now, without waiting for it.
+        """Start sending everything that is enqueued now, without waiting for it.
 
         Returns:
             Number of the next span.
@@ -174,7 +174,7 @@ class DirectExporter:
         return target
 
     def flush(self, timeout_s: float) -> bool:
-        """Send everything that is enqueued, now.
+        """Send everything that is enqueued now.
 
         Args:
             timeout_s: longest wait in seconds.
@@ -192,7 +192,7 @@ class DirectExporter:
             return settled and queue.is_settled(target) and lost == 0
 
     def store(self, timeout_s: float) -> bool:
-        """Encode everything that is enqueued, now, and put it on disk if there is a spool.
+        """Encode everything that is enqueued now, and write it to disk if there is a spool.
 
         Args:
             timeout_s: longest wait in seconds.
@@ -211,7 +211,7 @@ class DirectExporter:
     def shutdown(self, timeout_s: float) -> bool:
         """Flush for a bounded time, then stop; arguments and result as for ``flush``.
 
-        What is left stays on disk, if there is a spool.
+        Unsent spans stay on disk, if there is a spool.
         """
         deadline = time.monotonic() + timeout_s
         accepted = self.flush(timeout_s)
@@ -270,7 +270,7 @@ class DirectExporter:
         """Encode one batch of waiting spans, and write it to disk."""
         entries, first, since = self._queue.dequeue()
         stored: list[Stored] = []
-        lost = len(entries)  # unless encoding succeeds: whatever it raises, the queue must know
+        lost = len(entries)  # unless encoding succeeds: the queue must be told, whatever it raises
         try:
             batches, lost = encode(entries, first)
             stored = [self._store(batch, since) for batch in batches]
@@ -313,7 +313,7 @@ class DirectExporter:
         self._settle(request, body, answer)
 
     def _body(self, request: Request) -> bytes | None:
-        """Return a request's body; ``None`` if a file is gone, and the rest was enqueued anew."""
+        """Return a request's body; ``None`` if a file is unreadable: the rest is then enqueued again."""
         bodies, readable = [], []
         for part in request.parts:
             try:
@@ -334,7 +334,7 @@ class DirectExporter:
         return None
 
     def _settle(self, request: Request, body: bytes, answer: Answer) -> None:
-        """Act on the answer to a request; ``statuses`` says what each status means."""
+        """Act on the answer to a request; ``statuses`` defines the meaning of each status."""
         verdict = answer.ruling.verdict
         if verdict is Verdict.DONE:
             self._pause = _Pause()
@@ -384,7 +384,7 @@ class DirectExporter:
         middle = len(parts) // 2
         halves = [Request(half, tried=True) for half in (parts[:middle], parts[middle:])]
         self._queue.settle(request, instead=halves)
-        if len(request.parts) == 1:  # its file goes only now that the halves have theirs
+        if len(request.parts) == 1:  # its file is removed only now that the halves have theirs
             for path in request.paths:
                 spools.remove(path)
 
@@ -405,7 +405,7 @@ class DirectExporter:
 
 
 def _note_stored(entries: Sequence[Entry], batches: Sequence[Stored]) -> None:
-    """Tell each conversation which of its spans are on disk: a recovery sends those from there."""
+    """Tell each conversation which of its spans are on disk, from where a recovery sends them."""
     if not batches or any(batch.path is None for batch in batches):
         return  # only in memory
     conversations: dict[Membership, list[int]] = {}

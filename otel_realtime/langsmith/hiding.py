@@ -1,17 +1,16 @@
-"""What leaves the copies of other instrumentations' spans before this process delivers them.
+"""Removes data from the copies of other instrumentations' spans before this process delivers them.
 
-Our own spans are written without credentials, and without a side that is hidden. Spans of other
-instrumentations that belong to a conversation (a model call inside a tool, an HTTP request) are
-written by whoever made them, and the app's own exporters send them like that. The copies for
-LangSmith follow our rules:
+Our own spans are written without credentials, and without inputs or outputs that are hidden. Spans of
+other instrumentations that belong to a conversation (a model call inside a tool, an HTTP request) are
+not, and the app's own exporters send them as they are. The copies for LangSmith follow our rules:
 
 - credentials are replaced, as everywhere (``otel_realtime.credentials``);
 - ``LANGSMITH_HIDE_INPUTS`` and ``LANGSMITH_HIDE_OUTPUTS`` empty a run's inputs and outputs, as
   LangSmith's client does with its own runs: https://docs.langchain.com/langsmith/mask-inputs-outputs
 - with content off (``Settings.capture_content``) both are emptied.
 
-Each convention has its own attributes for inputs and outputs, and new ones appear. So a side is told
-by the words of an attribute's name; a few names that say it by none are listed.
+Each convention has its own attributes for inputs and outputs, and new ones appear. So the side is
+recognised by the words in an attribute's name; a few names without such a word are listed.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from otel_realtime.credentials import SECRET, names_secret, without_secrets
 
 INPUT, OUTPUT = "input", "output"
 _BOTH: Final = frozenset({INPUT, OUTPUT})
-#: Word of an attribute's name -> the side it speaks of.
+#: Word of an attribute's name -> the side it refers to.
 _WORDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("input", "inputs", "prompt", "prompts", "arguments", "args", "instructions",
@@ -42,7 +41,7 @@ _WORDS: Final[Mapping[str, str]] = {
         OUTPUT,
     ),
 }  # fmt: skip
-#: Words that say content, and not whose: both sides, unless another word says which.
+#: Words that mean content, but not whose: both sides, unless another word says which.
 _EITHER: Final = frozenset({"messages", "transcript"})
 #: Names without such a word (Logfire, LiveKit, Google's ADK, Vercel's AI SDK, OpenInference).
 _NAMES: Final[Mapping[str, frozenset[str]]] = {
@@ -66,7 +65,7 @@ _MESSAGES: Final[Mapping[str, frozenset[str]]] = {
     "system.message": frozenset({INPUT}),
     "user.message": frozenset({INPUT}),
     "content.prompt": frozenset({INPUT}),
-    # Of an earlier turn they are inputs, and LangSmith shows them as outputs.
+    # Messages of an earlier turn are inputs, but LangSmith shows them as outputs.
     "assistant.message": _BOTH,
     "tool.message": _BOTH,
     "choice": frozenset({OUTPUT}),
@@ -87,7 +86,7 @@ def sides_of(name: str) -> frozenset[str]:
 
 
 def hidden_sides(policy: ContentPolicy) -> frozenset[str]:
-    """Return the sides that must not leave: those of the variables, or both if content is off."""
+    """Return the sides that must not leave: those hidden by variables, or both if content is off."""
     sides = ((INPUT, policy.inputs), (OUTPUT, policy.outputs))
     return frozenset(side for side, may_leave in sides if not may_leave)
 
@@ -95,7 +94,7 @@ def hidden_sides(policy: ContentPolicy) -> frozenset[str]:
 def without_sides(attributes: Mapping[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
     """Return attributes without those that hold a hidden side; numbers and flags stay.
 
-    Outputs that are hidden stay as an empty object: LangSmith drops the usage of a run without any.
+    Hidden outputs stay as an empty object: LangSmith drops the usage of a run without outputs.
     """
     kept = {
         name: value
@@ -110,9 +109,9 @@ def without_sides(attributes: Mapping[str, Any], hidden: frozenset[str]) -> dict
 
 
 def events_without_sides(events: Iterable[Event], hidden: frozenset[str]) -> Iterator[Event]:
-    """Yield events without those that are a message of a hidden side.
+    """Yield events without those that are messages of a hidden side.
 
-    An exception keeps its type; its text may quote either side, as an error of the server may.
+    An exception keeps its type. Its text is hidden, because it may quote either side.
     """
     for event in events:
         sides = next((_MESSAGES[end] for end in _MESSAGES if event.name.endswith("." + end)), None)
@@ -124,7 +123,7 @@ def events_without_sides(events: Iterable[Event], hidden: frozenset[str]) -> Ite
             if "exception.message" in attributes:
                 attributes["exception.message"] = HIDDEN
         kept = without_sides(attributes, hidden)
-        if COMPLETION not in attributes:  # of a run, not of an event
+        if COMPLETION not in attributes:  # it belongs to a run, not to an event
             kept.pop(COMPLETION, None)
         yield Event(event.name, kept, event.timestamp)
 
@@ -132,7 +131,7 @@ def events_without_sides(events: Iterable[Event], hidden: frozenset[str]) -> Ite
 def clean(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes without credentials."""
     return {
-        # Files are base64, which no expression has to be run over.
+        # Attachments are base64, which need not be searched.
         name: value if name == LS_ATTACHMENTS else _clean(name, value)
         for name, value in attributes.items()
     }
@@ -157,9 +156,10 @@ def clean_events(events: Iterable[Event]) -> Iterator[Event]:
 
 
 class Resources:
-    """Resources without credentials: LangSmith shows them as metadata of each run.
+    """Removes credentials from resources, which LangSmith shows as metadata of each run.
 
-    A provider has one resource, so the last one is remembered: hashing one costs more than a span.
+    A provider has one resource, so the last one is remembered: hashing a resource costs more than a
+    span does.
     """
 
     def __init__(self) -> None:
@@ -177,5 +177,5 @@ class Resources:
         return last[1]
 
 
-#: The process's own.
+#: The instance of this process.
 RESOURCES: Final = Resources()

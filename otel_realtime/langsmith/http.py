@@ -27,10 +27,10 @@ logger = logger_of(__name__)
 #: Time for connecting, and for writing one block, in seconds.
 CONNECT_S: Final = 10.0
 #: Time for a request with a small body, from its beginning to the end of the answer, in seconds. A
-#: larger body has as much more as the slowest line takes that is worth while.
+#: larger body gets in addition the time that it takes on the slowest supported connection.
 TOTAL_S: Final = 30.0
 _LOOK_UP_S: Final = 10.0
-# A proxy may answer with a page of HTML: read the start only, log less.
+# A proxy may answer with an HTML page: read only its start, and log less.
 _ANSWER_BYTES: Final = 2_048
 _JSON_BYTES: Final = 1_000_000
 _LOGGED_CHARACTERS: Final = 200
@@ -50,7 +50,7 @@ class Readable(Protocol):
 
 
 class Body(io.BytesIO):
-    """A body in memory; sent in blocks, each of which may take its time on a slow line."""
+    """A body in memory, sent in blocks, each of which may take long on a slow connection."""
 
     def __len__(self) -> int:
         return len(self.getbuffer())
@@ -64,7 +64,7 @@ class Answer:
         status: HTTP status; ``None`` without an answer.
         text: first 200 characters of the body, or the error.
         retry_after_s: delay that the server asks for, in seconds.
-        ruling: what to do now.
+        ruling: what to do next.
     """
 
     status: int | None
@@ -94,10 +94,10 @@ class Http:
         Args:
             url: address.
             headers: headers of the request.
-            body: returns a new body for this attempt: a body can be read only once.
+            body: returns a new body for this attempt, because a body can be read only once.
 
         Returns:
-            The answer; an error of the connection is one without a status.
+            The answer; without a status for an error of the connection.
 
         Raises:
             Exception: whatever ``body`` or reading it raises, except ``OSError``.
@@ -121,7 +121,7 @@ class Http:
                 with response:
                     text = _read_start(response, _ANSWER_BYTES)
         except ValueError as error:
-            # Not the message: for a malformed header it contains the key.
+            # Without the message, which contains the key if a header is malformed.
             return Answer(None, type(error).__name__, None, UNUSABLE)
         except (requests.RequestException, OSError) as error:
             return Answer(None, _shown(f"{type(error).__name__}: {error}"), None, NO_ANSWER)
@@ -130,7 +130,7 @@ class Http:
         return Answer(status, _shown(text), retry_after_s, judge(status))
 
     def get_json(self, url: str, headers: Mapping[str, str], params: Mapping[str, str]) -> Any:
-        """Return the JSON that a GET is answered with; ``None`` for anything else."""
+        """Return the JSON answer to a GET; ``None`` for any other answer."""
         import requests
 
         from otel_realtime.delivery.transport import deadline
@@ -168,7 +168,7 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 def _read_start(response: requests.Response, size: int) -> str:
-    """Return the start of the body; if it breaks off, the status still counts."""
+    """Return the start of the body; empty if it breaks off, because the status still counts."""
     from urllib3.exceptions import HTTPError
 
     try:

@@ -5,7 +5,7 @@ Format: https://www.rfc-editor.org/rfc/rfc7578, with LangSmith's rules for part 
 Content-Type and a length, and has no file name:
 https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
 
-An attachment is read while it is sent, so memory does not depend on its size. Each attempt reads it
+An attachment is read while it is sent, so memory use does not depend on its size. Each attempt reads it
 again from the start: a retry with a consumed stream would send an empty file, and be accepted.
 """
 
@@ -116,7 +116,7 @@ class BodyReader:
         yield from _blocks(self._after)
 
     def _read_file(self, path: Path) -> Iterator[bytes]:
-        # Raise no OSError: the HTTP client would take it for a broken connection, and retry for ever.
+        # Raise no OSError: the HTTP client would treat it as a broken connection, and retry forever.
         left = self._file_bytes
         try:
             with path.open("rb") as file:

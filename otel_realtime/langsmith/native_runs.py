@@ -1,8 +1,8 @@
-"""Spans that LangSmith's own client makes of its runs, where it sends the runs itself as well.
+"""Spans that LangSmith's own client makes of its runs, if it also sends the runs itself.
 
 In its mode ``hybrid`` (``LANGSMITH_OTEL_ENABLED``, or ``LANGSMITH_TRACING_MODE``) a ``@traceable``
-function in a call comes to us as a span below the event, and is on its way to LangSmith already: our
-leg would show it twice. In the mode ``otel`` the span is all there is.
+function in a call arrives here as a span below the event, and is already on its way to LangSmith: our
+leg would show it twice. In the mode ``otel`` the span is the only copy.
 https://docs.langchain.com/langsmith/trace-with-opentelemetry
 """
 
@@ -22,7 +22,7 @@ _HYBRID: Final = "hybrid"
 
 
 def is_sent_natively(span: ReadableSpan) -> bool:
-    """Return whether LangSmith's client delivers what a span says."""
+    """Return whether LangSmith's client delivers the run that a span represents."""
     scope = span.instrumentation_scope
     return scope is not None and scope.name == _SCOPE and _mode() == _HYBRID
 

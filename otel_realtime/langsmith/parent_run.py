@@ -1,8 +1,8 @@
 """Makes our spans the parents of the app's ``@traceable`` functions.
 
-They look for their parent in context variables of the ``langsmith`` package, not in OpenTelemetry's
-context. The parent is a ``RunTree`` with the ids that our span has in LangSmith. Implements
-``tracing.activation.NativeParents``.
+These functions look for their parent in context variables of the ``langsmith`` package, not in
+OpenTelemetry's context. The parent is a ``RunTree`` with the ids that our span has in LangSmith. This
+module implements ``tracing.activation.NativeParents``.
 
 ``langsmith`` is never imported here: an app that has not loaded it has no ``@traceable`` functions.
 """
@@ -44,7 +44,7 @@ def parent_run(span: Span, name: str) -> object:
         dotted_order=stamp.dotted_order,
         name=name,
         run_type="chain",
-        # An agent's address is taken from the environment, as for every run of that client.
+        # An agent's address comes from the environment, as for every run of that client.
         **({"session_name": project} if agent_of(project) is None else {}),
         extra={"metadata": {"thread_id": stamp.trace.thread_id}},
     )
@@ -56,11 +56,11 @@ def used(run: object) -> bool:
 
 
 def restarted(run: object, span: Span) -> None:
-    """Give a run without children the place that its span has now.
+    """Move a run without children to where its span is now.
 
     Args:
         run: result of ``parent_run``.
-        span: its span, which began anew.
+        span: its span, which was restarted.
     """
     stamp = TABLE.get(span.get_span_context().span_id)
     if isinstance(stamp, Stamp):

@@ -1,6 +1,6 @@
-"""Makes JSON and attribute values that always encode, whatever an app or a server put into them.
+"""Makes JSON and attribute values that can always be encoded, whatever an app or a server provides.
 
-One value that does not encode costs the whole batch of spans, or the run.
+One value that cannot be encoded fails the whole batch of spans, or the run.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from otel_realtime.interrupts import let_through
 #: OTLP integers are signed with 64 bits:
 #: https://github.com/open-telemetry/opentelemetry-proto (common.proto, AnyValue)
 _INT64: Final = 1 << 63
-#: Levels of nesting that are kept; it also ends a value that contains itself.
+#: Levels of nesting that are kept; the limit also ends a value that contains itself.
 _MAX_DEPTH: Final = 64
 
 
 def clean_text(text: str) -> str:
-    """Return text that encodes as UTF-8: lone surrogates are replaced.
+    """Return text that can be encoded as UTF-8: lone surrogates are replaced.
 
     They come from emoji that were split between two JSON escapes.
     """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        # Via UTF-16 two halves of a pair become their character again, and a lone one U+FFFD.
+        # Via UTF-16, two halves of a pair become their character again, and a lone half becomes U+FFFD.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 

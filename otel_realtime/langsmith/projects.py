@@ -1,6 +1,6 @@
 """The ids of projects, for the URLs of their runs; looked up once, in the background.
 
-On a thread of its own: no root run waits for an answer that only a link needs.
+This runs on a thread of its own, so that no root run waits for an answer that only a link needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a conversation is delivered: decided when it opens, from settings and LangSmith's variables.
+"""Decides where a conversation is delivered, when it opens: by settings and LangSmith's variables.
 
 | topology | leg | root run | spans below it |
 | --- | --- | --- | --- |
@@ -7,7 +7,7 @@
 | no key in the process | collector | OTLP | the app's exporters |
 | off, not sampled | none | - | - |
 
-Exactly one path delivers each half, or LangSmith would show the conversation twice.
+Exactly one path delivers each part; otherwise LangSmith would show the conversation twice.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def choose_route(
         settings: settings of the conversation.
         provider: the app's ``TracerProvider``, which may export to LangSmith itself.
         services: services of the process, which keeps one backend per project and state directory.
-        project: project, or address of an agent, instead of the environment's.
+        project: project or agent's address to use instead of the environment's.
     """
     config = LangSmithConfig.from_env()
     if project is not None:
@@ -107,7 +107,7 @@ def _connect(config: LangSmithConfig, settings: Settings, services: Services) ->
 def journal_note(config: LangSmithConfig, membership: Membership) -> dict[str, Any]:
     """Return the backend's address for the journal's header; never the key.
 
-    Read back by ``api_url_of`` and ``project_of``; the other values are for people.
+    ``api_url_of`` and ``project_of`` read it back; the other values are for human readers.
     """
     root_run_id = run_id(membership.root_span_id)
     return {
@@ -119,22 +119,22 @@ def journal_note(config: LangSmithConfig, membership: Membership) -> dict[str, A
 
 
 def api_url_of(note: Mapping[str, Any]) -> str | None:
-    """Return the API's URL that a journaled conversation is to be delivered to; ``None``: unknown."""
+    """Return the URL of the API that a journaled conversation is for; ``None``: unknown."""
     url = note.get("api_url")
     return url if isinstance(url, str) else None
 
 
 def project_of(note: Mapping[str, Any]) -> str:
-    """Return the project that a journaled conversation is to be delivered to."""
+    """Return the project that a journaled conversation is for."""
     project = note.get("project")
     return project if isinstance(project, str) and project else "default"
 
 
 def content_policy(settings: Settings, config: LangSmithConfig) -> ContentPolicy:
-    """Return which content may be stored: our switch, and LangSmith's ``HIDE`` variables.
+    """Return which content may be stored, by our own setting and LangSmith's ``HIDE`` variables.
 
-    LangSmith's client empties the inputs, or the outputs, of every run, whoever spoke there. What the
-    user said is hidden in the outputs as well (the transcript) if inputs are, and the other way round.
+    LangSmith's client empties the inputs, or the outputs, of every run, whoever spoke there. The user's
+    words are hidden in the outputs as well (the transcript) if inputs are hidden, and the other way round.
     https://docs.langchain.com/langsmith/mask-inputs-outputs
     """
     capture = settings.capture_content
@@ -173,7 +173,7 @@ def choose(
 
 
 def is_delivered_directly(url: str, settings: Settings) -> bool:
-    """Return whether an OTLP endpoint is LangSmith's and this process delivers there by itself."""
+    """Return whether an OTLP endpoint is LangSmith's, and this process delivers to it by itself."""
     if is_langsmith_host(url) and delivers_directly(settings, LangSmithConfig.from_env()):
         logger.info("not exporting to %s by OTLP: this process delivers to LangSmith directly", url)
         return True
@@ -181,7 +181,7 @@ def is_delivered_directly(url: str, settings: Settings) -> bool:
 
 
 def other_exporter(settings: Settings) -> SpanExporter | None:
-    """Return the environment's OTLP exporter; ``None`` if it has none, or it is delivered to anyway."""
+    """Return the environment's OTLP exporter; ``None`` if there is none, or its target is served anyway."""
     url = endpoint("TRACES")
     if url and is_delivered_directly(url, settings):
         return None

@@ -3,8 +3,8 @@
 Both use ``POST /runs/multipart``:
 https://docs.langchain.com/langsmith/smith-api/runs/ingest-runs-multipart
 
-There is no update in between, because LangSmith refuses or ignores a second one of a run that has
-outputs. The patch repeats id, trace id and dotted order exactly as they were posted.
+There is no update in between, because LangSmith refuses or ignores a second update of a run that
+has outputs. The patch repeats id, trace id and dotted order exactly as they were posted.
 """
 
 from __future__ import annotations

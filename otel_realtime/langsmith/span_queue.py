@@ -7,8 +7,8 @@ Everything that the exporter must not lose passes through it::
                     accepted, given up, or replaced by smaller requests <--settle-----+
 
 Spans are numbered in the order of arrival, which lets ``flush`` wait for those that were enqueued
-before it. Memory is bounded: beyond the bound batches are kept on disk only, and spans that the disk
-does not take are lost, and counted.
+before it. Memory is bounded: beyond the bound, batches are kept on disk only, and spans that the disk
+does not accept are lost and counted.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from otel_realtime.langsmith.encoding import MAX_REQUEST_BYTES, Batch, Entry, es
 from otel_realtime.langsmith.stamping import Stamp
 from otel_realtime.state.spool import read
 
-#: Bounds of what is held in memory.
+#: Bounds of the data held in memory.
 MAX_BYTES: Final = 64_000_000
 MAX_SPANS: Final = 200_000
-#: Most spans of a batch and of a request, as in OpenTelemetry's own batch processor.
+#: Maximum number of spans per batch and per request, as in OpenTelemetry's own batch processor.
 _BATCH_SPANS: Final = 512
-#: Number of batches that another process encoded: below all others, so ``flush`` waits for them.
+#: Number of batches that another process encoded. It is below all others, so ``flush`` waits for them.
 _ADOPTED: Final = -1
 
 
@@ -72,7 +72,7 @@ class Stored:
 class Request:
     """Batches that are sent in one request.
 
-    Once it was tried, a request keeps its parts: a 409 ("already received") is about all of them.
+    Once it was tried, a request keeps its parts: a 409 ("already received") applies to all of them.
 
     Attributes:
         parts: the batches.
@@ -105,12 +105,12 @@ class SpanQueue:
     """A bounded, ordered queue; thread-safe.
 
     Args:
-        max_bytes: most bytes held in memory, spans and bodies together.
-        max_spans: most spans that wait to be encoded.
+        max_bytes: maximum bytes held in memory, spans and bodies together.
+        max_spans: maximum number of spans that wait to be encoded.
 
     Attributes:
         lock: held while the queue changes; re-entrant, so that a caller can combine operations.
-        lost: number of spans lost or given up so far.
+        lost: number of spans lost or given up on so far.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES, max_spans: int = MAX_SPANS) -> None:
@@ -123,7 +123,7 @@ class SpanQueue:
         self._requests: deque[Request] = deque()
         self._held_bytes = 0
         self._dequeued = 0  # number of spans that ever left ``_waiting``
-        # Number of the first span that is being encoded: in neither of the two deques just now.
+        # Number of the first span that is being encoded; it is in neither of the two deques then.
         self._encoding_from: int | None = None
         self.lost = 0
 
@@ -146,8 +146,8 @@ class SpanQueue:
     def needs_wakeup(self) -> bool:
         """Return whether the jobs have to be woken for the span that was enqueued last.
 
-        That is so for the first span that waits, which starts the time it may wait, and for the one
-        that fills a batch; waking them for every span would cost the app's task.
+        That is the case for the first waiting span, from which the waiting time counts, and for the span
+        that fills a batch. Waking the jobs for every span would slow down the app's task.
         """
         waiting = len(self._waiting)
         return waiting in (1, _BATCH_SPANS) or self._waiting_bytes >= MAX_REQUEST_BYTES
@@ -168,7 +168,8 @@ class SpanQueue:
         Returns:
             The spans, the number of the first one, and the time it arrived (``monotonic``).
         """
-        now = time.monotonic()  # first: where an app's test broke it, nothing may be removed yet
+        # First: if an app's test broke the clock, nothing may be removed yet.
+        now = time.monotonic()
         with self.lock:
             first, size, since = self._dequeued, 0, self._oldest_at
             entries: list[Entry] = []
@@ -178,7 +179,7 @@ class SpanQueue:
                 size += span_size
             self._waiting_bytes -= size
             self._dequeued += len(entries)
-            # Approximate: the spans left over, if any, start to wait anew.
+            # Approximate: the remaining spans, if any, start to wait again.
             self._oldest_at = now
             self._encoding_from = first if entries else None
             return entries, first, since
@@ -186,7 +187,7 @@ class SpanQueue:
     # -- requests ----------------------------------------------------------------------------------
 
     def encoded(self, stored: Sequence[Stored], lost: int) -> None:
-        """Enqueue the batches that the spans dequeued last were encoded as.
+        """Enqueue the batches that encode the spans dequeued last.
 
         Args:
             stored: the batches.
@@ -210,11 +211,11 @@ class SpanQueue:
             stored = Stored(batch, path, 0.0)
             stored.first = _ADOPTED
             self._retain_body(stored)
-            # As if tried: the other process may have sent it in exactly this form.
+            # It counts as tried: the other process may have sent it in exactly this form.
             self._requests.append(Request([stored], tried=True))
 
     def _retain_body(self, stored: Stored) -> None:
-        """Keep a body in memory if half of the bound allows it; the other half is for spans.
+        """Keep a body in memory if it fits into half of the bound; the other half is for spans.
 
         A body without a file is always kept: it exists nowhere else.
         """
@@ -272,7 +273,7 @@ class SpanQueue:
             return request
 
     def settle(self, request: Request, *, lost: int = 0, instead: Sequence[Request] = ()) -> None:
-        """Remove a request that was accepted, given up, or is replaced.
+        """Remove a request that was accepted, given up on, or replaced.
 
         Args:
             request: the request.
@@ -312,7 +313,7 @@ class SpanQueue:
             return not self.has_waiting_below(number) and (first is None or first >= number)
 
     def is_settled(self, number: int) -> bool:
-        """Return whether all spans with a lower number were accepted or given up."""
+        """Return whether all spans with a lower number were accepted or given up on."""
         with self.lock:
             return self._oldest(request.first for request in self._requests) >= number
 

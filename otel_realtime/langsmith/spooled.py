@@ -1,8 +1,9 @@
-"""The ``Backend`` of a process that leaves its deliveries to a worker: it writes, and sends nothing.
+"""The ``Backend`` of a process that leaves its deliveries to a worker: it only writes to disk.
 
-What a delivery needs is on disk anyway, so that a kill loses nothing: the root run's opening and end stand in
-the journal, its recording beside it, its spans in the spool. Here the latter are written, a file holds
-spans of one conversation only, and when that has ended all of it is released (see ``state.release``).
+Everything that a delivery needs is on disk anyway, so that a kill loses nothing: the root run's opening
+and end are in the journal, its recording is beside it, and its spans are in the spool. This module writes
+the spans. A file holds spans of one conversation only, and when the conversation has ended, all of it is
+released (see ``state.release``).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 logger = logger_of(__name__)
 
 _THREAD: Final = "otel-realtime-spool"
-#: How long after its end a span is on disk, at the latest.
+#: Maximum time between a span's end and its being on disk.
 WITHIN_S: Final = 0.5
 #: Delay of the job while nothing waits; enqueueing wakes it.
 _IDLE_S: Final = 3600.0
@@ -42,8 +43,8 @@ class SpooledRoot:
     """The root run of a conversation that a worker delivers; implements ``delivery.model.Root``.
 
     Attributes:
-        status: ``pending``: it is accepted, or refused, when the worker has sent it.
-        url: nobody here knows the page.
+        status: ``pending``, because it is accepted or refused only when the worker has sent it.
+        url: unknown in this process.
     """
 
     status: PostStatus = "pending"
@@ -57,13 +58,13 @@ class SpooledRoot:
         on_done: OnDone | None = None,
         max_attachment_mb: float | None = None,
     ) -> None:
-        """Leave the end to the worker, which makes it from the journal; never accepted here."""
+        """Leave the end to the worker, which makes it from the journal; it is never accepted here."""
         if on_done is not None:
             on_done(False, "none")
 
 
 class Spooled:
-    """Writes what a worker delivers to one LangSmith project; implements ``delivery.model.Backend``.
+    """Writes the data that a worker delivers to one LangSmith project; implements ``delivery.model.Backend``.
 
     Args:
         spool: writes batches of spans.
@@ -89,7 +90,7 @@ class Spooled:
         ready: Callable[[], object] | None = None,
         accepted: Callable[[], object] | None = None,
     ) -> SpooledRoot:
-        """Return a root run that nobody posts here: its opening stands in the journal."""
+        """Return a root run that is not posted here: its opening is in the journal."""
         return SpooledRoot()
 
     def put(self, span: ReadableSpan, member: Member, /) -> bool:
@@ -109,7 +110,7 @@ class Spooled:
         return True
 
     def store(self, timeout_s: float) -> bool:
-        """Put all enqueued spans on disk; return ``False`` if that takes longer than this time."""
+        """Write all enqueued spans to disk; return ``False`` if that takes longer than this time."""
         with self._queue.lock:
             target = self._store_below = self._queue.enqueued_count()
         if self._queue.is_encoded(target):
@@ -120,18 +121,18 @@ class Spooled:
         )
 
     def batches_of(self, membership: Membership) -> list[Path]:
-        """Return the files of a conversation that is forgotten, once; later ones are released at once."""
+        """Return the files of a forgotten conversation, once; later files are released at once."""
         with self._lock:
             return self._batches.pop(membership, [])
 
     def hurry(self) -> None:
-        """Write now what is enqueued, without waiting for it."""
+        """Start writing everything that is enqueued now, without waiting for it."""
         with self._queue.lock:
             self._store_below = self._queue.enqueued_count()
         self._worker.hurry()
 
     def flush(self, timeout_s: float) -> bool:
-        """Write now what is enqueued.
+        """Write everything that is enqueued now.
 
         Args:
             timeout_s: longest wait in seconds.
@@ -169,7 +170,7 @@ class Spooled:
             self._worker.hurry()
 
     def _round(self) -> Again:
-        """Write a batch if it is due; repeats itself."""
+        """Write a batch if it is due, and schedule the next round."""
         queue = self._queue
         age = queue.age_s()
         if age is None:
@@ -188,7 +189,7 @@ class Spooled:
 
     def _write(self) -> None:
         entries, first, _ = self._queue.dequeue()
-        lost = len(entries)  # unless they are written: whatever is raised, the queue must know
+        lost = len(entries)  # unless they are written: the queue must be told, whatever is raised
         try:
             conversations: dict[Membership, list[Entry]] = {}
             for entry in entries:
@@ -200,7 +201,7 @@ class Spooled:
             self._queue.encoded([], lost)
 
     def _write_some(self, membership: Membership, entries: list[Entry], first: int) -> int:
-        """Write spans of one conversation; return how many are on disk."""
+        """Write spans of one conversation; return how many of them are on disk."""
         batches, lost = encode(entries, first)
         paths = [self._spool.write(batch.body, batch.spans, batch.size) for batch in batches]
         written = [path for path in paths if path is not None]
@@ -211,7 +212,7 @@ class Spooled:
             released = membership.forgotten
             if not released:
                 self._batches.setdefault(membership, []).extend(written)
-        if released and written:  # of a span of the app that outlived its conversation
+        if released and written:  # from a span of the app that outlived its conversation
             _release_spans(self._spool.state_dir, written)
         kept = sum(
             batch.spans for batch, path in zip(batches, paths, strict=True) if path is not None

@@ -2,15 +2,15 @@
 
 LangSmith's page on OpenTelemetry documents them as linking attributes: ids of trace, run and parent
 run, dotted order, and project (https://docs.langchain.com/langsmith/trace-with-opentelemetry). They
-are needed only if the root run goes by the runs API. Otherwise OTLP's own parent ids suffice. If the
-root has an explicit id, *every* span below it needs them: one without is an orphan, which LangSmith
-drops without a word. Our own exporter adds them to its copies, off the app's task; where no other sees
-the spans they do not carry them themselves.
+are needed only if the root run goes by the runs API; otherwise OTLP's own parent ids suffice. If the
+root has an explicit id, *every* span below it needs them: a span without them is an orphan, which
+LangSmith drops silently. Our own exporter adds them to its copies, off the app's task; the spans
+themselves carry them only if another exporter sees them.
 
-LangSmith sorts runs by their dotted order, which has microseconds and then the run's id: of two runs
-that start in the same microsecond, chance would be first. So the place of a run in its dotted order is
-the first free microsecond below its parent, from its start on. Events keep the order of the wire, and
-a model call comes behind the ``response.created`` that began it. Start times stay as they are.
+LangSmith sorts runs by their dotted order, which contains microseconds and then the run's id. The order
+of two runs that start in the same microsecond would therefore be random. So a run's position in its
+dotted order is the first free microsecond below its parent, from its own start on. Events keep the order
+of the wire, and a model call follows the ``response.created`` that began it. Start times are unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TraceStamp(Membership):
 
     Attributes:
         project: name of the project, or the address of an agent.
-        hidden: sides that no run may have, of other instrumentations' spans (see ``hiding``).
+        hidden: sides that spans of other instrumentations must not show (see ``hiding``).
         root_run_id: id of the root run, which is also LangSmith's trace id.
         link: linking attributes that all its spans have in common.
     """
@@ -64,20 +64,20 @@ class TraceStamp(Membership):
         return dotted_order(self.start_ns, self.root_run_id)
 
     def restrict(self, policy: ContentPolicy) -> None:
-        """Hide what the stricter policy hides, of spans that are still to be delivered."""
+        """Hide what the stricter policy hides in spans that are still to be delivered."""
         self.hidden |= hidden_sides(policy)
 
     def member(self, span_id: int, start_ns: int, parent: Member | None) -> Stamp:
         """Return a new stamp for a span; arguments as for ``Membership.member``."""
-        # All members of this conversation come from here, so the parent is a stamp, too.
+        # All members of this conversation are made here, so the parent is a stamp, too.
         return Stamp(self, span_id, start_ns, cast("Stamp | None", parent))
 
 
 class Stamp(Member):
     """A member with its run id and dotted order.
 
-    Its place among its siblings is taken when the span starts, on the app's task; the texts are made
-    when somebody needs them, which is mostly the exporter.
+    Its position among its siblings is taken when the span starts, on the app's task. The texts are
+    made when they are needed, mostly by the exporter.
     """
 
     __slots__ = ("_at_us", "_free")
@@ -114,7 +114,7 @@ class Stamp(Member):
         found = at_us
         while found in free:
             found = free[found]
-        # What is taken leads to what follows it, so that many runs of one time stay quick.
+        # A taken microsecond points past itself, so that many runs with the same start stay fast.
         free[at_us] = free[found] = found + 1
         return found
 

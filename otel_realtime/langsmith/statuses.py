@@ -50,7 +50,7 @@ TABLE: Final[dict[int, Ruling]] = {
     403: Ruling(Verdict.DROP, "access refused; " + _KEY),
     404: Ruling(Verdict.DROP, "no such address; check LANGSMITH_ENDPOINT"),
     408: Ruling(Verdict.RETRY, "timed out at the server"),
-    # LangSmith answers 409 to a payload it already has. Its own client ignores it, too.
+    # LangSmith answers 409 to a payload it already has. Its own client ignores that, too.
     409: Ruling(Verdict.DONE, "already received"),
     413: Ruling(Verdict.DROP, "too large"),
     422: Ruling(Verdict.DROP, "invalid"),
@@ -60,7 +60,7 @@ TABLE: Final[dict[int, Ruling]] = {
 #: All others, by their first digit.
 _CLASSES: Final[dict[int, Ruling]] = {
     2: Ruling(Verdict.DONE, "accepted"),
-    # Redirects are not followed: a POST could become a GET, and the key go to another host.
+    # Redirects are not followed: a POST could become a GET, and the key could go to another host.
     3: Ruling(Verdict.DROP, "redirected; check LANGSMITH_ENDPOINT"),
     4: Ruling(Verdict.DROP, "refused"),
     5: Ruling(Verdict.RETRY, "server error"),
@@ -80,7 +80,7 @@ def judge(status: int | None) -> Ruling:
     return TABLE.get(status) or _CLASSES.get(status // 100, _CLASSES[4])
 
 
-#: Least delay in seconds that remains even if the app flushes all the time.
+#: Minimum delay in seconds that remains even if the app flushes all the time.
 LEAST_S: Final = 0.5
 
 
@@ -88,7 +88,7 @@ LEAST_S: Final = 0.5
 class Backoff:
     """Delays between attempts: exponential with jitter, and never less than the server asks for.
 
-    Jitter keeps many processes from retrying in step after an outage. A server can prolong a delay,
+    Jitter keeps many processes from retrying in step after an outage. A server can prolong a delay but
     never shorten it: ``Retry-After: 0``, or a clock that is ahead, must not switch the backoff off.
 
     Attributes:
@@ -114,7 +114,7 @@ class Backoff:
         return max(own_s, self._asked_s(retry_after_s) * random.uniform(1.0, 1.1))
 
     def floor_s(self, retry_after_s: float | None = None) -> float:
-        """Return how much of a delay remains even for a flush, in seconds.
+        """Return the part of a delay that remains even for a flush, in seconds.
 
         Args:
             retry_after_s: delay that the server asked for, in seconds.
@@ -152,5 +152,5 @@ def _seconds_until(date: str, now_s: float) -> float:
         at = parsedate_to_datetime(date)
         at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
         return at.timestamp() - now_s
-    except (ValueError, TypeError, OverflowError, IndexError):  # whatever the parser stumbles over
+    except (ValueError, TypeError, OverflowError, IndexError):  # what the parser raises
         return math.nan

@@ -1,7 +1,7 @@
-"""The call object of a conversation whose journal is on disk; nothing is delivered or altered.
+"""The call object of a conversation whose journal is on disk; nothing is delivered or changed.
 
-The journal is read back as for a recovery, but as if nothing had reached anybody: so every span is
-made again, in memory.
+The journal is read back as for a recovery, but as if nothing had been delivered. So every span is made
+again, in memory.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
 
     Args:
         folder: its folder in the state directory.
-        live: its process lives, and so the call goes on unless the journal says that it ended.
-        recording: its recording; None without one.
+        live: its process is alive, so the call is in progress unless the journal says that it ended.
+        recording: its recording; ``None`` without one.
 
     Raises:
-        RecordingError: there is no journal that can be read.
+        RecordingError: there is no readable journal.
     """
     return call_and_about(folder, live=live, recording=recording)[0]
 
@@ -54,13 +54,13 @@ def call_in(folder: Path, *, live: bool = False, recording: Recording | None = N
 def call_and_about(
     folder: Path, *, live: bool = False, recording: Recording | None = None
 ) -> tuple[Call, About]:
-    """Return the call object of a conversation, and what its recording says of itself.
+    """Return the call object of a conversation, and the description for its recording.
 
     Arguments and errors as for ``call_in``.
     """
     found = replay(folder, whole=True)
     live = live and found.ending is None
-    # An event's span needs no more than its attributes, and there are thousands of them.
+    # An event's span needs only its attributes, and there are thousands of them.
     events = found.ended.copy()
     if found.event is not None:
         events.append((found.event, found.end.at_ns))
@@ -82,17 +82,17 @@ def call_and_about(
         recording=recording,
         pause=pacer.step,
     )
-    # All at once, they would be freed without a pause: an hour's call has a hundred thousand objects.
+    # Freeing them all at once allows no pause: an hour's call has a hundred thousand objects.
     while rows:
         rows.pop()
         pacer.step()
-    if call is None:  # the root is there: it was made here
+    if call is None:  # not expected, because the root was made here
         raise RecordingError(f"the journal of {folder.name} holds no call")
     return call, rebuilt.about
 
 
 def text_of(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
-    """Return the call object of a conversation as JSON text, for what lies beside its recording.
+    """Return the call object of a conversation as JSON text, for the file beside its recording.
 
     Args:
         folder: its folder in the state directory.
@@ -101,7 +101,7 @@ def text_of(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
         rate_hz: its sample rate.
 
     Raises:
-        RecordingError: there is no journal that can be read.
+        RecordingError: there is no readable journal.
     """
     call = call_in(folder, recording=wav_recording(file, duration_s, rate_hz))
     pacer, parts = Pacer(), []
@@ -112,7 +112,7 @@ def text_of(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
 
 
 def wav_recording(name: str, duration_s: float, rate_hz: int) -> Recording:
-    """Return what a call object says of a WAV that was rendered.
+    """Return the entry of a call object for a rendered WAV.
 
     Args:
         name: the file's name.
@@ -129,7 +129,7 @@ def wav_recording(name: str, duration_s: float, rate_hz: int) -> Recording:
 
 
 def _root(found: Replayed, rebuilt: Rebuilt, *, live: bool) -> Row:
-    """Return the root as its run has it, which no limit of a span shortens."""
+    """Return the root with the data of its run, which no span limit shortens."""
     closing, opening = rebuilt.closing, rebuilt.opening
     attributes: dict[str, Any] = {
         **{names.LS_METADATA + key: value for key, value in opening.metadata.items()},

@@ -1,10 +1,10 @@
-"""Puts the many small batches of a process that sent none of them into few, before they are sent.
+"""Combines the many small batches of a process that sent none of them, before they are sent.
 
-A process that leaves its deliveries to a worker writes a file each time that spans of a conversation ended: thousands
-in an hour, and LangSmith limits the requests of a key. A request keeps its spans once it was tried,
-because the answer 409 speaks of all that are in it. So what is combined becomes one file, named after the
-first and the last batch in it, and takes their place: a worker that dies in between leaves either
-those, or this one, from whose name the next one knows what it can delete.
+A process that leaves its deliveries to a worker writes a file each time that spans of a conversation
+ended: thousands in an hour, and LangSmith limits the requests of a key. Once a request was tried, it
+keeps its spans, because the answer 409 applies to all of them. So combined batches become one file, named
+after the first and the last of them, which takes their place. If a worker dies in between, the name of
+the combined file tells the next worker which batches it can delete.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from otel_realtime.state.spool import Label
 
 logger = logger_of(__name__)
 
-#: Most spans of a request, as in OpenTelemetry's own batch processor.
+#: Maximum number of spans per request, as in OpenTelemetry's own batch processor.
 _SPANS: Final = 512
 _TO: Final = "+"
 
@@ -28,7 +28,7 @@ _Part = tuple[Path, Label, bytes]
 
 
 def combine(folder: Path) -> None:
-    """Combine what is still unsent in one process's spool; what cannot be read is left as it is."""
+    """Combine the unsent batches in one process's spool; unreadable ones are left as they are."""
     _conclude(folder)
     group: list[_Part] = []
     for part in _unsent(folder):
@@ -41,7 +41,7 @@ def combine(folder: Path) -> None:
 
 
 def _conclude(folder: Path) -> None:
-    """Delete what a worker that died had combined already."""
+    """Delete batches that a worker had already combined when it died."""
     whole = [path for path in spool.files(folder) if _TO in path.stem]
     for path in whole:
         first, _, last = path.stem.partition(_TO)
@@ -59,7 +59,7 @@ def _unsent(folder: Path) -> list[_Part]:
     for path in spool.files(folder):
         try:
             label, body = spool.read(path)
-        except BaseException as error:  # noqa: BLE001 - whatever it holds: who sends it names it
+        except BaseException as error:  # noqa: BLE001 - the sender reports unreadable batches
             let_through(error)
             continue
         if label.unsent:

@@ -1,4 +1,4 @@
-"""``otel-realtime recover``: the same as at every start, with progress, and waiting for the end."""
+"""``otel-realtime recover``: the recovery that also runs at every start; it reports progress."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _UNUSABLE: Final = (
 
 
 def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
-    """Deliver what dead processes left, telling of it.
+    """Deliver the data of dead processes, and report each step.
 
     Args:
-        state_dir: None: ``Settings.state_dir``.
-        timeout_s: nothing is waited for longer than this in all.
+        state_dir: the state directory; ``None``: ``Settings.state_dir``.
+        timeout_s: longest wait in seconds, for everything together.
         as_json: the report goes to standard output as JSON, progress to standard error.
 
     Returns:
-        The exit code: 0 all was delivered, 1 something is left.
+        The exit code: 0 if everything was delivered, 1 if something is left.
 
     Raises:
-        ConfigError: the state directory cannot be read, or there is none where one was named.
+        ConfigError: the state directory cannot be read, or it was named and does not exist.
     """
     settings = Settings()
     named = state_dir is not None or bool(os.environ.get(_VARIABLE))
@@ -63,19 +63,19 @@ def run(*, state_dir: Path | None, timeout_s: float, as_json: bool) -> int:
 
 
 def watch(*, state_dir: Path | None, interval_s: float, grace_s: float, as_json: bool) -> int:
-    """Deliver what processes leave, as it appears, until SIGTERM.
+    """Deliver the data that processes leave, as it appears, until SIGTERM.
 
     Args:
-        state_dir: None: ``Settings.state_dir``.
-        interval_s: how often it is looked at, in seconds.
-        grace_s: how long what there is may be delivered after SIGTERM, in seconds.
+        state_dir: the state directory; ``None``: ``Settings.state_dir``.
+        interval_s: time between two looks at the directory, in seconds.
+        grace_s: time for delivering the remaining data after SIGTERM, in seconds.
         as_json: each row goes to standard output as a line of JSON.
 
     Returns:
-        The exit code: 0 all was delivered that belongs to no living process, 1 something is left.
+        The exit code: 0 if all data that belongs to no live process was delivered, 1 if some is left.
 
     Raises:
-        ConfigError: the state directory cannot be written.
+        ConfigError: the state directory cannot be used, or the system has no record locks.
     """
     settings = Settings()
     if state_dir is not None:
@@ -109,9 +109,9 @@ def watch(*, state_dir: Path | None, interval_s: float, grace_s: float, as_json:
 
 
 def _check_own(state_dir: Path) -> None:
-    """Refuse a state directory that another user's processes write, or that cannot be written.
+    """Reject a state directory that this process cannot read and write, such as another user's.
 
-    One that is not there yet may come: a sidecar starts before the app.
+    A directory that does not exist yet may appear: a sidecar starts before the app.
     """
     for path in (state_dir, *(state_dir / name for name in FOLDERS)):
         try:
@@ -129,7 +129,7 @@ def _check_own(state_dir: Path) -> None:
 
 
 def _check(state_dir: Path, *, named: bool) -> None:
-    """Refuse a state directory that cannot be read; one that nobody named need not be there."""
+    """Reject a state directory that cannot be read; if it was not named, it need not exist."""
     try:
         os.listdir(state_dir)
     except FileNotFoundError as error:

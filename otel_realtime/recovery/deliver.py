@@ -1,9 +1,10 @@
-"""Bringing what a dead process left to where it was meant to go.
+"""Delivers the data of a dead process to its destinations.
 
-LangSmith is the one of the journal, with the key of this process's environment. Besides, what was
-open goes to the app's own span processors if they export, else to what ``configure()`` would set up
-here. Where neither is, it stays, unless LangSmith gets all of it. What was accepted is noted in the
-conversation's folder, so that a recovery that breaks off does not do it again.
+LangSmith is the server in the journal, with the key of this process's environment. In addition, the
+spans that were open go to the app's own span processors if they export, or else to the exporter that
+``configure()`` would set up here. If there is neither, the data stays, unless LangSmith gets all of it.
+What was accepted is noted in the conversation's folder, so that a recovery after an interrupted one does
+not repeat it.
 """
 
 from __future__ import annotations
@@ -55,21 +56,21 @@ _EXPORT_SPANS: Final = 256
 _NO_OTLP: Final = "the OTLP endpoint did not take its spans"
 _NO_EXPORTER: Final = "its spans have nowhere to go: set OTEL_EXPORTER_OTLP_ENDPOINT, or start the app with its exporters"
 _ONLY_LANGSMITH: Final = "what was open went to LangSmith only, not to the app's own exporters"
-#: Longest wait for the app's exporters to take what one conversation had open.
+#: Longest wait for the app's exporters to accept the open spans of one conversation.
 _RELAY_S: Final = 5.0
 _AWAY: Final = "LangSmith is slow or away"
 
 
 class NotDelivered(Exception):
-    """Something could not be delivered now; it stays on disk. The text says why."""
+    """Something could not be delivered now and stays on disk. The text says why."""
 
 
 class OnItsWay(NotDelivered):
-    """LangSmith has not answered yet; the delivery goes on in the background.
+    """LangSmith has not answered yet; the delivery continues in the background.
 
     Attributes:
         settle: waits for it until the deadline, and ends as ``deliver`` would have ended.
-        is_answered: whether there is an answer by now, so that ``settle`` does not wait.
+        is_answered: returns whether there is an answer by now, so that ``settle`` does not wait.
     """
 
     def __init__(self, settle: Callable[[], Any], is_answered: Callable[[], bool]) -> None:
@@ -79,20 +80,20 @@ class OnItsWay(NotDelivered):
 
 
 class AwaitsExporters(NotDelivered):
-    """All but what is for the app's own exporters was delivered: it has none yet."""
+    """Everything was delivered, except to the app's own exporters: the app has none yet."""
 
 
 class Destinations:
-    """Where this process may deliver to, and until when.
+    """The destinations that this process may deliver to, and the deadline.
 
     Args:
-        settings: of this process.
+        settings: settings of this process.
         deadline: ``time.monotonic()`` after which nothing is waited for.
         provider: the app's ``TracerProvider``; ``None``: there is no app.
-        awaits_exporters: it may yet get exporters.
+        awaits_exporters: the app may still get exporters.
 
     Attributes:
-        relay: to the app's own span processors; ``None``: there are none.
+        relay: passes spans to the app's own span processors; ``None``: they are not of use.
         awaits_exporters: as given.
     """
 
@@ -104,7 +105,7 @@ class Destinations:
         *,
         awaits_exporters: bool = False,
     ) -> None:
-        # Those of an app that delivers to LangSmith by itself would give it everything once more.
+        # The processors of an app that exports to LangSmith itself would send everything there again.
         of_use = Relay.is_of_use(provider) and exporter_to_langsmith(provider) is None
         self.relay = Relay(provider) if of_use else None
         self.awaits_exporters = awaits_exporters
@@ -113,19 +114,19 @@ class Destinations:
         self._config = LangSmithConfig.from_env()
         self._roots: dict[str, Deliveries] = {}
         self._backends: list[Deliveries | DirectExporter] = []
-        # An app that has exporters is done with what the environment says.
+        # If the app has exporters, those of the environment are not used.
         self._otlp, self._otlp_problem = None, ""
         try:
             self._otlp = other_exporter(settings) if self.relay is None else None
-        except Exception as error:  # noqa: BLE001 - whatever an environment may make it raise
+        except Exception as error:  # noqa: BLE001 - anything that the environment may cause
             self._otlp_problem = f"no exporter for OTEL_EXPORTER_OTLP_*: {error}"
         self._otlp_failed = False
 
     def keeps_in(self, directory: str) -> bool:
-        """Whether this process's own settings name the folder or bucket that a journal names.
+        """Return whether this process's own settings name the folder or bucket that a journal names.
 
-        A journal only says where a recording belongs; whoever could write one must not be able to
-        have files written anywhere.
+        A journal only says where a recording belongs. The ability to write a journal must not be
+        enough to have files written anywhere.
         """
         own = self._recordings_dir
         if own is None or is_remote(own) or is_remote(directory):
@@ -146,7 +147,7 @@ class Destinations:
 
     @contextmanager
     def share(self, part: float, most_s: float = math.inf) -> Iterator[None]:
-        """Within the block the deadline is when this part of what is left is used up."""
+        """Shorten the deadline for the block to this fraction of the remaining time."""
         whole = self._deadline
         self._deadline = time.monotonic() + min(self.left_s * part, most_s)
         try:
@@ -155,7 +156,7 @@ class Destinations:
             self._deadline = whole
 
     def roots(self, api_url: str | None, project: str) -> Deliveries:
-        """The deliveries of root runs to a project.
+        """Return the deliveries of root runs to a project.
 
         Raises:
             NotDelivered: this process has no key, or one for another LangSmith.
@@ -170,11 +171,11 @@ class Destinations:
         return roots
 
     def retire(self, project: str) -> None:
-        """Leave the deliveries to a project to the run they wait for: the next gets others."""
+        """Leave a project's deliveries to the run they wait for: the next run gets new ones."""
         self._roots.pop(project, None)
 
     def spans(self, api_url: str | None, project: str) -> DirectExporter:
-        """Another exporter of spans to a project: what is stuck in one delays no others.
+        """Return a new exporter of spans to a project: one that is stuck delays no others.
 
         Raises:
             NotDelivered: this process has no key, or one for another LangSmith.
@@ -196,7 +197,7 @@ class Destinations:
         """Give spans to the destination of ``OTEL_EXPORTER_OTLP_*``, if there is one.
 
         Raises:
-            NotDelivered: it did not take them.
+            NotDelivered: it did not accept them.
         """
         if self._otlp is None:
             raise NotDelivered(self._otlp_problem or _NO_EXPORTER)
@@ -213,7 +214,7 @@ class Destinations:
                     raise NotDelivered(_NO_OTLP)
 
     def close(self) -> None:
-        """Stop what was started."""
+        """Stop all deliveries and exporters."""
         for backend in self._backends:
             backend.shutdown(0)
         if self._otlp is not None:
@@ -221,10 +222,10 @@ class Destinations:
 
 
 def is_claimed(found: Replayed, spooled: Container[int]) -> bool:
-    """Whether the root run is delivered by the runs API, remembered in the folder.
+    """Return whether the runs API delivers the root run; the result is kept in the folder.
 
-    A root that the runs API refused went by OTLP. As long as that copy waits in the spool, it
-    is left out there and the run is posted after all, with its recording; so it is if the copy was
+    A root that the runs API refused went by OTLP. As long as that copy waits in the spool, it is left
+    out there, and the run is posted after all, with its recording. The same applies if the copy was
     lost with the process.
     """
     header = found.header
@@ -244,20 +245,20 @@ def is_claimed(found: Replayed, spooled: Container[int]) -> bool:
 
 
 def deliver(found: Replayed, to: Destinations, spooled: Mapping[int, int]) -> str:
-    """Deliver everything that is left of one conversation.
+    """Deliver everything that remains of one conversation.
 
     Args:
         found: the conversation.
-        to: where to.
-        spooled: the parent of each span that waits in the dead process's spool, by the span's id:
-            they are sent from there.
+        to: the destinations.
+        spooled: the parent of each span that waits in the dead process's spool, by the span's id;
+            these spans are sent from there.
 
     Returns:
-        What was delivered, in a few words.
+        A short description of what was delivered.
 
     Raises:
-        OnItsWay: the root run's end was not answered yet.
-        NotDelivered: something was not; nothing may be deleted.
+        OnItsWay: the end of the root run has not been answered yet.
+        NotDelivered: something was not delivered; nothing may be deleted.
     """
     header, progress = found.header, Progress(found.folder)
     rendered = _Rendered(found)
@@ -328,7 +329,7 @@ def _too_late() -> None:
 
 
 def _no_exporter(header: Header, to: Destinations) -> NotDelivered | None:
-    """Why the spans that were open cannot go where the app exported to; ``None``: they need not."""
+    """Return why open spans cannot go to the app's destinations; ``None``: they need not."""
     if header.exports is False:
         return None  # it exported nowhere
     if to.awaits_exporters and header.exports:
@@ -344,7 +345,7 @@ def _fail(reason: NotDelivered) -> None:
 def _send_spans(
     found: Replayed, requests: Sequence[Sequence[tuple[ReadableSpan, Member]]], to: Destinations
 ) -> None:
-    """Send spans, request by request: a 409 speaks of all that are in it."""
+    """Send spans request by request, because a 409 applies to all spans of a request."""
     if not any(requests):
         return
     exporter = to.spans(*_address(found))
@@ -368,7 +369,7 @@ def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _R
         rendered.status = f"recording: {status}"
 
     progress = Progress(found.folder)
-    if progress.done(POSTED):  # what LangSmith has accepted is not sent again
+    if progress.done(POSTED):  # LangSmith has accepted it: it is not sent again
         root = roots.resume(rebuilt.opening)
     else:
         root = roots.open(rebuilt.opening, accepted=partial(progress.note, POSTED))
@@ -391,11 +392,11 @@ def _send_root(found: Replayed, rebuilt: Rebuilt, to: Destinations, rendered: _R
 
 
 class _Rendered:
-    """The recording of one conversation, made when it is first wanted.
+    """The recording of one conversation, rendered when it is first needed.
 
     Attributes:
-        status: what became of it at LangSmith.
-        about: what it says of itself.
+        status: its outcome at LangSmith.
+        about: the description stored in it.
     """
 
     def __init__(self, found: Replayed) -> None:
@@ -405,7 +406,7 @@ class _Rendered:
         self.about = About()
 
     def attachment(self) -> Recording | None:
-        """What goes along with the root run; None without a recording."""
+        """Return the attachment of the root run; ``None`` without a recording."""
         from otel_realtime.delivery.attachments import attachment
 
         path, audio_format = self._render(), self._found.header.audio_format
@@ -440,14 +441,14 @@ class _Rendered:
             self._describe(header.recordings_dir)
 
     def _describe(self, directory: str) -> None:
-        """Write the call as a JSON object beside the copy; that it fails costs nothing else."""
+        """Write the call as a JSON object beside the copy; a failure affects nothing else."""
         name, rendered = self._found.header.name, self._rendered
         try:
             if rendered is not None:
                 file = f"{name}{rendered.path.suffix}"
                 about = (self._found.folder, file, rendered.duration_s, rendered.rate_hz)
                 keep_beside(text_of(*about), directory, name)
-        except BaseException as error:  # noqa: BLE001 - said; the recording is kept
+        except BaseException as error:  # noqa: BLE001 - logged; the recording is kept
             let_through(error)
             logger.warning("recording %s is kept without its JSON: %s", name, error)
 

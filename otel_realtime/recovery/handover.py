@@ -1,7 +1,7 @@
-"""Hands spans that a recovery makes to the app's own span processors, wherever they export to.
+"""Passes spans that a recovery makes to the app's own span processors, whatever they export to.
 
-OpenTelemetry has no way to give a provider a span that another process began. Its processors take
-one all the same: ``on_start`` and ``on_end`` are their whole contract
+OpenTelemetry has no way to give a provider a span that another process began. Its processors accept
+such a span, because ``on_start`` and ``on_end`` are their whole contract
 (https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-processor).
 """
 
@@ -24,14 +24,14 @@ logger = logger_of(__name__)
 
 
 class Relay(SpanProcessor):
-    """Gives spans to the processors of the app's provider, while it is open.
+    """Passes spans to the processors of the app's provider, while it is open.
 
     Args:
         provider: the app's ``TracerProvider``.
 
     Attributes:
-        open: spans that start and end now are given to them.
-        known: ids of spans that ended when they could still be exported.
+        open: spans that start and end now are passed on.
+        known: ids of spans that ended in time to be exported; these are not passed on.
     """
 
     def __init__(self, provider: object) -> None:
@@ -57,7 +57,7 @@ class Relay(SpanProcessor):
             self._each(lambda processor: processor.on_end(span))
 
     def flush(self, timeout_s: float) -> None:
-        """Have them export what they were given; their queues are only in memory."""
+        """Have the processors export what they were given; their queues are only in memory."""
         deadline = monotonic() + timeout_s
         self._each(
             lambda processor: processor.force_flush(int(max(deadline - monotonic(), 0.0) * 1000))

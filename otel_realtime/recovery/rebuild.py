@@ -1,8 +1,8 @@
-"""The spans that were open when a process died, made again with the ids they had.
+"""Recreates the spans that were open when a process died, with their original ids.
 
-Their children may have been exported long ago and name them as parents. Spans that were not
-started yet (model calls that had not settled) get ids derived from the root's, so a recovery
-that is done twice makes the same spans twice.
+Their children may have been exported long ago with these ids as their parents. Spans that had not
+started yet (model calls that had not settled) get ids derived from the root's, so a recovery that runs
+twice makes the same spans twice.
 """
 
 from __future__ import annotations
@@ -73,16 +73,16 @@ _ROOM: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What is left to be delivered of one conversation.
+    """The part of one conversation that remains to be delivered.
 
     Attributes:
-        root: the OTel root, marked as delivered by the runs API if it is.
+        root: the OTel root, marked if the runs API delivers it.
         below: the other spans, as members of the conversation.
-        again: spans that had ended and died with the process before they reached the disk. Those
-            of an older journal, which does not list what did, may rarely have been sent.
+        again: spans that had ended, and died with the process before they reached the disk. An
+            older journal does not list the spans on disk, so these may rarely have been sent.
         opening: the root run as it was posted.
         closing: its end.
-        about: what its recording says of itself.
+        about: the description stored in its recording.
     """
 
     root: ReadableSpan
@@ -99,7 +99,7 @@ class Rebuilt:
 
 
 class _Ids(IdGenerator):
-    """Hands out the ids that are to be used again, else ids derived from the root's."""
+    """Returns the ids that are to be used again, or else ids derived from the root's."""
 
     def __init__(self, found: Replayed) -> None:
         self.next: int | None = None
@@ -123,7 +123,7 @@ class _Ids(IdGenerator):
 
 
 class _Collector(SpanProcessor):
-    """Keeps what ended."""
+    """Keeps the spans that ended."""
 
     def __init__(self) -> None:
         self.ended: list[ReadableSpan] = []
@@ -153,10 +153,10 @@ class _Builder:
 
     def build(self, *, marked: bool, spooled: Mapping[int, int]) -> Rebuilt:
         found, header = self._found, self._found.header
-        self._hand_over(True)  # the root, and what was open: whatever ended was exported then
+        self._hand_over(True)  # for root and open spans: the process exported those that ended
         root = self._root()
         self._hand_over(False)
-        for span_id in found.places:  # in the order of the live process: it decides their places
+        for span_id in found.places:  # in the live process's order, which decides their positions
             self._member_of(span_id)
             self._pacer.step()
         known = found.stored | spooled.keys()
@@ -170,7 +170,7 @@ class _Builder:
         if found.ending is None or header.lists_spans:
             self._below(root)
         below = self._members(known)
-        if found.ending is not None:  # they had ended, too: nothing was open any more
+        if found.ending is not None:  # these had ended, too: nothing was open any more
             again, below = [*again, *below], []
         closing = self._closing()
         closing.end(root, mark=self._membership.delivered_mark if marked else None)
@@ -191,12 +191,12 @@ class _Builder:
         )
 
     def _hand_over(self, on: bool) -> None:
-        """Whether spans that start and end now are for the app's own processors, too."""
+        """Set whether spans that start and end now also go to the app's own processors."""
         if self._relay is not None:
             self._relay.open = on
 
     def _members(self, known: Collection[int]) -> list[tuple[ReadableSpan, Member]]:
-        """The spans below the root that were made so far, each once, without those known."""
+        """Return the spans below the root that were made so far, each once, without known ones."""
         found: dict[int, tuple[ReadableSpan, Member]] = {}
         for span in self._collector.ended:
             self._pacer.step()
@@ -225,7 +225,7 @@ class _Builder:
         return root
 
     def _above(self) -> SpanContext | None:
-        """The caller's span."""
+        """Return the context of the caller's span."""
         who = self._found.header.who
         if who.parent_trace_id is None or who.parent_span_id is None:
             return None
@@ -238,7 +238,7 @@ class _Builder:
     # -- below the root --------------------------------------------------------------------------
 
     def _ended(self, root: Span, spooled: Mapping[int, int]) -> None:
-        """Spans that had ended, and are lost."""
+        """Make the spans that had ended and are lost."""
         found = self._found
         for event, at_ns in found.unexported(spooled):
             finish(self._event(root, event), at_ns)
@@ -268,7 +268,7 @@ class _Builder:
             finish(span, ended.at_ns)
 
     def _below(self, root: Span) -> None:
-        """Spans that were open, or not yet written; if the call had ended, as its close left them."""
+        """Make the spans that were open or unwritten; if the call had ended, as its close left them."""
         found, end_ns = self._found, self._found.end.at_ns
         self._responses(root)
         # Children end before their parents, as they would have.
@@ -277,11 +277,11 @@ class _Builder:
             opened.append(self._event(root, found.event))
         for one in found.spans.values():
             if found.released and not one.scope.startswith(OUR_SCOPE):
-                continue  # the app's own may outlive the call, and comes when it ends
+                continue  # a span of the app may outlive the call, and is exported when it ends
             span, call = self._reopen(one), self._call_of(one)
             over = call.over if call is not None else None
             if call is not None:
-                until_ns = end_ns if over is None else None  # nobody waits for it
+                until_ns = end_ns if over is None else None  # nothing waits for a call that is over
                 until_ns = over.at_ns if over is not None and call.lost else until_ns
                 observed = any(parent == one.span_id for parent, _ in found.places.values())
                 known = one.attributes.get(names.OURS + Fact.TOOL_TIMING, names.TIMING_WIRE)
@@ -289,7 +289,7 @@ class _Builder:
                     names.TIMING_OBSERVED if observed and known != names.TIMING_EXACT else known
                 )
                 span.set_attributes(timing_facts(timing, call.announced, until_ns))
-            if over is not None:  # nobody could have answered it
+            if over is not None:  # it could not have been answered
                 if call is not None and call.lost:
                     fail(span, NOT_ANSWERED, max(over.at_ns, one.start_ns))
                 finish(span, over.at_ns)
@@ -302,19 +302,19 @@ class _Builder:
             finish(span, end_ns)
 
     def _failure_of(self, one: SpanBegan, call: ToolCall | None) -> Failure | None:
-        """What went wrong with a span that was open at the end."""
+        """Return the failure of a span that was open at the end; ``None`` if it has none."""
         if self._found.ending is None or names.TOOL_TYPE not in one.attributes:
-            return DIED  # one of the app's own outlives the call
+            return DIED  # a span of the app outlives the call
         missed = call is not None and call.announced is not None and call.answered is None
         return NOT_ANSWERED if missed else None
 
     def _call_of(self, one: SpanBegan) -> ToolCall | None:
-        """The call of a tool's span."""
+        """Return the call of a tool's span."""
         call_id = one.attributes.get(names.TOOL_CALL_ID)
         return self._found.state.calls.get(call_id) if isinstance(call_id, str) else None
 
     def _responses(self, root: Span) -> None:
-        """Model calls that had not been written."""
+        """Make the spans of model calls that had not been written."""
         found, writer = self._found, self._writer(root)
         for response in found.state.take_remaining():
             write_inference(writer, response, found.state, found.sound, found.end.at_ns)
@@ -363,7 +363,7 @@ class _Builder:
         )
 
     def _member_of(self, span_id: int) -> Member | None:
-        """Know a span as a member, and those above it."""
+        """Return a span's member, and add it and those above it if they are missing."""
         known = self._table.get(span_id)
         place = self._found.places.get(span_id)
         if known is not None or place is None:
@@ -439,12 +439,12 @@ def rebuild(
     spooled: Mapping[int, int] | None = None,
     relay: Relay | None = None,
 ) -> Rebuilt:
-    """Make what is left to be delivered of a conversation.
+    """Make the part of a conversation that remains to be delivered.
 
     Args:
         found: the conversation.
-        marked: LangSmith gets the root run by the runs API.
+        marked: the runs API delivers the root run.
         spooled: the parent of each span that the dead process left on disk, by the span's id.
-        relay: to the app's own span processors, which get the root and what was open.
+        relay: passes spans to the app's own span processors: the root, and spans that were open.
     """
     return _Builder(found, relay).build(marked=marked, spooled=spooled or {})

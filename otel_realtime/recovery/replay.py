@@ -1,7 +1,7 @@
-"""A journal read back into what the conversation was when its process died.
+"""Reads a journal back into the conversation as it was when its process died.
 
-The same state machine and the same timeline that ran in the live call take the same steps again,
-so whatever is made of them here is what the call itself would have made of them.
+The same state machine and the same timeline as in the live call take the same steps again, so results
+derived from them here are those that the call itself would have derived.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from otel_realtime.tracing.span_ids import (
 
 logger = logger_of(__name__)
 
-#: At the latest so long after its end a span of leg ``direct`` is on disk.
+#: Maximum time between the end of a span of leg ``direct`` and its being on disk.
 UNWRITTEN_NS: Final = 1_000_000_000
 DIED: Final = Failure("process_died", "the process died while the conversation was open")
 
@@ -67,14 +67,14 @@ class OpenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A change of the state that was written as a span of one step, when, and in which session."""
+    """A change of the state that was written as a one-step span, with its time and session."""
 
     change: Change
     moment: Moment
     session_id: str | None
 
 
-#: The key of the span that a change is written as.
+#: The key of the span that is written for each type of change.
 _KEYS: Final[Mapping[type, Callable[[Any], str]]] = {
     Transcribed: lambda made: transcription_key(made.item.id, made.event.get("content_index")),
     McpApproved: lambda made: mcp_key("approval", made.approval.item.id),
@@ -84,26 +84,26 @@ _KEYS: Final[Mapping[type, Callable[[Any], str]]] = {
 
 @dataclass(slots=True)
 class Replayed:
-    """One conversation as its journal tells it.
+    """One conversation as its journal records it.
 
     Attributes:
-        event: the event whose span was open; None if the app was waiting for the next one.
+        event: the event whose span was open; ``None`` if the app was waiting for the next one.
         spans: other open spans by id, in the order they were started.
-        ended: events whose span has ended, and when, epoch ns: those that did not reach the disk,
-            as far as that is known; else those of the last second.
+        ended: events whose span has ended, each with its end, epoch ns: those that did not reach
+            the disk, if that is known; else those of the last second.
         over: other spans that have ended and did not reach the disk, by id.
         settled: responses that were written as spans which did not reach the disk.
-        written: other spans of one step that did not reach the disk: a change, when, and the
+        written: other one-step spans that did not reach the disk: the change, its time, and the
             server's session.
         stored: spans that reached the disk; empty unless the header says that they are listed.
-        places: every span known by id: its parent (None: the root) and its start, epoch ns.
+        places: every known span by id: its parent (``None``: the root) and its start, epoch ns.
         tools: the tool spans that were exported or are to be, by id.
-        last_ns: time of the last thing that is known, epoch ns; ``last_t`` since the start.
-        ending: how it ended; None if its process died before.
-        parted: how its latest connection closed, and when, if no other one went on.
-        gaps: between connections, whose spans did not reach the disk.
+        last_ns: time of the last known activity, epoch ns; ``last_t`` since the start.
+        ending: how it ended; ``None`` if its process died before that.
+        parted: how and when its latest connection closed, if no other one followed.
+        gaps: gaps between connections, if their spans did not reach the disk.
         by_otlp: its root went by OTLP, because the runs API had refused it.
-        released: its process handed it over when it had ended, and lives on.
+        released: its process handed it over after it had ended, and is still running.
     """
 
     folder: Path
@@ -134,7 +134,7 @@ class Replayed:
         """Apply one record of the journal.
 
         Raises:
-            TypeError, ValueError, KeyError, IndexError, AttributeError: it makes no sense.
+            TypeError, ValueError, KeyError, IndexError, AttributeError: it is not valid.
         """
         note = notes.read_note(record[0], record[2] if len(record) > 2 else None)
         if note is None:
@@ -155,7 +155,7 @@ class Replayed:
         self._keep(self.state.send(scrub(note.event), note.moment), note.moment)
 
     def _received(self, note: notes.Received) -> None:
-        # Once more, as all that is read: an earlier version knew fewer names of credentials.
+        # Scrubbed again, like all that is read: an earlier version knew fewer names of credentials.
         event, moment, policy = scrub(note.event), note.moment, self.header.policy
         self._reach(moment.at_ns, moment.t)
         self._event_ended(moment.at_ns)
@@ -187,7 +187,7 @@ class Replayed:
         self._reach(note.at_ns)
 
     def _event_ended(self, at_ns: int) -> None:
-        """Remember the event for as long as its span may not have reached the disk."""
+        """Remember an event whose span has ended, while the span may not have reached the disk."""
         event, self.event = self.event, None
         if event is not None and event.span_id not in self.stored:
             self._forget_before(at_ns - UNWRITTEN_NS)
@@ -200,13 +200,13 @@ class Replayed:
             self.ended.popleft()
 
     def unexported(self, spooled: Mapping[int, int]) -> list[tuple[OpenEvent, int]]:
-        """Events whose span ended, but is lost and missed, each with its end, epoch ns.
+        """Return events whose span ended, but is lost and needed, each with its end, epoch ns.
 
-        Where the folder lists what reached the disk, these are all others. Older journals have no
-        such list. There a span is written to disk within a second of its end. One that ended within the last second
-        and is not there was sent already, or died with the process. Spans are written in the order
-        in which they end: if a later one is there, it was sent. So what is left here may rarely
-        have been sent, too; only those that a span below them needs are worth that.
+        If the folder lists what reached the disk, these are all others. Older journals have no such
+        list. Their spans were written to disk within a second of their end. A span that ended within
+        the last second and is not on disk was sent already, or died with the process. Spans are written
+        in the order in which they end: if a later one is on disk, an earlier one was sent. The rest may
+        rarely have been sent, too, so only those that a span below them needs are returned.
 
         Args:
             spooled: the parent of each span on disk, by the span's id.
@@ -234,7 +234,7 @@ class Replayed:
         lost = self.header.lists_spans and note.span_id not in self.stored
         if began is not None and lost and not note.discarded:
             self.over[note.span_id] = began, note
-        # Version 0.1.0 had no mark of its own for what is discarded: it ends with the root's start.
+        # Version 0.1.0 had no mark for a discarded span: its end is the root's start.
         if note.discarded or note.at_ns <= self.header.start_ns:
             self.tools.discard(note.span_id)
         self._reach(note.at_ns)
@@ -251,11 +251,11 @@ class Replayed:
                 self.settled.append(response)
 
     def span_id(self, key: str) -> int:
-        """Return the id of a span that is written in one step."""
+        """Return the id of a one-step span."""
         return derived_id(self.header.trace_id, self.header.root_span_id, key)
 
     def _keep(self, changes: Iterable[Change], moment: Moment) -> None:
-        """Keep the changes that were written as spans of one step, unless these reached the disk."""
+        """Keep the changes that were written as one-step spans, unless these reached the disk."""
         if not self.header.lists_spans:
             return
         for change in changes:
@@ -293,7 +293,7 @@ class Replayed:
     def _parted(self, note: notes.Parted) -> None:
         self._reach(note.moment.at_ns, note.moment.t)
         self._count(note)
-        if self.parted is None:  # else another attempt to go on was refused
+        if self.parted is None:  # otherwise another attempt to reconnect was refused
             self._event_ended(note.moment.at_ns)
             self._keep(self.state.disconnected(note.moment), note.moment)
         self.parted = note
@@ -329,13 +329,13 @@ class Replayed:
 
     @property
     def end(self) -> Moment:
-        """When the conversation ended, or was last heard of."""
+        """The time when the conversation ended, or of its last known activity."""
         if self.ending is None and self.parted is not None:
             return self.parted.moment
         return Moment(self.last_t, max(self.last_ns, self.header.start_ns))
 
     def finish(self) -> None:
-        """The journal is over."""
+        """Complete the state at the end of the journal."""
         end = self.end
         self._forget_before(end.at_ns - UNWRITTEN_NS)
         self.sound.finish(end.t)
@@ -363,27 +363,27 @@ _RULES: Final[Mapping[type, Callable[[Replayed, Any], None]]] = {
 
 
 def _clean(who: Identity) -> None:
-    """Clean what the app said, which an earlier version may not have."""
+    """Clean the app's metadata and tags, which an earlier version may not have done."""
     who.metadata = sanitize_metadata(who.metadata)[0]
     who.tags = sanitize_tags(who.tags)
 
 
-#: No limit on what a span shows, in characters.
+#: No limit on the contents of a span, in characters.
 _UNLIMITED: Final = 1 << 40
 
 
 def replay(folder: Path, *, whole: bool = False) -> Replayed:
     """Read a conversation's folder.
 
-    Records that make no sense are left out.
+    Invalid records are left out.
 
     Args:
         folder: the folder.
-        whole: read it as if no span had reached the disk or anybody, and without the limit on what
-            spans show: for who wants all of the call, and delivers nothing.
+        whole: read it as if no span had reached the disk or a backend, and without the limit on
+            the contents of spans; for callers that want the whole call and deliver nothing.
 
     Raises:
-        RecordingError: there is no journal, or not even its header.
+        RecordingError: there is no journal, or it has no header.
     """
     records, pacer = read(folder), Pacer()
     first = next(records, None)

@@ -1,8 +1,8 @@
-"""One pass over a state directory: whatever belongs to a dead process is delivered.
+"""One pass over a state directory: all data of dead processes is delivered.
 
-A process is dead when its record lock is free; the lock is held here while its things are worked
-on. The conversations of this process and of any other that lives are not touched. Whatever one file,
-folder or owner holds, the others are delivered; what could not be read is named in the report.
+A process is dead when its record lock is free; the lock is held here while the process's data is
+handled. Conversations of this process and of any other live process are not touched. Whatever one file,
+folder or owner contains, the others are delivered; unreadable data is named in the report.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ logger = logger_of(__name__)
 
 #: A lock file without anything else may belong to a process that is just starting.
 _NEW_S: Final = 60.0
-#: What a log line names of what could not be read.
+#: Limits of what a log line names of unreadable data: number of items, and characters of a path.
 _NAMED: Final = 5
 _PATH_CHARACTERS: Final = 200
-#: Of the time that is left: for all conversations of a process, for each, and for its spool.
+#: Fractions of the remaining time: for all conversations of a process, for each, and for its spool.
 _CONVERSATIONS: Final = 2 / 3
 _EACH: Final = 1 / 3
 _SPOOL: Final = 1 / 2
@@ -60,16 +60,16 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Report:
-    """What a sweep came to.
+    """The result of a sweep.
 
     Attributes:
         conversations: one row for each: ``id``, ``thread_id``, ``delivered``, ``what``.
-        spans: spans of the spool that were delivered.
-        spans_left: spans of the spool that were not.
-        spans_lost: spans of the spool that LangSmith refused for good.
-        unreadable: one row for each other thing that could not be read: ``path`` below the state
-            directory, ``why``. It stays where it is.
-        awaits_exporters: conversations that are left only because the app has no exporters yet.
+        spans: number of spans of the spool that were delivered.
+        spans_left: number of spans of the spool that were not.
+        spans_lost: number of spans of the spool that LangSmith refused for good.
+        unreadable: one row for each item that could not be read: ``path`` below the state
+            directory, ``why``. The item stays where it is.
+        awaits_exporters: number of conversations left only because the app has no exporters yet.
     """
 
     conversations: list[dict[str, Any]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Report:
     awaits_exporters: int = 0
 
     def cannot_read(self, state_dir: Path, path: Path, error: object) -> str:
-        """Name something that stays where it is; returns the line for the log."""
+        """Record an unreadable item, which stays where it is; return the line for the log."""
         where = _plain(str(path.relative_to(state_dir)))[:_PATH_CHARACTERS]
         why = _plain(str(error) or type(error).__name__)
         if path.parent == state_dir / owner.CONVERSATIONS:
@@ -92,16 +92,16 @@ class Report:
 
     @property
     def left(self) -> int:
-        """Conversations that are still on disk."""
+        """Number of conversations that are still on disk."""
         return sum(not row["delivered"] for row in self.conversations)
 
     @property
     def complete(self) -> bool:
-        """True if nothing was left behind."""
+        """Whether nothing is left."""
         return not (self.left or self.spans_left or self.unreadable)
 
     def as_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
+        """Return the report as JSON values."""
         return {
             "delivered": len(self.conversations) - self.left,
             "left": self.left,
@@ -122,16 +122,16 @@ def recover(
     provider: object = None,
     awaits_exporters: bool = False,
 ) -> Report:
-    """Deliver what dead processes left.
+    """Deliver the data of dead processes.
 
     Args:
         settings: the state directory and its bounds.
-        timeout_s: nothing is waited for longer than this in all; the rest is left for next time.
-        live: returns the folders of this process's conversations that go on.
-        say: told of each step in one line.
-        provider: the app's ``TracerProvider``, whose processors get what was open; ``None``: there is
-            no app.
-        awaits_exporters: it may yet get exporters: what they are to have waits.
+        timeout_s: longest wait in seconds, for everything together; the rest is left for next time.
+        live: returns the folders of this process's live conversations.
+        say: called with one line for each step.
+        provider: the app's ``TracerProvider``, whose processors get the spans that were open;
+            ``None``: there is no app.
+        awaits_exporters: the provider may still get exporters: the data for them waits.
     """
     report, state_dir = Report(), settings.state_dir
     if not owner.CAN_LOCK:
@@ -169,7 +169,7 @@ def has_work(state_dir: Path) -> bool:
 
 
 def instances(state_dir: Path) -> list[str]:
-    """Ids of all processes that left something, those with a lock file only included."""
+    """Return the ids of all processes that left something, including those with only a lock file."""
     found = {owner.owner_of(path): None for path in _in(state_dir / owner.CONVERSATIONS)}
     found.update({path.name: None for path in _in(state_dir / owner.SPOOL)})
     now = time.time()
@@ -180,7 +180,7 @@ def instances(state_dir: Path) -> list[str]:
 
 
 def misplaced(state_dir: Path) -> Iterator[tuple[Path, str]]:
-    """The state directory's own folders that are none, or cannot be read, and why."""
+    """Yield the state directory's own folders that are not folders or are unreadable, and why."""
     for name in (owner.CONVERSATIONS, owner.OWNERS, owner.SPOOL):
         path = state_dir / name
         if os.path.lexists(path) and not is_folder(path):
@@ -195,7 +195,7 @@ def misplaced(state_dir: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _plain(text: str) -> str:
-    """A text that can be written anywhere, in one line, whatever bytes a file's name has."""
+    """Return text that can be written anywhere, in one line, whatever bytes a file's name has."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
@@ -217,18 +217,18 @@ def _changed(path: Path) -> float:
 
 
 class DeadProcess:
-    """What one dead process left; its lock is held while it is delivered.
+    """The data of one dead process, whose lock is held while the data is delivered.
 
     A delivery that LangSmith does not answer holds up nothing else: it gets a share of the time,
-    goes on in the background while the rest is delivered, and is asked for again at the end.
+    continues in the background while the rest is delivered, and is checked again at the end.
 
     Args:
         state_dir: the state directory.
         instance: the process's id.
-        to: where to.
-        report: what it comes to.
-        say: told of each step in one line.
-        each_s: no single delivery is waited for longer than this before the rest is looked at.
+        to: the destinations.
+        report: receives the results.
+        say: called with one line for each step.
+        each_s: longest wait for a single delivery, in seconds, before the rest is handled.
     """
 
     def __init__(
@@ -252,21 +252,21 @@ class DeadProcess:
         #: The parent of each span in the spool, by the span's id, file by file.
         self._batches: dict[Path, dict[int, int]] = {}
         self._spooled: dict[int, int] = {}
-        #: Roots that went into the spool and are delivered by the runs API after all.
+        #: Roots that are in the spool, and that the runs API delivers after all.
         self._roots: set[int] = set()
         self._late: list[tuple[Replayed, OnItsWay]] = []
-        #: How many spans of a file are to be sent, and who sends them.
+        #: Number of spans to send from each file, and the exporters that send them.
         self._counts: dict[Path, int] = {}
         self._exporters: list[DirectExporter] = []
 
     def recover(self, locks: ExitStack) -> bool:
-        """Deliver it, and leave no trace of the process if all was accepted.
+        """Deliver the data, and remove all traces of the process if everything was accepted.
 
         Args:
-            locks: keeps the process's lock as long as something is on its way.
+            locks: keeps the process's lock as long as a delivery is in progress.
 
         Returns:
-            Whether something is, and ``conclude`` is to be called.
+            Whether a delivery is in progress, so that ``conclude`` must be called.
         """
         with ExitStack() as lock, self._guarded():
             if not lock.enter_context(owner.taken_over(self.state_dir, self.instance)):
@@ -286,12 +286,12 @@ class DeadProcess:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that was on its way is answered, so that ``conclude`` does not wait."""
+        """Whether every delivery in progress is answered, so that ``conclude`` does not wait."""
         roots = all(late.is_answered() for _, late in self._late)
         return roots and all(exporter.is_settled for exporter in self._exporters)
 
     def conclude(self) -> None:
-        """Wait for what is still on its way, until the deadline."""
+        """Wait for the deliveries in progress, until the deadline."""
         for found, late in self._late:
             with self._guarded():
                 self._settle(found, late.settle)
@@ -302,7 +302,7 @@ class DeadProcess:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Whatever goes wrong here costs this process's things only."""
+        """Limit the effect of an error in the block to this process's data."""
         try:
             yield
         except BaseException as error:  # noqa: BLE001 - named in the report
@@ -331,7 +331,7 @@ class DeadProcess:
         except RecordingError as error:
             self._without_header(folder, str(error))
             return
-        except BaseException as error:  # noqa: BLE001 - whatever stands in it costs this one only
+        except BaseException as error:  # noqa: BLE001 - its content affects this one only
             let_through(error)
             self._cannot_read(folder, f"{type(error).__name__}: {error}")
             return
@@ -360,7 +360,7 @@ class DeadProcess:
             self._delete(found.folder)
 
     def _without_header(self, folder: Path, why: str) -> None:
-        """Nothing was sent before the journal's first line stood: without it nothing is missing."""
+        """Delete a folder whose journal has no complete first line: nothing is sent before that line."""
         try:
             stillborn = is_torn(folder)
         except FileNotFoundError:
@@ -402,7 +402,7 @@ class DeadProcess:
             try:
                 self._batches[path] = encoding.span_parents(spool.read(path)[1])
                 self._spooled |= self._batches[path]
-            except BaseException as error:  # noqa: BLE001 - whatever it holds, it stays
+            except BaseException as error:  # noqa: BLE001 - unreadable, so it stays
                 let_through(error)
                 self._cannot_read(path, error)
 
@@ -435,13 +435,13 @@ class DeadProcess:
             exporter.adopt(batch, path)
 
     def _on_their_way(self) -> bool:
-        """Whether LangSmith has not answered to all spans of the spool."""
+        """Return whether LangSmith has not yet answered for all spans of the spool."""
         return bool(self._exporters) and any(path.exists() for path in self._counts)
 
     # -- afterwards ------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """Count what was sent, and remove the process's lock if nothing of it is left."""
+        """Count the sent spans, and remove the process's lock if none of its data is left."""
         left = sum(count for path, count in self._counts.items() if path.exists())
         lost = sum(exporter.refused for exporter in self._exporters)
         sent = sum(self._counts.values()) - left - lost

@@ -1,14 +1,14 @@
-"""``otel-realtime recover --watch``: delivers, as it appears, what processes leave in one state directory.
+"""``otel-realtime recover --watch``: delivers data that processes leave in a state directory, as it appears.
 
-What is looked for is what a single recovery looks for: everything under an instance id whose lock is free. That
-is what a dead process left, and what a living one has released (``Settings.deliver = "worker"``). The
-lock decides, never a pid, so it is the same in another container with a PID namespace of its own, and of
-several watchers each takes what the others have not.
+It looks for the same data as a single recovery: everything under an instance id whose lock is free. That
+is the data of a dead process, and data that a live one has released (``Settings.deliver = "worker"``). The
+lock decides, never a pid, so it works as well in another container with a PID namespace of its own, and
+each of several watchers takes what the others have not.
 
-Units, each all that stands under one id, are worked on side by side::
+A unit is all data under one id. Units are handled in parallel::
 
     appears -> taken: rendered, sent -+-> delivered, deleted
-       ^                              +-> on its way: LangSmith is slow or away; asked again by what sends it
+       ^                              +-> on its way: LangSmith is slow or away; the sender retries
        +-- after a pause that grows --+-> left: refused, no key, cannot be read
 """
 
@@ -37,31 +37,31 @@ from otel_realtime.state.quota import quota_of
 
 logger = logger_of(__name__)
 
-#: Units that are rendered and sent at a time, and those that wait for LangSmith's answer at a time.
+#: Maximum number of units that are rendered and sent, and of units that wait for LangSmith's answer.
 _AT_WORK: Final = 4
 _ON_THEIR_WAY: Final = 8
-#: How long a single delivery is waited for before the rest of its unit is looked at, in seconds. What is not
-#: answered by then and cannot be asked for later is sent again, so it is no small number.
+#: Longest wait for a single delivery before the rest of its unit is handled, in seconds. A delivery that
+#: is not answered by then and cannot be checked later is sent again, so this is not a small number.
 _EACH_S: Final = 10.0
-#: A unit on its way is kept until it is answered; ten years, because a lock cannot be waited for any longer.
+#: A unit on its way is kept until it is answered: for ten years, because lock timeouts are limited.
 _FOREVER_S: Final = 315_360_000.0
-#: Interval at which answers are looked for.
+#: Interval at which answers are checked, in seconds.
 _POLL_S: Final = 0.2
-#: Pauses before what was left is tried again.
+#: Pauses before a unit that was left is tried again.
 _PAUSES: Final = Backoff(first_s=5.0, ceiling_s=300.0)
 
-#: Told of one row: its kind (``conversation``, ``spans``, ``unreadable``), and its values.
+#: Receives one row: its kind (``conversation``, ``spans``, ``unreadable``), and its values.
 Tell = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(slots=True)
 class Totals:
-    """What a watch came to.
+    """The result of a watch.
 
     Attributes:
-        delivered: conversations that were delivered.
-        spans: spans of the spool that were.
-        left: units that are still on disk and belong to no living process.
+        delivered: number of conversations that were delivered.
+        spans: number of spans of the spool that were delivered.
+        left: number of units that are still on disk and belong to no live process.
     """
 
     delivered: int = 0
@@ -71,16 +71,16 @@ class Totals:
 
 @dataclass(slots=True)
 class _Unit:
-    """All that stands under one instance id, while it is worked on.
+    """All data under one instance id, while it is handled.
 
     Attributes:
         instance: the id.
-        to: where it goes.
-        report: what it came to.
-        locks: hold the id's lock while something is on its way.
+        to: its destinations.
+        report: its results.
+        locks: hold the id's lock while a delivery is in progress.
         process: delivers it.
-        late: something is on its way.
-        over: whether nothing is any more; set by the thread that worked on it.
+        late: a delivery is in progress.
+        over: it was handled, and no delivery is in progress; set by the thread that handled it.
     """
 
     instance: str
@@ -92,14 +92,14 @@ class _Unit:
     over: bool = False
 
     def take(self) -> None:
-        """Deliver it, on a thread of the watch's."""
+        """Deliver it, on a thread of the watch."""
         try:
             self.late = self.process.recover(self.locks)
         finally:
             self.over = not self.late
 
     def conclude(self) -> None:
-        """Count what was answered, and let go of the lock."""
+        """Count what was answered, and release the lock."""
         try:
             if self.late:
                 self.process.conclude()
@@ -107,19 +107,19 @@ class _Unit:
             self.let_go()
 
     def let_go(self) -> None:
-        """Stop what sends it, and let go of the lock; what is not accepted stays."""
+        """Stop its senders, and release the lock; data that is not accepted stays."""
         self.to.close()
         self.locks.close()
 
 
 class Watch:
-    """Watches one state directory; used by one thread, which must be the main one for signals.
+    """Watches one state directory; used by one thread, which must be the main one to get signals.
 
     Args:
         settings: the state directory and its bounds.
-        interval_s: how often it is looked at, in seconds.
-        grace_s: how long what there is may be delivered after SIGTERM, in seconds.
-        tell: told of what was delivered, and once of what was not.
+        interval_s: time between two looks at the directory, in seconds.
+        grace_s: time for delivering the remaining data after SIGTERM, in seconds.
+        tell: called for everything that was delivered, and once for what was not.
     """
 
     def __init__(
@@ -133,14 +133,14 @@ class Watch:
         self._totals = Totals()
         self._worker = Worker("otel-realtime-watch", _AT_WORK)
         self._busy: dict[str, _Unit] = {}
-        #: Units that were left: how often in a row, and when they are tried again (``monotonic``).
+        #: Units that were left: failures in a row, and when to try again (``monotonic``).
         self._left: dict[str, tuple[int, float]] = {}
         self._said: set[tuple[str, ...]] = set()
-        #: What was tried since SIGTERM; ``None`` before.
+        #: Units that were tried since SIGTERM; ``None`` before.
         self._tried: set[str] | None = None
 
     def run(self) -> Totals:
-        """Watch until SIGTERM, then deliver what there is within the grace, and return."""
+        """Watch until SIGTERM, then deliver the remaining data within the grace period, and return."""
         quota_of(self._state_dir).limit(self._settings.state_max_mb * 1_000_000)
         with alone(), _terminating() as signals:
             try:
@@ -163,7 +163,7 @@ class Watch:
             signals.wait(min(wait_s, max(due - time.monotonic(), 0.0)))
 
     def _drain(self, signals: _Signals) -> None:
-        """Deliver what there is, each thing tried once more; a second signal ends that, too."""
+        """Deliver the remaining data, trying each unit once more; a second signal ends that, too."""
         deadline, self._tried = time.monotonic() + self._grace_s, set()
         self._left = {instance: (failures, 0.0) for instance, (failures, _) in self._left.items()}
         while signals.count < 2 and time.monotonic() < deadline:
@@ -175,7 +175,7 @@ class Watch:
 
     def _stop(self) -> None:
         for unit in self._busy.values():
-            # What a thread still works on ends with this process, which is what holds its lock.
+            # A unit that a thread still handles ends with this process, which holds its lock.
             self._left.setdefault(unit.instance, (1, 0.0))
             if unit.late:
                 unit.let_go()
@@ -184,7 +184,7 @@ class Watch:
     # -- units -------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Take what is there and is nobody's."""
+        """Take the units that belong to no live process."""
         if not self._state_dir.is_dir():
             return
         for path, why in misplaced(self._state_dir):
@@ -203,7 +203,7 @@ class Watch:
                 continue
             if self._tried is not None and instance in self._tried:
                 continue
-            # Asked first, because most belong to processes that live: no more is made for those.
+            # Checked first, because most belong to live processes: nothing is created for those.
             if not owner.lives(self._state_dir, instance):
                 self._take(instance)
 
@@ -219,7 +219,7 @@ class Watch:
         self._worker.submit(unit.take)
 
     def _settle(self) -> None:
-        """Conclude the units that are over, or answered by now."""
+        """Conclude the units that are over, or have been answered."""
         for unit in list(self._busy.values()):
             if unit.over or (unit.late and unit.process.is_settled):
                 unit.conclude()
@@ -229,7 +229,7 @@ class Watch:
     def _report(self, unit: _Unit) -> None:
         report = unit.report
         for row in report.conversations:
-            if row["id"] is not None:  # else it is among the unreadable, too
+            if row["id"] is not None:  # otherwise it is also among the unreadable ones
                 self._say("conversation", row)
         if report.spans:
             self._say("spans", {"delivered": report.spans, "left": report.spans_left})
@@ -244,7 +244,7 @@ class Watch:
         self._left[unit.instance] = failures, time.monotonic() + _PAUSES.wait_s(failures)
 
     def _say(self, kind: str, row: dict[str, Any]) -> None:
-        """Tell of a row; of one that is tried again and again only when something is new."""
+        """Report a row; report one that is tried again and again only if something is new."""
         key = (kind, *map(str, row.values()))
         if kind == "spans" or key not in self._said:
             self._tell(kind, row)
@@ -253,15 +253,15 @@ class Watch:
 
 
 def _paths_of(state_dir: Path, instances: set[str]) -> set[Path]:
-    """What stands under these ids: nothing of it may be deleted as too old, or too much."""
+    """Return the paths under these ids, none of which may be deleted by the bounds."""
     return {unit.path for unit in units_of(state_dir) if unit.instance in instances}
 
 
 class _Signals:
-    """SIGTERM, as something that can be waited for.
+    """SIGTERM as an event that can be waited for.
 
     Attributes:
-        count: how many came.
+        count: number of signals so far.
     """
 
     def __init__(self) -> None:
@@ -270,13 +270,13 @@ class _Signals:
         os.set_blocking(self._writes, False)
 
     def came(self, *_: object) -> None:
-        """Note one; called between two steps of the main thread, so it takes no lock."""
+        """Note a signal; called between two steps of the main thread, so it takes no lock."""
         self.count += 1
         with suppress(OSError):
             os.write(self._writes, b".")
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for the next one."""
+        """Wait for the next signal."""
         ready, _, _ = select.select([self._reads], [], [], timeout_s)
         if ready:
             os.read(self._reads, 64)
@@ -288,7 +288,7 @@ class _Signals:
 
 @contextmanager
 def _terminating() -> Iterator[_Signals]:
-    """Within the block SIGTERM is only counted."""
+    """Only count SIGTERM within the block."""
     signals = _Signals()
     before = signal.signal(signal.SIGTERM, signals.came)
     try:
@@ -299,7 +299,7 @@ def _terminating() -> Iterator[_Signals]:
 
 
 def describe(kind: str, row: dict[str, Any]) -> str:
-    """One row in one line, for people."""
+    """Return a row as one line for human readers."""
     if kind == "conversation":
         how = "delivered" if row["delivered"] else "left"
         return f"conversation {row['thread_id']} ({row['id']}): {how}: {row['what']}"
@@ -308,5 +308,5 @@ def describe(kind: str, row: dict[str, Any]) -> str:
     return f"{row['path']}: left: {row['why']}"
 
 
-#: Below the state directory.
+#: The folders below the state directory.
 FOLDERS: Final = (owner.CONVERSATIONS, owner.OWNERS, owner.SPOOL)

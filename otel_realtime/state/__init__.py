@@ -1,81 +1,81 @@
-"""The state directory: the on-disk contract of live and undelivered conversations.
+"""The state directory: the on-disk format of live and undelivered conversations.
 
 Layout, below ``Settings.state_dir`` (folders 0700, files 0600)::
 
     owners/<instance id>.lock                     one per process, under a POSIX record lock
-    conversations/<instance id>-<uuid>/           one per conversation
-        journal.jsonl                             one JSON array a line: [kind, t, ...]
-        user.raw  agent.raw                       audio as it was on the wire, append-only; what is
-                                                  silenced is overwritten once it is rendered
-        user-tap.raw  agent-tap.raw               audio that the app itself gave
-        conversation.wav                          the recording; whoever delivers makes it anew
+        conversations/<instance id>-<uuid>/           one per conversation
+            journal.jsonl                             one JSON array per line: [kind, t, ...]
+            user.raw  agent.raw                       audio as it was on the wire, append-only; silenced
+                                                      stretches are overwritten once they are rendered
+            user-tap.raw  agent-tap.raw               audio that the app itself provided
+            conversation.wav                          the recording; made again by the delivering process
         delivered.json                            steps of the delivery that are done
-        stored.ids                                spans that reached the spool, 16 hex digits a line
+                stored.ids                                spans that reached the spool, 16 hex digits per line
     spool/<instance id>/<time>-<number>.spans     a JSON line, then one gzipped OTLP request
 
-A name that ends in ``.part`` is a file that was not written to its end; nobody reads it.
+A file whose name ends in ``.part`` was not written completely; no process reads it.
 
-*Who owns what.* An instance id (32 hex digits) is one process's; while it lives it holds its lock.
-Whoever holds a lock may read, deliver and delete what stands under that id, and nobody else.
+*Ownership.* An instance id (32 hex digits) belongs to one process, which holds the id's lock while it
+lives. Only the holder of a lock may read, deliver and delete the data stored under that id.
 
-*Journal.* The first record is ``["open", 0, {header}]``; the trace's notes are in ``notes``, the
-sound's records in ``core.audio.timeline``. ``t`` is nanoseconds since the start and never goes back.
-An ``offset`` of -1 is audio that was not kept. A line is written after the audio it speaks of, so
-what a crash leaves is a valid prefix; a torn last line is left out.
+*Journal.* The first record is ``["open", 0, {header}]``. The records of the trace are described in
+``notes``, those of the audio in ``core.audio.timeline``. ``t`` is nanoseconds since the start and never
+goes back. An ``offset`` of -1 means audio that was not kept. A line is written after the audio it refers
+to, so a crash leaves a valid prefix; a torn last line is ignored.
 
-*Header.* Essential are only the first three::
+*Header.* Only the first three fields are required::
 
     trace_id  root_span_id              OTel ids, 32 and 16 hex digits
     start_ns                            the root's start, epoch ns
-    format  version                     see below; of the package that wrote it
-    mono_ns                             that process's monotonic clock at the start
-    thread_id  given_thread_id          the thread, and whether the app named it
-    provider                            [name, host, port] of the model's server
-    call_id  model                      of the call, where the app's request said so
-    metadata  tags                      what the app says of the conversation
-    parent  ambient                     [trace id, span id] of the caller's span; the root is below it
+        format  version                     see below; version of the package that wrote it
+        mono_ns                             that process's monotonic clock at the start
+        thread_id  given_thread_id          the thread, and whether the app named it
+        provider                            [name, host, port] of the model's server
+        call_id  model                      of the call, if the app's request named them
+        metadata  tags                      set by the app for the conversation
+        parent  ambient                     [trace id, span id] of the caller's span; the root is below it
     view_url                            address of a page that shows it; null without the setting
     leg                                 "direct", "collector" or "none": how spans reach LangSmith
-    by_runs_api                         the root run goes by the runs API
-    api_url  project                    the LangSmith it is meant for
-    root_run_id  dotted_order           of the root run; derived, for people who read this
-    policy                              what may be shown: {"inputs", "outputs", "audio", "run_inputs",
-                                        "run_outputs"}
-    records  recorded                   sound was wanted; and had somewhere to go
-    name  recordings_dir                file name, and where a recording is kept
+        by_runs_api                         the root run is delivered by the runs API
+        api_url  project                    the LangSmith server and project it is meant for
+        root_run_id  dotted_order           of the root run; derived, for human readers
+        policy                              which content may be shown: {"inputs", "outputs", "audio",
+                                            "run_inputs", "run_outputs"}
+        records  recorded                   audio was to be recorded; and had a destination
+        name  recordings_dir                file name and folder of a kept recording
     audio_format  max_attachment_mb     settings of the same name
     payload_limit  skip_events  title   likewise
     false_interruption_ms               likewise
-    lists_spans                         ``stored.ids`` is written: what it lacks died with the process
+        lists_spans                         ``stored.ids`` is written: other spans died with the process
     exports                             the app's own provider had an exporter
     resource                            attributes of the OTel resource
 
 *Delivered.* A list of steps: ``posted`` (LangSmith has the root run), ``kept`` (the recording is in
-``recordings_dir``), ``otlp`` and ``spans`` (what was open went to the app's own destinations, and to
-LangSmith), ``claimed`` (the root goes by the runs API after all), ``root`` (LangSmith has its end).
+``recordings_dir``), ``otlp`` and ``spans`` (spans that were open went to the app's own destinations, and
+to LangSmith), ``claimed`` (the root goes by the runs API after all), ``root`` (LangSmith has its end).
 
 *Spool file.* The first line is a JSON object, ``spool.Label``: ``format``, ``version``, ``api_url``,
 ``project``, ``spans`` (how many) and ``size`` (before compression). The rest is the request's body.
-``unsent`` is true where the process that wrote it sends nothing, so that a worker may put several into
-one request; such a request is a file of its own, named after the first and the last of them.
+``unsent`` is true if the process that wrote the file does not send it, so that a worker may put several
+into one request. Such a request is a file of its own, named after its first and its last file.
 
-*Handing over.* With ``Settings.deliver = "worker"`` a process gives a conversation that has ended, and its
-spans, to an instance id that is nobody's, by renaming: whoever takes that id's lock delivers it. ``released`` among
-the steps says that the process lives on, and that what it left open of its own comes by itself.
+*Handover.* With ``Settings.deliver = "worker"`` a process gives an ended conversation and its spans to an
+instance id that no process has, by renaming; the process that takes that id's lock delivers them. The
+step ``released`` says that the first process is still running, and exports the app's open spans itself.
 
 *Versions.* The header and the label carry ``format``, an integer; version 0.1.0 wrote none, which
-means 1. A reader takes defaults for what is missing or of another type, and ignores fields, kinds
-and trailing values it does not know, so they are added within a format. Where nothing says that
-content may be shown, it is hidden. A change that would make an older reader say something false
-raises the number; a reader leaves a higher one alone and names it.
+means 1. A reader uses defaults for values that are missing or of another type, and ignores fields, kinds
+and trailing values that it does not know, so these can be added within a format. Content is hidden
+unless the data says that it may be shown. A change that would make an older reader report something
+false raises the number; a reader leaves data of a higher format alone and reports it.
 
-*Trust.* What stands here is read as data. No link below the directory is followed, whatever it leads
-to, and what a journal names outside (the LangSmith, ``recordings_dir``) is used only where the
-process that recovers is set to the same.
+*Trust.* Everything here is read as data. No link below the directory is followed, whatever its target.
+Destinations outside that a journal names (the LangSmith server, ``recordings_dir``) are used only if the
+recovering process is configured with the same ones.
 
-*Nonsense.* A line that is no record, a record that makes no sense or is later than its file, costs
-only itself. What cannot be read at all (no header, another kind of file, a link in a folder's place)
-stays where it is, is named, and is in the way of nothing else.
+*Invalid data.* A line that is not a record, or a record that is invalid or later than its file's last
+change, affects only itself. Data that cannot be read at all (no header, another kind of file, a link in
+place of a folder) stays where it is, is reported, and does not block anything else.
 """
 
 from __future__ import annotations
@@ -85,15 +85,15 @@ from typing import Any, Final
 
 from otel_realtime.errors import NewerFormatError
 
-#: Of the state directory, as this version writes it; every lower one is read as well.
+#: Format in which this version writes the state directory; it reads all lower ones as well.
 FORMAT: Final = 1
 
 
 def check_format(source: Mapping[str, Any]) -> None:
-    """Refuse what a later version wrote in a format that this one does not know.
+    """Reject data that a later version wrote in a format that this one does not know.
 
     Raises:
-        NewerFormatError: so it is.
+        NewerFormatError: the format is a later one.
     """
     written = source.get("format", 1)
     if isinstance(written, int) and written > FORMAT:

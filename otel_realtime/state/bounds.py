@@ -1,7 +1,7 @@
-"""Bounds of the state directory: what is undelivered for too long, or too much of it, goes.
+"""Bounds of the state directory: undelivered data is deleted if it is too old, or too much.
 
-The oldest go first, conversations and batches of spans alike. What belongs to a conversation
-that goes on, or to another process that lives, is never touched.
+The oldest data is deleted first, conversations and batches of spans alike. Data of a live
+conversation or of another live process is never touched.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ logger = logger_of(__name__)
 
 _DAY_S: Final = 86_400.0
 _EVERY_S: Final = 60.0
-#: Within a process record locks keep nobody out: whoever takes over dead processes holds this.
+#: Record locks do not exclude threads of one process: a thread that takes over dead processes holds this.
 _busy = threading.Lock()
 _last: dict[Path, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Something that goes as a whole: a conversation's folder, or a batch of spans."""
+    """Something that is deleted as a whole: a conversation's folder, or a batch of spans."""
 
     path: Path
     instance: str
@@ -44,7 +44,7 @@ class Unit:
     size: int
 
     def remove(self) -> bool:
-        """Delete it; False if it had gone by itself, or cannot be deleted."""
+        """Delete it; return ``False`` if it was already gone, or cannot be deleted."""
         if not os.path.lexists(self.path):
             return False
         if is_folder(self.path):
@@ -56,7 +56,7 @@ class Unit:
 
 @contextmanager
 def alone(*, wait: bool = True) -> Iterator[bool]:
-    """Be the only one in this process who takes over dead processes; False if there is another."""
+    """Be the only thread of this process that takes over dead ones; ``False`` if there is another."""
     lock = _busy
     mine = lock.acquire(blocking=wait)
     try:
@@ -67,7 +67,7 @@ def alone(*, wait: bool = True) -> Iterator[bool]:
 
 
 def _after_fork() -> None:
-    """The child has none of the threads that may hold the lock."""
+    """Replace the lock: the child has none of the threads that may hold it."""
     global _busy
     _busy = threading.Lock()
 
@@ -77,7 +77,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def tidy_sometimes(settings: Settings, live: Collection[Path]) -> None:
-    """``tidy``, but not more than once a minute, and not while a recovery is at work."""
+    """Run ``tidy``, but not more than once a minute, and not while a recovery is running."""
     now, state_dir = time.monotonic(), settings.state_dir
     if now - _last.get(state_dir, -_EVERY_S) < _EVERY_S:
         return
@@ -88,11 +88,11 @@ def tidy_sometimes(settings: Settings, live: Collection[Path]) -> None:
 
 
 def tidy_but(settings: Settings, busy: Callable[[], Collection[Path]]) -> None:
-    """``tidy`` for who is ``alone`` all the time, but not more than once a minute.
+    """Run ``tidy`` for a caller that is ``alone`` all the time, but not more than once a minute.
 
     Args:
         settings: the bounds and the directory.
-        busy: returns what is being delivered, and stays.
+        busy: returns the data that is being delivered, which stays.
     """
     now, state_dir = time.monotonic(), settings.state_dir
     if now - _last.get(state_dir, -_EVERY_S) >= _EVERY_S:
@@ -101,33 +101,33 @@ def tidy_but(settings: Settings, busy: Callable[[], Collection[Path]]) -> None:
 
 
 def make_room(settings: Settings, live: Collection[Path], needed: int) -> None:
-    """Delete the oldest data for something that is about to be written, and measure what is left.
+    """Delete the oldest data to make room for a write, and measure what is left.
 
     Args:
         settings: the bounds and the directory.
         live: folders that stay.
-        needed: bytes that are to be free.
+        needed: bytes that must be free.
     """
     with alone(wait=False) as mine:
         if mine:
             tidy(settings, live, needed)
-        else:  # a recovery is at work
+        else:  # a recovery is running
             found = sum(unit.size for unit in units_of(settings.state_dir))
             quota_of(settings.state_dir).measured(found)
 
 
 def tidy(settings: Settings, live: Collection[Path], needed: int = 0) -> int:
-    """Hold the state directory within ``state_max_mb`` and ``state_max_age_days``.
+    """Keep the state directory within ``state_max_mb`` and ``state_max_age_days``.
 
-    To be called ``alone``.
+    The caller must be ``alone``.
 
     Args:
         settings: the bounds and the directory.
-        live: folders of this process's conversations that go on.
-        needed: bytes that are to be free besides.
+        live: folders of this process's live conversations.
+        needed: bytes that must be free in addition.
 
     Returns:
-        How many conversations and batches were deleted.
+        Number of conversations and batches that were deleted.
     """
     units = sorted(units_of(settings.state_dir), key=lambda unit: unit.changed)
     used = sum(unit.size for unit in units)
@@ -176,7 +176,7 @@ def _tell(gone: list[Unit], settings: Settings) -> None:
 
 
 def units_of(state_dir: Path) -> Iterator[Unit]:
-    """All there is; what vanishes meanwhile was delivered, and counts as nothing."""
+    """Yield all units; one that vanishes meanwhile was delivered, and is left out."""
     for folder in _in(state_dir / owner.CONVERSATIONS):
         own = _look(folder)
         if own is None:
@@ -200,7 +200,7 @@ def _in(folder: Path) -> list[Path]:
 
 
 def _look(path: Path) -> tuple[float, int] | None:
-    """When it was changed and its bytes; None if it is gone."""
+    """Return its modification time and its size in bytes; ``None`` if it is gone."""
     try:
         found = path.lstat()
     except OSError:

@@ -1,9 +1,9 @@
-"""The descriptors of all files that conversations are being written to; a bounded number.
+"""The descriptors of all files that conversations are being written to; their number is bounded.
 
 A conversation that the app opened by hand and never closed would keep its files open for as long as
-the process lives, and at the limit of the process (``ulimit -n``) the app could not open a socket any
-more. Beyond the bound the files that were written to least recently are closed, and opened again when
-there is more to write.
+the process lives, and at the limit of the process (``ulimit -n``) the app could no longer open a
+socket. Beyond the bound, the least recently written files are closed, and reopened when there is more
+to write.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ except ImportError:  # not POSIX
 
 logger = logger_of(__name__)
 
-#: Part of the process's limit that these files take at most: the app's sockets need the rest.
+#: These files take at most the process's limit divided by this: the app's sockets need the rest.
 _PART: Final = 4
-#: Least and most files that are kept open.
+#: Minimum and maximum number of files that are kept open.
 _LEAST: Final = 8
 _MOST: Final = 4096
-#: A file that was written to so recently, in seconds, is not closed for another: when more
-#: conversations go on at once than there is room for, each would be opened again in every round.
+#: A file that was written to this recently, in seconds, is not closed for another: if there are more
+#: live conversations than there is room for, each file would be reopened in every round.
 _BUSY_S: Final = 2.0
-#: How long a bound holds, in seconds: the app may change its limit.
+#: How long a bound is valid, in seconds: the app may change its limit.
 _BOUND_S: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _FLAGS: Final = (
@@ -42,7 +42,7 @@ _FLAGS: Final = (
 
 
 def bound() -> int:
-    """Return how many files are kept open at most."""
+    """Return the maximum number of files that are kept open."""
     if resource is None:
         return _MOST
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -52,14 +52,14 @@ def bound() -> int:
 
 
 class Descriptors:
-    """Appends to files; thread-safe, but each file is one thread's at a time."""
+    """Appends to files; thread-safe, but only one thread at a time may use each file."""
 
     def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        # Those that nobody is writing to now, least recently used first, and when that was.
+        # Files that nobody is writing to now, least recently used first, with the time of that use.
         self._idle: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._bound, self._bound_at = 0, -_BOUND_S
 
@@ -72,7 +72,7 @@ class Descriptors:
         Args:
             path: the file.
             data: what to write.
-            create: make the file if it is not there; else it has to be.
+            create: create the file if it is missing; otherwise it must exist.
 
         Raises:
             OSError: it cannot be opened or written.
@@ -108,7 +108,7 @@ class Descriptors:
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
-        # The app needs all there are: none of ours is kept open.
+        # The app needs all descriptors, so none of ours is kept open.
         with self._lock:
             idle = [descriptor for descriptor, _ in self._idle.values()]
             self._idle.clear()
@@ -118,7 +118,7 @@ class Descriptors:
     def _put_back(self, path: str, descriptor: int) -> None:
         now, surplus = monotonic(), descriptor
         with self._lock:
-            if now - self._bound_at >= _BOUND_S:  # not for each write: it asks the system
+            if now - self._bound_at >= _BOUND_S:  # not for each write: it is a system call
                 self._bound, self._bound_at = bound(), now
             if len(self._idle) < self._bound:
                 self._idle[path] = descriptor, now
@@ -146,7 +146,7 @@ def _close(descriptors: Iterable[int]) -> None:
             pass
 
 
-#: Those of this process.
+#: The descriptors of this process.
 DESCRIPTORS: Final = Descriptors()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=DESCRIPTORS.after_fork)

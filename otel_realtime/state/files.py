@@ -1,8 +1,8 @@
-"""Opening what lies in the state directory: plain files only, no links, and never waiting for anybody.
+"""Opens files in the state directory: plain files only, no links, and without blocking.
 
-Opening a named pipe waits until somebody writes to it, so one in a journal's place would hold up
-the recovery of everything else. A link in a file's place would have us read, send and overwrite what
-lies outside, with the rights of this process.
+Opening a named pipe blocks until another process writes to it, so a pipe in a journal's place would
+block the recovery of everything else. With a link in a file's place, this process would read, send
+and overwrite files outside with its own rights.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ def descriptor_of(path: Path) -> int:
     """Open a plain file for reading.
 
     Raises:
-        OSError: it is not there, cannot be read, or is no plain file.
+        OSError: it is missing, cannot be read, or is not a plain file.
     """
     return _open(path, os.O_RDONLY)
 
 
 def for_overwriting(path: Path) -> int:
-    """Open a plain file for reading and writing; it is not made.
+    """Open a plain file for reading and writing; it must exist.
 
     Raises:
-        OSError: it is not there, cannot be written, or is no plain file.
+        OSError: it is missing, cannot be written, or is not a plain file.
     """
     return _open(path, os.O_RDWR)
 
 
 def for_appending(path: Path) -> int:
-    """Open a plain file for writing at its end, and make it, private, if it is not there.
+    """Open a plain file for appending, and create it, private, if it is missing.
 
     Raises:
-        OSError: it cannot be written, or is no plain file.
+        OSError: it cannot be written, or is not a plain file.
     """
     return _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def for_locking(path: Path) -> int:
-    """Open a plain file for a lock, and make it, private, if it is not there.
+    """Open a plain file for a lock, and create it, private, if it is missing.
 
     Raises:
-        OSError: it cannot be written, or is no plain file.
+        OSError: it cannot be written, or is not a plain file.
     """
     return _open(path, os.O_RDWR | os.O_CREAT)
 
 
 def made_anew(path: str | Path, flags: int = os.O_WRONLY) -> int:
-    """Make a private file for writing, in the place of another one; an opener for ``open``.
+    """Create a private file for writing, in place of another one; an opener for ``open``.
 
-    What was there is removed, a link for instance, and not written to.
+    An existing file, for instance a link, is removed and not written to.
 
     Raises:
-        OSError: it cannot be made; a folder is there.
+        OSError: it cannot be created, or a folder is in its place.
     """
     with suppress(FileNotFoundError):
         os.unlink(path)
@@ -74,7 +74,7 @@ def made_anew(path: str | Path, flags: int = os.O_WRONLY) -> int:
 
 
 def clear(path: Path) -> None:
-    """Remove what is in the place of one of our own files and is none: a folder, a link, a pipe."""
+    """Remove anything in place of one of our own files that is not a file: a folder, a link, a pipe."""
     if is_folder(path):
         shutil.rmtree(path, ignore_errors=True)
     elif path.is_symlink() or not path.is_file():
@@ -98,16 +98,16 @@ def read_bytes(path: Path) -> bytes:
     """Read a plain file.
 
     Raises:
-        OSError: it is not there, cannot be read, or is no plain file.
+        OSError: it is missing, cannot be read, or is not a plain file.
     """
     with open(descriptor_of(path), "rb") as file:
         return file.read()
 
 
 def remove_folder(path: Path, first: str) -> None:
-    """Delete a folder as far as that is possible, this file in it first.
+    """Delete a folder as far as possible, and this file in it first.
 
-    Whoever dies in between leaves something that says by its absence that it is nothing any more.
+    If the process dies in between, the missing file shows that the rest is no longer valid.
     """
     with suppress(OSError):
         (path / first).unlink()
@@ -115,5 +115,5 @@ def remove_folder(path: Path, first: str) -> None:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder itself, and no link to one."""
+    """Return whether a path is a folder itself, and not a link to one."""
     return path.is_dir() and not path.is_symlink()

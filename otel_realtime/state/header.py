@@ -1,7 +1,7 @@
-"""A journal's first record: who the conversation is, and where it was meant to go.
+"""A journal's first record: the conversation's identity and its destination.
 
-It holds no key: whoever finishes the conversation brings one for the same backend. See ``state`` for
-the format as a whole and how it may change.
+It holds no API key: the process that finishes the conversation provides one for the same backend. See
+``state`` for the whole format and how it may change.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
 
 @dataclass(slots=True, kw_only=True)
 class Header:
-    """What another process needs to know of a conversation to finish it.
+    """The facts that another process needs to finish a conversation.
 
     Attributes:
         trace_id: OTel trace id.
         root_span_id: OTel span id of the root.
         start_ns: the root's start, epoch ns; moved by a ``start`` note.
-        who: who it is.
-        mono_ns: ``time.monotonic_ns()`` at its start, of the process that wrote it.
+        who: identity of the conversation.
+        mono_ns: ``time.monotonic_ns()`` at its start, in the process that wrote it.
         ambient: the root is a child of the caller's span.
         leg: value of ``otel_realtime.langsmith.leg``.
         delivers_root: its process delivers the root run to a backend.
-        backend: the backend's own note, which addresses it.
-        policy: what of the content may be stored.
-        records: sound was wanted.
-        recorded: sound was kept, and had somewhere to go.
+        backend: the backend's own note, which contains its address.
+        policy: which content may be stored.
+        records: audio was to be recorded.
+        recorded: audio was recorded and had a destination.
         name: file name of a kept recording, without extension.
-        recordings_dir: ``Settings.recordings_dir``; so are the next five of their names.
+        recordings_dir: ``Settings.recordings_dir``; the fields from ``audio_format`` to
+            ``skip_events`` are settings of the same names, too.
         lists_spans: the folder lists which spans reached the disk (see ``state.stored``).
-        exports: the app's own provider had an exporter; ``None``: not known.
+        exports: the app's own provider had an exporter; ``None``: unknown.
         resource: attributes of the OTel resource.
     """
 
@@ -74,7 +75,7 @@ class Header:
     resource: dict[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return it as the JSON object of the record."""
+        """Return the header as the record's JSON object."""
         who = self.who
         return {
             "format": FORMAT,
@@ -114,16 +115,16 @@ class Header:
 
     @classmethod
     def from_wire(cls, source: object) -> Header:
-        """Read the record's JSON object; what it lacks, or has in another type, is the default.
+        """Read the record's JSON object; values that are missing or of another type get the default.
 
         Raises:
             NewerFormatError: a later version wrote it in a format that this one does not know.
-            RecordingError: it does not even say which trace it is.
+            RecordingError: it has no usable trace id, root span id or start.
         """
         if not isinstance(source, Mapping):
             raise RecordingError("the journal's header is not an object")
         check_format(source)
-        # By the leg that most have: what is sent here has ended nowhere, so nothing comes twice.
+        # The default is the usual leg: what is sent here has not ended elsewhere, so nothing arrives twice.
         usual = LEG_DIRECT if source.get("by_runs_api") is True else LEG_NONE
         leg = _one_of(source.get("leg"), (LEG_DIRECT, LEG_COLLECTOR, LEG_NONE), usual)
         trace_id, span_id = _id(source, "trace_id", 128), _id(source, "root_span_id", 64)
@@ -145,7 +146,7 @@ class Header:
             skip_events=tuple(_texts(source.get("skip_events"))),
             resource=attributes_from_wire(source.get("resource")),
         )
-        # Sound goes nowhere unless the policy says so, whatever else the header says.
+        # Audio goes nowhere unless the policy allows it, whatever else the header says.
         found.records = found.policy.audio and _flag(source, "records", True)
         found.recorded = found.policy.audio and _flag(source, "recorded", True)
         formats = ("auto", "wav", "flac", "opus")
@@ -171,7 +172,7 @@ _OWN: Final = frozenset(
 
 
 def policy_to_wire(policy: ContentPolicy) -> dict[str, bool]:
-    """What of the content may be stored, as the journal says it."""
+    """Return a policy in the form in which the journal stores it."""
     return {
         "inputs": policy.inputs,
         "outputs": policy.outputs,
@@ -182,21 +183,21 @@ def policy_to_wire(policy: ContentPolicy) -> dict[str, bool]:
 
 
 def policy_from_wire(source: object) -> ContentPolicy:
-    """Read a policy; what is not said plainly is hidden."""
+    """Read a policy; content that is not explicitly allowed is hidden."""
     said = source if isinstance(source, Mapping) else {}
     inputs, outputs, audio = (said.get(key) is True for key in ("inputs", "outputs", "audio"))
     return ContentPolicy(
         inputs=inputs,
         outputs=outputs,
         audio=audio,
-        # 0.1.0 did not know these: it hid one side alone for ``LANGSMITH_HIDE_INPUTS``, ``_OUTPUTS``.
+        # 0.1.0 did not write these: it hid only one side for ``LANGSMITH_HIDE_INPUTS`` or ``_OUTPUTS``.
         run_inputs=said.get("run_inputs", inputs or not outputs) is not False,
         run_outputs=said.get("run_outputs", outputs or not inputs) is not False,
     )
 
 
 def attributes_from_wire(source: object) -> dict[str, Any]:
-    """Read OTel attributes; what is nested deeper than any of them is cut off."""
+    """Read OTel attributes; values nested deeper than any OTel attribute are cut off."""
     return {key: _shallow(value, _ATTRIBUTE_DEPTH) for key, value in _object(source).items()}
 
 
@@ -247,7 +248,7 @@ def _identity(source: Mapping[str, Any], unnamed: str) -> Identity:
 
 
 def _hex(value: object, bits: int) -> str | None:
-    """An id, if it is one of so many bits."""
+    """Return an id if it fits into the given number of bits, else ``None``."""
     try:
         return value if isinstance(value, str) and 0 < int(value, 16) < 1 << bits else None
     except ValueError:
@@ -265,7 +266,7 @@ def _text(source: Mapping[str, Any], key: str) -> str | None:
 
 
 def _file_name(source: Mapping[str, Any]) -> str | None:
-    """The name of a kept recording; one that would lead out of its folder is none."""
+    """Return the name of a kept recording; ``None`` if it would lead out of its folder."""
     name = _text(source, "name") or ""
     return name if _FILE_NAME.fullmatch(name) else None
 

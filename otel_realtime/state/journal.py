@@ -1,10 +1,10 @@
-"""The folder of one conversation: a journal and the audio of each side as received.
+"""The folder of one conversation: a journal, and the audio of each side as received.
 
-``journal.jsonl`` holds one JSON array ``[kind, t, ...]`` a line, the first one
-``["open", 0, {header}]``. ``user.raw``, ``agent.raw`` and, where the app gives what it hears or
-plays, ``user-tap.raw`` and ``agent-tap.raw`` are append-only; formats stand in the journal. A line
-is written only after the audio it speaks of, so whatever a crash leaves behind is a valid prefix; a
-torn last line is left out.
+``journal.jsonl`` holds one JSON array ``[kind, t, ...]`` per line; the first one is
+``["open", 0, {header}]``. ``user.raw``, ``agent.raw`` and, if the app provides the audio that it hears
+or plays, ``user-tap.raw`` and ``agent-tap.raw`` are append-only; their formats are in the journal. A
+line is written only after the audio it refers to, so a crash always leaves a valid prefix; a torn last
+line is ignored.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ SOURCES: Final = {
     "user-tap": "user-tap.raw",
     "agent-tap": "agent-tap.raw",
 }
-"""Files of sound: each side as it was on the wire, and as the app itself gave it."""
+"""Audio files: each side as it was on the wire, and as the app itself provided it."""
 _FILES: Final = {"journal": JOURNAL, **SOURCES}
-_BLOCK: Final = 1 << 13  # some 200 records at once: too few to start a garbage collection
-#: The longest note; a frame of megabytes is not worth its place.
+_BLOCK: Final = 1 << 13  # about 200 records at once: too few to start a garbage collection
+#: Maximum size of a note; a frame of several megabytes is not worth the space.
 NOTE_BYTES: Final = 1_000_000
-#: A line that is longer is no record.
+#: A longer line is not a record.
 _LINE_BYTES: Final = 32 * NOTE_BYTES
-#: No record is later (104 days), nor later than this after its journal's last change (an hour, for
-#: clocks that disagree): whatever is made of a journal is as long as its latest record says.
+#: No record is later than this (104 days), nor later than an hour after its journal's last change (the
+#: hour allows for clocks that disagree): anything built from a journal lasts until its latest record.
 LATEST_NS: Final = 1 << 53
 _SLACK_NS: Final = 3_600 * 10**9
 _STARTS: Final = frozenset({"open", "start"})
-#: What a record of the wrong shape raises in a timeline or a state machine.
+#: Exceptions that a record of the wrong shape raises in a timeline or a state machine.
 MALFORMED: Final = (
     TypeError,
     ValueError,
@@ -59,7 +59,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False).
 
 
 def line(record: Sequence[Any]) -> bytes:
-    """One record as a line of the journal; what is no JSON value is written as its text."""
+    """Return a record as a line of the journal; a value that is not JSON is written as its text."""
     try:
         text = _encode(record)
     except BaseException as error:  # noqa: BLE001 - an app's object, or a number that JSON does not hold
@@ -69,7 +69,7 @@ def line(record: Sequence[Any]) -> bytes:
 
 
 def _mended(value: object, room: int = MAX_DEPTH) -> object:
-    """A copy that JSON can hold: what cannot be said of it is null, what is too deep is cut."""
+    """Return a copy that JSON can hold: NaN and infinity become null, deep nesting is cut."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, float):
@@ -85,7 +85,7 @@ def _mended(value: object, room: int = MAX_DEPTH) -> object:
 
 
 def note_line(kind: str, t: int, data: Mapping[str, Any]) -> bytes:
-    """A record of the trace's own as a line; what is huge is shortened from within."""
+    """Return a record of the trace as a line; the values of a huge record are shortened."""
     text = line([kind, t, data])
     if len(text) <= NOTE_BYTES:
         return text
@@ -96,7 +96,7 @@ class Folder:
     """Writes one conversation to disk; used by one thread.
 
     Raises:
-        OSError: from every method, when the disk says no.
+        OSError: from every method, if the disk fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,17 +104,17 @@ class Folder:
         path.mkdir(mode=0o700, exist_ok=True)
         self.path = path
         self._paths = {name: str(path / file) for name, file in _FILES.items()}
-        # A file that somebody deleted is not made again: it would lack its beginning.
+        # A file that was deleted is not created again, because its beginning would be missing.
         self._made: set[str] = set()
         self._quota = quota_for(path)
         self._append("journal", b"")
 
     def write(self, audio: dict[str, list[bytes]], lines: list[bytes]) -> bool:
-        """Append audio by side, then the lines that speak of it.
+        """Append audio by side, then the lines that refer to it.
 
         Returns:
-            ``False`` if there was no room for the audio within ``state_max_mb``; where it should be
-            is silence then.
+            ``False`` if there was no room for the audio within ``state_max_mb``; silence then takes
+            its place.
         """
         sound = {side: b"".join(pieces) for side, pieces in audio.items() if pieces}
         fits = not sound or self._quota.take(sum(map(len, sound.values())), SOUND)
@@ -129,7 +129,7 @@ class Folder:
         return fits
 
     def close(self) -> None:
-        """Close what is open; the files stay."""
+        """Close the open descriptors; the files remain."""
         DESCRIPTORS.close(self._paths.values())
 
     def _append(self, name: str, data: bytes) -> None:
@@ -138,10 +138,10 @@ class Folder:
 
 
 def read(folder: Path) -> Iterator[list[Any]]:
-    """The records of a journal in order; torn or foreign lines, and impossible times, are left out.
+    """Yield the records of a journal in order, without torn or foreign lines and impossible times.
 
     Raises:
-        RecordingError: there is no journal that can be read.
+        RecordingError: there is no readable journal.
     """
     try:
         with open(descriptor_of(folder / JOURNAL), "rb") as journal:
@@ -157,14 +157,14 @@ def read(folder: Path) -> Iterator[list[Any]]:
 
 
 def _start_ns(record: list[Any]) -> int:
-    """When the conversation starts, by a record that should say so; 0 if it does not."""
+    """Return the conversation's start from a record that should contain it; 0 if it does not."""
     data = record[2] if len(record) > 2 else None
     found = data.get("start_ns") if isinstance(data, dict) else None
     return found if type(found) is int else 0
 
 
 def _lines(journal: IO[bytes]) -> Iterator[list[bytes]]:
-    """All lines, some at once; one that is too long comes as one that cannot be read."""
+    """Yield all lines, several at a time; one that is too long is replaced by an unreadable one."""
     rest = bytearray()
     while block := journal.read(_BLOCK):
         *lines, tail = block.split(b"\n")
@@ -179,10 +179,10 @@ def _lines(journal: IO[bytes]) -> Iterator[list[bytes]]:
 
 
 def is_torn(folder: Path) -> bool:
-    """Whether not even the first line of a journal was written to its end.
+    """Return whether not even the first line of a journal was written completely.
 
     Raises:
-        OSError: there is no journal that can be read.
+        OSError: there is no readable journal.
     """
     with open(descriptor_of(folder / JOURNAL), "rb") as journal:
         first = journal.readline(_LINE_BYTES)

@@ -1,37 +1,37 @@
-"""What the journal says of the trace, both ways: written by a live call, read by recovery.
+"""The trace's records in the journal: written by a live call, read by recovery.
 
-Besides the sound the journal holds every event that moved the conversation's state, as it may
-be stored, and which spans were open. Notes are taken on the app's task: each one is a queue
-append; the writer thread turns them into text. ``span``, ``parent``: 16 hex digits; ``at``: epoch
-ns; ``t``: ns since the start. What follows ``?`` may be missing::
+Besides the audio, the journal holds every event that changed the conversation's state, as it may be
+stored, and the spans that were open. Notes are taken on the app's task, where each one is one queue
+append; the writer thread turns them into text. ``span``, ``parent``: 16 hex digits; ``at``: epoch ns;
+``t``: ns since the start. A field after ``?`` may be missing::
 
     ["event", t, {"at", "t", "event", ?"dir": "r" | "s", ?"span", ?"n"}]
-                                     received (``r``) or sent; ``n``: events received by then, those
-                                     without a note included; without ``span`` none was made of it
+                                     received (``r``) or sent; ``n``: events received so far, including
+                                     those without a note; without ``span``, the event has no span
     ["said", t, {"at", "t", "item", "index", "role", "text" | "add",
                      ?"response", ?"audio", ?"place": [start, end, after_silence, ?ms, ?ms]}]
                                      text of a part that is not complete: all of it, or what was
                                      added to it; ``place``: where it was said (``items.Place``)
-    ["dialect", t, {"name"}]         what is spoken from here on (``dialects``), if not ``realtime``
+    ["dialect", t, {"name"}]         the dialect from here on (``dialects``), if not ``realtime``
     ["asked", t, {"at"}]             the app asked for the next frame: the event's span ended
     ["span", t, {"span", "parent", "at", ?"name", ?"kind", ?"scope", ?"attributes"}]
-                                     a tool's span, or one of the app's own, began; a second time
-                                     for one span: it began anew
+                                     a tool's span, or one of the app's own, started; a second record
+                                     for the same span: it restarted
     ["end", t, {"span", ?"at", ?"discarded", ?"name", ?"attributes", ?"error"}]
-                                     and has ended; ``discarded``: it will never be exported; what
-                                     it was in the end, and how it failed, if it is ours
+                                     the span ended; ``discarded``: it will never be exported; for
+                                     one of ours, its final name and attributes, and its failure
     ["settled", t, {"ids"}]          the inference spans of these responses were written
-    ["meta", t, {?"metadata", ?"tags"}]   what the app says of the conversation, all of it
+    ["meta", t, {?"metadata", ?"tags"}]   all metadata and tags that the app set
     ["start", t, {"start_ns"}]       the app's first time moved the start
-    ["jump", t, {"n"}]               the app's times have jumped, so often in all
+    ["jump", t, {"n"}]               the app's times jumped; ``n``: number of jumps so far
     ["parted", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
                    ?"failure": [type, message], ?"otlp"}]
-                                     its connection closed; if no other one goes on, that was the end
-    ["joined", t, {"at", "t", ?"refused"}]   another connection goes on; after so many refusals
+                                     its connection closed; if no other one follows, this was the end
+    ["joined", t, {"at", "t", ?"refused"}]   another connection continues; refusals before it
     ["policy", t, {?"inputs", ?"outputs", ?"audio"}]   stricter privacy; missing: hidden
     ["ended", t, {"at", "t", ?"n", ?"dropped", ?"code", ?"reason", ?"by_client",
                   ?"failure": [type, message], ?"otlp"}]
-                                     all spans have ended; what is left is delivery
+                                     all spans have ended; only the delivery remains
 """
 
 from __future__ import annotations
@@ -65,22 +65,22 @@ class Notes:
     """Writes the notes of one conversation.
 
     Args:
-        note: takes a note's kind and data; None: nothing of the conversation is on disk.
-        hurry: lets what was noted be written at once. A response that is done is worth it: it is a
-            whole answer, with its usage, and there are few; and so is stricter privacy.
+        note: takes a note's kind and data; ``None``: the conversation is not stored on disk.
+        hurry: has the notes so far written at once. It is called for a response that is done, which is
+            a complete answer with its usage, and rare enough; and for stricter privacy.
     """
 
     __slots__ = ("_hurry", "_note", "_said")
 
     def __init__(self, note: Note | None = None, hurry: Callable[[], None] | None = None) -> None:
         self._note, self._hurry = note, hurry
-        # The latest part of each role, and its text: two may be talking at once.
+        # The latest part of each role, and its text: both may be talking at once.
         self._said: dict[str, tuple[str, int, str]] = {}
 
     def received(
         self, event: Event, moment: Moment, span: Span | None, policy: ContentPolicy, count: int
     ) -> None:
-        """A server event was handled; ``count``: events so far, those without a note included."""
+        """Note a server event; ``count``: events so far, including those without a note."""
         if self._note is None:
             return
         self._note(
@@ -98,13 +98,13 @@ class Notes:
             self._hurry()
 
     def sent(self, event: Event, moment: Moment, policy: ContentPolicy) -> None:
-        """A client event was handled."""
+        """Note a client event."""
         if self._note is not None:
             event = event if policy.payloads else policy.hidden(event)
             self._note("event", {"at": moment.at_ns, "t": moment.t, "dir": "s", "event": event})
 
     def said(self, partial: Partial, moment: Moment, policy: ContentPolicy) -> None:
-        """The text of a part so far; only what was added to it is written."""
+        """Note the text of a part so far; only the added text is written."""
         if self._note is None:
             return
         text = partial.text if policy.payloads else HIDDEN
@@ -129,38 +129,38 @@ class Notes:
         )
 
     def speaks(self, dialect: str) -> None:
-        """A dialect of this name is spoken from here on."""
+        """Note that the dialect of this name is used from here on."""
         if self._note is not None:
             self._note("dialect", {"name": dialect})
 
     def asked(self, at_ns: int) -> None:
-        """The current event's span has ended."""
+        """Note that the current event's span has ended."""
         if self._note is not None:
             self._note("asked", {"at": at_ns})
 
     def settled(self, responses: Iterable[Response]) -> None:
-        """These responses were written as spans."""
+        """Note that these responses were written as spans."""
         ids = [response.id for response in responses]
         if ids and self._note is not None:
             self._note("settled", {"ids": ids})
 
     def about(self, who: Identity) -> None:
-        """The app said something of the conversation."""
+        """Note the metadata and tags that the app set."""
         if self._note is not None:
             self._note("meta", {"metadata": dict(who.metadata), "tags": list(who.tags)})
 
     def started(self, start_ns: int) -> None:
-        """The conversation starts at another time than its journal."""
+        """Note that the conversation starts at another time than its journal."""
         if self._note is not None:
             self._note("start", {"start_ns": start_ns})
 
     def jumped(self, jumps: int) -> None:
-        """The app's times have jumped, so often in all."""
+        """Note that the app's times have jumped; ``jumps``: number of jumps so far."""
         if self._note is not None:
             self._note("jump", {"n": jumps})
 
     def tightened(self, policy: ContentPolicy) -> None:
-        """Stricter privacy holds from now on."""
+        """Note that stricter privacy applies from now on."""
         if self._note is not None:
             self._note("policy", policy_to_wire(policy))
         if self._hurry is not None:
@@ -169,21 +169,21 @@ class Notes:
     def ended(
         self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
     ) -> None:
-        """The conversation is over; ``otlp``: its root goes by OTLP, the backend refused it."""
+        """Note the end; ``otlp``: the root goes by OTLP, because the backend refused it."""
         if self._note is not None:
             self._note("ended", _end_of(ending, moment, events, dropped, otlp=otlp))
 
     def parted(
         self, ending: Ending, moment: Moment, events: int, dropped: int, *, otlp: bool
     ) -> None:
-        """Its connection closed, and another one may go on; arguments as for ``ended``."""
+        """Note that its connection closed and another may follow; arguments as for ``ended``."""
         if self._note is not None:
             self._note("parted", _end_of(ending, moment, events, dropped, otlp=otlp))
-        if self._hurry is not None:  # a kill must find it: it may be the end
+        if self._hurry is not None:  # it may be the end, so it must survive a kill
             self._hurry()
 
     def joined(self, moment: Moment, refused: int) -> None:
-        """Another connection goes on; ``refused``: attempts before that the server refused."""
+        """Note that another connection continues; ``refused``: refused attempts before it."""
         if self._note is not None:
             self._note("joined", {"at": moment.at_ns, "t": moment.t, "refused": refused})
 
@@ -210,7 +210,7 @@ def _end_of(
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A server event; ``span_id`` None: no span was made of it."""
+    """A server event; ``span_id`` is ``None`` if it has no span."""
 
     event: Event
     moment: Moment
@@ -228,7 +228,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Text of a part that is not complete; ``added``: it goes on from the text before."""
+    """Text of a part that is not complete; ``added``: it continues the previous text."""
 
     partial: Partial
     added: bool
@@ -237,21 +237,21 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Speaks:
-    """A dialect is spoken from here on."""
+    """A dialect that is used from here on."""
 
     dialect: str
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The span of the event before has ended."""
+    """The span of the previous event has ended."""
 
     at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpanBegan:
-    """A tool's span, or the app's own, began below the root."""
+    """A tool's span, or one of the app's own, started below the root."""
 
     span_id: int
     parent_id: int
@@ -264,15 +264,15 @@ class SpanBegan:
 
 @dataclass(frozen=True, slots=True)
 class SpanEnded:
-    """It has ended.
+    """A span has ended.
 
     Attributes:
         span_id: the span.
-        at_ns: when, epoch ns.
+        at_ns: when it ended, epoch ns.
         discarded: it was never exported.
-        name: its name in the end; "" if not known.
-        attributes: its attributes in the end; empty if not known.
-        error: what went wrong; ``None`` if nothing did.
+        name: its final name; "" if unknown.
+        attributes: its final attributes; empty if unknown.
+        error: description of its failure; ``None`` if it did not fail.
     """
 
     span_id: int
@@ -292,7 +292,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the app says of the conversation; None: nothing new."""
+    """The app's metadata and tags; ``None``: unchanged."""
 
     metadata: dict[str, Any] | None
     tags: list[str] | None
@@ -307,14 +307,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Jumped:
-    """The app's times have jumped, so often in all."""
+    """The app's times have jumped; ``jumps``: number of jumps so far."""
 
     jumps: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tightened:
-    """Stricter privacy holds from now on."""
+    """Stricter privacy applies from now on."""
 
     policy: ContentPolicy
 
@@ -332,12 +332,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Parted(Ended):
-    """Its connection closed; if no other one goes on, that was the end of the conversation."""
+    """Its connection closed; if no other one follows, this was the end of the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Another connection goes on, after so many that the server refused."""
+    """Another connection continues, after ``refused`` attempts that the server refused."""
 
     moment: Moment
     refused: int
@@ -363,10 +363,10 @@ AnyNote = (
 
 
 def read_note(kind: str, data: object) -> AnyNote | None:
-    """Read one record of the trace; None when it is one of the sound.
+    """Read one record of the trace; return ``None`` if it is of another kind.
 
     Raises:
-        ValueError: it makes no sense.
+        ValueError: it is not valid.
     """
     rule = _RULES.get(kind)
     if rule is None:

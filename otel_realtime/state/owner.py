@@ -1,9 +1,9 @@
-"""Which process a conversation's folder belongs to, and whether it still lives.
+"""Which process a conversation's folder belongs to, and whether that process is alive.
 
 Every process has an instance id and, once it writes, one lock file
-``<state_dir>/owners/<instance id>.lock`` under a POSIX record lock, which the kernel drops when the
-process ends, however it ends. Closing *any* descriptor of the file would drop the lock as well, so
-the owner opens it once, never again, and never deletes it; its own id it knows without looking.
+``<state_dir>/owners/<instance id>.lock`` under a POSIX record lock, which the kernel releases when the
+process ends, in whatever way. Closing *any* descriptor of the file would release the lock as well, so
+the owner opens the file once and never again, and never deletes it; it knows its own id anyway.
 Folders are ``<state_dir>/conversations/<instance id>-<uuid>``.
 """
 
@@ -24,7 +24,7 @@ from otel_realtime.state.volume import warn_if_in_memory
 
 try:
     import fcntl
-except ImportError:  # no POSIX locks: nothing can be known about other processes
+except ImportError:  # no POSIX locks: the state of other processes is unknown
     fcntl = None  # type: ignore[assignment]
 
 logger = logger_of(__name__)
@@ -32,7 +32,7 @@ logger = logger_of(__name__)
 CONVERSATIONS: Final = "conversations"
 OWNERS: Final = "owners"
 SPOOL: Final = "spool"
-#: Whether this system can tell if another process lives.
+#: Whether this system can tell if another process is alive.
 CAN_LOCK: Final = fcntl is not None
 
 
@@ -48,22 +48,22 @@ _instance = _Instance()
 
 
 def instance_id() -> str:
-    """This process's id: 32 hex digits, new after a fork."""
+    """Return this process's id: 32 hex digits, new after a fork."""
     return _instance.id
 
 
 def new_folder(state_dir: Path) -> Path:
-    """A folder name for one conversation of this process; nothing is created."""
+    """Return a folder name for one conversation of this process; nothing is created."""
     return state_dir / CONVERSATIONS / f"{_instance.id}-{uuid.uuid4()}"
 
 
 def owner_of(folder: Path) -> str:
-    """The instance id in a conversation folder's name."""
+    """Return the instance id in a conversation folder's name."""
     return folder.name.partition("-")[0]
 
 
 def bytes_on_disk() -> int:
-    """Bytes of this process's conversations on disk: those that go on, and those undelivered."""
+    """Return the bytes of this process's conversations on disk, live and undelivered."""
     found = 0
     for state_dir in list(_instance.state_dirs):
         for path in state_dir.glob(f"{CONVERSATIONS}/{_instance.id}-*/*"):
@@ -75,22 +75,22 @@ def bytes_on_disk() -> int:
 
 
 def claim(folder: Path) -> None:
-    """Take this process's lock in the state directory that ``folder`` lies in, once.
+    """Take this process's lock in the state directory that contains ``folder``, once.
 
-    To be called before the folder is created. Folders elsewhere have no owner.
+    Call it before the folder is created. Folders elsewhere have no owner.
 
     Raises:
-        OSError: the lock file cannot be made or locked.
+        OSError: the lock file cannot be created or locked.
     """
     if folder.parent.name == CONVERSATIONS:
         claim_state(folder.parent.parent)
 
 
 def claim_state(state_dir: Path) -> None:
-    """Take this process's lock in a state directory, once; before anything of it stands there.
+    """Take this process's lock in a state directory, once, before it stores anything there.
 
     Raises:
-        OSError: the lock file cannot be made or locked.
+        OSError: the lock file cannot be created or locked.
     """
     _instance.state_dirs.add(state_dir)
     if fcntl is None:
@@ -116,19 +116,19 @@ def claim_state(state_dir: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make one of the state directory's folders; what else is in its place is moved aside.
+    """Create one of the state directory's folders; anything else in its place is moved aside.
 
-    A link is moved as well: what it leads to is outside.
+    A link is moved as well, because its target is outside.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         if is_folder(path):
             return
-        # Nobody can own anything here, so nothing of a live process is touched.
+        # Nothing here can have an owner, so no data of a live process is touched.
         aside = path.with_name(f"{path.name}.unusable-{time.time_ns()}")
         path.rename(aside)
         logger.warning("%s is not a folder; it is %s now", path, aside.name)
@@ -136,7 +136,7 @@ def make_folder(path: Path) -> None:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether a lock file is still there: somebody may have deleted the state directory."""
+    """Return whether a lock file is still there: the state directory may have been deleted."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except OSError:
@@ -145,16 +145,16 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 @contextmanager
 def taken_over(state_dir: Path, instance: str) -> Iterator[bool]:
-    """Hold a dead process's lock for the block; False if its owner lives.
+    """Hold a dead process's lock for the block; yield ``False`` if its owner is alive.
 
-    Without POSIX locks nobody can tell, and the answer is always False.
+    Without POSIX locks this is unknown, and the result is always ``False``.
     """
     path = state_dir / OWNERS / f"{instance}.lock"
     if fcntl is None or instance == _instance.id:
         yield False
         return
-    # An owner makes its lock before anything else: where none is, none lives. It is made then, so
-    # that of several processes only one takes over.
+    # An owner creates its lock before anything else: without a lock, no owner is alive. The lock is
+    # then created here, so that only one of several processes takes over.
     make_folder(path.parent)
     descriptor = for_locking(path)
     try:
@@ -169,7 +169,7 @@ def taken_over(state_dir: Path, instance: str) -> Iterator[bool]:
 
 
 def lives(state_dir: Path, instance: str) -> bool | None:
-    """Whether a process lives; its lock stays where it is. None: nobody can tell."""
+    """Return whether a process is alive, without taking over its lock; ``None`` if unknown."""
     if instance == _instance.id:
         return True  # asking the system would release the lock
     if fcntl is None:
@@ -183,7 +183,7 @@ def lives(state_dir: Path, instance: str) -> bool | None:
     try:
         fcntl.lockf(
             descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB
-        )  # shared: only an owner is in its way
+        )  # shared: only an owner's lock conflicts
     except OSError:
         return True
     else:
@@ -193,7 +193,7 @@ def lives(state_dir: Path, instance: str) -> bool | None:
 
 
 def _after_fork() -> None:
-    """The child is a process of its own: the parent's locks are not its to hold."""
+    """Make the child a process of its own, which does not hold the parent's locks."""
     global _instance
     before, _instance = _instance, _Instance()
     for descriptor in before.locks.values():

@@ -1,4 +1,4 @@
-"""What was done already for a conversation whose folder stays: nobody does it again."""
+"""The delivery steps already done for a conversation whose folder remains; none is repeated."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PROGRESS: Final = "delivered.json"
 KEPT: Final = "kept"
 """The recording is in ``recordings_dir``."""
 OTLP: Final = "otlp"
-"""What was open went to the app's own exporters, or to the OTLP endpoint."""
+"""The open spans went to the app's own exporters, or to the OTLP endpoint."""
 POSTED: Final = "posted"
 """LangSmith accepted the root run when the conversation opened."""
 ROOT: Final = "root"
 """LangSmith accepted the end of the root run, with the recording."""
 
 RELEASED: Final = "released"
-"""Its process, which lives on, gave it to a worker when it had ended."""
+"""Its process, which is still running, gave it to a worker after it had ended."""
 
 
 class Progress:
-    """Which steps of one conversation are done; survives in its folder."""
+    """The steps that are done for one conversation; stored in its folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
@@ -40,13 +40,13 @@ class Progress:
         return step in self._done or step in self._read()
 
     def once(self, step: str, do: Callable[[], None]) -> None:
-        """Do a step unless it was done, and remember that it is."""
+        """Do a step unless it was done before, and note that it is done."""
         if not self.done(step):
             do()
             self.note(step)
 
     def note(self, step: str) -> None:
-        """Remember that a step is done; called on any thread."""
+        """Note that a step is done; called on any thread."""
         partial = self._path.with_suffix(".part")
         with _lock:  # the steps of one conversation are done on several threads
             self._done = list(dict.fromkeys([*self._read(), *self._done, step]))
@@ -70,7 +70,7 @@ _lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    """The child has none of the threads that may hold the lock."""
+    """Replace the lock: the child has none of the threads that may hold it."""
     global _lock
     _lock = threading.Lock()
 

@@ -1,9 +1,10 @@
-"""How much of ``Settings.state_max_mb`` is used: counted while this process writes.
+"""How much of ``Settings.state_max_mb`` is in use, counted while this process writes.
 
-What lies in a state directory is measured now and then, by ``bounds``. In between everything that this
-process writes is added: what live conversations record, what is rendered, spans that wait. Near the
-bound it is measured again, and the oldest undelivered data makes room. If there is none, no more sound
-is recorded and nothing is rendered; journals and spans, which are small, have a rest for themselves.
+``bounds`` measures the contents of a state directory now and then. In between, everything that this
+process writes is added: recordings of live conversations, rendered files, spans that wait. Near the
+bound the directory is measured again, and the oldest undelivered data is deleted to make room. If
+nothing can be deleted, no more audio is recorded and nothing is rendered; a reserve is left for
+journals and spans, which are small.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from typing import Final
 
 from otel_realtime.state.owner import CONVERSATIONS
 
-#: Part of the bound that sound may use.
+#: Fraction of the bound that audio may use.
 SOUND: Final = 15 / 16
-#: Least time between two measurements near the bound, in seconds.
+#: Minimum time between two measurements near the bound, in seconds.
 _MEASURE_S: Final = 1.0
 _USED_UP: Final = "state_max_mb is used up"
 
-#: Deletes the oldest data, and measures: takes the bytes that are needed, and a folder that stays.
+#: Deletes the oldest data and measures; takes the bytes that are needed, and a folder that stays.
 MakeRoom = Callable[[int, "Path | None"], object]
 
 
 class Quota:
-    """What is used of one state directory's bound; thread-safe. Without a bound nothing is refused."""
+    """The use of one state directory's bound; thread-safe. Without a bound nothing is refused."""
 
     def __init__(self) -> None:
         self._reset()
@@ -58,13 +59,13 @@ class Quota:
         self._make_room = make_room or self._make_room
 
     def measured(self, used: int) -> None:
-        """Note how many bytes there are."""
+        """Set the number of bytes in use."""
         with self._lock:
             self._used = used
 
     @property
     def exceeded(self) -> bool:
-        """Whether there is more than there may be, what is reserved included."""
+        """Whether the bytes in use, including reserved ones, exceed the bound."""
         return self._max_bytes is not None and self._used + self._reserved > self._max_bytes
 
     def take(self, size: int, part: float = 1.0) -> bool:
@@ -72,7 +73,7 @@ class Quota:
 
         Args:
             size: bytes.
-            part: part of the bound that they may use.
+            part: fraction of the bound that they may use.
         """
         if self._max_bytes is None:
             return True
@@ -80,11 +81,11 @@ class Quota:
 
     @contextmanager
     def reserved(self, size: int, *, keep: Path) -> Iterator[None]:
-        """Hold room for a file while it is written; afterwards it counts if the block succeeded.
+        """Reserve room for a file while it is written; it counts as used if the block succeeded.
 
         Args:
             size: bytes of the file.
-            keep: folder that must not make room: the file is made from it.
+            keep: folder that must not be deleted to make room, because the file is made from it.
 
         Raises:
             OSError: there is no room.
@@ -126,7 +127,7 @@ class Quota:
 
 
 def used_up() -> OSError:
-    """Return the error of whoever finds no room."""
+    """Return the error for a write that finds no room."""
     return OSError(getattr(errno, "EDQUOT", errno.ENOSPC), _USED_UP)
 
 
@@ -140,7 +141,7 @@ def quota_of(state_dir: Path) -> Quota:
 
 
 def quota_for(folder: Path) -> Quota:
-    """Return the quota of the state directory that a conversation's folder lies in, if it does."""
+    """Return the quota of the state directory that contains a folder; an unbounded one if none does."""
     if folder.parent.name == CONVERSATIONS:
         return quota_of(folder.parent.parent)
     return _UNBOUNDED

@@ -1,9 +1,9 @@
-"""Gives what has ended up to whoever delivers, while the process lives on.
+"""Gives ended conversations to the process that delivers them, while this process is still running.
 
-Whoever holds an instance's lock may deliver what stands under its id, and a process holds its own as long as
-it lives. So what a worker is to deliver is renamed to an id that is nobody's, as if a process had left it
-that wrote nothing else: of several workers the one that takes this id's lock delivers it. The lock is
-held here while the parts are moved, so that nobody finds half of them.
+The holder of an instance's lock may deliver the data under its id, and a process holds its own lock as
+long as it lives. So data for a worker is renamed to an id that no process has, as if it came from a
+process that wrote nothing else: the worker that takes this id's lock delivers it. The lock is held here
+while the parts are moved, so that no worker finds only some of them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from otel_realtime.state.progress import RELEASED, Progress
 
 
 def release(state_dir: Path, folder: Path | None, batches: Sequence[Path] = ()) -> None:
-    """Give a conversation and its spans up; they are not to be touched afterwards.
+    """Give up a conversation and its spans; the caller must not touch them afterwards.
 
-    A process that is killed in between has given up a part; the rest is still under its own id.
+    If the process is killed in between, it has given up a part; the rest is still under its own id.
 
     Args:
         state_dir: the state directory.
@@ -28,7 +28,7 @@ def release(state_dir: Path, folder: Path | None, batches: Sequence[Path] = ()) 
         batches: files of the spool.
 
     Raises:
-        OSError: they cannot be moved; what is left stays this process's.
+        OSError: they cannot be moved; the rest still belongs to this process.
     """
     heir = uuid.uuid4().hex
     with owner.taken_over(state_dir, heir):
@@ -38,7 +38,7 @@ def release(state_dir: Path, folder: Path | None, batches: Sequence[Path] = ()) 
             for path in batches:
                 try:
                     os.replace(path, spool / path.name)
-                except FileNotFoundError:  # it was too old, or too much: bounds deleted it
+                except FileNotFoundError:  # ``bounds`` deleted it: too old, or too much data
                     pass
         if folder is not None:
             Progress(folder).note(RELEASED)

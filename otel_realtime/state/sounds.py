@@ -1,7 +1,7 @@
-"""What the journal says of the sound, read back: ``core.audio.timeline`` lists the records.
+"""Reads the audio records of the journal, which ``core.audio.timeline`` lists.
 
-A record comes out with as many fields as this version knows, of the types they must have. So one
-that a disk or a later version spoiled costs nothing but itself: the measurements and the rendered
+A record is returned with as many fields as this version knows, of the types they must have. So a
+record that a disk or a later version spoiled affects only itself: the measurements and the rendered
 recording leave out the same ones.
 """
 
@@ -15,7 +15,7 @@ from otel_realtime.core.audio.player_buffer import MOST_NS
 from otel_realtime.core.audio.segments import LOST
 from otel_realtime.state.journal import LATEST_NS
 
-#: No single record speaks of more bytes.
+#: No single record refers to more bytes.
 MOST_BYTES: Final = 1 << 30
 _MOST_MS: Final = 10**12
 _MOST_OFFSET: Final = 1 << 53
@@ -74,7 +74,7 @@ def _is_anything(value: object) -> bool:
 
 
 _Rule = Callable[[object], bool]
-#: What follows ``[kind, t``: the fields that must be there, then those that may be.
+#: The fields after ``[kind, t``: those that are required, then those that are optional.
 _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "buffered": ((_is_buffer,), ()),
     "user": ((_is_offset, _is_size), (_is_anything,)),
@@ -104,7 +104,7 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "reset": ((), ()),
     "pause": ((), ()),
     "resume": ((), ()),
-    # What can be read of it is silenced: a side that is none is both.
+    # A redaction applies even if parts are unreadable: an invalid side means both sides.
     "redact": ((_is_ns, _is_ns), (_is_anything, _is_anything, _is_anything)),
     "spoken": ((_is_side, _is_text, _is_ns, _is_ns), (_is_ms_or_none, _is_ms_or_none, _is_ms)),
     "words": ((_is_side, _is_text), (_is_ms_or_none, _is_ms_or_none, _is_anything)),
@@ -114,7 +114,7 @@ _FIELDS: Final[Mapping[str, tuple[tuple[_Rule, ...], tuple[_Rule, ...]]]] = {
     "regained": ((), ()),
     "close": ((), (_is_anything,)),
 }
-#: Those kinds of which the timeline wants every field.
+#: The kinds for which the timeline needs every field.
 _WHOLE: Final = frozenset({"agent", "truncate", "delete", "buffer", "words"})
 _RULES: Final = {
     kind: (len(required), (*required, *optional)) for kind, (required, optional) in _FIELDS.items()
@@ -122,13 +122,13 @@ _RULES: Final = {
 
 
 def read_sound(record: list[Any]) -> list[Any] | None:
-    """Read one record of the sound; None when it is none of those this version knows.
+    """Read one audio record; return ``None`` if this version does not know its kind.
 
     Raises:
-        ValueError: it makes no sense.
+        ValueError: it is not valid.
     """
     kind, given = record[0], len(record) - 2
-    # Nearly all records are of audio: those that keep the rules are passed without a call per field.
+    # Nearly all records are audio: valid ones are returned without a call per field.
     if kind == "agent" and given == 5:
         _, _, offset, size, item, index, response = record
         if (

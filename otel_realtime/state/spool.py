@@ -1,9 +1,9 @@
-"""Encoded spans on disk, until LangSmith has them.
+"""Encoded spans on disk, kept until LangSmith has them.
 
-Each file under ``<state_dir>/spool/<instance id>/`` is one batch: a line of JSON that says whose
-it is, then the gzipped protobuf. A file appears under its name when it is whole, and goes when
-LangSmith accepted it; what a dead process leaves is sent by ``otel-realtime recover``. The key is
-never written.
+Each file under ``<state_dir>/spool/<instance id>/`` is one batch: a line of JSON with the destination
+of the spans, then the gzipped protobuf. A file gets its name when it is complete, and is deleted when
+LangSmith has accepted it; files of a dead process are sent by ``otel-realtime recover``. The API key
+is never written.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from otel_realtime.state.quota import quota_of, used_up
 from otel_realtime.version import VERSION
 
 SUFFIX: Final = ".spans"
-#: The bounds are looked at each time so much was written.
+#: The bounds are checked each time this many bytes have been written.
 TIDY_BYTES: Final = 16_000_000
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Whose spans a file holds, and how many.
+    """The destination of the spans in a file, and their number.
 
     Attributes:
-        api_url: the LangSmith they are meant for.
+        api_url: the LangSmith server they are meant for.
         project: the project there.
         spans: how many there are.
         size: bytes before compression.
-        unsent: nobody has sent it yet, in whatever form.
+        unsent: no process has sent it yet, in any form.
     """
 
     api_url: str
@@ -62,11 +62,11 @@ class Label:
 
     @classmethod
     def from_wire(cls, source: object) -> Label:
-        """Read it back.
+        """Read a label from its JSON object.
 
         Raises:
             NewerFormatError: a later version wrote it in a format that this one does not know.
-            ValueError: it does not say whose the spans are.
+            ValueError: it does not say where the spans go.
         """
         if not isinstance(source, dict):
             raise ValueError("the label is not an object")
@@ -80,14 +80,14 @@ class Label:
 
 
 class Spool:
-    """Writes one process's batches for one LangSmith; safe from any thread.
+    """Writes one process's batches for one LangSmith project; safe from any thread.
 
     Args:
         state_dir: ``Settings.state_dir``.
         api_url: the server they are meant for.
         project: the project there.
-        tidy: called now and then, so that the directory stays within its bounds.
-        unsent: this process sends none of them: a worker does.
+        tidy: called now and then to keep the directory within its bounds.
+        unsent: this process sends none of them; a worker does.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Spool:
         self._project = project
 
     def write(self, body: bytes, spans: int, size: int) -> Path | None:
-        """Put a batch on disk; None, said once, when the disk does not take it."""
+        """Write a batch to disk; return ``None``, and warn once, if the disk does not accept it."""
         label = Label(self._api_url, self._project, spans, size, self._unsent)
         name = f"{time.time_ns():020d}-{next(_numbers):06d}{SUFFIX}"
         folder = self.state_dir / SPOOL / owner.instance_id()
@@ -140,7 +140,7 @@ class Spool:
 
 
 def write(path: Path, label: Label, body: bytes) -> None:
-    """Write a file; it appears under its name when it is whole.
+    """Write a file; it gets its name only when it is complete.
 
     Raises:
         OSError: it cannot be written.
@@ -163,7 +163,7 @@ def read(path: Path) -> tuple[Label, bytes]:
     Raises:
         OSError: it cannot be read.
         NewerFormatError: a later version wrote it in a format that this one does not know.
-        ValueError: it is none of ours.
+        ValueError: it is not a file of ours.
     """
     line, _, body = read_bytes(path).partition(b"\n")
     try:
@@ -173,7 +173,7 @@ def read(path: Path) -> tuple[Label, bytes]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file that is there."""
+    """Delete a file, if it can be deleted."""
     try:
         path.unlink()
     except OSError:
@@ -181,7 +181,7 @@ def remove(path: Path) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    """The batches one process left, oldest first."""
+    """Return the batches that one process left, oldest first."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
     except OSError:

@@ -1,8 +1,8 @@
-"""Which spans of a conversation are on disk, or were, in its own folder.
+"""The list of a conversation's spans that are or were on disk, in its own folder.
 
-A batch of spans vanishes from the spool when it is delivered. Without this list nobody could tell a
-span that was delivered from one that died with the process, which a recovery makes again from the
-journal. An id is added when the span's batch has been written, before the batch is sent.
+A batch of spans vanishes from the spool when it is delivered. Without this list, a delivered span
+could not be told from one that died with the process, which a recovery recreates from the journal. An
+id is added when the span's batch has been written, and before the batch is sent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def note_stored(folder: Path, span_ids: Sequence[int]) -> None:
 
 
 def read_stored(folder: Path) -> set[int]:
-    """Read a conversation's list; what is torn or makes no sense is left out."""
+    """Read a conversation's list; torn and invalid lines are left out."""
     try:
         lines = read_bytes(folder / STORED).split(b"\n")
     except OSError:

@@ -1,4 +1,4 @@
-"""What kind of disk the state directory lies on."""
+"""The kind of disk that holds the state directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
 
 def kind_of(folder: Path) -> str:
-    """The type of the file system a folder lies on, as the kernel names it; empty if unknown."""
+    """Return the type of a folder's file system, as the kernel names it; empty if unknown."""
     try:
         mounts = _MOUNTS.read_text(errors="replace").splitlines()
         resolved = folder.resolve()
@@ -33,12 +33,12 @@ def kind_of(folder: Path) -> str:
 
 
 def is_in_memory(folder: Path) -> bool:
-    """Whether a folder is lost with the machine, or with its container; False if unknown."""
+    """Return whether a folder is lost with the machine or container; ``False`` if unknown."""
     return kind_of(folder) in _IN_MEMORY
 
 
 def warn_if_in_memory(state_dir: Path) -> None:
-    """Say that recordings in this state directory take memory and do not outlive the machine."""
+    """Warn if recordings in this state directory use memory and do not outlive the machine."""
     if is_in_memory(state_dir):
         logger.warning(
             "state_dir %s is in memory (tmpfs): recordings of live calls count against the "

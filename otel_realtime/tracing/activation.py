@@ -1,10 +1,10 @@
 """Makes an event's span current on the app's task while the app handles the event.
 
 OpenTelemetry pairs ``attach`` with ``detach(token)``
-(https://opentelemetry.io/docs/specs/otel/context/#attach-context). We cannot: the app may ask for
-the next frame from another task than before, and ``contextvars`` raises for a token of another
-context. So spans are attached *by value* and no token is kept. Our context remembers the one the app
-had before, and it is attached again when the same task asks for the next frame, or closes::
+(https://opentelemetry.io/docs/specs/otel/context/#attach-context). That is not possible here: the
+app may ask for the next frame from another task than before, and ``contextvars`` raises for a token
+of another context. So spans are attached *by value*, and no token is kept. Our context remembers the
+app's previous context, which is attached again when the same task asks for the next frame or closes::
 
     app's context --enter(span)--> ours (span current, base = app's) --leave--> app's context
                                      |
@@ -13,7 +13,7 @@ had before, and it is attached again when the same task asks for the next frame,
                                            span of the app is open in it, nothing is changed
 
 Another task's context cannot be changed from outside. A task that never receives again may keep an
-event span that has ended as its current span.
+ended event span as its current span.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from opentelemetry.trace import Span
 
 from otel_realtime.tracing.members import CONVERSATION_KEY
 
-#: Context key of the ``_Layer`` that a context of ours carries.
+#: Context key of the ``_Layer`` in a context that ``Activation`` attached.
 _LAYER: Final = otel_context.create_key("otel_realtime.frame")
-#: Context key of the current span. It has no public name, so it is read from a context that has one.
+#: Context key of the current span. It has no public name, so it is read from a context with a span.
 _SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 _OUR_KEYS: Final = (_LAYER, _SPAN, CONVERSATION_KEY)
 
 
 class NativeParents(Protocol):
-    """Another library's own context of the current parent, kept in step with OpenTelemetry's.
+    """Another library's own context of the current parent, kept in sync with OpenTelemetry's.
 
     LangSmith's ``@traceable`` functions read their parent from such a context; see
     ``langsmith.parent_run``. Runs and saved states are opaque here.
     """
 
     def enter(self, run: object) -> dict[str, object] | None:
-        """Make a run the current parent; return the state to restore, ``None`` if none changed."""
+        """Make a run the current parent; return the state to restore, ``None`` if nothing changed."""
         ...
 
     def leave(self, saved: dict[str, object] | None) -> None:
@@ -56,7 +56,7 @@ class NativeParents(Protocol):
         ...
 
     def restarted(self, run: object, span: Span) -> None:
-        """Bring a run without children up to date, whose span began anew."""
+        """Update a run without children after its span was restarted."""
         ...
 
     def transfer(self, saved: dict[str, object], later: dict[str, object]) -> None:
@@ -65,15 +65,15 @@ class NativeParents(Protocol):
 
 
 class _Attached(Context):
-    """A context as ``enter`` made it; what the app derives from it is a plain ``Context``."""
+    """A context made by ``enter``; a context that the app derives from it is a plain ``Context``."""
 
 
 @dataclass(slots=True, eq=False)
 class _Layer:
     """One span made current on top of the app's context.
 
-    It does not refer to the context that carries it: such a cycle would be left to the garbage
-    collector with every event.
+    It does not refer to the context that carries it: with every event, such a reference cycle would be
+    left to the garbage collector.
 
     Attributes:
         owner: the ``Activation`` that attached it.
@@ -91,7 +91,7 @@ class _Layer:
 
 
 def child_context(span: Span, conversation: object, base: Context | None = None) -> Context:
-    """Return ``base`` with a span as current span, and its conversation.
+    """Return ``base`` with a span as its current span, and with the span's conversation.
 
     Args:
         span: the span.
@@ -104,15 +104,15 @@ def child_context(span: Span, conversation: object, base: Context | None = None)
 class Activation:
     """Makes the spans of one conversation current, one at a time, per task.
 
-    Contexts are local to a task or thread, so only their number needs a lock.
+    Contexts are local to a task or thread, so only the count of them needs a lock.
 
     Args:
         conversation: the ``Membership`` of the conversation.
         native: another library's context that follows ours.
 
     Attributes:
-        attached: number of contexts that are attached and not yet replaced; 0 lets the next receive
-            skip the look at the context.
+        attached: number of contexts that are attached and not yet replaced; if it is 0, the next
+            receive need not look at the context.
     """
 
     def __init__(self, conversation: object, native: NativeParents | None = None) -> None:
@@ -140,7 +140,7 @@ class Activation:
                 return
             current = base
         elif layer is not None and self.attached:
-            # Ours is below another conversation's, and would come back when that one leaves.
+            # Our layer is below another conversation's, and would come back when that one leaves.
             self.leave()
         new = _Layer(self, span, current)
         if run is not None and self._native is not None:
@@ -169,9 +169,9 @@ class Activation:
             above.base = base
 
     def step_out(self, span: Span | None) -> None:
-        """Make the event's span current again if the span that is current in this task has ended.
+        """Make the event's span current again if this task's current span has ended.
 
-        A tool's span is current until the app has sent its result.
+        A tool's span stays current until the app has sent its result.
 
         Args:
             span: span of the current event.
@@ -201,8 +201,8 @@ class Activation:
                 self.attached -= not layer.left
                 layer.left = True
         else:
-            # The app attached something since. Its detach can bring our context back, so the layer
-            # still counts as attached.
+            # The app has attached a context since. Its detach can bring our context back, so the
+            # layer still counts as attached.
             span = trace.get_current_span(current)
             if span is not layer.span and span.is_recording():
                 return None

@@ -1,6 +1,6 @@
 """The end of a conversation's root: the same facts for the OTel span and for LangSmith's run.
 
-A live conversation collects the facts from its own state, recovery from the journal's.
+A live conversation takes the facts from its own state, a recovery takes them from the journal.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 class RecordedAudio(AudioFacts, Protocol):
-    """Facts about a conversation's audio, and totals: a ``Recorder``, or a replayed journal."""
+    """Facts about a conversation's audio and its totals: a ``Recorder`` or a replayed journal."""
 
     def summary(self) -> AudioSummary:
         """Return the recording's totals."""
 
     def redacted(self) -> list[Stretch]:
-        """Return what is silenced in the recording, in order."""
+        """Return the silenced stretches of the recording, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootEnd:
-    """Everything the end of the root is made of.
+    """Everything that the end of the root is built from.
 
     Attributes:
         identity: the conversation.
@@ -54,12 +54,12 @@ class RootEnd:
         moment: when it ended.
         policy: which content may be stored.
         dropped: number of events that got no span because the trace was full.
-        records: audio is recorded as far as policy and settings allow it.
+        records: policy and settings allow recording audio.
         leg: value of ``otel_realtime.langsmith.leg``.
         delivers_root: this process delivers the root run, and with it the recording.
         refused: the backend refused the root run for good.
-        limit: most characters of JSON per attribute.
-        titled: the root run is named after what the caller said first.
+        limit: maximum characters of JSON per attribute.
+        titled: the root run is named after the caller's first words.
         recording_uri: where the recording will be kept; ``None``: nowhere.
     """
 
@@ -98,9 +98,9 @@ class RootEnd:
 
         Args:
             root: the root.
-            mark: attribute (key, value) that says a backend receives the root another way.
+            mark: attribute (key, value) which says that a backend receives the root another way.
         """
-        # All before ``finish``: an ended span is read-only, and our processor looks at the mark.
+        # Set before ``finish``: an ended span is read-only, and our processor reads the mark.
         root.set_attributes(self._attributes(langsmith=mark is None))
         if mark is not None:
             root.set_attribute(*mark)
@@ -125,14 +125,14 @@ class RootEnd:
         return outputs
 
     def run_closing(self) -> Closing:
-        """Return the end of the root run, for its one patch."""
+        """Return the end of the root run, which is sent as its only patch."""
         failure = self.ending.failure
         return Closing(
             end_ns=self.end_ns,
             inputs=root_facts.inputs(self.state, self.policy),
             outputs=self._outputs(),
             # Where keys collide, our facts win over the app's metadata.
-            # None: what was assumed when it opened is taken back.
+            # ``None`` withdraws the modality that was assumed when the conversation opened.
             metadata={Meta.MODALITY: None, **self.identity.metadata, **self.metadata()},
             tags=list(self.identity.tags),
             error=failure.message if failure is not None else None,
@@ -140,7 +140,7 @@ class RootEnd:
         )
 
     def about(self) -> About:
-        """Return what the recording says of itself, once all audio has been processed."""
+        """Return the description stored in the recording, once all audio has been processed."""
         return About(
             thread_id=self.identity.thread_id,
             trace_id=self.trace_id,
@@ -181,19 +181,19 @@ class RootEnd:
         return metadata
 
     def _attach_status(self, summary: AudioSummary) -> str:
-        """Return ``ls_audio_attach_status`` as far as it is known when the conversation closes."""
+        """Return ``ls_audio_attach_status`` as known when the conversation closes."""
         if not self.records:
             return "disabled"
         if not summary.has_audio:
             return "none"
-        # Without LangSmith there is nothing to attach to; with a Collector only the key is missing.
+        # Without LangSmith there is nothing to attach to; with a Collector, only the API key is missing.
         if not self.delivers_root:
             return "none" if self.leg == names.LEG_NONE else "no_credentials"
         return "failed" if summary.error or self.refused else "pending"
 
 
 def _talk_times(summary: AudioSummary) -> dict[str, float]:
-    """Return the talk times by key; nothing as long as they are not exact."""
+    """Return the talk times by key; empty if they are not exact or there was no audio."""
     if not (summary.measured and summary.has_audio):
         return {}
     return {
@@ -216,7 +216,7 @@ def run_opening(
         trace_id: OTel trace id.
         span_id: OTel span id of the root.
         start_ns: start of the root, epoch ns.
-        voice: it is a conversation of voices, as far as is known; its end says what it was.
+        voice: it is a voice conversation, as far as is known; the end of the run corrects this.
     """
     modality = {Meta.MODALITY: names.MODALITY_AUDIO} if voice else {}
     return Opening(

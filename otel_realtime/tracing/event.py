@@ -19,7 +19,7 @@ from otel_realtime.tracing.facts import Attributes
 from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.writer import SpanWriter, end
 
-# Built once: they are written for every event.
+# Built once because they are written for every event.
 _META_RECEIVED_AT: Final = names.LS_METADATA + names.Meta.RECEIVED_AT
 _AUDIO_OFFSET: Final = names.OURS + Fact.AUDIO_OFFSET
 _META_AUDIO_OFFSET: Final = names.LS_METADATA + Fact.AUDIO_OFFSET
@@ -33,7 +33,7 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
     Args:
         event: the event as it may be stored.
         payload: JSON text of the event.
-        t: its receipt, ns since the start of the conversation.
+        t: time of receipt, ns since the start of the conversation.
         turn: the turn it belongs to; 0 before the first.
     """
     seconds = (t + 500) // 1000 / 1e6  # whole microseconds
@@ -51,7 +51,7 @@ def event_attributes(event: Event, payload: str, t: int, turn: int) -> Attribute
         attributes[_TURN] = attributes[_META_TURN] = turn
     # ``response.created`` has ``response.id``, ``response.output_item.added`` has ``response_id``.
     get, carried = event.get, event.get("event")
-    if carried.__class__ is dict:  # of a Live session; its ids are those of the event in it
+    if carried.__class__ is dict:  # a Live session's event; the ids are in the event it carries
         get = carried.get
         kind = get("type")
         if isinstance(kind, str):
@@ -88,12 +88,12 @@ class EventSpans:
         self.dropped = 0
 
     def open(self, event: Event, payload: str, moment: Moment, turn: int) -> Span | None:
-        """Open the span of a received event, and end the one before if it is still open.
+        """Open the span of a received event, and end the previous one if it is still open.
 
         Args:
             event: the event as it may be stored.
             payload: JSON text of the event, for the span's input.
-            moment: its receipt.
+            moment: time of its receipt.
             turn: the turn it belongs to; 0 before the first.
 
         Returns:
@@ -105,7 +105,7 @@ class EventSpans:
         writer.turn = turn
         if kind in _CAN_FAIL or kind.endswith(".failed"):
             failure = event_failure(event, writer.policy)
-        # An error is traced even in a full trace: it is what somebody will look for.
+        # An error is traced even if the trace is full, because users look for errors.
         if writer.room <= 0 and failure is None:
             self.dropped += 1
             return None

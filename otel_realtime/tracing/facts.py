@@ -36,9 +36,9 @@ _OUTPUTS: Final = (names.COMPLETION, names.OUTPUT_MESSAGES, names.TOOL_RESULT)
 
 
 def is_voice(state: ConversationState) -> bool:
-    """Return whether a conversation is one of voices, as far as is known while it lasts.
+    """Return whether a conversation is a voice conversation, judging by what is known so far.
 
-    Before anything was answered the session says it: answers are speech unless it says otherwise.
+    Before the first answer, the session decides: answers are speech unless it says otherwise.
     """
     if state.session.transcription_only:
         return False
@@ -49,9 +49,9 @@ def is_voice(state: ConversationState) -> bool:
 
 
 def allowed(attributes: Attributes, policy: ContentPolicy) -> Attributes:
-    """Return attributes without a side that no span may have (``LANGSMITH_HIDE_INPUTS``, ``_OUTPUTS``).
+    """Return attributes without those that must be hidden (``LANGSMITH_HIDE_INPUTS``, ``_OUTPUTS``).
 
-    Outputs stay as an empty object: LangSmith drops the usage of a run that has none.
+    The completion stays as an empty object: LangSmith drops the usage of a run without outputs.
     """
     if policy.run_inputs and policy.run_outputs:
         return attributes
@@ -79,9 +79,9 @@ def product_facts(facts: Mapping[str, AttributeValue | None]) -> Attributes:
 def connection_facts(
     provider: Provider, *, session_id: str | None, conversation_id: str | None
 ) -> Attributes:
-    """Return where a model call went, and in which session.
+    """Return the server and the session of a model call.
 
-    The convention wants these on each inference span:
+    The convention expects these on each inference span:
     https://github.com/open-telemetry/semantic-conventions-genai/pull/394
 
     Args:
@@ -103,7 +103,7 @@ def usage_facts(usage: Usage | None, limit: int) -> Attributes:
 
     Args:
         usage: usage of a model call; ``None`` if the server did not report any.
-        limit: most characters of JSON per attribute.
+        limit: maximum characters of JSON per attribute.
     """
     if usage is None:
         return {}
@@ -111,7 +111,7 @@ def usage_facts(usage: Usage | None, limit: int) -> Attributes:
         names.USAGE + key: count for key, count in usage_attributes(usage).items()
     }
     text = dump(usage_metadata(usage))
-    if len(text) <= limit:  # shortened JSON would state wrong sums, and LangSmith a wrong cost
+    if len(text) <= limit:  # truncated JSON would give wrong sums, and a wrong cost in LangSmith
         attributes[names.LS_USAGE] = text
     return attributes
 

@@ -19,7 +19,7 @@ from otel_realtime.core.protocol.outcome import Failure
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 from otel_realtime.interrupts import let_through
 
-#: Most characters of an exception's message: it is the span's status description.
+#: Maximum length of an exception's message, which becomes the span's status description.
 MESSAGE_LIMIT: Final = 2048
 
 
@@ -32,7 +32,7 @@ def error_kind(event: Event) -> str:
 def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
     """Return the failure an event reports; ``None`` if it reports none.
 
-    ``error``, every type named ``*.failed``, and ``response.done`` with status ``failed`` do:
+    These are ``error``, every type named ``*.failed``, and ``response.done`` with status ``failed``:
     https://platform.openai.com/docs/api-reference/realtime-server-events/error
     """
     kind = event["type"]
@@ -52,7 +52,7 @@ def event_failure(event: Event, policy: ContentPolicy) -> Failure | None:
 def exception_failure(error: BaseException, policy: ContentPolicy) -> tuple[Failure, str | None]:
     """Return an exception of the app as a failure, and its stack trace if it may be stored.
 
-    The message may quote anything, so it passes the same policy as an ``error`` event.
+    The message may contain any content, so the policy applies to it as to an ``error`` event.
     """
     kind = type(error).__qualname__
     if not policy.payloads:

@@ -1,7 +1,7 @@
-"""The span of a gap: one connection of a conversation closed, and another one went on.
+"""The span of a gap: one connection of a conversation closed, and another one continued it.
 
-It says how the first one ended. A connection that was lost is an error of this span, not of the
-conversation, which went on.
+It records how the first connection ended. A lost connection is an error of this span, not of the
+conversation, which continued.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The span of a handoff: an agent framework lets another of its agents go on with the conversation.
+"""The span of a handoff: an agent framework lets another of its agents continue the conversation.
 
-The model asks for it by a function call where the framework offers one; then the handoff is below
-that call's span.
+If the framework offers a function call for it, the model requests the handoff by that call. The
+handoff is then below that call's span.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def write_handoff(
 
     Args:
         writer: the conversation's span writer.
-        agent: name of the agent that goes on.
+        agent: name of the agent that continues.
         parent: context of the span above.
-        begun: when the framework began it.
-        end_ns: when it was made, epoch ns.
+        begun: when the framework began the handoff.
+        end_ns: when the handoff was complete, epoch ns.
     """
     agent = agent or UNKNOWN
     attributes: Attributes = {

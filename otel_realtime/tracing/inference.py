@@ -76,8 +76,8 @@ def describe_inference(
         state: the conversation it belongs to.
         audio: facts about its audio; ``None`` without audio.
         policy: which content may be stored.
-        provider: who serves the model.
-        limit: most characters of JSON per attribute.
+        provider: the service that runs the model.
+        limit: maximum characters of JSON per attribute.
     """
     model = (
         text_or_none(response.config.get("model"))
@@ -123,7 +123,7 @@ def describe_inference(
                 Fact.HEARD: sound.heard_ms,
                 Fact.HEARD_SOURCE: sound.heard_source,
                 **_interruption(sound),
-                # Without any audio nothing is known: absent, not false.
+                # Without any audio this is unknown, so the fact is left out rather than false.
                 Fact.INTERRUPTED: (
                     sound.interrupted or unfinished
                     if sound.heard_source
@@ -166,7 +166,7 @@ def _server_tools(
 
 
 def _interruption(sound: ResponseAudio) -> dict[str, bool | str]:
-    """Return why the answer was cut, as facts; empty if it was not."""
+    """Return why the answer was cut short, as facts; empty if it was not."""
     cut = sound.interruption
     if cut is None:
         return {}
@@ -174,7 +174,7 @@ def _interruption(sound: ResponseAudio) -> dict[str, bool | str]:
 
 
 def _latency(sound: ResponseAudio) -> dict[str, int | str]:
-    """Return the parts of the caller's wait, each with its owner, as facts."""
+    """Return the parts of the caller's waiting time, each with its owner, as facts."""
     facts: dict[str, int | str] = {}
     for part in sound.parts:
         facts[f"{Fact.LATENCY}{part.name}_ms"] = part.ms
@@ -208,7 +208,7 @@ def _messages(
         prompt["tools"] = offered if policy.inputs else HIDDEN
         attributes[names.TOOL_DEFINITIONS] = dump(prompt["tools"], limit)
     (reason,) = response.finish_reasons(state.items)
-    # Both forms: LangSmith reads the first two, other backends the convention's own.
+    # Both forms: LangSmith reads the first two, other backends read those of the convention.
     return {
         **attributes,
         names.PROMPT: dump(prompt, limit),
@@ -247,7 +247,7 @@ def _request(response: Response, state: ConversationState, policy: ContentPolicy
 
 
 def _number(value: object) -> int | float | None:
-    """Return a number that an attribute can hold; ``"inf"``, a legal limit, is not one."""
+    """Return a number that an attribute can hold; the legal limit ``"inf"`` is not one."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
         return value
     return None
@@ -282,7 +282,7 @@ def write_inference(
         now_ns: end of the span if ``response.done`` never came, epoch ns.
 
     Returns:
-        What was written.
+        The contents of the span.
     """
     inference = describe_inference(
         response, state, audio, writer.policy, writer.provider, writer.limit

@@ -1,4 +1,4 @@
-"""The attribute limits of the app's ``TracerProvider``, as far as they can be read.
+"""The attribute limits of the app's ``TracerProvider``, where they can be read.
 
 The SDK truncates a value at the length limit, which would leave half a JSON document, and drops the
 oldest attributes of a span that exceeds the count limit
@@ -12,19 +12,19 @@ from typing import Final
 
 from otel_realtime.diagnostics import warn_once
 
-#: Attributes of our own that a root can have; the app's metadata gets the rest of the limit.
+#: Number of our own attributes that a root can have; the app's metadata gets the rest of the limit.
 OWN_ATTRIBUTES: Final = 72
-#: Length of LangSmith's longest id, the dotted order of a deeply nested span: some 60 characters
+#: Length of LangSmith's longest id, the dotted order of a deeply nested span: about 60 characters
 #: per level.
 _LONGEST_ID: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What fits on a span.
+    """The capacity of a span.
 
     Attributes:
-        payload: characters of JSON per attribute.
+        payload: maximum characters of JSON per attribute.
         metadata: number of attributes for the app's metadata; ``None``: not limited.
     """
 
@@ -33,7 +33,7 @@ class Limits:
 
 
 def limits_of(provider: object, payload_limit: int) -> Limits:
-    """Return the limits of a provider; one that cannot be read does not apply.
+    """Return the limits of a provider; a limit that cannot be read does not apply.
 
     Args:
         provider: the app's ``TracerProvider``.

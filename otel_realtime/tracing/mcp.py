@@ -59,7 +59,7 @@ def mcp_failure(item: Item, policy: ContentPolicy) -> Failure:
 
 
 def failure_of(call: McpCall, item: Item, policy: ContentPolicy) -> Failure | None:
-    """Return what went wrong with a tool call that the server itself made; ``None``: nothing did."""
+    """Return the failure of a call that the server itself made; ``None`` if it did not fail."""
     if call.failed or item.error:
         return mcp_failure(item, policy)
     return NOT_FINISHED if call.ended is None else None
@@ -80,11 +80,11 @@ def write_mcp_call(
         writer: the conversation's span writer.
         call: the call's times, from ``response.mcp_call.*`` events.
         item: its ``mcp_call`` item.
-        parent: context of the inference span; of the root, if no response is known.
+        parent: context of the inference span; of the root if no response is known.
         end_ns: end of a call without an end of its own, epoch ns.
         turn: the turn it belongs to.
-        not_before_ns: start of the parent, epoch ns: the event that says the call runs may be the
-            first of the response that is seen.
+        not_before_ns: start of the parent, epoch ns, and earliest start of the call: the first event
+            of the call may be the first one seen of the response.
     """
     started_ns = max(call.started.at_ns, not_before_ns)
     ended_ns = max(call.ended.at_ns if call.ended else end_ns, started_ns)
@@ -100,12 +100,12 @@ def write_mcp_call(
 
 
 def write_approval(writer: SpanWriter, approval: McpApproval, end_ns: int) -> None:
-    """Write a request of the server to run a tool, from the request to the client's answer.
+    """Write the server's request to run a tool, from the request to the client's answer.
 
     Args:
         writer: the conversation's span writer.
         approval: the request, and its answer if there is one.
-        end_ns: when it was answered, or nobody could answer it any more, epoch ns.
+        end_ns: when it was answered, or could no longer be answered, epoch ns.
     """
     item, policy = approval.item, writer.policy
     end_ns = max(end_ns, approval.asked.at_ns)
@@ -138,12 +138,12 @@ def write_approval(writer: SpanWriter, approval: McpApproval, end_ns: int) -> No
 
 
 def write_listing(writer: SpanWriter, listing: McpListing, end_ns: int) -> None:
-    """Write how long the server took to get an MCP server's tools.
+    """Write how long the server took to list an MCP server's tools.
 
     Args:
         writer: the conversation's span writer.
         listing: the list.
-        end_ns: when it had ended, or nobody waited for it any more, epoch ns.
+        end_ns: when it ended, or was no longer waited for, epoch ns.
     """
     started = listing.started
     if started is None:
@@ -164,7 +164,7 @@ def write_listing(writer: SpanWriter, listing: McpListing, end_ns: int) -> None:
 
 
 def write_unfinished(writer: SpanWriter, state: ConversationState, end_ns: int) -> None:
-    """Write what nobody answered, and what never ended; called at the end of the conversation.
+    """Write unanswered approvals, and lists and calls without an end, at the end of the conversation.
 
     Args:
         writer: the conversation's span writer.

@@ -1,4 +1,4 @@
-"""Which spans belong to a conversation, whichever instrumentation started them.
+"""Decides which spans belong to a conversation, whichever instrumentation started them.
 
 A span is a member if its parent is one (spans of other instrumentations included), if it is in the
 trace the conversation started, or if it has no parent and was started in a context that names the
@@ -7,17 +7,17 @@ conversation. In ambient mode the trace is the app's own, so only descendants of
     parent is a member ----------------------------> member
     parent unknown, in a trace we started ---------> member, child of the root
     no parent, conversation in the context --------> member, child of the root
-    no parent, started by what runs a tool --------> member, child of the tool
+    no parent, started by tool-running code -------> member, child of the tool
     anything else ---------------------------------> not a member
 
 Members are kept in a table and not only as attributes: a span with more than 128 attributes drops
 those that were set first (https://opentelemetry.io/docs/specs/otel/common/#attribute-limits), and
-our exporter restores them from the table. A backend decides itself which attributes it writes on
-members (``Membership.member``); without one, members carry their thread and their leg.
+our exporter restores them from the table. Each backend decides which attributes it writes on
+members (``Membership.member``); without a backend, members carry their thread and their leg.
 
 The processor runs synchronously on the app's task or thread for every span of the process
 (https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-processor). Without a live conversation it
-costs one look at an empty table.
+costs one check of an empty table.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ OUR_SCOPE: Final = "otel_realtime"
 Note = Callable[[str, Mapping[str, Any]], None]
 #: Finds the parent of a span that was started without one.
 FindParent = Callable[[Span], SpanContext | None]
-#: Takes the ids of spans that are kept on disk from now on.
+#: Receives the ids of spans that are stored on disk from now on.
 Stored = Callable[[Sequence[int]], None]
 
 
 class WriterContext(Context):
-    """A context in which only ``SpanWriter`` starts spans: they are members for certain.
+    """A context in which only ``SpanWriter`` starts spans, so that they are certainly members.
 
-    It gives them what ``MembershipProcessor`` gives others, and notes them itself.
+    ``SpanWriter`` sets the attributes that ``MembershipProcessor`` sets on others, and journals its spans.
 
     Attributes:
         above: span id of the parent.
@@ -98,16 +98,16 @@ class Membership:
         start_ns: start of the root, epoch ns.
         thread_id: the conversation's thread.
         leg: value of ``otel_realtime.langsmith.leg``.
-        ambient: the root is a child of a span of the app, so the trace has other spans, too.
+        ambient: the root is a child of a span of the app, so the trace also contains other spans.
         outlet: accepts the ended spans; ``None`` if this process delivers none of them itself.
         delivered_mark: attribute (key, value) of a root that the backend receives another way; a
-            root that carries it does not go to the outlet.
+            root that carries it is not put into the outlet.
         note: writes to the conversation's journal; ``None`` without a journal.
-        stored: told by the outlet which spans are on disk, so that a recovery makes only the others
-            again; ``None`` without a journal.
-        linked: the spans that we start carry ``Member.links`` themselves; ``False``: there are none,
-            or only the copies that this process delivers need them.
-        about: metadata that LangSmith wants on every run.
+        stored: called by the outlet with the spans that are on disk, so that a recovery recreates
+            only the others; ``None`` without a journal.
+        linked: the spans that we start carry ``Member.links`` themselves; ``False``: there are no
+            links, or only the copies that this process delivers need them.
+        about: metadata that LangSmith's views need on every run.
         responses: ids of the Realtime responses, to recognise spans that other instrumentations
             make of the same responses.
         span_ids: members in the order they were started.
@@ -145,10 +145,10 @@ class Membership:
         return {LS_THREAD_ID: self.thread_id, LEG: self.leg}
 
     def restrict(self, policy: ContentPolicy) -> None:
-        """Take note that the content policy has become stricter; a backend may have to."""
+        """Handle a content policy that has become stricter; a backend may override this."""
 
     def start_at(self, start_ns: int) -> None:
-        """Move the start of the conversation; only before a span was started below the root.
+        """Move the start of the conversation; allowed only before a span starts below the root.
 
         Args:
             start_ns: new start, epoch ns.
@@ -181,15 +181,15 @@ class Member:
         return self.membership.attributes()
 
     def links(self) -> dict[str, str]:
-        """Return those of the attributes that differ from span to span: links to other runs."""
+        """Return the attributes that differ from span to span: links to other runs."""
         return {}
 
 
 class MemberTable:
     """Members of the process's conversations by span id; thread-safe.
 
-    Writers hold a lock. Readers do not: a look-up in a ``dict`` is atomic in CPython, and it is paid
-    for every span of the process.
+    Writers hold a lock. Readers do not: a look-up in a ``dict`` is atomic in CPython, and every span
+    of the process makes one.
     """
 
     def __init__(self) -> None:
@@ -245,7 +245,7 @@ class MemberTable:
         """Drop a closed conversation; keep spans that are still open until they end.
 
         A span of the app may outlive the call, and its end must still find its member. The root has
-        ended, whether a processor saw it or not: another SDK's provider has none of ours.
+        ended even if no processor saw it end: a provider of another SDK has no processor of ours.
         """
         with self._lock:
             membership.forgotten = True
@@ -262,7 +262,7 @@ class MemberTable:
 
 
 def _note_discarded(span_id: int, member: Member | None) -> None:
-    """Journal that a span is none: else a recovery would take it for one that a crash left open."""
+    """Journal that a span was discarded; otherwise a recovery treats it as left open by a crash."""
     if member is not None and member.noted and member.membership.note is not None:
         member.noted = False
         note = {"span": f"{span_id:016x}", "at": member.membership.start_ns, "discarded": True}
@@ -287,9 +287,9 @@ class MembershipProcessor(SpanProcessor):
     """Finds the members among a provider's spans, and enqueues the ended ones for delivery.
 
     Args:
-        flush: delivers what the outlets hold within the given seconds; returns whether all of it
-            was accepted.
-        find_parent: finds the parent of a span that was started without one by code that runs a tool.
+        flush: delivers the contents of the outlets within the given seconds; returns whether all of
+            it was accepted.
+        find_parent: finds the parent of a span that code running a tool started without a parent.
         table: table of members.
         exit_timeout_s: longest wait for delivery when the provider shuts down.
     """
@@ -333,14 +333,14 @@ class MembershipProcessor(SpanProcessor):
             logger.debug("cannot enqueue a span for delivery to LangSmith", exc_info=True)
 
     def shutdown(self) -> None:
-        """Deliver what is enqueued, for a bounded time, and ignore all spans from then on."""
+        """Deliver the enqueued spans within a bounded time, and ignore all spans from then on."""
         if not self._inert:
             self._inert = True
             if self._flush is not None:
                 self._flush(self._exit_timeout_s)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Deliver what is enqueued.
+        """Deliver the enqueued spans.
 
         Args:
             timeout_millis: longest wait in ms.
@@ -356,7 +356,7 @@ class MembershipProcessor(SpanProcessor):
         written = parent_context if isinstance(parent_context, WriterContext) else None
         parent = None if written is None else self._table.get(written.above)
         parent = parent or self._nearest_member(span.parent, parent_context)
-        # Whoever passes a context without a span wants a trace of its own.
+        # Code that passes a context without a span wants a separate trace.
         if parent is None and span.parent is None and parent_context is None and self._find_parent:
             above = self._find_parent(span)
             parent = None if above is None else adopt(span, above, self._table)
@@ -368,7 +368,7 @@ class MembershipProcessor(SpanProcessor):
             self._table.add(span_id, parent)
             return
         membership, member = parent.membership, self._table.get(span_id)
-        if member is None:  # else a recovery makes the span again, and it keeps its place
+        if member is None:  # otherwise a recovery recreates the span, and the member stays
             member = membership.member(span_id, int(span.start_time or 0), parent)
             self._table.add(span_id, member)
         if written is not None:
@@ -376,7 +376,7 @@ class MembershipProcessor(SpanProcessor):
                 span.set_attributes(member.links())
             return
         attributes = member.attributes()
-        # On other instrumentations' spans LangSmith derives the run type from their own attributes.
+        # LangSmith derives the run type of other instrumentations' spans from their own attributes.
         if LS_KIND not in (span.attributes or ()) and _is_ours(span):
             attributes[LS_KIND] = KIND_CHAIN
         span.set_attributes(attributes)
@@ -384,12 +384,12 @@ class MembershipProcessor(SpanProcessor):
             member.noted = note_start(membership.note, span, membership)
 
     def _nearest_member(self, parent: SpanContext | None, context: Context | None) -> Member | None:
-        """Return the nearest member above a span that starts; ``None`` if it is not one of ours."""
+        """Return the nearest member above a starting span; ``None`` if it is in no conversation."""
         if parent is not None:
             member = self._table.get(parent.span_id)
             if member is not None:
                 return member
-            # A parent in our trace that this processor never saw: unsampled, or of another process.
+            # The parent is in our trace, but this processor never saw it: unsampled, or of another process.
             membership = self._table.by_trace(parent.trace_id)
             if membership is not None:
                 return self._table.get(membership.root_span_id)
@@ -416,10 +416,10 @@ class MembershipProcessor(SpanProcessor):
 
 
 def adopt(span: Span, above: SpanContext, table: MemberTable = TABLE) -> Member | None:
-    """Put a span that starts without a parent below another one, in that one's trace.
+    """Put a span that starts without a parent below another span, in the other span's trace.
 
-    The SDK has chosen a trace of its own for it when processors see it, and has no way to change that,
-    so its private fields are set before anybody reads them.
+    When processors see the span, the SDK has already chosen a trace for it and offers no way to change
+    that, so its private fields are set before anything reads them.
 
     Args:
         span: the span; called from ``SpanProcessor.on_start``.
@@ -427,8 +427,8 @@ def adopt(span: Span, above: SpanContext, table: MemberTable = TABLE) -> Member 
         table: table of members.
 
     Returns:
-        The parent's member; ``None`` if the span stays where it is: one of another SDK, or one that
-        is not exported.
+        The parent's member; ``None`` if the span stays where it is, because the parent is not a
+        member, the span is not exported, or it is a span of another SDK.
     """
     parent, own = table.get(above.span_id), span.get_span_context()
     if parent is None or not own.trace_flags.sampled:
@@ -443,7 +443,7 @@ def adopt(span: Span, above: SpanContext, table: MemberTable = TABLE) -> Member 
 
 
 def note_tool(span: ApiSpan, table: MemberTable = TABLE) -> None:
-    """Journal the start of a tool's span that ``SpanWriter`` has started."""
+    """Journal the start of a tool span that ``SpanWriter`` started."""
     span_id = span.get_span_context().span_id
     member = table.get(span_id)
     if member is not None and member.span_id == span_id and member.membership.note is not None:
@@ -451,19 +451,19 @@ def note_tool(span: ApiSpan, table: MemberTable = TABLE) -> None:
 
 
 def note_again(span: ApiSpan, table: MemberTable = TABLE) -> None:
-    """Journal once more the start of a span that has learned something since: the latest note holds."""
+    """Journal the start of a span again after the span has changed; the latest record applies."""
     member = table.get(span.get_span_context().span_id)
     if member is not None and member.noted and member.membership.note is not None:
         note_start(member.membership.note, cast("Span", span), member.membership)
 
 
 def note_start(note: Note, span: Span, membership: Membership) -> bool:
-    """Journal the start of a span that may be open for long: a tool's, or one of the app's own.
+    """Journal the start of a span that may stay open for long: a tool's, or one of the app's own.
 
     Recovery recreates such a span with the same id if the process dies before it ends. Our other
     spans need no record: the journal has the events themselves, and spans of model calls are
-    written complete. Attributes of other instrumentations' spans are not stored, because nobody
-    has checked whether they may be.
+    written complete. Attributes of other instrumentations' spans are not stored, because it is not
+    known whether they may be.
 
     Returns:
         Whether a record was written.
@@ -491,11 +491,11 @@ def note_start(note: Note, span: Span, membership: Membership) -> bool:
 
 
 def _end_of(span: ReadableSpan) -> dict[str, Any]:
-    """Return the record of a span's end, with what a recovery needs to make one of ours again."""
+    """Return the record of a span's end, with what a recovery needs to recreate one of ours."""
     assert span.context is not None
     record: dict[str, Any] = {"span": f"{span.context.span_id:016x}", "at": span.end_time}
     if _is_ours(span):
-        # Only what we write ourselves: nobody has checked whether what the app adds may be stored.
+        # Only the attributes we write: it is not known whether those of the app may be stored.
         attributes = {
             key: value
             for key, value in (span.attributes or {}).items()

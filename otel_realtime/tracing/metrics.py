@@ -78,7 +78,7 @@ class Metrics(Protocol):
         """Count an error that the server reported."""
 
     def talk(self, summary: AudioSummary) -> None:
-        """Record who talked, and who did not, in a conversation whose audio is measured."""
+        """Record times of talk and silence in a conversation whose audio is measured."""
 
     def upload(self, outcome: str) -> None:
         """Count a recording by its ``ls_audio_attach_status``: ``attached``, ``too_large``, ..."""
@@ -212,7 +212,7 @@ def _seconds(
 
 
 def _measuring(measure: Callable[_P, None]) -> Callable[_P, None]:
-    """Let what an app's instruments raise cost this measurement only."""
+    """Wrap a measurement so that an exception of the app's instruments loses only that one."""
 
     @wraps(measure)
     def measured(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -235,8 +235,8 @@ class ConversationMetrics:
     Args:
         instruments: instruments of the app's meter provider.
         provider_name: ``gen_ai.provider.name`` of the conversation.
-        context: has the conversation's root as its span. Measurements are made in it, whatever span the
-            app is in, so that exemplars lead to the conversation's trace:
+        context: has the conversation's root as its span. Measurements are recorded in it, whatever the
+            app's current span is, so that exemplars lead to the conversation's trace:
             https://opentelemetry.io/docs/specs/otel/metrics/sdk/#exemplar
     """
 
@@ -293,7 +293,7 @@ class ConversationMetrics:
             self._instruments.cached.add(usage.cached, base, self._context)
 
     def _tokens(self, kind: str, total: int, split: Mapping[str, int], base: _Labels) -> None:
-        # The modalities partition the total, so that a sum over the attribute is what was used.
+        # The modalities partition the total, so a sum over the attribute gives the total.
         for modality, count in partition(total, split).items():
             labels = {**base, names.TOKEN_TYPE: kind, names.TOKEN_MODALITY: modality}
             self._instruments.tokens.record(count, labels, self._context)
@@ -331,7 +331,7 @@ class ConversationMetrics:
 
     @_measuring
     def talk(self, summary: AudioSummary) -> None:
-        """Record who talked, and who did not; nothing without audio."""
+        """Record times of talk and silence; do nothing without audio."""
         if summary.measured and summary.has_audio:
             self._instruments.dead_air.record(summary.dead_air_s, self._base, self._context)
             self._instruments.longest_silence.record(

@@ -1,8 +1,8 @@
-"""Spans that begin before it is known whether they are true: has anything happened below one yet?
+"""Restarts spans that were opened on a guess and below which nothing has happened yet.
 
 A tool's span opens when its call is announced. If nothing has happened below it when the response
-is done, or when the app says that it runs the tool only now, it begins anew: as long as it has no
-children, its place and its start are no more than our own guess.
+is done, or when the app says that it runs the tool only now, the span restarts: as long as it has
+no children, its parent and its start are only our own guess.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def has_children(span_id: int, table: MemberTable = TABLE) -> bool:
     own = table.get(span_id)
     if own is None:
         return True
-    # Children start after their parent, so only the spans behind it can be its children.
+    # Children start after their parent, so only later spans can be its children.
     for later_id in reversed(own.membership.span_ids):
         if later_id == span_id:
             return False
@@ -31,10 +31,10 @@ def has_children(span_id: int, table: MemberTable = TABLE) -> bool:
 
 
 def restart(span: Span, parent: Span, start_ns: int, table: MemberTable = TABLE) -> bool:
-    """Let a span without children begin anew: at another time, below another parent.
+    """Restart a span without children at another time, below another parent.
 
-    It keeps its id, so whoever inherited it as current span goes on being below it. OpenTelemetry has
-    no way to do this, so the SDK's private fields are set, as the SDK's own exporters see them.
+    It keeps its id, so code that inherited it as the current span stays below it. OpenTelemetry has no
+    way to do this, so the SDK's private fields are set, which the SDK's own exporters read.
 
     Args:
         span: a member that is still open.
@@ -42,7 +42,7 @@ def restart(span: Span, parent: Span, start_ns: int, table: MemberTable = TABLE)
         start_ns: the new start, epoch ns.
 
     Returns:
-        Whether it did; ``False`` for spans of another SDK, and for those that are no members.
+        Whether the span was restarted; ``False`` for spans of another SDK, and for non-members.
     """
     context, above = span.get_span_context(), parent.get_span_context()
     member, parent_member = table.get(context.span_id), table.get(above.span_id)

@@ -1,6 +1,6 @@
-"""What is written on a conversation's root when it opens and when it closes; pure functions.
+"""The facts written on a conversation's root when it opens and when it closes; pure functions.
 
-The facts do not depend on who delivers the root: they are attributes of the OTel span, and the
+The facts do not depend on who delivers the root: they become attributes of the OTel span, and
 inputs, outputs and metadata of the run that LangSmith's runs API receives.
 """
 
@@ -30,19 +30,19 @@ from otel_realtime.recording.about import SIDE_OF_ROLE, Mark, interruption_label
 from otel_realtime.tracing.facts import Attributes, connection_facts
 from otel_realtime.tracing.run_metadata import scalar_of
 
-#: Metadata of the app that is also written as attributes for any backend; LangSmith gets all of it.
+#: Maximum number of the app's metadata values written as attributes for any backend; LangSmith gets all.
 METADATA_ATTRIBUTES: Final = 32
-#: Most characters of a title, without the sign that it was cut; more do not fit into a list of runs.
+#: Maximum length of a title without the ellipsis; longer titles do not fit into a list of runs.
 TITLE_CHARACTERS: Final = 80
-#: Most silenced stretches that are listed; how many there are is always said.
+#: Maximum number of silenced stretches that are listed; their total number is always reported.
 REDACTED_LISTED: Final = 100
 
 
 def opening_attributes(identity: Identity, version: str, *, room: int | None = None) -> Attributes:
     """Return the attributes the root starts with.
 
-    A sampler sees only these (https://opentelemetry.io/docs/specs/otel/trace/sdk/#shouldsample), and
-    they are all there is if the process dies before the root ends.
+    A sampler sees only these (https://opentelemetry.io/docs/specs/otel/trace/sdk/#shouldsample). They
+    are also all that exists if the process dies before the root ends.
 
     Args:
         identity: the conversation.
@@ -89,7 +89,7 @@ def view_url(template: str, identity: Identity, *, trace_id: int, span_id: int) 
     """Return the address of a page that shows a conversation.
 
     Args:
-        template: ``Settings.view_url``; what else stands in braces is left.
+        template: ``Settings.view_url``; other names in braces are left unchanged.
         identity: the conversation.
         trace_id: its trace.
         span_id: span id of its root.
@@ -106,7 +106,7 @@ def view_url(template: str, identity: Identity, *, trace_id: int, span_id: int) 
 
 
 def view_attributes(address: str) -> Attributes:
-    """Return the attributes of the address, which is known when the root has its ids."""
+    """Return the attributes for the address, which is known once the root has its ids."""
     return _facts({RootFact.VIEW_URL: address})
 
 
@@ -127,10 +127,10 @@ def closing_metadata(
         tally: totals over its responses.
         summary: facts about its audio, by key.
         ending: how it ended.
-        has_audio: audio went over this connection.
+        has_audio: audio was carried by this connection.
     """
     session = state.session
-    # Over SIP and WebRTC the audio goes another way; items show that there was some:
+    # With SIP and WebRTC, audio takes another path; the items show whether there was any:
     # https://platform.openai.com/docs/guides/realtime-server-controls
     has_audio = has_audio or any(item.audio for item in state.items)
     voice = has_audio and not session.transcription_only
@@ -147,7 +147,7 @@ def closing_metadata(
         RootFact.INTERRUPTIONS: len(tally.interruptions),
         RootFact.FALSE_INTERRUPTIONS: sum(cut.false for cut in tally.interruptions),
         **_causes(tally.interruptions),
-        # Every tool span, the server's own included; the next fact says how many of them those are.
+        # Every tool span, including the server's own; the next fact is the number of the server's.
         RootFact.TOOL_CALLS: state.counts.tool_calls + state.counts.mcp_calls,
         RootFact.MCP_CALLS: state.counts.mcp_calls,
         RootFact.SERVER_ERRORS: state.counts.server_errors,
@@ -182,7 +182,7 @@ def closing_metadata(
 
 
 def _live_facts(state: ConversationState) -> dict[str, Any]:
-    """Return what a Live session says of itself as a whole; nothing of another session."""
+    """Return the facts a Live session reports about itself; all ``None`` for other sessions."""
     session = state.session
     return {
         RootFact.DELEGATIONS: state.counts.delegations or None,
@@ -195,7 +195,7 @@ def _live_facts(state: ConversationState) -> dict[str, Any]:
 
 
 def _causes(interruptions: Iterable[Interruption]) -> dict[str, int]:
-    """Return how many interruptions, and how many false ones, have which cause."""
+    """Return the number of interruptions, and of false ones, by cause."""
     counts = Counter(
         prefix + cut.cause
         for cut in interruptions
@@ -205,7 +205,7 @@ def _causes(interruptions: Iterable[Interruption]) -> dict[str, int]:
 
 
 def redactions(stretches: Sequence[Stretch]) -> dict[str, Any]:
-    """Return what was silenced in the recording; nothing if nothing was."""
+    """Return the facts about the silenced stretches of the recording; empty if there are none."""
     if not stretches:
         return {}
     silent = merge((stretch.start_ns, stretch.end_ns) for stretch in stretches)
@@ -233,13 +233,13 @@ def _languages(state: ConversationState) -> list[str]:
 def _median(values: Sequence[int]) -> int | None:
     if not values:
         return None
-    # Not ``statistics``, which takes longer to import than all of this file's neighbours.
+    # ``statistics`` takes longer to import than all neighbouring modules together.
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(values) % 2 else round((ordered[half - 1] + ordered[half]) / 2)
 
 
 def _percentile_95(values: Sequence[int]) -> int | None:
-    """Return the nearest-rank percentile: a value that was measured."""
+    """Return the nearest-rank percentile, which is always a measured value."""
     return sorted(values)[-(-len(values) * 95 // 100) - 1] if values else None
 
 
@@ -272,7 +272,7 @@ def recording_part(uri: str) -> dict[str, Any]:
 
 
 def title(state: ConversationState, policy: ContentPolicy) -> str | None:
-    """Return what the caller said first, as a title; ``None`` if nothing is known or may be shown."""
+    """Return the caller's first words as a title; ``None`` if none are known or may be shown."""
     if not policy.inputs:
         return None
     for item in state.items:
@@ -287,13 +287,13 @@ def _shortened(text: str) -> str:
     if len(text) <= TITLE_CHARACTERS:
         return text
     cut = text[:TITLE_CHARACTERS]
-    # At the end of a word, unless the last one is most of the title (or the script has no spaces).
+    # Cut at the end of a word, unless the last word is most of the title (or the script has no spaces).
     at_word = cut.rpartition(" ")[0]
     return (at_word if len(at_word) > TITLE_CHARACTERS // 2 else cut).rstrip(" ,;:.-") + "…"
 
 
 def marks(state: ConversationState, audio: AudioFacts, tally: Tally) -> list[Mark]:
-    """Return the turns and interruptions of a conversation as places in its recording.
+    """Return the turns and interruptions of a conversation as marks in its recording.
 
     Args:
         state: its final state.
@@ -317,7 +317,7 @@ def marks(state: ConversationState, audio: AudioFacts, tally: Tally) -> list[Mar
 
 
 def _out_of_band_items(state: ConversationState) -> frozenset[str]:
-    """Return the ids of items that are not part of the conversation, and so of no turn.
+    """Return the ids of items that are outside the conversation and so belong to no turn.
 
     https://platform.openai.com/docs/guides/realtime-conversations#create-responses-outside-the-default-conversation
     """
@@ -343,7 +343,7 @@ def closing_attributes(
         metadata: the root's metadata.
         root_inputs: its inputs.
         root_outputs: its outputs.
-        limit: most characters of JSON per attribute.
+        limit: maximum characters of JSON per attribute.
         langsmith: also write the facts as LangSmith metadata; not needed if the runs API has them.
     """
     attributes: Attributes = {
@@ -376,7 +376,7 @@ def app_attributes(metadata: Mapping[str, Any], *, room: int | None = None) -> A
 
     Args:
         metadata: the app's metadata.
-        room: most attributes to return; ``None``: not limited.
+        room: maximum number of attributes to return; ``None``: not limited.
     """
     attributes: Attributes = {}
     scalars = 0

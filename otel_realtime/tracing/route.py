@@ -23,7 +23,7 @@ class Services(Protocol):
     """Services of the process that a backend's package may use."""
 
     def backend(self, key: Hashable, make: Callable[[], Backend]) -> Backend:
-        """Return the process's backend for a key; ``make`` is called for the first time only."""
+        """Return the process's backend for a key; ``make`` is called only the first time."""
         ...
 
     def tidy(self, settings: Settings) -> None:
@@ -48,7 +48,7 @@ class ChooseRoute(Protocol):
             settings: settings of the conversation.
             provider: the app's ``TracerProvider``.
             services: services of the process.
-            project: the backend's project that the app named; ``None``: the environment's.
+            project: the backend's project that the app named; ``None``: the one in the environment.
         """
         ...
 
@@ -79,8 +79,8 @@ class Route:
         return self.connect is not None
 
     def outlet(self, backend: Backend | None) -> Outlet | None:
-        """Return where ended spans are enqueued: the backend itself, on leg ``direct`` only."""
-        # Not every backend takes spans: ``put`` is not part of the ``Backend`` protocol.
+        """Return the outlet for ended spans: the backend itself, and only on leg ``direct``."""
+        # Not every backend accepts spans: ``put`` is not part of the ``Backend`` protocol.
         put = getattr(backend, "put", None)
         return backend if self.leg == LEG_DIRECT and put is not None else None  # type: ignore[return-value]
 
@@ -91,7 +91,7 @@ def may_record(settings: Settings, policy: ContentPolicy) -> bool:
 
 
 def is_wanted(settings: Settings, *, delivers_root: bool) -> bool:
-    """Return whether a recording has somewhere to go; one that has not is never made.
+    """Return whether a recording has a destination; without one, no recording is made.
 
     Args:
         settings: settings of the conversation.

@@ -1,4 +1,4 @@
-"""Metadata on every run of a conversation; apart, because a span processor needs nothing else of it."""
+"""Metadata on every run of a conversation; a separate module, as span processors need only this."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from otel_realtime.core.protocol.events import replace_surrogates
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.version import VERSION
 
-#: The app's metadata on runs below the root: most keys, and most characters of a value. All of it
-#: stands on the root; a call has thousands of runs.
+#: The app's metadata on runs below the root: maximum number of keys, and maximum length of a value.
+#: The root has all of it, but a call has thousands of runs.
 _RUN_KEYS: Final = 32
 _RUN_CHARACTERS: Final = 1024
 
 
 @dataclass(slots=True)
 class RunMetadata:
-    """What LangSmith's views want on every run of a conversation, and not only on its root.
+    """Metadata that LangSmith's views need on every run of a conversation, not only on its root.
 
-    One per conversation, shared by its spans. Filters and charts look at the runs themselves:
+    There is one per conversation, shared by its spans. Filters and charts look at the runs themselves:
     https://docs.langchain.com/langsmith/trace-voice-fundamentals
 
     Attributes:
         app: the app's metadata; it may grow during the conversation.
-        voice: it is a conversation of voices, as far as is known.
+        voice: it is a voice conversation, as far as is known.
     """
 
     app: Mapping[str, Any] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class RunMetadata:
 
 
 def scalar_of(value: object) -> str | bool | int | float:
-    """Return a value as one that encodes: OTLP integers have 64 bits, JSON has no NaN.
+    """Return a value that can be encoded: OTLP integers have 64 bits, and JSON has no NaN.
 
     https://opentelemetry.io/docs/specs/otel/common/#attribute
     """

@@ -1,9 +1,9 @@
-"""Span ids that another process can compute: of spans that are written only when they are complete.
+"""Span ids that another process can compute, for spans that are written only when complete.
 
 A model call's span starts and ends in one step, seconds after its response. If the process dies
-between that step and the next line of the journal, nobody knows whether the span was sent. So its id
-follows from the conversation and the response: a recovery that writes the span again writes the same
-one. Ids of other spans are the provider's own; the journal has them from their start.
+between that step and the next line of the journal, it is unknown whether the span was sent. So its
+id is derived from the conversation and the response: a recovery that writes the span again writes
+the same span. Other spans have ids from the provider, which the journal has from their start.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def derived_id(trace_id: int, root_span_id: int, key: str) -> int:
     Args:
         trace_id: OTel trace id.
         root_span_id: OTel span id of the root: an ambient trace may have several conversations.
-        key: names the span within the conversation.
+        key: identifies the span within the conversation.
     """
     text = f"{trace_id:032x}{root_span_id:016x}{key}"
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -54,12 +54,12 @@ def gap_key(number: int) -> str:
 
 
 def mcp_key(kind: str, item_id: str) -> str:
-    """Return the key of what the server runs itself: a ``call``, an ``approval`` or a ``list``."""
+    """Return the key of an action of the server itself: a ``call``, an ``approval`` or a ``list``."""
     return f"mcp {kind} {item_id}"
 
 
 class _ChosenIds:
-    """An id generator that hands out the chosen id, if there is one, and asks another one else.
+    """An id generator that returns the chosen id, if there is one, else one of another generator.
 
     Args:
         own: the provider's generator.
@@ -77,10 +77,10 @@ class _ChosenIds:
 
 
 def with_chosen_ids(tracer: Tracer) -> Tracer:
-    """Return a tracer that uses the ids of ``chosen``, with everything else as the given one has it.
+    """Return a copy of a tracer that uses the ids of ``chosen``, and is otherwise the same.
 
-    ``id_generator`` is an attribute of the SDK's tracer. One of another SDK is returned as it is, and
-    its spans have random ids.
+    ``id_generator`` is an attribute of the SDK's tracer. A tracer of another SDK is returned as it is,
+    and its spans have random ids.
     """
     own = getattr(tracer, "id_generator", None)
     if own is None:

@@ -1,18 +1,18 @@
-"""Tool spans: announced by the model, run by the app, ended by the result the app sends.
+"""Tool spans: announced by the model, run by the app, ended by the result that the app sends.
 
-The wire shows the request and the result. When the app began is a matter of evidence::
+The wire shows the request and the result. When the app began must be inferred from evidence::
 
     response.function_call_arguments.done   the call's arguments are complete: its span opens under
                                             this event, and is current while the app handles it
-      (a span starts below it)              the app runs it: the span stays
-    response.done                           nothing has happened: the span begins anew, under this event
-      call.tool(call_id)                    the app runs it now: the span begins here, exactly
-      (block left)                          its true end is known
+      (a span starts below it)              the app is running the tool: the span stays
+    response.done                           nothing has happened: the span restarts, under this event
+      call.tool(call_id)                    the app starts the tool now: the span starts here, exactly
+      (block left)                          the exact end is known
     conversation.item.create                function_call_output is sent: the span ends, with the result
 
-A span *begins anew* in place (see ``restart``): whoever inherited it as current span stays below it.
-An adapter for a framework (``tap``) does what ``call.tool()`` does. A call that is cut off gets no
-span in the end; one that nobody can answer (out of band) ends with its response.
+A span *restarts* in place (see ``restart``): code that inherited it as the current span stays below
+it. An adapter for a framework (``tap``) does what ``call.tool()`` does. A call that is cut off has no
+span in the end. The span of a call that nobody can answer (out of band) ends with its response.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from otel_realtime.tracing.writer import SpanWriter, finish
 NOT_ANSWERED: Final = Failure(
     "tool_not_answered", "the conversation ended before the app sent this call's result"
 )
-#: Most calls out of band whose spans wait for an answer that nobody can be expected to send.
+#: Maximum number of out-of-band calls whose spans stay open in case the app answers them after all.
 MAX_OVER: Final = 16
 
 Measure = Callable[[float, str, "str | None"], None]
@@ -64,10 +64,10 @@ class OpenTool:
         started: when it started.
         timing: ``names.TIMING_EXACT`` if it began with a block, else ``names.TIMING_WIRE``.
         blocks: number of ``call.tool()`` blocks that are running in it.
-        adapted: the block is a framework's, entered by an adapter.
-        exit_ns: when the last of its blocks was left, epoch ns; ``None`` before.
+        adapted: the block belongs to a framework and was entered by an adapter.
+        exit_ns: when its last block was left, epoch ns; ``None`` before.
         failure: type of the exception that left the block.
-        before: the span of an earlier block for the same call, which waits for the result, too.
+        before: the span of an earlier block for the same call, which also waits for the result.
         run: the span for ``NativeParents``.
     """
 
@@ -93,15 +93,15 @@ class OpenTool:
 class ToolSpans:
     """The tool spans of one conversation.
 
-    Called with the conversation's lock held: a tool may run in a thread of its own.
+    Called with the conversation's lock held, because a tool may run in a thread of its own.
 
     Args:
         writer: the conversation's span writer.
         measure: records the duration of each tool.
-        native: another library's context of parents; ``None`` if there is none.
+        native: another library's context of the current parent; ``None`` if there is none.
 
     Attributes:
-        ended: number of spans that have ended, and so are exported.
+        ended: number of spans that have ended and so are exported.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class ToolSpans:
         self._measure = measure
         self._native = native
         self._calls: dict[str, OpenTool] = {}
-        # Blocks that have not been left, by identity: those without a ``call_id`` are nowhere else.
+        # Blocks that have not been left, by identity: those without a ``call_id`` are only here.
         self._blocks: dict[int, OpenTool] = {}
         self._over: list[str] = []
 
-    # -- what the wire says --------------------------------------------------------------------------
+    # -- events on the wire --------------------------------------------------------------------------
 
     def announce(self, call: ToolCall, moment: Moment) -> Span | None:
         """Open the span of a call whose arguments are complete, below the current event's span.
@@ -126,14 +126,14 @@ class ToolSpans:
             moment: receipt of the event.
 
         Returns:
-            The span that is to become current; ``None`` if the app runs the tool already.
+            The span to make current; ``None`` if the app already runs the tool.
         """
         tool = self._calls.get(call.id)
-        if tool is not None and tool.call is not call:  # the id of a call that is over, used again
+        if tool is not None and tool.call is not call:  # the id of an earlier call is used again
             del self._calls[call.id]
             self._end_unanswered(tool, moment.at_ns)
             tool = None
-        if tool is not None:  # the app was faster: it entered ``call.tool()`` before
+        if tool is not None:  # the app was faster: it has already entered ``call.tool()``
             self._complete(tool, call)
             return None
         parent = self._writer.current_context()
@@ -142,40 +142,40 @@ class ToolSpans:
         return tool.span
 
     def repeat(self, call: ToolCall) -> Span | None:
-        """Return the span that is to become current at another event with the same call.
+        """Return the span to make current at another event with the same call.
 
-        Apps run tools at ``response.output_item.done``, too; ``None`` if this one is running already.
+        Apps also run tools at ``response.output_item.done``. ``None`` if this tool is already running.
         """
         tool = self._calls.get(call.id)
         return tool.span if tool is not None and not self._is_running(tool) else None
 
     def pend(self, call: ToolCall, moment: Moment) -> Span | None:
-        """Let a call that nobody runs yet begin with its ``response.done``, as child of that event's.
+        """Restart a call's span at ``response.done``, below that event's span, if it is not running yet.
 
         Args:
             call: the call, which has not been answered.
             moment: receipt of ``response.done``.
 
         Returns:
-            The span that is to become current; ``None`` if the tool is running.
+            The span to make current; ``None`` if the tool is running.
         """
         tool = self._calls.get(call.id)
         if tool is None or self._is_running(tool):
             return None
-        if tool.started is not moment:  # else it was announced by this very event
+        if tool.started is not moment:  # otherwise it was announced by this very event
             self._begin_anew(tool, moment, self._writer.current_context())
         return tool.span
 
     def cut(self, call: ToolCall) -> None:
-        """Give up the span of a call that was cut off, unless something happens below it after all."""
+        """Give up the span of a call that was cut off, unless something still happens below it."""
         tool = self._calls.get(call.id)
         if tool is not None and not self._is_running(tool):
             TABLE.renounce(_span_id(tool.span))
 
     def leave_over(self, call: ToolCall) -> None:
-        """Let the span of a call that nobody can answer end with its response.
+        """Note a call that nobody can answer; its span will end with its response.
 
-        It is finished late with that end: an app may answer it all the same.
+        The span is finished later, with that end time, because an app may still answer the call.
         """
         self._over.append(call.id)
         if len(self._over) > MAX_OVER:
@@ -203,12 +203,13 @@ class ToolSpans:
         tool.span.set_attributes(allowed(result, writer.policy))
         each: OpenTool | None = tool
         while each is not None:
-            # Sent from within its block: the span ends with the block, which may do other work.
+            # If the result was sent from within the block, the span ends with the block, which may
+            # do other work.
             if not each.blocks:
                 self._finish(each, moment.at_ns if each.exit_ns is None else each.exit_ns)
             each = each.before
 
-    # -- what the app says ---------------------------------------------------------------------------
+    # -- blocks of the app ---------------------------------------------------------------------------
 
     def enter(
         self,
@@ -219,17 +220,17 @@ class ToolSpans:
         *,
         adapted: bool = False,
     ) -> OpenTool:
-        """Enter a ``call.tool()`` block: the exact span of a tool begins.
+        """Enter a ``call.tool()`` block: the exact span of a tool starts.
 
         Args:
             call: the model's call; ``None`` for a tool that the model did not call.
             name: name of the tool; ``None``: the call's.
             arguments: JSON text of the arguments; ``None``: the call's.
             moment: entry into the block.
-            adapted: an adapter enters it for a framework.
+            adapted: an adapter enters the block for a framework.
 
         Returns:
-            What ``leave`` needs.
+            The object to pass to ``leave``.
         """
         call_id = call.id if call is not None else None
         name = name or (call.name if call is not None else None)
@@ -260,7 +261,7 @@ class ToolSpans:
     def _enter_waiting(
         self, tool: OpenTool, name: str | None, arguments: str | None, moment: Moment
     ) -> OpenTool:
-        """Let the span of a call begin with the block, unless the app started spans below it."""
+        """Restart a call's span at the start of the block, unless the app started spans below it."""
         if not self._is_running(tool):
             tool.timing = names.TIMING_EXACT
             self._begin_anew(tool, moment, tool.parent)
@@ -281,12 +282,12 @@ class ToolSpans:
         Args:
             entered: what ``enter`` returned.
             at_ns: when the block was left, epoch ns.
-            failure: type of the exception that left it; its span says so already.
+            failure: type of the exception that left it; the span already records it.
         """
         entered.failure = entered.failure or failure
         entered.blocks -= 1
         if entered.blocks or self._blocks.pop(id(entered), None) is None:
-            return  # an inner block; or the conversation was closed meanwhile, and the span with it
+            return  # an inner block, or the conversation and the span were closed in the meantime
         entered.exit_ns = max(at_ns, entered.started.at_ns)
         call = entered.call
         if call is None or call.answered is not None:
@@ -294,21 +295,21 @@ class ToolSpans:
             if call is not None and self._calls.get(call.id) is entered:
                 del self._calls[call.id]
 
-    # -- what others start ---------------------------------------------------------------------------
+    # -- spans from others ---------------------------------------------------------------------------
 
     def running(self, call_id: str, name: str) -> SpanContext | None:
-        """Return the span below which work for a tool belongs that nobody assigned to one.
+        """Return the parent for work of a tool that was started without one.
 
-        The only method that needs no lock: any span of the process may ask, on any thread, and the
-        copy of a ``dict``'s values is atomic.
+        This is the only method that needs no lock: any span of the process may call it, on any thread,
+        and copying the values of a ``dict`` is atomic.
 
         Args:
             call_id: the call that the work says it is for; may be empty.
-            name: the tool that it says it is, or its own name.
+            name: the tool that the work names, or the work's own name.
 
         Returns:
-            Context of the span of that call, else of the only one of that name, or of the only one at
-            all; of the root if that is unclear; ``None`` if no tool is waited for.
+            Context of that call's span; without an id, of the only waiting tool with that name, else of
+            the only waiting tool; of the root if that is unclear; ``None`` if no tool is waiting.
         """
         waiting = [
             tool
@@ -325,7 +326,7 @@ class ToolSpans:
     # -- the end -------------------------------------------------------------------------------------
 
     def close(self, at_ns: int) -> None:
-        """End all open spans at the end of the conversation; unanswered calls have failed.
+        """End all open spans at the end of the conversation; unanswered calls count as failed.
 
         Args:
             at_ns: end of the conversation, epoch ns.
@@ -338,7 +339,7 @@ class ToolSpans:
         self.drop()
 
     def drop(self) -> None:
-        """Forget all spans without ending them: at the close, and in a forked child."""
+        """Forget all spans without ending them, at the close and in a forked child."""
         self._calls.clear()
         self._blocks.clear()
         self._over.clear()
@@ -348,7 +349,7 @@ class ToolSpans:
 
         Args:
             tool: its latest span.
-            closed_ns: end of the conversation, epoch ns; of no account for a call that is over.
+            closed_ns: end of the conversation, epoch ns; not used for a call that is over.
         """
         each: OpenTool | None = tool
         while each is not None:
@@ -373,12 +374,12 @@ class ToolSpans:
     # -- for other libraries' contexts of parents ----------------------------------------------------
 
     def run_of(self, span: Span) -> object:
-        """Return what ``keep_run`` kept of an open tool's span; ``None`` if nothing was."""
+        """Return the run that ``keep_run`` stored for an open tool's span; ``None`` if there is none."""
         tool = self._of(span)
         return tool.run if tool is not None else None
 
     def keep_run(self, span: Span, run: object) -> None:
-        """Keep a span for ``NativeParents``, if it is that of an open tool."""
+        """Store a span's run for ``NativeParents``, if the span is that of an open tool."""
         tool = self._of(span)
         if tool is not None:
             tool.run = run
@@ -407,7 +408,7 @@ class ToolSpans:
         return OpenTool(span, name, call, parent, started, timing)
 
     def _complete(self, tool: OpenTool, call: ToolCall) -> None:
-        """Add what is known now to the span of a tool that was entered before it was announced."""
+        """Complete the span of a tool that was entered before its call was announced."""
         writer, tool.call = self._writer, call
         if tool.name == UNKNOWN and call.name:
             tool.name = call.name
@@ -419,21 +420,21 @@ class ToolSpans:
         note_again(tool.span)
 
     def _is_running(self, tool: OpenTool) -> bool:
-        """Return whether there is evidence that the app runs the tool: a block, or what is below."""
+        """Return whether there is evidence that the app runs the tool: a block, or a child span."""
         if tool.bracketed or has_children(_span_id(tool.span)):
             return True
         return self._native is not None and tool.run is not None and self._native.used(tool.run)
 
     def _begin_anew(self, tool: OpenTool, moment: Moment, parent: Context) -> None:
-        """Let a span under which nothing has happened begin now, below another parent."""
+        """Restart a span below which nothing has happened, now and below another parent."""
         turn = (tool.call.turn if tool.call is not None else 0) or self._writer.turn
-        # First the attributes: the journal takes them from the span.
+        # Set the attributes first: the journal takes them from the span.
         tool.span.set_attributes(position_facts(moment, turn))
         tool.span.set_attributes(timing_facts(tool.timing, None, None))
         if restart(tool.span, get_current_span(parent), moment.at_ns):
             if self._native is not None and tool.run is not None:
                 self._native.restarted(tool.run, tool.span)
-        else:  # another SDK's span: that one is never ended, and so never exported
+        else:  # another SDK's span: the old one is never ended, and so never exported
             call = tool.call
             arguments = call.arguments if call is not None else None
             TABLE.discard(_span_id(tool.span))
@@ -442,7 +443,7 @@ class ToolSpans:
         tool.parent, tool.started = parent, moment
 
     def _finish(self, tool: OpenTool, end_ns: int, closed_ns: int | None = None) -> None:
-        """End a span; ``closed_ns``: end of the conversation, if nobody can answer any more."""
+        """End a span; ``closed_ns`` is the end of the conversation, if nobody can answer any more."""
         call, timing = tool.call, tool.timing
         if timing != names.TIMING_EXACT and self._is_running(tool):
             timing = names.TIMING_OBSERVED
@@ -450,7 +451,7 @@ class ToolSpans:
         if call is not None and call.answered is not None:
             until_ns = call.answered.at_ns
         elif call is not None and call.over is not None:
-            # Nobody waits for what nobody can answer.
+            # Nobody can answer it: there is no waiting time, unless its connection closed.
             until_ns = call.over.at_ns if call.lost else None
         asked = call.announced if call is not None else None
         tool.span.set_attributes(timing_facts(timing, asked, until_ns))

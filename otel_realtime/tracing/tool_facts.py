@@ -1,4 +1,4 @@
-"""What the span of a tool says: name, arguments, result, and how long the model waited for it.
+"""The contents of a tool's span: name, arguments, result, and how long the model waited for it.
 
 Convention: https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/execute-tool.md
 """
@@ -26,7 +26,7 @@ def admitted_arguments(
 ) -> str:
     """Return arguments that the app passed to ``call.tool()`` as they may be stored.
 
-    They go through the policy, and so ``Settings.redact``, in the shape of a conversation item.
+    The policy, and with it ``Settings.redact``, applies to them in the shape of a conversation item.
     """
     item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
     stored, _ = policy.apply(item)
@@ -43,7 +43,7 @@ def tool_attributes(
         name: name of the tool.
         arguments: JSON text of the arguments; ``None`` if they are unknown.
         policy: which content may be stored.
-        limit: most characters of JSON per attribute.
+        limit: maximum characters of JSON per attribute.
     """
     attributes: Attributes = {
         names.LS_KIND: names.KIND_TOOL,
@@ -60,7 +60,7 @@ def tool_attributes(
 
 
 def tool_result(output: str | None, policy: ContentPolicy, limit: int) -> Attributes:
-    """Return the attributes that a tool span gets with its result; none without a result."""
+    """Return the attributes that a tool span gets with its result; empty without a result."""
     if output is None:
         return {}
     text = _json_text(visible_text(output, "tool", policy), limit)
@@ -84,22 +84,22 @@ def _reject_constant(constant: str) -> None:
 
 
 def timing_facts(timing: str, asked: Moment | None, until_ns: int | None) -> Attributes:
-    """Return how a tool's times are known, and how long the model waited for its result.
+    """Return how a tool's times were determined, and how long the model waited for its result.
 
     Args:
         timing: one of ``names.TIMING_*``.
         asked: when the arguments were complete; ``None`` for a tool that the model did not call.
-        until_ns: when the result was sent, or nobody could send it any more, epoch ns.
+        until_ns: when the result was sent, or could no longer be sent, epoch ns.
     """
     return {**product_facts({Fact.TOOL_TIMING: timing}), **waited_facts(asked, until_ns)}
 
 
 def waited_facts(asked: Moment | None, until_ns: int | None) -> Attributes:
-    """Return how long an answer was waited for; nothing if that is not known.
+    """Return how long an answer was waited for; empty if that is not known.
 
     Args:
         asked: when it was asked for.
-        until_ns: when it came, or could not come any more, epoch ns.
+        until_ns: when it came, or could no longer come, epoch ns.
     """
     if asked is None or until_ns is None:
         return {}

@@ -1,9 +1,9 @@
-"""The trace of one conversation: its root span, and everything that is written below it.
+"""The trace of one conversation: its root span and everything that is written below it.
 
 The root starts a new trace with a sampling decision of its own, linked to the caller's span; in
 ambient mode it is a child of the caller's span. Sampling is decided when the root starts
 (https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling). A conversation that is not sampled
-costs next to nothing: its root ends at once, and there is no run, no recording and no journal.
+costs next to nothing: its root ends at once, and it has no run, no recording and no journal.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ _AMBIENT_REFUSED: Final = (
 
 
 def _link_back(calling_span: Span, root: SpanContext) -> None:
-    """Point from the request that made the call to the call, if that will be anywhere.
+    """Link the caller's span to the conversation's root, if both are recorded.
 
-    The span is the app's: what it raises is not ours to report, and costs nothing but the link.
+    The span belongs to the app. If the call raises, only the link is lost, and no error is reported.
     """
     try:
         if root.trace_flags.sampled and calling_span.is_recording():
@@ -94,7 +94,7 @@ class Trace:
         provider: tracer provider of its spans.
         caller: context that was current at the handshake.
         metrics: returns its metrics, given the root's context and whether it is sampled.
-        native: another library's context of parents, for ``Activation``.
+        native: another library's context of the current parent, for ``Activation``.
 
     Attributes:
         root: the OTel root span.
@@ -109,7 +109,7 @@ class Trace:
         ambient: the root is a child of the caller's span.
         delivery: its root run at the backend; ``None`` before ``post``, or without a backend.
         before_post: called in the background just before the root run is sent.
-        after_post: called in the background when it was accepted.
+        after_post: called in the background when the root run is accepted.
         info: further values for ``Settings.on_recording``.
     """
 
@@ -224,7 +224,7 @@ class Trace:
 
     @property
     def payload_limit(self) -> int:
-        """Most characters of JSON per attribute."""
+        """Maximum characters of JSON per attribute."""
         return self._limits.payload
 
     @property
@@ -239,7 +239,7 @@ class Trace:
 
     @property
     def recorded(self) -> bool:
-        """Whether audio is really recorded: allowed, and with a destination."""
+        """Whether audio is recorded: it is allowed, the trace is sampled, and there is a destination."""
         wanted = is_wanted(self.settings, delivers_root=self.route.delivers_root)
         return self.records and self.sampled and wanted
 
@@ -256,7 +256,7 @@ class Trace:
     # -- the root run ------------------------------------------------------------------------------
 
     def post(self) -> None:
-        """Send the root run to the backend, once, so that the call is visible while it is going on."""
+        """Send the root run to the backend once, so that the call is visible while it is in progress."""
         if self.delivery is None and self._backend is not None:
             opening = run_opening(
                 self.identity,
@@ -277,12 +277,12 @@ class Trace:
     def start_at(self, start_ns: int, *, fresh: bool) -> None:
         """Move the start of the conversation to the time the app gave for its first event.
 
-        OpenTelemetry has no way to move the start of a span, so the SDK's private field is set. That
-        is safe only while nothing was written below the root or posted with the old start.
+        OpenTelemetry has no way to move the start of a span, so this sets the SDK's private field. That is
+        safe only while nothing has been written below the root or posted with the old start.
 
         Args:
             start_ns: new start, epoch ns.
-            fresh: nothing was received or written yet.
+            fresh: nothing has been received or written yet.
         """
         if not fresh or self.delivery is not None:
             self.clock.uses_app_times = True
@@ -291,7 +291,7 @@ class Trace:
         self.membership.start_at(start_ns)
         if self.sampled and hasattr(self.root, "_start_time"):
             self.root._start_time = start_ns
-            admit_root(_sdk(self.root), self.membership)  # its dotted order has the start in it
+            admit_root(_sdk(self.root), self.membership)  # its dotted order contains the start
 
     # -- metadata, tags and privacy ----------------------------------------------------------------
 
@@ -305,14 +305,14 @@ class Trace:
             self.root.set_attributes(root_facts.app_attributes(merged, room=room))
 
     def add_tags(self, tags: Iterable[str]) -> None:
-        """Add tags of the app, each of them once."""
+        """Add tags of the app, without duplicates."""
         known = self.identity.tags
         known.extend(tag for tag in sanitize_tags(tags) if tag not in known)
         if self.sampled and known:
             self.root.set_attribute(names.LS_TAGS, ",".join(known))
 
     def restrict_policy(self, settings: Settings) -> None:
-        """Apply the stricter privacy of later settings from now on; never loosen it."""
+        """Apply the stricter privacy of later settings from now on; never relax it."""
         self.writer.policy = self.writer.policy.stricter(
             capture=settings.capture_content, audio=settings.record_audio
         )
@@ -325,7 +325,7 @@ class Trace:
             span: the tool's span.
             error: the exception.
             at_ns: when it was raised, epoch ns.
-            private: the recording was paused: hide the exception's text.
+            private: the recording was paused, so the exception's text is hidden.
         """
         policy = self.writer.policy
         if private:
@@ -355,7 +355,7 @@ class Trace:
             moment: when it ended.
 
         Returns:
-            What the end of the root run is made of.
+            The data that the end of the root run is built from.
         """
         self.post()  # a conversation without frames was not posted before
         closing = RootEnd(
@@ -377,21 +377,21 @@ class Trace:
             titled=self.settings.title == "first_utterance",
             recording_uri=self._recording_uri,
         )
-        # The state counts calls by the wire; the app may have run tools of its own, or one twice.
+        # The state counts the calls on the wire; the app may have run other tools, or one of them twice.
         state.counts.tool_calls = self.tools.ended
-        # A root that the runs API refused keeps no mark: then it is delivered by OTLP after all.
+        # A root that the runs API refused gets no mark, so that it is delivered by OTLP instead.
         delivered = self.delivery is not None and not self.refused
         closing.end(self.root, mark=self.membership.delivered_mark if delivered else None)
         return closing
 
     def store(self, timeout_s: float) -> bool:
-        """Have the ended spans that this process delivers put on disk; ``False`` on timeout."""
-        # Like ``put``, no part of the ``Backend`` protocol.
+        """Write the ended spans that this process delivers to disk; return ``False`` on timeout."""
+        # Like ``put``, ``store`` is not part of the ``Backend`` protocol.
         store: Callable[[float], bool] | None = getattr(self.membership.outlet, "store", None)
         return store is None or store(timeout_s)
 
     def take_batches(self) -> list[Path]:
-        """Return the files that its spans are in, to be released with it; once, when it is forgotten."""
+        """Return the files that hold its spans, to be released with it; called once, when it is forgotten."""
         take: Callable[[Membership], list[Path]] | None = getattr(
             self.membership.outlet, "batches_of", None
         )
@@ -439,5 +439,5 @@ def warn_reserved(refused: list[str]) -> None:
 
 
 def _sdk(span: Span) -> SdkSpan:
-    """Return a recording span as the SDK's type; those of other SDKs have the methods we call."""
+    """Return a recording span as the SDK's type; other SDKs' spans have the methods used here, too."""
     return cast("SdkSpan", span)

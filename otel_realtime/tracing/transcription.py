@@ -33,7 +33,7 @@ from otel_realtime.tracing.failure import event_failure, fail
 from otel_realtime.tracing.span_ids import transcription_key
 from otel_realtime.tracing.writer import SpanWriter, finish
 
-#: Status of a transcription in the middle of which the conversation ended; a response has the same.
+#: Status of a transcription that was in progress when the conversation ended, as for a response.
 INCOMPLETE: Final = "incomplete"
 
 
@@ -45,8 +45,8 @@ def transcription_attributes(
     Args:
         change: the transcription.
         policy: which content may be stored; the text is the user's.
-        provider: who serves the model.
-        limit: most characters of JSON per attribute.
+        provider: the service that runs the model.
+        limit: maximum characters of JSON per attribute.
     """
     usage = read_usage(change.event.get("usage"))
     text = change.event.get("transcript")
@@ -56,7 +56,7 @@ def transcription_attributes(
     prompt, completion = {"role": "user"}, {"role": "assistant"}
     heard, part = audio_part(change.item), text_part(transcript)
     said: JsonObject = {**completion, "content": transcript}
-    if change.item.segments:  # who said what when
+    if change.item.segments:  # the speakers, with times
         part["segments"] = said["segments"] = visible_segments(change.item.segments, "user", policy)
     status = {names.RESPONSE_STATUS: INCOMPLETE, names.LS_METADATA + Meta.STATUS: INCOMPLETE}
     return {
@@ -70,7 +70,7 @@ def transcription_attributes(
         names.ITEM_ID: change.item.id,
         names.LS_METADATA + Meta.PROVIDER: LS_PROVIDERS.get(provider.name, provider.name),
         names.LS_METADATA + Meta.MODEL_NAME: change.model,
-        # Else LangSmith's trajectory view shows the caller's words as the assistant's.
+        # Otherwise LangSmith's trajectory view shows the caller's words as the assistant's.
         names.LS_METADATA + Meta.MESSAGE_VIEW_EXCLUDE: True,
         names.PROMPT: dump({"messages": [{**prompt, "content": heard["content"]}]}, limit),
         names.COMPLETION: dump({"messages": [said]}, limit),
@@ -117,7 +117,7 @@ def write_transcription(
 
 
 def write_interrupted(writer: SpanWriter, state: ConversationState, end: Moment) -> None:
-    """Write the transcriptions in the middle of which the conversation ended, with what they said.
+    """Write the transcriptions in progress when the conversation ended, with their text so far.
 
     Args:
         writer: the conversation's span writer.

@@ -1,4 +1,4 @@
-"""Starts the spans below a root, counts them, and knows the event that the app is handling.
+"""Starts and counts the spans below a root, and holds the span of the event being handled.
 
 All times are explicit integers, epoch ns: one float start time fails the export of its whole batch.
 Spans of model calls and transcriptions are written when they are complete, with their true start and
@@ -21,7 +21,7 @@ from otel_realtime.tracing.facts import Attributes, allowed, connection_facts
 from otel_realtime.tracing.members import TABLE, Membership, WriterContext, note_tool
 from otel_realtime.tracing.span_ids import chosen, derived_id, with_chosen_ids
 
-#: Runs that LangSmith's views look at besides the root.
+#: Kinds of run that LangSmith's views use, besides the root.
 _RUNS: Final = (names.KIND_LLM, names.KIND_TOOL)
 
 
@@ -30,11 +30,11 @@ class SpanWriter:
 
     Attributes:
         policy: which content may be stored; may become stricter.
-        provider: who serves the model.
+        provider: the service that runs the model.
         conversation_id: the app's own id of the conversation; ``None`` if it gave none.
-        limit: most characters of JSON per attribute.
+        limit: maximum characters of JSON per attribute.
         room: number of spans that still fit into the trace (``Settings.span_limit``).
-        begun: a span below the root was started.
+        begun: a span has been started below the root.
         root: context for children of the root.
         event: span of the event that the app is handling; ``None`` in between.
         turn: turn of that event; 0 before the first.
@@ -80,18 +80,18 @@ class SpanWriter:
         Args:
             name: name of the span.
             parent: context of the parent: ``root``, ``context_below`` or ``current_context``.
-            attributes: attributes at the start; what all spans of the conversation have is added to
-                them, so that the span need not be changed afterwards.
+            attributes: attributes at the start; those that all spans of the conversation have are
+                added to them, so that the span need not be changed afterwards.
             start_ns: start, epoch ns.
             kind: kind of the span.
-            key: names a span that is written only when it is complete, so that a recovery gives it
-                the same id; ``None``: its id is the provider's.
+            key: identifies a span that is written only when it is complete, so that a recovery gives
+                it the same id; ``None``: the provider chooses the id.
         """
         self.room -= 1
         self.begun = True
         attributes = allowed(attributes, self.policy)
         if attributes.get(names.LS_KIND) in _RUNS and self._membership.leg != names.LEG_DIRECT:
-            # First: where a span may have few attributes, those that came first are dropped. On leg
+            # These come first: a span that may have few attributes drops the first ones. On leg
             # ``direct`` our exporter adds them, off the app's task.
             attributes = {**self._membership.about.attributes(), **attributes}
         run_kind = attributes.setdefault(names.LS_KIND, names.KIND_CHAIN)
@@ -107,7 +107,7 @@ class SpanWriter:
         return span
 
     def _id_of(self, key: str) -> int:
-        """Return the id for a key; an id of the server's that comes again is another span."""
+        """Return the span id for a key; a key that occurs again gets another id."""
         again, self._keys[key] = self._keys[key], self._keys[key] + 1
         membership = self._membership
         return derived_id(
@@ -115,7 +115,7 @@ class SpanWriter:
         )
 
     def connection(self, session_id: str | None) -> Attributes:
-        """Return where a model call went, given the server's id of the session."""
+        """Return the server and the session of a model call, given the server's id of the session."""
         return connection_facts(
             self.provider, session_id=session_id, conversation_id=self.conversation_id
         )
@@ -144,7 +144,7 @@ def finish(span: Span, at_ns: int) -> None:
 
 
 def end(span: Span, at_ns: int) -> None:
-    """End a span at a time, epoch ns, that is known to lie after its start."""
+    """End a span at a time (epoch ns) that is known to be after its start."""
     try:
         span.end(at_ns)
     except BaseException:  # a processor of the app raised, so ours may not have been told
