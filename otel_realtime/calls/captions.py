@@ -58,7 +58,7 @@ def _cues_of(turn: Turn) -> Iterator[Cue]:
         return
     length = sum(map(len, pieces))
     end_ms = turn["end_ms"]
-    if end_ms is None or end_ms <= start_ms:  # text without audio
+    if end_ms is None or end_ms <= start_ms:  # text without audio, typed or only shown
         end_ms = start_ms + max(length * 1_000 // CHARACTERS_PER_S, SHORTEST_MS)
     shown = 0
     for piece in pieces:

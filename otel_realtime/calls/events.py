@@ -46,8 +46,8 @@ class HeardOf:
         role: ``user`` or ``assistant``; None while unknown, and for items that are not messages.
         response: id of the response that made it.
         words: its text, by content index.
-        start_ms: when the first event about it arrived.
-        end_ms: when the event arrived that the user stopped speaking.
+        start_ms: arrival of the first event about it.
+        end_ms: arrival of its ``speech_stopped`` event.
         audio: whether it is committed audio of the user.
         idle: whether the server made it from silence, after its idle timeout.
     """

@@ -170,7 +170,7 @@ def offset_ms(at_ns: int, root: Row) -> int:
 
 
 def _root(rows: Sequence[Row]) -> Row | None:
-    """Return the root: the span marked as the root, otherwise the one named so (titles replace names)."""
+    """Return the root: by its mark, otherwise by its default name, which a title may have replaced."""
     named = [row for row in rows if row.name == names.ROOT_NAME]
     marked = [row for row in rows if row.text(names.LS_METADATA + Meta.AGENT_TYPE) == "root"]
     return next(iter([*marked, *named]), None)

@@ -2,7 +2,7 @@
 
 The root has no transcript while the call goes on, and a shortened one if the root of a long call was
 sent by OTLP (``Settings.payload_limit``). Then the words come from the events, and the times come from
-the turns that the root does have. Only the events say which items a turn has.
+those turns that the root has. Only the events say which items a turn has.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def megabytes(text: str) -> float:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= _LARGEST_MB:  # false for NaN, too
+    if not 0 <= number <= _LARGEST_MB:  # also false for NaN
         raise click.BadParameter(f"not a size from 0 to {_LARGEST_MB:.0f} MB: {text!r}")
     return number
 
@@ -47,7 +47,7 @@ def seconds(text: str) -> float:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= _LONGEST_S:  # false for NaN, too
+    if not 0 <= number <= _LONGEST_S:  # also false for NaN
         raise click.BadParameter(f"not a number of seconds: {text!r}")
     return number
 

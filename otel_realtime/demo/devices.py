@@ -99,9 +99,9 @@ class Line:
     Attributes:
         speech: the words and audio.
         after: the event that the caller waits for: ``start``, the start of the call; ``answer``, the
-            end of the agent's answer; ``prompt``, the end of the agent's next speech without a
-            question, because the caller stays silent after the answer; or ``speaking``, the start of
-            the agent's speech, to interrupt it.
+            end of the agent's answer; ``prompt``, the end of what the agent then says by itself,
+            because the caller stays silent after the answer; or ``speaking``, the start of the agent's
+            speech, to interrupt it.
         wait_s: time between that event and the line, s.
     """
 

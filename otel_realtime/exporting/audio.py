@@ -66,7 +66,7 @@ def _decode(source: Path, target: Path) -> None:
 
 
 def clips(recording: Path, call: Call, folder: Path) -> list[Path]:
-    """Write the speaker's channel of each turn as a WAV, ``001-user.wav``; a turn without audio has none.
+    """Write each turn as a WAV of its side's channel, ``001-user.wav``; a turn without audio has none.
 
     Args:
         recording: the call's recording as WAV; unless it is stereo, clips keep all its channels.

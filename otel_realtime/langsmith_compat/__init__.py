@@ -23,7 +23,7 @@ is needed beyond LangSmith's environment variables.
 | ``is_agent_speaking`` | called at each ``speech_started``, whose run gets ``was_interrupted`` |
 | ``on_message`` | called as LangSmith calls it |
 | ``max_audio_seconds`` | the recording is on disk, so it is not cut; 0 records nothing |
-| ``client`` | its address and key are not used; if it hides content, content is hidden |
+| ``client`` | its address and key are not used; if it hides content, all content is hidden |
 | ``replicas`` | not supported |
 
 Arguments that are not used are logged once.

@@ -82,7 +82,7 @@ class Block:
 
 @contextmanager
 def _native(plan: Plan, thread_id: str) -> Iterator[None]:
-    """Assign ``@traceable`` functions in the block that no event started to the thread."""
+    """Put runs of ``@traceable`` functions that the block calls outside of any event into the thread."""
     make = getattr(sys.modules.get("langsmith.run_helpers"), "tracing_context", None)
     if make is None:
         yield

@@ -52,7 +52,7 @@ def run(
         files: logs, folders of logs, or ``-`` for standard input.
         speed: speed relative to real time, which is 1; None: as fast as possible.
         thread_id: LangSmith thread of all logs; None: one thread per log.
-        start: time of the first event: ISO 8601 or epoch seconds; None: such that the call ends now.
+        start: time of the first event: ISO 8601 or epoch seconds; None: so that the call ends now.
         out: folder in which recordings are kept; None: ``Settings.recordings_dir``.
         timeout_s: longest wait until everything is delivered.
         as_json: print the result as JSON.

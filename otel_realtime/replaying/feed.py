@@ -1,6 +1,6 @@
 """Passes a log to a conversation through the public API, in order of time.
 
-A replay can wait for slow telemetry, as a live call cannot. So it waits for the writer of the recording,
+Unlike a live call, a replay can wait for slow telemetry. So it waits for the writer of the recording,
 which has bounded memory, and for the app's span processors, which have bounded queues.
 """
 

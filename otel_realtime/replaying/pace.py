@@ -7,7 +7,7 @@ The model gives these times to a log that has none:
 - Audio of the agent also takes its real length: chunks arrive as fast as they are heard.
 - Audio that was cut out of the log (only a few bytes of each chunk are left) takes the length of the
   file beside the log, divided evenly; without a file, each chunk takes 100 ms.
-- ``response.created`` comes 250 ms after the previous event, every other event 5 ms after it.
+- ``response.created`` comes 250 ms after the event or audio before it, every other event 5 ms.
 
 In a log that has times, a row without one gets the time of the row before.
 """
@@ -26,7 +26,7 @@ from otel_realtime.replaying.log import BadRow, Row
 
 #: Length of a chunk whose audio is missing, ms.
 CHUNK_MS: Final = 100
-#: Time from the previous event to ``response.created``, and to any other event, ms.
+#: Time from the event or audio before it to ``response.created``, and to any other event, ms.
 RESPONSE_MS: Final = 250
 EVENT_MS: Final = 5
 #: If no chunk has more base64 characters, the audio was cut: a real chunk has at least 20 ms.

@@ -37,7 +37,7 @@ class Replayed:
     url: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the result as JSON values."""
         return {
             "file": self.file,
             "thread_id": self.ids.get("thread_id"),
@@ -53,7 +53,7 @@ class Replayed:
         }
 
     def lines(self) -> list[str]:
-        """Return it as lines to read."""
+        """Return the result as lines of text."""
         if not self.ids:
             return [f"{self.file}: no events"]
         pace = "" if self.timed else ", at a modelled pace"

@@ -56,8 +56,8 @@ def files_of(
     Args:
         directory: the folder or URL.
         fetched: a folder for files that are fetched from a bucket.
-        links: whether to follow links that lead out of the folder. Otherwise a link that somebody
-            puts into the folder cannot expose other files of the machine.
+        links: whether to follow links that lead out of the folder. If they are not followed, a link
+            that somebody puts into the folder cannot expose other files of the machine.
         stem: use only files of the folder with this name, without extension; None: all.
 
     Raises:

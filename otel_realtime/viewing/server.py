@@ -54,7 +54,7 @@ class Watch:
 
     Args:
         calls: the calls to refresh.
-        interval_s: time between two looks, s.
+        interval_s: time between two refreshes, s.
     """
 
     def __init__(self, calls: KeptCalls, interval_s: float) -> None:
