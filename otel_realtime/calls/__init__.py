@@ -1,8 +1,8 @@
-"""One call as one JSON object, built from its spans: what exports, sidecars and pages show.
+"""Represents one call as one JSON object, built from its spans, for exports, sidecars and pages.
 
-``schema`` says what stands in it (and ``call.schema.json`` the same for other languages), ``rows``
-is what it is built from, ``from_spans`` builds it. ``captions`` and ``transcript`` write its words
-down. Everything here is pure.
+``schema`` defines its members (``call.schema.json`` is the same for other languages), ``rows`` defines
+the input, and ``from_spans`` builds the object. ``captions`` and ``transcript`` turn it into text.
+Everything here is pure, without I/O.
 """
 
 from __future__ import annotations

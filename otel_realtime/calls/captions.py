@@ -1,12 +1,14 @@
-"""Captions of a call's recording: what was heard, by whom, and when.
+"""Writes captions for a call's recording: what was heard, from whom, and when.
 
-The wire has no times for single words, so a long turn is shown in pieces whose times go with their
-length, as if it was spoken at a constant rate. Words that were never heard are in no caption.
+The protocol has no times for single words, so a long turn is split into pieces whose times are
+proportional to their length, as if it were spoken at a constant rate. Words that were never heard are
+left out.
 
-- WebVTT: https://www.w3.org/TR/webvtt1/. A speaker is a voice span; ``&``, ``<`` and ``>`` are
-  escaped, which leaves no ``-->`` in a text either; a blank line would end a cue.
-- SubRip has no specification and no escapes: a speaker is written before the text, and an arrow that
-  a reader would take for a line of times is written as a sign.
+- WebVTT: https://www.w3.org/TR/webvtt1/. A speaker is a voice span. ``&``, ``<`` and ``>`` are
+  escaped, so a text cannot contain ``-->`` either. A text is one line, because a blank line would end
+  a cue.
+- SubRip has no specification and no escapes. The speaker is written before the text, and ``-->``, which
+  a reader would take for a line of times, is replaced by an arrow character.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from typing import Final
 
 from otel_realtime.calls.schema import Call, Turn
 
-#: Most characters of a caption: two lines of 42, as broadcasters have them.
+#: Most characters of a caption: two lines of 42, as is usual in broadcasting.
 CHARACTERS: Final = 84
-#: The rate of a text that has no time of its own, in characters a second, and its shortest time, ms.
+#: Rate at which text without an end time is shown, in characters per second, and its shortest time, ms.
 CHARACTERS_PER_S: Final = 15
 SHORTEST_MS: Final = 1_000
-#: Who speaks in a turn of which role.
+#: Speaker name for each role.
 SPEAKERS: Final = {"user": "User", "assistant": "Agent"}
 
 
@@ -33,9 +35,9 @@ class Cue:
 
     Attributes:
         start_ms: when it appears, ms into the recording.
-        end_ms: when it disappears, later than that.
+        end_ms: when it disappears, ms into the recording; always after ``start_ms``.
         speaker: who speaks.
-        text: what is heard, in one line.
+        text: the words that are heard, in one line.
     """
 
     start_ms: int
@@ -45,7 +47,7 @@ class Cue:
 
 
 def cues(call: Call) -> list[Cue]:
-    """Return the captions of a call, by their start."""
+    """Return the captions of a call, ordered by start."""
     found = [cue for turn in call["turns"] for cue in _cues_of(turn)]
     return sorted(found, key=lambda cue: cue.start_ms)
 
@@ -56,7 +58,7 @@ def _cues_of(turn: Turn) -> Iterator[Cue]:
         return
     length = sum(map(len, pieces))
     end_ms = turn["end_ms"]
-    if end_ms is None or end_ms <= start_ms:  # typed, or only read
+    if end_ms is None or end_ms <= start_ms:  # text without audio, typed or only shown
         end_ms = start_ms + max(length * 1_000 // CHARACTERS_PER_S, SHORTEST_MS)
     shown = 0
     for piece in pieces:
@@ -67,7 +69,7 @@ def _cues_of(turn: Turn) -> Iterator[Cue]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Return a text in pieces that can be read at a glance, cut between words where it has any."""
+    """Split a text into pieces that can be read at a glance, between words where possible."""
     return textwrap.wrap(
         " ".join(text.split()), CHARACTERS, break_long_words=True, break_on_hyphens=False
     )

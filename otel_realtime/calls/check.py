@@ -1,6 +1,6 @@
-"""Whether a value that was read is a call object: by the types in ``schema``, without a library.
+"""Checks whether a value is a call object, against the types in ``schema`` and without a library.
 
-Whoever reads a file that somebody else wrote asks this first, so that nothing later trips over a member.
+Code that reads a file from another source checks it first, so that later code can rely on the types.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from otel_realtime.calls.schema import Call
 
-#: Longest piece of a value that is shown.
+#: Most characters of a value that an error shows.
 _SHOWN: Final = 40
-#: What JSON calls the plain types, and which Python types they are read as.
+#: Name of each plain type in an error, and the Python types that JSON values of it are read as.
 _PLAIN: Final[dict[Any, tuple[str, tuple[type, ...]]]] = {
     str: ("a text", (str,)),
     int: ("a whole number", (int,)),
@@ -21,21 +21,21 @@ _PLAIN: Final[dict[Any, tuple[str, tuple[type, ...]]]] = {
     bool: ("true or false", (bool,)),
     type(None): ("null", (type(None),)),
 }
-#: Whole numbers count something, or are times of the recording.
+#: Lowest value of each number type: whole numbers are counts or times of the recording.
 _NUMBERS: Final[dict[Any, int]] = {int: 0, float: -(2**53)}
-#: Numbers that every JSON reader, and SQLite, takes exactly: RFC 7493, 2.2.
+#: Numbers below this are exact in every JSON reader and in SQLite: RFC 7493, 2.2.
 _EXACT: Final = 2**53
-#: Lists whose members name members of other lists by their place.
+#: (list, member): lists whose objects have a member with indices into the list of that name.
 _NAMES: Final = (("turns", "responses"), ("turns", "tools"))
 
 
 def misfit(value: Any) -> str | None:
-    """Return what keeps a value from being a call object, with the member's path; None if it is one.
+    """Return why a value is not a call object, with the member's path; None if it is one.
 
-    Members that are not known are not looked at: within a version they may be added.
+    Unknown members are ignored, because members may be added within a version.
 
     Args:
-        value: what was read.
+        value: the parsed JSON.
     """
     return _misfit(value, Call, "") or _astray(value)
 
@@ -66,7 +66,7 @@ def _misfit(value: Any, kind: Any, where: str) -> str | None:
         return _wanted(value, name, where)
     if (
         isinstance(value, int | float) and not _NUMBERS.get(kind, 0) <= value < _EXACT
-    ):  # false for NaN, too
+    ):  # also false for NaN
         return _wanted(value, f"{name} from {_NUMBERS.get(kind, 0)} to 2**53", where)
     return None
 
@@ -92,7 +92,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _astray(call: Any) -> str | None:
-    """Return the first place in a list that is none."""
+    """Describe the first index that is out of range; None if there is none."""
     for holder, listed in _NAMES:
         for at, one in enumerate(call[holder]):
             for index in one[listed]:
@@ -104,7 +104,7 @@ def _astray(call: Any) -> str | None:
 def _wanted(value: Any, name: str, where: str) -> str:
     try:
         shown = repr(value)
-    except ValueError:  # a number of more digits than Python prints
+    except ValueError:  # a number with more digits than Python prints
         shown = "a number without end"
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
     return f"{where or 'it'} is {shown}: {name} is wanted"

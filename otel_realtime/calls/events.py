@@ -1,7 +1,7 @@
-"""What a call's event spans tell of its items: their roles, words, responses, and places in time.
+"""Reads the items of a call from its event spans: their roles, words, responses and times.
 
-The root's transcript has the words and the times, but only once the call has ended, whole only where
-no limit shortened it, and without the ids of its items.
+The root's transcript has the words and the times too, but only after the call has ended, only complete
+if no limit shortened it, and without item ids.
 
 Events: https://platform.openai.com/docs/api-reference/realtime-server-events
 """
@@ -16,7 +16,7 @@ from otel_realtime import attributes as names
 from otel_realtime.attributes import Fact
 from otel_realtime.calls.rows import Row, mapping, text
 
-#: Events whose member holds an item's words.
+#: Events that hold an item's words, and the member that has them.
 _WORDS: Final[Mapping[str, str]] = {
     "conversation.item.input_audio_transcription.completed": "transcript",
     "response.output_audio_transcript.done": "transcript",
@@ -24,7 +24,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "response.output_text.done": "text",
     "response.text.done": "text",
 }
-#: Events that hold an item as a whole.
+#: Events that hold a whole item.
 _ITEMS: Final = frozenset(
     {
         "conversation.item.added", "conversation.item.created", "conversation.item.done",
@@ -39,17 +39,17 @@ _IDLE: Final = "input_audio_buffer.timeout_triggered"
 
 @dataclass(slots=True)
 class HeardOf:
-    """One item as the events tell of it; times are when they arrived, ms into the recording.
+    """One item as read from the events; times are the arrival of events, ms into the recording.
 
     Attributes:
         id: its id.
-        role: ``user`` or ``assistant``; None while unknown, or for anything that is no message.
+        role: ``user`` or ``assistant``; None while unknown, and for items that are not messages.
         response: id of the response that made it.
         words: its text, by content index.
-        start_ms: when it was first heard of.
-        end_ms: when the user stopped speaking.
-        audio: the user spoke it, and the server made an item of it.
-        idle: the server took the silence for it.
+        start_ms: arrival of the first event about it.
+        end_ms: arrival of its ``speech_stopped`` event.
+        audio: whether it is committed audio of the user.
+        idle: whether the server made it from silence, after its idle timeout.
     """
 
     id: str
@@ -63,17 +63,17 @@ class HeardOf:
 
     @property
     def text(self) -> str:
-        """All its words."""
+        """Its whole text."""
         return " ".join(self.words[index] for index in sorted(self.words) if self.words[index])
 
 
 @dataclass(slots=True)
 class Heard:
-    """What the events of a call tell.
+    """The items and function calls of a call, as read from its events.
 
     Attributes:
         items: items by id, in order of arrival.
-        calls: response ids by the id of the function call that they made.
+        calls: call id of each function call -> id of the response that made it.
     """
 
     items: dict[str, HeardOf] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Heard:
 
 
 def read_events(rows: Iterable[Row]) -> Heard:
-    """Read the event spans of a call, in the order of their start."""
+    """Read the event spans of a call; ``rows`` are ordered by start."""
     heard = Heard()
     for row in rows:
         kind = row.text(names.EVENT_TYPE)

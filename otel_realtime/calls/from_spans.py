@@ -32,9 +32,9 @@ from otel_realtime.calls.turns import turns_of
 from otel_realtime.calls.usage import per_model, usage_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-#: Which side of a recording was silenced.
+#: The values of a redaction's ``side``.
 _SIDES: Final = ("user", "agent", "both")
-#: Counts and talk times that stand on the root.
+#: Counts that the root span carries.
 _COUNTS: Final = (
     RootFact.TURNS, RootFact.RESPONSES, RootFact.INTERRUPTIONS, RootFact.FALSE_INTERRUPTIONS,
     RootFact.TOOL_CALLS, RootFact.SERVER_ERRORS,
@@ -52,11 +52,11 @@ def call_of(
     """Return a call as one object.
 
     Args:
-        rows: the spans of its trace, in any order; those of other instrumentations are left out.
-        trace_id: OpenTelemetry's trace id; None: as the root says.
-        project: LangSmith's project; None: as the root says.
+        rows: the spans of its trace, in any order; spans of other instrumentations are ignored.
+        trace_id: OpenTelemetry's trace id; None: taken from the root.
+        project: LangSmith's project; None: taken from the root.
         recording: its recording; None without one.
-        pause: called between small pieces of work, of which an hour's call has thousands: it may sleep.
+        pause: called between small pieces of work (an hour's call has thousands of them); may sleep.
 
     Returns:
         The call; None if its root is not among the rows.
@@ -151,7 +151,7 @@ def _redacted(root: Row) -> list[Redaction]:
 
 
 def run_id(span_id: str) -> str:
-    """Return the id of the run that LangSmith makes of a span: eight zero bytes before its own.
+    """Return the id of the run that LangSmith makes of a span: eight zero bytes, then the span id.
 
     https://github.com/langchain-ai/langsmith-collector-proxy
     """
@@ -159,7 +159,7 @@ def run_id(span_id: str) -> str:
 
 
 def iso_time(at_ns: int) -> str:
-    """Return a time as ISO 8601 in UTC, with ms."""
+    """Return a time as ISO 8601 in UTC, with milliseconds."""
     at = _EPOCH + timedelta(milliseconds=at_ns // NS_PER_MS)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -170,14 +170,14 @@ def offset_ms(at_ns: int, root: Row) -> int:
 
 
 def _root(rows: Sequence[Row]) -> Row | None:
-    """Return the root: by its name, which a title may have replaced, else by its mark."""
+    """Return the root: by its mark, otherwise by its default name, which a title may have replaced."""
     named = [row for row in rows if row.name == names.ROOT_NAME]
     marked = [row for row in rows if row.text(names.LS_METADATA + Meta.AGENT_TYPE) == "root"]
     return next(iter([*marked, *named]), None)
 
 
 def _facts(root: Row, counted: dict[str, int], chats: Sequence[Row]) -> Facts:
-    """Return the facts of the whole call: as the root has them, else what was counted so far."""
+    """Return the facts of the whole call: the root's values, otherwise the counts so far."""
     told = {key: root.fact_int(key) for key in _COUNTS}
     counts = {key: counted[key] if value is None else value for key, value in told.items()}
     waits = [ms for row in chats if (ms := row.fact_int(Fact.VOICE_TO_VOICE)) is not None]
@@ -208,7 +208,7 @@ def _facts(root: Row, counted: dict[str, int], chats: Sequence[Row]) -> Facts:
 def _told(
     counted: Spread, p50: int | None, p95: int | None = None, most: int | None = None
 ) -> Spread:
-    """Return percentiles as the root has them, else as its spans give them."""
+    """Return the root's percentiles; those that it lacks are computed from its spans."""
     return {
         "p50": counted["p50"] if p50 is None else p50,
         "p95": counted["p95"] if p95 is None else p95,
@@ -236,7 +236,7 @@ def _interruptions(
 
 
 def _cut_ms(row: Row, response: Response, turns: Sequence[Turn]) -> int | None:
-    """Return where in the recording an answer was cut; None if it is not known."""
+    """Return the position in the recording where an answer was cut off; None if it is not known."""
     turn = None if response["turn"] is None else turns[response["turn"]]
     if turn is not None and turn["responses"][-1:] == [response["index"]]:
         return turn["end_ms"]

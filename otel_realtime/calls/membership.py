@@ -1,9 +1,9 @@
-"""Which response and which tool call belongs to which turn.
+"""Assigns each response and each tool call to a turn.
 
-A response belongs to the turn that holds its items. One that said nothing, because it called a tool
-or asked for an approval, belongs to the answer that it led to: the next one, if no user's turn lies
-between. So does one that another model made for a Live model that speaks. Responses outside of the
-conversation belong to none.
+A response belongs to the turn that holds its items. A response without speech, because it called a tool
+or asked for an approval, belongs to the answer that it led to: the next one, if there is no user turn in
+between. The same holds for a response that another model made for a speaking Live model. A response
+outside of the conversation belongs to no turn.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def assign(
     rows: Sequence[Row],
     heard: Heard,
 ) -> None:
-    """Fill in what belongs to each turn, and where each response and tool call belongs.
+    """Fill in the responses and tools of each turn, and the turn of each response and tool call.
 
     Args:
         turns: the turns.
-        responses: the responses, by their start.
-        tools: the tool calls, by their start.
-        chats: the spans of the responses.
+        responses: the responses, ordered by start.
+        tools: the tool calls, ordered by start.
+        chats: the spans of the responses, in the same order.
         rows: all spans.
-        heard: what the events tell.
+        heard: the items as read from the event spans.
     """
     _place_responses(turns, responses, chats, heard)
     _place_tools(responses, tools, rows, heard)
@@ -89,7 +89,7 @@ def _place_responses(
 
 
 def _led_to(turns: Sequence[Turn], response: Response) -> int | None:
-    """Return the answer that begins next, if the user does not speak before."""
+    """Return the answer that begins next, unless the user speaks first."""
     for turn in turns:
         start_ms = turn["start_ms"]
         if start_ms is not None and start_ms >= response["start_ms"]:
@@ -98,7 +98,7 @@ def _led_to(turns: Sequence[Turn], response: Response) -> int | None:
 
 
 def _numbered(turns: Sequence[Turn], row: Row) -> int | None:
-    """Return the turn that a span names, if it is the agent's; a trace may say no more."""
+    """Return the turn that a span names, if it is the agent's; some traces have only this number."""
     number = row.fact_int(Fact.TURN)
     if number is None or not 0 < number <= len(turns):
         return None
@@ -144,5 +144,5 @@ def _complete(turn: Turn, own: Sequence[Response], rows: Sequence[Row]) -> None:
 
 
 def _used(used: Sequence[Usage]) -> Usage | None:
-    """Return what a turn used; that of its first model, should there be several."""
+    """Return the usage of a turn; with several models, only that of the first."""
     return added([one for one in used if one["model"] == used[0]["model"]]) if used else None

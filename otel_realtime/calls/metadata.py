@@ -1,4 +1,4 @@
-"""The app's own metadata on a root, told from the facts beside it."""
+"""Separates the app's own metadata on a root span from our facts there."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def _keys(*owners: type) -> frozenset[str]:
     )
 
 
-#: Keys of ours: facts, and what LangSmith's pages read.
+#: Our own keys: facts, and keys that LangSmith's pages read.
 _OURS: Final = _keys(Fact, RootFact, Meta)
-#: Keys of ours that go on.
+#: Prefixes of our own keys.
 _PREFIXES: Final = (
     *names.LANGSMITH_ONLY, RootFact.INTERRUPTIONS_BY, RootFact.FALSE_BY, RootFact.LATENCY, Fact.RESPONSE_METADATA,
 )  # fmt: skip
@@ -29,7 +29,7 @@ _PREFIXES: Final = (
 def app_metadata(root: Row) -> dict[str, Any]:
     """Return the metadata that the app gave.
 
-    Where a key of the app's is one of ours, our fact has replaced it.
+    If the app used one of our keys, our fact has replaced its value, so the key is left out.
     """
     found: dict[str, Any] = {}
     for prefix in (names.LS_METADATA, names.APP_METADATA):

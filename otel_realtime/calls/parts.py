@@ -1,4 +1,4 @@
-"""One response and one tool call of a call object, each from its span."""
+"""Builds one response or one tool call of a call object from its span."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def response_of(index: int, row: Row, root: Row) -> Response:
     """Return a response from its ``chat`` span; its turn is not known yet.
 
     Args:
-        index: its place among the responses.
+        index: its position in the list of responses.
         row: its span.
         root: the call's root.
     """
@@ -58,7 +58,7 @@ def tool_of(index: int, row: Row, root: Row) -> Tool:
     """Return a tool call from its span; its response and turn are not known yet.
 
     Args:
-        index: its place among the tool calls.
+        index: its position in the list of tool calls.
         row: its span.
         root: the call's root.
     """

@@ -1,4 +1,4 @@
-"""Percentiles of a few measured values, as they stand on the root span."""
+"""Computes percentiles of a few measured values in the same way as those on the root span."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from otel_realtime.calls.schema import Spread
 
 
 def spread(values: Sequence[int]) -> Spread:
-    """Return median, 95th percentile and maximum; nulls without values.
+    """Return the median, 95th percentile and maximum; None for each if there are no values.
 
-    The percentile is by nearest rank: a value that was measured.
+    The percentile is by nearest rank, so it is one of the measured values.
     """
     if not values:
         return {"p50": None, "p95": None, "max": None}

@@ -1,8 +1,8 @@
-"""The rows a call object is built from: spans with our attributes, from whatever stored them.
+"""Defines the rows that a call object is built from: spans with our attributes, from any span store.
 
-A store of spans hands over one ``Row`` a span. Attributes stand as they were exported; a store that
-keeps JSON texts decoded may hand over objects. Facts stand as ``otel_realtime.<key>`` or as
-``langsmith.metadata.<key>`` (a root that went by LangSmith's runs API has the second form only).
+A span store passes one ``Row`` per span. Attributes are as exported; a store that keeps JSON texts
+decoded may pass objects instead. A fact is the attribute ``otel_realtime.<key>`` or
+``langsmith.metadata.<key>`` (a root that was sent by LangSmith's runs API has only the second form).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from otel_realtime import attributes as names
 
 NS_PER_MS: Final = 1_000_000
-#: Numbers that every JSON reader takes exactly: RFC 7493, 2.2.
+#: Numbers below this are exact in every JSON reader: RFC 7493, 2.2.
 _EXACT: Final = 2**53
 
 
@@ -29,7 +29,7 @@ class Row:
         name: its name.
         start_ns: its start, epoch ns.
         end_ns: its end, epoch ns; None while it is open.
-        failed: its status is an error.
+        failed: whether its status is an error.
         message: description of that status; None without one.
         attributes: its attributes.
     """
@@ -49,34 +49,34 @@ class Row:
         return self.attributes.get(names.LS_METADATA + key) if value is None else value
 
     def text(self, name: str) -> str | None:
-        """Return an attribute that is a non-empty text, else None."""
+        """Return an attribute if it is a non-empty text, otherwise None."""
         return text(self.attributes.get(name))
 
     def fact_text(self, key: str) -> str | None:
-        """Return a fact that is a non-empty text, else None."""
+        """Return a fact if it is a non-empty text, otherwise None."""
         return text(self.fact(key))
 
     def fact_int(self, key: str) -> int | None:
-        """Return a fact that is a number, as an integer, else None."""
+        """Return a fact as an integer if it is a number that is not negative, otherwise None."""
         return integer(self.fact(key))
 
     def fact_bool(self, key: str) -> bool | None:
-        """Return a fact that is true or false, else None."""
+        """Return a fact if it is a boolean, otherwise None."""
         value = self.fact(key)
         return value if isinstance(value, bool) else None
 
     def json(self, name: str) -> Any:
-        """Return the JSON value of an attribute; None if it has none."""
+        """Return an attribute as a JSON value; None if it is missing or a text that is not JSON."""
         value = self.attributes.get(name)
         return decoded(value) if isinstance(value, str) else value
 
     def event(self) -> Mapping[str, Any]:
-        """Return the payload of an event's span; empty without one."""
+        """Return the payload of an event span; empty without one."""
         return mapping(mapping(self.json(names.PROMPT)).get("event"))
 
 
 def decoded(value: str) -> Any:
-    """Return what a JSON text holds; None if it is none."""
+    """Return the value of a JSON text; None if the text is not JSON."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
@@ -84,26 +84,26 @@ def decoded(value: str) -> Any:
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Return a JSON object, or an empty one for anything else."""
+    """Return the value if it is a JSON object, otherwise an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def text(value: object) -> str | None:
-    """Return a non-empty text, else None."""
+    """Return the value if it is a non-empty text, otherwise None."""
     return value if isinstance(value, str) and value else None
 
 
 def number(value: object) -> float | None:
-    """Return a finite number, else None."""
+    """Return the value if it is a finite number below 2**53, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -_EXACT < value < _EXACT else None
 
 
 def integer(value: object) -> int | None:
-    """Return a number as an integer, else None.
+    """Return a number as an integer, otherwise None.
 
-    A count, an offset or a duration below zero is not known: whoever said it knew no better.
+    A negative count, offset or duration cannot be right, so it counts as unknown.
     """
     found = number(value)
     return None if found is None or found < 0 else int(found)

@@ -1,7 +1,7 @@
-"""Runs, as the sandbox stores them, as rows of a call object.
+"""Converts the runs that the sandbox stores into rows for a call object.
 
-A run that came by OTLP has its span's attributes. One that came by the runs API, as roots do, has
-metadata, inputs and outputs instead, which say the same under LangSmith's names.
+A run that arrived by OTLP has the attributes of its span. A run that arrived by the runs API, as roots
+do, has metadata, inputs and outputs instead: the same facts under LangSmith's names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from otel_realtime.calls.from_spans import call_of
 from otel_realtime.calls.rows import Row
 from otel_realtime.calls.schema import Call, Recording
 
-#: A run's id that LangSmith makes of a span's: eight zero bytes before it.
+#: Start of a run id that LangSmith makes from a span id: eight zero bytes, then the span id.
 _OF_SPAN: Final = "00000000-0000-0000-"
 
 
@@ -28,7 +28,7 @@ def call_of_runs(
         recording: its recording; None without one.
 
     Returns:
-        The call; None if it is no conversation of ours.
+        The call; None if these are not the runs of an otel-realtime conversation.
     """
     found = list(runs)
     spans = {run["id"]: _span_id(run) for run in found}
@@ -67,7 +67,7 @@ def _row(run: Mapping[str, Any], spans: Mapping[str, str]) -> Row:
 
 
 def _attributes(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run of the runs API says, as the attributes of a span."""
+    """Return the facts of a run that arrived by the runs API, as span attributes."""
     return {
         **{names.LS_METADATA + key: value for key, value in run["metadata"].items()},
         names.LS_SPAN_ID: run["id"],

@@ -1,12 +1,12 @@
 """The call object: its types, its version, and its JSON Schema.
 
-Version 1 changes as the on-disk format does: within a version only optional members are added, so a
-reader ignores what it does not know.
+The version follows the same rule as the on-disk format: within a version, only optional members are
+added, so a reader must ignore members that it does not know.
 
 - All ``*_ms`` offsets are milliseconds into the recording, which starts with the root span.
-- What is not known is null, never guessed. What the settings hide stands as its marker, as on the
-  spans.
-- ``index`` is the place in its list; lists name members of other lists by it.
+- An unknown value is null, never guessed. A value that the settings hide is replaced by a marker, as
+  on the spans.
+- ``index`` is an object's position in its list; other lists refer to the object by this index.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Spread(TypedDict):
 
 
 class Facts(TypedDict):
-    """Facts of the whole call; seconds and counts as on the root span.
+    """Facts of the whole call; seconds and counts are those of the root span.
 
     ``voice_to_voice_ms``: from the end of the user's speech to the first audible sample of the
     answer. ``first_audio_ms``: from ``response.created`` to the first audio that arrived.
@@ -85,7 +85,7 @@ class OutputTokens(TypedDict):
 
 
 class Usage(TypedDict):
-    """What model calls used; ``seconds`` of audio where a model is billed by duration."""
+    """Usage of model calls; ``seconds`` of audio where a model is billed by duration."""
 
     model: str
     input: InputTokens
@@ -107,9 +107,10 @@ class Recording(TypedDict):
 
 
 class LatencyPart(TypedDict):
-    """One part of a wait: ``end_of_speech``, ``request``, ``response``, ``model``, ``tools``,
-    ``approval`` or ``playback``; ``owner`` can make it shorter: ``setting``, ``app``, ``service``
-    or ``tool``.
+    """One part of a wait.
+
+    ``cause``: ``end_of_speech``, ``request``, ``response``, ``model``, ``tools``, ``approval`` or
+    ``playback``. ``owner``: who can shorten it: ``setting``, ``app``, ``service`` or ``tool``.
     """
 
     cause: str
@@ -146,8 +147,9 @@ class _Turn(TypedDict):
 class Turn(_Turn, total=False):
     """A maximal run of items of one role.
 
-    ``heard_text`` is what was heard of ``text``, by the share of the audio that was played;
-    ``segments``: who said what when (s, as the transcription gives them), if it tells speakers apart.
+    ``heard_text`` is the part of ``text`` that was heard, estimated from the share of the audio that
+    was played. ``segments``: who said what when (in seconds, as the transcription gives them), if the
+    transcription distinguishes speakers.
     """
 
     segments: list[dict[str, Any]]
@@ -156,7 +158,7 @@ class Turn(_Turn, total=False):
 class Response(TypedDict):
     """A response of the model; ``first_audio_ms`` counts from ``start_ms``.
 
-    ``turn``: the turn it was said in, or led to; null for one outside of the conversation.
+    ``turn``: the turn that it was said in or led to; null for a response outside of the conversation.
     """
 
     index: int
@@ -178,7 +180,7 @@ class Response(TypedDict):
 
 
 class Tool(TypedDict):
-    """A tool call; ``arguments`` and ``result`` are objects, or text that is none."""
+    """A tool call; ``arguments`` and ``result`` are JSON values, or text if they are not JSON."""
 
     index: int
     call_id: str | None
@@ -197,7 +199,7 @@ class Tool(TypedDict):
 
 
 class Interruption(TypedDict):
-    """One cut of an answer; ``false``: the agent stopped, but nothing was said."""
+    """One interruption of an answer; ``false``: the agent stopped, but the user said nothing."""
 
     at_ms: int | None
     turn: int | None
@@ -259,7 +261,8 @@ class _Call(TypedDict):
 class Call(_Call, total=False):
     """One call.
 
-    ``id`` is the root run's id in LangSmith, ``trace_id`` OpenTelemetry's; ``live``: it goes on.
+    ``id`` is the root run's id in LangSmith, ``trace_id`` is OpenTelemetry's. ``live``: the call has
+    not ended.
     """
 
     redacted: list[Redaction]

@@ -1,4 +1,4 @@
-"""A call as a text to read: who said what when, what was not heard, and which tools ran."""
+"""Writes a call as readable text: who said what when, what was not heard, and which tools ran."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHARACTERS: Final = 200
 
 
 def transcript(call: Call) -> str:
-    """Return the call as a text: a head, and a block of lines for each turn."""
+    """Return the call as text: a heading, then the lines of each turn."""
     return "\n".join([*_head(call), "", *_turns(call)]) + "\n"
 
 
@@ -69,7 +69,7 @@ def _value(value: Any) -> str:
 
 
 def _line(text: str) -> str:
-    """Return a text in one line, without characters that steer a terminal."""
+    """Return a text in one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

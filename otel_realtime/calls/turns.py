@@ -1,8 +1,8 @@
-"""The turns of a call: from the root's transcript, or from its events where that is missing.
+"""Builds the turns of a call from the root's transcript, or from its events if that is missing.
 
-The root has no transcript while the call goes on, and a shortened one where a long call's root went
-by OTLP (``Settings.payload_limit``). Then the words come from the events, and with the turns that
-the root does have come their times. Which items a turn has is known from the events alone.
+The root has no transcript while the call goes on, and a shortened one if the root of a long call was
+sent by OTLP (``Settings.payload_limit``). Then the words come from the events, and the times come from
+those turns that the root has. Only the events say which items a turn has.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from otel_realtime.calls.events import Heard, HeardOf
 from otel_realtime.calls.rows import Row, integer, mapping, text
 from otel_realtime.calls.schema import Response, Role, Turn
 
-#: What ``core.protocol.json_text`` puts in the place of what it cut.
+#: The text with which ``core.protocol.json_text`` replaces the part that it cuts off.
 _CUT: Final = re.compile(r"… \[\d+ more characters\]\Z")
 _ROLES: Final = frozenset({"user", "assistant"})
-#: How many items may lie between two of one turn.
+#: How many items of its role are searched for the next item of a turn.
 _NEAR: Final = 8
-#: What stands for a user's audio without a transcript.
+#: Text of a user's audio without a transcript.
 _UNHEARD: Final = "[audio]"
 
 
 def transcript(root: Row) -> list[Mapping[str, Any]] | None:
-    """Return the turns of the root's transcript; None if it has none, or a shortened one."""
+    """Return the turns of the root's transcript; None if it is missing or shortened."""
     messages = mapping(root.json(names.COMPLETION)).get("messages")
     if not isinstance(messages, list):
         return None
@@ -43,11 +43,11 @@ def _is_cut(message: object) -> bool:
 
 
 def turns_of(root: Row, heard: Heard, responses: Sequence[Response]) -> list[Turn]:
-    """Return the turns of a call, without what belongs to them.
+    """Return the turns of a call, without their responses, tools, latency and usage.
 
     Args:
-        root: the root.
-        heard: what the events tell.
+        root: the root span.
+        heard: the items as read from the event spans.
         responses: the call's responses.
     """
     told = transcript(root)
@@ -82,10 +82,10 @@ def _told(index: int, message: Mapping[str, Any]) -> Turn:
 
 
 def _name_items(told: Sequence[Turn], from_events: Sequence[Turn], heard: Heard) -> None:
-    """Say which items the turns of the transcript have.
+    """Fill in the item ids of the turns of the transcript.
 
-    Usually the events tell of the same turns. Where they do not, because items were moved, or events
-    left no span, the words decide: a turn's text is the text of its items, one after the other.
+    Usually the events give the same turns. If they do not, because items were moved or events left no
+    span, items are matched by their words: a turn's text is the text of its items in order.
     """
     if [turn["role"] for turn in told] == [turn["role"] for turn in from_events]:
         for turn, same in zip(told, from_events, strict=True):
@@ -102,7 +102,7 @@ def _name_items(told: Sequence[Turn], from_events: Sequence[Turn], heard: Heard)
             found = next((n for n, item in enumerate(near) if rest.startswith(item.text)), None)
             if found is None:
                 break
-            for _ in range(found):  # of no turn: nobody heard it
+            for _ in range(found):  # not in a turn: it was never heard
                 waiting.popleft()
             item = waiting.popleft()
             turn["item_ids"].append(item.id)
@@ -165,7 +165,7 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _share(said: str, made_by: Response | None) -> str:
-    """Return the words that were heard of a cut answer, by the share of its audio."""
+    """Return the words of an interrupted answer that were heard, estimated from the audio played."""
     if made_by is None or made_by["heard_ms"] is None or not made_by["generated_ms"]:
         return said
     length = (

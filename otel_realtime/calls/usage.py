@@ -1,6 +1,6 @@
-"""Tokens of a call, by model call and by model.
+"""Computes the token usage of a call, by model call and by model.
 
-Counts are whole, as ``gen_ai.usage.*`` has them: cached audio is audio, too.
+Counts include cached tokens, as in ``gen_ai.usage.*``: cached audio tokens also count as audio tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _UNKNOWN: Final = "unknown"
 
 
 def usage_of(row: Row) -> Usage | None:
-    """Return what a model call used; None for another span, or if it says nothing."""
+    """Return the usage of a model call; None for any other span, or if the span has no usage."""
     if row.text(names.OPERATION) != "chat":
         return None
 
@@ -52,7 +52,7 @@ def usage_of(row: Row) -> Usage | None:
 
 
 def per_model(used: Iterable[Usage]) -> list[Usage]:
-    """Return the sums by model, in order of the first call."""
+    """Return the sums by model, ordered by each model's first call."""
     by_model: dict[str, list[Usage]] = {}
     for one in used:
         by_model.setdefault(one["model"], []).append(one)
@@ -60,7 +60,7 @@ def per_model(used: Iterable[Usage]) -> list[Usage]:
 
 
 def added(used: Sequence[Usage]) -> Usage:
-    """Return the sum of calls of one model; a count that none of them has stays unknown."""
+    """Return the sum over calls of one model; a count that no call has stays None."""
     inputs = [one["input"] for one in used]
     outputs = [one["output"] for one in used]
     input_tokens: InputTokens = {

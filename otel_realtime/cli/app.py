@@ -1,4 +1,4 @@
-"""One door for all commands: usage, completion, errors, exit codes."""
+"""The entry point of all commands: usage, completion, errors, exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from otel_realtime.version import VERSION
 
 #: Fixed, so that `python -m otel_realtime` shows the name to type, not "__main__.py".
 PROGRAM: Final = "otel-realtime"
-#: What a shell sets when it asks for completions; `--completion` prints the script that does.
+#: Variable that a shell sets to request completions; `--completion` prints the script that sets it.
 _COMPLETION: Final = "_OTEL_REALTIME_COMPLETE"
 SHELLS: Final = ("bash", "zsh", "fish")
 
@@ -46,7 +46,7 @@ def _completion(ctx: click.Context, _param: click.Parameter, shell: str | None) 
     if not shell or ctx.resilient_parsing:
         return
     kind = get_completion_class(shell)
-    assert kind is not None  # the shells that click knows
+    assert kind is not None  # click knows all SHELLS
     console.say(kind(ctx.command, {}, PROGRAM, _COMPLETION).source())
     ctx.exit()
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 on success, 1 if the result is incomplete, 2 for a usage or set-up error,
-        130 after Ctrl-C, 141 if whoever read the output has gone.
+        130 after Ctrl-C, 141 if the reader of the output has closed the pipe.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     instruction = os.environ.get(_COMPLETION)
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except ModuleNotFoundError as error:
-        # Only a missing extra is the user's to fix; any other missing module is a bug.
+        # The user can fix only a missing extra; any other missing module is a bug.
         name = (error.name or "").split(".")[0]
         if name not in _EXTRAS:
             raise
@@ -116,21 +116,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _refused(error: OSError) -> str:
-    """Say what the system refuses, without its numbers."""
+    """Describe an error of the system, without its error number."""
     why = error.strerror or str(error) or type(error).__name__
     if sys.stdout is not None:
         try:
             sys.stdout.flush()
-        except OSError:  # a full disk: what is left of it cannot be written either
+        except OSError:  # a full disk: the rest of the output cannot be written either
             _forget_output()
     return why if error.filename is None else f"cannot use {error.filename}: {why}"
 
 
 def _complete(instruction: str) -> int:
-    """Answer a shell that asks for completions."""
+    """Answer a shell that requests completions."""
     try:
         code = shell_complete(cli, {}, PROGRAM, _COMPLETION, instruction)
-    except (KeyError, ValueError):  # without what the script of `--completion` sets beside it
+    except (KeyError, ValueError):  # other variables of the completion script are missing
         code = 1
     if code:
         console.complain(
@@ -142,7 +142,7 @@ def _complete(instruction: str) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    # Not click's own `main`: it takes a reader that has gone for a failure.
+    # Not click's own `main`, which treats a closed pipe as a failure.
     try:
         with cli.make_context(PROGRAM, arguments) as context:
             code: Any = cli.invoke(context)
@@ -154,7 +154,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _misused(error: click.UsageError) -> int:
-    """Print the usage and, in the last line, what is wrong with the arguments."""
+    """Print the usage, and in the last line the problem with the arguments."""
     if error.ctx is not None:
         console.tell(error.ctx.get_usage(), error=True)
         console.tell(f"Try '{error.ctx.command_path} --help'.", error=True)
@@ -165,7 +165,7 @@ def _misused(error: click.UsageError) -> int:
 
 
 def _forget_output() -> None:
-    """Let the interpreter flush into nothing at its end, where it would print a traceback."""
+    """Redirect standard output to the null device; otherwise the interpreter's last flush would fail."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)

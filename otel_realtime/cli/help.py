@@ -1,4 +1,4 @@
-"""How the help of a command looks: headings stand out on a terminal, examples keep their lines."""
+"""Formats the help of a command: headings are bold on a terminal, examples keep their lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 class _Formatter(click.HelpFormatter):
     def write_heading(self, heading: str) -> None:
-        """Print it bold; ``click.echo`` takes that away where no terminal is, and a dumb one has none."""
+        """Print a bold heading; ``click.echo`` removes the style without a terminal, dumb ones get none."""
         told = f"{heading}:"
         if os.environ.get("TERM") != "dumb":
             told = click.style(told, bold=True)
@@ -22,7 +22,7 @@ class _Context(click.Context):
 
 
 class Command(click.Command):
-    """A command whose epilog is a list of examples, one a line."""
+    """A command whose epilog is a list of examples, one per line."""
 
     context_class = _Context
 
@@ -32,7 +32,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """The commands, in the order in which a newcomer meets them."""
+    """The commands, in the order in which a new user needs them."""
 
     context_class = _Context
 
@@ -46,9 +46,9 @@ class Group(click.Group):
 
 
 def write_examples(command: click.Command, formatter: click.HelpFormatter) -> None:
-    """Print the examples of a command, what each is good for beside or under it.
+    """Print the examples of a command, each with its explanation beside or below it.
 
-    Two spaces or more stand between the two in the epilog.
+    In the epilog, at least two spaces separate an example and its explanation.
     """
     lines = inspect.cleandoc(command.epilog or "").splitlines()
     pairs = [line.partition("  ")[::2] for line in lines]

@@ -1,4 +1,4 @@
-"""What an argument may be, and how the options that several commands share are called."""
+"""The types of arguments, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from typing import Final
 
 import click
 
-#: Ten years: more than anybody waits for, and less than a lock can be waited for.
+#: Ten years: longer than any useful wait, and shorter than the longest timeout of a lock.
 _LONGEST_S: Final = 315_360_000.0
 _LARGEST_MB: Final = 1000.0
 _LAST_PORT: Final = 65_535
 
 
 def folder(text: str) -> Path:
-    """Take the name of a folder as it is; who uses it says what is wrong with it."""
-    if not text.strip():  # an unset variable of a script would mean the current directory
+    """Accept the name of a folder; the code that uses the folder reports any problem with it."""
+    if not text.strip():  # an unset variable in a script would mean the current directory
         raise click.BadParameter("the name of a folder is empty")
-    if "://" in text:  # a path would make a local folder "s3:" of it
+    if "://" in text:  # as a path, it would name a local folder "s3:"
         raise click.BadParameter(f"a folder on this machine is wanted, not a URL: {text!r}")
     return Path(os.path.expanduser(text))
 
 
 def something(text: str) -> str:
-    """Take any text but none: an empty host would be every address, an empty key would open a door."""
+    """Accept any text that is not empty: an empty host would mean all addresses, an empty key is unsafe."""
     if not text.strip():
         raise click.BadParameter("it is empty")
     return text
 
 
 def megabytes(text: str) -> float:
-    """Take a size that a recording can have."""
+    """Accept a possible size of a recording, in MB."""
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= _LARGEST_MB:  # false for NaN, too
+    if not 0 <= number <= _LARGEST_MB:  # also false for NaN
         raise click.BadParameter(f"not a size from 0 to {_LARGEST_MB:.0f} MB: {text!r}")
     return number
 
 
 def seconds(text: str) -> float:
-    """Take a length of time that can be waited for."""
+    """Accept a possible duration of a wait, in seconds."""
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= _LONGEST_S:  # false for NaN, too
+    if not 0 <= number <= _LONGEST_S:  # also false for NaN
         raise click.BadParameter(f"not a number of seconds: {text!r}")
     return number
 
 
 def port(text: str) -> int:
-    """Take a port, or 0 for any free one."""
+    """Accept a port, or 0 for any free one."""
     if not (text.isascii() and text.isdecimal() and int(text) <= _LAST_PORT):
         raise click.BadParameter(f"not a port: {text!r}")
     return int(text)

@@ -1,1 +1,1 @@
-"""``otel-realtime demo``: a scripted Realtime server, a small voice app, a check of its trace."""
+"""``otel-realtime demo``: a scripted Realtime server, a small voice app, and checks of its trace."""

@@ -1,4 +1,4 @@
-"""A small voice app on the OpenAI SDK, written as any app would be. It contains no tracing code.
+"""A small voice app on the OpenAI SDK, written like any other app. It contains no tracing code.
 
 Microphone audio goes to the model and the model's audio to the speaker. When the user starts to
 speak, the app stops the speaker and reports how much was played. The model may call a function.
@@ -100,7 +100,7 @@ class VoiceApp:
                     handle = self.handlers.get(event.type)
                     if handle is not None:
                         await handle(self, connection, event)
-                # Raises what ended the sender, if anything did.
+                # Raises the error that ended the sender, if there was one.
                 await sending
             finally:
                 sending.cancel()
@@ -150,7 +150,7 @@ class VoiceApp:
             return
         self.interrupted_item_id = stopped.item_id
         self.show(f"          (interrupted after {stopped.played_ms / 1000:.1f} s)")
-        # Answered with an error if the response has ended, which does no harm.
+        # If the response has ended, the server answers with an error, which does no harm.
         await connection.response.cancel()
         await connection.conversation.item.truncate(
             item_id=stopped.item_id,

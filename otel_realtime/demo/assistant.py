@@ -1,7 +1,7 @@
-"""The voice app of the longer call: the small one, with what a real one has besides.
+"""The voice app of the longer call: the small app with further features of a real one.
 
-The server speaks by itself when nobody does; an MCP server may be asked once a person allows it;
-and the first question is classified on the side, out of the conversation.
+The server speaks by itself after a silence; MCP tools may be called once a person allows it; and the
+first question is classified by an out-of-band response.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ResponseDoneEvent,
     )
 
-#: The shortest that the API allows.
+#: The shortest idle timeout that the API allows.
 IDLE_TIMEOUT_MS: Final = 5_000
 #: How long the person at the screen takes to allow a call.
 APPROVAL_S: Final = 0.8
@@ -38,7 +38,7 @@ CLASSIFY: Final = "Classify the user's question. Answer with one word: weather, 
 
 
 class AssistantApp(VoiceApp):
-    """One call between a user and the model; see ``VoiceApp``."""
+    """One call between a user and the model; takes the arguments of ``VoiceApp``."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -79,14 +79,14 @@ class AssistantApp(VoiceApp):
     async def on_timeout(
         self, connection: AsyncRealtimeConnection, event: InputAudioBufferTimeoutTriggered
     ) -> None:
-        """Show that the server speaks because nobody does."""
+        """Show that the server speaks because nobody spoke."""
         silent_s = (event.audio_end_ms - event.audio_start_ms) / 1000
         self.show(f"          (nobody spoke for {silent_s:.0f} s)")
 
     async def on_response_done(
         self, connection: AsyncRealtimeConnection, event: ResponseDoneEvent
     ) -> None:
-        """Show a classification; run the functions that were called; ask for what needs approval."""
+        """Show a classification, run the called functions, and ask for approval of MCP calls."""
         response = event.response
         output: list[Any] = response.output or []
         if response.metadata and response.metadata.get("topic") == TOPIC:
@@ -94,7 +94,7 @@ class AssistantApp(VoiceApp):
             return
         for item in output:
             if item.type == "mcp_approval_request":
-                # A task of its own: events must be handled while the person decides.
+                # In a separate task, because events must be handled while the person decides.
                 task = asyncio.create_task(self.approve(connection, item))
                 self.asking.add(task)
                 task.add_done_callback(self.asking.discard)
@@ -105,7 +105,7 @@ class AssistantApp(VoiceApp):
     async def approve(
         self, connection: AsyncRealtimeConnection, request: RealtimeMcpApprovalRequest
     ) -> None:
-        """Ask a person whether the server may run a tool, and tell it."""
+        """Ask a person whether the server may run a tool, and send the answer to the server."""
         self.show(f"          (may the model call {request.name}?)")
         await asyncio.sleep(APPROVAL_S)
         self.show("          (yes)")

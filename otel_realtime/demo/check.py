@@ -1,6 +1,6 @@
 """Checks that the trace is complete, by comparing it with what the scripted server recorded.
 
-Each ``check_*`` function returns one sentence per problem; an empty list means that all is well.
+Each ``check_*`` function returns one sentence per problem; an empty list means that there are none.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from otel_realtime.langsmith.ids import run_id
 
 #: A decoded Realtime event, or a conversation from the sandbox's read API.
 Json = Mapping[str, Any]
-#: Length of audio compared around a cut; longer than any pause in the speech, so it is never
-#: plain silence, which would match anywhere.
+#: Length of the audio that is compared around a cut. It is longer than any pause in the speech, so it
+#: is never only silence, which would match anywhere.
 WINDOW_MS: Final = 300
 #: RMS above which a window counts as sound, 1.0 being full scale: -40 dBFS.
 AUDIBLE: Final = 0.01
@@ -162,7 +162,7 @@ def _check_cut(agent_channel: bytes, answer: bytes, played_ms: int) -> list[str]
 def _spoken_answers(scenario: Scenario, sent: Iterable[Json]) -> Iterable[tuple[str, Answer]]:
     """Yield the item id and the answer of every message that the server spoke."""
     responses = [event["response"] for event in sent if event["type"] == "response.done"]
-    # A response out of the conversation and the run of an approved call are no answers.
+    # An out-of-band response and the run of an approved call do not count as answers.
     for number, response in enumerate(filter(_is_answer, responses)):
         for item in response["output"]:
             if item["type"] == "message":

@@ -1,4 +1,4 @@
-"""Checks of what only the longer call has: a silence, an approval, an out-of-band response.
+"""Checks the features that only the longer call has: a silence, an approval, an out-of-band response.
 
 As in ``check``, each function returns one sentence per problem.
 """
@@ -15,12 +15,12 @@ from otel_realtime import attributes
 from otel_realtime.attributes import OURS, Fact, RootFact
 from otel_realtime.demo.check import Json
 
-#: How much longer than the person took the approval may be in the trace.
+#: How much longer the approval in the trace may be than the person took, ms.
 APPROVAL_MARGIN_MS: Final = 500
 
 
 def check_idle(spans: Sequence[ReadableSpan], sent: Sequence[Json]) -> list[str]:
-    """Check that the server's question into the silence answers nobody.
+    """Check that the server's prompt after a silence does not count as an answer to the user.
 
     Args:
         spans: all finished spans of the trace.
@@ -78,7 +78,7 @@ def check_approval(
 
 
 def check_out_of_band(spans: Sequence[ReadableSpan], received: Iterable[Json]) -> list[str]:
-    """Check that a response out of the conversation has its own input, and stays out of it.
+    """Check that an out-of-band response has its own input, and stays out of the conversation.
 
     Args:
         spans: all finished spans of the trace.
@@ -110,7 +110,7 @@ def check_out_of_band(spans: Sequence[ReadableSpan], received: Iterable[Json]) -
 
 _TIMEOUT: Final = "input_audio_buffer.timeout_triggered"
 _STOPPED: Final = "input_audio_buffer.speech_stopped"
-#: Attributes, and prefixes of them, that say how long somebody waited.
+#: Attributes, or prefixes of attributes, that hold the user's wait.
 _WAITS: Final = (OURS + Fact.VOICE_TO_VOICE, OURS + Fact.LATENCY)
 
 
@@ -129,7 +129,7 @@ def _chat(spans: Iterable[ReadableSpan], response_id: str) -> Mapping[str, Any] 
 
 
 def _json(span: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """Return the only list in an attribute that is a JSON object."""
+    """Return the first list in an attribute whose value is a JSON object."""
     value = json.loads((span or {}).get(key, "{}"))
     return next((found for found in value.values() if isinstance(found, list)), [])
 

@@ -1,6 +1,6 @@
 """Simulated sound devices: a speaker that plays in real time, and a caller at the microphone.
 
-Neither makes a sound. The speaker computes what a real one would have played by now; the caller
+Neither makes a sound. The speaker computes how much a real one would have played by now; the caller
 listens to it, speaks the script's lines into the microphone and hangs up.
 """
 
@@ -97,12 +97,12 @@ class Line:
     """Something the caller says, and when.
 
     Attributes:
-        speech: what is said.
-        after: what the caller waits for: ``start``, the start of the call; ``answer``, the end of
-            the agent's answer; ``prompt``, the end of what the agent says next by itself, because
-            the caller stays silent after the answer; or ``speaking``, the start of the agent's
+        speech: the words and audio.
+        after: the event that the caller waits for: ``start``, the start of the call; ``answer``, the
+            end of the agent's answer; ``prompt``, the end of what the agent then says by itself,
+            because the caller stays silent after the answer; or ``speaking``, the start of the agent's
             speech, to interrupt it.
-        wait_s: how long after that.
+        wait_s: time between that event and the line, s.
     """
 
     speech: Utterance
@@ -155,7 +155,7 @@ class Caller:
         if chunk:
             self._last_spoke_s = self._clock()
             self._items_before = self._speaker.items
-        # A microphone sends silence, too: the server's voice activity detection counts on it.
+        # A microphone also sends silence, which the server's voice activity detection needs.
         return chunk.ljust(size, b"\0")
 
     def _is_due(self, line: Line) -> bool:

@@ -1,4 +1,4 @@
-"""The demo's environment variables: its own destination, whatever the user's shell has set."""
+"""Sets the demo's environment variables: its own destination, regardless of the user's shell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from otel_realtime.langsmith.config import is_langsmith_host
 
 PROJECT: Final = "otel-realtime-demo"
-#: Prefixes of variables that would send to the user's own LangSmith, or change what is sent.
+#: Prefixes of variables that would send to the user's own LangSmith, or change the data that is sent.
 LANGSMITH_PREFIXES: Final = ("LANGSMITH_", "LANGCHAIN_")
 #: Prefixes of variables that could suppress what the demo is meant to show.
 CONFLICTING_PREFIXES: Final = (

@@ -1,8 +1,8 @@
 """G.711, the scripted server's other wire format: 8 bits per sample at 8 kHz.
 
 Internally the server works with PCM16 at 24 kHz; audio is converted when it is received and when
-it is sent. Three samples are averaged to one, and one is repeated three times: no low-pass filter,
-but good enough for a server whose listeners are tests.
+it is sent. Three samples are averaged to one, and one is repeated three times. There is no low-pass
+filter, which is good enough for a server that only tests listen to.
 
 The codes are defined in https://www.itu.int/rec/T-REC-G.711.
 """

@@ -1,8 +1,8 @@
 """One response of the scripted model, generated step by step in the event order of the service.
 
 ``Response.steps`` is a generator that emits events and yields how long to wait before the next
-step. Between two steps ``Response.cancel`` may end it, which closes what is open as the service
-does: the current item becomes ``incomplete`` and the response ``cancelled``.
+step. Between two steps, ``Response.cancel`` may end it and closes open objects as the service does: the
+current item becomes ``incomplete`` and the response ``cancelled``.
 
 Events: https://platform.openai.com/docs/api-reference/realtime-server-events
 """
@@ -28,7 +28,7 @@ TEXT_STEP_MS: Final = 15
 
 
 class ResponseSession(Protocol):
-    """The session that a response belongs to, as far as the response uses it."""
+    """The part of a session that a response uses."""
 
     def emit(self, event_type: str, **fields: object) -> None:
         """Send an event to the client."""
@@ -78,7 +78,7 @@ class Response:
     """A response while it is generated.
 
     Args:
-        answer: what the model responds.
+        answer: the model's answer.
         options: the options of the response.
         session: the session it belongs to.
         delay_ms: time before the first output.
@@ -111,12 +111,12 @@ class Response:
 
     @property
     def unplayed_ms(self) -> float:
-        """How much of its audio a client that plays at once has not played at the response's end."""
+        """How much of its audio is still unplayed at its end, for a client that plays without delay, ms."""
         return sum(item.audio_ms for item in self._output) * max(0.0, 1 - 1 / self._pace)
 
     @property
     def ran_mcp(self) -> bool:
-        """Whether it called an MCP tool; the model then goes on by itself."""
+        """Whether it called an MCP tool; the model then continues by itself."""
         return any(item.body["type"] == "mcp_call" for item in self._output)
 
     def steps(self) -> Iterator[float]:
@@ -172,7 +172,7 @@ class Response:
         chunks = _split(self._answer.pcm, self._delta_ms * BYTES_PER_MS) or [b""]
         sent = 0
         for number, chunk in enumerate(chunks, start=1):
-            # The service sends the transcript a little ahead of the audio: here by one chunk.
+            # The service sends the transcript slightly ahead of the audio, here by one chunk.
             due = math.ceil(len(words) * min(1.0, (number + 1) / len(chunks)))
             for word in words[sent:due]:
                 content["transcript"] += word
@@ -224,7 +224,7 @@ class Response:
 
         def close(status: str) -> None:
             arguments = item.body["arguments"]
-            # A cancelled call has no arguments.done: its arguments are not whole.
+            # A cancelled call has no arguments.done, because its arguments are incomplete.
             if status == "completed":
                 session.emit(
                     "response.function_call_arguments.done",

@@ -74,7 +74,7 @@ class Tokens:
 
     def cached(self) -> Tokens:
         """Return how many of the tokens a prompt cache would hold."""
-        # OpenAI's cache needs a prefix of 1024 tokens; without that, short demos show hits as well.
+        # OpenAI's cache needs a prefix of 1024 tokens; this does not, so that short demos show hits too.
         return Tokens(self.text - self.text % CACHE_BLOCK, self.audio - self.audio % CACHE_BLOCK)
 
 
@@ -120,7 +120,7 @@ class ItemList:
 
         Args:
             item_id: its id, as the client sent it.
-            action: the client's action, a key of ``_ACTION_CODES``, for the error.
+            action: the client's action, a key of ``_ACTION_CODES``, for the error message.
 
         Raises:
             RequestError: there is no such item.
@@ -148,7 +148,8 @@ class ItemList:
         https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
 
         Raises:
-            RequestError: there is no such item, it is not audio of the model, or it is shorter.
+            RequestError: there is no such item, it is not audio of the model, its audio is shorter, or
+                ``audio_end_ms`` is invalid.
         """
         item = self.get(item_id, "truncating")
         if not item.is_agent_audio or content_index != 0:
@@ -161,7 +162,7 @@ class ItemList:
             message = f"Audio content of {item.audio_ms}ms is already shorter than {audio_end_ms}ms"
             raise RequestError("invalid_value", message, "audio_end_ms")
         del item.audio[audio_end_ms * BYTES_PER_MS :]
-        # The server cannot tell which words were heard, so none of the text stays.
+        # The server cannot tell which words were heard, so it deletes the whole transcript.
         for part in item.body["content"]:
             part.pop("transcript", None)
 

@@ -1,4 +1,4 @@
-"""What the scripted server does with the user's audio: buffer, voice activity, turns, transcripts.
+"""Handles the user's audio on the scripted server: buffer, voice activity, turns, transcripts.
 
 Events: https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer
 """
@@ -29,7 +29,7 @@ MARGIN_MS: Final = 1000
 
 
 class ListeningSession(Protocol):
-    """The session that listens, as far as its input audio uses it."""
+    """The part of a session that its input audio uses."""
 
     scenario: Scenario
     session: Json
@@ -76,7 +76,7 @@ class InputAudio:
         return turn_detection
 
     def reconfigured(self) -> None:
-        """Take over a changed turn detection."""
+        """Apply a changed turn detection."""
         self._detector = self._new_detector(self._appended_ms())
 
     def append(self, event: Json) -> None:
@@ -129,7 +129,7 @@ class InputAudio:
     # --- nobody speaks ---------------------------------------------------------------------------
 
     def start_idle_timer(self, unplayed_ms: float) -> None:
-        """Wait for the user, after a response whose audio the client plays for ``unplayed_ms`` yet.
+        """Wait for the user after a response whose audio the client still plays for ``unplayed_ms``.
 
         https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/timeout_triggered
         """
@@ -139,14 +139,14 @@ class InputAudio:
             self._cancel_idle = self._session.run(self._wait_for_user(unplayed_ms, idle_ms))
 
     def stop_idle_timer(self) -> None:
-        """Stop waiting: somebody speaks, or is about to."""
+        """Stop waiting, because the user or the agent speaks or is about to."""
         cancel, self._cancel_idle = self._cancel_idle, None
         if cancel is not None:
             cancel()
 
     def _wait_for_user(self, unplayed_ms: float, idle_ms: int) -> Iterator[float]:
         yield unplayed_ms + idle_ms
-        # Not to be cancelled from here on: the response below ends the wait as well.
+        # The wait must not be cancelled from here on; the response below would otherwise cancel it.
         self._cancel_idle = None
         end_ms = self._appended_ms()
         start_ms = max(self._buffer_start_ms, end_ms - idle_ms)
@@ -220,7 +220,7 @@ class InputAudio:
         return item
 
     def _transcribed(self, item: Item) -> None:
-        """Start to transcribe what the user said, if the session wants that."""
+        """Start transcribing what the user said, if the session has transcription."""
         transcription = self._session.session["audio"]["input"]["transcription"]
         if transcription is not None:
             text = self._session.scenario.user_transcript(self._utterance_count)

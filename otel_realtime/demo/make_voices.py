@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from otel_realtime.demo.speech import FILE_RATE_HZ, MULAW, VOICES, mulaw_table, script
 
-#: Silence kept at both ends.
+#: Silence kept at both ends, s.
 EDGE_S: Final = 0.06
 #: Peak of each file, 1.0 being full scale.
 PEAK: Final = 0.7

@@ -1,4 +1,4 @@
-"""The MCP servers that the scripted server calls by itself: their tools, approvals and calls.
+"""Simulates the MCP servers that the scripted server calls by itself: tools, approvals and calls.
 
 https://platform.openai.com/docs/guides/realtime-mcp
 """
@@ -17,7 +17,7 @@ LISTING_MS: Final = 120
 
 
 class McpSession(Protocol):
-    """The session that uses MCP servers, as far as they use it."""
+    """The part of a session that its MCP servers use."""
 
     scenario: Scenario
     session: Json
@@ -55,7 +55,7 @@ class McpServers:
                 self._session.run(self._list(label))
 
     def needs_approval(self, call: McpCall) -> bool:
-        """Return whether the session wants to be asked before a call."""
+        """Return whether the session requires approval of a call."""
         # "always" is the API's default.
         servers = [tool for tool in self._tools() if tool["server_label"] == call.server_label]
         return any(tool.get("require_approval", "always") != "never" for tool in servers)
@@ -76,7 +76,7 @@ class McpServers:
             raise RequestError("invalid_value", message, "item.approval_request_id")
 
     def answer(self, body: Json) -> None:
-        """Act on an ``mcp_approval_response`` item: run the call, or go on without it."""
+        """Act on an ``mcp_approval_response`` item: run the call, or continue without it."""
         request_id = str(body["approval_request_id"])
         call = self._waiting.pop(request_id)
         if body["approve"]:

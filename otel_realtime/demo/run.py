@@ -84,8 +84,8 @@ def run_demo(
         keep_running: serve the page until Ctrl-C even if no browser is opened.
         langsmith: send to the user's own LangSmith (``LANGSMITH_API_KEY``) instead of the sandbox.
         data_dir: the directory for the sandbox's data and the recordings; None: ``.demo``.
-        as_json: print the result as JSON, and what people read to standard error.
-        out: called with each line that people read; None: it is printed.
+        as_json: print the result as JSON, and the lines for people to standard error.
+        out: called with each line for people; None: the line is printed.
 
     Returns:
         The exit code: 0 if the trace is complete, 1 if it is not.
@@ -133,7 +133,7 @@ def _sandbox(folder: Path) -> Sandbox:
 
 
 def _run_call(story: Story, out: Out) -> CallResult:
-    # These two calls are all that an app adds; the app itself stays as it is.
+    # An app adds only these two calls; its own code does not change.
     otel_realtime.configure()
     otel_realtime.instrument()
     ended = _EndedSpans()
@@ -141,7 +141,7 @@ def _run_call(story: Story, out: Out) -> CallResult:
     with ScriptedServer(story.scenario) as server:
         with otel_realtime.using(thread_id=f"demo-{uuid.uuid4()}", tags=["demo"]):
             asyncio.run(_run_app(story, server.url, out))
-        # Everything must have arrived before the sandbox is asked for it.
+        # Everything must have arrived before the sandbox is queried.
         delivered = otel_realtime.flush(FLUSH_TIMEOUT_S)
         return CallResult(spans=ended.spans, connection=server.connections[0], delivered=delivered)
 
@@ -176,7 +176,7 @@ class _EndedSpans(SpanProcessor):
 
 
 def _problems(result: CallResult, story: Story, folder: Path, sandbox: Sandbox | None) -> list[str]:
-    """Return a sentence for each thing that keeps the trace from being complete."""
+    """Return one sentence for each defect of the trace."""
     sent, received = result.connection.sent, result.connection.received
     problems = [] if result.delivered else ["the destination did not accept everything"]
     problems += check.check_spans(result.spans, sent)
@@ -223,7 +223,7 @@ def _recording(result: CallResult, folder: Path) -> Path | None:
 def _report(
     result: CallResult, folder: Path, sandbox: Sandbox | None, problems: list[str], out: Out
 ) -> str | None:
-    """Print where everything is and whether it is complete; return the URL of the page."""
+    """Print where the results are and whether the trace is complete; return the URL of the page."""
     out(f"recording  {_recording(result, folder) or 'none'}")
     page = None
     if sandbox is not None and result.root is not None:
@@ -241,7 +241,7 @@ def _report(
 def _as_json(
     result: CallResult, folder: Path, page: str | None, problems: list[str]
 ) -> dict[str, Any]:
-    """Return what a script needs to know of the call."""
+    """Return the result of the call as JSON values, for scripts."""
     root, recording = result.root, _recording(result, folder)
     context = None if root is None else root.context
     return {

@@ -1,7 +1,7 @@
-"""What the scripted Realtime server transcribes and answers: data only.
+"""Defines what the scripted Realtime server transcribes and answers; contains only data.
 
-The server decides *when* things happen (voice activity, pacing, barge-ins); a scenario defines
-*what*: the transcript of the user's n-th utterance and the model's n-th response.
+The server decides *when* things happen (voice activity, pacing, barge-ins). A scenario defines *what*
+happens: the transcript of the user's n-th utterance, and the model's n-th response.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Answer:
         text: the words, sent as the transcript of the audio, or as text in a text session.
         pcm: the audio (PCM16 mono at 24 kHz).
         calls: functions called after the message.
-        mcp_calls: MCP tools called after that. Where the session requires approval, the response
-            asks for it, and the call is a response of its own.
-        approved_by: id of the ``mcp_approval_request`` that allowed ``mcp_calls``; None: not asked.
+        mcp_calls: MCP tools called after that. If the session requires approval, the response
+            requests it, and the call is a response of its own.
+        approved_by: id of the ``mcp_approval_request`` that allowed ``mcp_calls``; None: no request.
         status: how the response ends unless it is cancelled: ``completed``, ``incomplete`` or
             ``failed``.
         status_details: ``response.status_details`` of a response that is not ``completed``.
@@ -83,8 +83,8 @@ class Scenario:
     Attributes:
         user_transcripts: the transcript of each user utterance; starts over at the end.
         answers: the model's responses in order; starts over at the end.
-        out_of_band_answers: the same for out-of-band responses; if empty, they are among
-            ``answers``.
+        out_of_band_answers: the out-of-band responses in order; starts over at the end; if empty, these
+            responses also come from ``answers``.
         mcp_tools: the tools of each MCP server, as ``mcp_list_tools`` items show them.
         model: the model, unless the client names one.
         voice: the default voice.

@@ -1,8 +1,8 @@
 """A scripted Realtime server on the loopback interface: the GA protocol over real WebSockets.
 
-It implements what an app sees of the service: sessions, voice activity detection on the audio it
-receives, transcripts, responses faster than real time, function calls, barge-ins and errors. It
-serves the demo and the tests; what is said comes from a ``Scenario``::
+It implements the service as an app sees it: sessions, voice activity detection on the audio it
+receives, transcripts, responses faster than real time, function calls, barge-ins and errors. The demo
+and the tests use it; a ``Scenario`` defines what is said::
 
     with ScriptedServer(Scenario(...)) as server:
         client = AsyncOpenAI(api_key="any", websocket_base_url=server.url)
@@ -31,8 +31,8 @@ from otel_realtime.demo.wire import Json
 
 #: How long the server may take to start, and to stop.
 START_TIMEOUT_S: Final = 10.0
-#: The server raises what goes wrong; what its library logs, such as a client that leaves in the middle
-#: of a handshake, would only stand between the lines of whoever runs it.
+#: The server raises its own errors. Log records of its library, for example about a client that leaves
+#: in the middle of a handshake, would only clutter the output of the program that runs the server.
 _LOGGER: Final = logging.getLogger(f"{__name__}.quiet")
 _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
@@ -40,10 +40,10 @@ NO_MODEL: Final = "You must provide a model parameter."
 
 
 class Connection:
-    """One client's connection as the server sees it.
+    """One client's connection, from the server's side.
 
     Attributes:
-        received: the client's frames in order, decoded; a frame that is not JSON is kept as it is.
+        received: the client's frames in order, decoded; a frame that is not JSON is kept unchanged.
         sent: the server's events in order.
         session: the session on this connection.
     """
@@ -157,8 +157,9 @@ class ScriptedServer:
     """The server, in a thread of its own, on a free port of 127.0.0.1.
 
     Args:
-        scenario: what every connection plays; of several, the n-th connection plays the n-th.
-        speed: factor by which the server's delays and the pace of its audio are faster than life.
+        scenario: the scenario that every connection plays; if there are several, the n-th connection
+            plays the n-th.
+        speed: factor by which the server's delays and the pace of its audio are sped up.
         api_key: the only accepted key (others are answered with 401); None accepts any.
         keep: whether to record all frames in ``connections``; turn off for very long sessions.
 
@@ -244,7 +245,7 @@ class ScriptedServer:
             compression=None,
             # The default of 1 MiB is less than an item with half a minute of audio.
             max_size=None,
-            open_timeout=60,  # a hundred clients may come at once
+            open_timeout=60,  # a hundred clients may connect at once
             logger=_LOGGER,
         ) as server:
             self._port = _port(server)

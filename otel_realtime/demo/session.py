@@ -37,9 +37,9 @@ class Session:
     """The server's side of one session.
 
     Args:
-        scenario: what the user's utterances and the model's responses say.
+        scenario: the words of the user's utterances and of the model's responses.
         send: called with each server event, in order.
-        run: runs a generator of waits (milliseconds) in the background; returns how to cancel it.
+        run: runs a generator of waits (milliseconds) in the background; returns a cancel function.
         kind: ``realtime`` or ``transcription``.
         model: the model that the client named.
         expires_at: ``session.expires_at``, seconds since the Unix epoch.
@@ -169,7 +169,7 @@ class Session:
     def _update(self, event: Json) -> None:
         before = self.input.turn_detection
         self.session = updated_session(self.session, event["session"])
-        # An unchanged detector keeps its state: an update in mid-speech must not lose the turn.
+        # An unchanged detector keeps its state, so that an update during speech does not lose the turn.
         if self.input.turn_detection != before:
             self.input.reconfigured()
         self.emit("session.updated", session=self.session)
@@ -217,7 +217,7 @@ class Session:
     # --- responses -------------------------------------------------------------------------------
 
     def _active_response(self) -> Response | None:
-        """Return the response in progress, out-of-band responses aside."""
+        """Return the response in progress, ignoring out-of-band responses."""
         for response, _ in self._running.values():
             if response.options.conversation_id is not None:
                 return response
@@ -235,7 +235,7 @@ class Session:
         self._start_response(overrides)
 
     def _next_answer(self, *, out_of_band: bool) -> Answer:
-        """Return what the scenario answers next."""
+        """Return the scenario's next answer."""
         scenario = self.scenario
         if out_of_band and scenario.out_of_band_answers:
             answers = scenario.out_of_band_answers
@@ -249,7 +249,7 @@ class Session:
 
         Args:
             overrides: the ``response`` object of ``response.create``.
-            answer: what it says or does; None: the scenario's next answer.
+            answer: the model's answer; None: the scenario's next answer.
         """
         out_of_band = overrides.get("conversation") == "none"
         input_tokens = self._context_tokens(overrides)
@@ -282,7 +282,7 @@ class Session:
             pace=scenario.audio_pace,
         )
         steps = response.steps()
-        # The first step is taken here, so that response.created precedes any other event.
+        # The first step runs here, so that response.created precedes any other event.
         first_wait_ms = next(steps)
         self._running[response.id] = (response, self.run(_resume(first_wait_ms, steps)))
 
@@ -320,7 +320,7 @@ class Session:
 
 
 def _resume(first_wait_ms: float, steps: Iterator[float]) -> Iterator[float]:
-    """Yield the wait of a step that was taken already, then the remaining steps."""
+    """Yield the wait of a step that has already run, then the remaining steps."""
     yield first_wait_ms
     yield from steps
 

@@ -24,7 +24,7 @@ MULAW: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Something one side says.
+    """The speech of one side.
 
     Attributes:
         text: the words.
@@ -36,7 +36,7 @@ class Utterance:
 
     @property
     def duration_s(self) -> float:
-        """Length of the audio."""
+        """Length of the audio, s."""
         return len(self.pcm) / (RATE_HZ * 2)
 
 
@@ -87,7 +87,7 @@ def _mulaw_codes(data: bytes) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: the file has another format.
     """
-    # The standard library's wave module reads PCM only.
+    # The standard library's wave module reads only PCM.
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("not a WAV file")
     chunks: dict[bytes, bytes] = {}

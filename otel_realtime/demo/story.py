@@ -70,7 +70,7 @@ def full_story() -> Story:
 
 
 def fast_story() -> Story:
-    """Return a shorter call: the same without the goodbye and with hardly a pause."""
+    """Return a shorter call, without the goodbye and with very short pauses."""
     return _story(
         user=("user_ask_short", "user_stop"),
         agent=("agent_weather", "agent_paris_short"),

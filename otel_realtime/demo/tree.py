@@ -1,4 +1,4 @@
-"""Finished spans as a text tree: nesting, run type, duration and a short note."""
+"""Renders finished spans as a text tree: nesting, run type, duration and a short note."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME_WIDTH: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One span as the tree shows it.
+    """One span in the tree.
 
     Attributes:
         span_id: the span's id.
@@ -64,7 +64,7 @@ def node_of(span: ReadableSpan) -> Node:
 
 
 def _note(span: ReadableSpan, span_attributes: Mapping[str, Any]) -> str:
-    """Return the error of a failed span, or else tokens, latency and how much of it was heard."""
+    """Return the error of a failed span; otherwise its tokens, latency and how much of it was heard."""
     if span.status.status_code is StatusCode.ERROR:
         return f"ERROR {span.status.description or ''}".rstrip()
     notes = []
@@ -91,7 +91,7 @@ def render(nodes: Iterable[Node]) -> list[str]:
     A node whose parent is not among ``nodes`` is shown as a root.
     """
     ordered = sorted(nodes, key=lambda node: node.start_ns)
-    # A parent may be missing: it is a span of the app, or it never ended.
+    # A parent may be missing, because it is a span of the app or has not ended.
     known = {node.span_id for node in ordered}
     children: dict[int | None, list[Node]] = defaultdict(list)
     for node in ordered:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 WINDOW_MS: Final = 10
 #: PCM16 mono at 24 kHz has 48 bytes per millisecond.
 WINDOW_BYTES: Final = WINDOW_MS * 48
-#: Consecutive voiced windows that count as speech; the service, too, needs about 40 ms.
+#: Consecutive voiced windows that count as speech; the service also needs about 40 ms.
 ONSET_WINDOWS: Final = 4
 #: RMS, 1.0 being full scale, that ``threshold = 1`` requires; the default of 0.5 is -40 dBFS.
 LEVEL_AT_FULL_THRESHOLD: Final = 0.02

@@ -150,12 +150,12 @@ def check_event(event: Json) -> None:
 
 
 def check_keys(value: object, keys: Mapping[str, Any], path: str) -> Json:
-    """Check that a value is an object with known keys only, and return it.
+    """Check that a value is an object with only known keys, and return it.
 
     Args:
         value: the value to check.
         keys: the known keys, as in ``SESSION_KEYS``.
-        path: the value's path in the event, for the error.
+        path: the value's path in the event, for the error message.
 
     Raises:
         RequestError: the value is not an object or has an unknown key.
@@ -332,7 +332,7 @@ def updated_session(session: Json, changes: object) -> Json:
     audio = updated["audio"]
     for side in ("input", "output"):
         audio[side]["format"] = check_format(audio[side]["format"], f"session.audio.{side}.format")
-    # The service reports these objects with every key, whatever the client sent.
+    # The service reports these objects with every key, even those that the client did not send.
     if audio["input"]["turn_detection"] is not None:
         audio["input"]["turn_detection"] = {**TURN_DETECTION, **audio["input"]["turn_detection"]}
         _check_turn_detection(audio["input"]["turn_detection"])
@@ -346,7 +346,7 @@ def check_format(audio_format: object, param: str) -> Json:
 
     Args:
         audio_format: the format that the client sent; None is PCM16 at 24 kHz.
-        param: its path in the event, for the error.
+        param: its path in the event, for the error message.
 
     Raises:
         RequestError: the service does not support the format.
@@ -360,7 +360,7 @@ def check_format(audio_format: object, param: str) -> Json:
     if audio_format["type"] in G711:
         return {"type": audio_format["type"]}
     if audio_format.get("rate", PCM["rate"]) != PCM["rate"]:
-        # The rate as text, because the error message quotes the supported values.
+        # The rate is compared as text, because the error message quotes the supported values.
         _check_choice(audio_format["rate"], (str(PCM["rate"]),), f"{param}.rate")
     return dict(PCM)
 

@@ -1,6 +1,6 @@
-"""Runs a bit of Python in a process of its own: what it imports, prints or starts ends with it.
+"""Runs Python code in a separate process, so that its imports, output and threads end with that process.
 
-The child does without ``opentelemetry-instrument``, which would start the app's telemetry in it.
+The child runs without ``opentelemetry-instrument``, which would start the app's telemetry in it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _INSTRUMENT: Final = os.path.join("opentelemetry", "instrumentation", "auto_inst
 
 
 class ChildError(Exception):
-    """The child did not say anything useful; the text says why."""
+    """The child gave no usable result; the message says why."""
 
 
 def run_child(
     code: str, *arguments: str, timeout_s: float, env: Mapping[str, str] | None = None
 ) -> Any:
-    """Run code that prints JSON; return that.
+    """Run code that prints JSON, and return the parsed value.
 
     Args:
-        code: Python.
+        code: the Python code.
         *arguments: its ``sys.argv[1:]``.
         timeout_s: longest duration, in seconds.
-        env: variables that it has besides, or instead.
+        env: variables to add to the environment, or to replace there.
 
     Raises:
         ChildError: it took too long, failed, or printed no JSON.

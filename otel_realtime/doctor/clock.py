@@ -1,4 +1,4 @@
-"""This machine's clock against that of a server, by the ``Date`` of an answer."""
+"""Compares this machine's clock with that of a server, by the ``Date`` header of a response."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Final
 from otel_realtime.doctor.model import Result
 from otel_realtime.doctor.probe import Reply
 
-#: ``Date`` has whole seconds, cut off: a difference below is none.
+#: Resolution of ``Date``, which is truncated to whole seconds.
 _GRAIN_S: Final = 1.0
-#: From here on a trace looks wrong beside those of other machines.
+#: From this difference on, a trace looks wrong beside traces from other machines.
 _WARN_S: Final = 3.0
 
 
 def skew(id_: str, server: str, reply: Reply) -> list[Result]:
-    """Return the result of comparing the clocks; none if the server does not say its time.
+    """Return the result of comparing the clocks; empty if the server does not send its time.
 
     Args:
         id_: id of the result.
-        server: who answered.
-        reply: its answer.
+        server: name of the server, for the text.
+        reply: its response.
     """
     ahead_s = ahead(reply)
     if ahead_s is None:
@@ -42,7 +42,7 @@ def skew(id_: str, server: str, reply: Reply) -> list[Result]:
 
 
 def ahead(reply: Reply) -> float | None:
-    """Return by how many seconds this machine's clock is ahead of the server's; ``None``: unknown."""
+    """Return how many seconds this machine's clock is ahead of the server's; ``None`` if unknown."""
     text = reply.headers.get("Date")
     if not text or reply.status is None:
         return None
@@ -50,7 +50,7 @@ def ahead(reply: Reply) -> float | None:
         date_s = parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    # The server's clock showed any time of that second, at any moment of the request.
+    # The server read its clock at some moment of the request, and ``Date`` may be up to 1 s too early.
     if reply.sent_s > date_s + _GRAIN_S:
         return reply.sent_s - date_s - _GRAIN_S
     if reply.came_s < date_s:

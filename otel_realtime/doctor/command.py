@@ -1,4 +1,4 @@
-"""``otel-realtime doctor``: runs the checks side by side, and prints what they found."""
+"""``otel-realtime doctor``: runs the checks concurrently, and prints their findings."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.config import LangSmithConfig
 from otel_realtime.settings import Settings
 
-#: Time of a check beside that of all of them: the slowest one still says what it found.
+#: Share of the total time that a check has, so that even the slowest one can report its findings.
 _SHARE: Final = 0.9
-#: Least and most that a check has, in seconds: no client takes 0, and not every one takes years.
+#: Shortest and longest time of a check, in seconds: no client accepts 0, and not every one accepts years.
 _LEAST_S, _MOST_S = 0.1, 600.0
 
 
@@ -39,21 +39,22 @@ def run(
     live_timeout_s: float = 90.0,
     attachment_mb: float = 0.0,
 ) -> int:
-    """Say what would happen to a call that is started here.
+    """Report what would happen to a call that is started here.
 
     Args:
         timeout_s: time for all checks, in seconds.
         as_json: print JSON.
         live: write a trace to LangSmith, read it back, and answer what its documentation leaves open.
-        yes: do not ask before.
-        live_timeout_s: longest wait until that trace can be read, in seconds.
+        yes: do not ask for permission first.
+        live_timeout_s: longest time for writing that trace and reading it back, in seconds.
         attachment_mb: size of the recording that is attached to it, in MB; 0: a second of sound.
 
     Returns:
-        The exit code: 0 nothing would be lost, 1 something would be, or ``live`` was refused.
+        The exit code: 0 if nothing would be lost; 1 if something would be, or if a question of ``live``
+        that a call depends on was not answered with yes.
 
     Raises:
-        ConfigError: ``live`` cannot be done here.
+        ConfigError: ``live`` is not possible here.
         ModuleNotFoundError: LangSmith's client is not installed, which ``live`` needs.
     """
     with _quiet():
@@ -76,7 +77,7 @@ def run(
 
 
 def surroundings(timeout_s: float) -> Surroundings:
-    """Read what all checks look at.
+    """Read the input of all checks.
 
     Args:
         timeout_s: time for all checks, in seconds.
@@ -97,7 +98,7 @@ def examine(here: Surroundings, timeout_s: float) -> Report:
     """Run all checks.
 
     Args:
-        here: what they look at.
+        here: the input of the checks.
         timeout_s: time for all of them, in seconds.
     """
     topology, report = Topology(here), Report()
@@ -112,7 +113,7 @@ def examine(here: Surroundings, timeout_s: float) -> Report:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the log lines of libraries from standard error: what matters of them is a result."""
+    """Keep log lines of libraries off standard error; the checks report those that matter."""
     handler = logging.NullHandler()
     logging.root.addHandler(handler)
     try:

@@ -1,4 +1,4 @@
-"""LangSmith: whether it is there, takes the key, and which project and workspace are meant."""
+"""Checks LangSmith: whether it answers, accepts the key, and which project and workspace are used."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _GZIP: Final = {"Content-Type": "application/x-protobuf"}
 
 
 def choice(here: Surroundings) -> LegChoice:
-    """Return who delivers a conversation to LangSmith, as far as LangSmith's rate does not drop it."""
-    with overheard():  # `variables` and `topology` say it
+    """Return who delivers a conversation to LangSmith, if LangSmith's sampling rate does not drop it."""
+    with overheard():  # `variables` and `topology` report the warnings
         return choose(here.settings, here.config, None, draw=0.0)
 
 
 def look(here: Surroundings) -> Iterator[Result]:
-    """Ask LangSmith's API: ``GET /info``, the project with the key, and an empty OTLP request."""
+    """Query LangSmith's API: ``GET /info``, the project with the key, and an empty OTLP request."""
     config, title, chosen = here.config, "LangSmith's API", choice(here)
     if not chosen.root_by_runs_api:
         why = "no API key" if not config.api_key else "not asked for"
@@ -109,7 +109,7 @@ def _project(here: Surroundings, found: list[Any], timeout_s: float) -> Iterator
         seen=seen,
         effect=effect,
     )
-    if not known:  # any project says which workspace the key is of
+    if not known:  # any project names the workspace of the key
         url = f"{config.api_url}/sessions?limit=1"
         reply = send("GET", url, config.headers(), timeout_s=timeout_s)
         known = [one for one in reply.json or () if isinstance(one, dict)]
@@ -135,7 +135,7 @@ def _workspace(wanted: str | None, tenants: list[str]) -> Result:
 
 
 def _spans(here: Surroundings, timeout_s: float) -> Result:
-    """An empty request to the endpoint of spans, which no read with the key can vouch for."""
+    """Send an empty request to the OTLP endpoint, which the read requests do not test."""
     config, title = here.config, "LangSmith's OTLP endpoint"
     headers = {**config.headers(), **config.otlp_destination(), **_GZIP}
     reply = send("POST", config.otlp_traces_url, headers, timeout_s=timeout_s, body=b"")
@@ -171,7 +171,7 @@ def _refused(reply: Reply, id_: str, title: str) -> Result:
 def _problem(
     reply: Reply, id_: str, title: str, where: str = "", *, missing_is_fine: bool = False
 ) -> Result | None:
-    """Return what is wrong with an address, by its answer; ``None`` if nothing is."""
+    """Return what is wrong with an address, judged by its response; ``None`` if nothing is."""
 
     def fails(seen: str, fix: str) -> Result:
         seen = where + seen

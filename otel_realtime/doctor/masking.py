@@ -1,7 +1,7 @@
-"""Takes credentials out of what is shown: by their looks, and every one that this environment holds.
+"""Removes credentials from output: by their known shapes, and by the values in this environment.
 
-A server may answer with the key it was sent, a proxy's address may hold a password, and a key of no
-known shape looks like any other word. So the values themselves are looked for, too.
+A server may return the key that it was sent, a proxy's address may hold a password, and a key of an
+unknown shape looks like any other word. So the text is also searched for the values themselves.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from urllib.parse import unquote, urlsplit
 
 from otel_realtime.credentials import SECRET, names_secret, without_secrets
 
-#: Shorter values are words that stand in any text.
+#: Shorter values are ignored, because they can be parts of ordinary words.
 _SHORTEST: Final = 6
 #: Variables that hold a list of headers, or JSON with keys in it.
 _HEADERS: Final = "HEADERS"
 _ENDPOINTS: Final = "RUNS_ENDPOINTS"
-#: Names in which the values of variables that nobody knows are taken for credentials.
-#: The working directory of a shell, and no password.
+#: Working directories of a shell, whose names look like those of passwords.
 _NO_SECRETS: Final = frozenset({"PWD", "OLDPWD"})
+#: Prefixes of names; the values of unknown variables with these are treated as credentials.
 _OURS: Final = ("OTEL_", "LANGSMITH_", "LANGCHAIN_")
 
 
 class Mask:
-    """Takes credentials out of texts.
+    """Removes credentials from texts.
 
     Args:
-        env: environment that holds them.
-        known: names of its variables that hold none if their names do not say so.
+        env: the environment that holds them.
+        known: names of variables whose values are not credentials, unless their names say so.
     """
 
     def __init__(self, env: Mapping[str, str], known: frozenset[str] = frozenset()) -> None:
         found = {secret for name, text in env.items() for secret in _secrets(name, text, known)}
-        # The longest first: one may be a part of another.
+        # The longest first, because one value may be part of another.
         self._secrets = sorted((s for s in found if len(s) >= _SHORTEST), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -75,7 +75,7 @@ def _of_url(url: str) -> Iterator[str]:
 
 
 def _texts(text: str) -> Iterator[str]:
-    """The texts of a JSON value that are no address."""
+    """Yield the texts in a JSON value that are not URLs; the text itself if it is not JSON."""
     try:
         value: Any = json.loads(text)
     except ValueError:

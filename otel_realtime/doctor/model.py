@@ -1,4 +1,4 @@
-"""What a check finds, and what all checks look at."""
+"""The data model of the doctor: checks, their input, and their results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STATUSES: Final[tuple[Status, ...]] = ("ok", "info", "warn", "fail")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One fact.
+    """One finding of a check.
 
     Attributes:
-        id: names it for scripts; the same in every version.
-        title: what was looked at.
-        status: ``fail`` if a call started here would lose something, or break.
-        seen: what is there.
+        id: identifies it for scripts; the same in every version.
+        title: what was examined.
+        status: ``fail`` if a call started here would lose data, or break.
+        seen: what was found.
         effect: what that means for a call.
         fix: what to do about it.
     """
@@ -37,7 +37,7 @@ class Result:
     fix: str = ""
 
     def masked(self, mask: Mask) -> Result:
-        """Return it without credentials."""
+        """Return the result without credentials."""
         return Result(
             id=self.id,
             title=mask(self.title),
@@ -54,12 +54,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Who delivers one part of a conversation, and where to.
+    """Who delivers one part of a conversation, and to which destination.
 
     Attributes:
         what: the part.
-        by: who.
-        to: where.
+        by: who delivers it.
+        to: the destination.
     """
 
     what: str
@@ -69,14 +69,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all checks look at; read once.
+    """The input of all checks, which is read once.
 
     Attributes:
-        env: the environment.
-        settings: what this package reads of it.
-        config: LangSmith's part of it.
-        heard: what an app would be warned of when they are read.
-        mask: takes credentials out of what is shown.
+        env: the environment variables.
+        settings: the settings that this package reads from them.
+        config: the LangSmith configuration in them.
+        heard: the warnings that an app would get when they are read.
+        mask: removes credentials from output.
         timeout_s: time that a check has, in seconds.
     """
 
@@ -90,12 +90,12 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Something that is looked at.
+    """A check.
 
     Attributes:
-        id: names it, also where it does not end in time.
-        group: heading it stands under.
-        look: returns what it finds; changes nothing.
+        id: its name, also used in the result if it does not end in time.
+        group: the heading of its results.
+        look: runs the check and returns its findings; changes nothing.
     """
 
     id: str
@@ -105,12 +105,12 @@ class Check:
 
 @dataclass(slots=True)
 class Report:
-    """What all checks found.
+    """The findings of all checks.
 
     Attributes:
         groups: heading -> results, in order.
         deliveries: who delivers what.
-        verdict: what a call started here would do, in one sentence.
+        verdict: what would happen to a call started here, in one sentence.
     """
 
     groups: dict[str, list[Result]] = field(default_factory=dict)
@@ -124,5 +124,5 @@ class Report:
 
     @property
     def failed(self) -> list[Result]:
-        """Those because of which something would be lost or break."""
+        """The results with status ``fail``."""
         return [result for result in self.results if result.status == "fail"]

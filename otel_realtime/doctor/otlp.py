@@ -1,7 +1,7 @@
-"""OTLP endpoints: an empty request to each, by the protocol and with the settings of its exporter.
+"""Checks OTLP endpoints with an empty request to each, by the protocol and settings of its exporter.
 
-The exporter is made as ``configure()`` makes it, so the SDK itself has read the variables: endpoint,
-headers, certificates, compression. It exports nothing.
+The exporter is created as ``configure()`` creates it, so the SDK itself reads the variables: endpoint,
+headers, certificates, compression. The exporter exports nothing.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _CLIENT: Final = (
     " OTEL_EXPORTER_OTLP_CLIENT_KEY"
 )
 _MAYBE_CLIENT: Final = f"it may want to know the client: {_CLIENT}"
-#: What Go's server answers on a port of TLS: https://pkg.go.dev/net/http
+#: Response of Go's server to plain HTTP on a TLS port: https://pkg.go.dev/net/http
 _WANTS_TLS: Final = b"HTTP request to an HTTPS server"
 
 
 def look(here: Surroundings) -> Iterator[Result]:
     """Send an empty request to the endpoint of each signal that is exported by OTLP."""
     if is_disabled() or config_file() is not None:
-        return  # `providers` says so
+        return  # `providers` reports it
     found = False
     for signal in SIGNALS:
         try:
@@ -83,7 +83,7 @@ def _probe(signal: str, name: str, here: Surroundings) -> Iterator[Result]:
             fix="correct the variable OTEL_EXPORTER_OTLP_* that it speaks of",
         )
     try:
-        # Private, and the same in all versions so far: the address as the SDK has understood it.
+        # Private, but the same in all versions so far: the address as the SDK has parsed it.
         address = str(getattr(exporter, "_endpoint", "") or endpoint(signal) or "")
         if name == _GRPC:
             yield _grpc(signal, address, exporter, here)
@@ -118,7 +118,7 @@ def _http(signal: str, url: str, here: Surroundings) -> Iterator[Result]:
 
 
 def _two_authorities(signal: str, name: str) -> Iterator[Result]:
-    # The package that sends for the exporter since 1.45, by a session that prefers the other file.
+    # Since 1.45 the exporter sends through this package, whose session prefers the other file.
     if is_overruled(signal, name) and find_spec("opentelemetry.exporter.http") is not None:
         yield Result(
             id=f"otlp.{signal.lower()}.authorities",
@@ -175,7 +175,7 @@ def _judged(signal: str, url: str, reply: Reply) -> Result:
 
 
 def headers_of(signal: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that an exporter sends, as the SDK reads them."""
+    """Return the headers that an exporter sends, parsed by the SDK's own function."""
     from opentelemetry.util.re import parse_env_headers
 
     text = env.get(_variable(signal, "HEADERS", env), "")
@@ -183,7 +183,7 @@ def headers_of(signal: str, env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _variable(signal: str, what: str, env: Mapping[str, str]) -> str:
-    """Return the variable that holds for a signal: its own, if it is set, or that of all signals."""
+    """Return the variable that applies to a signal: its own if that is set, otherwise the general one."""
     own = f"OTEL_EXPORTER_OTLP_{signal}_{what}"
     return own if env.get(own, "").strip() else f"OTEL_EXPORTER_OTLP_{what}"
 
@@ -192,9 +192,9 @@ def _variable(signal: str, what: str, env: Mapping[str, str]) -> str:
 
 _RESET: Final = "the server reset the connection"
 _CLOSED: Final = "the server closed the connection"
-#: What a server does that wants TLS, or a client's certificate.
+#: How a server reacts that requires TLS or a client certificate.
 _BROKEN_OFF: Final = frozenset({_RESET, _CLOSED})
-#: A word of gRPC's own explanation -> in plain words, and what to do. In order.
+#: Word in gRPC's error details -> the problem in plain words, and what to do. The first match counts.
 _GRPC_REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("connection refused", "connection refused: nothing listens there", "start the Collector, or correct the address"),
     ("dns resolution failed", "there is no host of that name", "check the address"),
@@ -211,7 +211,7 @@ _GRPC_REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("reset", _RESET, "check that it speaks gRPC on this port, and whether with TLS"),
     ("closed", _CLOSED, "check that it speaks gRPC on this port, and whether with TLS"),
 )  # fmt: skip
-#: Status of gRPC -> what to do; the others are explained by ``_GRPC_REASONS``.
+#: gRPC status -> what to do; other statuses are explained by ``_GRPC_REASONS``.
 _GRPC_STATUSES: Final = {
     "UNAUTHENTICATED": "check OTEL_EXPORTER_OTLP_HEADERS",
     "PERMISSION_DENIED": "check OTEL_EXPORTER_OTLP_HEADERS",
@@ -272,7 +272,7 @@ def _empty(signal: str) -> Any:
 
 
 def _grpc_proxy(target: str) -> str:
-    """Return the proxy that gRPC goes through: https://grpc.github.io/grpc/core/md_doc_environment_variables.html"""
+    """Return the proxy that gRPC uses: https://grpc.github.io/grpc/core/md_doc_environment_variables.html"""
     host = target.rpartition(":")[0].strip("[]")
     for name in ("no_grpc_proxy", "no_proxy"):
         left_out = [one.strip() for one in os.environ.get(name, "").split(",")]

@@ -1,4 +1,4 @@
-"""Versions, conflicts, other instrumentations, and clients that can be tapped."""
+"""Checks packages: versions, conflicts, other instrumentations, and clients that can be tapped."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from otel_realtime.doctor.children import ChildError, run_child
 from otel_realtime.doctor.model import Result, Surroundings
 from otel_realtime.version import VERSION
 
-#: Client -> the modules of ``otel_realtime.tap`` that see its calls, and the lowest version. The
-#: The table of what is supported has the same (.github/docs/operating.md).
+#: Client -> the modules of ``otel_realtime.tap`` that see its calls, and the lowest version. The table of
+#: supported clients has the same entries (.github/docs/operating.md).
 CLIENTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "openai": (("sdk",), "1.58"),
     "websockets": (("websockets", "legacy"), "13"),
@@ -32,7 +32,7 @@ CLIENTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "strands-agents": (("strands",), ""),
     "ag2": (("ag2",), ""),
 }
-#: Frameworks: the socket below them is tapped all the same.
+#: Frameworks: even if they cannot be tapped, the socket below them is.
 _FRAMEWORKS: Final = (
     "openai-agents",
     "pydantic-ai-slim",
@@ -44,7 +44,7 @@ _FRAMEWORKS: Final = (
 )
 
 _TWICE: Final = "if it is switched on for Realtime calls, they come twice"
-#: Packages that look at the same calls, or at our deliveries -> what that means, and what to do.
+#: Packages that observe the same calls, or our deliveries -> what that means, and what to do.
 BESIDE: Final[dict[str, tuple[str, str]]] = {
     "ddtrace": (
         "with DD_TRACE_OTEL_ENABLED spans go to Datadog only: LangSmith gets a call's run and recording",
@@ -71,7 +71,7 @@ BESIDE: Final[dict[str, tuple[str, str]]] = {
         'instrument_app(app, exclude_spans=["receive", "send"])',
     ),
 }
-#: Packages of OpenTelemetry that are released together.
+#: OpenTelemetry packages that are released together.
 _TOGETHER: Final = (
     (
         "opentelemetry-api",
@@ -82,7 +82,7 @@ _TOGETHER: Final = (
     ("opentelemetry-instrumentation", "opentelemetry-semantic-conventions", "opentelemetry-distro"),
 )
 
-#: Looks which of the methods that a tap replaces an installed library has.
+#: Finds which of the methods that a tap replaces exist in the installed libraries.
 _TAPPED: Final = """
 import importlib, json, sys
 from otel_realtime.tap.patches import Instrumentation
@@ -99,7 +99,7 @@ print(json.dumps(found))
 
 
 def look(here: Surroundings) -> Iterator[Result]:
-    """Compare versions with the bounds, and name what else is there."""
+    """Compare versions with the bounds, and name other relevant packages."""
     yield Result(
         id="versions",
         title="versions",
@@ -135,7 +135,7 @@ def _installed(name: str) -> str:
 
 
 def _bounds(name: str) -> Iterator[Result]:
-    """What a package requires, against what is installed; what an extra requires if it is there."""
+    """Compare a package's requirements with the installed versions; those of extras only if installed."""
     try:
         requires = distribution(name).requires or []
     except PackageNotFoundError:
@@ -189,7 +189,7 @@ def _release(text: str) -> tuple[int, ...]:
 
 
 def look_at_clients(here: Surroundings) -> Iterator[Result]:
-    """Say of each client that is installed whether its calls are seen."""
+    """Report for each installed client whether its calls are seen."""
     there = {name: found for name in CLIENTS if (found := _installed(name))}
     if not there:
         yield Result(
@@ -201,13 +201,13 @@ def look_at_clients(here: Surroundings) -> Iterator[Result]:
             fix="pip install openai websockets",
         )
         return
-    # Apart, because frameworks take long to be imported.
+    # Separately, because frameworks take long to import.
     for names in (set(there).difference(_FRAMEWORKS), set(there).intersection(_FRAMEWORKS)):
         yield from _tapped({name: there[name] for name in there if name in names}, here.timeout_s)
 
 
 def _tapped(there: dict[str, str], timeout_s: float) -> Iterator[Result]:
-    """Say of some clients, with their versions, whether they can be tapped."""
+    """Report whether clients, given with their versions, can be tapped."""
     modules = [module for name in there for module in CLIENTS[name][0]]
     if not modules:
         return
@@ -232,7 +232,7 @@ def _client(name: str, found: str, answers: dict[str, Any]) -> Result:
     title, id_ = f"{name} {found}", f"clients.{name}"
     broken = [text for text in answers.values() if isinstance(text, str)]
     methods = [one for listed in answers.values() if isinstance(listed, list) for one in listed]
-    # A method may stand elsewhere in another version: one of those that serve the same is enough.
+    # Another version may have a method elsewhere: of those with the same purpose, one is enough.
     seen_by = {one["missed"] for one in methods if one["there"]}
     missed = [one["missed"] for one in methods if not one["there"] and one["missed"]]
     missed = [text for text in missed if text not in seen_by]

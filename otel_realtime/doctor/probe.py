@@ -1,8 +1,8 @@
-"""One HTTP request, and in plain words what became of it.
+"""Sends one HTTP request and explains the result in plain words.
 
-It is sent as this package sends its deliveries: proxies of the environment, a deadline for the whole of
-it, no redirects, nothing from ``~/.netrc``. ``requests`` is imported here: to be used in a check's
-thread.
+The request is sent like the package's deliveries: with the environment's proxies, one deadline for the
+whole request, no redirects, and nothing from ``~/.netrc``. ``requests`` is imported at module level, so
+that it is ready when the threads of the checks use it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from urllib3.exceptions import HTTPError
 from otel_realtime.credentials import without_secrets
 from otel_realtime.delivery.transport import deadline, new_session
 
-#: What is read of an answer.
+#: Most bytes of a response that are read.
 _MOST_BYTES: Final = 1_000_000
-#: Characters of an answer that are shown.
+#: Most characters of a response that are shown.
 _SHOWN: Final = 120
 
 _TLS: Final = "the TLS handshake failed"
-#: The server does not know who asks: no certificate, or one that it does not take. Some servers only break
-#: the connection off then.
+#: The server does not accept the client: it sent no certificate, or one that the server does not trust.
+#: Some servers then only close the connection.
 CLIENT_UNKNOWN: Final = f"{_TLS}: the server takes no client without a certificate that it knows"
 BROKEN_OFF: Final = f"{_TLS}: the server broke it off"
 _CLIENT_FIX: Final = "present a client certificate of an authority that it trusts"
-#: A word of an error of TLS -> what it means, what to do. In order; the last one fits all.
+#: Word in a TLS error -> what it means, and what to do. The first match counts; the last entry matches all.
 _TLS_ERRORS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "WRONG_VERSION_NUMBER",
@@ -65,7 +65,7 @@ _TLS_ERRORS: Final[tuple[tuple[str, str, str], ...]] = (
         "set the clock",
     ),
     (
-        "match",  # "doesn't match", "certificate is not valid for", by version
+        "match",  # "doesn't match"; other versions say "certificate is not valid for"
         f"{_TLS}: the certificate is for another host name",
         "use the name that stands in the certificate",
     ),
@@ -82,17 +82,17 @@ _TLS_ERRORS: Final[tuple[tuple[str, str, str], ...]] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What became of a request.
+    """The result of a request.
 
     Attributes:
-        status: HTTP status; ``None`` without an answer.
-        problem: why there is no answer; empty if there is one.
+        status: HTTP status; ``None`` without a response.
+        problem: why there is no response; empty if there is one.
         fix: what to do about that.
-        headers: of the answer.
-        body: start of the answer.
-        proxy: the proxy it went through; empty if none.
-        sent_s: when it was sent, epoch seconds.
-        came_s: when the answer came, epoch seconds.
+        headers: headers of the response.
+        body: start of the response's body.
+        proxy: the proxy that the request went through; empty if none.
+        sent_s: when the request was sent, epoch seconds.
+        came_s: when the response came, epoch seconds.
     """
 
     status: int | None = None
@@ -106,7 +106,7 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The answer as JSON; ``None`` if it is none."""
+        """The body as JSON; ``None`` if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -114,13 +114,13 @@ class Reply:
 
     @property
     def is_page(self) -> bool:
-        """Whether the answer is a web page."""
+        """Whether the response is a web page."""
         kind = self.headers.get("Content-Type", "").lower()
         return "html" in kind or self.body.lstrip()[:1] == b"<"
 
     @property
     def redirect(self) -> str:
-        """Where it was redirected to, without credentials; empty if it was not."""
+        """The target of a redirect, without credentials; empty if it is not a redirect."""
         if self.status is None or self.status // 100 != 3:
             return ""
         return without_secrets(self.headers.get("Location", "")) or "nowhere"
@@ -155,16 +155,16 @@ def send(
     verify: str | None = None,
     cert: str | tuple[str, str] | None = None,
 ) -> Reply:
-    """Send a request and say what became of it; never raises.
+    """Send a request and return the result; never raises.
 
     Args:
         method: HTTP method.
         url: address.
         headers: headers.
-        timeout_s: time for the whole of it, in seconds.
+        timeout_s: time for the whole request, in seconds.
         body: body.
-        ca: the variable that names certificates of authorities, for the advice.
-        verify: file of certificates of authorities; ``None``: the usual ones.
+        ca: the variable that names the CA certificates, for the advice.
+        verify: file of CA certificates; ``None``: the usual ones.
         cert: the client's certificate, and its key.
     """
     session = new_session()
@@ -187,7 +187,7 @@ def send(
             came_s = time.time()
             with response:
                 found = _read(response)
-    except Exception as error:  # noqa: BLE001 - whatever an address or a certificate makes it raise
+    except Exception as error:  # noqa: BLE001 - an address or a certificate may cause any error
         problem, fix = explain(error, timeout_s, ca)
         return Reply(problem=problem, fix=fix, proxy=proxy, sent_s=sent_s)
     return Reply(
@@ -207,7 +207,7 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _read(response: requests.Response) -> bytes:
     try:
         data: bytes = response.raw.read(_MOST_BYTES, decode_content=True)
-    except (HTTPError, OSError):  # it broke off: the status counts all the same
+    except (HTTPError, OSError):  # the connection broke off, but the status still counts
         return b""
     return data
 
@@ -215,17 +215,17 @@ def _read(response: requests.Response) -> bytes:
 def _proxy_for(url: str) -> str:
     try:
         return without_secrets(select_proxy(url, get_environ_proxies(url)) or "")
-    except Exception:  # noqa: BLE001 - no address
+    except Exception:  # noqa: BLE001 - not a valid address
         return ""
 
 
 def explain(error: BaseException, timeout_s: float, ca: str) -> tuple[str, str]:
-    """Return in plain words why there was no answer, and what to do.
+    """Return in plain words why there was no response, and what to do.
 
     Args:
-        error: what the request raised. Its text is not shown: it may hold a header.
-        timeout_s: the time it had, in seconds.
-        ca: the variable that names certificates of authorities.
+        error: the exception of the request. Its text is not shown, because it may contain a header.
+        timeout_s: the time that the request had, in seconds.
+        ca: the variable that names the CA certificates.
     """
     from requests import exceptions as known
 
@@ -242,7 +242,7 @@ def explain(error: BaseException, timeout_s: float, ca: str) -> tuple[str, str]:
         return "a header cannot be sent: it holds a line break or another sign", "correct the key"
     if isinstance(error, known.ConnectionError):
         return _connection_error(text)
-    if isinstance(error, ValueError):  # requests' errors of addresses are
+    if isinstance(error, ValueError):  # requests' errors about addresses are ValueErrors
         return "not an address that can be asked", "it begins with http:// or https://"
     if isinstance(error, OSError) and ("certificate" in text or "TLS" in text):
         return "the file of certificates cannot be read", f"check {ca}"

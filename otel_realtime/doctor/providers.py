@@ -1,4 +1,4 @@
-"""The tracer provider: the one that is set, and what would be set up by either way to start an app."""
+"""Checks the tracer provider: the current one, and those that the two ways to start an app would set up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from otel_realtime.setup.providers import config_file, is_disabled
 
 _ENTRY_POINT: Final = "openai_realtime"
 _DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
-#: What the chosen distro puts into the environment before anything is set up.
+#: Prints the variables that the chosen distro sets before anything is set up.
 _DISTRO: Final = """
 import json, os
 from importlib.metadata import entry_points
@@ -36,12 +36,12 @@ print(json.dumps({"name": name, "set": changed}))
 
 
 def current_provider() -> object | None:
-    """Return the global provider, if one is set; asking OpenTelemetry for it could set one up."""
+    """Return the global provider, if one is set; OpenTelemetry's own getter could set one up."""
     return getattr(trace, "_TRACER_PROVIDER", None)
 
 
 def look(here: Surroundings) -> Iterator[Result]:
-    """Say which provider there is, and what ``configure()`` would set up."""
+    """Report the current provider, and what ``configure()`` would set up."""
     if is_disabled():
         yield Result(
             id="provider.disabled",
@@ -91,7 +91,7 @@ def _of_configure(here: Surroundings) -> Iterator[Result]:
     try:
         spans, metrics = span_exporters(here.settings), chosen("METRICS")
     except ConfigError:
-        return  # `otlp` says it
+        return  # `otlp` reports it
     listed = [
         f"{what} to {', '.join(found)}"
         for what, found in (("spans", spans), ("metrics", metrics))
@@ -116,7 +116,7 @@ def _file(variable: str, path: str) -> Result:
         fix = "pip install opentelemetry-configuration"
         seen = f"{variable}={path}, and nothing that reads it"
         return Result(id=id_, title=title, status="fail", seen=seen, effect=effect, fix=fix)
-    except Exception as error:  # noqa: BLE001 - whatever the file makes its reader raise
+    except Exception as error:  # noqa: BLE001 - the reader of the file may raise anything
         seen = f"{variable}={path}: {' '.join(str(error).split())[:200]}"
         fix = "correct the file"
         return Result(id=id_, title=title, status="fail", seen=seen, effect=effect, fix=fix)
@@ -126,7 +126,7 @@ def _file(variable: str, path: str) -> Result:
 
 
 def look_at_auto(here: Surroundings) -> Iterator[Result]:
-    """Say what ``opentelemetry-instrument`` would do with an app."""
+    """Report what ``opentelemetry-instrument`` would do with an app."""
     title = "opentelemetry-instrument"
     left_out = [name.strip() for name in os.environ.get(_DISABLED, "").split(",")]
     if not entry_points(group="opentelemetry_instrumentor", name=_ENTRY_POINT):

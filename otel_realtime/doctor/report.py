@@ -1,4 +1,4 @@
-"""What the command prints: groups of results, each problem with its fix, the verdict at the end."""
+"""Prints the report: groups of results, each problem with its fix, and the verdict at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STYLES: Final[dict[Status, str | None]] = {
     "warn": "yellow",
     "fail": "bold red",
 }
-#: Longest line on which the effect stands beside what is seen.
+#: Longest line on which the effect is printed beside the finding.
 _WIDTH: Final = 110
 _TABLE: Final = "Who delivers what"
 
@@ -24,8 +24,8 @@ def as_json(report: Report, live: dict[str, Any] | None = None) -> dict[str, Any
     """Return the report as JSON values.
 
     Args:
-        report: what the checks found.
-        live: answers of ``--live``; ``None``: not asked.
+        report: the findings of the checks.
+        live: answers of ``--live``; ``None`` without ``--live``.
     """
     value: dict[str, Any] = {
         "version": VERSION,
@@ -43,7 +43,7 @@ def as_json(report: Report, live: dict[str, Any] | None = None) -> dict[str, Any
 
 
 def print_report(report: Report) -> None:
-    """Print the report for people; the verdict stands in the last line."""
+    """Print the report for people, without the verdict."""
     for group, results in report.groups.items():
         if not results and group != _TABLE:
             continue
@@ -61,7 +61,7 @@ def print_report(report: Report) -> None:
 
 
 def print_verdict(report: Report) -> None:
-    """Print the last line."""
+    """Print the verdict, which is the last line."""
     console.say(report.verdict, style="bold red" if report.failed else "bold green")
 
 

@@ -1,4 +1,4 @@
-"""Runs checks side by side; none of them can hold up the others, or the command."""
+"""Runs checks concurrently; none of them can delay the others, or the command."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def run_checks(
     """Run checks and return the results of each, in their order.
 
     Args:
-        checks: what to look at.
-        surroundings: what they look at.
-        timeout_s: time for all of them, in seconds. What has not ended then is left behind: its
-            thread ends with the process.
+        checks: the checks.
+        surroundings: the input of the checks.
+        timeout_s: time for all of them, in seconds. A check that has not ended then is abandoned;
+            its thread ends with the process.
     """
     deadline = time.monotonic() + timeout_s
     running = [_Running(check, surroundings) for check in checks]
@@ -32,21 +32,21 @@ def run_checks(
 
 
 class _Running:
-    """A check at work."""
+    """A check that runs in a thread."""
 
     def __init__(self, check: Check, surroundings: Surroundings) -> None:
         self._check = check
         self._surroundings = surroundings
         self._found: list[Result] = []
         self._error: BaseException | None = None
-        # A daemon: a name server that does not answer cannot be interrupted.
+        # A daemon thread, because waiting for a name server cannot be interrupted.
         self.thread = threading.Thread(target=self._run, name=f"doctor {check.id}", daemon=True)
 
     def _run(self) -> None:
         try:
             for result in self._check.look(self._surroundings):
                 self._found.append(result)
-        except BaseException as error:  # noqa: BLE001 - it costs this check only
+        except BaseException as error:  # noqa: BLE001 - an error affects only this check
             self._error = error
 
     def wait(self, deadline: float, timeout_s: float) -> list[Result]:

@@ -1,4 +1,4 @@
-"""What OpenTelemetry's SDK warns of when it reads its variables: it logs, and goes on with a default."""
+"""Collects the warnings that OpenTelemetry's SDK logs when it replaces an invalid variable by a default."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from otel_realtime.credentials import without_secrets
 
 
 class _Listener(logging.Handler):
-    """Keeps the warnings that one thread has from OpenTelemetry."""
+    """Collects the warnings that OpenTelemetry logs in one thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -19,7 +19,7 @@ class _Listener(logging.Handler):
         self.heard: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record's message, once."""
+        """Keep the message of a record, unless it is a repetition."""
         if record.thread == self._thread and record.name.startswith("opentelemetry"):
             text = without_secrets(record.getMessage())
             if text not in self.heard:
@@ -28,7 +28,7 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[list[str]]:
-    """Collect what the SDK warns of in this thread, while the block lasts."""
+    """Collect the SDK's warnings in this thread inside the block."""
     listener = _Listener()
     logging.root.addHandler(listener)
     try:

@@ -1,4 +1,4 @@
-"""PortAudio: whether a microphone and a speaker can be used here."""
+"""Checks PortAudio: whether a microphone and a speaker can be used here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from otel_realtime.doctor.children import ChildError, run_child
 from otel_realtime.doctor.model import Result, Surroundings
 
-#: In a process of its own: PortAudio asks every sound system there is, and ALSA tells of it on stderr.
+#: Runs in a separate process, because PortAudio queries every sound system and ALSA writes to stderr.
 _CODE: Final = """
 import json
 try:
@@ -51,10 +51,10 @@ def look(here: Surroundings) -> Iterator[Result]:
 
 
 def _apart(folder: Path) -> dict[str, str]:
-    """Return variables that let PulseAudio's client write into a folder what it makes by itself.
+    """Return variables that make PulseAudio's client create its files in a temporary folder.
 
-    It makes a cookie, a runtime folder and a link to that where it finds none. What the user has is
-    found as usual: https://www.freedesktop.org/software/pulseaudio/doxygen/
+    The client creates a cookie, a runtime folder and a link to it if they are missing. It still finds
+    the user's existing files: https://www.freedesktop.org/software/pulseaudio/doxygen/
     """
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
     _link_all(config, folder, but=_PULSE)
@@ -68,7 +68,7 @@ def _apart(folder: Path) -> dict[str, str]:
 
 
 def _link_all(source: Path, target: Path, but: str = "") -> None:
-    """Put a link to each thing of a folder into another one; a link is copied."""
+    """Create links in a folder to all entries of another one; links are copied."""
     try:
         things = list(source.iterdir())
     except OSError:

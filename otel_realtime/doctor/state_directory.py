@@ -1,4 +1,4 @@
-"""The state directory: rights, space, file system, locks, and what waits in it. Nothing is written."""
+"""Checks the state directory: permissions, space, file system, locks and undelivered data. Leaves no file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from otel_realtime.state.volume import kind_of
 
 _VARIABLE: Final = PREFIX + "STATE_DIR"
 _LOST: Final = "sound and what is undelivered are not kept: a crash or an outage loses them"
-#: Kinds of file systems -> what they are, and what that means.
+#: Types of file systems, as the kernel names them.
 _MEMORY: Final = ("tmpfs", "ramfs")
 _CONTAINER: Final = ("overlay", "aufs", "fuse-overlayfs", "fuse.fuse-overlayfs")
 _NETWORK: Final = (
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs",
     "beegfs", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.ceph", "virtiofs",
 )  # fmt: skip
-#: Free bytes below which calls soon lose their sound: some 15 minutes of one call.
+#: With fewer free bytes, calls soon lose their audio: these last for about 15 minutes of one call.
 _LITTLE: Final = 100_000_000
 _DAY_S: Final = 86_400.0
 #: Tries to take a lock that another process holds.
@@ -36,7 +36,7 @@ _TAKE: Final = "import fcntl, sys; fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX |
 
 
 def look(here: Surroundings) -> Iterator[Result]:
-    """Look at the directory, and at its nearest parent that exists if it does not."""
+    """Check the directory, or its nearest existing parent if it does not exist."""
     path = here.settings.state_dir
     nearest = _nearest(path)
     rights = _rights(path, nearest)
@@ -124,10 +124,10 @@ def _file_system(path: Path, nearest: Path) -> Result:
 
 
 def judge_kind(kind: str) -> tuple[Status, str, str]:
-    """Return what the type of a file system means: status, effect, fix.
+    """Judge the type of a file system; return status, effect and fix.
 
     Args:
-        kind: as the kernel names it; empty if unknown.
+        kind: the type, as the kernel names it; empty if unknown.
     """
     elsewhere = f"set {_VARIABLE} to a disk that outlives a restart"
     if kind in _MEMORY:
@@ -170,7 +170,7 @@ def _locks(folder: Path, timeout_s: float) -> Result:
 
 
 def _nameless(folder: Path) -> IO[bytes]:
-    """Open a file that never has a name, where the system can; else one that has none any more."""
+    """Open a file that never has a name if the system supports that, otherwise a deleted one."""
     flag = getattr(os, "O_TMPFILE", 0)
     if flag:
         with suppress(OSError):

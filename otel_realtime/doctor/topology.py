@@ -1,4 +1,4 @@
-"""Who delivers what, as the code that decides says; and what that comes to for one call."""
+"""Determines who delivers what, by calling the code that decides it, and what that means for a call."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ from otel_realtime.setup.destinations import span_exporters
 from otel_realtime.setup.providers import config_file, is_disabled, tracer_provider
 from otel_realtime.tracing.route import is_wanted, may_record
 
-#: Who delivers what this package delivers itself, by ``Settings.deliver``.
+#: ``Settings.deliver`` -> who delivers what this package delivers itself.
 _OURSELVES: Final = {"process": "this process", "worker": "a worker (recover --watch)"}
 _OTHERS: Final = "the app's exporters"
 _NOBODY: Final = "nobody"
 _NOWHERE: Final = "-"
-#: How many trace ids a sampler is asked about.
+#: Number of trace ids with which a sampler is tested.
 _TRIES: Final = 1000
 
 
 class Topology:
-    """What is decided for a call that opens here.
+    """The decisions for a call that opens here.
 
     Args:
         here: the environment.
 
     Attributes:
         choice: who delivers to LangSmith.
-        others: where the app's own exporters send to.
-        heard: what the app would be warned of.
-        sdk_warns: what the SDK warns of when it sets up a provider.
-        traced: share of the calls that the provider's sampler takes; ``None`` if that is not known.
-        problem: why nothing can be set up; empty if it can.
+        others: the destinations of the app's own exporters.
+        heard: the warnings about delivery that the app would get.
+        sdk_warns: the SDK's warnings when it sets up a provider.
+        traced: share of the calls that the provider's sampler accepts; ``None`` if it is not known.
+        problem: why no provider can be set up; empty if one can.
+        policy: which content may be stored.
     """
 
     def __init__(self, here: Surroundings) -> None:
@@ -61,17 +62,17 @@ class Topology:
             self.others = list(_addresses(provider))
             planned = None
         with overheard() as heard:
-            # What LangSmith's own rate drops goes nowhere; all others go the same way.
+            # With draw=0.0, LangSmith's sampling rate drops no call, so this is the choice for all others.
             self.choice: LegChoice = choose(here.settings, here.config, provider, draw=0.0)
         if planned is not None:
             planned.shutdown()
-        # The rest is about single variables, which `variables` speaks of.
+        # The other warnings are about single variables, and `variables` reports them.
         self.heard: Sequence[Said] = [one for one in heard if _kind(one) in ("leg", "two roots")]
         self.traced = _share(provider)
         self.policy = content_policy(here.settings, here.config)
 
     def _planned(self) -> TracerProvider | None:
-        """A provider with the exporters that ``configure()`` would set up; it gets no span."""
+        """Return a provider with the exporters that ``configure()`` would set up; it gets no spans."""
         if is_disabled():
             self.problem = "OTEL_SDK_DISABLED is true"
             return None
@@ -87,7 +88,7 @@ class Topology:
         except ConfigError as error:
             self.problem = str(error)
             return None
-        except Exception as error:  # noqa: BLE001 - a detector or a sampler of another package
+        except Exception as error:  # noqa: BLE001 - a detector or sampler of another package may raise
             self.problem = f"no TracerProvider can be made: {type(error).__name__}: {error}"
             self._broken = True
             return None
@@ -107,14 +108,14 @@ class Topology:
 
     @property
     def records(self) -> bool:
-        """Whether sound may be recorded, and has somewhere to go."""
+        """Whether audio may be recorded, and has a destination."""
         return may_record(self._here.settings, self.policy) and is_wanted(
             self._here.settings, delivers_root=self.choice.root_by_runs_api
         )
 
     @property
     def recorded_to(self) -> list[str]:
-        """Where a recording goes."""
+        """The destinations of a recording."""
         if not self.records:
             return []
         places = [self.langsmith] if self.choice.root_by_runs_api else []
@@ -164,11 +165,11 @@ class Topology:
 
     @property
     def goes_nowhere(self) -> bool:
-        """Whether no part of a call is delivered by what is known here."""
+        """Whether no part of a call is delivered, as far as the environment says."""
         return not (self.choice.root_by_runs_api or self.others or self.recorded_to)
 
     def results(self) -> Iterator[Result]:
-        """Yield what is worth knowing of it."""
+        """Yield results about the delivery."""
         config, choice = self._here.config, self.choice
         if config.api_key and choice == LegChoice(LEG_COLLECTOR, False) and not self.heard:
             yield Result(
@@ -183,13 +184,13 @@ class Topology:
             yield Result(
                 id="delivery.langsmith",
                 title="LangSmith",
-                # Without a key nothing reaches LangSmith, though somebody asked for it.
+                # A warning of kind "leg": LangSmith was requested without a key, so nothing reaches it.
                 status="fail" if _kind(said) == "leg" else "warn",
                 seen=said.text,
                 effect="conversations are not in LangSmith, or without their recordings",
                 fix="do what it says",
             )
-        if self._broken:  # other problems are those of a variable, and said with it
+        if self._broken:  # other problems are reported with the variable that causes them
             yield Result(
                 id="delivery.provider",
                 title="TracerProvider",
@@ -246,10 +247,10 @@ class Topology:
             )
 
     def verdict(self, failed: Sequence[Result]) -> str:
-        """Return what a call started here would do, in one sentence.
+        """Return what would happen to a call started here, in one sentence.
 
         Args:
-            failed: what would be lost or break.
+            failed: the results with status ``fail``.
         """
         if self.problem:
             return f"A call started here would not be traced: {self.problem}."
@@ -276,11 +277,11 @@ def _kind(said: Said) -> object:
 
 
 def _share(provider: object) -> float | None:
-    """Return the share of new traces that a sampler of the SDK takes; another one is not tried."""
+    """Return the share of new traces that an SDK sampler accepts; ``None`` for any other sampler."""
     sampler: Any = getattr(provider, "sampler", None)
     if not type(sampler).__module__.startswith("opentelemetry.sdk."):
         return None
-    step = (1 << 64) // _TRIES  # by these bits of a trace id a ratio decides
+    step = (1 << 64) // _TRIES  # ratio samplers decide by the lower 64 bits of a trace id
     decisions = [sampler.should_sample(Context(), step * at, ROOT_NAME) for at in range(_TRIES)]
     taken: int = sum(one.decision.is_sampled() for one in decisions)
     return taken / _TRIES
@@ -295,5 +296,5 @@ def _addresses(provider: object) -> Iterator[str]:
 
 
 def look(here: Surroundings) -> Iterator[Result]:
-    """Say what is worth knowing of who delivers what."""
+    """Report results about who delivers what."""
     yield from Topology(here).results()

@@ -1,7 +1,7 @@
-"""Environment variables: what they do, which are misspelt, and which have a value that does not parse.
+"""Checks environment variables: their effects, misspelt names, and values that do not parse.
 
-What is known is asked of whoever reads them: the fields of ``Settings``, the reader of LangSmith's
-variables, the SDK's own list.
+The known names come from the code that reads them: the fields of ``Settings``, the reader of LangSmith's
+variables, and the SDK's own lists.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from otel_realtime.settings import GENAI_CAPTURE, PREFIX, Settings
 #: Fields of ``Settings`` that no variable can hold.
 _CALLABLES: Final = ("redact", "on_recording")
 _NAMESPACES: Final = ("LANGSMITH_", "LANGCHAIN_")
-#: What LangSmith's variables do, without their namespace; those that this package reads.
+#: Effects of the LangSmith variables that this package reads, by name without the namespace.
 _LANGSMITH: Final[dict[str, str]] = {
     "API_KEY": "authenticates this process at LangSmith",
     "ENDPOINT": "where LangSmith's API is",
@@ -38,7 +38,7 @@ _LANGSMITH: Final[dict[str, str]] = {
     "AGENT_ID": "addresses an agent instead of a project, with LANGSMITH_AGENT_ENVIRONMENT",
     "AGENT_ENVIRONMENT": "addresses an agent instead of a project, with LANGSMITH_AGENT_ID",
 }
-#: Further variables of LangSmith's own client, which this package does not follow.
+#: Further variables of LangSmith's own client, which this package ignores.
 _CLIENTS_OWN: Final[dict[str, str]] = {
     "RUNS_ENDPOINTS": "LangSmith's own client sends to each of them; conversations go to LANGSMITH_ENDPOINT only",
     "OTEL_ENABLED": "LangSmith's own client exports by OpenTelemetry; conversations do not change",
@@ -60,7 +60,7 @@ _OTEL: Final[dict[str, str]] = {
     "OTEL_CONFIG_FILE": "a file sets OpenTelemetry up; other variables of it do not hold",
     GENAI_CAPTURE: "whether content is captured, unless OTEL_REALTIME_CAPTURE_CONTENT says",
 }
-#: Variables that cut this package's JSON into something that is none, if they are set too low.
+#: Variables that truncate this package's JSON to invalid JSON if they are set too low.
 _LIMITS: Final = ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
 _SDK_LISTS: Final = (
     "opentelemetry.environment_variables",
@@ -68,13 +68,13 @@ _SDK_LISTS: Final = (
     "opentelemetry.instrumentation.environment_variables",
 )
 _HEADERS: Final = re.compile(r"HEADERS$")
-#: How alike two names have to be: within our namespaces, and for names outside of them.
+#: Similarity from which a name counts as misspelt: in our namespaces, and outside of them.
 _ALIKE, _VERY_ALIKE = 0.8, 0.9
 _SHORTEST: Final = 10
 
 
 class _Asked(Mapping[str, str]):
-    """An empty environment that remembers what it is asked for."""
+    """An empty environment that records which names are read."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -91,7 +91,7 @@ class _Asked(Mapping[str, str]):
 
 
 def of_settings() -> dict[str, str]:
-    """Return the variable of each setting -> the setting."""
+    """Return a mapping of variable -> setting."""
     names = (item.name for item in fields(Settings) if item.name not in _CALLABLES)
     return {PREFIX + name.upper(): name for name in names}
 
@@ -109,20 +109,20 @@ def of_opentelemetry() -> frozenset[str]:
     for module in _SDK_LISTS:
         try:
             names = vars(import_module(module)).values()
-        except ImportError:  # of another version
+        except ImportError:  # another version does not have this module
             continue
         found.update(name for name in names if isinstance(name, str) and name.startswith("OTEL_"))
     return frozenset(found)
 
 
 def known() -> frozenset[str]:
-    """Return every variable that somebody is known to read."""
+    """Return every variable that is known to be read."""
     own = {space + name for space in _NAMESPACES for name in _CLIENTS_OWN}
     return frozenset((*of_settings(), *of_langsmith(), *of_opentelemetry(), *own))
 
 
 def look(here: Surroundings) -> Iterator[Result]:
-    """Go through the environment."""
+    """Check all variables of the environment."""
     settings, langsmith, all_known = of_settings(), of_langsmith(), known()
     refused = _refused(here.heard)
     told: set[Said] = set()
@@ -146,7 +146,7 @@ def look(here: Surroundings) -> Iterator[Result]:
             yield _of_others(name, text)
         else:
             yield from _unknown(name, all_known)
-    # What is wrong with several variables together, or with one that is not set.
+    # Warnings about several variables together, or about a variable that is not set.
     for said in here.heard:
         if said not in told:
             yield _result("environment", "warn", said.text, "", "correct what it names")
@@ -161,7 +161,7 @@ def _refused(heard: tuple[Said, ...]) -> dict[str, list[Said]]:
         if key[0] == "env":
             found.setdefault(str(key[1]), []).append(said)
         elif key[0] == "LANGSMITH" and key[1] != "AGENT":
-            for namespace in _NAMESPACES:  # whichever of them is set
+            for namespace in _NAMESPACES:  # either may be set
                 found.setdefault(f"{namespace}{key[1]}", []).append(said)
     return found
 
@@ -186,7 +186,7 @@ def _of_others(name: str, text: str) -> Result:
 
 
 def _unknown(name: str, all_known: frozenset[str]) -> Iterator[Result]:
-    """A variable that nobody is known to read; its value may be a credential, and is not shown."""
+    """Report a variable that is not known to be read; its value may be a credential, so it is not shown."""
     ours = name.upper().startswith((PREFIX, *_NAMESPACES))
     if len(name) < _SHORTEST or not (ours or "_" in name):
         return
@@ -208,9 +208,9 @@ def _unknown(name: str, all_known: frozenset[str]) -> Iterator[Result]:
 
 
 def _means(name: str, near: str) -> bool:
-    """Whether one name can be a slip for another, and is not just another one of its family.
+    """Return whether one name can be a misspelling of another, and not just a related name.
 
-    ``OTEL_EXPORTER_OTLP_LOGS_HEADERS`` is near to ``..._OTLP_HEADERS``, and none.
+    ``OTEL_EXPORTER_OTLP_LOGS_HEADERS`` is similar to ``..._OTLP_HEADERS``, but not a misspelling of it.
     """
     ours, theirs = name.split("_"), near.split("_")
     if name.startswith("OTEL_") and not name.startswith(PREFIX):
@@ -219,7 +219,7 @@ def _means(name: str, near: str) -> bool:
 
 
 def _shown(name: str, text: str) -> str:
-    """Return a value as it may be shown."""
+    """Return a value in a form without credentials."""
     text = text.strip()
     if names_secret(name):
         return f"{SECRET}, {len(text)} characters"

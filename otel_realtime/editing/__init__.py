@@ -1,5 +1,5 @@
-"""Silences recordings that exist: files that were kept, and conversations that wait for delivery.
+"""Silences stretches of existing recordings: kept files, and conversations that wait for delivery.
 
-``otel-realtime redact`` is the only user. Recordings of conversations that go on are silenced by
-``Conversation.redact_audio()``.
+Only ``otel-realtime redact`` uses this package. ``Conversation.redact_audio()`` silences the recording
+of a conversation that is still running.
 """

@@ -1,4 +1,4 @@
-"""``otel-realtime redact``: silences a stretch of a recording that was kept, or is undelivered."""
+"""``otel-realtime redact``: silences a stretch of a kept or undelivered recording."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from otel_realtime.state.progress import KEPT, Progress
 _POSITION: Final = re.compile(
     r"(?:(?:(?P<hours>\d{1,4}):)?(?P<minutes>\d{1,2}):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)", re.ASCII
 )
-_LATEST_S: Final = 10**7  # longer than the state directory's clock: 115 days
+_LATEST_S: Final = 10**7  # 115 days: longer than any conversation in the state directory
 
 
 def run(
@@ -40,24 +40,25 @@ def run(
     state_dir: Path | None,
     as_json: bool = False,
 ) -> int:
-    """Silence a stretch of a recording, telling what was done.
+    """Silence a stretch of a recording, and print the result.
 
     Args:
         recording: a file, or a conversation by one of its ids; see ``find``.
         start: where the stretch begins: seconds, or ``[h:]mm:ss``.
         end: where it ends.
         side: ``user`` or ``agent``; None: both.
-        beep: a beep instead of silence.
+        beep: whether to write a beep instead of silence.
         out: where to write the result; None: in place.
         recordings_dir: where recordings are kept; None: ``Settings.recordings_dir``.
-        state_dir: None: ``Settings.state_dir``.
-        as_json: print what was done as JSON.
+        state_dir: the state directory; None: ``Settings.state_dir``.
+        as_json: print the result as JSON.
 
     Returns:
-        The exit code: 0 it is silenced, 1 it is not everywhere.
+        The exit code: 0 if every copy was silenced, otherwise 1.
 
     Raises:
-        ConfigError: the arguments mean nothing, no recording, or several; a folder is missing.
+        ConfigError: an argument is invalid, a folder is missing, or the name matches no recording or
+            several.
     """
     start_ns, end_ns = position(start, "--from"), position(end, "--to")
     if start_ns >= end_ns:
@@ -114,10 +115,10 @@ def position(text: str, option: str) -> int:
 
     Args:
         text: seconds, or ``[h:]mm:ss``, either with decimals.
-        option: the option, for the error.
+        option: the name of the option, for the error message.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not a position.
     """
     match = _POSITION.fullmatch(text.strip())
     if match is not None:

@@ -1,9 +1,9 @@
-"""Silencing a stretch of a FLAC or Ogg Opus file: decoded, silenced and encoded again, block by block.
+"""Silences a stretch of a FLAC or Ogg Opus file: decodes, silences and encodes it again, block by block.
 
-FLAC is lossless, so everything outside of the stretch keeps its samples. Opus is not: it is encoded a
-second time. Either keeps its length, rate, channels and comments; one that this package made gets one
-more chapter, which says what was silenced. libsndfile (package ``soundfile``) does the work; what it
-does not know of a FLAC file (pictures, cue sheets) is lost.
+FLAC is lossless, so samples outside of the stretch do not change. Opus is lossy: the whole file is
+encoded a second time. Length, rate, channels and comments are kept; a file that this package made gets
+one more chapter, which says what was silenced. libsndfile (package ``soundfile``) decodes and encodes;
+parts of a FLAC file that it does not support (pictures, cue sheets) are lost.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from otel_realtime.recording.mask import Mask
 
 #: Command that installs the decoders and encoders.
 EXTRA: Final = 'pip install "otel-realtime[audio-formats]"'
-#: How the samples of a subtype are read without loss; all others as floats.
+#: Subtype -> number type that holds its samples without loss; other subtypes are read as floats.
 _EXACT: Final = {"PCM_S8": "int16", "PCM_16": "int16", "PCM_24": "int32"}
-#: As strong as the attachments are compressed: about 40 kbit/s of speech.
+#: The same compression level as for attachments: about 40 kbit/s for speech.
 _OPUS_LEVEL: Final = 0.94
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What an encoded file holds.
+    """Channels and length of an encoded file.
 
     Attributes:
         channels: number of channels.
@@ -48,7 +48,7 @@ class Layout:
 
 
 def read_layout(path: Path) -> Layout:
-    """Read what a file holds.
+    """Read the layout of a file.
 
     Raises:
         RecordingError: ``soundfile`` is missing, or cannot read the file.
@@ -68,7 +68,7 @@ def silence(path: Path, out: Path, stretch: Stretch) -> None:
     Args:
         path: the file.
         out: where to write the new one.
-        stretch: what to silence; with a side, the file has two channels.
+        stretch: what to silence; if it names a side, the file must have two channels.
 
     Raises:
         RecordingError: ``soundfile`` is missing, or cannot read or write the file.
@@ -83,10 +83,10 @@ def silence(path: Path, out: Path, stretch: Stretch) -> None:
 
 
 def _keep_comments(path: Path, out: Path, stretch: Stretch) -> None:
-    """Give a file the comments of the one that it was made from."""
+    """Copy the comments of the original file to the new one."""
     comments = read_comments(path)
     if comments is None:
-        return  # Ogg Vorbis, say: it has those that libsndfile knows
+        return  # for example Ogg Vorbis: ``_like`` has copied the comments that libsndfile knows
     if is_ours(comments):
         chapter = Chapter(stretch.start_ns // NS_PER_MS, redaction_label(stretch.side))
         comments = with_chapter(comments, chapter)
@@ -113,7 +113,7 @@ def _copy(source: Any, target: Any, stretch: Stretch) -> None:
 
 
 def _like(soundfile: Any, source: Any, out: Path) -> Any:
-    """Open a file for writing that is of the same kind and has the same tags."""
+    """Open a file for writing, with the format and tags of the source."""
     level = {"compression_level": _OPUS_LEVEL} if source.subtype == "OPUS" else {}
     target = soundfile.SoundFile(
         out,

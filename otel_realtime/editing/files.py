@@ -1,7 +1,8 @@
-"""Silencing a stretch of a file, in place or to another one.
+"""Silences a stretch of a file, in place or into another file.
 
-The file is copied beside its target first, changed there, and takes its name when it is complete: an
-error, or a kill, leaves the original as it was. It keeps its mode. A link stays a link to the file.
+The file is first copied beside its target and changed there; the copy takes the target's name when it is
+complete. If an error or a kill interrupts this, the original is unchanged. The file keeps its mode, and
+a symbolic link stays a link to the file.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from otel_realtime.core.audio.redactions import Stretch
 from otel_realtime.editing import encoded, wav
 from otel_realtime.errors import RecordingError
 
-#: Extensions of the recordings this package makes, and the kind of each.
+#: File extension of the recordings that this package makes -> kind of file.
 KINDS: Final = {".wav": "WAV", ".flac": "FLAC", ".ogg": "Ogg", ".opus": "Ogg"}
-#: What a file of each kind begins with.
+#: First four bytes of a file -> kind of file.
 _MAGIC: Final = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
 
 
@@ -32,7 +33,7 @@ def silence(path: Path, stretch: Stretch, out: Path | None = None) -> Stretch:
         out: where to write the result; ``None``: in place.
 
     Returns:
-        The stretch as it was silenced: it ends with the recording at the latest.
+        The stretch that was silenced, cut off at the end of the recording.
 
     Raises:
         RecordingError: the file cannot be read or written, or has no such stretch.
@@ -56,7 +57,7 @@ def silence(path: Path, stretch: Stretch, out: Path | None = None) -> Stretch:
             clipped = _clip(path, stretch, encoded.read_layout(source))
             with _replacing(source, target) as copy:
                 encoded.silence(source, copy, clipped)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+    except (OSError, RuntimeError) as error:  # RuntimeError: a cycle of links
         reason = getattr(error, "strerror", None) or error
         into = "" if out is None else f" into {out}"
         raise RecordingError(f"cannot silence {path}{into}: {reason}") from error
@@ -93,7 +94,7 @@ def _replacing(source: Path, target: Path) -> Iterator[Path]:
         yield copy
         descriptor = os.open(copy, os.O_RDONLY)
         try:
-            os.fsync(descriptor)  # else a power cut could leave an empty file under the name
+            os.fsync(descriptor)  # otherwise a power cut could leave an empty file under the name
         finally:
             os.close(descriptor)
         copy.chmod(mode & 0o7777)

@@ -1,7 +1,7 @@
-"""Which recordings a name means: a file, or a conversation by one of its ids.
+"""Finds the recordings that a name refers to: a file, or a conversation by one of its ids.
 
-A conversation's recording may be in two places: kept in a folder of the app's, and in the state
-directory as long as it is not delivered.
+A conversation's recording may be in two places: in the app's folder of kept recordings, and in the state
+directory until it is delivered.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from otel_realtime.state.owner import CONVERSATIONS
 
 #: The end of a kept recording's name: the root span's id.
 _SPAN_ID: Final = re.compile(r"-([0-9a-f]{16})\Z")
-#: A run's id that is made of it: eight zero bytes before it.
+#: A run id that is made from a span id: eight zero bytes, then the span id.
 _RUN_ID: Final = re.compile(r"0{8}-0{4}-0{4}-([0-9a-f]{4})-([0-9a-f]{12})\Z")
-#: How many recordings are named where a name means several.
+#: How many recordings an error lists when a name matches several.
 _NAMED: Final = 5
 
 
@@ -34,8 +34,8 @@ class Found:
     """The places of one recording.
 
     Attributes:
-        files: files that were kept.
-        folders: its folder in the state directory, with its header, as long as it is undelivered.
+        files: the kept files.
+        folders: its folder in the state directory, with its header, while it is undelivered.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -46,7 +46,7 @@ def find(name: str, recordings_dir: str | None, state_dir: Path) -> Found:
     """Find a recording.
 
     Args:
-        name: path of a file, or of a conversation's folder; else a conversation's thread id, trace
+        name: path of a file, or of a conversation's folder; otherwise a conversation's thread id, trace
             id, root span id or run id, or the name of its file or folder.
         recordings_dir: where recordings are kept; None: nowhere.
         state_dir: the state directory.
@@ -64,7 +64,7 @@ def find(name: str, recordings_dir: str | None, state_dir: Path) -> Found:
         for folder, header in _undelivered(state_dir)
         if _is_meant(name, folder, header)
     ]
-    # Without the date: a journal's header was written before the app gave the start, if it did.
+    # Compared without the date: the app may set the start after the journal's header was written.
     wanted = {without_date(header.name) for _, header in folders}
     files = [
         file
@@ -128,7 +128,7 @@ def _undelivered(state_dir: Path) -> Iterator[tuple[Path, Header]]:
         if is_folder(folder):
             try:
                 yield folder, header_of(folder)
-            except RecordingError:  # whatever it is, it is not what was asked for
+            except RecordingError:  # not a conversation that can be read, so not the one wanted
                 continue
 
 
@@ -136,7 +136,7 @@ def header_of(folder: Path) -> Header:
     """Return the header of a conversation's journal.
 
     Raises:
-        RecordingError: it has none.
+        RecordingError: it has no header.
     """
     first = next(read(folder), None)
     if first is None or first[0] != "open" or len(first) < 3:
@@ -151,7 +151,7 @@ def _is_meant(name: str, folder: Path, header: Header) -> bool:
 
 
 def _is_named(name: str, stem: str) -> bool:
-    """Whether a kept file is of a conversation: its name has the thread's id and the root span's."""
+    """Return whether a kept file belongs to a conversation: its name has the thread and root span id."""
     span_id = _SPAN_ID.search(stem)
     if without_date(name) == without_date(stem) or span_id is None:
         return without_date(name) == without_date(stem)
@@ -160,7 +160,7 @@ def _is_named(name: str, stem: str) -> bool:
 
 
 def _span_id(name: str) -> int | None:
-    """The root span's id that an id says, if it is one of those."""
+    """Return the root span id in a span id or run id; None if the name is neither."""
     run = _RUN_ID.match(name)
     digits = run[1] + run[2] if run else name
     return int(digits, 16) if re.fullmatch("[0-9a-f]{16}", digits) else None

@@ -1,4 +1,4 @@
-"""The JSON beside a kept recording, told of what was silenced there."""
+"""Notes in the JSON beside a kept recording what was silenced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otel_realtime.errors import RecordingError
 
 
 def note_silenced(recording: Path, stretch: Stretch) -> None:
-    """Add a stretch to what the JSON beside a recording lists as silenced, if there is one.
+    """Add a stretch to the ``redacted`` list of the JSON beside a recording, if there is such a file.
 
     Args:
         recording: the recording.
@@ -29,7 +29,7 @@ def note_silenced(recording: Path, stretch: Stretch) -> None:
     try:
         call = json.loads(path.read_bytes())
         if not isinstance(call, dict) or call.get("schema") != SCHEMA:
-            return  # it only has that name
+            return  # another JSON file that only has the same name
         before = call.get("redacted")
         silenced = {
             "start_ms": stretch.start_ns // NS_PER_MS,

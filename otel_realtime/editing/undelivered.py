@@ -1,7 +1,7 @@
-"""Silencing the recording of a conversation that a dead process left undelivered.
+"""Silences the recording of a conversation that a dead process left undelivered.
 
-It is not rendered yet, or will be again: the stretch is noted in its journal, for whoever delivers it,
-and overwritten in what lies there already.
+The recording will be rendered later, possibly again. So the stretch is noted in the journal for the
+delivery, and it is overwritten in the audio files that already exist.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from otel_realtime.state import owner
 from otel_realtime.state.files import for_overwriting
 from otel_realtime.state.journal import JOURNAL, line
 
-#: The recording as it was rendered once, and what was made of it for an attachment.
+#: The recording if it was already rendered, and the files encoded from it as attachments.
 _WAV: Final = "conversation.wav"
 _ENCODED: Final = ("conversation.flac", "conversation.ogg")
 
@@ -33,13 +33,14 @@ def silence_undelivered(folder: Path, stretch: Stretch) -> Stretch:
         stretch: what to silence.
 
     Returns:
-        The stretch as it was silenced: it ends with the recording at the latest.
+        The stretch that was silenced, cut off at the end of the recording.
 
     Raises:
-        RecordingError: its process lives, it cannot be read or written, or has no such stretch.
+        RecordingError: its process is still running, or the recording cannot be read or written, or has
+            no such stretch.
     """
     state_dir = folder.parent.parent
-    if folder.parent.name != owner.CONVERSATIONS:  # a copy: it belongs to nobody
+    if folder.parent.name != owner.CONVERSATIONS:  # a copy, which no process owns
         return _silence(folder, stretch)
     try:
         with owner.taken_over(state_dir, owner.owner_of(folder)) as taken:
@@ -71,7 +72,7 @@ def _silence(folder: Path, stretch: Stretch) -> Stretch:
 
 
 def _note(folder: Path, timeline: Timeline, stretch: Stretch) -> None:
-    """Append the stretch to the journal; its last line may be torn."""
+    """Append the stretch to the journal, whose last line may be incomplete."""
     about = [stretch.start_ns, stretch.end_ns, stretch.side, stretch.how, stretch.why]
     record = line(["redact", timeline.last_t, *about])
     descriptor = for_overwriting(folder / JOURNAL)

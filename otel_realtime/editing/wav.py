@@ -1,9 +1,9 @@
-"""Silencing a stretch of a WAV file by overwriting samples.
+"""Silences a stretch of a WAV file by overwriting samples.
 
-Everything else in the file stays as it is, byte for byte: other chunks (cue points, labels, metadata),
-the header, the other channels. Only a recording that this package made gets one more label, which says
-what was silenced, and no longer says how loud it is. Encodings without a number type of their own (8
-and 24 bits, G.711) are silenced by their code for silence.
+Everything else in the file stays the same, byte for byte: other chunks (cue points, labels, metadata),
+the header, the other channels. The exception is a recording that this package made: it gets one more
+label, which says what was silenced, and loses its loudness values. Encodings that have no NumPy number
+type (8 and 24 bits, G.711) are overwritten with their code for silence.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _FLOAT: Final = 3
 _ALAW: Final = 6
 _MULAW: Final = 7
 _EXTENSIBLE: Final = 0xFFFE
-#: Format and bytes of a sample -> its number type, if it has one that NumPy knows.
+#: (format tag, bytes per sample) -> NumPy number type, for formats that have one.
 _NUMBERS: Final = {(PCM, 2): "<i2", (PCM, 4): "<i4", (_FLOAT, 4): "<f4", (_FLOAT, 8): "<f8"}
-#: The same -> the byte that silence consists of, otherwise.
+#: (format tag, bytes per sample) -> the byte that silence consists of, for the other formats.
 _CODES: Final = {(PCM, 1): 0x80, (PCM, 3): 0, (_ALAW, 1): 0xD5, (_MULAW, 1): 0xFF}
 
 
@@ -42,12 +42,12 @@ class Layout:
     """Where the samples of a WAV file are.
 
     Attributes:
-        format: its format tag.
+        format: the format tag.
         channels: number of channels.
-        rate_hz: sample rate.
-        width: bytes of a sample.
-        at: position of the first sample in the file.
-        frames: number of frames, as far as the file goes.
+        rate_hz: sample rate, Hz.
+        width: bytes per sample.
+        at: byte position of the first sample in the file.
+        frames: number of frames that the file really holds.
     """
 
     format: int
@@ -67,7 +67,7 @@ def read_layout(file: IO[bytes]) -> Layout:
     """Read where the samples are.
 
     Raises:
-        RecordingError: it is no WAV file that can be read.
+        RecordingError: it is not a WAV file, or one whose samples cannot be read.
     """
     form: bytes | None = None
     for chunk in chunks_of(file):
@@ -105,10 +105,10 @@ def silence(file: IO[bytes], layout: Layout, stretch: Stretch) -> None:
     Args:
         file: the file, open for reading and writing.
         layout: where its samples are.
-        stretch: what to silence; with a side, the file has two channels.
+        stretch: what to silence; if it names a side, the file must have two channels.
 
     Raises:
-        RecordingError: a beep was asked for that this kind of samples cannot hold.
+        RecordingError: the stretch asks for a beep, which this sample format cannot hold.
     """
     kind = (layout.format, layout.width)
     if stretch.how == BEEP and kind not in _NUMBERS:
@@ -138,7 +138,7 @@ def silence(file: IO[bytes], layout: Layout, stretch: Stretch) -> None:
 
 
 def note_silenced(file: IO[bytes], layout: Layout, stretch: Stretch) -> None:
-    """Let a recording that this package made say what was silenced in it.
+    """Add a label that says what was silenced, if this package made the recording.
 
     Args:
         file: the file, open for reading and writing.
@@ -166,7 +166,7 @@ def note_silenced(file: IO[bytes], layout: Layout, stretch: Stretch) -> None:
 
 
 def _overwrite(block: bytearray, layout: Layout, channel: int, mask: Mask, start: int) -> None:
-    """Silence one channel of a block whose samples are no numbers to NumPy."""
+    """Silence one channel of a block whose sample format has no NumPy number type."""
     samples: npt.NDArray[Any] = np.frombuffer(block, np.uint8)
     samples = samples.reshape(-1, layout.channels, layout.width)
     stays = np.ones(len(samples), np.int16)

@@ -1,4 +1,4 @@
-"""The recording of an exported call: as a WAV, and cut into clips."""
+"""Writes the recording of an exported call as a WAV, and cuts it into clips."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from otel_realtime.errors import RecordingError
 
 #: Channel of each role in a stereo recording.
 _CHANNELS: Final = {"user": 0, "assistant": 1}
-#: Frames that are converted at a time.
+#: Number of frames that are converted at a time.
 _BLOCK: Final = 1 << 16
 
 
 def as_wav(source: Path, target: Path) -> tuple[int, int]:
-    """Write a recording as a WAV, whatever it is kept as.
+    """Write a recording as a WAV, whatever its format.
 
     Args:
-        source: WAV, FLAC or Ogg Opus.
-        target: the WAV.
+        source: the recording: WAV, FLAC or Ogg Opus.
+        target: the WAV file to write.
 
     Returns:
-        Its sample rate, Hz, and number of frames.
+        Its sample rate in Hz, and its number of frames.
 
     Raises:
-        RecordingError: it cannot be read, or written.
+        RecordingError: the recording cannot be read, or the WAV cannot be written.
     """
     try:
         with source.open("rb") as file:
@@ -66,15 +66,15 @@ def _decode(source: Path, target: Path) -> None:
 
 
 def clips(recording: Path, call: Call, folder: Path) -> list[Path]:
-    """Write each turn's own side as a WAV, ``001-user.wav``; a turn that was never heard has none.
+    """Write each turn as a WAV of its side's channel, ``001-user.wav``; a turn without audio has none.
 
     Args:
-        recording: the call's recording as WAV; of one that is no stereo the clips are as it is.
+        recording: the call's recording as WAV; unless it is stereo, clips keep all its channels.
         call: the call.
-        folder: where they go.
+        folder: where to write the clips.
 
     Raises:
-        RecordingError: the recording is of no kind that can be cut, or a clip cannot be written.
+        RecordingError: the recording's format cannot be cut, or a clip cannot be written.
     """
     written: list[Path] = []
     try:
@@ -117,5 +117,5 @@ def _write(path: Path, samples: npt.NDArray[Any], rate_hz: int) -> None:
 
 
 def stale_clips(folder: Path) -> Iterator[Path]:
-    """Yield what an earlier export left in the folder of the clips."""
+    """Yield the clips that an earlier export left in the folder."""
     yield from folder.glob("[0-9][0-9][0-9]*-*.wav")

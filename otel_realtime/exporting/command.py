@@ -1,4 +1,4 @@
-"""``otel-realtime export``: a call as files, and as JSON."""
+"""``otel-realtime export``: writes a call as files, or prints it as JSON."""
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ def run(
     state_dir: Path | None,
     as_json: bool = False,
 ) -> int:
-    """Export calls, telling what was written.
+    """Export calls, and print what was written.
 
     Args:
         what: a call by one of its ids, a file, or a folder; see ``sources``.
-        out: where to; None: with ``as_json`` nowhere, else a folder here that is named after the call.
-        only: which parts, of ``PARTS``; empty: all.
-        url: a sandbox that has it; None: it is on this machine.
+        out: the folder to write to; None: with ``as_json`` no files are written, otherwise they go to
+            a folder named after the call in the current folder.
+        only: the parts to write, from ``PARTS``; empty: all.
+        url: the sandbox that has the call; None: the call is on this machine.
         key: key to read the sandbox with; None: none.
         recordings_dir: where recordings are kept; None: ``Settings.recordings_dir``.
-        state_dir: None: ``Settings.state_dir``.
-        as_json: print the call as JSON; an array if a folder holds several.
+        state_dir: the state directory; None: ``Settings.state_dir``.
+        as_json: print the call as JSON; an array if there are several.
 
     Returns:
-        The exit code: 0 all was written, 1 something is missing.
+        The exit code: 0 if everything was written, 1 if something is missing.
 
     Raises:
-        ConfigError: nothing is found, or several calls where one is meant.
-        RecordingError: what is found cannot be read.
+        ConfigError: nothing is found, the name matches several calls, or the output cannot be written.
+        RecordingError: a call that is found cannot be read.
     """
     if out is not None and str(out) == "-":
         raise ConfigError("--out - is no folder: --json alone prints the call")
-    # The spans are made in memory, whether or not this process may send any.
+    # Undelivered calls are rebuilt as spans in memory, which a disabled SDK would prevent.
     os.environ.pop("OTEL_SDK_DISABLED", None)
     found = _find(what, url, key, recordings_dir, state_dir)
     done: list[Exported] = []

@@ -1,4 +1,4 @@
-"""The files of an exported call."""
+"""Writes the files of an exported call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from otel_realtime.exporting.sources import Source
 from otel_realtime.recovery.call import wav_recording
 
 _WAV: Final = "recording.wav"
-#: What can be exported; each is a file, ``clips`` a folder.
+#: The parts that can be exported; each is a file, except ``clips``, which is a folder.
 CALL: Final = "call"
 RECORDING: Final = "recording"
 CLIPS: Final = "clips"
@@ -33,14 +33,14 @@ PARTS: Final = (CALL, RECORDING, CLIPS, *_TEXTS)
 
 @dataclass(slots=True)
 class Exported:
-    """What was written of a call.
+    """The result of exporting a call.
 
     Attributes:
-        name: what it is called.
-        folder: where.
-        files: the files that were written; clips are counted in ``clips``.
-        clips: number of clips.
-        missing: what could not be, each with the reason.
+        name: the name of the call.
+        folder: the folder that the files were written to.
+        files: the files that were written, without the clips.
+        clips: number of clips that were written.
+        missing: messages about parts that could not be written, each with the reason.
     """
 
     name: str
@@ -51,15 +51,15 @@ class Exported:
 
 
 def write(source: Source, folder: Path, parts: Collection[str]) -> Exported:
-    """Write a call down; files of an earlier export are replaced.
+    """Write the files of a call; files of an earlier export are replaced.
 
     Args:
         source: the call.
-        folder: where to; made if needed.
-        parts: of ``PARTS``.
+        folder: the folder to write to; created if needed.
+        parts: the parts to write, from ``PARTS``.
 
     Raises:
-        OSError: the folder cannot be made, or a file in it not written.
+        OSError: the folder cannot be created, or a file in it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = Exported(source.name, folder)
@@ -87,13 +87,13 @@ def write(source: Source, folder: Path, parts: Collection[str]) -> Exported:
 
 
 def _recording(source: Source, done: Exported, temporary: Path, *, keep: bool) -> Path | None:
-    """Make a WAV of the recording, and say in the call where it is.
+    """Convert the recording to a WAV, and update the call's ``recording`` member.
 
     Args:
         source: the call.
-        done: what was written of it.
-        temporary: a folder that goes.
-        keep: the WAV is one of the files.
+        done: the result so far; this function adds to it.
+        temporary: a temporary folder.
+        keep: whether the WAV is one of the exported files.
     """
     call = source.call
     try:
@@ -119,7 +119,7 @@ def _recording(source: Source, done: Exported, temporary: Path, *, keep: bool) -
 
 
 def _text(done: Exported, name: str, text: str) -> None:
-    """Write a text; it appears when it is complete."""
+    """Write a text file; it appears under its name only when it is complete."""
     path = done.folder / name
     part = path.with_name(f".{name}.part")
     part.write_bytes(text.encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Calls of a sandbox, by its read API."""
+"""Reads calls from a sandbox through its read API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from otel_realtime.exporting.sources import MIMES, Source
 #: Longest wait for the server to answer, s.
 _TIMEOUT_S: Final = 30.0
 _SUFFIXES: Final = {mime: suffix for suffix, mime in MIMES.items() if suffix != ".opus"}
-#: How many calls are named where an id means several.
+#: How many calls an error lists when an id matches several.
 _NAMED: Final = 5
 
 
@@ -28,7 +28,7 @@ def from_sandbox(what: str, url: str, key: str | None) -> Source:
 
     Args:
         what: its thread id, trace id or run id, or the address of its page.
-        url: the sandbox's.
+        url: the sandbox's base URL.
         key: key to read with; None: none.
 
     Raises:
@@ -57,7 +57,7 @@ def from_sandbox(what: str, url: str, key: str | None) -> Source:
 
 
 def _conversations(answer: Any, url: str) -> list[dict[str, Any]]:
-    """Return what a sandbox lists; what is written is named after an id, so it has to be one."""
+    """Return the calls that a sandbox lists; ids must be UUIDs, because files are named after them."""
     try:
         listed = answer.json()["conversations"]
         return [one for one in listed if str(UUID(one["id"])) == one["id"]]
@@ -90,16 +90,16 @@ def _download(get: Any, run_id: str, into: Path) -> Path | None:
 
 
 def _get(url: str, key: str | None, path: str, *, missing: bool = False) -> Any:
-    """Return the answer to a request.
+    """Return the response to a GET request.
 
     Args:
-        url: the sandbox's.
+        url: the sandbox's base URL.
         key: key to read with.
-        path: what is asked for.
-        missing: return None where it is not there, and do not read the body at once.
+        path: the path to request.
+        missing: return None on 404, and stream the body instead of reading it at once.
 
     Raises:
-        ConfigError: there is no sandbox there, or it refuses.
+        ConfigError: no sandbox answers at the URL, or it refuses the request.
     """
     headers = {"x-api-key": key} if key else {}
     try:

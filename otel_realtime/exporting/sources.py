@@ -1,7 +1,7 @@
-"""Where a call may be: kept, undelivered in a state directory, or in a sandbox.
+"""Finds calls: kept in a folder, or undelivered in a state directory.
 
-A recording that was kept has its call object beside it. One that waits for its delivery is read from its
-journal, which stays as it is.
+A kept recording has its call object in a JSON file beside it. An undelivered call is read from its
+journal, which is not changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from otel_realtime.recovery.call import call_and_about, wav_recording
 from otel_realtime.state.journal import JOURNAL, SOURCES
 from otel_realtime.state.owner import CONVERSATIONS, lives, owner_of
 
-#: Media type of a recording, by its extension.
+#: Media type of a recording, by its file extension.
 MIMES: Final = {
     ".wav": "audio/wav",
     ".flac": "audio/flac",
@@ -39,11 +39,11 @@ class Source:
     """A call, and how to get its recording.
 
     Attributes:
-        name: what files of it are called after.
-        call: the call; None if nothing but its recording is known.
-        recording: returns where its recording is, made in the given folder if it is no file yet; None
-            if there is none.
-        unknown: why nothing but its recording is known.
+        name: the name that its exported files are named after.
+        call: the call; None if only its recording is known.
+        recording: returns the path of its recording, or None without one; renders or downloads it
+            into the given folder if it is not a file yet.
+        unknown: why only the recording is known.
     """
 
     name: str
@@ -56,14 +56,14 @@ def sources(what: str, recordings_dir: str | None, state_dir: Path) -> list[Sour
     """Find calls.
 
     Args:
-        what: a recording, the JSON beside it, a folder of either, the folder of a conversation, a state
-            directory; else a conversation's thread id, trace id, run id, or the name of its file.
+        what: a recording, the JSON beside it, a folder of either, the folder of a conversation, or a
+            state directory; otherwise a conversation's thread id, trace id, run id, or file name.
         recordings_dir: where recordings are kept; None: nowhere.
         state_dir: the state directory.
 
     Raises:
-        ConfigError: nothing is found, or several calls are meant.
-        RecordingError: what is found cannot be read.
+        ConfigError: nothing is found, or the name matches several calls.
+        RecordingError: a call that is found cannot be read.
     """
     path = Path(os.path.expanduser(what))
     if _is(path.is_dir) and not _is((path / JOURNAL).is_file):
@@ -87,12 +87,12 @@ def sources(what: str, recordings_dir: str | None, state_dir: Path) -> list[Sour
 def _is(question: Callable[[], bool]) -> bool:
     try:
         return question()
-    except (OSError, ValueError):  # an id that is no path
+    except (OSError, ValueError):  # an id that is not a valid path
         return False
 
 
 def _in_folder(folder: Path) -> list[Source]:
-    """Return all calls of a folder: that were kept in it, or, of a state directory, that wait there."""
+    """Return all calls of a folder: the kept ones, or the undelivered ones of a state directory."""
     left = folder / CONVERSATIONS if folder.name != CONVERSATIONS else folder
     waiting = sorted(path.parent for path in left.glob(f"*/{JOURNAL}")) if _is(left.is_dir) else []
     if waiting:
@@ -119,7 +119,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _described(folder: Path) -> Iterator[tuple[Path, Call]]:
-    """Yield the calls whose JSON lies in a folder, which may hold any other JSON."""
+    """Yield the calls whose JSON is in a folder; other JSON files there are skipped."""
     for path in _files(folder):
         if path.suffix.lower() == SIDECAR:
             with suppress(RecordingError):
@@ -127,7 +127,7 @@ def _described(folder: Path) -> Iterator[tuple[Path, Call]]:
 
 
 def _by_id(what: str, recordings_dir: str) -> Iterator[tuple[Path, Call]]:
-    """Yield the kept calls that an id means which the names of files do not say."""
+    """Yield the kept calls whose JSON has an id that their file names do not contain."""
     if is_remote(recordings_dir):
         return
     for path, call in _described(Path(recordings_dir)):
@@ -140,7 +140,7 @@ def read_call(path: Path) -> Call:
     """Read a call object from a file.
 
     Raises:
-        RecordingError: it is none, or one of a later version.
+        RecordingError: it is not a call object, or has another version.
     """
     try:
         value = parsed(path.read_bytes())
@@ -152,10 +152,10 @@ def read_call(path: Path) -> Call:
 
 
 def parsed(data: bytes) -> Any:
-    """Return what JSON says.
+    """Parse strict JSON.
 
     Raises:
-        ValueError: it is none; the text says why, in a few words.
+        ValueError: it is not JSON; the message says briefly why.
     """
     try:
         return json.loads(data, parse_constant=_refuse)
@@ -166,18 +166,18 @@ def parsed(data: bytes) -> Any:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")  # Python would write it again
+    raise ValueError(f"{constant} is no number of JSON")  # Python would write it as it is
 
 
 def checked(value: Any, where: str) -> Call:
-    """Return a call object.
+    """Return a value as a call object, after checking it.
 
     Args:
-        value: what was read.
-        where: where it was, for the error.
+        value: the parsed JSON.
+        where: where it was read from, for the error message.
 
     Raises:
-        RecordingError: it is none, or one of a later version.
+        RecordingError: it is not a call object, or has another version.
     """
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise RecordingError(f"{where} is no call: its schema is not {SCHEMA}")
@@ -205,7 +205,8 @@ def _of_recording(file: Path, *, among_others: bool = False) -> Source:
 
     Args:
         file: the recording.
-        among_others: what lies beside it and cannot be read does not keep the others from being read.
+        among_others: it is one of several: unreadable JSON beside it is noted in ``Source.unknown``
+            instead of raised.
 
     Raises:
         RecordingError: the JSON beside it cannot be read.
@@ -241,7 +242,7 @@ def of_journal(folder: Path, name: str) -> Source:
 
 
 def _sounds(folder: Path) -> Iterator[Path]:
-    """Yield the files of a conversation that hold sound."""
+    """Yield the audio files of a conversation that are not empty."""
     for name in SOURCES.values():
         path = folder / name
         if _is(path.is_file) and path.stat().st_size:

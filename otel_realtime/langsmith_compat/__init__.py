@@ -1,4 +1,4 @@
-"""LangSmith's Realtime wrappers, for apps that move from them: one changed import, and nothing else.
+"""Drop-in replacements for LangSmith's Realtime wrappers: an app changes one import and nothing else.
 
 ::
 
@@ -12,24 +12,24 @@
             ...
 
 Signatures and behaviour are those of ``langsmith.integrations.openai_realtime`` 0.15.1. Each wrapper
-is one conversation, the same one if ``instrument()`` sees the connection, too. No set-up is needed
-but LangSmith's variables.
+is one conversation; if ``instrument()`` sees the same connection, both share one conversation. No setup
+is needed beyond LangSmith's environment variables.
 
 | argument | here |
 | --- | --- |
-| ``thread_id``, ``tags``, ``metadata`` | as in ``conversation(...)``; ids of threads in ``metadata`` win |
+| ``thread_id``, ``tags``, ``metadata`` | as in ``conversation(...)``; thread ids in ``metadata`` win |
 | ``project_name``, ``address`` | where this conversation's runs go |
-| ``sample_rate`` | rate of what ``record_user_audio`` and ``record_agent_audio`` are given |
-| ``is_agent_speaking`` | asked at each ``speech_started``, whose run gets ``was_interrupted`` |
-| ``on_message`` | called as by LangSmith |
-| ``max_audio_seconds`` | a recording is not kept in memory, so it is not cut; 0 records nothing |
-| ``client`` | its address and key are not taken; content that it hides is hidden |
-| ``replicas`` | none |
+| ``sample_rate`` | sample rate of the audio given to ``record_user_audio`` and ``record_agent_audio`` |
+| ``is_agent_speaking`` | called at each ``speech_started``, whose run gets ``was_interrupted`` |
+| ``on_message`` | called as LangSmith calls it |
+| ``max_audio_seconds`` | the recording is on disk, so it is not cut; 0 records nothing |
+| ``client`` | its address and key are not used; if it hides content, all content is hidden |
+| ``replicas`` | not supported |
 
-What is not taken over is said once in the log.
+Arguments that are not used are logged once.
 
 =================  ===========================================================================
-``arguments``      what the wrappers' arguments mean here
+``arguments``      translates the wrappers' arguments
 ``block``          one wrapped conversation, from its beginning to its end
 ``connections``    ``wrap_realtime``
 ``sessions``       ``wrap_realtime_session``

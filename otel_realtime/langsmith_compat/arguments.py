@@ -1,4 +1,4 @@
-"""What the arguments of LangSmith's wrappers mean here; what means nothing is said once."""
+"""Translates the arguments of LangSmith's wrappers; each unused argument is logged once."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from otel_realtime.setup.fallback import fallback_provider
 
 logger = logger_of(__name__)
 
-#: LangSmith's defaults: samples per second, and seconds of audio that it keeps in memory.
+#: LangSmith's defaults: the sample rate in Hz, and how many seconds of audio it keeps in memory.
 DEFAULT_SAMPLE_RATE: Final = 24_000
 DEFAULT_MAX_AUDIO_SECONDS: Final = 600
-#: Metadata that LangSmith groups runs into threads by, the first that is there.
+#: Metadata keys by which LangSmith groups runs into threads; the first key that is present counts.
 #: https://docs.langchain.com/langsmith/threads
 _THREAD_KEYS: Final = ("session_id", "conversation_id", "thread_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the arguments mean here.
+    """The translated arguments of a wrapper.
 
     Attributes:
         options: options of the conversation, without settings and provider.
         records: whether audio is recorded.
-        hides: the client that was given hides content.
-        native: arguments for LangSmith's own context, for ``@traceable`` functions.
+        hides: whether the given client hides content.
+        native: arguments for LangSmith's own tracing context, which ``@traceable`` functions use.
     """
 
     options: Options
@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def is_private(self) -> bool:
-        """Whether anything is hidden, or not recorded."""
+        """Whether content is hidden or audio is not recorded."""
         return self.hides or not self.records
 
     def complete(self) -> Options:
@@ -86,7 +86,7 @@ class Plan:
         settings = PROCESS.effective_settings
         chosen = PROCESS.settings is not None
         config = LangSmithConfig.from_env()
-        # LangSmith's wrapper needs a key only, and names the root run after the first utterance.
+        # LangSmith's wrapper needs only a key, and it names the root run after the first utterance.
         if settings.langsmith == "auto" and config.tracing is None and config.api_key:
             settings = replace(settings, langsmith="direct")
         if not chosen and f"{PREFIX}TITLE" not in os.environ:
@@ -110,7 +110,7 @@ def _say(argument: str, instead: str) -> None:
 
 
 def _project(name: str | None, address: Any) -> str | None:
-    """Return the project of these arguments; ``None``: that of the environment."""
+    """Return the project that the arguments name; ``None`` means the environment's project."""
     if address is None:
         return name
     found = (
@@ -126,7 +126,7 @@ def _project(name: str | None, address: Any) -> str | None:
 
 
 def _hides(client: Any) -> bool:
-    """Return whether a LangSmith client hides content; say what else of it is not used."""
+    """Return whether a LangSmith client hides content; log which of its other settings are not used."""
     kind = getattr(sys.modules.get("langsmith.client"), "Client", None)
     if not isinstance(kind, type) or not isinstance(client, kind):
         return False

@@ -19,11 +19,11 @@ from otel_realtime.langsmith_compat.arguments import Plan
 
 
 class Block:
-    """One wrapped conversation, from its beginning to its end; none of it raises.
+    """One wrapped conversation, from its beginning to its end; its methods do not raise.
 
     Args:
-        plan: what the wrapper was given.
-        sample_rate: rate of what is recorded.
+        plan: the translated arguments of the wrapper.
+        sample_rate: sample rate of the recorded audio.
     """
 
     def __init__(self, plan: Plan, sample_rate: int) -> None:
@@ -31,7 +31,7 @@ class Block:
         self._rate = sample_rate
         self._stack = ExitStack()
         self.call: Conversation | None = None
-        #: What the tap does not see is reported by the proxy.
+        #: Whether the proxy reports the events, because the tap does not see them.
         self.reports = False
 
     @walled
@@ -39,14 +39,15 @@ class Block:
         """Open the conversation.
 
         Args:
-            connection: what carries it; ``None`` if it is not known.
+            connection: the connection that carries it; ``None`` if it is not known.
             options: options of the conversation.
         """
         sink = None if connection is None else tap.attach(connection, SOCKETS)
         self.reports = sink is None
         engine = sink.engine if isinstance(sink, SocketSink) else None
         if engine is not None and not engine.closed and not self._plan.is_private:
-            # Open already: our defaults are too late, and nothing that the app has to be told of.
+            # The conversation is already open, so our defaults come too late. Leave them out, so that
+            # no warning about them is logged.
             options = replace(options, settings=None, tracer_provider=None)
         self.call = self._stack.enter_context(
             announce(None if self.reports else connection, options)
@@ -55,7 +56,7 @@ class Block:
 
     @walled
     def end(self, error: BaseException | None) -> None:
-        """End it.
+        """End the conversation.
 
         Args:
             error: the app's exception.
@@ -64,24 +65,24 @@ class Block:
         self._stack.__exit__(kind, error, None if error is None else error.__traceback__)
 
     def user(self, pcm: bytes) -> None:
-        """Record what the microphone heard."""
+        """Record audio from the microphone."""
         if self.call is not None:
             self.call.record_user_audio(pcm, rate=self._rate)
 
     def agent(self, pcm: bytes) -> None:
-        """Record what the speaker plays."""
+        """Record audio that the speaker plays."""
         if self.call is not None:
             self.call.record_agent_audio(pcm, rate=self._rate)
 
     def received(self, event: object) -> None:
-        """Report an event, if nothing else does."""
+        """Report an event, unless the tap already does."""
         if self.reports and self.call is not None:
             self.call.received(event)
 
 
 @contextmanager
 def _native(plan: Plan, thread_id: str) -> Iterator[None]:
-    """Let ``@traceable`` functions of the block that no event started belong to the thread."""
+    """Put runs of ``@traceable`` functions that the block calls outside of any event into the thread."""
     make = getattr(sys.modules.get("langsmith.run_helpers"), "tracing_context", None)
     if make is None:
         yield

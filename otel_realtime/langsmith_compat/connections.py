@@ -1,4 +1,4 @@
-"""``wrap_realtime``: a connection of the ``openai`` SDK."""
+"""``wrap_realtime``: traces a connection of the ``openai`` SDK."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wrap_realtime(
     client: Client | None = None,
     replicas: Sequence[WriteReplica] | None = None,
 ) -> _Wrapped:
-    """Trace one Realtime connection; as ``langsmith.integrations.openai_realtime.wrap_realtime``.
+    """Trace one Realtime connection, like ``langsmith.integrations.openai_realtime.wrap_realtime``.
 
     Args:
         connection: connection of ``client.realtime.connect``.
@@ -48,11 +48,11 @@ def wrap_realtime(
         sample_rate: samples per second of the audio that is recorded.
         project_name: LangSmith project; ``None``: the environment's.
         address: an agent's address, instead of a project.
-        tags: tags of the root.
-        metadata: metadata of the root.
+        tags: tags of the root run.
+        metadata: metadata of the root run.
         is_agent_speaking: returns whether the agent is still audible.
         max_audio_seconds: 0: record nothing; otherwise everything is recorded.
-        client: LangSmith client; see the module's text.
+        client: LangSmith client; see the package's documentation.
         replicas: not supported.
 
     Returns:
@@ -74,7 +74,7 @@ def wrap_realtime(
 
 
 class _Wrapped:
-    """What ``wrap_realtime`` returns: enter it for the proxy."""
+    """Context manager that ``wrap_realtime`` returns; entering it yields the proxy."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Wrapped:
 
 
 class _TracedConnection:
-    """Transparent proxy of a connection; what it does not have itself is the connection's."""
+    """Transparent proxy of a connection; it forwards every attribute that it does not define."""
 
     def __init__(
         self, connection: Any, block: Block, is_agent_speaking: Callable[[], bool] | None
@@ -138,11 +138,11 @@ class _TracedConnection:
         return event
 
     def record_user_audio(self, pcm: bytes) -> None:
-        """Record 16-bit samples of the microphone."""
+        """Record 16-bit samples from the microphone."""
         self._block.user(pcm)
 
     def record_agent_audio(self, pcm: bytes) -> None:
-        """Record 16-bit samples that the speaker plays now."""
+        """Record 16-bit samples that the speaker is playing now."""
         self._block.agent(pcm)
 
     def _seen(self, event: Any) -> None:

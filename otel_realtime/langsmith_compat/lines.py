@@ -1,7 +1,8 @@
-"""When ``on_message`` is called: at the same events, and with the same text, as by LangSmith.
+"""Calls ``on_message`` at the same events and with the same text as LangSmith does.
 
-The Agents SDK tells the whole history again and again, and a user's transcript also, earlier, as a raw
-event. Each pair of role and text is one line, so an answer that grows is a line each time.
+The Agents SDK repeats the whole history with each update. It also sends a user's transcript earlier, as
+a raw event. Each distinct pair of role and text is one line, so a growing answer gives a new line each
+time.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ class Lines:
     """The transcript of one session, line by line.
 
     Args:
-        on_message: the app's; what it raises passes through.
+        on_message: the app's callback; its exceptions are not caught here.
     """
 
     def __init__(self, on_message: Callable[[str, str], None]) -> None:
         self._on_message = on_message
-        #: Item id -> role and latest text, in the order in which the items came.
+        #: Item id -> role and latest text, in order of arrival.
         self._items: dict[str, list[str | None]] = {}
         self._complete: set[str] = set()
         self._told: set[tuple[str, str]] = set()
@@ -38,13 +39,13 @@ class Lines:
         self._finish(len(self._items) - 1)  # the last one may still grow
 
     def end(self) -> None:
-        """Tell what is left."""
+        """Report the items that are not reported yet."""
         self._finish(len(self._items))
 
     def _add(self, item_id: str, role: str | None, text: str | None) -> None:
         item = self._items.get(item_id)
         if item is None:
-            if role == "user":  # the user's turn ends the one before
+            if role == "user":  # a user's turn ends the turn before it
                 self._finish(len(self._items))
             self._items[item_id] = [role, text]
         else:
@@ -67,7 +68,7 @@ class Lines:
 
 
 def _items(event: Any) -> Iterator[_Item]:
-    """Yield id, role and text of the items that an event tells."""
+    """Yield the id, role and text of each item in an event."""
     kind = getattr(event, "type", None)
     if kind == "history_updated":
         yield from map(_item, getattr(event, "history", None) or ())

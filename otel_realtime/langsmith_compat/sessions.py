@@ -1,4 +1,4 @@
-"""``wrap_realtime_session``: a session of the OpenAI Agents SDK, which keeps its socket to itself."""
+"""``wrap_realtime_session``: traces a session of the OpenAI Agents SDK, whose socket is private."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def wrap_realtime_session(
     client: Client | None = None,
     replicas: Sequence[WriteReplica] | None = None,
 ) -> _TracedSession:
-    """Trace one session of the OpenAI Agents SDK; as LangSmith's ``wrap_realtime_session``.
+    """Trace one session of the OpenAI Agents SDK, like LangSmith's ``wrap_realtime_session``.
 
     Args:
-        session: what ``RealtimeRunner.run()`` returned; it is entered with the result.
-        thread_id: as for ``wrap_realtime``, like all that are not named here.
-        sample_rate: likewise.
-        project_name: likewise.
-        address: likewise.
-        tags: likewise.
-        metadata: likewise.
-        on_message: called with role and text of each line of the transcript.
-        max_audio_seconds: likewise.
-        client: likewise.
-        replicas: likewise.
+        session: the return value of ``RealtimeRunner.run()``; entering the proxy enters it.
+        thread_id: as for ``wrap_realtime``.
+        sample_rate: as for ``wrap_realtime``.
+        project_name: as for ``wrap_realtime``.
+        address: as for ``wrap_realtime``.
+        tags: as for ``wrap_realtime``.
+        metadata: as for ``wrap_realtime``.
+        on_message: called with the role and text of each line of the transcript.
+        max_audio_seconds: as for ``wrap_realtime``.
+        client: as for ``wrap_realtime``.
+        replicas: as for ``wrap_realtime``.
 
     Returns:
         A transparent proxy of the session, to be entered in its place.
@@ -78,7 +78,7 @@ def wrap_realtime_session(
 
 
 class _Gate:
-    """Whether a session is being entered; tasks that are started meanwhile inherit it, and see it end."""
+    """Says whether a session is being entered; tasks started meanwhile inherit it and see it close."""
 
     def __init__(self, is_open: bool) -> None:
         self.is_open = is_open
@@ -89,7 +89,7 @@ _gate: ContextVar[_Gate] = ContextVar("otel_realtime_gate", default=_CLOSED)
 
 
 class _OnlyWrapped(Sockets):
-    """Sees only sockets that a wrapped session opens: the others of the process are not its business."""
+    """Sees only the sockets that a wrapped session opens, and ignores all others of the process."""
 
     def is_realtime(self, path: str) -> bool:
         return _gate.get().is_open and super().is_realtime(path)
@@ -100,7 +100,7 @@ _ONLY_WRAPPED: Final = _OnlyWrapped(PROCESS)
 
 @contextmanager
 def _tapped(options: Options) -> Iterator[None]:
-    """See the socket that is opened in the block from its handshake on."""
+    """Observe the socket that is opened inside the block, starting with its handshake."""
     _install()
     gate = _Gate(True)
     token = _gate.set(gate)
@@ -123,12 +123,12 @@ def _install() -> None:
 
 @walled
 def _socket_of(session: Any) -> object:
-    """Return what a session of the Agents SDK talks over; ``None`` if that is not known."""
+    """Return the WebSocket of an Agents SDK session; ``None`` if it is not known."""
     return getattr(getattr(session, "model", None), "_websocket", None)
 
 
 class _TracedSession:
-    """Transparent proxy of a session, which it enters and leaves."""
+    """Transparent proxy of a session; entering and leaving the proxy enters and leaves the session."""
 
     def __init__(
         self,
@@ -174,11 +174,11 @@ class _TracedSession:
         return event
 
     def record_user_audio(self, pcm: bytes) -> None:
-        """Record 16-bit samples of the microphone."""
+        """Record 16-bit samples from the microphone."""
         self._block.user(pcm)
 
     def record_agent_audio(self, pcm: bytes) -> None:
-        """Record 16-bit samples that the speaker plays now."""
+        """Record 16-bit samples that the speaker is playing now."""
         self._block.agent(pcm)
 
     def _seen(self, event: Any) -> None:

@@ -1,7 +1,7 @@
-"""Recorded event logs as conversations: the command ``replay``.
+"""Replays recorded event logs as conversations: the command ``replay``.
 
-``log`` reads a file, ``pace`` says when each of its rows was, ``sounds`` finds audio beside it,
-``feed`` tells it all to a conversation by the public API, and waits wherever telemetry is slower.
+``log`` reads a file, ``pace`` determines the time of each row, and ``sounds`` finds audio beside the
+log. ``feed`` passes it all to a conversation through the public API, and waits when telemetry is slower.
 """
 
 from __future__ import annotations

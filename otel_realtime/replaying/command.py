@@ -1,4 +1,4 @@
-"""``otel-realtime replay``: recorded event logs become traces and recordings."""
+"""``otel-realtime replay``: turns recorded event logs into traces and recordings."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from otel_realtime.replaying.sounds import beside
 from otel_realtime.settings import Settings
 from otel_realtime.setup.destinations import NOWHERE, destinations
 
-#: The file that stands for standard input.
+#: The file argument that means standard input.
 STDIN: Final = "-"
-#: Longest a log may be stretched; a wait of years is a slip.
+#: Lowest speed; a replay that takes years would be a typing error.
 SLOWEST: Final = 0.001
 
 
@@ -46,22 +46,23 @@ def run(
     timeout_s: float = 600.0,
     as_json: bool = False,
 ) -> int:
-    """Replay logs, telling what was done.
+    """Replay logs, and print the result.
 
     Args:
         files: logs, folders of logs, or ``-`` for standard input.
-        speed: how many times faster than it was: 1 is real time; None: as fast as possible.
-        thread_id: LangSmith thread of all of them; None: one each.
-        start: when the first event was: ISO 8601 or epoch seconds; None: so that the call ends now.
+        speed: speed relative to real time, which is 1; None: as fast as possible.
+        thread_id: LangSmith thread of all logs; None: one thread per log.
+        start: time of the first event: ISO 8601 or epoch seconds; None: so that the call ends now.
         out: folder in which recordings are kept; None: ``Settings.recordings_dir``.
         timeout_s: longest wait until everything is delivered.
-        as_json: print what was done as JSON.
+        as_json: print the result as JSON.
 
     Returns:
-        The exit code: 0 all of it was replayed and delivered, 1 a part was not, 2 nothing was there.
+        The exit code: 0 if everything was replayed and delivered, 1 if a part was not, 2 if there was
+        nothing to replay.
 
     Raises:
-        ConfigError: an argument means nothing, a file is not there, or nothing says where to send.
+        ConfigError: an argument is invalid, a file is missing, or no destination is configured.
     """
     if speed is not None and not SLOWEST <= speed < float("inf"):
         raise ConfigError(f"--speed {speed}: a number from {SLOWEST} on is wanted; 1 is real time")
@@ -108,7 +109,7 @@ def run(
 
 
 def _tell(results: list[Replayed], delivered: bool, lost: int, *, as_json: bool) -> int:
-    """Print what came of it, and return the exit code."""
+    """Print the result, and return the exit code."""
     usable = [result for result in results if result.ids]
     bad = sum(len(result.bad) for result in results)
     if as_json:
@@ -144,7 +145,7 @@ def _replay(
     thread_id: str | None,
     start_ns: int | None,
 ) -> tuple[Replayed, Any]:
-    """Replay one log; returns what came of it, and its conversation."""
+    """Replay one log; return the result and its conversation."""
     sounds = beside(path)
     found = survey(rows(path), user_ms=sounds.user_ms, agent_ms=sounds.agent_ms)
     result = Replayed(
@@ -159,7 +160,7 @@ def _replay(
     if not found.events:
         return result, None
     length_ms = max(found.duration_ms, *(one or 0.0 for one in (sounds.user_ms, sounds.agent_ms)))
-    if start_ns is None:  # it ends now, or, if that is later, when it has been told
+    if start_ns is None:  # the call ends now, or when the replay has ended, if that is later
         told_ms = 0.0 if speed is None else length_ms / speed
         start_ns = time.time_ns() - round(max(length_ms - told_ms, 0.0) * NS_PER_MS)
     with (
@@ -191,7 +192,7 @@ def _note(kept: dict[str, str], info: dict[str, Any]) -> None:
 
 
 def _provider(where: list[str]) -> object:
-    """Return the tracer provider: the environment's; one without exporters if it has none."""
+    """Return the environment's tracer provider; without destinations, one that has no exporters."""
     if where:
         return otel_realtime.configure()
     from opentelemetry.sdk.trace import TracerProvider
@@ -200,21 +201,21 @@ def _provider(where: list[str]) -> object:
 
 
 def _logs(file: str, stack: ExitStack) -> Iterator[tuple[str, Path]]:
-    """Yield the logs that an argument names, each with the name that is said of it.
+    """Yield the logs that an argument names, each with the name to print.
 
     Raises:
-        ConfigError: it is not there, or a folder without any.
+        ConfigError: the file cannot be read, or the folder has no logs.
     """
     if file == STDIN:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otel-realtime-")))
         path = folder / "stdin.jsonl"
         if sys.stdin is None:
             raise ConfigError("there is no standard input to read from")
-        with path.open("wb") as copy:  # read twice: its length is not known before its end
+        with path.open("wb") as copy:  # the log is read twice: first to find its length
             shutil.copyfileobj(sys.stdin.buffer, copy)
         yield "stdin", path
         return
-    if not file.strip():  # an unset variable of a script would mean the current directory
+    if not file.strip():  # an unset variable in a script would mean the current directory
         raise ConfigError("the name of a log is empty")
     path = Path(os.path.expanduser(file))
     if path.is_dir():
@@ -233,7 +234,7 @@ def _logs(file: str, stack: ExitStack) -> Iterator[tuple[str, Path]]:
 
 
 def _for_python_310(text: str) -> str:
-    """Return an ISO 8601 time as Python 3.10 reads it: no ``Z``, and six digits after the point."""
+    """Return an ISO 8601 time in a form that Python 3.10 parses: no ``Z``, six fractional digits."""
     text = re.sub(r"[zZ]$", "+00:00", text)
     return re.sub(r"\.(\d{1,6})\d*", lambda found: f".{found[1]:0<6}", text, count=1)
 
@@ -242,7 +243,7 @@ def _time(text: str) -> int:
     """Return a time, epoch ns.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not a time, or a call cannot have been then.
     """
     with suppress(ValueError, OverflowError):
         return _of_a_call(round(float(text) * NS_PER_S))
@@ -264,7 +265,7 @@ def _of_a_call(at_ns: int) -> int:
 
 @contextmanager
 def _progress(name: str, length_ms: float) -> Iterator[Callable[[float], None]]:
-    """Show on a terminal how far a log is; the function in the block is told, in ms."""
+    """Show the progress of a log on a terminal; yield a function that takes the time reached, ms."""
     if not console.is_terminal(sys.stderr):
         yield lambda _: None
         return

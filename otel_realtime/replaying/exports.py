@@ -1,4 +1,4 @@
-"""Whether the exporters of the environment took what they were given: they only say so in the log."""
+"""Detects failed exports of the environment's exporters, which report them only in the log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 
 from otel_realtime.diagnostics import logger_of
 
-#: Whose errors are looked at: exporters, and the processors that call them.
+#: Logger of the exporters and of the processors that call them.
 _LOGGER: Final = "opentelemetry"
-#: In a message of an exporter of anything but spans.
+#: Texts in error messages of exporters of other signals than spans.
 _OTHER_SIGNALS: Final = ("metrics batch", "logs batch")
 
 
 class Refusals(logging.Handler):
-    """Collects errors of exporters, each once: one that is away says so for each batch."""
+    """Collects errors of exporters, each once: an unreachable endpoint is reported for every batch."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -28,7 +28,7 @@ class Refusals(logging.Handler):
 
     @property
     def messages(self) -> list[str]:
-        """What they said, in order."""
+        """The error messages, in order."""
         return list(self._found)
 
     @property
@@ -39,7 +39,7 @@ class Refusals(logging.Handler):
 
 @contextmanager
 def refusals() -> Iterator[Refusals]:
-    """Collect what the exporters refuse inside the block, instead of printing it again and again."""
+    """Collect the errors that exporters log inside the block, instead of printing each repetition."""
     handler, logger = Refusals(), logger_of(_LOGGER)
     logger.addHandler(handler)
     try:

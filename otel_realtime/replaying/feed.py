@@ -1,7 +1,7 @@
-"""Tells a log to a conversation, by the public API, in the order of its times.
+"""Passes a log to a conversation through the public API, in order of time.
 
-Nobody speaks here while telemetry is slow, so whatever is slower is waited for: the writer of the
-recording, whose memory is bounded, and the app's span processors, whose queues are.
+Unlike a live call, a replay can wait for slow telemetry. So it waits for the writer of the recording,
+which has bounded memory, and for the app's span processors, which have bounded queues.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from otel_realtime.replaying.sounds import BLOCK_MS, Sounds, Track
 if TYPE_CHECKING:
     from otel_realtime.conversation.public import Conversation
 
-#: What is told at most before the writer is waited for: far below what it drops beyond.
+#: Most bytes and events between two waits for the writer: far below the limits at which it drops any.
 _BYTES: Final = 4 << 20
 _EVENTS: Final = 400
-#: Longest wait at a time, s; a disk that takes longer costs sound, which is then counted as lost.
+#: Longest single wait, s; if the disk takes longer, audio may be lost, and is counted as lost.
 _WAIT_S: Final = 60.0
 
-#: A moment of a log, ms, with its place among those of the same time, and what to tell then.
+#: A step of the replay: its time, ms, its order among steps of the same time, and a function that
+#: performs it and returns its size in bytes.
 _Told = tuple[float, int, Callable[[], int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """One log, to be told to one conversation.
+    """One log that is replayed into one conversation.
 
     Attributes:
         call: the conversation.
         provider: the tracer provider that it writes to.
-        survey: what the log holds.
+        survey: the survey of the log.
         sounds: the audio beside it.
-        start_ns: when its first row is said to have been, epoch ns.
-        speed: how many times faster than it was; None: as fast as possible.
+        start_ns: time given to its first row, epoch ns.
+        speed: speed relative to real time; None: as fast as possible.
         progress: called with the time that was reached, ms into the log.
     """
 
@@ -57,10 +58,10 @@ class Feed:
     progress: Callable[[float], None]
 
     def tell(self, rows: Iterable[Row | BadRow]) -> None:
-        """Tell the log.
+        """Replay the log.
 
         Args:
-            rows: its rows, as they were surveyed.
+            rows: its rows, the same that were surveyed.
         """
         began, size, events = time.monotonic(), 0, 0
         streams = [self._rows(rows)]
@@ -101,7 +102,7 @@ class Feed:
         return tell
 
     def _agent(self, track: Track, start: int, end: int) -> _Told:
-        """Tell a block when its first sample is played."""
+        """Return the step that records a block of the agent, at the time of its first sample."""
         t_ms = start * 1_000 / track.rate_hz
 
         def tell() -> int:
@@ -112,7 +113,7 @@ class Feed:
         return t_ms, 0, tell
 
     def _user(self, track: Track, start: int, end: int) -> _Told:
-        """Tell a block when its last sample was taken."""
+        """Return the step that records a block of the user, at the time after its last sample."""
         t_ms = end * 1_000 / track.rate_hz
 
         def tell() -> int:
@@ -126,7 +127,7 @@ class Feed:
         return self.start_ns + round(t_ms * NS_PER_MS)
 
     def _wait(self) -> None:
-        engine = getattr(self.call, "_engine", None)  # none, where no conversation could be opened
+        engine = getattr(self.call, "_engine", None)  # missing if no conversation could be opened
         recorder = None if engine is None else engine.recorder or engine.frames.recorder
         if recorder is not None:
             recorder.settle(_WAIT_S)
@@ -141,9 +142,9 @@ def _blocks(track: Track, tell: Callable[[Track, int, int], _Told]) -> Iterator[
 
 
 def batching(provider: object) -> list[BatchSpanProcessor]:
-    """Return the processors that drop spans when they come too fast.
+    """Return the processors that drop spans if they arrive too fast.
 
-    Not the provider's own ``force_flush``: that waits for LangSmith, too, which drops none.
+    The provider's own ``force_flush`` would also wait for LangSmith's processor, which drops no spans.
     """
     several = getattr(provider, "_active_span_processor", None)
     found = getattr(several, "_span_processors", ())

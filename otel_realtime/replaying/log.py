@@ -1,8 +1,8 @@
-"""Event logs: files of JSON lines, an event of a Realtime connection each.
+"""Reads event logs: files of JSON lines, each with one event of a Realtime connection.
 
-A row is ``{"dir": "recv", "event": {...}, "t_ms": 1234}``: ``recv`` from the server, ``sent`` to it, and
-``t_ms`` the milliseconds since the first row, which may be missing. A row may as well be the event
-itself; its type says who sent it:
+A row is ``{"dir": "recv", "event": {...}, "t_ms": 1234}``. ``dir`` is ``recv`` for an event from the
+server and ``sent`` for an event to it; ``t_ms`` is the time in milliseconds since the first row, and may
+be missing. A row may also be the event itself; then its type says who sent it:
 https://platform.openai.com/docs/api-reference/realtime-client-events
 """
 
@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from otel_realtime.core.protocol.dialects import is_known
 
-#: Ends of the names of logs, as they are looked for in a folder.
+#: File extensions of logs in a folder.
 LOGS: Final = (".jsonl", ".ndjson")
-#: What a row may call its direction: whether the client sent it.
+#: Value of ``dir`` -> whether the client sent the event.
 DIRECTIONS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("recv", "received", "in", "server"), False),
     **dict.fromkeys(("sent", "send", "out", "client"), True),
 }
-#: Every event of a client; all other types of the protocol's families are a server's.
+#: All client events; every other known event type is a server event.
 CLIENT_EVENTS: Final = frozenset(
     {
         "session.update",
@@ -39,7 +39,7 @@ CLIENT_EVENTS: Final = frozenset(
         "conversation.item.delete",
         "response.create",
         "response.cancel",
-        # Live sessions and live translation; what a sideband reflects needs its ``dir``
+        # Live sessions and live translation; events that a sideband repeats need a ``dir``.
         "session.start",
         "session.close",
         "session.input_audio.append",
@@ -56,7 +56,7 @@ CLIENT_EVENTS: Final = frozenset(
         "decision.item.delete",
     }
 )
-#: Longest log, ms: what a conversation's clock counts.
+#: Longest log, ms, which the clock of a conversation can still represent.
 _LONGEST_MS: Final = 10**10
 
 
@@ -65,11 +65,11 @@ class Row:
     """One event of a log.
 
     Attributes:
-        line: its line in the file, from 1.
-        sent: the client sent it.
+        line: its line number in the file, from 1.
+        sent: whether the client sent it.
         kind: its type.
         event: the event.
-        t_ms: when it was, ms since the first row; None if the row does not say.
+        t_ms: its time, ms since the first row; None if the row has none.
     """
 
     line: int
@@ -81,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A line that is no event.
+    """A line that is not an event.
 
     Attributes:
         line: its number, from 1.
@@ -113,7 +113,7 @@ def _row(line: int, raw: bytes) -> Row | BadRow:
     if not isinstance(value, dict):
         return BadRow(line, f"not an object but {_kind_of(value)}")
     event = value.get("event") if "event" in value and "type" not in value else value
-    if isinstance(event, str):  # the frame as its text
+    if isinstance(event, str):  # the frame as JSON text
         try:
             event = json.loads(event)
         except (ValueError, RecursionError) as error:
@@ -135,7 +135,7 @@ def _row(line: int, raw: bytes) -> Row | BadRow:
 
 
 def _is_sent(direction: object, kind: str) -> bool | str:
-    """Return whether the client sent an event, or why nobody knows."""
+    """Return whether the client sent an event, or why this is unknown."""
     if direction is not None:
         found = DIRECTIONS.get(direction.lower()) if isinstance(direction, str) else None
         return f"dir is {direction!r}: recv or sent is wanted" if found is None else found

@@ -1,15 +1,15 @@
-"""When each row of a log was: as the log says, or as a model has it.
+"""Determines the time of each row of a log: the logged time, or a modelled one.
 
-A log without times is given these:
+The model gives these times to a log that has none:
 
-- Audio of the user takes as long as it is, from the first append of a turn on; meanwhile the server's
-  events come where the log has them between the appends.
-- Audio of the agent takes as long as it is, too: chunks come as fast as they are heard.
-- Audio that was cut out of the log (a few bytes are left of each chunk) takes as long as the file
-  beside the log says, shared out evenly; without a file a chunk takes 100 ms.
-- ``response.created`` comes 250 ms after what asked for it, every other event 5 ms after the one before.
+- Audio of the user takes its real length, starting at the first append of a turn. Server events keep
+  their position between the appends.
+- Audio of the agent also takes its real length: chunks arrive as fast as they are heard.
+- Audio that was cut out of the log (only a few bytes of each chunk are left) takes the length of the
+  file beside the log, divided evenly; without a file, each chunk takes 100 ms.
+- ``response.created`` comes 250 ms after the event or audio before it, every other event 5 ms.
 
-Rows without a time in a log that has times are as late as the row before.
+In a log that has times, a row without one gets the time of the row before.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from otel_realtime.core.protocol.dialects import is_agent_audio, is_user_audio
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.replaying.log import BadRow, Row
 
-#: Length of a chunk whose audio is not there.
+#: Length of a chunk whose audio is missing, ms.
 CHUNK_MS: Final = 100
-#: From what asks for a response to ``response.created``, and from any event to the next.
+#: Time from the event or audio before it to ``response.created``, and to any other event, ms.
 RESPONSE_MS: Final = 250
 EVENT_MS: Final = 5
-#: Audio of at most so many base64 characters was cut: a real chunk has 20 ms at least.
+#: If no chunk has more base64 characters, the audio was cut: a real chunk has at least 20 ms.
 _CUT_CHARACTERS: Final = 100
-#: Keys under which a session names the formats: GA by object, beta by name.
+#: Keys of the audio formats in a beta session; a GA session has them in its ``audio`` object.
 _BETA_KEYS: Final[Mapping[str, str]] = {
     "input": "input_audio_format",
     "output": "output_audio_format",
@@ -40,16 +40,17 @@ _BETA_KEYS: Final[Mapping[str, str]] = {
 
 @dataclass(slots=True)
 class Survey:
-    """What a log holds, read once before it is replayed.
+    """Facts of a log, which is read once before it is replayed.
 
     Attributes:
-        bad: the lines that are no events.
-        times_ms: when each row was, ms since the first one; without the bad ones.
-        received: events of the server.
-        sent: events of the client.
-        user_chunks: chunks of the user's audio, and ``agent_chunks`` of the agent's.
+        bad: the lines that are not events.
+        times_ms: the time of each row, ms since the first one; bad lines have none.
+        received: number of events from the server.
+        sent: number of events from the client.
+        user_chunks: number of chunks of the user's audio.
+        agent_chunks: number of chunks of the agent's audio.
         cut: the sides, ``user`` and ``agent``, whose audio was cut out of the log.
-        timed: the log says when its rows were.
+        timed: whether the log has times.
     """
 
     bad: list[BadRow] = field(default_factory=list)
@@ -68,19 +69,19 @@ class Survey:
 
     @property
     def duration_ms(self) -> float:
-        """Length of the log."""
+        """Length of the log, ms."""
         return self.times_ms[-1] if self.times_ms else 0.0
 
 
 def survey(
     rows: Iterable[Row | BadRow], *, user_ms: float | None = None, agent_ms: float | None = None
 ) -> Survey:
-    """Read a log through.
+    """Read a whole log and return its facts.
 
     Args:
         rows: its rows.
-        user_ms: length of the user's audio beside it; None without.
-        agent_ms: the same of the agent's.
+        user_ms: length of the user's audio beside it, ms; None without.
+        agent_ms: length of the agent's audio beside it, ms; None without.
     """
     found, model = Survey(), _Model()
     given = array("d")
@@ -114,7 +115,7 @@ def survey(
 
 
 def _given(times: array[float]) -> array[float]:
-    """Return times as the log gives them: none is before the one before it."""
+    """Return the logged times from 0 on; a missing or earlier time becomes that of the row before."""
     first = next(time for time in times if time >= 0)
     reached, found = 0.0, array("d")
     for time in times:
@@ -135,7 +136,7 @@ def _audio(row: Row) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What a row adds to the time: a fixed wait, or audio of a side with its length, ms."""
+    """The time that a row takes: a fixed wait, or the length of its audio, ms."""
 
     wait_ms: float
     side: str | None = None
@@ -144,7 +145,7 @@ class _Step:
 
 
 class _Model:
-    """Gives times to rows that have none."""
+    """Computes times for rows that have none."""
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
@@ -172,7 +173,7 @@ class _Model:
     def _session(self, session: Mapping[str, Any]) -> None:
         audio = object_or_empty(session.get("audio"))
         for way, beta in _BETA_KEYS.items():
-            # A Live session has one format for both.
+            # A Live session has one format for both directions.
             given = object_or_empty(audio.get(way)).get(
                 "format", session.get(beta, audio.get("format"))
             )
@@ -184,7 +185,7 @@ class _Model:
         """Return the times of all rows, ms.
 
         Args:
-            share: length of a chunk of each side whose audio is not in the log.
+            share: length of a chunk, ms, for each side whose audio is not in the log.
         """
         found, now, spoken = array("d"), 0.0, 0.0
         for step in self._steps:
@@ -197,9 +198,8 @@ class _Model:
                 found.append(now)
                 now += length_ms
                 continue
-            if (
-                not step.answering
-            ):  # a new turn begins where the time is; else the microphone went on
+            # A new turn begins at the current time; during an answer the microphone just continues.
+            if not step.answering:
                 spoken = max(spoken, now)
             spoken += length_ms
             now = max(now, spoken)

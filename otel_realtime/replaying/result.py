@@ -1,4 +1,4 @@
-"""What came of a replay: told to a person, or as JSON."""
+"""The result of a replay, as text for a reader or as JSON."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from otel_realtime.replaying.log import BadRow
 
 @dataclass(slots=True, kw_only=True)
 class Replayed:
-    """One log that became a conversation, or none.
+    """The result for one log.
 
     Attributes:
         file: the log.
-        bad: its lines that are no events.
-        received: events of the server; ``sent`` of the client.
-        duration_ms: its length.
-        timed: it says when its events were; else a model does.
-        ids: the conversation's ids by name; empty: nothing in the log could be used.
-        recording: where its recording is kept; None: nowhere, or it has none.
-        keeps: recordings are kept.
+        bad: its lines that are not events.
+        received: number of events from the server.
+        sent: number of events from the client.
+        duration_ms: length of the log, ms.
+        timed: whether the log has times; otherwise they are modelled.
+        ids: the conversation's ids by name; empty if the log has no usable event.
+        recording: where its recording is kept; None without a recording, or if none are kept.
+        keeps: whether recordings are kept.
         url: its page in LangSmith; None without.
     """
 
@@ -36,7 +37,7 @@ class Replayed:
     url: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the result as JSON values."""
         return {
             "file": self.file,
             "thread_id": self.ids.get("thread_id"),
@@ -52,7 +53,7 @@ class Replayed:
         }
 
     def lines(self) -> list[str]:
-        """Return it as lines to read."""
+        """Return the result as lines of text."""
         if not self.ids:
             return [f"{self.file}: no events"]
         pace = "" if self.timed else ", at a modelled pace"

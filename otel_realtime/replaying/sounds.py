@@ -1,9 +1,9 @@
-"""Audio beside a log, for logs whose own audio was cut out or never there.
+"""Reads audio beside a log, for logs whose own audio was cut out or never there.
 
-- ``x.user.wav`` and ``x.agent.wav`` beside ``x.jsonl``: what the microphone took and what the speaker
-  played, from the first row on, PCM of 16 bits. They replace the audio of the log on their side.
-- ``x.pcm``: what the client sent, PCM of 16 bits at 24 kHz without a header, end to end. Where
-  it was cut out of the log it is put back into the appends in equal parts.
+- ``x.user.wav`` and ``x.agent.wav`` beside ``x.jsonl``: the audio from the microphone and to the
+  speaker, from the first row on, 16-bit PCM. They replace the log's audio of their side.
+- ``x.pcm``: all audio that the client sent, concatenated, 16-bit PCM at 24 kHz without a header. If the
+  log's audio was cut out, it is put back into the appends in equal parts.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy.typing as npt
 from otel_realtime.core.audio.formats import PCM16
 from otel_realtime.errors import ConfigError
 
-#: Length of the blocks in which a track is told.
+#: Length of the blocks in which a track is passed on, ms.
 BLOCK_MS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What one side sounded like, from the first row on.
+    """The audio of one side, from the first row on.
 
     Attributes:
         samples: 16-bit samples, mono.
@@ -38,7 +38,7 @@ class Track:
 
     @property
     def length_ms(self) -> float:
-        """Its length."""
+        """Its length, ms."""
         return len(self.samples) * 1_000 / self.rate_hz
 
 
@@ -48,8 +48,8 @@ class Sounds:
 
     Attributes:
         user: the user's track; None without.
-        agent: the agent's.
-        sent: what the client sent, end to end; None without.
+        agent: the agent's track; None without.
+        sent: all audio that the client sent, concatenated; None without.
     """
 
     user: Track | None = None
@@ -58,22 +58,22 @@ class Sounds:
 
     @property
     def user_ms(self) -> float | None:
-        """Length of the user's side; None if there is nothing of it."""
+        """Length of the user's audio, ms; None without."""
         if self.user is not None:
             return self.user.length_ms
         return None if self.sent is None else PCM16.duration_ns(len(self.sent)) / 1e6
 
     @property
     def agent_ms(self) -> float | None:
-        """Length of the agent's side; None if there is nothing of it."""
+        """Length of the agent's audio, ms; None without."""
         return None if self.agent is None else self.agent.length_ms
 
     def append(self, number: int, chunks: int) -> str | None:
-        """Return the audio of an append, base64; None if the log's own counts.
+        """Return the audio of an append as base64; None if there is no file for it.
 
         Args:
-            number: its number among the appends, from 0.
-            chunks: number of appends.
+            number: index of the append, from 0.
+            chunks: total number of appends.
         """
         if self.sent is None:
             return None
@@ -86,7 +86,7 @@ def beside(log: Path) -> Sounds:
     """Return the audio beside a log.
 
     Raises:
-        ConfigError: a file is there that cannot be read.
+        ConfigError: a file exists but cannot be read.
     """
     base = log.with_suffix("")
     raw = base.with_name(f"{base.name}.pcm")

@@ -1,17 +1,18 @@
-"""Who may speak to the sandbox: its own host names, its own pages, and whoever has a key.
+"""Controls access to the sandbox: by host name, by origin, and by key.
 
-The sandbox holds what was said in calls, on a developer's machine, where every page in the browser can
-send requests to it. Three checks, in this order:
+The sandbox holds the content of calls, on a developer's machine, where every page in the browser can
+send requests to it. It makes three checks, in this order:
 
 1. *Host.* A page whose name was re-bound to 127.0.0.1 (DNS rebinding) reaches the server under its
-   own name, so a request for any other host than this one is answered 421:
+   own name, so a request for any other host name gets status 421:
    https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20
-2. *Origin.* A browser names the page that sends a request. Another one is answered 403; so is a
-   request for a part of another site's page (``Sec-Fetch-Site``), which has no Origin:
+2. *Origin.* A browser names the page that sends a request. A request from another page gets status 403.
+   So does a request that another site's page makes for one of its parts, which has no Origin but a
+   ``Sec-Fetch-Site``:
    https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 3. *Key*, if the sandbox has keys, for everything that can be read. Programs send ``x-api-key``, as to
-   LangSmith. A browser is asked for it by a form, or gets it in a link (``?key=``), and then has a
-   cookie instead; it ends with the server. LangSmith's own routes check their key themselves.
+   LangSmith. A browser gets the key from a form or from a link (``?key=``), and exchanges it for a
+   cookie, which is valid until the server ends. LangSmith's own routes check their key themselves.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from otel_realtime.sandbox.bodies import read_body
 from otel_realtime.sandbox.model import RequestError
 from otel_realtime.sandbox.rows import encode
 
-#: The page shows text from recorded calls: the policy keeps it from running or loading anything.
+#: The page shows text from recorded calls; this policy prevents such text from running or loading anything.
 #: https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -47,15 +48,15 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-#: Where the form sends a key.
+#: Path to which the form sends a key.
 LOGIN: Final = "/login"
 _COOKIE: Final = "otel_realtime_sandbox"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 #: Addresses that stand for every address of the machine.
 _WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
-#: What holds nothing of a call, and so needs no key.
+#: Paths that show no content of calls, and so need no key.
 _OPEN: Final = ("/static/", "/info", "/api/v1/info")
-#: LangSmith's routes, which want the header and answer as LangSmith does.
+#: LangSmith's routes, which require the ``x-api-key`` header and answer like LangSmith.
 _LANGSMITH: Final = ("/otel/", "/runs", "/sessions", "/api/v1/")
 #: A name or an address, and a port: https://www.rfc-editor.org/rfc/rfc9110#section-7.2
 _HOST: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
@@ -77,13 +78,13 @@ _FORM: Final = """\
 
 
 def own_names(host: str, more: Collection[str] = ()) -> frozenset[str]:
-    """Return the names under which a server that listens on this address is reached.
+    """Return the host names under which a server that listens on this address is reached.
 
-    Addresses of the machine are recognised by the connection itself.
+    IP addresses of the machine need not be listed: they are compared with the connection's address.
 
     Args:
         host: the address that it listens on.
-        more: further names: those of a proxy, or of a container network.
+        more: further names, for example of a proxy or in a container network.
     """
     names = {name.lower().rstrip(".") for name in (host, *more)} - _WILDCARDS
     if host in _WILDCARDS or host in _LOOPBACK:
@@ -94,19 +95,19 @@ def own_names(host: str, more: Collection[str] = ()) -> frozenset[str]:
 
 
 class Access:
-    """Lets a request pass to the application, or answers it.
+    """Passes a request on to the application, or refuses it.
 
     Args:
         app: the application.
         names: the names of this host; see ``own_names``.
-        keys: the accepted keys; None: nothing is asked for.
+        keys: the accepted keys; None: no key is needed.
     """
 
     def __init__(self, app: ASGIApp, *, names: Collection[str], keys: Collection[str] | None):
         self._app = app
         self._names = frozenset(names)
         self._keys = None if keys is None else [key.encode() for key in keys]
-        # A cookie is not the key: it opens this server only, until it ends.
+        # The cookie does not hold the key, but a ticket that is valid only for this server's lifetime.
         self._ticket = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +123,7 @@ class Access:
         await (answer or self._app)(scope, receive, send)
 
     async def _refusal(self, scope: Scope, request: Request) -> Response | None:
-        """Return the answer to a request that must not pass; None if it may."""
+        """Return the response to a request that is not allowed; None if it is allowed."""
         headers = request.headers
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_own(hosts[0], scope):
@@ -144,7 +145,7 @@ class Access:
             return False
         if name in self._names:
             return True
-        # An address that the connection itself came to: no name can be bound to it.
+        # The address that the connection was made to is safe: DNS rebinding needs a name.
         server = scope.get("server")
         return server is not None and _address(name) is not None and _same(name, str(server[0]))
 
@@ -160,18 +161,18 @@ class Access:
         return ticket is not None and _equal(ticket.value.encode(), self._ticket.encode())
 
     def _knows(self, key: str) -> bool:
-        # Every key is compared, so that the time does not tell which one it was.
+        # Every key is compared, so that the time does not reveal which one matched.
         given = key.encode("utf-8", "replace")
         return bool(key) and sum(_equal(given, known) for known in self._keys or ()) > 0
 
     def _ask(self, request: Request) -> Response:
-        """Answer a request without a key: exchange the one in its link, or ask for it."""
+        """Answer a request without a key header: accept the key in its link, or ask for a key."""
         asked: str = request.scope["query_string"].decode("latin-1")
         query = parse_qsl(asked, keep_blank_values=True)
         if request.method == "GET" and any(
             name == "key" and self._knows(value) for name, value in query
         ):
-            # The link without the key: it stands neither in the history nor in the page.
+            # Redirect to the link without the key, so that neither the history nor the page has it.
             rest = urlencode([(name, value) for name, value in query if name != "key"])
             return self._admitted(request.scope["path"] + (f"?{rest}" if rest else ""))
         if "text/html" in request.headers.get("accept", ""):

@@ -1,4 +1,4 @@
-"""The HTTP routes: LangSmith's endpoints as far as tracing uses them, and a read API of our own."""
+"""Defines the HTTP routes: those LangSmith endpoints that tracing uses, and our own read API."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Routes:
     Args:
         store: the storage they write to and read from.
         keys: the accepted ``x-api-key`` values; None accepts any non-empty key.
-        max_request_bytes: larger bodies are answered with 413; None: only those that no memory
-            and no disk should have to take.
+        max_request_bytes: larger bodies are answered with 413; None: the limits are
+            ``bodies.IN_MEMORY`` and ``bodies.IN_FILES``.
         names: the names of this host.
-        links: templates of pages elsewhere that show a call, by their label.
+        links: templates of external pages that show a call, by their label.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Routes:
         )
 
     def app(self) -> Access:
-        """Return the application, with what guards it.
+        """Return the application, wrapped in its access checks.
 
-        LangSmith's routes exist below ``/api/v1``, too, as on a self-hosted LangSmith.
+        LangSmith's routes also exist below ``/api/v1``, as on a self-hosted LangSmith.
         """
         langsmith: list[BaseRoute] = [
             Route("/otel/v1/traces", self._langsmith_endpoint(self.traces), methods=["POST"]),
@@ -108,7 +108,7 @@ class Routes:
     async def traces(self, request: Request) -> Response:
         """Handle OTLP over HTTP.
 
-        The 200 says that the request was stored, not that its spans are shown or valid: LangSmith
+        Status 200 means that the request was stored, not that its spans are valid or shown, as LangSmith
         responds before it processes them.
         """
         body = await bodies.read_body(request, self._in_memory)
@@ -157,7 +157,7 @@ class Routes:
 
     async def _apply(self, read: Callable[[], Batch]) -> Response:
         if await run_in_threadpool(lambda: self._store.apply(read())):
-            # Everything new is stored nevertheless; LangSmith's client treats 409 as success.
+            # Everything new is still stored; LangSmith's client treats 409 as success.
             return json_response({"error": "Conflict", "details": "payload already received"}, 409)
         return json_response({"message": "accepted"}, 202)
 
@@ -169,7 +169,7 @@ class Routes:
             raise RequestError(404, f"run {run_id} not found")
         projects = await run_in_threadpool(self._store.projects, run["project"])
         shaped = run_as_langsmith(run, projects[0]["id"], TENANT_ID)
-        # A recording is all that can be had without a run's own page, so it is all that is listed.
+        # Only a recording has a URL of its own here, so other attachments are not listed.
         if await run_in_threadpool(self._store.recording, run_id) is not None:
             url = (
                 f"{request.url.scheme}://{request.url.netloc}/api/conversations/{run_id}/recording"
@@ -231,7 +231,7 @@ class Routes:
         return json_response({"violations": await run_in_threadpool(self._store.violations)})
 
     async def shapes(self, request: Request) -> Response:
-        """Return what spans of other instrumentations are like that LangSmith shows in part."""
+        """Return the violations on spans of other instrumentations, which LangSmith shows only in part."""
         return json_response({"shapes": await run_in_threadpool(self._store.shapes)})
 
     async def clear(self, request: Request) -> Response:
@@ -248,10 +248,10 @@ class Routes:
 
 
 def _destination(request: Request) -> str | None:
-    """Return the project of a request by OTLP, or the address of the agent that its headers name.
+    """Return the project of an OTLP request, or the address of the agent that its headers name.
 
     Raises:
-        RequestError: they name both.
+        RequestError: the headers name both, or only half of an agent's address.
     """
     project = request.headers.get("langsmith-project")
     agent = request.headers.get("langsmith-agent-id")

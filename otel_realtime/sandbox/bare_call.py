@@ -1,4 +1,4 @@
-"""The call object of a call of which little is known: a foreign trace, a recording without its JSON."""
+"""Builds call objects with only a few facts: for a foreign trace, or a recording without JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bare_call(
     live: bool = False,
     recording: Recording | None = None,
 ) -> Call:
-    """Return a call that has a name, a time and perhaps a recording, and no fact beside."""
+    """Return a call that has a name, a start, perhaps a recording, and no other facts."""
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -68,12 +68,12 @@ def _unknown() -> Spread:
     return {"p50": None, "p95": None, "max": None}
 
 
-#: Bytes at the start of a file that hold what ``recording_at`` reads of it.
+#: Number of bytes at the start of a file that ``recording_at`` reads.
 HEAD_BYTES: Final = 4096
 
 
 def recording_at(path: Path, name: str, mime: str) -> Recording:
-    """Return what the header of a WAV file says; of another format only its name is known."""
+    """Describe a recording by its WAV header; for another format, only its name and type are known."""
     try:
         with path.open("rb") as file:
             head, size = file.read(HEAD_BYTES), path.stat().st_size
@@ -83,11 +83,11 @@ def recording_at(path: Path, name: str, mime: str) -> Recording:
 
 
 def recording_of(head: bytes, size: int, name: str, mime: str) -> Recording:
-    """Return what a recording is, from the first bytes of its file.
+    """Describe a recording by the first bytes of its file.
 
     Args:
         head: the first ``HEAD_BYTES`` of the file.
-        size: its length, bytes: a header that was written before the sound may promise more.
+        size: length of the file, bytes; a header written before the audio may claim more.
         name: its name.
         mime: its media type.
     """
@@ -99,7 +99,7 @@ def recording_of(head: bytes, size: int, name: str, mime: str) -> Recording:
             there = (size - stream.tell()) // (channels * file.getsampwidth())
             duration_ms = min(file.getnframes(), there) * 1000 // rate
     except (EOFError, wave.Error, ZeroDivisionError):
-        rate = duration_ms = None  # FLAC or Opus, or damaged: the player finds out
+        rate = duration_ms = None  # FLAC, Opus or damaged: the player determines the duration
     return {
         "file": name,
         "mime": mime,

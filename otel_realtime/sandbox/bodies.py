@@ -1,7 +1,7 @@
-"""Request bodies: size limit, decompression, and multipart parsing with constant memory.
+"""Reads request bodies: size limit, decompression, and multipart parsing with constant memory.
 
 A part named ``attachment.*`` is written to disk as it arrives, so a recording of any length takes
-no memory; all other parts are small JSON and are kept in memory.
+no memory. All other parts are small JSON and are kept in memory.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from starlette.requests import Request
 
 from otel_realtime.sandbox.model import RequestError
 
-#: Most bytes of a body that is kept in memory, and of the parts of one that are: more than any
-#: LangSmith accepts (a self-hosted one takes 25 MB).
+#: Most bytes of a body, or of the parts of one, that are kept in memory: more than any LangSmith server
+#: accepts (a self-hosted one accepts 25 MB).
 IN_MEMORY: Final = 64_000_000
 #: Most bytes of a body that is written to files as it arrives.
 IN_FILES: Final = 1_000_000_000
-#: Bytes that a part takes besides its content.
+#: Bytes of memory that a part takes besides its content.
 _PART: Final = 1000
-#: Most bytes that are unpacked at once: a gzip stream inflates up to a thousand times.
+#: Most bytes that are unpacked at once: a gzip stream can expand a thousandfold.
 _PIECE: Final = 1 << 20
 
 
@@ -42,7 +42,7 @@ async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
 
     Raises:
         RequestError: 413 for a body above ``limit``, 415 for an encoding other than gzip, 400 for
-            a body that its encoding does not match.
+            invalid or truncated gzip.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity", "gzip"):
@@ -61,7 +61,7 @@ async def read_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 class _Unpacker:
-    """Unpacks gzip in pieces; several members are one stream (RFC 1952, section 2.2)."""
+    """Unpacks gzip in pieces; a stream may have several members (RFC 1952, section 2.2)."""
 
     def __init__(self) -> None:
         self._member = self._new()
@@ -72,7 +72,7 @@ class _Unpacker:
         return zlib.decompressobj(wbits=31)  # 16 + 15: a gzip header rather than a zlib one
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what the next bytes of the stream unpack to."""
+        """Unpack the next bytes of the stream, and yield the result in pieces."""
         while data:
             if self._member.eof:
                 self._member = self._new()
@@ -131,7 +131,7 @@ class Part:
 
 
 def create_private(path: Path) -> BinaryIO:
-    """Create a file that its owner alone may read, whatever the umask says."""
+    """Create a file that only its owner may read, regardless of the umask."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
@@ -211,7 +211,7 @@ class PartReader:
         return append
 
     def _keep(self, size: int) -> None:
-        """Count bytes that are kept in memory."""
+        """Count bytes that are kept in memory, and raise above the limit."""
         self._in_memory += size
         if self._in_memory > IN_MEMORY:
             raise RequestError(413, f"the parts are larger than {IN_MEMORY} bytes")

@@ -1,8 +1,8 @@
-"""An index of calls in SQLite: what the page's list searches, filters and sorts.
+"""Indexes calls in SQLite, so that the page's list can search, filter and sort them.
 
-It holds the call object of each call (``otel_realtime.calls``) and, beside it, the columns that a
-list of ten thousand calls is asked for. Where the calls come from is not its business: the sandbox
-keeps it in its own database, a folder of kept recordings in one that lasts as long as the server.
+The index holds the call object of each call (``otel_realtime.calls``), and the columns that queries on
+a list of ten thousand calls need. It does not depend on the source of the calls: the sandbox keeps it in
+its own database, ``otel-realtime view`` in one in memory.
 """
 
 from __future__ import annotations
@@ -51,25 +51,25 @@ _COLUMNS: Final = (
     *("slowest", "opening", "recording"),
 )
 _LARGEST_PAGE: Final = 500
-#: Characters that are searched for: SQLite refuses patterns of 50,000 bytes, and an escaped letter has
-#: up to five: https://www.sqlite.org/limits.html
+#: Most characters of a text to search for: SQLite refuses patterns above 50,000 bytes, and an escaped
+#: character has up to five: https://www.sqlite.org/limits.html
 LONGEST_TEXT: Final = 5_000
-#: Calls in the line of latencies over the list.
+#: Most calls in the latency chart above the list.
 _LINE: Final = 240
 _OPENING: Final = 200
-#: Characters of a transcript around what matched.
+#: Characters of a transcript that are shown before and after a match.
 _BEFORE, _AFTER = 40, 90
 _MARKS: Final = ("\x01", "\x02")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a list is asked for; None or empty: whatever there is.
+    """The filters, order and page of a list of calls; a filter that is None or empty matches all calls.
 
     Attributes:
-        text: what the transcript, the name or an id contains.
-        meta: ``key=value`` of the app's metadata, or a key alone.
-        latency_over_ms: calls with an answer that took longer.
+        text: text in the transcript or the name, or an id.
+        meta: ``key=value`` of the app's metadata, or only a key.
+        latency_over_ms: only calls with an answer that took longer.
     """
 
     text: str = ""
@@ -88,7 +88,7 @@ class Query:
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Query:
-        """Return the query that an address asks for; what makes no sense is left out."""
+        """Return the query for URL parameters; invalid values are ignored."""
         return cls(
             text=_text(parameters, "q").strip(),
             **{
@@ -123,7 +123,7 @@ def _whole(text: str, default: int, most: int) -> int:
 
 
 def put(db: sqlite3.Connection, call: Call) -> None:
-    """Store a call, in place of what was stored of it before."""
+    """Store a call, replacing an earlier version of it."""
     remove(db, [call["id"]])
     row = {name: storable(value) for name, value in _columns(call).items()}
     marks = ", ".join(f":{name}" for name in _COLUMNS)
@@ -145,7 +145,7 @@ def put(db: sqlite3.Connection, call: Call) -> None:
 
 
 def remove(db: sqlite3.Connection, ids: Iterable[str]) -> None:
-    """Forget calls."""
+    """Remove calls from the index."""
     values = [(item,) for item in ids]
     for table in TABLES:
         db.executemany(f"DELETE FROM {table} WHERE id = ?", values)
@@ -187,14 +187,14 @@ def _columns(call: Call) -> dict[str, Any]:
 
 
 def call(db: sqlite3.Connection, call_id: str) -> JsonObject | None:
-    """Return a call object; None if there is none of that id."""
+    """Return the call object with that id, or None."""
     row = db.execute("SELECT object FROM call_objects WHERE id = ?", (call_id,)).fetchone()
     found: JsonObject | None = None if row is None else json.loads(row["object"])
     return found
 
 
 def page(db: sqlite3.Connection, query: Query) -> JsonObject:
-    """Return one page of the calls that a query finds, and how many there are in all."""
+    """Return one page of the calls that a query finds, and their total number."""
     where, values = _where(query)
     rows = db.execute(
         f"SELECT c.*, count(*) OVER () AS total FROM calls c {where} ORDER BY {_order(query.sort)} LIMIT :limit OFFSET :offset",
@@ -202,7 +202,7 @@ def page(db: sqlite3.Connection, query: Query) -> JsonObject:
     ).fetchall()
     if rows:
         total = rows[0]["total"]
-    else:  # a page behind the last one
+    else:  # a page after the last one
         total = db.execute(f"SELECT count(*) FROM calls c {where}", values).fetchone()[0]
     return {"total": total, "calls": [_row(db, row, query) for row in rows]}
 
@@ -218,7 +218,7 @@ def _snippet(db: sqlite3.Connection, call_id: str, text: str) -> str | None:
     row = db.execute("SELECT words FROM call_objects WHERE id = ?", (call_id,)).fetchone()
     words = "" if row is None else row["words"].replace(_MARKS[0], " ").replace(_MARKS[1], " ")
     at = words.lower().find(text.lower())
-    if at < 0 or len(words.lower()) != len(words):  # letters that become two in lower case
+    if at < 0 or len(words.lower()) != len(words):  # some letters become two in lower case
         return None
     end = at + len(text)
     found = f"{words[max(at - _BEFORE, 0) : at]}{_MARKS[0]}{words[at:end]}{_MARKS[1]}{words[end : end + _AFTER]}"
@@ -226,7 +226,7 @@ def _snippet(db: sqlite3.Connection, call_id: str, text: str) -> str | None:
 
 
 def summary(db: sqlite3.Connection, query: Query) -> JsonObject:
-    """Return what stands over the list: how many, what can be chosen, latency over calls."""
+    """Return the summary above the list: the total, the values of the filters, latency over calls."""
     where, values = _where(query)
     total = db.execute(f"SELECT count(*) FROM calls c {where}", values).fetchone()[0]
     known = "AND" if where else "WHERE"
@@ -257,7 +257,7 @@ def _distinct(db: sqlite3.Connection, column: str, table: str) -> list[str]:
 def _order(sort: str) -> str:
     column = SORTS.get(sort.lstrip("-"), "started_at")
     direction = "DESC" if sort.startswith("-") else "ASC"
-    # What is not known stands last, either way.
+    # Unknown values come last in both directions.
     nulls = "" if column == "started_at" else f"c.{column} IS NULL, "
     return f"{nulls}c.{column} {direction}, c.id"
 
@@ -272,7 +272,7 @@ def _where(query: Query) -> tuple[str, dict[str, Any]]:
         if value := getattr(query, name):
             parts.append(f"c.{name} = :{name}")
             values[name] = value
-    if query.status == "error":  # an error of the server's does not end a call, but is one
+    if query.status == "error":  # a server error does not end a call, but counts as an error
         parts[-1] = "(c.status = :status OR c.errors > 0)"
     if query.thread:
         parts.append("c.thread_id LIKE :thread ESCAPE '\\'")

@@ -1,4 +1,4 @@
-"""Builds the call object of a conversation from the runs that the sandbox has of it."""
+"""Builds the call object of a conversation from its runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RUNS: Final = (
 def build(db: sqlite3.Connection, run_id: str, files: Path) -> Call | None:
     """Return the call of a root run; None if there is no such root.
 
-    A root of another kind than ours becomes a call of which little is known.
+    The root of another instrumentation becomes a call with only a few facts.
     """
     runs = db.execute(_RUNS, (run_id, run_id)).fetchall()
     root = next((run for run in runs if run["id"] == run_id), None)
@@ -40,7 +40,7 @@ def build(db: sqlite3.Connection, run_id: str, files: Path) -> Call | None:
     ]
     try:
         call = call_of_runs(decoded, recording)
-    except Exception:  # one trace that nobody thought of must not cost the list of all others
+    except Exception:  # one unexpected trace must not break the list of all others
         logger.exception("the spans of %s make no call", run_id)
         call = None
     call = call or _foreign(root, otel_trace_id, recording)
@@ -74,7 +74,7 @@ def _foreign(root: sqlite3.Row, trace_id: str | None, recording: Recording | Non
 
 
 def spans(db: sqlite3.Connection, run_id: str) -> list[JsonObject]:
-    """Return the spans of a conversation without their payloads, in order of their start."""
+    """Return the spans of a conversation without their payloads, ordered by start."""
     query = (
         "SELECT id, parent_id, span_id, name, run_type, start_ns, end_ns, error FROM runs"
         " WHERE held = 0 AND (trace_id = ? OR id = ?) ORDER BY start_ns / 1000, dotted_order, id"
@@ -99,7 +99,7 @@ def spans(db: sqlite3.Connection, run_id: str) -> list[JsonObject]:
 def search(db: sqlite3.Connection, run_id: str, text: str) -> list[str]:
     """Return the ids of the runs whose name or payload contains a text."""
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    # Payloads are JSON: a sign that JSON escapes is looked for as it stands there.
+    # Payloads are JSON, so characters that JSON escapes are searched for in their escaped form.
     quoted = json.dumps(text)[1:-1]
     escaped = "%" + quoted.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     query = (

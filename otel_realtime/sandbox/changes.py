@@ -1,4 +1,4 @@
-"""Says which calls have changed, to every page that listens: server-sent events.
+"""Tells every open page which calls have changed, by server-sent events.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -11,16 +11,16 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-#: A line for a proxy that ends silent connections.
+#: Interval between comment lines, s, because a proxy may close silent connections.
 _PULSE_S: Final = 15.0
-#: Changes within this time become one event: a call that speaks changes many times a second.
+#: Changes within this time, s, become one event: a running call changes many times a second.
 _GATHER_S: Final = 0.15
-#: Most pages that listen at a time: each holds a connection.
+#: Most pages that may listen at a time, because each holds a connection.
 MOST: Final = 128
 
 
 class Changes:
-    """Hands changes from the threads that store them to the event streams."""
+    """Passes changes from the threads that store them to the event streams."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,13 +33,13 @@ class Changes:
         return len(self._listeners) >= MOST
 
     def publish(self, ids: Iterable[str]) -> None:
-        """Say that calls have changed; from any thread, without waiting."""
+        """Announce that calls have changed; any thread may call this, and it does not wait."""
         changed = frozenset(ids)
         if changed:
             self._wake(changed)
 
     def close(self) -> None:
-        """End all streams, and those that are opened later."""
+        """End all streams, including those that are opened later."""
         self._closed = True
         self._wake(frozenset())
 
@@ -49,11 +49,11 @@ class Changes:
         for listener, loop in listeners:
             try:
                 loop.call_soon_threadsafe(listener.add, changed)
-            except RuntimeError:  # its loop has ended, and with it who listened
+            except RuntimeError:  # its loop has ended, and the listener with it
                 pass
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the events of one page until it goes, or the server does."""
+        """Yield the events for one page until the page or the server closes."""
         listener = _Listener()
         with self._lock:
             self._listeners[listener] = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ class Changes:
 
 
 class _Listener:
-    """What one page has not been told yet."""
+    """The changes that one page has not received yet."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
@@ -82,7 +82,7 @@ class _Listener:
         self._changed.set()
 
     async def next(self) -> set[str]:
-        """Wait for a change; empty after a while without one."""
+        """Wait for changes and return their ids; empty after a while without changes."""
         try:
             await asyncio.wait_for(self._changed.wait(), _PULSE_S)
         except asyncio.TimeoutError:

@@ -1,4 +1,4 @@
-"""A part of a recording as a WAV file of its own."""
+"""Cuts a part of a recording into a WAV file of its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-#: Longest clip, ms: what fits into memory without a thought.
+#: Longest clip, ms: one that easily fits into memory.
 LONGEST_MS: Final = 15 * 60_000
 
 
 def clip(recording: Path, start_ms: int, end_ms: int) -> bytes:
-    """Return a stretch of a WAV, FLAC or Ogg Opus recording, with both its channels.
+    """Return a stretch of a WAV, FLAC or Ogg Opus recording as WAV, with all its channels.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: the stretch is empty, or the recording is no audio that can be read here.
+        OSError: the recording cannot be read.
+        ValueError: the stretch is empty, or the recording is not in a format that can be read here.
     """
     end_ms = min(end_ms, start_ms + LONGEST_MS)
     if not 0 <= start_ms < end_ms:

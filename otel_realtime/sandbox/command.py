@@ -43,10 +43,10 @@ def run(
         port: the port to listen on.
         data_dir: the directory for the data; None: ``sandbox`` in the package's state directory.
         open_browser: whether to open the page in a browser.
-        keys: the accepted keys, to send and to read; none: any key sends, and none is asked to read.
-        names: further host names under which it is reached.
-        links: pages elsewhere that show a call, as ``NAME=TEMPLATE``.
-        as_json: say where it listens as one line of JSON.
+        keys: the accepted keys, for sending and reading; empty: any key may send, and reading needs none.
+        names: further host names under which the sandbox is reached.
+        links: external pages that show a call, as ``NAME=TEMPLATE``.
+        as_json: print the address as one line of JSON.
 
     Returns:
         The exit code: 0 after an interrupt.
@@ -71,7 +71,7 @@ def run(
         welcome = _WELCOME.format(url=url, data_dir=folder, key=key)
     server = server_for(store, keys=keys or None, names=own_names(host, names), links=templates)
     try:
-        # With keys the page asks for one: in the link every program on this machine could see it.
+        # The link has no key, because every program on this machine could see it; the page asks for one.
         run_in_foreground(server, listener, welcome, url if open_browser else None)
     finally:
         store.close()

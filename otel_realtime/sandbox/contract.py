@@ -1,8 +1,8 @@
-"""The contract: every kind of violation, and the rules on runs and their place in the trace.
+"""Defines the contract: every kind of violation, and the rules on runs and their place in the trace.
 
-LangSmith responds before it processes a request, so there a broken rule shows up only as
-something missing; here it is reported as a violation. Rules on raw spans are in ``span_rules``,
-rules on attachments in ``media``.
+LangSmith responds before it processes a request, so a broken rule shows up there only as missing data.
+Here it is reported as a violation. Rules on raw spans are in ``span_rules``, rules on attachments in
+``media``.
 
 Sources, unless a rule names another:
 https://docs.langchain.com/langsmith/trace-with-opentelemetry,
@@ -74,9 +74,9 @@ KINDS: Final[Mapping[str, str]] = {
 }
 
 
-#: What a span of another instrumentation may be like without a fault of who delivered it. Ids, place,
-#: thread and leg are stamped on every span, so those rules hold for all of them; when a span starts
-#: and ends is said by whoever made it.
+#: Kinds that are not the sender's fault on a span of another instrumentation. The sender stamps ids,
+#: position in the tree, thread and leg on every span, so those rules apply to all spans; but the other
+#: instrumentation chooses, for example, the start and end of its spans.
 SHAPES: Final = frozenset(
     {
         "empty_name", "bad_kind", "wrong_type", "bad_timestamp", "float_timestamp",
@@ -89,7 +89,7 @@ SHAPES: Final = frozenset(
 
 
 def foreign_scope(kind: str, scope: str) -> str:
-    """Return the other instrumentation that a violation of this kind is a matter of, else nothing.
+    """Return the other instrumentation that causes a violation of this kind; empty for the sender.
 
     Args:
         kind: a key of ``KINDS``.
@@ -190,7 +190,7 @@ def _usage_inconsistent(run: Run) -> Iterator[str]:
         yield f"total_tokens {usage['total_tokens']} is not {input_tokens} + {output_tokens}"
     for side, side_total in (("input", input_tokens), ("output", output_tokens)):
         details = usage.get(f"{side}_token_details") or {}
-        # Each detail is priced by its own rate, so a token in two details is paid for twice:
+        # Each detail is priced at its own rate, so a token in two details is billed twice:
         # https://docs.langchain.com/langsmith/cost-tracking
         counted = sum(details.values())
         if counted > side_total:
@@ -240,8 +240,8 @@ def _trace_mismatch(run: TreeRun, parent: TreeRun | None) -> Iterator[str]:
         yield f"trace_id is {run.trace_id}, not {source} {expected}"
 
 
-#: How much later than its start a run may stand in its dotted order: runs of the same microsecond
-#: are told apart there, because LangSmith sorts by it.
+#: How much later than the start the time in a dotted order may be, ns. LangSmith sorts by it, so it is
+#: shifted to distinguish runs of the same microsecond.
 _LATER_NS: Final = 1_000_000_000
 
 
@@ -253,7 +253,7 @@ def _is_in_place(run: TreeRun, parent: TreeRun | None, own: tuple[str, str]) -> 
     if not is_valid_time(run.start_ns):
         return False
     latest = run.start_ns
-    if parent is not None:  # nor may it stand before its parent, wherever that starts
+    if parent is not None:  # a child that starts before its parent is sorted after it
         latest = max(latest, parent.start_ns) + _LATER_NS
     return dotted_time(run.start_ns) <= time <= dotted_time(latest)
 

@@ -1,4 +1,4 @@
-"""A server in the foreground: what `otel-realtime sandbox` and `otel-realtime view` share."""
+"""Runs a server in the foreground, for `otel-realtime sandbox` and `otel-realtime view`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
     """
     try:
         listener = bind(host, port)
-    except (OSError, ValueError) as error:  # ValueError: a host that no name can have
+    except (OSError, ValueError) as error:  # ValueError: an invalid host name
         reason = getattr(error, "strerror", None) or str(error)
         in_use = getattr(error, "errno", None) == errno.EADDRINUSE
         fix = "--port 0 takes any free port" if in_use else "check --host and --port"
@@ -36,10 +36,10 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 
 def given_links(links: Sequence[str]) -> dict[str, str]:
-    """Return the templates of an option ``--link NAME=TEMPLATE``.
+    """Return the templates of the options ``--link NAME=TEMPLATE``, by name.
 
     Raises:
-        ConfigError: one has no name, or leads to no web page.
+        ConfigError: one has no name, or is not an HTTP or HTTPS URL.
     """
     templates = {}
     for link in links:
@@ -53,13 +53,13 @@ def given_links(links: Sequence[str]) -> dict[str, str]:
 def run_in_foreground(
     server: uvicorn.Server, listener: socket.socket, welcome: str, page: str | None
 ) -> None:
-    """Say where it listens, and serve until Ctrl-C.
+    """Print the welcome text, and serve until Ctrl-C.
 
     Args:
         server: the server.
-        listener: where it listens.
-        welcome: what is said first: from then on Ctrl-C is the normal end of the command.
-        page: opened in a browser once the server has started; None: nothing is.
+        listener: the listening socket.
+        welcome: printed first; from then on Ctrl-C is the normal end of the command.
+        page: URL to open in a browser once the server has started; None: open nothing.
     """
     try:
         console.say(welcome)

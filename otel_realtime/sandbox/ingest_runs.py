@@ -37,7 +37,7 @@ _REQUIRED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "post": ("id", "name", "run_type", "start_time"),
     "patch": ("id",),
 }
-#: Types of the fields that the sandbox computes with; null is no value.
+#: Types of the fields that the sandbox uses; null counts as missing.
 _FIELD_TYPES: Final[Mapping[str, type]] = {
     "run_type": str, "dotted_order": str, "tags": list, "extra": dict,
 }  # fmt: skip
@@ -285,7 +285,7 @@ class _RequestReader:
 
 
 def _sender(changes: Mapping[str, Any]) -> str:
-    """Return the SDK that made a run of the app's own (``@traceable``); nothing for a run of ours."""
+    """Return the SDK that made one of the app's own runs (``@traceable``); empty for our runs."""
     runtime = changes.get("extra", {}).get("runtime")
     sdk = runtime.get("sdk") if isinstance(runtime, Mapping) else None
     ours = changes["metadata"].get(Meta.INTEGRATION) == INTEGRATION

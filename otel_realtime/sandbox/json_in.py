@@ -1,7 +1,7 @@
-"""Reads JSON that anybody may have sent, so that whatever is read can be stored and shown again.
+"""Reads JSON from untrusted senders, so that every value that is read can be stored and shown again.
 
-Python's parser takes more than its encoder gives back: integers of any length, and nesting up to where
-the stack ends.
+Python's parser accepts more than its encoder can write: integers of any length, and nesting up to the
+limit of the stack.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 #: Deepest nesting that is read; payloads of a conversation have less than 20 levels.
 MAX_DEPTH: Final = 128
-#: Most digits of an integer that are kept: enough to see that it is absurd.
+#: Most digits of an integer that are kept: enough to see that the value is absurd.
 _MAX_DIGITS: Final = 400
 
 
@@ -27,7 +27,7 @@ def read(
     Args:
         text: the text; bytes are UTF-8 (or UTF-16, UTF-32).
         on_int: called with the digits and the value of each integer.
-        on_constant: returns what stands for ``NaN``, ``Infinity`` or ``-Infinity``.
+        on_constant: returns the replacement for ``NaN``, ``Infinity`` or ``-Infinity``.
 
     Raises:
         ValueError: it is not JSON, or nested too deeply.

@@ -1,4 +1,4 @@
-"""Responses in the shape that LangSmith's clients expect."""
+"""Builds responses in the shape that LangSmith's clients expect."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from otel_realtime.sandbox.media import is_recording
 from otel_realtime.sandbox.model import JsonObject
 from otel_realtime.sandbox.times import iso_time
 
-#: ``GET /info``. The client uploads by multipart only if this says so, and compresses with zstd
-#: if the flag is true; the sandbox decodes gzip only. The size limits are the client's defaults.
+#: ``GET /info``. The client uploads by multipart only if this enables it, and compresses with zstd if
+#: the flag is true; the sandbox decodes only gzip. The size limits are the client's defaults.
 INFO: Final[Mapping[str, object]] = {
     "version": "otel-realtime-sandbox",
     "instance_flags": {"zstd_compression_enabled": False},
@@ -60,7 +60,7 @@ def recording_as_langsmith(run: Mapping[str, Any], url: str) -> JsonObject:
 
     Args:
         run: a stored run.
-        url: where the recording is to be had.
+        url: URL of the recording.
     """
     return {
         f"attachment.{one['name']}": {"presigned_url": url, "mime_type": one["mime"]}

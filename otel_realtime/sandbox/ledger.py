@@ -171,7 +171,7 @@ class Ledger:
     def _merged(self, run: Run, patch: Patch) -> Run:
         changes: JsonObject = dict(patch.changes)
         if "metadata" in changes:
-            # Whether a call is one of voices is known for certain only at its end.
+            # The modality of a call is certain only at its end, so the patch may omit it.
             lost = sorted(set(run.metadata) - set(changes["metadata"]) - {Meta.MODALITY})
             if lost:
                 self._report("metadata_lost", f"the patch's extra drops {', '.join(lost)}", patch)

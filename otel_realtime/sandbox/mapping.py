@@ -1,4 +1,4 @@
-"""Mapping of a span's attributes to the fields of a LangSmith run, driven by tables.
+"""Maps a span's attributes to the fields of a LangSmith run, driven by tables.
 
 The attribute names are those of https://docs.langchain.com/langsmith/trace-with-opentelemetry.
 Where that page leaves the precedence open, LangSmith's public converter decides:
@@ -65,7 +65,7 @@ USAGE_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "reasoning_tokens": ("gen_ai.usage.details.reasoning_tokens",),
 }
-#: Metadata key -> attributes, the first present wins.
+#: Metadata key -> attributes; the first one present wins.
 _METADATA_SOURCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("ls_provider", ("gen_ai.system", "gen_ai.provider.name", "llm.system")),
     (
@@ -177,7 +177,7 @@ def run_type(attributes: Attributes) -> str:
 
 
 def usage(attributes: Attributes) -> JsonObject | None:
-    """Return the usage as the span states it, or None if it states none.
+    """Return the usage that the span reports, or None if it reports none.
 
     ``langsmith.usage_metadata`` replaces the ``gen_ai.usage.*`` attributes.
     """
@@ -244,7 +244,7 @@ def _extra(attributes: Attributes) -> JsonObject:
 
 
 def _error(span: Span) -> str | None:
-    # Only the first exception event makes an error; the span's ERROR status alone makes none.
+    # Only the first exception event makes an error; the span's ERROR status alone does not.
     for event in span.events:
         if event.name == "exception":
             message = event.attributes.get("exception.message")

@@ -42,7 +42,7 @@ def _wav(attachment: Attachment) -> Iterator[str]:
 
 
 def _wav_errors(file: BinaryIO, size: int) -> Iterator[str]:
-    """Walk the chunks of a RIFF file from byte 4 on and yield what is inconsistent.
+    """Walk the chunks of a RIFF file from byte 4 on and yield inconsistencies.
 
     Layout: https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html
     """

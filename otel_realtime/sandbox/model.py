@@ -33,7 +33,7 @@ class Violation:
         run_id: the offending run; empty if the request names none.
         span_id: the span it was mapped from, in hex; empty for the runs API.
         trace_id: the trace it belongs to; empty while unknown.
-        scope: another instrumentation whose span has that shape; empty for a fault of the sender's.
+        scope: the other instrumentation whose span has that shape; empty for a fault of the sender.
     """
 
     kind: str
@@ -70,7 +70,7 @@ class Run:
     usage: object = None
     span_id: str = ""
     otel_trace_id: str = ""
-    #: Instrumentation that made the span, or SDK that sent the run; empty: ours, or unknown.
+    #: Instrumentation that made the span, or SDK that sent the run; empty for our own runs, or if unknown.
     scope: str = ""
     attributes: Attributes = field(default_factory=dict)
     events: tuple[Attributes, ...] = ()

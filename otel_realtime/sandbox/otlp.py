@@ -1,4 +1,4 @@
-"""OTLP/HTTP trace requests, protobuf or JSON, decoded to plain spans.
+"""Decodes OTLP/HTTP trace requests, protobuf or JSON, to plain spans.
 
 Both encodings are specified in https://opentelemetry.io/docs/specs/otlp/.
 """
@@ -36,8 +36,8 @@ class SpanEvent:
 class Span:
     """A received span; ids are lower-case hex, times are nanoseconds since the Unix epoch.
 
-    The value of an attribute that was sent without one is None; ``non_integer_times`` names the
-    time fields that were not integers, ``scope`` the instrumentation that made the span.
+    An attribute that was sent without a value has the value None. ``non_integer_times`` names the time
+    fields that were not integers, ``scope`` names the instrumentation that made the span.
     """
 
     name: str

@@ -1,7 +1,6 @@
-"""The read API of the page: a list of calls, one call with its sound, what can be saved of it.
+"""Serves the read API of the page: the list of calls, one call with its audio, and files to save.
 
-The same for the sandbox and for a folder of kept recordings: a ``CallSource`` says where calls come
-from.
+The sandbox and a folder of kept recordings have the same API: a ``CallSource`` provides the calls.
 """
 
 from __future__ import annotations
@@ -29,36 +28,36 @@ from otel_realtime.sandbox.peaks import LEVELS_MS, Peaks
 from otel_realtime.sandbox.rows import encode
 
 STATIC_FILES: Final = Path(__file__).parent / "static"
-#: Templates of pages elsewhere: ``LangSmith=https://.../{run_id};Jaeger=http://.../trace/{trace_id}``.
+#: Templates of external pages: ``LangSmith=https://.../{run_id};Jaeger=http://.../trace/{trace_id}``.
 LINKS_VARIABLE: Final = "OTEL_REALTIME_LINKS"
 _PLACES: Final = ("run_id", "trace_id", "thread_id", "project")
 _MOST_BUCKETS: Final = 1 << 20
 
 
 class CallSource(Protocol):
-    """Where calls come from. Its methods may read from a disk: they are called in a thread."""
+    """A source of calls. Its methods may read from a disk, so they are called in a thread."""
 
     @property
     def changes(self) -> Changes:
-        """Where it says which calls have changed."""
+        """The object through which it announces changed calls."""
 
     def calls(self, query: Query) -> JsonObject:
         """Return one page of the list."""
 
     def calls_summary(self, query: Query) -> JsonObject:
-        """Return what stands over the list."""
+        """Return the summary above the list."""
 
     def call(self, call_id: str) -> JsonObject | None:
-        """Return a call object."""
+        """Return a call object, or None if there is no such call."""
 
     def findings(self, call_id: str) -> JsonObject:
-        """Return ``findings`` and ``shapes``: what is wrong with a call's delivery."""
+        """Return ``findings``, violations by the sender, and ``shapes``, those of other instrumentations."""
 
     def recording(self, call_id: str) -> tuple[Path, str] | None:
-        """Return the file of a recording and its media type."""
+        """Return the file of a recording and its media type; None without a recording."""
 
     def spans(self, call_id: str) -> list[JsonObject] | None:
-        """Return the spans of a call without payloads; None where none are kept."""
+        """Return the spans of a call without payloads; None if no spans are kept."""
 
     def search_spans(self, call_id: str, text: str) -> list[str]:
         """Return the ids of the spans that contain a text."""
@@ -75,12 +74,12 @@ def found_or_404(value: JsonObject | None) -> Response:
 
 
 class PageApi:
-    """The routes of the page and of what it reads.
+    """The routes of the page and of its read API.
 
     Args:
-        source: where calls come from.
+        source: the source of the calls.
         peaks: the peaks of their recordings.
-        links: templates of pages elsewhere, by their label; see ``link_templates``.
+        links: templates of external pages, by their label; see ``link_templates``.
     """
 
     def __init__(self, source: CallSource, peaks: Peaks, links: Mapping[str, str]) -> None:
@@ -113,7 +112,7 @@ class PageApi:
         return json_response(await run_in_threadpool(self._source.calls, query))
 
     async def summary(self, request: Request) -> Response:
-        """Return what stands over the list: counts, what can be chosen, latency over calls."""
+        """Return the summary above the list: the total, the values of the filters, latency over calls."""
         query = Query.of(request.query_params)
         return json_response(await run_in_threadpool(self._source.calls_summary, query))
 
@@ -193,12 +192,12 @@ class PageApi:
         )
 
     async def page(self, request: Request) -> Response:
-        """Return the page; its script decides by the path what to show."""
+        """Return the page; its script chooses the content by the path."""
         return FileResponse(STATIC_FILES / "index.html", headers=HEADERS)
 
 
 def page_of(source: CallSource, call_id: str, links: Mapping[str, str]) -> JsonObject | None:
-    """Return what the page shows of a call; None if there is none."""
+    """Return the data that the page shows for a call; None if there is no such call."""
     call = source.call(call_id)
     if call is None:
         return None
@@ -211,7 +210,7 @@ def page_of(source: CallSource, call_id: str, links: Mapping[str, str]) -> JsonO
 
 
 def links_of(call: Mapping[str, Any], templates: Mapping[str, str]) -> list[JsonObject]:
-    """Return the pages elsewhere that show a call; a template with a place for what it lacks is none."""
+    """Return the external pages that show a call; a template that needs a missing value is skipped."""
     values = {"run_id": call["id"], **{name: call.get(name) for name in _PLACES[1:]}}
     links = []
     for label, template in templates.items():
@@ -226,7 +225,7 @@ def links_of(call: Mapping[str, Any], templates: Mapping[str, str]) -> list[Json
 
 
 def link_templates(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the templates of the environment, and those given in their place; http and https only."""
+    """Return the environment's templates, overridden by the given ones; only http and https."""
     listed = os.environ.get(LINKS_VARIABLE, "").split(";")
     named = (part.partition("=") for part in listed if part.strip())
     found = {label.strip(): template.strip() for label, _, template in named} | dict(given or {})
@@ -237,7 +236,7 @@ def _json(call: JsonObject) -> str:
     return encode(call)
 
 
-#: Name of a file -> media type, and what writes it.
+#: Name of a file -> its media type, and the function that writes it.
 _WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "captions.vtt": ("text/vtt", vtt),
     "captions.srt": ("application/x-subrip", srt),
@@ -247,13 +246,13 @@ _WRITTEN: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
 
 
 def _download(content: bytes, media_type: str) -> Response:
-    # Without a name: the page gives the file one that says which call it is of.
+    # No file name here: the page gives the file a name that identifies the call.
     headers = {**HEADERS, "Content-Disposition": "attachment"}
     return Response(content, media_type=media_type, headers=headers)
 
 
 def _call_id(request: Request) -> str:
-    # A path may hold what no id can: SQLite stores no lone surrogates.
+    # A path may contain lone surrogates, which SQLite cannot store and so no id contains.
     return str(request.path_params["call_id"]).encode("utf-8", "replace").decode()
 
 

@@ -1,7 +1,8 @@
-"""Peaks of a recording: how loud each side is, in several resolutions, for a waveform of any width.
+"""Computes the peaks of a recording at several resolutions, for waveforms of any width.
 
-A level has one byte per side and bucket, user and agent in turn: ``255 * sqrt(loudest sample)``, so
-that quiet speech keeps some steps. Read once from the recording, in blocks; kept as a file.
+A level has one byte per side and bucket, user and agent alternating: ``255 * sqrt(loudest sample)``, so
+that quiet speech is still visible. The recording is read once, in blocks, and each level is cached in a
+file.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-#: Length of a bucket per level, ms; each level has a quarter of the buckets of the one before.
+#: Length of a bucket per level, ms; each level has a quarter of the buckets of the previous one.
 LEVELS_MS: Final = (5, 20, 80, 320, 1280)
 _FACTOR: Final = 4
 _SIDES: Final = 2
 #: Seconds of audio that are read at a time: a multiple of the coarsest bucket.
 _BLOCK_S: Final = 32
 
-#: Rates of recordings, Hz. A header may claim any: what is read at a time, and how many buckets the
-#: sound takes, would go with it.
+#: Accepted sample rates, Hz. A header may claim any rate, and the size of the blocks and the number of
+#: buckets depend on it.
 _RATES: Final = range(1_000, 768_001)
 
 _Samples = NDArray[np.float32]
 
 
 class Peaks:
-    """The peaks of recordings, kept in a folder of their own.
+    """The peaks of recordings, cached in a folder.
 
     Args:
-        folder: created when it is needed; whoever owns it may delete it at any time.
+        folder: created when needed; it may be deleted at any time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,14 +48,14 @@ class Peaks:
         """Return buckets of a level.
 
         Args:
-            recording: a WAV file; with the extra ``audio-formats`` FLAC and Ogg Opus, too.
-            level: place in ``LEVELS_MS``.
+            recording: a WAV file; with the extra ``audio-formats``, also FLAC and Ogg Opus.
+            level: index into ``LEVELS_MS``.
             start: the first bucket.
-            count: how many; None: all from there.
+            count: number of buckets; None: all from ``start`` on.
 
         Raises:
-            OSError: it cannot be read.
-            ValueError: it is no audio that can be read here.
+            OSError: the recording cannot be read.
+            ValueError: the recording is not in a format that can be read here.
         """
         found = recording.stat()
         key = blake2b(
@@ -62,7 +63,7 @@ class Peaks:
             digest_size=16,
         ).hexdigest()
         path = self._folder / f"{key}.{level}"
-        with self._lock:  # two requests for one recording read it once
+        with self._lock:  # concurrent requests for one recording read it only once
             if not path.exists():
                 self._make(recording, key)
         with path.open("rb") as file:
@@ -70,7 +71,7 @@ class Peaks:
             return file.read() if count is None else file.read(count * _SIDES)
 
     def forget(self) -> None:
-        """Delete all of them."""
+        """Delete all cached peaks."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _make(self, recording: Path, key: str) -> None:
@@ -85,7 +86,7 @@ class Peaks:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(level.tobytes())
-            part.replace(path)  # a reader sees a whole level or none
+            part.replace(path)  # a reader sees either a complete level or no file
 
 
 def _coarser(level: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -97,7 +98,7 @@ def _coarser(level: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _finest(recording: Path) -> Iterator[bytes]:
     for samples, rate in _blocks(recording):
-        # A rate that 5 ms do not divide: the buckets' borders are rounded, they do not drift.
+        # If 5 ms are not a whole number of samples, each border is rounded, so that errors do not add up.
         count = -(-len(samples) * 1000 // (rate * LEVELS_MS[0]))
         borders = np.arange(count) * rate * LEVELS_MS[0] // 1000
         loudest = np.maximum.reduceat(np.abs(samples), borders, axis=0)
@@ -105,7 +106,7 @@ def _finest(recording: Path) -> Iterator[bytes]:
 
 
 def _blocks(recording: Path) -> Iterator[tuple[_Samples, int]]:
-    """Yield blocks of samples, one column a side, and their rate."""
+    """Yield blocks of samples, with one column per side, and their rate."""
     with recording.open("rb") as file:
         is_wav = file.read(4) == b"RIFF"
     yield from _wav_blocks(recording) if is_wav else _other_blocks(recording)
@@ -144,7 +145,7 @@ def _other_blocks(recording: Path) -> Iterator[tuple[_Samples, int]]:
 
 
 def _two_sides(samples: Any) -> _Samples:
-    """Return two columns; a recording of one channel has the user's side only."""
+    """Return two columns; a mono recording has only the user's side."""
     if samples.shape[1] == 1:
         return np.column_stack([samples, np.zeros_like(samples)])
     two: _Samples = samples[:, :_SIDES]

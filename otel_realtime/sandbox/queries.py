@@ -202,9 +202,9 @@ def violations(db: sqlite3.Connection) -> list[JsonObject]:
 
 
 def shapes(db: sqlite3.Connection) -> list[JsonObject]:
-    """Return what spans of other instrumentations are like; each item names its ``scope``.
+    """Return the violations on spans of other instrumentations; each item names its ``scope``.
 
-    LangSmith shows such a run otherwise than meant, but nobody who delivered it made a mistake.
+    LangSmith does not show such a run as intended, but its delivery was correct.
     """
     return [
         {

@@ -45,7 +45,7 @@ _TEXT_COLUMNS: Final = (
     *("dotted_order", "error", "delivered_by", "fingerprint", "patch_fingerprint", "scope"),
 )
 _TIME_COLUMNS: Final = ("start_ns", "end_ns")
-#: Columns that repeat a part of the JSON so that queries can use it.
+#: Columns that repeat a part of the JSON, so that queries can use it.
 _DERIVED_COLUMNS: Final = ("thread_id", "tokens")
 _FACTS: Final = ("metadata", "extra", "tags", "usage")
 _PAYLOAD: Final = ("inputs", "outputs", "attributes", "events")
@@ -77,8 +77,8 @@ def _finite(value: object) -> object:
 
 
 def storable(value: object) -> object:
-    """Return a value that SQLite stores."""
-    # sqlite3 raises on a lone surrogate; it is replaced by a question mark.
+    """Return a value that SQLite can store."""
+    # sqlite3 raises an error on a lone surrogate, so each is replaced by a question mark.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""The sandbox as an HTTP server: in a thread for tests and the demo, or in the foreground."""
+"""Runs the sandbox as an HTTP server: in a thread for tests and the demo, or in the foreground."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def server_for(
 ) -> uvicorn.Server:
     """Return the configured server, not yet running.
 
-    ``names``: see ``access.own_names``; ``links``: see ``page_api.link_templates``.
+    For ``names`` see ``access.own_names``; for ``links`` see ``page_api.link_templates``.
     """
     routes = Routes(
         store,
@@ -100,10 +100,10 @@ class Sandbox:
         data_dir: the directory of the database and the attachments; it is kept on exit.
         host: the address to listen on.
         port: the port to listen on; 0 picks a free one.
-        keys: the accepted API keys, which reading takes, too; None accepts any non-empty key, and
-            asks for none to read.
-        max_request_bytes: larger requests are answered with 413; None: above 64 MB, or 1 GB of
-            attachments.
+        keys: the accepted API keys, for sending and reading; None: any non-empty key may send, and
+            reading needs none.
+        max_request_bytes: larger requests are answered with 413; None: the limit is 64 MB, or 1 GB
+            with attachments.
         run_limit: the number of runs a trace may hold.
         names: further host names under which it is reached, such as a container's.
 
@@ -181,7 +181,7 @@ class Sandbox:
         return self._store.violations()
 
     def shapes(self) -> list[JsonObject]:
-        """Return what spans of other instrumentations are like that LangSmith shows in part."""
+        """Return the violations on spans of other instrumentations, which LangSmith shows only in part."""
         return self._store.shapes()
 
     def recording(self, run_id: str) -> Path | None:

@@ -138,7 +138,7 @@ def _exception_outside(span: Span, run: Run) -> Iterator[str]:
 def _bad_json(span: Span, run: Run) -> Iterator[str]:
     for key in _JSON_ATTRIBUTES + _MAYBE_JSON_ATTRIBUTES:
         value = span.attributes.get(key)
-        # parse_json returns None for the valid text "null", too.
+        # parse_json also returns None for the valid text "null".
         if not isinstance(value, str) or parse_json(value) is not None or value.strip() == "null":
             continue
         if key in _JSON_ATTRIBUTES or value.lstrip()[:1] in ("{", "["):

@@ -1,7 +1,7 @@
-"""The sandbox's storage: one SQLite database and a directory of attachments.
+"""Stores the sandbox's data: one SQLite database and a directory of attachments.
 
-Thread-safe: one connection writes and one reads, each behind its own lock. In WAL mode a reader
-does not block the writer, and it sees complete requests only: https://www.sqlite.org/wal.html
+It is thread-safe: one connection writes and one reads, each behind its own lock. In WAL mode a reader
+does not block the writer, and sees only complete requests: https://www.sqlite.org/wal.html
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from otel_realtime.sandbox.rows import SCHEMA
 TENANT_ID: Final = str(uuid5(NAMESPACE_URL, "otel-realtime sandbox"))
 
 
-#: Calls whose runs have changed since they were put into the index; ``change`` counts.
+#: Marks a call whose runs have changed since it was indexed; ``change`` counts the changes.
 _STALE: Final = (
     "INSERT INTO stale_calls VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET change = change + 1"
 )
-#: Conversations that an earlier version stored, which had no index.
+#: Marks the conversations that an earlier version stored, which had no index.
 _EARLIER_CALLS: Final = (
     "INSERT OR IGNORE INTO stale_calls SELECT id, 1 FROM runs"
     " WHERE parent_id IS NULL AND held = 0 AND id NOT IN (SELECT id FROM calls)"
@@ -57,7 +57,7 @@ class Store:
         # Uploads that were cut off when a previous sandbox stopped.
         shutil.rmtree(self.incoming, ignore_errors=True)
         path = data_dir / DATABASE
-        # A folder of the user's that holds other things keeps its mode; ours in it are private.
+        # A folder of the user that holds other files keeps its mode; our folders in it are private.
         private = [self._files, self.incoming]
         if not data_dir.exists() or path.exists() or not any(data_dir.iterdir()):
             private.insert(0, data_dir)
@@ -66,7 +66,7 @@ class Store:
         for folder in private:
             folder.chmod(0o700)
         for found in (path, *data_dir.glob(f"{DATABASE}-*"), *self._files.iterdir()):
-            if found.exists():  # an earlier version left it to the umask
+            if found.exists():  # an earlier version left the mode to the umask
                 found.chmod(0o600)
         if not path.exists():  # SQLite gives its WAL and shared memory the mode of the database
             bodies.create_private(path).close()
@@ -101,7 +101,7 @@ class Store:
             ledger.apply(batch)
             changed = ledger.changed_calls()
             db.executemany(_STALE, ((call_id,) for call_id in changed))
-        # Accepted attachments have been moved; what is left was refused or repeated.
+        # Accepted attachments have been moved; the remaining ones were refused or repeated.
         for attachment in batch.attachments:
             attachment.path.unlink(missing_ok=True)
         self.changes.publish(changed)
@@ -149,7 +149,7 @@ class Store:
         return found
 
     def calls_summary(self, query: call_index.Query) -> JsonObject:
-        """Return what stands over the list of calls."""
+        """Return the summary above the list of calls."""
         self._index()
         with self._read_lock:
             return {**call_index.summary(self._reader, query), "takes": True}
@@ -161,7 +161,7 @@ class Store:
             return call_index.call(self._reader, call_id)
 
     def findings(self, call_id: str) -> JsonObject:
-        """Return the violations of a conversation, and what LangSmith shows in part."""
+        """Return the violations of a conversation, and those on spans of other instrumentations."""
         with self._read_lock:
             found = {
                 "findings": queries.violations(self._reader),
@@ -183,9 +183,10 @@ class Store:
             return call_rows.search(self._reader, call_id, text)
 
     def _index(self, call_id: str | None = None) -> None:
-        """Bring the index up to date with the runs: of one call, or of all that have changed.
+        """Bring the index up to date with the runs of one call, or of all calls that have changed.
 
-        A call is built when somebody looks: what only takes traces in has no work with it.
+        Calls are built only when they are read, so that a sandbox that only receives traces does not
+        build any.
         """
         with self._read_lock:
             stale = [
@@ -201,7 +202,7 @@ class Store:
                     call_index.remove(db, [stale_id])
                 else:
                     call_index.put(db, built)
-                # Unless it has changed again meanwhile.
+                # Keep the mark if the call has changed again meanwhile.
                 db.execute(
                     "DELETE FROM stale_calls WHERE id = ? AND change = ?", (stale_id, change)
                 )
@@ -217,7 +218,7 @@ class Store:
             return queries.run(self._reader, run_id)
 
     def shapes(self) -> list[JsonObject]:
-        """Return what spans of other instrumentations are like that LangSmith shows in part."""
+        """Return the violations on spans of other instrumentations, which LangSmith shows only in part."""
         with self._read_lock:
             return queries.shapes(self._reader)
 

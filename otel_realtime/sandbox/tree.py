@@ -1,4 +1,4 @@
-"""Orphans: a run is held back until its parent is shown, then shown with its waiting descendants.
+"""Holds back each run until its parent is shown, then shows it with its waiting descendants.
 
 LangSmith buffers a child whose parent has not arrived and drops it if the parent never does.
 """

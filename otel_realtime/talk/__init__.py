@@ -1,1 +1,1 @@
-"""``otel-realtime talk``: a conversation by microphone and speaker, traced and recorded."""
+"""``otel-realtime talk``: a conversation through microphone and speaker, traced and recorded."""

@@ -1,7 +1,7 @@
-"""The call itself: microphone to model, model to speaker, barge-ins, and the model's tool.
+"""Runs the call: microphone to model, model to speaker, barge-ins, and the model's tool.
 
-It is the small app of ``tests/examples/voice_app.py`` with what a tool for any machine needs besides:
-devices that are chosen, converted and watched, keys, half duplex, words and levels on the screen.
+It extends the small app of ``tests/examples/voice_app.py`` with the features that it needs on any
+machine: chosen, converted and watched devices, keys, half duplex, words and levels on the screen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from otel_realtime.talk.speaker import Cut, Speaker
 from otel_realtime.talk.stream import BLOCK_MS
 from otel_realtime.talk.tools import TOOLS, call_tool
 
-#: ``event_id`` of our ``session.update``, by which its refusal is known.
+#: ``event_id`` of our ``session.update``, which identifies an error about it.
 SESSION_EVENT: Final = "talk-session"
 INSTRUCTIONS: Final = (
     "You are a friendly voice assistant. Answer briefly. You can look up the time of day. "
@@ -33,12 +33,12 @@ INSTRUCTIONS: Final = (
 #: The service rejects a commit of less audio:
 #: https://platform.openai.com/docs/api-reference/realtime-client-events/input_audio_buffer/commit
 MIN_COMMIT_MS: Final = 100
-#: With ``--half-duplex`` the microphone opens this long after the speaker fell silent: a room echoes.
+#: With ``--half-duplex``, the microphone opens this long after the speaker fell silent, for the room's echo.
 ECHO_TAIL_S: Final = 0.3
 WATCH_EVERY_S: Final = 0.08
-#: A microphone that delivers nothing but zeros for so long is muted, or not allowed to be heard.
+#: A microphone that delivers only zeros for this time is muted, or the app may not access it.
 SILENT_ADVICE_S: Final = 5.0
-#: Answers that were cut right at their start, one after the other, that suggest an echo.
+#: This many consecutive answers that were each cut off within this time suggest an echo.
 ECHO_CUTS: Final = 2
 ECHO_CUT_MS: Final = 2_000
 SILENT_ADVICE: Final = (
@@ -58,12 +58,12 @@ TURN_DETECTION: Final[Mapping[str, dict[str, str] | None]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the call is held.
+    """The options of the call.
 
     Attributes:
         voice: the model's voice; ``None``: the service's default.
-        instructions: what the model is told.
-        vad: ``server``, ``semantic``, or ``none``: the user says when a turn ends.
+        instructions: the instructions for the model.
+        vad: ``server``, ``semantic``, or ``none``: the user ends turns with a key.
         half_duplex: mute the microphone while the speaker plays.
     """
 
@@ -91,7 +91,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sound:
-    """The devices of the call, and how each is opened.
+    """The devices of the call, and the format in which each is opened.
 
     Attributes:
         portaudio: the module ``sounddevice``.
@@ -106,13 +106,13 @@ class Sound:
 
 @dataclass(slots=True)
 class Facts:
-    """What happened, for the summary.
+    """Facts about the call, for the summary.
 
     Attributes:
-        turns: who said what, in the order in which it was known.
-        interruptions: answers that were cut, with how much of each was heard.
+        turns: who said what, in the order of the transcripts.
+        interruptions: parts of answers that were cut, and how much of each was played.
         tool_calls: how often the tool was called.
-        errors: messages of the server.
+        errors: messages of the server's errors.
     """
 
     turns: list[dict[str, Any]] = field(default_factory=list)
@@ -126,11 +126,11 @@ class VoiceCall:
 
     Args:
         connection: the SDK's connection.
-        conversation: records what the devices take.
+        conversation: records the audio of the devices.
         sound: the devices.
         screen: shows what is said.
-        options: how the call is held.
-        keys: whether the user holds the floor; ``None``: the service hears who speaks.
+        options: the options of the call.
+        keys: the push-to-talk keys; ``None``: the service detects speech.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class VoiceCall:
     # --- what the user says ----------------------------------------------------------------------
 
     async def send_microphone(self) -> None:
-        """Send the microphone's audio; with push-to-talk, only while the user holds the floor."""
+        """Send the microphone's audio; with push-to-talk, only while the microphone is open."""
         append = self.connection.input_audio_buffer.append
         sent_ms = 0
         async for block in self.microphone.blocks():
@@ -195,7 +195,7 @@ class VoiceCall:
                 sent_ms = 0
 
     async def finish_turn(self, sent_ms: int) -> None:
-        """Let the model answer what was said while the user held the floor."""
+        """Commit the audio of a push-to-talk turn, and request the model's answer."""
         if sent_ms < MIN_COMMIT_MS:
             await self.connection.input_audio_buffer.clear()
             return
@@ -203,7 +203,7 @@ class VoiceCall:
         await self.connection.response.create()
 
     async def interrupt(self) -> None:
-        """Stop the agent: the speaker first, then the model's idea of what was heard.
+        """Stop the agent: first the speaker, then correct the server's record of what was heard.
 
         https://platform.openai.com/docs/guides/realtime-conversations#interruption-and-truncation
         """
@@ -211,16 +211,16 @@ class VoiceCall:
         if self.keys is not None and self._responding:
             await (
                 self.connection.response.cancel()
-            )  # a server that detects speech does it by itself
+            )  # a server that detects speech cancels by itself
         for cut in cuts:
             await self.cut(cut)
 
     async def cut(self, cut: Cut) -> None:
-        """Tell the server how much of an item was played; one that was not is deleted."""
+        """Tell the server how much of an item was played; an item that was not played is deleted."""
         item = self.connection.conversation.item
         self.facts.interruptions.append(cut)
         if cut.played_ms == 0:
-            await item.delete(item_id=cut.item_id)  # 0 ms is no position that it truncates to
+            await item.delete(item_id=cut.item_id)  # the server does not truncate to 0 ms
             return
         await item.truncate(
             item_id=cut.item_id, content_index=cut.content_index, audio_end_ms=cut.played_ms
@@ -244,7 +244,7 @@ class VoiceCall:
         self.speaker.play(event.item_id, event.content_index, base64.b64decode(event.delta))
 
     async def on_audio_done(self, event: Any) -> None:
-        """Note that no more of it comes."""
+        """Note that a content part has no further audio."""
         self.speaker.complete(event.item_id, event.content_index)
 
     async def on_speech_started(self, _event: Any) -> None:
@@ -252,11 +252,11 @@ class VoiceCall:
         await self.interrupt()
 
     async def on_response_created(self, _event: Any) -> None:
-        """Note that there is something to cancel."""
+        """Note that a response is in progress, which can be cancelled."""
         self._responding = True
 
     async def on_response_done(self, event: Any) -> None:
-        """Run the functions that the model called, and let it go on."""
+        """Run the functions that the model called, and request its next response."""
         self._responding = False
         response = event.response
         error = getattr(response.status_details, "error", None)
@@ -273,7 +273,7 @@ class VoiceCall:
             await self.connection.response.create()
 
     async def on_words(self, event: Any) -> None:
-        """Show what is being said, by whom the event says."""
+        """Show what the user or the agent is saying now."""
         who = "you" if "input" in event.type else "agent"
         self._words[event.item_id] = self._words.get(event.item_id, "") + event.delta
         self.screen.words(who, self._words[event.item_id])
@@ -291,14 +291,14 @@ class VoiceCall:
         self._said("agent", event.item_id, event.text)
 
     async def on_error(self, event: Any) -> None:
-        """Show an error of the server; the session goes on, unless it is the session that is wrong."""
+        """Show an error of the server; the session goes on, unless the server refuses the session itself."""
         message = str(event.error.message)
         if event.error.event_id == SESSION_EVENT:
             raise ConfigError(f"the Realtime API refuses the session: {message}")
         self.on_problem(message)
 
     def on_problem(self, message: str) -> None:
-        """Show and count what went wrong."""
+        """Show a problem and add it to the summary."""
         self.facts.errors.append(message)
         self.screen.line("error", message)
 
@@ -311,7 +311,7 @@ class VoiceCall:
     # --- devices ---------------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Show the levels, and look whether the devices are still there."""
+        """Show the levels, and check that the devices still work."""
         started_s = time.monotonic()
         while True:
             self.microphone.stream.check()
@@ -323,7 +323,7 @@ class VoiceCall:
             await asyncio.sleep(WATCH_EVERY_S)
 
     def meters(self) -> tuple[Meter, Meter]:
-        """Return both devices as the screen shows them."""
+        """Return the state of both devices, for the screen."""
         microphone, speaker = self.microphone, self.speaker
         overruns, underruns = microphone.stream.xruns, speaker.stream.xruns
         return (
@@ -341,7 +341,7 @@ class VoiceCall:
         )
 
     def microphone_is_open(self) -> bool:
-        """Return whether what the microphone hears is sent and recorded; from any thread."""
+        """Return whether the microphone's audio is sent and recorded; safe in any thread."""
         if self.keys is not None and not self.keys.open:
             return False
         return not self.options.half_duplex or self.speaker.quiet_for_s > ECHO_TAIL_S
@@ -367,12 +367,12 @@ class VoiceCall:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return ``3 underruns``, or nothing for none."""
+    """Return a text such as ``3 underruns``; empty for 0."""
     return "" if not number else f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 async def _first_of(*parts: Awaitable[None]) -> None:
-    """Run all until one ends, and then none; raises what it raised."""
+    """Run all until one ends, then cancel the others; raises the exception of the one that ended."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

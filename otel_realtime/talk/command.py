@@ -1,4 +1,4 @@
-"""``otel-realtime talk``: sets up devices, service and destination, holds the call, says what came of it."""
+"""``otel-realtime talk``: sets up devices, service and destination, holds the call, prints a summary."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def show_devices(*, as_json: bool) -> int:
         The exit code: 0, or 2 if there is none.
 
     Raises:
-        DeviceError: PortAudio is missing, or finds no device.
+        DeviceError: PortAudio is missing, or, without ``as_json``, finds no device.
     """
     devices = list_devices(load_portaudio())
     if as_json:
@@ -89,29 +89,29 @@ def run(
     browser: bool = True,
     as_json: bool = False,
 ) -> int:
-    """Hold a conversation by microphone and speaker.
+    """Hold a conversation through microphone and speaker.
 
     It sets the global tracer provider, so it can run only once per process.
 
     Args:
         input_device: number or part of the name of the microphone; ``None``: the default one.
-        output_device: the same of the speaker.
-        url: base URL of the Realtime API; ``None``: as the environment's keys say.
-        scripted: talk to the scripted server, whatever keys there are.
+        output_device: number or part of the name of the speaker; ``None``: the default one.
+        url: base URL of the Realtime API; ``None``: chosen by the environment's keys.
+        scripted: talk to the scripted server, even if there are keys.
         model: the model, or Azure's deployment.
         voice: the model's voice.
-        instructions: what the model is told.
-        vad: who decides when a turn ends: ``server``, ``semantic`` or ``none``.
-        push_to_talk: the user does, with a key.
+        instructions: the instructions for the model.
+        vad: how the end of a turn is detected: ``server``, ``semantic`` or ``none``.
+        push_to_talk: the user ends turns with a key.
         half_duplex: mute the microphone while the speaker plays.
-        seconds: end the call after so long.
+        seconds: end the call after this time, in seconds.
         out: where the recording is kept.
-        local: keep the trace on this machine, whatever the environment says.
-        browser: open the page in a browser at the end, if a person looks at a terminal.
-        as_json: the summary goes to standard output as JSON, the rest to standard error.
+        local: keep the trace on this machine, regardless of the environment.
+        browser: open the page in a browser at the end, if the output is a terminal.
+        as_json: print the summary to standard output as JSON, and the rest to standard error.
 
     Returns:
-        The exit code: 0 if the call ended as it should and everything was delivered, else 1.
+        The exit code: 0 if the call ended normally and everything was delivered, otherwise 1.
 
     Raises:
         OtelRealtimeError: a device, the service or an option cannot be used.
@@ -142,7 +142,7 @@ def run(
         try:
             asyncio.run(_hold(result, service, model or MODEL, sound, screen, options, seconds))
             screen.line("note", "delivering the trace and the recording; Ctrl-C gives up")
-        finally:  # a call that was refused has its trace, too
+        finally:  # a call that was refused also has a trace
             result.delivered = otel_realtime.flush(FLUSH_TIMEOUT_S)
         served = browser and not as_json and console.is_terminal()
         if as_json:
@@ -157,10 +157,10 @@ def run(
 
 
 def open_sound(input_device: str | None, output_device: str | None) -> Sound:
-    """Return the devices that the user chose, after asking each what it can do.
+    """Return the devices that the user chose, each with a format that it supports.
 
     Raises:
-        DeviceError: one cannot be used.
+        DeviceError: a device cannot be used.
     """
     portaudio = load_portaudio()
     devices = list_devices(portaudio)
@@ -215,10 +215,10 @@ async def _hold(
     options: Options,
     seconds: float | None,
 ) -> None:
-    """Hold the call until it ends, and note how.
+    """Hold the call until it ends, and note how it ended.
 
     Raises:
-        OtelRealtimeError: it could not be begun.
+        OtelRealtimeError: the call could not begin.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -279,7 +279,7 @@ async def _call(
 
 
 async def _ended(result: Result, calling: asyncio.Future[None]) -> None:
-    """Wait for the end of the call, and note what ended it if nobody asked for it."""
+    """Wait for the end of the call, and note what ended it, unless ``ended_by`` is already set."""
     try:
         await calling
         result.ended_by = result.ended_by or "server"
@@ -287,9 +287,9 @@ async def _ended(result: Result, calling: asyncio.Future[None]) -> None:
         pass
     except DeviceError as error:
         if result.call is None or not result.call.speaker.stream.blocks:
-            raise  # it never began
+            raise  # the call never began
         result.ended_by, result.problem = "device", str(error)
-    except ConnectionClosedOK:  # the microphone was quicker to notice it
+    except ConnectionClosedOK:  # the microphone's task noticed the close first
         result.ended_by = result.ended_by or "server"
     except ConnectionClosed as error:
         close = error.rcvd

@@ -1,4 +1,4 @@
-"""Where the conversation goes: where the environment says, else to a sandbox in this process."""
+"""Chooses the destination of the conversation: the environment's, otherwise a sandbox in this process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 PROJECT: Final = "otel-realtime-talk"
 RECORDINGS_DIR: Final = "recordings"
-#: What would send elsewhere, or keep from being shown what stays here.
+#: Prefixes of variables that would send data elsewhere, or keep the local trace from being shown.
 _REPLACED: Final = ("LANGSMITH_", "LANGCHAIN_", "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED")
-#: Variables by which somebody says where traces go.
+#: Variables that choose where traces go.
 _CHOICES: Final = ("OTEL_TRACES_EXPORTER", "OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 _NO_SERVER: Final = (
     "The trace goes nowhere, because the sandbox's libraries are not installed: "
@@ -37,10 +37,10 @@ class Destination:
     """Where the trace and the recording go.
 
     Attributes:
-        name: for the screen.
+        name: its name, for the screen.
         recordings_dir: where the WAV is kept: a folder, or an fsspec URL.
-        sandbox: the sandbox, if it goes there.
-        notes: what the user should know about it.
+        sandbox: the sandbox, if the trace goes there.
+        notes: notes about it for the user.
     """
 
     name: str
@@ -54,8 +54,8 @@ def destination(*, out: Path | None, local: bool) -> Iterator[Destination]:
     """Set the environment for one conversation, and restore it afterwards.
 
     Args:
-        out: where the recording is kept; ``None``: where the settings say, else ``recordings``.
-        local: keep the trace on this machine, whatever the environment says.
+        out: where the recording is kept; ``None``: ``Settings.recordings_dir``, or ``recordings``.
+        local: keep the trace on this machine, regardless of the environment.
     """
     before = dict(os.environ)
     try:
@@ -70,7 +70,7 @@ def _entered(stack: ExitStack, out: Path | None, local: bool) -> Destination:
     settings = Settings()
     config = LangSmithConfig.from_env()
     recordings = str(out) if out is not None else settings.recordings_dir or RECORDINGS_DIR
-    if "://" not in recordings:  # shown at the end, to be opened from anywhere
+    if "://" not in recordings:  # absolute, so that the path printed at the end works in any folder
         recordings = os.path.abspath(os.path.expanduser(recordings))
     check_folder(recordings)
     os.environ["OTEL_REALTIME_RECORDINGS_DIR"] = recordings
@@ -87,7 +87,7 @@ def _entered(stack: ExitStack, out: Path | None, local: bool) -> Destination:
         found.notes.append(_NO_SERVER)
         _keep_here(settings.state_dir, None)
         return found
-    # The data of `otel-realtime sandbox`, which shows the conversation later.
+    # The data folder of `otel-realtime sandbox`, which can show the conversation later.
     found.sandbox = stack.enter_context(Sandbox(data_dir=settings.state_dir / "sandbox"))
     _keep_here(settings.state_dir, found.sandbox.url)
     return found
@@ -95,10 +95,10 @@ def _entered(stack: ExitStack, out: Path | None, local: bool) -> Destination:
 
 def _keep_here(state_dir: Path, sandbox_url: str | None) -> None:
     for name in list(os.environ):
-        # An OTLP endpoint would be a second destination, though --local says that there is none.
+        # An OTLP endpoint would be a further destination, which --local rules out.
         if name.startswith((*_REPLACED, "OTEL_EXPORTER_OTLP")) or name in _CHOICES:
             del os.environ[name]
-    # A folder of its own: what an app of the user's left undelivered must not go to the sandbox.
+    # A separate folder, so that undelivered data of the user's own apps does not go to the sandbox.
     os.environ["OTEL_REALTIME_STATE_DIR"] = str(state_dir / "talk")
     os.environ["OTEL_REALTIME_LANGSMITH"] = "off" if sandbox_url is None else "direct"
     if sandbox_url is not None:

@@ -1,4 +1,4 @@
-"""The sound devices of this machine, as PortAudio lists them, and how one is chosen.
+"""Lists the sound devices of this machine with PortAudio, and chooses one.
 
 https://python-sounddevice.readthedocs.io/en/latest/api/checking-hardware.html
 """
@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from otel_realtime.errors import DeviceError
 
 Side = Literal["input", "output"]
-#: Rate of ``audio/pcm``, the only one that the Realtime API takes. A device that cannot be opened
-#: with it runs at its own rate, and is converted.
+#: Sample rate of ``audio/pcm``, the only one that the Realtime API accepts, Hz. A device that cannot be
+#: opened at this rate runs at its own rate, and its audio is converted.
 WIRE_RATE_HZ: Final = 24_000
 NOUNS: Final[dict[Side, str]] = {"input": "microphone", "output": "speaker"}
 NO_LIBRARY: Final = (
@@ -37,13 +37,13 @@ class Device:
 
     Attributes:
         index: its number, for ``--input`` and ``--output``.
-        name: what the system calls it.
-        host_api: the sound system that it belongs to: ALSA, Core Audio.
-        inputs: channels that can be recorded.
-        outputs: channels that can be played.
-        rate_hz: its own sample rate.
-        default_input: whether it is what records unless another one is chosen.
-        default_output: the same for what plays.
+        name: its name in the system.
+        host_api: the sound system that it belongs to, such as ALSA or Core Audio.
+        inputs: number of channels that it can record.
+        outputs: number of channels that it can play.
+        rate_hz: its own sample rate, Hz.
+        default_input: whether it is the default microphone.
+        default_output: whether it is the default speaker.
     """
 
     index: int
@@ -56,7 +56,7 @@ class Device:
     default_output: bool
 
     def channels(self, side: Side) -> int:
-        """Return how many channels it has on a side."""
+        """Return the number of its channels on a side."""
         return self.inputs if side == "input" else self.outputs
 
     def is_default(self, side: Side) -> bool:
@@ -70,7 +70,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How a device is opened: 16-bit samples of this rate and number of channels."""
+    """The format in which a device is opened: 16-bit samples with this rate and number of channels."""
 
     rate_hz: int
     channels: int
@@ -88,7 +88,7 @@ def load_portaudio() -> Any:
         if error.name not in ("sounddevice", "_sounddevice", "cffi", "_cffi_backend"):
             raise
         raise DeviceError(NO_PACKAGE) from None
-    except OSError as error:  # "PortAudio library not found", or what the loader says of it
+    except OSError as error:  # "PortAudio library not found", or an error of the loader
         if "not found" in str(error):
             raise DeviceError(NO_LIBRARY) from None
         raise DeviceError(f"the PortAudio library cannot be loaded: {error}") from None
@@ -99,7 +99,7 @@ def list_devices(portaudio: Any) -> list[Device]:
     """Return every device of this machine, in PortAudio's order.
 
     Raises:
-        DeviceError: PortAudio cannot ask the system for them.
+        DeviceError: PortAudio cannot list them.
     """
     try:
         host_apis, found = portaudio.query_hostapis(), portaudio.query_devices()
@@ -125,12 +125,12 @@ def choose(devices: Sequence[Device], side: Side, wanted: str | None) -> Device:
     """Return the device that the user asked for, or the default one.
 
     Args:
-        devices: what this machine has.
+        devices: the devices of this machine.
         side: whether it has to record or to play.
         wanted: a number, or a part of a name; ``None``: the default.
 
     Raises:
-        DeviceError: there is none, or the name stands for several; the message lists what there is.
+        DeviceError: there is no such device, or the name matches several; the message lists them.
     """
     usable = [device for device in devices if device.channels(side)]
     noun = NOUNS[side]
@@ -187,10 +187,12 @@ def _count(number: int) -> str:
 
 
 def choose_format(portaudio: Any, device: Device, side: Side) -> Format:
-    """Return how to open a device: mono at the API's rate, or the nearest that it can.
+    """Return the format in which to open a device: mono at the API's rate if possible.
+
+    Otherwise it is stereo at that rate, or mono or stereo at the device's own rate.
 
     Raises:
-        DeviceError: it cannot be opened in any way.
+        DeviceError: the device supports none of these formats.
     """
     check = getattr(portaudio, f"check_{side}_settings")
     refusal: object = None
@@ -206,7 +208,7 @@ def choose_format(portaudio: Any, device: Device, side: Side) -> Format:
 
 
 def cannot_open(device: Device, side: Side, error: object) -> str:
-    """Return what to say of a device that PortAudio does not open."""
+    """Return the error message for a device that PortAudio cannot open."""
     return (
         f"cannot open the {NOUNS[side]} {device.index} {device.name!r}: {error}. Is it plugged in, "
         f"and does no other program hold it? Choose another one with --{side}; --list-devices shows "
@@ -215,7 +217,7 @@ def cannot_open(device: Device, side: Side, error: object) -> str:
 
 
 def table(devices: Sequence[Device]) -> list[str]:
-    """Return one line for each device, with a mark at the defaults."""
+    """Return one line for each device; defaults are marked."""
     rows = []
     for device in devices:
         marks = [side for side in NOUNS if device.is_default(side)]

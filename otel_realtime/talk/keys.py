@@ -1,4 +1,4 @@
-"""Keys for push-to-talk: a terminal tells when a key goes down, not when it comes up, so it toggles."""
+"""Reads keys for push-to-talk; a terminal does not report a key's release, so each press toggles."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-#: Keys that open the microphone, and close it again: space and return.
+#: Keys that open and close the microphone: space and return.
 TALK_KEYS: Final = frozenset(b" \r\n")
 QUIT_KEYS: Final = frozenset(b"qQ\x04")
 
 
 class PushToTalk:
-    """Whether the user holds the floor.
+    """Says whether the user wants to speak.
 
     Attributes:
-        open: whether the microphone is open; read by its callback.
+        open: whether the microphone is open; the microphone's callback reads it.
     """
 
     def __init__(self, quit_call: Callable[[], object]) -> None:
@@ -27,7 +27,7 @@ class PushToTalk:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Read keys from standard input inside the block: a terminal's, or a line's end if piped."""
+        """Read keys from standard input inside the block; it may be a terminal or a pipe."""
         loop = asyncio.get_running_loop()
         if sys.stdin is None or sys.stdin.closed:
             yield
@@ -36,7 +36,7 @@ class PushToTalk:
         with _raw_keys(descriptor):
             try:
                 loop.add_reader(descriptor, self._read, loop, descriptor)
-            except OSError:  # epoll takes no files: nobody presses keys there
+            except OSError:  # epoll does not support files, which have no key presses anyway
                 yield
                 return
             try:
@@ -46,7 +46,7 @@ class PushToTalk:
 
     def _read(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
         pressed = os.read(descriptor, 64)
-        if not pressed:  # the end of a pipe: nobody presses keys any more
+        if not pressed:  # the end of a pipe: no more keys will come
             loop.remove_reader(descriptor)
         for key in pressed:
             if key in TALK_KEYS:
@@ -57,7 +57,7 @@ class PushToTalk:
 
 @contextmanager
 def _raw_keys(descriptor: int) -> Iterator[None]:
-    """Let a terminal deliver each key at once, without showing it; Ctrl-C stays what it is."""
+    """Make a terminal deliver each key at once, without showing it; Ctrl-C still interrupts."""
     if not os.isatty(descriptor):
         yield
         return

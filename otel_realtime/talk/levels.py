@@ -1,4 +1,4 @@
-"""How loud a device is, for the screen and the summary."""
+"""Measures how loud a device is, for the screen and the summary."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-#: Level of digital silence, which has no logarithm; below what 16 bits can hold (-90 dBFS).
+#: Level of digital silence, which has no logarithm; below the lowest level of 16 bits (-90 dBFS).
 SILENT_DB: Final = -96.0
-#: The shown level falls this fast, so that a short sound can be seen.
+#: How fast the shown level falls; slow enough that a short sound can be seen.
 FALL_DB_PER_S: Final = 40.0
 _FULL_SCALE: Final = 32_768.0
 
 
 class Level:
-    """The level of one device; written by its callback, read by the screen.
+    """The level of one device; its callback writes it, and the screen reads it.
 
     Attributes:
-        now_db: RMS of late, dBFS, falling slowly.
+        now_db: recent RMS, dBFS, which falls slowly.
         peak_db: highest sample so far, dBFS.
-        clipped: blocks with a sample at full scale.
+        clipped: number of blocks with a sample at full scale.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The microphone: what PortAudio's callback delivers, recorded, and handed to the app's loop."""
+"""Records the microphone: passes audio from PortAudio's callback to the recording and the event loop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from otel_realtime.talk.stream import BLOCK_MS, Stream
 Samples = npt.NDArray[np.int16]
 #: ``Conversation.record_user_audio``.
 Record = Callable[..., object]
-#: Blocks that may wait for a loop that is busy: 10 s; what comes then is dropped and counted.
+#: Most blocks that may wait for a busy event loop: 10 s; further blocks are dropped and counted.
 BACKLOG: Final = 10_000 // BLOCK_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A few milliseconds of sound: PCM16 mono at 24 kHz; of a microphone that is ``open`` or muted."""
+    """A few milliseconds of audio: PCM16 mono at 24 kHz, and whether the microphone was open or muted."""
 
     pcm: bytes
     open: bool
@@ -33,19 +33,19 @@ class Block:
 class Microphone:
     """Records what the user says.
 
-    A muted microphone delivers silence: it is what is sent, and what is recorded.
+    While the microphone is muted, silence is sent and recorded.
 
     Args:
         portaudio: the module ``sounddevice``.
-        device: where it records.
-        sound: how the device is opened.
+        device: the device that records.
+        sound: the format in which the device is opened.
         record: called with each block that the device delivered, on PortAudio's thread.
-        is_open: asked for each block, on that thread.
+        is_open: called for each block on that thread; returns whether the microphone is open.
 
     Attributes:
-        level: how loud it is, muted or not.
-        dropped: blocks that the app was too busy to take.
-        stream: the stream of PortAudio, with its overruns.
+        level: the level of the audio, even while muted.
+        dropped: number of blocks that were dropped because the event loop was too busy.
+        stream: the PortAudio stream, with its overruns.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Microphone:
         self._queue: asyncio.Queue[tuple[Samples, bool]] = asyncio.Queue()
 
     async def blocks(self) -> AsyncIterator[Block]:
-        """Yield what is recorded, as it comes."""
+        """Yield the recorded blocks as they arrive."""
         differs = self._rate_hz != WIRE_RATE_HZ
         resampler = Resampler(self._rate_hz, WIRE_RATE_HZ) if differs else None
         while True:
@@ -81,7 +81,7 @@ class Microphone:
     def _callback(self, indata: Samples, frames: int) -> None:
         self.level.feed(indata, self._rate_hz)
         is_open = self._is_open()
-        # A copy: PortAudio fills the same buffer again as soon as this returns.
+        # Copied, because PortAudio reuses the buffer as soon as this returns.
         heard = indata.copy() if is_open else np.zeros_like(indata)
         self._record(heard, rate=self._rate_hz)
         mono = heard[:, 0] if heard.shape[1] == 1 else heard.mean(axis=1).astype(np.int16)
@@ -91,4 +91,4 @@ class Microphone:
         try:
             self._loop.call_soon_threadsafe(self._queue.put_nowait, (mono, is_open))
         except RuntimeError:
-            pass  # the loop has ended, and the stream is about to
+            pass  # the event loop has ended, and the stream is about to end

@@ -1,4 +1,4 @@
-"""What came of a call: for people, and as JSON."""
+"""The result of a call, as text for people and as JSON."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from otel_realtime import Conversation
 from otel_realtime.talk.app import Facts, Sound, VoiceCall, counted
 from otel_realtime.talk.destination import Destination
 
-#: Where ``otel-realtime sandbox`` serves what is kept on this machine, unless it is told otherwise.
+#: Default address of ``otel-realtime sandbox``, which later shows the calls kept on this machine.
 LATER_URL: Final = "http://127.0.0.1:8321"
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of the call.
+    """The result of the call.
 
     Attributes:
         ended_by: ``user`` (Ctrl-C), ``seconds``, ``server``, ``device``, or ``connection``.
-        problem: what ended it against the user's will.
-        delivered: whether everything has arrived.
-        recording: where the WAV is kept.
+        problem: the error that ended it; empty without one.
+        delivered: whether everything was delivered.
+        recording: where the WAV is kept; None if it is not.
     """
 
     facts: Facts = field(default_factory=Facts)
@@ -35,7 +35,7 @@ class Result:
     recording: str | None = None
 
     def on_recording(self, _path: object, info: Any) -> None:
-        """Note where the recording is kept, on a background thread."""
+        """Note where the recording is kept; called on a background thread."""
         kept = info.get("kept_as")
         self.recording = None if kept is None else str(kept)
 
@@ -44,9 +44,9 @@ def page_of(result: Result, where: Destination, *, served: bool) -> str | None:
     """Return the page of the conversation in the sandbox, if it went there.
 
     Args:
-        result: what came of the call.
-        where: where it went.
-        served: whether this process goes on serving it; else ``otel-realtime sandbox`` does.
+        result: the result of the call.
+        where: the destination of the call.
+        served: whether this process goes on serving it; otherwise ``otel-realtime sandbox`` does.
     """
     if where.sandbox is None or result.conversation is None:
         return None
@@ -55,7 +55,7 @@ def page_of(result: Result, where: Destination, *, served: bool) -> str | None:
 
 
 def report(result: Result, where: Destination, *, served: bool) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say, each with its label; arguments as for ``page_of``."""
+    """Yield the lines of the summary, each with its label; the arguments are those of ``page_of``."""
     facts, conversation = result.facts, result.conversation
     told = [
         f"{result.duration_s:.1f} s",

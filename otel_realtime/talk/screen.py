@@ -1,4 +1,4 @@
-"""What the user sees of the call: lines as things are said; on a terminal, levels and words as well."""
+"""Shows the call to the user: a line for each thing said, and on a terminal also levels and live words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_realtime.talk.levels import SILENT_DB
 #: Lowest level that the meters show.
 FLOOR_DB: Final = -60.0
 METER_WIDTH: Final = 24
-#: Who says a line -> how a terminal shows it.
+#: Who says a line -> its style on a terminal.
 STYLES: Final = {
     "you": "cyan",
     "agent": "green",
@@ -29,13 +29,13 @@ STYLES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
-    """One device as the screen shows it.
+    """The state of one device, for the screen.
 
     Attributes:
         label: what it is.
-        level_db: how loud it is, dBFS.
-        open: whether what it hears is sent; always so for a speaker.
-        losses: what was lost, in words; empty if nothing was.
+        level_db: its level, dBFS.
+        open: whether the microphone's audio is sent; always True for a speaker.
+        losses: a text about lost audio; empty if nothing was lost.
     """
 
     label: str
@@ -54,20 +54,20 @@ class Screen(Protocol):
         """End."""
 
     def line(self, who: str, text: str) -> None:
-        """Show something that was said or done; it stays."""
+        """Show something that was said or done, permanently."""
 
     def words(self, who: str, text: str) -> None:
-        """Show what somebody is saying at this moment; the next one takes its place."""
+        """Show what somebody is saying now; the next call replaces it."""
 
     def meters(self, *meters: Meter) -> None:
         """Show the devices."""
 
 
 class PlainScreen:
-    """Lines with times, for pipes and logs.
+    """Prints lines with times, for pipes and logs.
 
     Args:
-        error: to standard error, because standard output is for a result.
+        error: whether to print to standard error, because standard output is for the result.
     """
 
     def __init__(self, *, error: bool = False) -> None:
@@ -86,17 +86,17 @@ class PlainScreen:
         console.tell(f"{elapsed_s:6.1f} s  {who:>5}  {text}", error=self._error)
 
     def words(self, who: str, text: str) -> None:
-        """Wait until all of it is said."""
+        """Show nothing; the complete text gets a line."""
 
     def meters(self, *meters: Meter) -> None:
-        """Show none: a log would be full of them."""
+        """Show nothing, because meters would fill a log."""
 
 
 class LiveScreen:
-    """Lines above, and below them what changes: the words of the moment, and the level of each device.
+    """Prints lines, and below them a live display: the current words, and the level of each device.
 
     Args:
-        help_text: which keys do what.
+        help_text: explains the keys.
     """
 
     def __init__(self, help_text: str) -> None:
@@ -126,11 +126,11 @@ class LiveScreen:
         self._live.console.print(_spoken(who, text))
 
     def words(self, who: str, text: str) -> None:
-        """Show them until the line is complete."""
+        """Show the words until the line is complete."""
         self._words = (who, text) if text else None
 
     def meters(self, *meters: Meter) -> None:
-        """Show them from the next refresh on."""
+        """Show the devices from the next refresh on."""
         self._meters = meters
 
     def _view(self) -> RenderableType:
@@ -144,7 +144,7 @@ class LiveScreen:
 
 def _spoken(who: str, text: str, *, more: bool = False) -> Text:
     style = STYLES.get(who, "")
-    # The latest words are what is of interest, when there are more than fit into a line.
+    # If the words do not fit into one line, they wrap, so that the latest ones are shown.
     return Text.assemble((f"{who:>6}  ", style), console.harmless(text), " ..." if more else "")
 
 
@@ -166,7 +166,7 @@ def _bar(meter: Meter) -> Text:
 
 
 def screen_for(*, as_json: bool, help_text: str) -> Screen:
-    """Return the screen for the place where the output goes."""
+    """Return the screen that suits the output: a terminal, or a pipe or log."""
     if not as_json and console.is_terminal() and console.is_terminal(sys.stderr):
         return LiveScreen(help_text)
     return PlainScreen(error=as_json)

@@ -1,4 +1,4 @@
-"""What the scripted server answers to a live microphone: it hears that somebody speaks, not what."""
+"""The scripted server's answers to a live microphone; it detects speech, but understands no words."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 from otel_realtime.demo.scenario import Answer, Call, Scenario
 from otel_realtime.demo.speech import utterance
 
-#: Shown as what the user said, which nobody transcribes.
+#: Shown as the user's words, which are not transcribed.
 UNHEARD: Final = "(words that the scripted server does not understand)"
 
 
 def talk_scenario() -> Scenario:
-    """Return the script; it starts over at its end."""
+    """Return the script, which repeats from the start."""
     hello, listen, time, end = (
         Answer.from_utterance(utterance(f"agent_talk_{name}"))
         for name in ("hello", "listen", "time", "end")

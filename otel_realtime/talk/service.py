@@ -1,4 +1,4 @@
-"""Which Realtime API is called: OpenAI's, Azure's, one at any address, or the scripted server."""
+"""Chooses the Realtime API: OpenAI's, Azure's, one at any address, or the scripted server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Service:
     """A Realtime API.
 
     Attributes:
-        name: for the screen.
+        name: its name, for the screen.
         url: base URL for ``websocket_base_url``; the client appends ``/realtime``. Empty for the
             scripted server, which is not running yet.
         key: the API key.
@@ -52,8 +52,8 @@ SCRIPTED: Final = Service(name="the scripted server on this machine", scripted=T
 def choose_service(env: Mapping[str, str], *, url: str | None, scripted: bool) -> Service:
     """Return the API that the options and the environment name.
 
-    Without an address it is OpenAI's if there is a key for it, else Azure's, else the scripted
-    server.
+    Without an address, it is OpenAI's if there is a key for it, otherwise Azure's if there is a key
+    for that, otherwise the scripted server.
 
     Args:
         env: the environment.
@@ -61,7 +61,8 @@ def choose_service(env: Mapping[str, str], *, url: str | None, scripted: bool) -
         scripted: whether the user asked for the scripted server.
 
     Raises:
-        ConfigError: the address is none, or there is one of Azure's two variables only.
+        ConfigError: the options contradict each other, the address is not valid, or there is a key for
+            Azure but no endpoint.
     """
     if scripted:
         if url is not None:

@@ -1,9 +1,9 @@
-"""The speaker: a queue of the agent's audio that PortAudio's callback takes from.
+"""Plays the agent's audio: PortAudio's callback takes it from a queue.
 
-The callback runs on a thread of PortAudio's and asks for a few milliseconds at a time
-(https://python-sounddevice.readthedocs.io/en/latest/usage.html#callback-streams). What it is given is
-what is heard, a device buffer later; so that is what is recorded, and what counts as played. A
-barge-in empties the queue: nothing more is handed over, and what the device already holds plays out.
+The callback runs on a PortAudio thread and requests a few milliseconds at a time
+(https://python-sounddevice.readthedocs.io/en/latest/usage.html#callback-streams). The samples that it
+gets are heard one device buffer later, so these samples are recorded and count as played. A barge-in
+empties the queue: the device gets no more samples, but plays those in its buffer.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from otel_realtime.talk.stream import Stream
 Samples = npt.NDArray[np.int16]
 #: ``Conversation.record_agent_audio``.
 Record = Callable[..., object]
-#: Key of what is played: an item and the index of its content part.
+#: Key of a content part: an item's id and the index of its content part.
 Part = tuple[str, int]
-#: Answers that were stopped are remembered, because late deltas of theirs may still arrive.
+#: How many stopped parts are remembered, because late deltas of them may still arrive.
 REMEMBERED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A part of the agent's speech that was stopped, and how much of it was heard, in ms."""
+    """A content part that was stopped, and how much of it was played, in ms."""
 
     item_id: str
     content_index: int
@@ -75,14 +75,14 @@ class Speaker:
 
     Args:
         portaudio: the module ``sounddevice``.
-        device: where it plays.
-        sound: how the device is opened.
+        device: the device that plays.
+        sound: the format in which the device is opened.
         record: called with each block that the device took, on PortAudio's thread.
 
     Attributes:
-        level: how loud it is.
-        gaps: how often an answer that was not complete yet had nothing to play.
-        stream: the stream of PortAudio, with its underruns.
+        level: the level of the audio.
+        gaps: how often the queue ran empty in the middle of an answer.
+        stream: the PortAudio stream, with its underruns.
     """
 
     def __init__(self, portaudio: Any, device: Device, sound: Format, *, record: Record) -> None:
@@ -99,7 +99,7 @@ class Speaker:
 
     @property
     def quiet_for_s(self) -> float:
-        """For how long nothing has been heard; 0 while something is, or is about to be."""
+        """How long the speaker has been silent; 0 while it plays, or has audio to play."""
         with self._lock:
             waits = any(part.queued for part in self._queue)
         silent_from_s = self._taken_s + self.stream.latency_s  # the device still held it
@@ -108,8 +108,8 @@ class Speaker:
     def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
         """Enqueue audio of an item, PCM16 mono at 24 kHz.
 
-        What belongs to an answer that was stopped is dropped: the server generates ahead of what is
-        played, so its deltas may still be under way.
+        Audio of a stopped part is dropped: the server generates faster than the speaker plays, so
+        deltas of it may still arrive.
         """
         part = (item_id, content_index)
         samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2")
@@ -129,7 +129,7 @@ class Speaker:
                     playing.add(playing.resampler.finish())
 
     def stop(self) -> list[Cut]:
-        """Stop playing; return what was cut, in the order in which it would have been heard."""
+        """Stop playing; return the parts that were cut, in playing order."""
         with self._lock:
             cuts = [
                 Cut(*playing.part, playing.played * 1000 // self._rate_hz)

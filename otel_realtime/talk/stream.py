@@ -1,7 +1,7 @@
-"""One stream of PortAudio: opened, watched, counted and closed.
+"""Opens, watches and closes one PortAudio stream, and counts its losses.
 
 PortAudio tells the callback about samples that were lost on the way to or from the device: an
-underflow of an output, an overflow of an input
+output underflow, or an input overflow
 (https://python-sounddevice.readthedocs.io/en/latest/api/misc.html#sounddevice.CallbackFlags).
 """
 
@@ -19,13 +19,13 @@ from otel_realtime.errors import DeviceError
 from otel_realtime.talk.devices import NOUNS, Device, Format, Side, cannot_open
 
 Samples = npt.NDArray[np.int16]
-#: Handles one block, ``(frames, channels)``, on PortAudio's thread: fills it, or copies it.
+#: Handles one block, ``(frames, channels)``, on PortAudio's thread: it fills or copies the block.
 Block = Callable[[Samples, int], None]
 #: Length of a block: as long as the packets of most voice protocols.
 BLOCK_MS: Final = 20
-#: A device that asks for nothing in this time is taken to be gone.
+#: A device that makes no callback for this time counts as lost.
 LOST_S: Final = 3.0
-#: How long a device may take to stop; one that is gone may never do.
+#: How long a device may take to stop; an unplugged one may never stop.
 STOP_TIMEOUT_S: Final = 2.0
 
 
@@ -35,14 +35,14 @@ class Stream:
     Args:
         portaudio: the module ``sounddevice``.
         device: the device.
-        sound: how it is opened.
+        sound: the format in which it is opened.
         side: whether it records or plays.
         block: called with every block.
 
     Attributes:
-        xruns: blocks in which PortAudio lost samples.
-        blocks: all blocks so far.
-        latency_s: how far the device is behind the callback, or ahead of it.
+        xruns: number of blocks in which PortAudio lost samples.
+        blocks: number of all blocks so far.
+        latency_s: time between the callback and the device, which plays later or recorded earlier.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not on this thread: a device that was unplugged may never let go.
+        # On another thread, because closing a device that was unplugged may never return.
         stream, self._stream = self._stream, None
         closing = threading.Thread(
             target=self._close, args=(stream,), name="otel-realtime-talk-close", daemon=True
@@ -95,13 +95,13 @@ class Stream:
         try:
             stream.close()
         except self._portaudio.PortAudioError:
-            pass  # it has gone before
+            pass  # the device was already lost
 
     def check(self) -> None:
-        """Look whether the device is still there.
+        """Check that the device still works.
 
         Raises:
-            DeviceError: it stopped, or nothing has been heard of it for a while.
+            DeviceError: it stopped, or has made no callback for ``LOST_S``.
         """
         name = f"the {NOUNS[self._side]} {self.device.name!r}"
         if self._error is not None:
@@ -124,7 +124,7 @@ class Stream:
         self.xruns += xrun
         try:
             self._block(data, frames)
-        except BaseException as error:  # sounddevice would print it, and go on without sound
+        except BaseException as error:  # sounddevice would only print it
             self._error = error
             raise self._portaudio.CallbackAbort from error
 

@@ -1,4 +1,4 @@
-"""The sample tool: the time of day, which a model cannot know by itself."""
+"""The sample tool: returns the time of day, which a model cannot know by itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def get_time(time_zone: str | None = None) -> dict[str, object]:
     """Return the date and the time of day, here or in a time zone (IANA name)."""
     try:
         zone = ZoneInfo(time_zone) if time_zone else None
-    except (KeyError, ValueError, TypeError, OSError):  # as many as there are ways to name none
+    except (KeyError, ValueError, TypeError, OSError):  # varies with the invalid name
         return {"error": f"there is no time zone {time_zone!r}"}
     now = datetime.now(zone).astimezone(zone)
     return {
@@ -44,6 +44,6 @@ def call_tool(name: str, arguments: str) -> str:
     try:
         given = json.loads(arguments or "{}")
         result = get_time(given.get("time_zone"))
-    except (ValueError, AttributeError) as error:  # no JSON, or no object
+    except (ValueError, AttributeError) as error:  # not JSON, or not an object
         result = {"error": f"the arguments are not understood: {error}"}
     return json.dumps(result)

@@ -26,10 +26,10 @@ from otel_realtime.viewing.kept import KeptCalls, NotKept
 from otel_realtime.viewing.report import report
 from otel_realtime.viewing.server import Watch, server_for
 
-#: How long a new recording may wait until the page has it, in a folder and in a bucket.
+#: Interval at which the page looks for new recordings, s: in a folder, and in a bucket.
 _LOCAL_S: Final = 1.0
 _REMOTE_S: Final = 30.0
-#: What does not get into the name of a report, and its most characters.
+#: Characters that are replaced in the file name of a report, and its greatest length.
 _UNSAFE: Final = re.compile(r"[^\w. -]+")
 _LONGEST_NAME: Final = 60
 
@@ -50,15 +50,15 @@ def view(
 
     Args:
         what: a folder, an fsspec URL, the file of a recording, or a conversation in
-            ``recordings_dir``; None: all in ``recordings_dir``.
+            ``recordings_dir``; None: everything in ``recordings_dir``.
         recordings_dir: where recordings are kept; None: ``Settings.recordings_dir``.
         host: the address to listen on.
         port: the port to listen on.
         open_browser: whether to open the page in a browser.
-        keys: the keys that reading takes; none: none is asked.
-        names: further host names under which it is reached.
-        links: pages elsewhere that show a call, as ``NAME=TEMPLATE``.
-        as_json: say where it listens as one line of JSON.
+        keys: the keys that allow reading; empty: no key is needed.
+        names: further host names under which the server is reached.
+        links: external pages that show a call, as ``NAME=TEMPLATE``.
+        as_json: print the address as one line of JSON.
 
     Returns:
         The exit code: 0 after an interrupt.
@@ -102,15 +102,15 @@ def write_report(
         conversation: the file of a recording, or a conversation in ``recordings_dir``.
         output: the file; None: named after the call, in the current folder; ``-``: standard output.
         recordings_dir: where recordings are kept; None: ``Settings.recordings_dir``.
-        links: pages elsewhere that show the call, as ``NAME=TEMPLATE``.
+        links: external pages that show the call, as ``NAME=TEMPLATE``.
         as_json: print the result as JSON.
 
     Returns:
-        The exit code: 0; 1 if the recording cannot be read, and the report has no sound.
+        The exit code: 0, or 1 if the recording cannot be decoded and the report has no sound.
 
     Raises:
         ConfigError: there is no such call, or the file cannot be written.
-        RecordingError: what encodes the recording is missing.
+        RecordingError: the encoder is not installed, or the file of the recording cannot be read.
     """
     piped = output is not None and str(output) == "-"
     if piped and as_json:
@@ -121,12 +121,12 @@ def write_report(
     if name is None:
         raise ConfigError(f"{conversation} is a folder: name one of its calls")
     with _calls(directory, name, alone=True) as (calls, call_id, _):
-        assert call_id is not None  # a name is a call, or an error
+        assert call_id is not None  # a name gives a call, or raises an error
         templates, complete = link_templates(given_links(links)), True
         try:
             try:
                 html = report(calls, call_id, templates)
-            except (RecordingError, ValueError) as error:  # ValueError: it is no audio
+            except (RecordingError, ValueError) as error:  # ValueError: it is not audio
                 if isinstance(error.__cause__, ImportError):
                     raise  # an extra is missing
                 console.complain(f"the report has no sound: {error}")
@@ -137,7 +137,7 @@ def write_report(
     if piped:
         console.say_file(html)
         return 0 if complete else 1
-    # A thread's id may be anything, and longer than the name of a file.
+    # A thread id may have any characters, and may be longer than a file name.
     named = _UNSAFE.sub("_", Path(name).name)[:_LONGEST_NAME].lstrip(".-") or "call"
     target = output or Path(f"{named}.html")
     try:
@@ -155,12 +155,12 @@ def write_report(
 
 
 def _place(what: str | None, recordings_dir: str | None) -> tuple[str | None, str | None]:
-    """Return the folder that is meant, and the name of a call in it; None: all of them."""
-    if what is not None and not what.strip():  # an unset variable of a script
+    """Return the folder, or None without one, and the name of a call in it; None means all calls."""
+    if what is not None and not what.strip():  # for example, an unset variable in a script
         raise ConfigError("the name of the call is empty")
     if what is not None and is_remote(what):
         return what, None
-    with suppress(OSError):  # a thread's id may be longer than any path
+    with suppress(OSError):  # a thread id may be longer than any path
         if what is not None and (Path(what) / JOURNAL).is_file():
             return None, what
         if what is not None and Path(os.path.expanduser(what)).is_dir():
@@ -181,15 +181,15 @@ def _place(what: str | None, recordings_dir: str | None) -> tuple[str | None, st
 def _calls(
     directory: str | None, name: str | None, *, alone: bool = False
 ) -> Iterator[tuple[KeptCalls, str | None, Path]]:
-    """Open the calls of a folder, or the one call of a name that is kept nowhere yet.
+    """Open the calls of a folder, or the one call of that name if it is still undelivered.
 
     Args:
         directory: the folder; None: there is none.
         name: a call in it; None: all.
-        alone: if the name is that of a file, read nothing of the folder but its call.
+        alone: if the name is that of a file, read only the files of this call.
 
     Yields:
-        The calls; the id of the one that the name means; a folder for what is made meanwhile.
+        The calls; the id of the call with that name, or None; a folder for temporary files.
     """
     with TemporaryDirectory(prefix="otel-realtime-view-") as temporary, ExitStack() as closing:
         folder = Path(temporary)
@@ -214,17 +214,17 @@ def _calls(
 
 
 def _stem(directory: str, name: str) -> str | None:
-    """Return what the files of a call are called, if its name is that of a file."""
+    """Return the file name without extension, if the call is named by its file."""
     if is_remote(directory) or not (Path(os.path.expanduser(directory)) / name).is_file():
         return None
     return Path(name).stem
 
 
 def _undelivered(name: str, directory: str | None, folder: Path) -> Path:
-    """Render a call that waits for its delivery into a folder of its own, and return that.
+    """Render an undelivered call into a folder of its own, and return that folder.
 
     Raises:
-        ConfigError: there is none of that name, or there are several.
+        ConfigError: the name matches no call, or several.
     """
     found = sources(name, directory, Settings().state_dir)
     if len(found) != 1:

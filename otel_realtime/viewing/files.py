@@ -1,4 +1,4 @@
-"""The files in a folder of recordings, on this machine or in a bucket."""
+"""Reads the files in a folder of recordings, on this machine or in a bucket."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
-#: What fsspec's file systems call a file's version, or the time of its last change.
+#: Names under which fsspec's file systems report a file's version or the time of its last change.
 _STAMPS: Final = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
 class Files(Protocol):
-    """The files in one folder; names are without the folder."""
+    """The files in one folder; names do not include the folder."""
 
     def stamps(self) -> dict[str, str]:
-        """Return each file's name, with a text that changes when the file does."""
+        """Return, by file name, a text that changes when the file changes."""
 
     def read(self, name: str) -> bytes:
-        """Return what is in a file.
+        """Return the content of a file.
 
         Raises:
             OSError: it cannot be read.
@@ -41,7 +41,7 @@ class Files(Protocol):
         """
 
     def local(self, name: str) -> Path:
-        """Return a path on this machine under which the file can be read.
+        """Return a path on this machine from which the file can be read.
 
         Raises:
             OSError: it cannot be fetched.
@@ -55,13 +55,13 @@ def files_of(
 
     Args:
         directory: the folder or URL.
-        fetched: a folder for what is fetched from a bucket.
-        links: whether links that lead out of the folder are followed: whoever may write to a
-            folder must not have other files of the machine shown.
-        stem: the name, without extension, of the files of a folder that count; None: all.
+        fetched: a folder for files that are fetched from a bucket.
+        links: whether to follow links that lead out of the folder. If they are not followed, a link
+            that somebody puts into the folder cannot expose other files of the machine.
+        stem: use only files of the folder with this name, without extension; None: all.
 
     Raises:
-        ConfigError: it is no folder, or the bucket cannot be reached.
+        ConfigError: it is not a folder, or the bucket cannot be reached.
     """
     if is_remote(directory):
         return _Remote(directory, fetched)
@@ -87,7 +87,7 @@ class _Local:
                     if entry.is_file() and (not entry.is_symlink() or self._leads_in(entry.name)):
                         status = entry.stat()
                         found[entry.name] = f"{status.st_mtime_ns}/{status.st_size}"
-                except OSError:  # gone since it was listed
+                except OSError:  # deleted since it was listed
                     pass
         return found
 
@@ -107,7 +107,7 @@ class _Local:
 
 
 class _Remote:
-    """A bucket: a recording is fetched when somebody listens to it, and then kept."""
+    """A bucket: a recording is fetched when it is first played, and then cached."""
 
     def __init__(self, url: str, fetched: Path) -> None:
         self._system: AbstractFileSystem
@@ -138,7 +138,7 @@ class _Remote:
         }
         with self._fetching:
             for name, stamp in self._stamps.items():
-                if found.get(name) != stamp:  # what was fetched is another recording
+                if found.get(name) != stamp:  # the fetched copy is out of date
                     (self._fetched / name).unlink(missing_ok=True)
             self._stamps = found
         return found
@@ -156,7 +156,7 @@ class _Remote:
 
     def local(self, name: str) -> Path:
         target = self._fetched / name
-        with self._fetching:  # two that listen to one recording fetch it once
+        with self._fetching:  # two listeners of one recording fetch it once
             if not target.exists():
                 part = target.with_name(target.name + ".part")
                 with _as_os_errors():
@@ -170,7 +170,7 @@ class _Remote:
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Raise what a file system raises as an OSError: each has exceptions of its own."""
+    """Convert exceptions to OSError, because each file system has its own exceptions."""
     try:
         yield
     except OSError:

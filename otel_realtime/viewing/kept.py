@@ -1,7 +1,7 @@
-"""The calls of a folder of kept recordings: each a recording with its call object beside it.
+"""Reads the calls of a folder of kept recordings: each is a recording with a call object beside it.
 
-A JSON file without a recording is a call without sound; a recording without JSON is a call of which
-only the sound is known.
+A JSON file without a recording is a call without sound. A recording without a JSON file is a call with
+nothing but sound.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ logger = logger_of(__name__)
 #: The end of a kept recording's name: the root span's id.
 _SPAN_ID: Final = re.compile(r"-([0-9a-f]{16})\Z")
 _DATE: Final = re.compile(r"\A([0-9]{8}T[0-9]{6})Z-")
-#: An id that can be a part of an address: a browser takes ``..`` for the folder above.
+#: An id that can be part of a URL path, except those below: a browser resolves ``..``.
 _ADDRESS: Final = re.compile(r"[^/]{1,255}", re.DOTALL)
 _NO_ADDRESS: Final = frozenset({".", "..", "summary"})
 _NAMED: Final = 5
 
 
 class NotKept(ConfigError):
-    """A name means no call of a folder."""
+    """A name matches no call of a folder."""
 
 
 class KeptCalls:
-    """The calls of a folder; a ``sandbox.page_api.CallSource``.
+    """The calls of a folder; implements ``sandbox.page_api.CallSource``.
 
     Args:
         files: the files of the folder.
@@ -71,13 +71,13 @@ class KeptCalls:
             yield self._db
 
     def close(self) -> None:
-        """Forget the index."""
+        """Close the index and end the streams of changes."""
         self.changes.close()
         with self._lock:
             self._db.close()
 
     def refresh(self) -> None:
-        """Read what has come, changed or gone since the last time."""
+        """Read the files that were added, changed or deleted since the last time."""
         with self._refreshing:
             self._refresh(self._files.stamps())  # a listing of many files takes a while
 
@@ -97,12 +97,12 @@ class KeptCalls:
                     for stem in sorted(stems)
                     for call_id in self._read(stem, by_stem.get(stem, []))
                 }
-            finally:  # whatever was read is shown
+            finally:  # even after an error, the calls that were read are shown
                 self._db.execute("COMMIT")
         self.changes.publish(ids)
 
     def _read(self, stem: str, names: list[str]) -> Iterator[str]:
-        """Put the call of one name into the index, or take it out; yield the ids that this changes."""
+        """Add the call with one file name to the index, or remove it; yield the ids that changed."""
         before = self._ids.pop(stem, None)
         if before is not None:
             call_index.remove(self._db, [before])
@@ -129,7 +129,7 @@ class KeptCalls:
         yield call["id"]
 
     def _address(self, call_id: str, stem: str) -> str:
-        """Return an id that is the call's alone, and a part of an address: its own, if it is that."""
+        """Return a unique id that can be part of a URL path: the call's own id if possible."""
         for one in (call_id, stem, f"{stem} {uuid4()}"):
             address = str(storable(one))
             if (
@@ -137,18 +137,18 @@ class KeptCalls:
                 and address not in _NO_ADDRESS
                 and address not in self._taken
             ):
-                break  # taken: by a copy of the call under another name, say
+                break  # an id may be taken, for example by a copy of the call under another name
         return address
 
     def _sidecar(self, name: str) -> Call | None:
         try:
             value = parsed(self._files.read(name))
-            encode(value)  # what can be read can be nested deeper than what can be written
+            encode(value)  # JSON that can be parsed may be nested too deeply to be encoded again
         except (OSError, ValueError, RecursionError) as error:
             logger.warning("%s cannot be read: %s", name, error)
             return None
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-            return None  # a JSON file of somebody else's
+            return None  # a JSON file that is not a call object
         try:
             return checked(value, name)
         except RecordingError as error:
@@ -175,13 +175,13 @@ class KeptCalls:
         )
 
     def find(self, name: str) -> str:
-        """Return the id of the one call that a name means.
+        """Return the id of the one call that a name refers to.
 
         Args:
-            name: its id, trace id, thread id or root span's id, or the name of its file.
+            name: its id, trace id, thread id or root span id, or the name of its file.
 
         Raises:
-            ConfigError: there is none, or there are several.
+            ConfigError: the name matches no call, or several.
         """
         stem = Path(name).stem if Path(name).suffix.lower() in (*MIMES, SIDECAR) else name
         with self._lock:
@@ -219,7 +219,7 @@ class KeptCalls:
             return call_index.page(db, query)
 
     def calls_summary(self, query: call_index.Query) -> JsonObject:
-        """Return what stands over the list."""
+        """Return the summary above the list."""
         with self._reading() as db:
             return call_index.summary(db, query)
 
@@ -229,11 +229,11 @@ class KeptCalls:
             return call_index.call(db, call_id)
 
     def findings(self, call_id: str) -> JsonObject:
-        """Return nothing: what was kept was not checked."""
+        """Return no findings, because kept calls were not checked."""
         return {"findings": [], "shapes": []}
 
     def recording(self, call_id: str) -> tuple[Path, str] | None:
-        """Return the file of a recording and its media type."""
+        """Return the file of a recording and its media type; None without a recording."""
         with self._lock:
             name = self._recordings.get(call_id)
         if name is None:
@@ -249,7 +249,7 @@ class KeptCalls:
         return None
 
     def search_spans(self, call_id: str, text: str) -> list[str]:
-        """Return nothing."""
+        """Return no ids, because there are no spans."""
         return []
 
 
@@ -259,7 +259,7 @@ def _date_of(stem: str) -> str | None:
         return None
     try:
         return f"{datetime.strptime(found[1], '%Y%m%dT%H%M%S').isoformat()}.000Z"
-    except ValueError:  # digits that are no date
+    except ValueError:  # the digits are not a date
         return None
 
 

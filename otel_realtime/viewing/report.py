@@ -1,7 +1,7 @@
-"""One call as one HTML file: the page, the call object, peaks and the recording as Ogg Opus.
+"""Writes one call as one HTML file: the page, the call object, peaks and the recording as Ogg Opus.
 
-It is opened from a disk, sent by mail or attached to a ticket: it loads nothing, and its policy lets
-nothing but its own script and style run.
+The file can be opened from a disk, sent by mail or attached to a ticket. It loads nothing, and its
+content security policy allows only its own script and style.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from otel_realtime.sandbox.page_api import STATIC_FILES, CallSource, page_of
 from otel_realtime.sandbox.peaks import LEVELS_MS, Peaks
 from otel_realtime.sandbox.rows import encode
 
-#: The finest level is left out: it is as large as all others together, and the page does without.
+#: The finest level is left out: it is larger than all others together, and the page does not need it.
 _FIRST_LEVEL: Final = 1
 _SIDES: Final = 2
 _FONT: Final = re.compile(r"url\(/static/([\w.-]+\.woff2)\)")
@@ -59,12 +59,12 @@ def report(
         source: where the call comes from.
         call_id: its id.
         links: see ``sandbox.page_api.link_templates``.
-        sound: False leaves its recording out, as of one that cannot be read.
+        sound: False leaves out the recording, for example one that cannot be read.
 
     Raises:
-        RecordingError: the recording cannot be encoded as Opus: the extra is missing, say.
+        RecordingError: the recording cannot be encoded as Opus, for example without the extra.
         OSError: the recording or a file of the page cannot be read.
-        ValueError: the recording is no audio that can be read here.
+        ValueError: the recording is not in a format that can be read here.
     """
     page = page_of(source, call_id, links)
     if page is None:
@@ -76,7 +76,8 @@ def report(
         page["call"]["recording"] = None
     else:
         with TemporaryDirectory(prefix="otel-realtime-") as folder:
-            # First: it names the file if that is no audio, where the encoder names a link to it.
+            # Peaks come first: if the file is not audio, their error names it, but the encoder's error
+            # names a link to it.
             data["peaks"] = _peaks(recording[0], Path(folder))
             data["audio"] = _audio(*recording, Path(folder))
     script, style = _script(), _style()
@@ -85,7 +86,7 @@ def report(
         style_hash=_hash(style),
         style=style,
         script=script,
-        # Within a script element only `</` and `<!--` have a meaning; no `<` is left.
+        # Within a script element only `</` and `<!--` have a meaning, so every `<` is escaped.
         data=encode(data).replace("<", "\\u003c"),
     )
 
@@ -93,7 +94,7 @@ def report(
 def _audio(recording: Path, mime: str, folder: Path) -> dict[str, Any]:
     path = recording
     if mime != "audio/ogg":
-        # The encoder writes beside what it reads, and a folder of recordings is not ours.
+        # The encoder writes beside its input, but the folder of recordings must not be changed.
         link = folder / f"recording{recording.suffix}"
         link.symlink_to(recording.resolve())
         path = encode_audio(_stereo(link), "opus")
@@ -107,12 +108,12 @@ def _peaks(recording: Path, folder: Path) -> dict[str, str]:
             str(level): b64encode(peaks.read(recording, level)).decode("ascii")
             for level in range(_FIRST_LEVEL, len(LEVELS_MS))
         }
-    except ValueError:  # samples of 24 bits, say: they can be heard
+    except ValueError:  # for example 24-bit samples, which can still be played
         return {}
 
 
 def _stereo(recording: Path) -> Path:
-    """Return a recording with two channels: one has the user's side only, further ones are left out."""
+    """Return a stereo version of a recording: mono is the user's side, further channels are dropped."""
     try:
         import soundfile
 
@@ -126,7 +127,7 @@ def _stereo(recording: Path) -> Path:
                     two[:, : source.channels] = block[:, :_SIDES]
                     target.write(two)
     except (ImportError, OSError):
-        return recording  # the encoder says why
+        return recording  # the encoder reports the same error
     except soundfile.SoundFileError as error:
         raise RecordingError(f"{recording.name} cannot be read as a recording: {error}") from error
     return made
@@ -134,7 +135,7 @@ def _stereo(recording: Path) -> Path:
 
 def _script() -> str:
     script = (STATIC_FILES / "page.js").read_text(encoding="utf-8")
-    # In a string of the script this is the same text; outside of one it does not occur.
+    # Within a string of the script, this is the same text; it does not occur outside of strings.
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

@@ -1,4 +1,4 @@
-"""Serves the page over kept recordings."""
+"""Serves the page for kept recordings."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def server_for(
     """Return the server of the page, not yet running.
 
     Args:
-        calls: what it shows.
+        calls: the calls that it shows.
         peaks: a folder for the peaks of recordings.
         names: the names of this host; see ``sandbox.access.own_names``.
-        keys: the keys that reading takes; None: none.
+        keys: the keys that allow reading; None: no key is needed.
         links: see ``sandbox.page_api.link_templates``.
     """
     page = PageApi(calls, Peaks(peaks), link_templates(links))
@@ -50,11 +50,11 @@ async def _no_violations(request: Request) -> Response:
 
 
 class Watch:
-    """Looks for recordings that come while the page is open, inside of the ``with`` block.
+    """Looks for new recordings in a thread, inside the ``with`` block.
 
     Args:
-        calls: what is looked at.
-        interval_s: how long a new recording may wait.
+        calls: the calls to refresh.
+        interval_s: time between two refreshes, s.
     """
 
     def __init__(self, calls: KeptCalls, interval_s: float) -> None:
@@ -77,12 +77,12 @@ class Watch:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        away = False  # said once, not every second
+        away = False  # an outage is logged once, not every second
         while not self._stop.wait(self._interval_s):
             try:
                 self._calls.refresh()
                 away = False
-            except Exception as error:  # noqa: BLE001 - a bucket that is away for a while
+            except Exception as error:  # noqa: BLE001 - for example, a bucket that is unreachable for a while
                 if not away:
                     logger.warning("the recordings cannot be listed: %s", error)
                 away = True

@@ -1,6 +1,6 @@
-"""The commands by name, one file each: its options, and the call of the part that does the work.
+"""The commands by name, one file each: it defines the options and calls the code that does the work.
 
-A command imports that part when it runs: ``--help`` needs no server and no audio library.
+A command imports that code only when it runs, so ``--help`` needs no server and no audio library.
 """
 
 from __future__ import annotations

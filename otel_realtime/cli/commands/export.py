@@ -9,7 +9,7 @@ import click
 from otel_realtime.cli import options
 from otel_realtime.cli.help import Command
 
-#: As ``exporting.files.PARTS``, whose module is imported when the command runs.
+#: The same as ``exporting.files.PARTS``, whose module is imported only when the command runs.
 _PARTS = ("call", "recording", "clips", "vtt", "srt", "transcript")
 
 

@@ -1,6 +1,6 @@
-"""``otel-realtime doctor --live``: asks LangSmith itself what its documentation leaves open.
+"""``otel-realtime doctor --live``: tests LangSmith where its documentation leaves questions open.
 
-``questions`` has the points; ``experiment`` writes one trace as a call is delivered, with the same
-requests; ``reading`` reads it back with LangSmith's own client; ``answers`` compares the two.
-``command`` asks before, and prints. Nothing is deleted.
+``questions`` lists the questions. ``experiment`` writes one trace with the same requests as a call;
+``reading`` reads it back with LangSmith's own client; ``answers`` compares the two. ``command`` asks for
+permission first, and prints the answers. Nothing is deleted.
 """

@@ -1,4 +1,4 @@
-"""Compares what was written with what was read, and answers the questions."""
+"""Compares the trace that was written with the one that was read, and answers the questions."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from otel_realtime.doctor.live.questions import QUESTIONS, Answer, AnswerText, Q
 from otel_realtime.doctor.live.reading import attachment_of
 from otel_realtime.langsmith.statuses import TOO_LARGE
 
-#: An answer, and why.
+#: An answer, and its reason.
 Found = tuple[AnswerText, str]
 _REQUESTS: Final = {"post": "root's post", "patch": "root's patch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What was written and read.
+    """The trace as it was written and as it was read.
 
     Attributes:
         written: what was sent.
-        early: the root as it was read before its end; ``None`` if it could not be.
-        runs: runs by id, as they were read at the end.
-        errors: why others could not be read, by id.
-        waited_s: how long they were waited for, in seconds.
-        limit_mb: largest attachment by the settings, in MB.
+        early: the root as read before its end; ``None`` if it could not be read.
+        runs: runs by id, as read at the end.
+        errors: why the other runs could not be read, by id.
+        waited_s: how long the reader waited for the runs, in seconds.
+        limit_mb: largest attachment that the settings allow, in MB.
     """
 
     written: Written
@@ -40,21 +40,21 @@ class Seen:
 
     @property
     def root(self) -> Any:
-        """The root as it was read at the end; ``None`` if it could not be."""
+        """The root as read at the end; ``None`` if it could not be read."""
         return self.runs.get(self.written.root_id)
 
     def child(self, name: str) -> Any:
-        """The run of a span; ``None`` if it could not be read."""
+        """Return the run of a span; ``None`` if it could not be read."""
         stamp = self.written.stamps.get(name)
         return None if stamp is None else self.runs.get(stamp.run_id)
 
     def unread(self, run_id: str) -> Found:
-        """That nothing is known, because a run could not be read."""
+        """Return "unknown", because a run could not be read."""
         why = self.errors.get(run_id, "there was no time to ask for it")
         return "unknown", f"it could not be read within {self.waited_s:.0f} s: {why}"
 
     def refused(self, *names: str) -> Found | None:
-        """That nothing is known, because a request was not accepted; ``None`` if all were."""
+        """Return "unknown" if one of the requests was not accepted; ``None`` if all were."""
         for name in names:
             if not self.written.accepted(name):
                 answer = self.written.answers.get(name)
@@ -69,7 +69,7 @@ def answer_all(seen: Seen) -> list[Answer]:
 
 
 def none_of_them(why: str) -> list[Answer]:
-    """Return that nothing is known."""
+    """Return "unknown" for each question."""
     return [Answer(question, "unknown", why) for question in QUESTIONS]
 
 
@@ -158,7 +158,7 @@ def _below(seen: Seen, name: str) -> Found:
         return refused
     run, root_id, run_id = seen.child(name), seen.written.root_id, seen.written.stamps[name].run_id
     if run is None:
-        # Where the root can be read, "not found" says something about the span.
+        # Only if the root can be read does "not found" say something about the span.
         if seen.root is not None and "NotFound" in seen.errors.get(run_id, ""):
             return "no", f"it was accepted, and is not there after {seen.waited_s:.0f} s"
         return seen.unread(run_id)

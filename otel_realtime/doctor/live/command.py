@@ -1,4 +1,4 @@
-"""Asks, writes, reads, and prints the answers."""
+"""Asks for permission, writes the trace, reads it back, and prints the answers."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from otel_realtime.doctor.model import Surroundings
 from otel_realtime.errors import ConfigError
 from otel_realtime.langsmith.config import agent_of
 
-#: Part of the time between the span that comes early and its root's post, and its longest, in seconds.
+#: Time between the early span and its root's post: share of the total time, and maximum in seconds.
 _EARLY: Final = 0.03
 _EARLY_MOST_S: Final = 2.0
-#: Part of the time that one request may take, its least and its longest, in seconds.
+#: Time that one request may take: share of the total time, minimum and maximum in seconds.
 _REQUEST: Final = 0.2
 _REQUEST_LEAST_S: Final = 0.1
 _REQUEST_MOST_S: Final = 15.0
-#: Part of the time in which the root has to be readable before its end.
+#: Share of the total time in which the root has to become readable before its end.
 _VISIBLE: Final = 0.2
-#: What the work may take to end after its time, in seconds.
+#: How much longer than its time the experiment may take to end, in seconds.
 _GRACE_S: Final = 2.0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it.
+    """The outcome of the experiment.
 
     Attributes:
         answers: one for each question.
         run_id: id of the root run.
         url: its page; ``None`` if it is not known.
-        written: whether anything was accepted.
+        written: whether the root was accepted.
     """
 
     answers: list[Answer] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def complete(self) -> bool:
-        """Whether all that a call needs was answered with yes."""
+        """Whether every question that a call depends on was answered with yes."""
         return all(one.text == "yes" for one in self.answers if one.question.needed)
 
     def as_json(self, mask: Mask) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def agrees(here: Surroundings, attachment_mb: float) -> bool:
-    """Say what will be written, and return whether that is wanted."""
+    """Print what will be written, and return whether the user agrees."""
     config = here.config
     size = f"{attachment_mb:g} MB" if attachment_mb else "a second of sound"
     what = f"--live writes one trace {NAME!r}, a root and five spans with {size} attached, to "
@@ -80,7 +80,7 @@ def agrees(here: Surroundings, attachment_mb: float) -> bool:
 
 
 def run(here: Surroundings, *, timeout_s: float, attachment_mb: float) -> Outcome:
-    """Write the trace, read it back, and answer.
+    """Write the trace, read it back, and answer the questions.
 
     Args:
         here: LangSmith's address and key.
@@ -88,7 +88,7 @@ def run(here: Surroundings, *, timeout_s: float, attachment_mb: float) -> Outcom
         attachment_mb: size of the recording in MB; 0: a second of sound.
     """
     outcome = Outcome(none_of_them(f"it did not end within {timeout_s:g} s"))
-    # A thread of its own: a server that answers a byte at a time cannot be interrupted.
+    # In a separate thread, because waiting for a server that answers byte by byte cannot be interrupted.
     work = threading.Thread(
         target=_work, args=(here, timeout_s, attachment_mb, outcome), daemon=True
     )
@@ -98,10 +98,10 @@ def run(here: Surroundings, *, timeout_s: float, attachment_mb: float) -> Outcom
 
 
 def require_client() -> None:
-    """Look that LangSmith's client is installed, before anything is written.
+    """Check that LangSmith's client is installed, before anything is written.
 
     Raises:
-        ConfigError: it is a version that cannot read a run.
+        ConfigError: its version cannot read a run.
         ModuleNotFoundError: it is not installed.
     """
     client = import_module("langsmith")
@@ -116,7 +116,7 @@ def _work(here: Surroundings, timeout_s: float, attachment_mb: float, outcome: O
     try:
         with tempfile.TemporaryDirectory(prefix="otel-realtime-doctor-") as folder:
             _experiment(here, timeout_s, attachment_mb, outcome, Path(folder))
-    except Exception as error:  # noqa: BLE001 - an answer like any other
+    except Exception as error:  # noqa: BLE001 - the error becomes the reason of the answers
         outcome.answers = none_of_them(f"{type(error).__name__}: {error}")
 
 
@@ -157,7 +157,7 @@ def _experiment(
 
 
 def _whole(root_id: str) -> Callable[[Any], bool]:
-    """Return what tells that a run has all that it was sent with; the root gets it by its patch."""
+    """Return a function that says whether a run is complete: the root only after its patch."""
 
     def is_whole(run: Any) -> bool:
         if str(run.id) != root_id:
@@ -168,7 +168,7 @@ def _whole(root_id: str) -> Callable[[Any], bool]:
 
 
 def print_outcome(outcome: Outcome, mask: Mask) -> None:
-    """Print the answers as a table, and where the trace is."""
+    """Print the answers as a table, and the location of the trace."""
     console.say("What LangSmith's documentation leaves open", style="bold")
     rows = [
         (one.question.id, one.text, f"{one.question.text} {mask(one.why)}".strip())

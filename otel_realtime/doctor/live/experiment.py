@@ -1,7 +1,7 @@
-"""Writes one trace to LangSmith as a call is delivered: the same requests, stamps and headers.
+"""Writes one trace to LangSmith in the same way as a call: with the same requests, stamps and headers.
 
-In this order: a span that comes before its root; the root's post; spans below it, one of them with
-another project in the request's header, one in a request of 4 MB; the root's patch with a recording.
+The order is: a span before its root; the root's post; spans below the root, one of them with another
+project in the request's header, one in a request of 4 MB; the root's patch with a recording.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from otel_realtime.langsmith.statuses import Verdict
 from otel_realtime.tracing.members import OUR_SCOPE
 
 NAME: Final = "otel-realtime doctor"
-#: Metadata that the root's post has and its patch has not.
+#: Metadata that is in the root's post, but not in its patch.
 LEFT_OUT: Final = "doctor_posted"
 OUTPUTS: Final[Mapping[str, Any]] = {
     "messages": [{"role": "assistant", "content": "This is a test by otel-realtime doctor."}]
@@ -41,24 +41,24 @@ OUTPUTS: Final[Mapping[str, Any]] = {
 _TAG: Final = "doctor"
 _RATE: Final = 24_000
 _NS_PER_MS: Final = 1_000_000
-#: A field of protobuf that OTLP does not have: a large request need not be a large run.
+#: A protobuf field that OTLP does not define, so that a large request does not need a large run.
 _UNKNOWN_FIELD: Final = 18_999
 
 
 def header_project(project: str) -> str:
-    """Return the project that one request's header names beside the true one of its span."""
+    """Return the project that one request's header names, which differs from that of its span."""
     return f"{project}-doctor-header"
 
 
 @dataclass(slots=True)
 class Written:
-    """What was sent, and how it was answered.
+    """The requests that were sent, and the responses.
 
     Attributes:
         root_id: id of the root run.
         start_ns: its start, epoch ns.
-        stamps: of the spans, by name.
-        answers: to the requests, by name; one that was never made is missing.
+        stamps: stamps of the spans, by name.
+        answers: responses to the requests, by name; a request that was not made is missing.
         sound: the recording that was attached.
     """
 
@@ -69,21 +69,21 @@ class Written:
     sound: Path | None = None
 
     def accepted(self, name: str) -> bool:
-        """Whether a request was accepted."""
+        """Return whether a request was accepted."""
         answer = self.answers.get(name)
         return answer is not None and answer.ruling.verdict is Verdict.DONE
 
 
 class Experiment:
-    """Makes the requests one by one; none is repeated.
+    """Makes the requests one by one, without retries.
 
     Args:
         config: LangSmith's address and key.
-        folder: where the recording is made; the caller removes it.
+        folder: folder for the recording; the caller removes it.
         timeout_s: time for each request, in seconds.
 
     Attributes:
-        written: what was sent so far.
+        written: the requests so far, and their responses.
     """
 
     def __init__(self, config: LangSmithConfig, folder: Path, timeout_s: float) -> None:
@@ -129,9 +129,9 @@ class Experiment:
         return self.written.accepted("post")
 
     def send_children(self) -> None:
-        """Send spans below the root that start in one microsecond; two have a question of their own."""
+        """Send spans below the root that start in the same microsecond; each settles another question."""
         self._send("first")
-        self._send("second")  # its place is a microsecond behind the first one's
+        self._send("second")  # the time in its dotted order is a microsecond after the first one's
         if agent_of(self._config.project) is None:
             other = header_project(self._config.project)
             self._send("header", headers={"Langsmith-Project": other})
@@ -203,7 +203,7 @@ def _new_id(bits: int) -> int:
 
 
 def _padded(request: bytes, size: int) -> bytes:
-    """Return a request of a size, by a field that no reader knows and every reader skips.
+    """Pad a request to a size, with a field that no reader knows and every reader skips.
 
     https://protobuf.dev/programming-guides/encoding/#structure
     """
@@ -220,7 +220,7 @@ def _varint(number: int) -> bytes:
 
 
 def _write_sound(path: Path, megabytes: float) -> None:
-    """Write a stereo WAV: a second of a quiet tone, then silence up to a size in MB."""
+    """Write a stereo WAV: a second of a quiet tone, then silence up to the size in MB."""
     tone = (int(1000 * math.sin(math.tau * 440 * at / _RATE)) for at in range(_RATE))
     sound = b"".join(struct.pack("<hh", sample, sample) for sample in tone)
     with wave.open(str(path), "wb") as file:

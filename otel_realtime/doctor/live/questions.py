@@ -1,4 +1,4 @@
-"""What LangSmith's documentation leaves open; the page on limits lists the same points under the same ids."""
+"""The questions that LangSmith's documentation leaves open; the page on limits uses the same ids."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ AnswerText = Literal["yes", "no", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A point to settle.
+    """A question to settle.
 
     Attributes:
-        id: names it, on the page on limits, too.
+        id: its name, also on the page on limits.
         text: the question, to be answered with yes or no.
-        needed: something of a call would be lost, or stand at the wrong place, if the answer is no.
+        needed: whether a part of a call would be lost or misplaced if the answer is no.
     """
 
     id: str
@@ -25,12 +25,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found.
+    """The answer to a question.
 
     Attributes:
-        question: the point.
+        question: the question.
         text: ``yes``, ``no`` or ``unknown``.
-        why: what was seen; of an unknown one, why it is.
+        why: the observation; for ``unknown``, the reason.
     """
 
     question: Question

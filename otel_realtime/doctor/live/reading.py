@@ -1,4 +1,4 @@
-"""Reads runs back with LangSmith's own client, until all are there or the time is over."""
+"""Reads runs back with LangSmith's own client, until all are complete or the time is over."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Reader:
 
     Args:
         config: LangSmith's address and key.
-        start_ns: start of the trace, epoch ns: some servers want it beside a run's id.
+        start_ns: start of the trace, epoch ns; some servers need it besides a run's id.
         timeout_s: time for a request, in seconds.
 
     Attributes:
-        project_id: id of the project, which some servers want as well.
+        project_id: id of the project, which some servers also need.
         errors: why a run could not be read the last time, by its id.
 
     Raises:
@@ -59,11 +59,11 @@ class Reader:
         read = self._client.read_run
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of names that a later version takes away
+                warnings.simplefilter("ignore")  # about names that a later version removes
                 found = read(
                     run_id, **_known(read, project_id=self.project_id, start_time=self._start)
                 )
-        except Exception as error:  # noqa: BLE001 - whatever an answer makes the client raise
+        except Exception as error:  # noqa: BLE001 - the client may raise anything
             self.errors[run_id] = told(error)
             return None
         self.errors.pop(run_id, None)
@@ -75,12 +75,12 @@ class Reader:
         deadline: float,
         is_whole: Callable[[Any], bool] = lambda _run: True,
     ) -> dict[str, Any]:
-        """Return the runs that can be read, waiting for those that cannot, or are not whole.
+        """Return the runs that can be read, after waiting for the missing and incomplete ones.
 
         Args:
-            run_ids: of the runs.
-            deadline: ``time.monotonic()`` until which they are waited for.
-            is_whole: whether a run has all that it was sent with.
+            run_ids: ids of the runs.
+            deadline: ``time.monotonic()`` at which the wait ends.
+            is_whole: returns whether a run is complete.
         """
         found: dict[str, Any] = {}
         waiting = list(run_ids)
@@ -99,13 +99,13 @@ class Reader:
 
 
 def _known(function: Callable[..., Any], **given: Any) -> dict[str, Any]:
-    """Return the arguments that this version of the client takes."""
+    """Return the arguments that this version of the client accepts."""
     names = inspect.signature(function).parameters
     return {name: value for name, value in given.items() if name in names and value is not None}
 
 
 def attachment_of(run: Any, name: str) -> tuple[bool, bytes | None, str]:
-    """Return whether a run has an attachment, its bytes, and why they cannot be had."""
+    """Return whether a run has an attachment, its bytes, and why they cannot be downloaded."""
     attachments = getattr(run, "attachments", None) or {}
     if name not in attachments:
         return False, None, ""
@@ -113,13 +113,13 @@ def attachment_of(run: Any, name: str) -> tuple[bool, bytes | None, str]:
     try:
         reader.seek(0)
         data: bytes = reader.read()
-    except Exception as error:  # noqa: BLE001 - the client's reader raises what its download raised
+    except Exception as error:  # noqa: BLE001 - the reader may raise any error of the download
         return True, None, told(error)
     return True, data, ""
 
 
 def told(error: Exception) -> str:
-    """Return what the client raised, in a line."""
+    """Describe an error of the client in one line."""
     text = " ".join(str(error).split())
     if "redirects" in text:
         return "the answer was a redirect, which is not followed with a key"

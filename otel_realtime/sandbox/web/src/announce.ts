@@ -1,4 +1,4 @@
-/** One line that says what was just done. */
+/** Shows one line about the last action. */
 
 import { signal } from "@preact/signals";
 

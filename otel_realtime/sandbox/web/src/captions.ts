@@ -1,4 +1,4 @@
-/** Captions and the transcript, made in the browser for a report file; a server makes its own (otel_realtime/calls). */
+/** Builds captions and the transcript in the browser for a report file; a server uses otel_realtime/calls instead. */
 
 import { clock } from "./format";
 import type { Call, Turn } from "./model";

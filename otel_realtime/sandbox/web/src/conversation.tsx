@@ -1,4 +1,4 @@
-/** One call: what it is, its facts, the time axis, and transcript and details beside each other. */
+/** Shows one call: heading, facts, time axis, and transcript and details side by side. */
 
 import { batch, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -49,7 +49,7 @@ export function Conversation({ source, id }: { source: Source; id: string }) {
   return <Shown shown={shown} />;
 }
 
-/** Take what has come; the first time also the time or span that the address names. */
+/** Take new data; the first time, also go to the time or span that the URL names. */
 function show(loaded: CallPage, source: Source): void {
   const first = page.value === null;
   const sound = loaded.call.recording !== null;
@@ -68,7 +68,7 @@ function followAddress(): void {
   if (time) player.seek(Number(time[1]) * 1000);
   else if (/^[0-9a-f-]{16,36}$/.test(hash)) {
     panel.value = "spans";
-    // A run of LangSmith's has the span's id in its last 16 digits.
+    // A LangSmith run id has the span id in its last 16 digits.
     selectSpan(hash.replaceAll("-", "").slice(-16));
   }
 }

@@ -1,4 +1,4 @@
-/** What the tokens of a call cost. Prices are dollars for a million tokens, and whoever looks may change them. */
+/** Computes the cost of a call's tokens. Prices are dollars per million tokens; the user may change them. */
 
 import { signal } from "@preact/signals";
 import type { Usage } from "./model";
@@ -37,7 +37,7 @@ function stored(): Record<string, Partial<Prices>> {
   }
 }
 
-/** What was changed, by model; kept in this browser. */
+/** Changed prices, by model; kept in this browser. */
 export const edited = signal(stored());
 
 export function edit(model: string, what: Priced, price: number | null): void {
@@ -46,7 +46,7 @@ export function edit(model: string, what: Priced, price: number | null): void {
   try {
     localStorage.setItem(KEY, JSON.stringify(edited.value));
   } catch {
-    // A page without storage keeps them until it is closed.
+    // Without storage, the page keeps them until it is closed.
   }
 }
 
@@ -59,7 +59,7 @@ export function reset(): void {
   }
 }
 
-/** The prices of a model; null if it is on no list and nobody gave any. */
+/** The prices of a model; null if there are neither list prices nor changed ones. */
 export function pricesOf(model: string): Prices | null {
   const known = Object.keys(LIST).filter((name) => model.startsWith(name)).sort((a, b) => b.length - a.length)[0];
   const own = edited.value[model];
@@ -69,14 +69,14 @@ export function pricesOf(model: string): Prices | null {
 
 export interface CostLine { what: Priced; tokens: number; dollars: number }
 
-/** The cost of one model's usage by kind of token; null if a price is missing. Cached tokens are a part of the input. */
+/** The cost of one model's usage by kind of token; null if a price is missing. Cached tokens are part of the input. */
 export function costOf(usage: Usage, model = usage.model ?? ""): { dollars: number; lines: CostLine[] } | null {
   const price = pricesOf(model);
   if (!price) return null;
   const input = usage.input;
   const output = usage.output;
   const parts = { text: input?.text ?? 0, audio: input?.audio ?? 0, image: input?.image ?? 0 };
-  // Without details all of it is taken for text, the cheapest: the sum is a lower bound.
+  // Without details, all tokens count as text, the cheapest kind, so the sum is a lower bound.
   if (input?.total && !parts.text && !parts.audio && !parts.image) parts.text = input.total;
   const cached = { text: input?.cached_text ?? 0, audio: input?.cached_audio ?? 0, image: input?.cached_image ?? 0 };
   if (input?.cached && !cached.text && !cached.audio && !cached.image) cached.text = Math.min(input.cached, parts.text);

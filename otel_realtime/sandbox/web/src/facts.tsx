@@ -1,4 +1,4 @@
-/** The call in numbers, on top of the page. */
+/** Shows the call's numbers at the top of the page. */
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";

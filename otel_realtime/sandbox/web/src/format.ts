@@ -1,4 +1,4 @@
-/** Numbers and times as text. A fact that is not known is an en dash, never a zero. */
+/** Formats numbers and times as text. An unknown fact is shown as an en dash, never as zero. */
 
 export const UNKNOWN = "–";
 
@@ -14,7 +14,7 @@ export function clock(ms: number, decimals = 0): string {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${seconds}` : `${minutes}:${seconds}`;
 }
 
-/** A length of time, in the unit that reads best. */
+/** A duration, in the unit that is easiest to read. */
 export function length(ms: number | null | undefined): string {
   if (!known(ms)) return UNKNOWN;
   if (ms < 1) return `${Math.round(ms * 1000)} µs`;
@@ -51,7 +51,7 @@ export function moment(iso: string | null, short = false): string {
   return Number.isNaN(date.getTime()) ? UNKNOWN : (short ? SHORT : MOMENT).format(date);
 }
 
-/** A value as indented JSON; JSON text is read first, other text stays as it is. */
+/** A value as indented JSON; JSON text is parsed first, other text is not changed. */
 export function pretty(value: unknown): string {
   if (typeof value !== "string") return JSON.stringify(value, null, 2) ?? "";
   const text = value.trim();

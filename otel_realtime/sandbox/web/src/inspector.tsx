@@ -1,4 +1,4 @@
-/** What is selected, in full; and the call's own facts. */
+/** Shows the selection in full, and the call's own facts. */
 
 import { clock, length, milliseconds, moment, number } from "./format";
 import type { Call, CallError, CallPage, Interruption, ModelCall, TokenCounts, ToolCall, Turn, Usage } from "./model";

@@ -1,4 +1,4 @@
-/** The keyboard: everything that the mouse can do to a call. */
+/** Keyboard control of everything that the mouse can do with a call. */
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -24,7 +24,7 @@ function turnBy(step: number): Action {
   };
 }
 
-/** The next of things with a time, after the playhead. */
+/** The next of several timed objects after the playhead. */
 function nextOf(kind: "error" | "interruption"): Action {
   return (call) => {
     const items = kind === "error" ? call.errors : call.interruptions;
@@ -41,7 +41,7 @@ const middle = (): number => (player.position.value >= view.value.from && player
 const by = (ms: number): Action => () => player.seek(player.position.value + ms);
 const selectedTurn = (call: Call) => call.turns[[...related.value.turns][0] ?? -1];
 
-/** Key, as `event.key` with its modifiers; what it does; how it is said. Without words it is a second key for the same. */
+/** Key, as `event.key` with its modifiers; its action; its description. A key without one is an alternative key. */
 const KEYS: [string, Action, string?][] = [
   [" ", () => player.toggle(), "Play or pause"],
   ["ArrowLeft", by(-5000), "Five seconds back"], ["ArrowRight", by(5000), "Five seconds on"],
@@ -65,7 +65,7 @@ const KEYS: [string, Action, string?][] = [
 const NAMES: Record<string, string> = { " ": "space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "Shift+ArrowLeft": "shift ←", "Shift+ArrowRight": "shift →", "Shift+U": "shift u", "Shift+A": "shift a" };
 
 const TYPED = "input:not([type=checkbox]), textarea, select, [contenteditable]";
-/** Keys that a focused control has a use of its own for. */
+/** Keys that a focused control uses itself. */
 const OF_CONTROLS = new Set([" ", "Enter"]);
 
 export function useKeys(call: Call): void {

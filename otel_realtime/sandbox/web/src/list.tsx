@@ -1,4 +1,4 @@
-/** All calls: searched, filtered and sorted by the server, shown a screen at a time. */
+/** Lists all calls: the server searches, filters and sorts them; one screen at a time is shown. */
 
 import { batch, signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -15,12 +15,12 @@ const PAGE = 100;
 const FILTERS = ["q", "model", "project", "tool", "thread", "meta", "latency_over", "status", "interrupted", "live", "sort"] as const;
 type Filter = (typeof FILTERS)[number];
 
-/** The filters are the address's query: a list can be sent to somebody. */
+/** The filters are in the URL's query, so that a list can be shared. */
 const filters = signal(new URLSearchParams(location.search));
 const rows = signal(new Map<number, CallRow[]>());
 const found = signal<ListSummary | null>(null);
 const failure = signal("");
-let asked = 0; // answers to earlier questions are dropped
+let asked = 0; // answers to earlier requests are dropped
 
 function setFilter(name: Filter, value: string): void {
   const next = new URLSearchParams(filters.value);
@@ -63,7 +63,7 @@ export function List() {
     readViolations();
     let waiting = 0;
     return watch(() => {
-      // A call that speaks changes many times a second.
+      // A live call changes many times a second.
       waiting ||= window.setTimeout(() => {
         waiting = 0;
         void refresh(pages.current);
@@ -155,7 +155,7 @@ function Head() {
 
 const LONGEST_BAR_MS = 3000;
 
-/** A count; that there is none is worth no attention. */
+/** A count; zero is shown inconspicuously. */
 const Amount = ({ of }: { of: number | null }) => <span class={of ? "" : "none"}>{number(of)}</span>;
 
 function Row({ row, index }: { row: CallRow | undefined; index: number }) {
@@ -180,7 +180,7 @@ function Row({ row, index }: { row: CallRow | undefined; index: number }) {
   );
 }
 
-/** What matched, between \u0001 and \u0002. */
+/** The match, between \u0001 and \u0002. */
 function Snippet({ text }: { text: string }) {
   return <>{text.split(/\u0001|\u0002/).map((part, n) => (n % 2 ? <mark key={n}>{part}</mark> : part))}</>;
 }
@@ -234,7 +234,7 @@ function Text({ name, label, placeholder = "", unit = "", numeric = false }: { n
   );
 }
 
-/** p50 and p95 of the latest calls, oldest at the left. */
+/** p50 and p95 of the latest calls, with the oldest on the left. */
 function Sparkline({ points }: { points: ListSummary["latency"] }) {
   const width = 600;
   const height = 44;

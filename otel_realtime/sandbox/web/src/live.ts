@@ -1,6 +1,6 @@
-/** What changes while the page is open, by server-sent events. */
+/** Receives changes while the page is open, by server-sent events. */
 
-/** Call `changed` with the ids of calls that have changed; null: anything may have (the connection was lost). */
+/** Call `changed` with the ids of changed calls, or with null if any call may have changed (after a lost connection). */
 export function watch(changed: (ids: string[] | null) => void): () => void {
   const events = new EventSource("/api/events");
   let lost = false;

@@ -122,12 +122,12 @@ export interface Call {
   redacted?: Redaction[];
 }
 
-/** A finding of the sandbox: what LangSmith would drop, ignore or show in part. */
+/** A finding of the sandbox: something that LangSmith would drop, ignore or show only in part. */
 export interface Finding { kind: string; message: string; rule: string; run_id: string; scope?: string }
 
 export interface CallPage {
   call: Call;
-  /** Label and address of the pages elsewhere that show the same call. */
+  /** Label and URL of each external page that shows the same call. */
   links: { label: string; href: string }[];
   has_spans: boolean;
   findings: Finding[];
@@ -176,7 +176,7 @@ export interface CallList {
 
 export interface ListSummary {
   total: number;
-  /** Whether calls are sent here, and may be deleted: a folder of recordings is only looked at. */
+  /** Whether this server receives calls and may delete them; a folder of recordings is read-only. */
   takes?: boolean;
   facets: { models: string[]; projects: string[]; tools: string[] };
   /** p50 and p95 of each of the latest calls that match, oldest first. */

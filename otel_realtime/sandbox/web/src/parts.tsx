@@ -6,7 +6,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Icon, type IconName } from "./icons";
 import { pretty } from "./format";
 
-/** What was just done, for a screen reader and for a moment on the screen. */
+/** The last action, for screen readers and shown briefly on the screen. */
 import { announcement, announce } from "./announce";
 
 export function Announcement() {

@@ -1,4 +1,4 @@
-/** The recording's sound: where it is, how fast it runs, which side is heard. */
+/** Plays the recording: position, speed, and which side is heard. */
 
 import { batch, effect, signal } from "@preact/signals";
 import { source, total, view, zoom, show } from "./state";
@@ -6,7 +6,7 @@ import { source, total, view, zoom, show } from "./state";
 export type Side = "user" | "agent";
 
 export const playing = signal(false);
-/** Position in ms; it moves with every frame of the screen while the recording plays. */
+/** Position in ms; updated with every screen frame while the recording plays. */
 export const position = signal(0);
 export const rate = signal(1);
 export const skipSilence = signal(false);
@@ -18,13 +18,13 @@ const audio = new Audio();
 audio.preload = "auto";
 audio.preservesPitch = true;
 
-/** Where play stops by itself: the end of the turn or stretch that was asked for. */
+/** Where playback stops by itself: the end of the requested turn or stretch. */
 let stopAt: number | null = null;
 let graph: { context: AudioContext; set: (sides: Record<Side, boolean>) => void } | null = null;
 
 /**
- * Route the two channels through gains. A side alone is heard on both ears.
- * A browser makes sound only after a gesture, so the graph is made at the first play.
+ * Route the two channels through gains. A single side is played on both channels.
+ * A browser plays sound only after a user gesture, so the graph is created at the first play.
  */
 function route(): NonNullable<typeof graph> {
   const context = new AudioContext();
@@ -54,7 +54,7 @@ export function open(url: string): void {
   failure.value = null;
 }
 
-/** A live call's recording comes at its end, a kept one is there from the start. */
+/** The recording of a live call arrives at its end; a kept one is available from the start. */
 export const hasSound = (): boolean => Boolean(audio.src);
 
 export function close(): void {
@@ -90,7 +90,7 @@ export function seek(ms: number): void {
   stopAt = null;
   position.value = target;
   if (hasSound()) audio.currentTime = target / 1000;
-  // The axis follows what is heard.
+  // The axis follows the playback position.
   const shown = view.value;
   if (zoom.value && (target < shown.from || target > shown.to)) {
     const width = shown.to - shown.from;
@@ -112,7 +112,7 @@ export const mute = (side: Side): void => {
 
 const SILENCE_LEVEL = 2; // buckets of 80 ms
 const BUCKET_MS = 80;
-/** Square root of full scale times 255: about -40 dB, below speech and above a line's noise. */
+/** In units of 255 times the square root of the level: about -40 dB, below speech and above line noise. */
 const QUIET = 26;
 const SHORTEST_MS = 700;
 const MARGIN_MS = 200;

@@ -1,4 +1,4 @@
-/** Where the page's data comes from: a server, or the report file that the page stands in. */
+/** Reads the page's data from a server, or from the report file that contains the page. */
 
 import { transcript, vtt, srt } from "./captions";
 import type { Call, CallList, CallPage, ListSummary, SpanRow } from "./model";
@@ -22,7 +22,7 @@ export interface Source {
 
 async function load<T>(url: string): Promise<T> {
   const response = await fetch(url);
-  if (response.status === 401) location.reload(); // the cookie has ended: the server asks for a key
+  if (response.status === 401) location.reload(); // the cookie has expired: the server asks for a key
   if (!response.ok) throw new Error(`${url.split("?")[0]} answered ${response.status}`);
   return (await response.json()) as T;
 }
@@ -77,7 +77,7 @@ const EXTENSION = { clip: "wav", vtt: "vtt", srt: "srt", txt: "txt", json: "json
 const fileName = (call: Call, kind: ExportKind, part?: string): string =>
   `${(call.thread_id ?? call.id).replace(/[^\w.-]+/g, "_").slice(0, 60)}${part ? `-${part}` : ""}.${EXTENSION[kind]}`;
 
-/** What a report file holds in its `report` element; written by viewing/report.py. */
+/** The data in the `report` element of a report file; viewing/report.py writes it. */
 interface Report { page: CallPage; peaks: Record<string, string>; audio: { mime: string; base64: string } | null }
 
 const bytes = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
@@ -100,7 +100,7 @@ export class ReportSource implements Source {
   span = (): Promise<Record<string, unknown>> => Promise.resolve({});
 
   peaks(level: number, start: number, count: number): Promise<Uint8Array> {
-    // A report leaves the finest level out; the next one stands in for it, each bucket four times.
+    // A report has no finest level; the next one replaces it, with each bucket repeated four times.
     const found = this.levels.get(level);
     if (found) return Promise.resolve(found.subarray(2 * start, 2 * (start + count)));
     const coarse = this.levels.get(level + 1) ?? new Uint8Array();

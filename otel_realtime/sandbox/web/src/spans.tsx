@@ -1,4 +1,4 @@
-/** The span tree, for those who want to see what was traced; payloads come when they are asked for. */
+/** Shows the tree of traced spans; payloads are loaded on demand. */
 
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
@@ -10,7 +10,7 @@ import { Virtual, type Scroller } from "./virtual";
 
 interface Placed { span: SpanRow; depth: number }
 
-/** Depth first with a stack of its own: a trace may be nested deeper than the call stack. */
+/** Depth first with an explicit stack, because a trace may be nested deeper than the call stack. */
 function ordered(rows: SpanRow[]): Placed[] {
   const children = new Map<string | null, SpanRow[]>();
   const known = new Set(rows.map((row) => row.id));

@@ -1,4 +1,4 @@
-/** What the conversation page shows now: one call, one selection, one time axis, shared by all its parts. */
+/** The state of the conversation page: one call, one selection, one time axis, shared by all its parts. */
 
 import { computed, signal } from "@preact/signals";
 import type { Call, CallPage, SpanRow } from "./model";
@@ -19,12 +19,12 @@ export const panel = signal<"details" | "spans" | "call">("details");
 
 export const call = computed<Call | null>(() => page.value?.call ?? null);
 
-/** End of the time axis: the recording's or the last thing that happened. */
+/** End of the time axis: the end of the recording, or the last event. */
 export const total = computed<number>(() => {
   const shown = call.value;
   if (!shown) return 1;
   const ends = [shown.recording?.duration_ms, shown.duration_ms];
-  // A call that goes on has no end yet: its axis ends with what came last.
+  // A live call has no end yet, so its axis ends with the last event.
   if (shown.live || !ends.some(Boolean)) {
     for (const turn of shown.turns) ends.push(turn.end_ms);
     for (const item of [...shown.responses, ...shown.tools]) ends.push(item.end_ms ?? item.start_ms);
@@ -35,7 +35,7 @@ export const total = computed<number>(() => {
 
 export const view = computed(() => zoom.value ?? { from: 0, to: total.value });
 
-/** What belongs to the selection: highlighted in every part of the page. */
+/** The parts that belong to the selection, which every part of the page highlights. */
 export interface Related {
   turns: Set<number>; responses: Set<number>; tools: Set<number>; spans: Set<string>; from: number | null; to: number | null;
 }
@@ -91,7 +91,7 @@ function relatedTo(shown: Call, chosen: Selection | null): Related {
 const NONE: Related = { turns: new Set(), responses: new Set(), tools: new Set(), spans: new Set(), from: null, to: null };
 export const related = computed<Related>(() => (call.value ? relatedTo(call.value, selection.value) : NONE));
 
-/** Select a span: what the call object knows of it (a model call, a tool), else the span itself. */
+/** Select a span: its entry in the call object (a model call, a tool), otherwise the span itself. */
 export function selectSpan(spanId: string): void {
   const shown = call.value;
   const response = shown?.responses.find((item) => item.span_id === spanId);
@@ -119,7 +119,7 @@ function reveal(): void {
   }
 }
 
-/** Show a part of the time axis; all of it is no zoom. */
+/** Show a part of the time axis; the whole axis means no zoom. */
 export function show(from: number, to: number): void {
   const width = Math.min(total.value, Math.max(400, to - from));
   if (width >= total.value * 0.999) {

@@ -1,4 +1,4 @@
-/** Light or dark: what the system says, unless somebody chose. */
+/** Light or dark theme: the system's, unless the user chose one. */
 
 import { computed, effect, signal } from "@preact/signals";
 
@@ -26,7 +26,7 @@ effect(() => {
   try {
     localStorage.setItem(KEY, theme.value);
   } catch {
-    // A page without storage follows the system.
+    // Without storage, the page follows the system.
   }
 });
 

@@ -1,4 +1,4 @@
-/** The conversation as turns: who said what when, what was heard of it, how long it took. */
+/** Shows the conversation as turns: who said what when, how much was heard, how long it took. */
 
 import { computed, effect } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
@@ -14,17 +14,17 @@ import { Virtual, type Scroller } from "./virtual";
 
 type Row = { turn: Turn } | { error: CallError; index: number } | { tool: ToolCall };
 
-/** Turns, and between them what belongs to none: server errors, tools without a turn. */
+/** Turns, and between them entries without a turn: server errors and some tools. */
 function rowsOf(call: Call): Row[] {
   const rows: { at: number; row: Row }[] = call.turns.map((turn) => ({ at: turn.start_ms ?? 0, row: { turn } }));
-  let at = 0; // a turn without a time stays behind the one before it
+  let at = 0; // a turn without a time stays after the previous one
   for (const row of rows) row.at = at = Math.max(at, row.at);
   call.errors.forEach((error, index) => rows.push({ at: error.at_ms, row: { error, index } }));
   call.tools.filter((tool) => tool.turn === null).forEach((tool) => rows.push({ at: tool.start_ms, row: { tool } }));
   return rows.sort((a, b) => a.at - b.at).map((item) => item.row);
 }
 
-/** The turns that are being heard, as text: it changes with the turns, not with every frame. */
+/** The current turns as text, so that it changes with the turns, not with every frame. */
 const nowKey = computed(() => {
   if (!player.playing.value) return "";
   const at = player.position.value;
@@ -106,12 +106,12 @@ function TurnRow({ call, turn, sound }: { call: Call; turn: Turn; sound: boolean
 }
 
 export function chooseTurn(turn: Turn): void {
-  if (getSelection()?.toString()) return; // somebody marks text
+  if (getSelection()?.toString()) return; // the user is selecting text
   select("turn", turn.index);
   if (turn.start_ms !== null && !player.playing.value) player.seek(turn.start_ms);
 }
 
-/** The words that were heard, and after them the ones that nobody heard. */
+/** The words that were heard, followed by those that were not. */
 function Words({ turn }: { turn: Turn }) {
   const text = turn.text ?? "";
   const heard = turn.heard_text;

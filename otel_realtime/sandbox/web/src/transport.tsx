@@ -1,4 +1,4 @@
-/** Play, speed, silence, zoom, and what can be saved. */
+/** Controls for playback, speed, silence, zoom and saving. */
 
 import { useComputed } from "@preact/signals";
 import { announce } from "./announce";

@@ -1,4 +1,4 @@
-/** A list of which only what is on the screen exists. */
+/** A list that renders only the rows on the screen. */
 
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
 import type { ComponentChildren, RefObject } from "preact";

@@ -44,7 +44,7 @@ export function Timeline({ call, sound }: { call: Call; sound: boolean }) {
       cancelAnimationFrame(frame);
       frame = requestAnimationFrame(() => paint(canvas.current, now));
     });
-    // The first drawing may come before the font.
+    // The first drawing may happen before the font is loaded.
     void document.fonts.ready.then(() => arrived.value++);
     return () => {
       stop();
@@ -57,7 +57,7 @@ export function Timeline({ call, sound }: { call: Call; sound: boolean }) {
     return view.value.from + ((clientX - box.left) / box.width) * (view.value.to - view.value.from);
   };
 
-  /** A click hears from there; a drag marks a stretch. */
+  /** A click plays from that position; a drag marks a stretch. */
   const onPointerDown = (event: PointerEvent): void => {
     if (event.button !== 0) return;
     const startX = event.clientX;
@@ -171,7 +171,7 @@ function Playhead() {
   return <div class="playhead" hidden={hidden.value} style={{ left: left.value }} />;
 }
 
-/** The axis for the keyboard and for those who cannot see it. */
+/** The axis for the keyboard and for screen readers. */
 function Slider() {
   const seconds = Math.round(player.position.value / 1000);
   return (
@@ -215,7 +215,7 @@ function describe(call: Call, what: Selection): string[] {
   return [];
 }
 
-/** The whole call in one strip, when the axis shows a part of it. */
+/** The whole call in one strip, shown while the axis shows only a part of it. */
 function Overview({ call, tiles, sound }: { call: Call; tiles: Tiles; sound: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const shown = zoom.value;

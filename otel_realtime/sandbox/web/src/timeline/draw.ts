@@ -1,4 +1,4 @@
-/** The drawing of the time axis: waveforms, ghosts, gaps and lanes of the part that is shown. */
+/** Draws the visible part of the time axis: waveforms, ghosts, gaps and lanes. */
 
 import { clock, length } from "../format";
 import type { Call, Turn } from "../model";
@@ -49,7 +49,7 @@ export function colors(): Colors {
 
 export const sceneGaps = gaps;
 
-/** What is quieter is no bar, but the line. */
+/** Level below which only the line is drawn, not a bar. */
 const SILENT = 6;
 const BAR = 2;
 const STEP = 3;
@@ -149,7 +149,7 @@ function drawWaveform(context: CanvasRenderingContext2D, scene: Scene, channel: 
   if (scene.hasSound) {
     const perBar = ((scene.to - scene.from) / scene.width) * STEP;
     const level = Tiles.level(perBar);
-    // Bars stand on a grid of the call, not of the screen: they do not change while the axis moves.
+    // Bars are aligned to the call, not to the screen, so that they do not change while the axis moves.
     const first = Math.floor(scene.from / perBar);
     const last = Math.ceil(scene.to / perBar);
     const highest = row.height / 2 - 5;
@@ -172,7 +172,7 @@ function drawWaveform(context: CanvasRenderingContext2D, scene: Scene, channel: 
   context.globalAlpha = 1;
 }
 
-/** What an interrupted answer went on to say to nobody. */
+/** Length of the part of an interrupted answer that was not heard, ms. */
 export const unheard = (turn: Turn): number =>
   turn.interrupted && turn.generated_ms !== null && turn.heard_ms !== null ? Math.max(0, turn.generated_ms - turn.heard_ms) : 0;
 
@@ -190,7 +190,7 @@ function hatch(context: CanvasRenderingContext2D, x: number, y: number, width: n
   context.restore();
 }
 
-/** What was silenced afterwards: there was sound, and nobody hears it any more. */
+/** Stretches that were silenced afterwards, where there was sound before. */
 function drawRedactions(context: CanvasRenderingContext2D, scene: Scene): void {
   for (const stretch of scene.call.redacted ?? []) {
     if (!onScreen(scene, stretch.start_ms, stretch.end_ms)) continue;
@@ -348,7 +348,7 @@ function drawInterruptions(context: CanvasRenderingContext2D, scene: Scene): voi
     context.lineTo(x, scene.rows.agent.top + scene.rows.agent.height);
     context.stroke();
     context.setLineDash([]);
-    // A flag that points to the side that took the floor; hollow when nobody spoke.
+    // A flag that points to the side that interrupted; hollow for a false interruption.
     context.beginPath();
     context.moveTo(x, scene.rows.user.top + 1);
     context.lineTo(x + 8, scene.rows.user.top + 6);
@@ -380,7 +380,7 @@ function drawErrors(context: CanvasRenderingContext2D, scene: Scene): void {
   });
 }
 
-/** What lies under a point: the smallest thing first. */
+/** The objects under a point, smallest first. */
 export function hit(scene: Scene, x: number, y: number): Selection | null {
   const at = scene.from + (x / scene.width) * (scene.to - scene.from);
   const slack = ((scene.to - scene.from) / scene.width) * 6;

@@ -1,4 +1,4 @@
-/** The pauses between turns: an answer's latency with its causes, or silence that nobody accounts for. */
+/** The pauses between turns: an answer's latency with its causes, or unexplained silence. */
 
 import type { Call, LatencyPart } from "../model";
 
@@ -6,7 +6,7 @@ export interface Gap { from: number; to: number; turn: number | null; parts: Lat
 
 const SHORTEST_SILENCE_MS = 1500;
 
-/** What a cause means, in the order in which causes follow each other. */
+/** The meaning of each cause, in chronological order. */
 export const CAUSES: Record<string, string> = {
   end_of_speech: "noticing the end of speech",
   request: "the app asking for an answer",
@@ -17,14 +17,14 @@ export const CAUSES: Record<string, string> = {
   playback: "the player's buffer",
 };
 
-/** Custom property of the colour of a cause: the same in every bar. */
+/** CSS custom property with the colour of a cause, which is the same in every bar. */
 const COLORS: Record<string, CauseColor> = {
   end_of_speech: "cause-1", request: "cause-2", response: "cause-2", model: "cause-3", tools: "tool", approval: "cause-4", playback: "model",
 };
 export type CauseColor = "cause-1" | "cause-2" | "cause-3" | "cause-4" | "tool" | "model";
 export const causeColor = (cause: string): CauseColor => COLORS[cause] ?? "model";
 
-/** The same in a word or two, where there is little room. */
+/** The causes in one or two words, for little space. */
 const SHORT: Record<string, string> = { end_of_speech: "end of speech", response: "start", playback: "player" };
 
 export const causeLabel = (cause: string): string => SHORT[cause] ?? cause.replaceAll("_", " ");
@@ -33,7 +33,7 @@ export const causeName = (cause: string): string => CAUSES[cause] ?? cause.repla
 
 export function gaps(call: Call): Gap[] {
   const found: Gap[] = [];
-  let latest = 0; // end of what was audible so far, on either side
+  let latest = 0; // end of the audible sound so far, on either side
   for (const turn of call.turns) {
     if (turn.start_ms === null) continue;
     if (turn.latency && turn.latency.total_ms > 0) {

@@ -1,10 +1,10 @@
-/** Peaks by level and tile: only what is on the screen is loaded, and kept. */
+/** Peaks by level and tile: only those on the screen are loaded, and then kept. */
 
 import { signal } from "@preact/signals";
 import { PEAK_LEVELS, type Source } from "../source";
 
 const TILE = 8192; // buckets
-/** Grows with every tile that has come: what draws the waveform draws again. */
+/** Increases with every tile that arrives, so that the waveform is redrawn. */
 export const arrived = signal(0);
 
 export class Tiles {
@@ -12,7 +12,7 @@ export class Tiles {
 
   constructor(private readonly source: Source) {}
 
-  /** The level whose buckets are just finer than what is drawn as one bar. */
+  /** The level whose buckets are just finer than one bar. */
   static level(msPerBar: number): number {
     let level = 0;
     while (level + 1 < PEAK_LEVELS.length && PEAK_LEVELS[level + 1]! <= msPerBar) level++;
