@@ -1,7 +1,7 @@
-"""What a recording says of itself: whose conversation it is, and what is heard where in it.
+"""Describes a recording: whose conversation it is, and what is heard where in it.
 
-No label has words of the conversation: who turned, and what happened, is not content. So a recording
-that is redacted later holds nothing in its labels that is not in its sound.
+Labels contain no words of the conversation, only who took a turn and what happened. So a recording that
+is redacted later has nothing in its labels that is not in its sound.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-#: Who is heard on the left, and on the right.
+#: Who is on the left channel, and who on the right.
 CHANNELS: Final = ("user", "agent")
-#: Which channel the audio of a role is on.
+#: The channel of each role's audio.
 SIDE_OF_ROLE: Final = {"user": "user", "assistant": "agent"}
 
 
@@ -33,13 +33,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Whose conversation a recording is of.
+    """Identifies the conversation of a recording.
 
     Attributes:
         thread_id: id of its thread; ``None`` if it is not known.
         trace_id: OTel trace id, 32 hex digits; ``None`` if it is not known.
         start_ns: when the conversation began, epoch ns; ``None`` if it is not known.
-        marks: its turns and interruptions; the timeline knows the pauses and what was silenced.
+        marks: its turns and interruptions; pauses and silenced stretches come from the timeline.
     """
 
     thread_id: str | None = None
@@ -63,7 +63,7 @@ def interruption_label(cause: str, *, false: bool) -> str:
 
     Args:
         cause: ``vad``, ``client`` or ``server``: who stopped it; see ``core.protocol.interruptions``.
-        false: nothing was said.
+        false: the interruption was a false one: nothing was said.
     """
     what = "barge-in" if cause == "vad" else f"cut by the {cause}"
     return f"{what} (nothing was said)" if false else what

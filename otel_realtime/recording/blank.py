@@ -1,12 +1,12 @@
-"""Overwriting what is silenced in the sources of a recording, too.
+"""Overwrites what is silenced in a recording in its source files, too.
 
 The sources of a conversation stay in the state directory until it is delivered, which may take as
-long as LangSmith is away. What the app wanted silenced need not lie there so long: once the recording
-is rendered, its bytes are overwritten with silence of their own format. Sizes and offsets stay, so a
-later rendering places everything as before.
+long as LangSmith is unavailable. Audio that the app wants silenced need not stay there that long: once
+the recording is rendered, its bytes are overwritten with silence in their own format. Sizes and offsets
+do not change, so a later rendering places everything as before.
 
-Only what was placed in the recording has a time. Answers that were generated but never heard stay as
-they are until the folder goes.
+Only audio that was placed in the recording has a time. Answers that were generated but never heard stay
+as they are until the folder is deleted.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.state.files import for_overwriting
 from otel_realtime.state.journal import SOURCES
 
-#: The byte that is silence, by encoding (ITU-T G.711 for the last two).
+#: The byte that encodes silence, by encoding (ITU-T G.711 for the last two).
 SILENT_BYTE: Final = {PCM: b"\0", MULAW: b"\xff", ALAW: b"\xd5"}
 _BLOCK: Final = 1 << 16
 
 
 def blank_sources(folder: Path, timeline: Timeline) -> None:
-    """Overwrite what is silenced in a conversation's sources.
+    """Overwrite the silenced stretches in a conversation's sources.
 
     Args:
         folder: the conversation's folder.
-        timeline: its timeline, at its end.
+        timeline: its finished timeline.
 
     Raises:
         OSError: a source cannot be written.
@@ -53,7 +53,7 @@ def blank_sources(folder: Path, timeline: Timeline) -> None:
 def _reaching(
     intervals: Sequence[Interval], ends: Sequence[int], start: int, end: int
 ) -> Iterator[Interval]:
-    """Yield the intervals that reach into ``start`` to ``end``; both sequences are ascending."""
+    """Yield the intervals that overlap ``start`` to ``end``; both sequences are ascending."""
     for index in range(bisect_right(ends, start), len(intervals)):
         if intervals[index][0] >= end:
             return
@@ -76,7 +76,7 @@ def _overwrite(path: Path, segments: Iterable[Segment], intervals: Sequence[Inte
         held = os.fstat(descriptor).st_size
         for segment in blanked:
             silent = SILENT_BYTE[segment.format.encoding]
-            end = min(segment.offset + segment.size, held)  # a crash may have left it shorter
+            end = min(segment.offset + segment.size, held)  # a crash may have left the file shorter
             for at in range(segment.offset, end, _BLOCK):
                 os.pwrite(descriptor, silent * min(_BLOCK, end - at), at)
     finally:

@@ -1,25 +1,25 @@
-"""Audio as an app hands it over, in whatever array or buffer its audio library uses, as 16-bit mono.
+"""Converts audio in any array or buffer type that an app's audio library uses to 16-bit mono.
 
-``sounddevice`` hands over NumPy arrays of shape ``(frames, channels)``, float32 unless told otherwise
-(https://python-sounddevice.readthedocs.io/en/latest/usage.html#callback-streams), PyAudio hands over
-``bytes``, others ``memoryview`` or ``array.array``. An object is looked at by its ``dtype`` and
-``shape``, else by the ``format`` of its buffer:
+``sounddevice`` passes NumPy arrays of shape ``(frames, channels)``, float32 unless told otherwise
+(https://python-sounddevice.readthedocs.io/en/latest/usage.html#callback-streams). PyAudio passes
+``bytes``, and others pass ``memoryview`` or ``array.array``. An object is classified by its ``dtype`` and
+``shape``, or otherwise by the ``format`` of its buffer:
 
 =======================================  =======================================================
 elements                                 read as
 =======================================  =======================================================
 bytes (``bytes``, buffers of ``B``)      16-bit samples, little endian, as on the wire; 32-bit floats
-                                         where they cannot be anything else
+                                         if they cannot be anything else
 16-bit integers, of either byte order    as they are
 32-bit integers                          full scale is 32 bits; the upper 16 are kept
-floats, 16 to 64 bits                    full scale is 1.0; what exceeds it is clipped
-a list of numbers                        floats if one of them is, else 16-bit integers
+floats, 16 to 64 bits                    full scale is 1.0; values beyond it are clipped
+a list of numbers                        floats if any of them is a float, else 16-bit integers
 anything else                            refused: 8-bit and unsigned samples, booleans, objects, and
                                          floats on the scale of integers
 =======================================  =======================================================
 
-``sounddevice``'s raw streams hand over bytes that do not say what they are (a CFFI buffer), and their
-default is 32-bit floats. Read as 16-bit samples these are noise at full scale.
+``sounddevice``'s raw streams pass bytes without a type (a CFFI buffer), and their default is 32-bit
+floats. Read as 16-bit samples, these would be noise at full scale.
 
 Channels are averaged. They may come last, ``(frames, channels)``, or first.
 """
@@ -33,14 +33,14 @@ import numpy.typing as npt
 
 from otel_realtime.interrupts import let_through
 
-#: More channels than a microphone or a speaker has; the larger axis counts frames.
+#: No microphone or speaker has more channels than this; a longer axis counts frames.
 MOST_CHANNELS: Final = 32
 _FULL_SCALE: Final = 32_768.0
-#: Floats beyond this are no clipped peaks, if most are.
+#: If most floats exceed this, they are not clipped peaks but on the scale of integers.
 _LOUDEST: Final = 16.0
-#: The last byte of a 32-bit float of 1e-6 to 1, of either sign, as most samples of sound are.
+#: The last byte of a 32-bit float between 1e-6 and 1, of either sign, as most audio samples are.
 _FLOAT_BYTES: Final = bytes((*range(0x35, 0x40), *range(0xB5, 0xC0)))
-#: Fewer of them prove nothing.
+#: Fewer of these bytes than this prove nothing.
 _LEAST_FLOATS: Final = 32
 #: Formats of a buffer of plain bytes: https://docs.python.org/3/library/struct.html#format-characters
 _BYTES: Final = frozenset("Bbc")
@@ -49,19 +49,19 @@ _Array = npt.NDArray[Any]
 
 
 class RefusedAudio(ValueError):
-    """What an app handed over is no audio that can be recorded; the text says why."""
+    """An app passed something that cannot be recorded as audio; the text says why."""
 
 
 def as_pcm16(audio: object) -> bytes:
     """Return a copy of an app's audio as 16-bit mono samples, little endian.
 
     Args:
-        audio: Any buffer, array or list; see above. It may be reused at once.
+        audio: Any buffer, array or list; see above. The caller may reuse it at once.
 
     Raises:
-        RefusedAudio: It is none that can be understood.
+        RefusedAudio: The audio is in a form that is not understood.
     """
-    # Most audio comes as bytes already: no array is made of them.
+    # Most audio already comes as bytes: do not make an array of them.
     try:
         raw = bytes(audio) if isinstance(audio, bytes | bytearray) else None
         samples = _array_of(audio) if raw is None else raw
@@ -79,10 +79,10 @@ def as_pcm16(audio: object) -> bytes:
 
 
 def as_bytes(audio: object) -> bytes:
-    """Return a copy of bytes that are audio in another encoding.
+    """Return a copy of bytes that contain audio in another encoding.
 
     Raises:
-        RefusedAudio: They are no bytes.
+        RefusedAudio: It is not a buffer of bytes.
     """
     try:
         view = memoryview(audio)  # type: ignore[arg-type]
@@ -94,14 +94,14 @@ def as_bytes(audio: object) -> bytes:
 
 
 def whole_samples(raw: bytes) -> bytes:
-    """Return bytes without half a sample at their end."""
+    """Return bytes without a trailing half sample."""
     return raw[:-1] if len(raw) % 2 else raw
 
 
 def sound_in(samples: npt.NDArray[np.int16], rate_hz: int) -> tuple[int, int]:
-    """Return the first sample of a block's sound and the one after its last; 0 and 0 if all are zeros.
+    """Return a block's first sample with sound and the index after its last; 0 and 0 if all are zeros.
 
-    Zeros before or after it of less than a millisecond are samples like any other.
+    Leading or trailing zeros shorter than a millisecond count as sound.
     """
     sound = np.flatnonzero(samples)
     if not sound.size:
@@ -111,7 +111,7 @@ def sound_in(samples: npt.NDArray[np.int16], rate_hz: int) -> tuple[int, int]:
 
 
 def _are_floats(raw: bytes) -> bool:
-    """Return whether bytes are 32-bit floats: as 16-bit samples they would be no sound."""
+    """Return whether bytes are 32-bit floats that would not make sense as 16-bit samples."""
     if len(raw) % 4:
         return False
     last = raw[3::4]
@@ -119,7 +119,7 @@ def _are_floats(raw: bytes) -> bool:
     found = len(last) - len(others)
     if found < _LEAST_FLOATS or 10 * len(others.translate(None, b"\0")) > found:
         return False
-    # Loud 16-bit samples look the same, but then both halves of a float do.
+    # Loud 16-bit samples look the same, but then the two halves of each supposed float are alike.
     halves = np.frombuffer(raw, "<i2").reshape(-1, 2).astype(np.int32)
     alike = np.abs(halves[:, 0] - halves[:, 1])[halves[:, 1] != 0] < 4_096
     return bool(2 * np.count_nonzero(alike) < alike.size)
@@ -181,13 +181,13 @@ def _mono(samples: _Array) -> _Array:
     mixed: _Array = samples.mean(axis=few[0], dtype=np.float64)
     if samples.dtype.kind != "i":
         return mixed
-    rounded: _Array = np.rint(mixed).astype(samples.dtype)  # on the scale of the integers
+    rounded: _Array = np.rint(mixed).astype(samples.dtype)  # keep the scale of the integers
     return rounded
 
 
 def _pcm16(samples: _Array) -> _Array:
     if samples.dtype.kind == "f":
-        # What is no number is silence; infinity is as loud as it gets.
+        # NaN becomes silence; infinity becomes full scale.
         if np.count_nonzero(np.abs(samples) > _LOUDEST) * 2 > np.count_nonzero(samples):
             raise RefusedAudio(
                 "floats on the scale of integers are not understood; divide by 32768"

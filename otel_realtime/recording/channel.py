@@ -1,7 +1,7 @@
 """One channel of a recording: turns its segments into samples at the recording's rate.
 
-Audio of that rate is copied bit-exactly. Other audio is resampled in runs without a real pause, each
-as one stream, so that nothing is audible where chunks meet.
+Audio at that rate is copied bit-exactly. Other audio is resampled in runs that contain no real pause.
+Each run is one stream, so the joins between chunks are inaudible.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Block = npt.NDArray[np.int16]
 #: Index of the first sample in the recording, and the samples.
 Piece = tuple[int, Samples]
 
-#: Silence that ends a run: far longer than the resampler's filter, so nothing is cut off.
+#: Length of silence that ends a run: far longer than the resampler's filter, so nothing is cut off.
 PAUSE_NS: Final = NS_PER_S // 10
 
 
@@ -50,7 +50,7 @@ class Channel:
     As a context manager it keeps the source files open.
 
     Args:
-        sources: files of the audio as on the wire, and as the app reported it.
+        sources: the files of the audio on the wire and of the audio that the app reported.
         segments: segments of the side, ascending and without overlap.
         rate_hz: sample rate of the recording.
     """
@@ -93,13 +93,13 @@ class Channel:
             low, high = max(first, start), min(last, end)
             if low < high:
                 block[low - start : high - start] = samples[low - first : high - first]
-            if last > end:  # its rest belongs to the next block
+            if last > end:  # the rest of it belongs to the next block
                 return
             self._piece = next(self._pieces, None)
 
     def _render(self) -> Generator[Piece, None, None]:
         """Yield all pieces in ascending order and without overlap."""
-        end = 0  # index after the last sample; rounding of times must not make pieces overlap
+        end = 0  # index after the last sample, so that rounded times do not make pieces overlap
         for run in _runs(self._segments, self._rate_hz):
             exact = run[0].format.rate_hz == self._rate_hz
             for piece in self._exact(run, 0, end) if exact else self._resampled(run, end):
@@ -107,7 +107,7 @@ class Channel:
                 end = piece[0] + piece[1].size
 
     def _exact(self, run: Sequence[Segment], origin: int, end: int) -> Iterator[Piece]:
-        """Yield the samples of a run at its own rate, a second at a time.
+        """Yield the samples of a run at its own rate, at most a second at a time.
 
         Args:
             run: segments of one rate.
@@ -128,7 +128,7 @@ class Channel:
         at = max(sample_at(run[0].start_ns, self._rate_hz), end)
         fed = 0
         for first, samples in self._exact(run, sample_at(run[0].start_ns, rate_hz), 0):
-            if first > fed:  # a short gap inside the run is part of the stream, as zeros
+            if first > fed:  # a short gap inside the run enters the stream as zeros
                 samples = np.concatenate((np.zeros(first - fed, np.int16), samples))
                 first = fed
             resampled = stream.feed(samples)
@@ -143,7 +143,7 @@ class Channel:
 
 
 def _runs(segments: Sequence[Segment], rate_hz: int) -> Iterator[list[Segment]]:
-    """Yield runs of segments of one rate; a run that has to be resampled ends at a pause."""
+    """Yield runs of segments of one rate; a run that needs resampling ends at a pause."""
     run: list[Segment] = []
     for segment in segments:
         if run and not _continues(run[-1], segment, rate_hz):

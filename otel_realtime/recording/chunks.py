@@ -1,12 +1,12 @@
 """The layout of WAV files: a header with the sizes, then chunks.
 
 https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html. A chunk is padded to an even
-length. Beyond 4 GiB the sizes stand in a chunk ``ds64`` of their own, and the file is an RF64
+length. Beyond 4 GiB, the sizes are in a separate chunk ``ds64``, and the file is an RF64
 (EBU Tech 3306).
 
-Ours has its samples at byte 44, where readers that look for no chunk expect them, and what describes
-them behind. All sizes are known before the first sample is written, so the file can be written from
-beginning to end, and an RF64 needs no room reserved for the case that it becomes one.
+Our files have their samples at byte 44, where readers that do not parse chunks expect them (an RF64 has
+them at byte 80), and their description after the samples. All sizes are known before the first sample is
+written, so the file is written from beginning to end, and no room has to be reserved for ``ds64``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import IO, Final
 
 #: The header of a WAV of 16-bit stereo, up to its samples.
 WAV_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
-#: What stands between the first 12 bytes and the format where sizes have 64 bits.
+#: The chunk between the first 12 bytes and the format, if sizes have 64 bits.
 _DS64: Final = struct.Struct("<4sIQQQI")
 CHANNELS: Final = 2
 #: Bytes of one frame: a 16-bit sample of each channel.
 FRAME_BYTES: Final = 4
-#: A size that is not known, or stands in the chunk ``ds64``.
+#: A size that is unknown, or that is in the chunk ``ds64``.
 UNKNOWN: Final = 0xFFFF_FFFF
-#: Positions of the sizes of the whole file: in a RIFF, and in an RF64.
+#: Positions of the size of the whole file: in a RIFF, and in an RF64.
 _RIFF_SIZE_AT: Final = 4
 _RF64_SIZE_AT: Final = 20
 
@@ -37,12 +37,12 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def wav_header(frames: int, rate_hz: int, behind: int = 0) -> bytes:
-    """Return the header of a WAV of 16-bit stereo: 44 bytes, or 80 of one beyond 4 GiB (12 hours).
+    """Return the header of a 16-bit stereo WAV: 44 bytes, or 80 beyond 4 GiB (12 hours at 24 kHz).
 
     Args:
         frames: number of frames.
         rate_hz: sample rate.
-        behind: bytes of the chunks behind the samples.
+        behind: number of bytes of the chunks after the samples.
     """
     size = frames * FRAME_BYTES
     large = size + behind + WAV_HEADER.size - 8 >= UNKNOWN
@@ -75,7 +75,7 @@ class Chunk:
     Attributes:
         name: its four characters.
         at: position of its content.
-        size: size of its content, as far as the file goes.
+        size: size of its content, up to the end of the file.
     """
 
     name: bytes
@@ -89,9 +89,9 @@ class Chunk:
 
 
 def chunks_of(file: IO[bytes]) -> Iterator[Chunk]:
-    """Yield the chunks of a WAV file; what is no WAV file has none.
+    """Yield the chunks of a WAV file; a file that is not a WAV has none.
 
-    The file's position may be changed between two of them.
+    The caller may change the file's position between two chunks.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -112,7 +112,7 @@ def chunks_of(file: IO[bytes]) -> Iterator[Chunk]:
 
 
 def resize(file: IO[bytes]) -> None:
-    """Let the header say how long a file is, after what is behind its samples has changed."""
+    """Update the file's size in its header, after the chunks behind its samples have changed."""
     size = file.seek(0, os.SEEK_END) - 8
     file.seek(0)
     large = file.read(4) == b"RF64"

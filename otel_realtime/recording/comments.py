@@ -1,8 +1,8 @@
-"""What a FLAC or Ogg Opus file says of itself: Vorbis comments, ``NAME=value``.
+"""Vorbis comments, ``NAME=value``: the metadata of FLAC and Ogg Opus files.
 
-https://www.xiph.org/vorbis/doc/v-comment.html. libsndfile writes ten names only, and no places, so the
-file that it made is copied with other comments: FLAC (RFC 9639, section 8.6), Ogg Opus (RFC 7845, 5.2;
-pages RFC 3533). Places are chapters, which players show: https://wiki.xiph.org/Chapter_Extension.
+https://www.xiph.org/vorbis/doc/v-comment.html. libsndfile writes only ten names and no chapters, so its
+file is copied with other comments: FLAC (RFC 9639, section 8.6), Ogg Opus (RFC 7845, 5.2; pages
+RFC 3533). Labelled places become chapters, which players show: https://wiki.xiph.org/Chapter_Extension.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from otel_realtime.recording.chunks import chunks_of
 from otel_realtime.recording.description import ORIGINATOR, read_description
 from otel_realtime.recording.labels import read_labels
 
-#: Names of the comments that an ``INFO`` becomes.
+#: Names of the comments that the ``INFO`` texts of a WAV become.
 _NAMES: Final = {
     "INAM": "TITLE",
     "IART": "ARTIST",
@@ -31,7 +31,7 @@ _NAMES: Final = {
     "ISFT": "ENCODER",
     "ISBJ": "THREAD_ID",
 }
-#: Numbers of chapters have three digits.
+#: Chapter numbers have three digits.
 _MOST_CHAPTERS: Final = 999
 _CHAPTER: Final = re.compile(r"CHAPTER(\d{3})(NAME)?=(.*)", re.DOTALL | re.IGNORECASE)
 _TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\Z", re.ASCII)
@@ -40,23 +40,23 @@ _FLAC: Final = b"fLaC"
 _FLAC_COMMENTS: Final = 4
 _FLAC_PADDING: Final = 1
 _FLAC_LAST: Final = 0x80
-#: Longest block of a FLAC file.
+#: Maximum length of a block of a FLAC file.
 _FLAC_LONGEST: Final = (1 << 24) - 1
 _OGG: Final = b"OggS"
 _OPUS_TAGS: Final = b"OpusTags"
-#: Version, flags, position, stream, number of the page, checksum, number of segments.
+#: Name, version, flags, position, stream, page number, checksum, number of segments.
 _PAGE: Final = struct.Struct("<4sBBqIIIB")
 _PAGE_CRC_AT: Final = 22
 _CONTINUED: Final = 1
 _SEGMENT: Final = 255
 _SEGMENTS: Final = 255
-#: Bytes with their bits in the reverse order.
+#: Maps each byte to the one with its bits in reverse order.
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A place in a recording.
+    """A labelled place in a recording.
 
     Attributes:
         start_ms: where it begins.
@@ -68,7 +68,7 @@ class Chapter:
 
 
 def comments_of(wav: Path) -> list[str]:
-    """Return what a WAV says of itself, as comments.
+    """Return the metadata of a WAV as comments.
 
     Raises:
         OSError: it cannot be read.
@@ -103,7 +103,7 @@ def is_ours(comments: Iterable[str]) -> bool:
 
 
 def with_chapter(comments: Iterable[str], chapter: Chapter) -> list[str]:
-    """Return comments with one chapter more."""
+    """Return comments with one more chapter, all chapters in order."""
     others, starts, names = [], {}, {}
     for comment in comments:
         found = _CHAPTER.fullmatch(comment)
@@ -153,16 +153,16 @@ def read_comments(path: Path) -> list[str] | None:
 
 
 def copy_with_comments(source: Path, target: Path, comments: Sequence[str]) -> None:
-    """Copy a FLAC or Ogg Opus file; the copy has these comments, and no others.
+    """Copy a FLAC or Ogg Opus file; the copy has exactly the given comments.
 
     Args:
-        source: the file, as libsndfile makes it.
-        target: the copy, which exists.
+        source: the file, as libsndfile writes it.
+        target: path of the copy, an existing file, which is overwritten.
         comments: the comments.
 
     Raises:
-        OSError: one of them cannot be read or written.
-        ValueError: ``source`` is neither.
+        OSError: one of the files cannot be read or written.
+        ValueError: ``source`` is neither FLAC nor Ogg Opus, or the comments are too long for a FLAC file.
     """
     with source.open("rb") as file, target.open("wb") as copy:
         if file.read(len(_FLAC)) == _FLAC:
@@ -182,7 +182,7 @@ def _unpacked(body: bytes) -> tuple[bytes, list[str]]:
     """Return the vendor and the comments.
 
     Raises:
-        ValueError, struct.error: there are none.
+        ValueError, struct.error: the body is damaged.
     """
     found: list[bytes] = []
     at, count = 0, 1
@@ -202,10 +202,10 @@ def _unpacked(body: bytes) -> tuple[bytes, list[str]]:
 
 
 def _flac_blocks(file: IO[bytes], *, skip: int | None = None) -> Iterator[tuple[int, int]]:
-    """Yield kind and size of each metadata block; the file stands at its content.
+    """Yield the kind and size of each metadata block; the file is positioned at its content.
 
     Args:
-        file: the file, behind its first four bytes.
+        file: the file, positioned after its first four bytes.
         skip: only blocks of this kind.
     """
     kind = 0
@@ -265,7 +265,7 @@ class _Page:
 
 
 def _checksum(page: bytes | bytearray) -> int:
-    """Return the checksum of a page: that of zlib, from the other end of each byte."""
+    """Return the checksum of a page: zlib's polynomial, with the bit order reversed and no inversion."""
     mirrored = zlib.crc32(page.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int(f"{mirrored:032b}"[::-1], 2)
 
@@ -281,7 +281,7 @@ def _pages(file: IO[bytes]) -> Iterator[_Page]:
 
 
 def _opus_tags(file: IO[bytes]) -> bytes | None:
-    """Return the comments of an Ogg Opus file, whose second packet they are; ``None`` of another."""
+    """Return the comments of an Ogg Opus file, its second packet; ``None`` if it is not such a file."""
     pages = _pages(file)
     first, found = next(pages, None), b""
     if first is None or not first.body.startswith(b"OpusHead"):
@@ -303,7 +303,7 @@ def _copy_opus(file: IO[bytes], copy: IO[bytes], comments: Sequence[str]) -> Non
     first = next(pages)
     copy.write(first.packed())
     number = first.number + 1
-    for page in pages:  # the old comments: RFC 7845 lets nothing else be on their pages
+    for page in pages:  # skip the old comments: RFC 7845 allows nothing else on their pages
         if page.ends_packet:
             break
     for page in chain(_paged(packet, first.stream), pages):
@@ -312,14 +312,14 @@ def _copy_opus(file: IO[bytes], copy: IO[bytes], comments: Sequence[str]) -> Non
 
 
 def _paged(packet: bytes, stream: int) -> Iterator[_Page]:
-    """Yield the pages of one packet, not numbered yet."""
+    """Yield the pages of one packet, without numbers yet."""
     lengths = [_SEGMENT] * (len(packet) // _SEGMENT) + [len(packet) % _SEGMENT]
     at = 0
     for first in range(0, len(lengths), _SEGMENTS):
         segments = bytes(lengths[first : first + _SEGMENTS])
         size = sum(segments)
         ends = first + _SEGMENTS >= len(lengths)
-        # Of a page on which no packet ends, the position is -1.
+        # The position of a page on which no packet ends is -1.
         flags, position = _CONTINUED if first else 0, 0 if ends else -1
         yield _Page(flags, position, stream, 0, segments, packet[at : at + size])
         at += size

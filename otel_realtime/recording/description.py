@@ -1,8 +1,9 @@
-"""What describes a WAV as a whole: whose conversation it is, when it began, who is on which side.
+"""Metadata of a WAV as a whole: whose conversation it is, when it began, who is on which side.
 
-Twice, because readers know one or the other: as RIFF ``INFO`` (players, taggers), and as the broadcast
-extension ``bext`` (EBU Tech 3285, version 2: editors, archives, courts). There the start is a number of
-samples since midnight, so recordings of the same clock can be aligned to the sample. Times are UTC.
+It is written twice, because readers know one form or the other: as RIFF ``INFO`` (players, taggers), and
+as the broadcast extension ``bext`` (EBU Tech 3285, version 2: editors, archives, courts). ``bext`` gives
+the start as a number of samples since midnight, so recordings made with the same clock can be aligned to
+the sample. Times are in UTC.
 """
 
 from __future__ import annotations
@@ -21,31 +22,31 @@ from otel_realtime.version import VERSION
 
 ORIGINATOR: Final = "otel-realtime"
 _SOFTWARE: Final = f"{ORIGINATOR} {VERSION}"
-#: Description, originator, its reference, date, time, samples since midnight, version, UMID, five
-#: measures of loudness, reserved.
+#: Description, originator, originator's reference, date, time, samples since midnight, version, UMID,
+#: five measures of loudness, reserved.
 _BEXT: Final = struct.Struct("<256s32s32s10s8sQH64s5h180s")
 _BEXT_VERSION: Final = 2
-#: Position of the first measure, the integrated loudness, and the value of one that is not known.
+#: Position of the first measure, the integrated loudness, and the value that stands for "not measured".
 _LOUDNESS_AT: Final = 412
 _NOT_MEASURED: Final = 0x7FFF
 #: Loudness is written in hundredths, within these bounds: EBU Tech 3285, 2.3.
 _LOUDEST: Final = 99.99
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-#: Longest chunk that is read.
+#: Maximum length of a chunk that is read.
 _LONGEST: Final = 1 << 20
-#: Characters of a thread's id that are written: an app may give any text.
+#: Maximum number of characters of a thread's id that are written: an app may use any text.
 _LONGEST_ID: Final = 1_000
 
 
 @dataclass(slots=True)
 class Description:
-    """What a WAV says of itself.
+    """The metadata of a WAV.
 
     Attributes:
         info: texts of its ``INFO``, by name: ``INAM`` is the title.
-        originator: who made it; empty if it is not known.
-        trace_id: the reference that the originator gave it; empty if it is not known.
-        started_at: when it began, as in ISO 8601, to the second; empty if it is not known.
+        originator: the program that made it; empty if unknown.
+        trace_id: the originator's reference; empty if unknown.
+        started_at: when it began, in ISO 8601 format to the second; empty if unknown.
     """
 
     info: dict[str, str] = field(default_factory=dict)
@@ -55,12 +56,12 @@ class Description:
 
 
 def pack_description(about: About, rate_hz: int, loudness: float | None = None) -> bytes:
-    """Return the chunks that describe a recording; their length does not depend on its loudness.
+    """Return the chunks that describe a recording; their length does not depend on the loudness.
 
     Args:
         about: whose conversation it is.
         rate_hz: its sample rate.
-        loudness: its integrated loudness, LUFS; ``None`` if it is not known.
+        loudness: its integrated loudness in LUFS; ``None`` if it is not known.
     """
     if about.thread_id is not None:
         about = replace(about, thread_id=about.thread_id[:_LONGEST_ID])
@@ -135,7 +136,7 @@ def _ascii(text: str) -> bytes:
 
 
 def _start(about: About) -> datetime | None:
-    """Return when the conversation began; ``None`` if that is no time of a calendar."""
+    """Return when the conversation began; ``None`` if unknown or outside the range of a calendar date."""
     if about.start_ns is None:
         return None
     try:
@@ -145,7 +146,7 @@ def _start(about: About) -> datetime | None:
 
 
 def forget_loudness(content: bytes) -> bytes:
-    """Return the content of a ``bext`` chunk whose recording has changed since it was measured."""
+    """Return a ``bext`` chunk's content without its loudness, after the recording has changed."""
     if len(content) < _BEXT.size:
         return content
     unknown = struct.pack("<h", _NOT_MEASURED)
@@ -153,7 +154,7 @@ def forget_loudness(content: bytes) -> bytes:
 
 
 def read_description(file: IO[bytes], chunks: Iterable[Chunk]) -> Description:
-    """Return what a WAV file says of itself.
+    """Return the metadata of a WAV file.
 
     Args:
         file: the file.

@@ -1,12 +1,12 @@
-"""Decodes audio frames of the wire.
+"""Decodes audio frames from the wire.
 
 ``input_audio_buffer.append``:
 https://platform.openai.com/docs/api-reference/realtime-client-events/input_audio_buffer/append
 ``response.output_audio.delta``:
 https://platform.openai.com/docs/api-reference/realtime-server-events/response/output_audio/delta
 
-Live sessions and live translation send ``session.output_audio.delta`` all the time, which belongs to
-no item. On a sideband it says where it lies on the session's clock, ``start_ms``.
+Live sessions and live translation send ``session.output_audio.delta`` continuously; this audio belongs
+to no item. On a sideband connection, ``start_ms`` gives its position on the session's clock.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-try:  # the extra ``fast``: ten times as fast, which is a fifth of what a recording costs
+try:  # the extra ``fast`` decodes ten times as fast, which saves a fifth of a recording's cost
     from pybase64 import b64decode as _b64decode
 except ImportError:
     _strict: Callable[..., bytes] | None = None
 else:
     _strict = _b64decode
 
-# Frames in the shape that every known client and server writes, audio last, are cut instead of parsed:
-# nothing but audio stands behind these keys then.
+# Frames in the shape that every known client and server writes, with the audio last, are cut instead of
+# parsed: in this shape, nothing but audio follows these keys.
 _APPEND_KEYS: Final = (',"audio":"', ', "audio": "')
 _DELTA_KEYS: Final = (',"delta":"', ', "delta": "')
 _APPEND_KEYS_BYTES: Final = tuple(key.encode() for key in _APPEND_KEYS)
 _DELTA_KEYS_BYTES: Final = tuple(key.encode() for key in _DELTA_KEYS)
-#: Stands for the item of audio that belongs to the session: no id of the wire is empty.
+#: Stands for the item of audio that belongs to the session. It is empty, which no id on the wire is.
 STREAM: Final = ""
-#: Eleven days: what is longer is not a position in a call.
+#: Eleven days: a longer time is not a position in a call.
 _MAX_MS: Final = 10**9
-#: The key stands within so many characters, or the frame is parsed.
+#: The frame is parsed unless the key begins within this many characters.
 _HEAD: Final = 512
 
 
@@ -43,8 +43,8 @@ class AudioFrame(NamedTuple):
     Attributes:
         raw: samples in the session's format.
         item_id, content_index, response_id: origin of the agent's audio; not set for the user's.
-        start_ms: where it begins on the session's clock; ``None`` if that is not said.
-        rate_hz: its own sample rate; ``None``: the session's.
+        start_ms: where it begins on the session's clock; ``None`` if the frame does not say.
+        rate_hz: its own sample rate; ``None`` if the session's applies.
     """
 
     raw: bytes
@@ -63,9 +63,9 @@ def parse_append(frame: str | bytes) -> AudioFrame | None:
 
 
 def parse_appends(frames: Sequence[str | bytes]) -> list[AudioFrame | None]:
-    """Decode a client's frames as ``parse_append`` does, at once if they are of one shape.
+    """Decode a client's frames as ``parse_append`` does, all at once if they have the same shape.
 
-    Nearly all are: a client writes every frame of its microphone in the same way.
+    Nearly all do: a client writes every frame of its microphone in the same way.
     """
     raws = _decode_alike(frames)
     if raws is None:
@@ -74,7 +74,7 @@ def parse_appends(frames: Sequence[str | bytes]) -> list[AudioFrame | None]:
 
 
 def _decode_alike(frames: Sequence[str | bytes]) -> list[bytes] | None:
-    """Decode frames that differ only in their base64, none of which is padded; else ``None``."""
+    """Decode frames that differ only in their unpadded base64; return ``None`` for any others."""
     first = frames[0]
     found = _cut(first, _APPEND_KEYS, _APPEND_KEYS_BYTES)
     if found is None:
@@ -89,7 +89,7 @@ def _decode_alike(frames: Sequence[str | bytes]) -> list[bytes] | None:
         payloads.append(frame[start:-2])
     sizes = list(map(len, payloads))
     joined = _decode(empty.join(payloads))
-    # What is no base64 (the end of the string, an escape) is left out, and padding ends it.
+    # Decoding skips characters that are not base64 (a closing quote, an escape) and stops at padding.
     if joined is None or 4 * len(joined) != 3 * sum(sizes) or any(size % 4 for size in sizes):
         return None
     raws, at = [], 0
@@ -101,15 +101,15 @@ def _decode_alike(frames: Sequence[str | bytes]) -> list[bytes] | None:
 
 
 def parse_delta(frame: str | bytes) -> AudioFrame | None:
-    """Decode a server's ``response.output_audio.delta`` (beta: ``response.audio.delta``), and the like.
+    """Decode a server's ``response.output_audio.delta`` (beta: ``response.audio.delta``) or the like.
 
     Returns:
-        The audio; ``None`` if there is none, or if a response's audio names no item.
+        The audio; ``None`` if there is no audio, or if a response's audio names no item.
     """
     found = _cut(frame, _DELTA_KEYS, _DELTA_KEYS_BYTES)
     if found is None:
         event = _load(frame)
-        raw = _decode(event.get("delta", event.get("audio")))  # live translation names it ``audio``
+        raw = _decode(event.get("delta", event.get("audio")))  # live translation calls it ``audio``
     else:
         event = _load(found[0])
         raw = _decode(found[1])
@@ -129,7 +129,7 @@ def parse_delta(frame: str | bytes) -> AudioFrame | None:
 
 
 def _of_session(event: dict[str, Any], raw: bytes) -> AudioFrame | None:
-    """Return audio that belongs to no item; ``None`` if it should."""
+    """Return audio that belongs to no item; ``None`` if audio of this event type should name one."""
     kind = event.get("type")
     if not isinstance(kind, str) or kind.startswith("response."):
         return None
@@ -145,11 +145,11 @@ def _of_session(event: dict[str, Any], raw: bytes) -> AudioFrame | None:
 def _cut(
     frame: str | bytes, keys: tuple[str, ...], keys_bytes: tuple[bytes, ...]
 ) -> tuple[str | bytes, str | bytes] | None:
-    """Cut a frame before the last key of its object: JSON's parser would scan the audio once more.
+    """Cut a frame before the last key of its object, because JSON's parser would scan the audio again.
 
     Returns:
         The object without that key, and the key's text, which is the rest of the frame; ``None`` if
-        the frame has another shape.
+        the frame has a different shape.
     """
     if isinstance(frame, str):
         for key in keys:
@@ -185,7 +185,7 @@ def _decode(payload: object) -> bytes | None:
         try:
             return _strict(payload, validate=True)
         except ValueError:
-            pass  # what a lenient decoder makes of it must not depend on what is installed
+            pass  # decode leniently, so that the result does not depend on what is installed
     try:
         return binascii.a2b_base64(payload)  # less overhead than ``base64.b64decode``
     except ValueError:  # includes binascii.Error

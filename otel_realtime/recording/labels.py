@@ -1,4 +1,4 @@
-"""Labelled places in a WAV: its cue points, with their labels and lengths.
+"""Labelled places in a WAV: cue points with labels and lengths.
 
 Layout: "Multimedia Programming Interface and Data Specifications 1.0", IBM and Microsoft 1991, chunks
 ``cue ``, ``labl`` and ``ltxt``. Players and editors show them as markers and regions.
@@ -15,14 +15,14 @@ from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.recording.about import Mark
 from otel_realtime.recording.chunks import Chunk, chunk
 
-#: Id of the point, its position in the order of play, chunk that has its sample, 0, 0, the sample.
+#: Id of the point, position in play order, chunk that contains its sample, 0, 0, the sample.
 _POINT: Final = struct.Struct("<II4sIII")
-#: Id of the point, length in samples, purpose, and a language that the labels do not need.
+#: Id of the point, length in samples, purpose; country, language, dialect and code page, all unused.
 _REGION: Final = struct.Struct("<II4sHHHH")
 _PURPOSE: Final = b"rgn "
-#: A sample has a number of 32 bits: 49 hours at 24 kHz.
+#: Sample numbers have 32 bits: 49 hours at 24 kHz.
 _LAST_FRAME: Final = 0xFFFF_FFFE
-#: Longest list that is read.
+#: Maximum length of a list that is read.
 _LONGEST: Final = 16 << 20
 
 
@@ -31,7 +31,7 @@ class Label:
     """A labelled place.
 
     Attributes:
-        frame: its first sample.
+        frame: index of its first sample.
         frames: its length; 0 for a moment.
         text: what it is.
     """
@@ -42,21 +42,21 @@ class Label:
 
 
 def labels_of(marks: Iterable[Mark], frames: int, rate_hz: int) -> list[Label]:
-    """Return the labels of marks, in order; what lies outside of the recording has none.
+    """Return the labels of marks, in order; marks outside the recording have no label.
 
     Args:
         marks: the marks.
         frames: length of the recording.
         rate_hz: its sample rate.
     """
-    # A recording has whole samples: what is cut at its very end lies up to one sample behind the last.
+    # A recording has whole samples: a cut at its very end lies up to one sample after the last one.
     length_ns = (frames + 1) * NS_PER_S // rate_hz
     labels = []
     for mark in marks:
         first = max(_frame(mark.start_ns, rate_hz), 0)
         end = min(_frame(mark.end_ns, rate_hz), frames)
         if frames and mark.start_ns <= length_ns:
-            # A cut at the end of the recording is one in its last sample.
+            # A cut at the end of the recording is placed in its last sample.
             first = min(first, frames - 1, _LAST_FRAME)
             labels.append(Label(first, min(max(end - first, 0), _LAST_FRAME), mark.label))
     return sorted(labels)
@@ -68,7 +68,7 @@ def _frame(t: int, rate_hz: int) -> int:
 
 
 def pack_labels(labels: Iterable[Label]) -> bytes:
-    """Return the chunks of labels; nothing without any."""
+    """Return the chunks of labels; empty if there are no labels."""
     points, texts, regions = [], [], []
     for number, label in enumerate(labels, 1):
         points.append(_POINT.pack(number, label.frame, b"data", 0, 0, label.frame))
@@ -79,7 +79,7 @@ def pack_labels(labels: Iterable[Label]) -> bytes:
     if not points:
         return b""
     cues = chunk(b"cue ", struct.pack("<I", len(points)) + b"".join(points))
-    # All texts first: ffmpeg reads no further than the first chunk that is none.
+    # All ``labl`` chunks first: ffmpeg stops reading at the first chunk of another kind.
     return cues + chunk(b"LIST", b"adtl" + b"".join([*texts, *regions]))
 
 
@@ -117,7 +117,7 @@ def read_labels(file: IO[bytes], chunks: Iterable[Chunk]) -> list[Label]:
 
 
 def parts_of(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and content of the chunks in a list."""
+    """Yield the name and content of each chunk in a list."""
     at = 0
     while at + 8 <= len(body):
         name, size = struct.unpack_from("<4sI", body, at)

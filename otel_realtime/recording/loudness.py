@@ -1,20 +1,20 @@
-"""How loud a channel is: integrated loudness by ITU-R BS.1770-5, in LUFS.
+"""Measures how loud a channel is: integrated loudness by ITU-R BS.1770-5, in LUFS.
 
-https://www.itu.int/rec/R-REC-BS.1770. What counts is the power of the K-weighted samples in blocks of
-400 ms that begin every 100 ms, without those below -70 LUFS, and then without those 10 LU below the
-mean of the others. So silence between turns does not count.
+https://www.itu.int/rec/R-REC-BS.1770. Loudness is the mean power of the K-weighted samples in blocks of
+400 ms that begin every 100 ms. Blocks below -70 LUFS are left out first, and then those more than 10 LU
+below the mean of the others. So silence between turns does not count.
 
-Only the power of the weighted samples is wanted, not the samples. What a filter leaves of a signal's
-power is a weighted sum of the signal's autocorrelation: the weights are the cosine series of the
-filter's power response. So the filter, which would take seconds for an hour of stereo, becomes a few
-scalar products of the signal with itself:
+Only the power of the weighted samples is needed, not the samples. The power that a filter passes is a
+weighted sum of the signal's autocorrelation, and the weights are the cosine series of the filter's power
+response. So instead of the filter, which would take seconds for an hour of stereo, a few scalar products
+of the signal with itself are enough:
 
-- The shelf (+4 dB above 1.7 kHz) changes nothing above 4 kHz. Its series is one of the signal at about
-  8 kHz (means of neighbours), plus a share of the power of the whole signal. ``Weighting.series`` is
-  fitted so that it is nowhere further from the filter than 0.1 dB, so no signal is measured further
-  from its loudness.
-- The high-pass (below 100 Hz) would need a long series. It is applied as it is, but to the mean of each
-  millisecond: that is all that it changes.
+- The shelf (+4 dB above 1.7 kHz) is flat above 4 kHz. Its series is one of the signal at about 8 kHz
+  (means of neighbouring samples), plus a share of the power of the whole signal. ``Weighting.series`` is
+  fitted so that it deviates from the filter by at most 0.1 dB at any frequency, so no signal's measured
+  loudness deviates by more.
+- The high-pass (below 100 Hz) would need a long series. It is applied directly, but only to the mean of
+  each millisecond, because it changes nothing at higher frequencies.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ from otel_realtime.core.audio.codecs import Samples
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-#: What is added to the power, in dB: a sine of 997 Hz at full scale has -3.01 LUFS.
+#: Offset that is added to the power in dB: a sine of 997 Hz at full scale has -3.01 LUFS.
 _OFFSET: Final = -0.691
 _ABSOLUTE_GATE: Final = -70.0
 _RELATIVE_GATE: Final = -10.0
-#: Blocks of 400 ms begin every 100 ms: a step is what is measured, four steps are a block.
+#: Blocks of 400 ms begin every 100 ms: power is measured in steps of 100 ms, and a block has four steps.
 _STEPS_A_SECOND: Final = 10
 _STEPS_A_BLOCK: Final = 4
 _FULL_SCALE: Final = 32_768.0
 
-#: The rate for which the recommendation has its filters, and these as analogue prototypes that give
-#: its coefficients there: frequency (Hz), quality, and the shelf's gain (dB).
+#: The rate for which the recommendation gives its filter coefficients, and the analogue prototypes that
+#: yield these coefficients at that rate: frequency (Hz), quality, and the shelf's gain (dB).
 #: https://github.com/jiixyj/libebur128
 _OF_THE_FILTERS_HZ: Final = 48_000
 _SHELF: Final = (1_681.974450955533, 0.7071752369554196, 3.999843853973347)
 _HIGH_PASS: Final = (38.13547087602444, 0.5003270373238773)
-#: Exponent of the shelf's gain in its middle.
+#: Exponent of the shelf's gain at its middle.
 _MIDDLE: Final = 0.4996667741545416
 
-#: Rates of what the shelf and the high-pass are applied to, Hz.
+#: Approximate rates of the signals to which the shelf and the high-pass are applied, Hz.
 _SHELF_HZ: Final = 8_000
 _HIGH_PASS_HZ: Final = 1_000
-#: Terms of the series besides the constant.
+#: Number of terms of the series besides the constant.
 _TERMS: Final = 5
 #: Length of the high-pass's impulse response.
 _TAPS: Final = 64
-#: A step is put through it in so many parts at most.
+#: A step is filtered in at most this many parts.
 _MOST_PARTS: Final = 5
-#: What is measured at once: each step takes longer with less, or with more than a cache holds.
+#: Number of samples measured at once. With fewer, or with more than a cache holds, each step takes longer.
 _SAMPLES_AT_ONCE: Final = 200_000
-#: Frequencies at which the series is fitted, and how often: each time the worst get more weight.
+#: Number of frequencies at which the series is fitted, and of rounds: each gives the worst more weight.
 _POINTS: Final = 257
 _ROUNDS: Final = 40
 
 
 class LoudnessMeter:
-    """Measures one channel, fed in order.
+    """Measures one channel; its samples are fed in order.
 
     Args:
         rate_hz: sample rate.
@@ -79,9 +79,9 @@ class LoudnessMeter:
         self._weighting = weighting_of(rate_hz)
         steps = max(_SAMPLES_AT_ONCE // self._weighting.step, 1)
         self._waiting: Floats = np.empty(steps * self._weighting.step, np.float32)
-        self._size = 0  # samples that wait
-        self._silent = True  # they are silent
-        # What precedes them: there was silence before the first sample.
+        self._size = 0  # number of waiting samples
+        self._silent = True  # whether all waiting samples are zero
+        # The samples before the waiting ones: silence precedes the first sample.
         self._near: Floats = np.zeros(_TERMS, np.float32)
         self._far: Floats = np.zeros(_TAPS - 1, np.float32)
         self._after_silence = True
@@ -105,7 +105,7 @@ class LoudnessMeter:
         return np.frombuffer(self._powers.tobytes(), np.float32).astype(np.float64)
 
     def _measure(self) -> None:
-        """Measure all whole steps that wait."""
+        """Measure all whole steps that are waiting."""
         steps, rest = divmod(self._size, self._weighting.step)
         if not steps:
             return
@@ -121,7 +121,7 @@ class LoudnessMeter:
         self._size, self._silent = rest, self._silent or not rest
 
     def _energies(self, samples: Floats, steps: int) -> Doubles:
-        """Return the energy of each step behind both filters."""
+        """Return the energy of each step after both filters."""
         weighting = self._weighting
         means = _means(samples, steps, weighting.to_near)
         near = np.concatenate((self._near, means))
@@ -140,21 +140,21 @@ class LoudnessMeter:
 
 
 def _means(samples: Floats, steps: int, weights: Floats) -> Floats:
-    """Return the means of as many neighbours each as there are weights."""
+    """Return the mean of each group of neighbours; a group has as many samples as there are weights."""
     if weights.size == 1:
         return samples
-    # Step by step: a larger product would be given to all cores, and to start them costs more.
+    # Step by step: a larger product would run on all cores, and starting them costs more.
     means: Floats = samples.reshape(steps, -1, weights.size) @ weights
     return means.ravel()
 
 
 def _products(samples: Floats, first: int, lag: int, steps: int) -> Doubles:
-    """Return each step's scalar product with the samples ``lag`` before it.
+    """Return the scalar product of each step with the samples ``lag`` before it.
 
     Args:
-        samples: samples of all steps, and some before them.
-        first: index of the first one of a step.
-        lag: not more than ``first``.
+        samples: samples of all steps, preceded by ``first`` earlier ones.
+        first: index of the first sample of the first step.
+        lag: at most ``first``.
         steps: number of steps.
     """
     size = samples.size - first
@@ -167,10 +167,10 @@ def integrated(meters: Sequence[LoudnessMeter]) -> float | None:
     """Return the loudness of some channels together, in LUFS.
 
     Args:
-        meters: their meters, fed with as many samples each.
+        meters: their meters, each fed with the same number of samples.
 
     Returns:
-        The loudness; ``None`` if nothing was as loud as -70 LUFS for 400 ms.
+        The loudness; ``None`` if nothing exceeded -70 LUFS for 400 ms.
     """
     powers = np.sum([meter.powers for meter in meters], axis=0)
     if powers.size < _STEPS_A_BLOCK:
@@ -189,13 +189,13 @@ class Weighting:
     """The K-weighting at one sample rate.
 
     Attributes:
-        step: samples of a step.
-        near: samples of one at about 8 kHz: the mean of its neighbours.
-        far: those of one at about 1 kHz, by the same rule.
-        to_near, to_far: weights of the means.
-        share: how much of a signal's power counts.
-        series: how much of its autocorrelation at about 8 kHz does, by lag.
-        high_pass: turns samples at about 1 kHz into the last ones of them behind the high-pass.
+        step: number of samples in a step.
+        near: number of samples whose mean is one sample at about 8 kHz.
+        far: number of those whose mean is one sample at about 1 kHz.
+        to_near, to_far: weights of these means.
+        share: weight of the signal's whole power.
+        series: weights of its autocorrelation at about 8 kHz, by lag.
+        high_pass: matrix that turns samples at about 1 kHz into the last of them after the high-pass.
     """
 
     step: int
@@ -233,13 +233,13 @@ def weighting_of(rate_hz: int) -> Weighting:
 
 
 def _fitted(rate_hz: int, near: int) -> list[float]:
-    """Return what is nearest to the shelf's power response, in dB: the share, and the series.
+    """Return the share and the series whose power response is closest to the shelf's, in dB.
 
-    It is exact at 0 Hz: the high-pass takes from there what must be there.
+    They are exact at 0 Hz, because the high-pass later subtracts the power there.
     """
     angles = np.linspace(0, np.pi, _POINTS)
     wanted, basis = shelf_power(angles, rate_hz), power_basis(angles, near)
-    # What is exact at 0 Hz: the constant term, and how the others differ from it.
+    # Fit only terms that keep it exact at 0 Hz: the differences of the other terms from the constant.
     constant, others = basis[:, 1], np.delete(basis, 1, axis=1)
     differences = others - constant[:, None] * others[0]
     weights = 1 / wanted
@@ -255,14 +255,14 @@ def _fitted(rate_hz: int, near: int) -> list[float]:
 
 
 def power_basis(angles: Doubles, near: int) -> Doubles:
-    """Return what the share and each term of the series count of a power at some frequencies.
+    """Return how much of the power at some frequencies the share and each term of the series count.
 
     Args:
-        angles: frequencies, as angles: pi is half the sample rate.
-        near: samples of a mean.
+        angles: frequencies as angles: pi is half the sample rate.
+        near: number of samples in a mean.
     """
     lags = np.cos(near * np.outer(angles, np.arange(_TERMS + 1)))
-    if near == 1:  # the whole signal and the means are the same
+    if near == 1:  # the means are the whole signal
         return np.concatenate((np.zeros((angles.size, 1)), lags), axis=1)
     half = np.maximum(angles / 2, 1e-9)
     mean = np.square(np.sin(near * half) / (near * np.sin(half)))
@@ -272,7 +272,7 @@ def power_basis(angles: Doubles, near: int) -> Doubles:
 def shelf_power(angles: Doubles, rate_hz: int) -> Doubles:
     """Return the power response of the shelf; arguments as for ``power_basis``.
 
-    It is that of the filter at 48 kHz: how loud something is does not depend on its sample rate.
+    It is the response of the filter at 48 kHz, because loudness must not depend on the sample rate.
     """
     frequency, quality, gain_db = _SHELF
     k = math.tan(math.pi * frequency / _OF_THE_FILTERS_HZ)
@@ -286,7 +286,7 @@ def shelf_power(angles: Doubles, rate_hz: int) -> Doubles:
 
 
 def _high_pass_scale(rate_hz: float) -> tuple[float, float]:
-    """Return the high-pass's frequency as ``tan(w / 2)``, and what its coefficients are divided by."""
+    """Return the high-pass's frequency as ``tan(w / 2)``, and the divisor of its coefficients."""
     frequency, quality = _HIGH_PASS
     k = math.tan(math.pi * frequency / rate_hz)
     return k, 1 + k / quality + k * k
@@ -301,9 +301,9 @@ def _impulse_response(rate_hz: float) -> Doubles:
     for given in (1 / scale, -2 / scale, 1 / scale, *[0.0] * (_TAPS - 3)):
         response.append(given - first * response[-1] - second * response[-2])
     taps: Doubles = np.array(response[2:])
-    taps -= taps.mean()  # nothing of a constant passes
+    taps -= taps.mean()  # a constant must not pass
     return taps
 
 
-#: The recommendation does not divide the high-pass's numerator: at 48 kHz it lets pass 0.04 dB more.
+#: The recommendation does not normalize the high-pass's numerator, which adds 0.04 dB at 48 kHz.
 _GAIN: Final = _high_pass_scale(_OF_THE_FILTERS_HZ)[1] ** 2

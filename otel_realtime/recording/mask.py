@@ -1,7 +1,7 @@
-"""Silence, or a beep, in the place of what a recording must not hold.
+"""Puts silence or a beep in place of audio that a recording must not contain.
 
-Working on samples that are already at their place, it can neither move nor lengthen anything. A
-sample is replaced if any part of its time lies in a stretch; all others stay as they are.
+It works on samples that are already placed, so it can neither move nor lengthen anything. A sample is
+replaced if any part of its duration lies in a stretch; all other samples stay as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Channel = npt.NDArray[Any]
 #: The tone of a beep, as broadcasters use it: 1 kHz, 20 dB below full scale.
 BEEP_HZ: Final = 1_000
 BEEP_LEVEL: Final = 0.1
-#: It fades in and out within its stretch, so that it does not click.
+#: The beep fades in and out within its stretch, so that it does not click.
 FADE_S: Final = 0.005
 
 
@@ -29,7 +29,7 @@ class Mask:
     """Silences stretches of one channel, block by block.
 
     Args:
-        stretches: What is silenced; those of the other side are left out.
+        stretches: Stretches to silence; those of the other side are ignored.
         side: The channel: ``user`` or ``agent``.
         rate_hz: Its sample rate.
     """
@@ -41,13 +41,13 @@ class Mask:
         self._silences = _Ranges(stretches, side, SILENCE, rate_hz)
 
     def apply(self, block: Channel, start: int) -> None:
-        """Silence what of a block is to be silenced; blocks come in ascending order.
+        """Mask the part of a block that is to be silenced; blocks come in ascending order.
 
-        Where one asked for a beep and another for silence, it is silent.
+        Where a beep and a silence overlap, the result is silent.
 
         Args:
             block: Samples, changed in place.
-            start: Index of the first one in the channel.
+            start: Index of the first sample in the channel.
         """
         for first, last in self._beeps.within(start, start + len(block)):
             low, high = max(first, start), min(last, start + len(block))
@@ -67,17 +67,17 @@ class Mask:
 
 
 class _Ranges:
-    """The samples of one kind of stretches, as ranges that neither overlap nor touch."""
+    """The samples of one kind of stretch, as ranges that neither overlap nor touch."""
 
     def __init__(self, stretches: list[Stretch], side: str, how: str, rate_hz: int) -> None:
         self._ranges = [
             (start * rate_hz // NS_PER_S, -(-end * rate_hz // NS_PER_S))
             for start, end in intervals_of(stretches, side, how)
         ]
-        self._next = 0  # those before it end before any block to come
+        self._next = 0  # earlier ranges end before any block that is still to come
 
     def within(self, start: int, end: int) -> Iterable[tuple[int, int]]:
-        """Return the ranges that reach into samples ``start`` to ``end``."""
+        """Return the ranges that overlap samples ``start`` to ``end``."""
         while self._next < len(self._ranges) and self._ranges[self._next][1] <= start:
             self._next += 1
         last = self._next

@@ -2,13 +2,13 @@
 
 A thread that runs Python without a pause keeps the GIL for up to ``sys.getswitchinterval()`` (5 ms)
 whenever another thread wants it (https://docs.python.org/3/library/sys.html#sys.setswitchinterval).
-Background work is therefore done in slices of about a millisecond, with a real sleep after each:
-merely releasing the GIL would mostly acquire it again at once.
+Background work is therefore done in slices of about a millisecond, with a real sleep after each slice:
+after merely releasing the GIL, the thread would mostly acquire it again at once.
 """
 
 from __future__ import annotations
 
-# Bound at import: a test of the app that patches ``time.sleep`` must not reach our threads.
+# Bound at import: a test of the app that patches ``time.sleep`` must not affect our threads.
 from time import perf_counter, sleep
 from typing import Final
 

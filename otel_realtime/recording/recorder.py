@@ -1,4 +1,4 @@
-"""The recorder of one conversation: the app's side enqueues references, the writer processes them.
+"""Records one conversation: the app's side enqueues references, and the writer's side processes them.
 
 The app's side costs a fraction of a microsecond per audio frame: one comparison, one addition and one
 ``deque.append``, which is atomic in CPython, so no lock is taken. It never blocks and never raises,
@@ -7,9 +7,9 @@ whatever the disk does. Frames are decoded, measured and written on the writer t
     app's tasks and threads              writer thread (or the app's, in ``drain``)
     frame, event, tap, note, ...  -->  queue  -->  process  -->  Track  -->  files
 
-Memory is bounded over all conversations of the process: beyond ``BACKLOG_BYTES`` the audio of a live
-call is dropped and becomes a gap of the right length. A call that is told by its log, faster than it
-was, waits for the writer instead.
+Memory is bounded across all conversations of the process: beyond ``BACKLOG_BYTES``, the audio of a live
+call is dropped and becomes a gap of the right length. When an app replays a call from its log, faster
+than real time, it waits for the writer instead.
 """
 
 from __future__ import annotations
@@ -32,32 +32,33 @@ from otel_realtime.core.audio.redactions import Stretch, Words
 from otel_realtime.interrupts import let_through
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
-#: Most bytes of frames enqueued in a process.
+#: Maximum number of bytes of enqueued frames in a process.
 BACKLOG_BYTES: Final = 64 << 20
-#: From so many on the writer is woken: it need not come by for seconds of a few calls' audio, but an app
-#: that replays a call as fast as it can fills a backlog in less.
+#: Above this number of bytes, the writer is woken. A few calls' audio can wait for seconds, but an app that
+#: replays a call as fast as it can fills the backlog sooner than that.
 CROWDED_BYTES: Final = 8 << 20
-#: Facts of a conversation are out of date for no longer than this, in seconds.
+#: Maximum age of a conversation's facts, in seconds.
 MAX_STALE_S: Final = 1.0
-#: Talk times of a recording up to 5 minutes are measured on any thread: it takes about 1 ms.
+#: Talk times of a recording of up to 5 minutes are measured on any thread, because it takes about 1 ms.
 MEASURED_INLINE_NS: Final = 300_000_000_000
 #: Bytes that an enqueued note counts as; its real size is not known before it is encoded.
 NOTE_BYTES: Final = 1024
-#: A replay waits so long at a time at most, in seconds; then the disk is stuck, and it waits no more.
+#: Longest single wait of a replay, in seconds. After that the disk counts as stuck, and the replay no longer
+#: waits.
 REPLAY_PATIENCE_S: Final = 10.0
-#: On an event loop, which must not wait, it processes entries itself, so long for each frame.
+#: On an event loop, which must not wait, a replay processes entries itself for this long for each frame.
 REPLAY_HELP_S: Final = 0.005
 
-#: Most audio frames, and about most bytes of them, that are processed at once: less than half a
-#: millisecond (see ``recording.pacing``).
+#: Maximum number of audio frames, and approximate maximum of their bytes, that are processed at once. They
+#: take less than half a millisecond (see ``recording.pacing``).
 RUN_FRAMES: Final = 64
 RUN_BYTES: Final = 64 << 10
 
 #: An audio frame in the queue: when (ns since the start), whether the client sent it, and the frame.
 FrameEntry = tuple[int, bool, "str | bytes"]
-#: A note in the queue: when, and its kind and data.
+#: A note in the queue: when, ``None``, and its kind and data.
 NoteEntry = tuple[int, None, tuple[str, Mapping[str, Any]]]
-#: An entry of the queue. Times are ns since the start; the flag says that the client sent it.
+#: An entry of the queue. Times are ns since the start; the flag is set if the client sent it.
 Entry = (
     FrameEntry
     | tuple[int, bool, Mapping[str, Any]]  # an event that says something about audio
@@ -67,15 +68,15 @@ Entry = (
 
 
 class Backlog:
-    """Number of bytes enqueued in a process, over all its conversations.
+    """Number of bytes enqueued in a process, across all its conversations.
 
     Attributes:
         queued: the number.
-        hurried: the writer was woken because of them, and has not come by yet.
+        hurried: the writer was woken because of these bytes and has not started its round yet.
 
-    ``queued`` is changed without a lock, which would be paid for every frame. So that no update is lost,
-    nothing is called between the read and the write: CPython switches threads at calls and jumps. Where
-    it has no GIL one may be lost all the same; the writer puts that right (``settle``).
+    ``queued`` is changed without a lock, because every frame would have to pay for one. CPython switches
+    threads only at calls and jumps, so no update is lost as long as nothing is called between the read and
+    the write. Without a GIL an update may be lost; the writer corrects that (``settle``).
     """
 
     __slots__ = ("hurried", "queued")
@@ -85,20 +86,20 @@ class Backlog:
         self.hurried = False
 
     def settle(self) -> None:
-        """Note that nothing is enqueued, but for what comes at this moment."""
+        """Reset the number when nothing is enqueued, apart from what arrives at this moment."""
         self.queued = 0
 
 
-# Backlog of a closed recorder. It is always full, so that closed recorders drop frames without a
-# check of their own on the hot path.
+# Backlog of a closed recorder. It is always full, so closed recorders drop frames without an extra check
+# on the hot path.
 _CLOSED: Final = Backlog()
 _CLOSED.queued = float("inf")
 
 
 class _Hole:
-    """An entry for consecutive audio frames that were dropped: their number and size by direction.
+    """An entry for consecutive dropped audio frames: their number and size by direction.
 
-    Threads that send and receive add to it, until the writer counts it.
+    The sending and receiving threads add to it until the writer counts it.
     """
 
     __slots__ = ("_counted", "_lock", "_track", "frames", "sizes", "t")
@@ -112,7 +113,7 @@ class _Hole:
         self.sizes = {True: 0, False: 0}
 
     def add(self, sent: bool, size: int) -> bool:
-        """Add a frame; return ``False`` if it is too late."""
+        """Add a frame; return ``False`` if the entry was already counted."""
         with self._lock:
             if self._counted:
                 return False
@@ -129,7 +130,7 @@ class _Hole:
 
 
 class _WriterOnly:
-    """An entry that may take long or touches the disk; ``drain`` leaves it to the writer thread."""
+    """An entry that may take long or accesses the disk; ``drain`` leaves it to the writer thread."""
 
     __slots__ = ("_call",)
 
@@ -148,18 +149,18 @@ class Recorder:
     objects are kept by reference and must not be changed afterwards.
 
     Args:
-        track: the recording; used only by whoever holds ``_processing``.
+        track: the recording; used only by the thread that holds ``_processing``.
         backlog: bytes enqueued in the process.
         worker: runs the writer.
-        mono_ns: ``time.monotonic_ns()`` at the conversation's start; ``None``: time passes only with
+        mono_ns: ``time.monotonic_ns()`` at the conversation's start; ``None``: time advances only with
             what is recorded.
 
     Attributes:
         on_tick: called on the writer thread in each of its rounds until the close, with a time up to
             which everything has been processed.
-        fresh: facts are known as of the latest tick; otherwise to ask for them takes long.
-        hurried: the writer is to come by now, and not only in its next regular round.
-        clock: returns the time instead of the monotonic clock, if the app gives times itself; set by
+        fresh: facts are known as of the latest tick; otherwise a query for them takes long.
+        hurried: the writer should visit this recorder now instead of in its next regular round.
+        clock: returns the time in place of the monotonic clock, if the app provides the times; set by
             ``use_clock``.
     """
 
@@ -169,7 +170,7 @@ class Recorder:
         self._shared = backlog
         self._worker = worker
         self.hurried = False
-        # Held while entries are processed: by the writer thread, or by the app's in ``drain``.
+        # Held while entries are processed: by the writer thread, or by an app's thread in ``drain``.
         self._processing = threading.Lock()
         self._mono_ns = mono_ns
         self.on_tick: Callable[[int], None] | None = None
@@ -186,7 +187,7 @@ class Recorder:
     def frame(self, t: int, sent: bool, frame: str | bytes) -> None:
         """Enqueue an audio frame, unparsed.
 
-        That is a client's ``input_audio_buffer.append`` or a server's
+        A frame is a client's ``input_audio_buffer.append`` or a server's
         ``response.output_audio.delta`` (beta: ``response.audio.delta``).
 
         Args:
@@ -237,47 +238,47 @@ class Recorder:
     def use_clock(
         self, clock: Callable[[], int], is_replay: Callable[[], bool] | None = None
     ) -> None:
-        """Let the app's times count from now on.
+        """Use the times that the app provides from now on.
 
         Args:
-            clock: returns the present one, ns since the start.
-            is_replay: returns whether the app tells a call that it does not live through, and that
-                may be kept waiting.
+            clock: returns the current time, ns since the start.
+            is_replay: returns whether the app is replaying a call instead of running it live, so that
+                it may be kept waiting.
         """
         if self.clock is None:
             self.clock, self._is_replay = clock, is_replay
             self._append(partial(self._track.use_given_times, 0))
 
     def jump(self) -> None:
-        """Note that the app's times jumped forward: it is unknown how much time has passed."""
+        """Note that the app's times jumped forward and that the real time that passed is unknown."""
         if self._backlog is not _CLOSED:
             self._append(self._track.jump)
 
     def lose(self, t: int) -> None:
-        """Note that the connection closed; what is queued plays on, and another one may go on."""
+        """Note that the connection closed; queued audio still plays, and another connection may continue."""
         if self._backlog is not _CLOSED:
             self._append(partial(self._track.lose, t))
 
     def regain(self, t: int) -> None:
-        """Note that another connection goes on."""
+        """Note that another connection continues the conversation."""
         if self._backlog is not _CLOSED:
             self._append(partial(self._track.regain, t))
 
     def pause(self, t: int) -> None:
-        """Discard audio that is enqueued from here on, until ``resume``."""
+        """Discard audio that is enqueued from now on, until ``resume``."""
         self._append_urgent(partial(self._track.pause, t))
 
     def resume(self, t: int) -> None:
-        """Keep audio again."""
+        """Keep audio again, after ``pause``."""
         self._append_urgent(partial(self._track.resume, t))
 
     def redact(self, t: int, stretch: Stretch) -> None:
-        """Enqueue that a stretch is to be silenced in the end."""
+        """Enqueue that a stretch is to be silenced in the finished recording."""
         if self._backlog is not _CLOSED:
             self._append_urgent(partial(self._track.redact, t, stretch))
 
     def spoken(self, t: int, side: str, item_id: str, place: Sequence[int | None]) -> None:
-        """Enqueue where an item is that comes in fragments, before its words are silenced.
+        """Enqueue where an item that arrives in fragments is, before its words are silenced.
 
         Args:
             t: when that became known.
@@ -289,7 +290,7 @@ class Recorder:
             self._append(partial(self._track.spoken, t, side, item_id, place))
 
     def silence_words(self, t: int, words: Words, text: str | None) -> None:
-        """Enqueue that words of an item are to be silenced in the end.
+        """Enqueue that words of an item are to be silenced in the finished recording.
 
         Args:
             t: when that became known.
@@ -300,14 +301,14 @@ class Recorder:
             self._append_urgent(partial(self._track.silence_words, t, words, text))
 
     def keep_no_audio(self) -> None:
-        """Write no more audio to disk; facts about it are still collected."""
+        """Stop writing audio to disk; facts about it are still collected."""
         self._append_urgent(self._track.keep_no_audio)
 
     def close(self, t: int, *, by_client: bool) -> None:
         """End the recording; later calls of this side have no effect.
 
-        It does not wake the writer, which ``catch_up`` does: else the writer would begin with what the
-        caller is about to process itself, and have to be waited for.
+        This method does not wake the writer; ``catch_up`` does. Otherwise the writer would start on the
+        entries that the caller is about to process itself, and the caller would have to wait for it.
 
         Args:
             t: when the conversation ended.
@@ -348,7 +349,7 @@ class Recorder:
     def drain(self, budget_s: float) -> None:
         """Process entries on this thread without blocking: no wait for a lock, no disk access.
 
-        If the writer is processing at this moment, or the budget (in seconds) is used up, the rest
+        If the writer is processing at this moment, or once the budget (in seconds) is used up, the rest
         is left to the writer.
         """
         try:
@@ -381,11 +382,11 @@ class Recorder:
         return self._track.item(item_id)
 
     def statement_due(self, item_id: str) -> int:
-        """Return until when what was heard of an item without facts may yet be stated; 0: it is not."""
+        """Return until when an item's unknown heard time may still be stated; 0: it is not pending."""
         return self._track.statement_due(item_id)
 
     def user_time(self, audio_ms: int) -> int | None:
-        """Return when the user spoke a position of the input audio buffer (``audio_start_ms``).
+        """Return when the user spoke at a position of the input audio buffer (``audio_start_ms``).
 
         https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started
 
@@ -403,7 +404,7 @@ class Recorder:
         return self._track.user_item(item_id)
 
     def user_speech(self, item_id: str) -> tuple[int, int] | None:
-        """Return when the user spoke an item: the speech itself, without padding and pauses around.
+        """Return when the user spoke an item: only the speech, without the padding and pauses around it.
 
         Returns:
             Start and end in ns since the conversation's start; ``None`` if neither a VAD nor a
@@ -412,7 +413,7 @@ class Recorder:
         return self._track.user_speech(item_id)
 
     def last_voice(self, before_t: int) -> int | None:
-        """Return the end of the user's last 20 ms with speech in them that end by ``before_t``.
+        """Return the end of the user's last 20 ms frame with speech that ends by ``before_t``.
 
         Returns:
             Time in ns since the conversation's start; ``None`` if the user was silent.
@@ -420,15 +421,15 @@ class Recorder:
         return self._track.last_voice(before_t)
 
     def summary(self) -> AudioSummary:
-        """Return totals of the recording as far as it has been processed."""
+        """Return totals of the part of the recording that has been processed."""
         return self._track.summary()
 
     def redacted(self) -> list[Stretch]:
-        """Return what is silenced in the recording as far as it has been processed, in order."""
+        """Return what is silenced in the part of the recording that has been processed, in order."""
         return self._track.redacted()
 
     def discard(self) -> None:
-        """Delete the folder: everything was delivered, or nobody wants it."""
+        """Delete the folder, because everything was delivered or the recording is not wanted."""
         self._append(_WriterOnly(self._track.discard))
         self.wake()
         if self._done:  # the writer no longer looks at this recorder
@@ -462,7 +463,7 @@ class Recorder:
             return bool(self._queue)
 
     def _refresh(self) -> None:
-        """Prepare queries: here, and not where somebody asks with a lock in his hand."""
+        """Prepare queries here, so that a caller that holds a lock does not have to."""
         now = monotonic()
         at_once = now >= self._refreshed + MAX_STALE_S
         self.fresh = self._track.refresh(at_once=at_once)
@@ -494,7 +495,7 @@ class Recorder:
                         track.frames(run)
                     else:
                         track.event(entry[0], entry[1], entry[2])
-                except BaseException as error:  # noqa: BLE001 - a fault of ours costs this entry
+                except BaseException as error:  # noqa: BLE001 - an internal fault costs only this entry
                     let_through(error)
                     diagnostics.report("recording", error)
                 freed += NOTE_BYTES * len(notes)
@@ -505,12 +506,12 @@ class Recorder:
             self._shared.queued -= freed
 
     def _take_frames(self, first: FrameEntry) -> tuple[list[FrameEntry], list[NoteEntry], int]:
-        """Remove the audio frames that follow one, as far as they fit into a slice.
+        """Remove the audio frames that follow one, up to the size of a slice.
 
-        Notes between them do not concern the timeline: they are put off until after the frames.
+        Notes between them do not concern the timeline, so they are put off until after the frames.
 
         Returns:
-            All frames, the first one included; the notes; and the size of the frames.
+            All frames, including the first one; the notes; and the size of the frames.
         """
         queue, size = self._queue, len(first[2])
         run: list[FrameEntry] = [first]
@@ -526,19 +527,19 @@ class Recorder:
                 size += len(entry[2])
             else:
                 break
-            queue.popleft()  # the same entry: nobody else removes any
+            queue.popleft()  # the same entry: no other thread removes any
         return run, notes, size
 
     def _write_notes(self, notes: list[NoteEntry]) -> None:
         for t, _, (kind, data) in notes:
             try:
                 self._track.note(t, kind, data)
-            except BaseException as error:  # noqa: BLE001 - a fault of ours costs this note
+            except BaseException as error:  # noqa: BLE001 - an internal fault costs only this note
                 let_through(error)
                 diagnostics.report("recording", error)
 
     def fail(self, error: BaseException) -> None:
-        """Stop writing after a fault of our own; facts are still collected."""
+        """Stop writing after an internal fault; facts are still collected."""
         self._track.fail(error)
 
     def abandon(self) -> None:
@@ -565,17 +566,17 @@ class Recorder:
         reached.set()
 
     def _append_urgent(self, entry: Callable[[], object]) -> None:
-        """Enqueue what a kill must not undo: that something is not to be heard."""
+        """Enqueue something that a kill must not undo: that some audio is not to be heard."""
         self._append(entry)
         self.wake()
 
     def wake(self) -> None:
-        """Let the writer come by now."""
+        """Make the writer visit this recorder now."""
         self.hurried = True
         self._worker.hurry()
 
     def _has_room(self) -> bool:
-        """Wake the writer, once; return whether the backlog takes more."""
+        """Wake the writer, once; return whether the backlog accepts more."""
         backlog = self._backlog
         if backlog is not _CLOSED and not backlog.hurried:
             backlog.hurried = True
@@ -583,9 +584,9 @@ class Recorder:
         return backlog.queued <= BACKLOG_BYTES
 
     def _make_room(self) -> bool:
-        """Let a replay wait for the writer, or help it; return whether there is room now.
+        """Make a replay wait for the writer or help it; return whether there is room now.
 
-        Must not be called with a lock that the writer thread may need.
+        Do not call this while holding a lock that the writer thread may need.
         """
         is_replay = self._is_replay
         if is_replay is None or self._backlog is _CLOSED or not is_replay():
@@ -593,9 +594,9 @@ class Recorder:
         backlog = self._shared
         if _on_event_loop():
             self._help(REPLAY_HELP_S)
-            # While the writer is at work itself it cannot be helped, and some more has to be taken.
+            # While the writer itself is processing it cannot be helped, so accept some more.
             return backlog.queued <= 2 * BACKLOG_BYTES
-        backlog.hurried = True  # its bytes may be those of other recordings
+        backlog.hurried = True  # the bytes may belong to other recordings
         self.wake()
         has_room = self._worker.wait_until(
             lambda: backlog.queued <= BACKLOG_BYTES, REPLAY_PATIENCE_S
@@ -605,7 +606,7 @@ class Recorder:
         return has_room
 
     def _help(self, budget_s: float) -> None:
-        """Process entries on this thread, as soon as the writer lets it, within a budget."""
+        """Process entries on this thread, as soon as the writer is not doing so, within a budget."""
         end = perf_counter() + budget_s
         while self._shared.queued > BACKLOG_BYTES and perf_counter() < end:
             self.drain(end - perf_counter())

@@ -1,9 +1,9 @@
-"""Renders a conversation's folder as one stereo WAV: left the user, right the agent.
+"""Renders a conversation's folder as one stereo WAV: the user on the left, the agent on the right.
 
-It is one streaming pass over journal and audio, a second at a time, so memory does not depend on the
-length. The folder of a process that died is rendered as far as its journal goes. Behind its samples
-the file says whose conversation it is, who is on which side, and what is where: ``description``,
-``labels``. How loud each side is gets measured on the way.
+Rendering is one streaming pass over the journal and the audio, a second at a time, so memory use does not
+depend on the length. The folder of a process that died is rendered as far as its journal goes. After the
+samples, the file says whose conversation it is, who is on which side, and what happens where
+(``description``, ``labels``). The loudness of each side is measured in the same pass.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def load(folder: Path) -> Timeline:
             known = read_sound(record)
             if known is not None:
                 timeline.apply(known)
-        except MALFORMED:  # a damaged record, or nonsense from the app: skip this record only
+        except MALFORMED:  # a damaged record, or invalid data from the app: skip this record only
             continue
         last_t = max(last_t, record[1])
         pacer.step()
@@ -88,14 +88,14 @@ def render(
 ) -> Rendered:
     """Render the recording of a conversation's folder as a WAV (16-bit stereo).
 
-    Its sample rate is the highest of both sides: 8 kHz if both are G.711. The file appears under its
-    name when it is complete. What is to be silenced is silent in it, and then in the sources, too.
+    Its sample rate is the higher one of the two sides: 8 kHz if both are G.711. The file appears under its
+    name only when it is complete. Redacted stretches are silent in it, and afterwards in the sources, too.
 
     Args:
         folder: the conversation's folder.
         out: path of the WAV.
-        about: whose conversation it is, and its turns: the WAV says so.
-        leave_sources: what is to be silenced is silent in the WAV only: for who only looks.
+        about: whose conversation it is, and its turns; the WAV contains this.
+        leave_sources: silence redacted stretches only in the WAV, for callers that only inspect.
 
     Returns:
         The rendered recording.
@@ -149,7 +149,7 @@ def render(
                 if quota.exceeded:
                     raise used_up()
                 block = np.empty((both.shape[1], CHANNELS), "<i2")
-                block[:, 0], block[:, 1] = both  # a transposed copy takes five times as long
+                block[:, 0], block[:, 1] = both  # copying the transpose takes five times as long
                 file.write(block.data)
                 pacer.step()
             file.write(pack_description(about, rate_hz, integrated(meters)))
@@ -176,7 +176,7 @@ def render(
 
 
 def _marks(timeline: Timeline) -> Iterator[Mark]:
-    """Yield what the timeline knows: pauses, and what was silenced."""
+    """Yield the marks that the timeline knows: pauses, and silenced stretches."""
     for start_ns, end_ns in timeline.pauses:
         yield Mark(start_ns, end_ns, pause_label())
     for stretch in timeline.redacted():
@@ -187,12 +187,12 @@ def _check_disk_space(size: int, folder: Path) -> None:
     """Check that a recording fits on the disk: a damaged journal may claim a length of months.
 
     Raises:
-        OSError: there is not enough space for so many bytes.
+        OSError: there is not enough space for ``size`` bytes.
     """
     if size > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _sources(folder: Path, side: str) -> tuple[Path, Path]:
-    """Return the files of a side's audio: as on the wire, and as the app reported it."""
+    """Return the files of a side's audio: the one on the wire, and the one that the app reported."""
     return folder / SOURCES[side], folder / SOURCES[f"{side}-tap"]

@@ -1,6 +1,6 @@
 """Resamples audio block by block with libsoxr: https://github.com/dofuuz/python-soxr
 
-A stream keeps the filter's state between blocks, so their borders are not audible, and it compensates
+A stream keeps the filter's state between blocks, so block borders are inaudible, and it compensates for
 the filter's delay.
 """
 
@@ -18,7 +18,7 @@ _LOWEST: Final = float(np.iinfo(np.int16).min)
 
 
 class Resampler:
-    """A stream of 16-bit samples that is converted from one rate to another.
+    """A stream that converts 16-bit samples from one rate to another.
 
     Args:
         from_hz: sample rate of the input.
@@ -27,14 +27,14 @@ class Resampler:
     """
 
     def __init__(self, from_hz: int, to_hz: int, channels: int = 1) -> None:
-        import soxr  # few recordings need it
+        import soxr  # imported here because few recordings need it
 
-        # Floating point, because libsoxr dithers integers, and silence must stay silent.
+        # Floating point, because libsoxr dithers integers, but silence must stay silent.
         self._stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
         self._nothing = np.zeros((0, channels) if channels > 1 else 0, np.float32)
 
     def feed(self, samples: Samples) -> Samples:
-        """Convert the next samples; return the output that is ready by now."""
+        """Convert the next samples; return the output that is ready so far."""
         return self._rounded(samples.astype(np.float32), last=False)
 
     def finish(self) -> Samples:
@@ -44,5 +44,5 @@ class Resampler:
     def _rounded(self, samples: npt.NDArray[np.float32], *, last: bool) -> Samples:
         output: npt.NDArray[np.float32] = self._stream.resample_chunk(samples, last=last)
         np.rint(output, out=output)
-        # The filter overshoots at full scale; without the clip that would wrap around.
+        # The filter overshoots at full scale; without the clip, such values would wrap around.
         return np.clip(output, _LOWEST, _HIGHEST, out=output).astype(np.int16)

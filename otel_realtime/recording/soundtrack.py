@@ -1,4 +1,4 @@
-"""Facts about a recording whose process has died, from its journal and audio files."""
+"""Derives facts about a recording whose process has died, from its journal and audio files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from otel_realtime.state.files import descriptor_of
 from otel_realtime.state.journal import SOURCES
 from otel_realtime.state.sounds import read_sound
 
-#: The quietest sample of A-law, whose silence is not 0.
+#: The smallest amplitude in A-law, which has no 0 for silence.
 _SILENT: Final = 8
-#: A millisecond up, one down: loud enough to be voice in any noise.
+#: Amplitude of the stand-in, which alternates every millisecond: loud enough to be voice in any noise.
 _VOICE: Final = 8_000
 
 
 class Soundtrack(Track):
-    """A ``Track`` that is fed the records of a journal instead of frames, and writes nothing.
+    """A ``Track`` that is fed journal records instead of frames, and writes nothing.
 
     As a context manager it keeps the audio files open.
 
@@ -37,7 +37,7 @@ class Soundtrack(Track):
         super().__init__({}, None, buffer_ms=None)
         self._source_folder = folder
         self._sources: dict[str, int | None] = {}
-        self._kept = False  # whether any of the sound is there: else nobody knows who talked when
+        self._kept = False  # whether any audio is on disk; without it, talk times are unknown
 
     def __enter__(self) -> Soundtrack:
         return self
@@ -55,7 +55,7 @@ class Soundtrack(Track):
             record: ``[kind, t, ...]``; see ``state.journal``.
 
         Raises:
-            ValueError: the record is malformed; it changes nothing.
+            ValueError: the record is malformed; it has no effect.
         """
         known = read_sound(list(record))
         if known is None:
@@ -74,7 +74,7 @@ class Soundtrack(Track):
             )
         elif kind == "tap_format":
             self._tap_formats[known[2]] = parse_format(known[3]) or PCM16
-        # Energy is measured along each source's own time: a gap takes time there, too.
+        # Energy is measured along each source's own time, in which a gap takes time, too.
         elif kind == "hole":
             duration_ns = self._formats[known[2]].duration_ns(known[3])
             self._energy[known[2]].skip(duration_ns)
@@ -86,10 +86,10 @@ class Soundtrack(Track):
         self._apply(known)
 
     def finish(self, last_t: int = 0) -> None:
-        """End the recording, if its journal does not, at the last known time, and measure it.
+        """End the recording at the last known time, unless its journal ends it, and measure it.
 
         Args:
-            last_t: latest time of any record, ns since the start; notes count, too.
+            last_t: latest time of any record, including notes, in ns since the start.
         """
         with self._lock:
             end(self._timeline, last_t)
@@ -99,15 +99,15 @@ class Soundtrack(Track):
     def _measure_audio(
         self, source: str, audio_format: AudioFormat, offset: int, size: int, *, voiced: bool
     ) -> None:
-        """Feed audio to the source's energy meter; what is missing on disk counts as silence.
+        """Feed audio to the source's energy meter; audio missing on disk counts as silence.
 
         Args:
             source: Name of the source.
             audio_format: Its format.
-            offset: Where the audio begins in it, in bytes.
-            size: Its size.
-            voiced: Whether there was voice in it. If it is silent now, it was silenced afterwards, and
-                counts as voice, so that the user's speech ends where it ended.
+            offset: Offset of the audio in the source, in bytes.
+            size: Its size in bytes.
+            voiced: Whether it contained voice. If it is silent now, it was silenced afterwards and counts
+                as voice, so that the user's speech still ends where it ended.
         """
         raw = b"" if offset == LOST else self._read(source, offset, size)
         self._kept |= bool(raw)
@@ -118,7 +118,7 @@ class Soundtrack(Track):
         self._energy[source].skip(audio_format.duration_ns(size - len(raw)))
 
     def _read(self, source: str, offset: int, size: int) -> bytes:
-        """Return bytes of a source; none if its audio was not kept."""
+        """Return bytes of a source; empty if its audio was not kept."""
         if source not in self._sources:
             try:
                 self._sources[source] = descriptor_of(self._source_folder / SOURCES[source])
@@ -135,15 +135,15 @@ class Soundtrack(Track):
 
 
 def _stand_in(size: int, rate_hz: int) -> Samples:
-    """Return loud samples in the place of what was silenced."""
+    """Return loud samples that stand in for silenced audio."""
     half = max(rate_hz // 1_000, 1)
     return np.where(np.arange(size) // half % 2, -_VOICE, _VOICE).astype(np.int16)
 
 
 def end(timeline: Timeline, last_t: int) -> None:
-    """End a timeline whose journal has no ``close`` record, at the last known time.
+    """End a timeline at the last known time, if its journal has no ``close`` record.
 
-    The agent's audio was played until then, even if no further audio record came.
+    The agent's audio counts as played until then, even if no further audio record followed.
 
     Args:
         timeline: the timeline.

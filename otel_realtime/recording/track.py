@@ -1,6 +1,6 @@
-"""The writer's side of one recording: frames in; timeline, energy and files out.
+"""The writer's side of one recording: turns frames into the timeline, energy tables and files.
 
-One thread at a time records: the writer's, or the app's while it drains the queue. Queries are
+Only one thread at a time records: the writer's, or an app's while it drains the queue. Queries are
 thread-safe: a lock is held while a record changes the timeline.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -56,17 +57,20 @@ from otel_realtime.state.journal import JOURNAL, SOURCES, Folder, line, note_lin
 logger = logger_of(__name__)
 
 _SIDES: Final = ("user", "agent")
-#: The last speech is looked for in so many frames (one minute), and told from their noise.
+#: The last speech is searched for in this many frames (one minute), against the noise in them.
 _LOOK_BACK: Final = 3_000
-#: So many frames before an utterance (ten seconds) tell its noise.
+#: This many frames before an utterance (ten seconds) determine its noise.
 _AROUND: Final = 500
+#: An item's speech is searched for this long after its commit, in ns. By then its audio is placed.
+_SPEECH_AHEAD_NS: Final = 3 * NS_PER_S
+_COMMITTED: Final = "input_audio_buffer.committed"
 
-# Lines of the journal for chunks of audio, which are most of it: as ``journal.line`` writes them.
+# Journal lines of audio chunks, in the format of ``journal.line``. They make up most of the journal.
 _USER_LINE: Final = b'["user",%d,%d,%d]\n'
 _QUIET_LINE: Final = b'["user",%d,%d,%d,1]\n'
 _AGENT_LINE: Final = b'["agent",%d,%d,%d,%s]\n'
 
-#: A decoded frame: when, which side, its format, and what it holds.
+#: A decoded frame: its time, its side, its format and its content.
 _Chunk = tuple[int, str, AudioFormat, AudioFrame]
 
 
@@ -75,15 +79,17 @@ class AudioSummary:
     """Totals of a recording.
 
     Attributes:
-        user_talk_s, agent_talk_s: seconds in which each side was heard (at first: received).
+        user_talk_s, agent_talk_s: seconds in which each side was heard (until ``measured``: received).
         overlap_s, dead_air_s, longest_silence_s, agent_over_user_s: as in ``TalkTimes``; 0 until
             ``measured``.
+        duration_s: length of the recording in seconds.
+        has_audio: whether any audio was sent, received or reported by the app.
         measured: the recording is closed, and its talk times are exact.
-        player_buffer_ms: what the client's player holds back; ``None`` if nothing has shown it.
-        holes: number of gaps, where the backlog was full.
-        dropped_ms: how much audio is missing in them.
+        player_buffer_ms: how much audio the client's player buffers; ``None`` if the call has not shown it.
+        holes: number of gaps that a full backlog caused.
+        dropped_ms: duration of the audio that is missing in them.
         bad_frames: number of audio frames that could not be decoded.
-        error: why the recording on disk is missing or incomplete; ``None`` if it is not.
+        error: why the recording on disk is missing or incomplete; ``None`` if it is complete.
     """
 
     user_talk_s: float
@@ -113,14 +119,14 @@ class TapAudio:
 
 
 class Track:
-    """One conversation's recording while it is written.
+    """One conversation's recording while it is being written.
 
     Args:
         header: JSON values for the journal's first record.
         folder: folder of the journal and the audio; ``None``: write nothing.
         keeps_audio: write audio to disk; ``False``: only the journal.
-        buffer_ms: what the client's player is taken to hold back until the call shows it; ``None``:
-            its journal says it.
+        buffer_ms: how much audio the client's player is assumed to buffer until the call shows it;
+            ``None``: the journal says it.
     """
 
     def __init__(
@@ -150,12 +156,12 @@ class Track:
             for source in SOURCES
         }
         self._formats = dict.fromkeys(_SIDES, PCM16)
-        # A part keeps the format it began with, also if ``session.update`` changes the session's.
+        # A part keeps the format it began with, even if ``session.update`` changes the session's.
         self._parts: dict[object, AudioFormat] = {}
         self._tap_formats = dict.fromkeys(_SIDES, PCM16)
-        self._sizes = dict.fromkeys(SOURCES, 0)  # bytes so far: the offset of the next ones
+        self._sizes = dict.fromkeys(SOURCES, 0)  # bytes stored so far: the next chunk's offset
         self._envelopes = dict.fromkeys(_SIDES, 0)  # characters of a frame that are not audio
-        self._carried: dict[str, tuple[object, bytes]] = {}  # part, and half a sample of it
+        self._carried: dict[str, tuple[object, bytes]] = {}  # a part, and half a sample of it
         # Collected until ``flush``: one write per file and slice, not per frame.
         self._audio: dict[str, list[bytes]] = {source: [] for source in SOURCES}
         self._lines: list[bytes] = []
@@ -164,8 +170,10 @@ class Track:
         self._paused = False
         self._tap_rejected = False
         self._talk: TalkTimes | None = None
-        # Where an item was spoken, once nothing can change it; ``None`` as long as something can.
-        self._speeches: dict[str, tuple[int, int] | None] | None = None
+        # Where items were spoken, and the report each result was derived from.
+        self._speeches: dict[str, tuple[Reported, tuple[int, int]]] = {}
+        self._committed: deque[tuple[int, str]] = deque()  # when, and the item
+        self._closed = False
 
     # -- recording ---------------------------------------------------------------------------------
 
@@ -189,9 +197,9 @@ class Track:
         self.frames([(t, sent, frame)])
 
     def frames(self, run: Sequence[tuple[int, bool, str | bytes]]) -> None:
-        """Record audio frames that follow one another: when, whether sent, and the frame.
+        """Record consecutive audio frames, each as its time, whether it was sent, and the frame.
 
-        Each step is done for all of them at once: several times cheaper than one frame after another.
+        Each step processes all of them at once, which is several times cheaper than frame by frame.
         """
         chunks = self._chunks(run)
         if self._paused:
@@ -204,7 +212,7 @@ class Track:
         lines: list[bytes] = []
         last_t = self._timeline.last_t
         for t, side, _, audio in chunks:
-            last_t = max(last_t, t)  # as ``_time``
+            last_t = max(last_t, t)  # as in ``_time``
             raw, is_voice = audio.raw, next(voiced[side])
             offset, size = self._store(side, raw), len(raw)
             if side == "user":
@@ -227,7 +235,7 @@ class Track:
             self._lines += lines
 
     def _chunks(self, run: Sequence[tuple[int, bool, str | bytes]]) -> list[_Chunk]:
-        """Decode frames; those without a whole sample are left out."""
+        """Decode frames; leave out those without a whole sample."""
         appends = [frame for _, sent, frame in run if sent]
         appended = iter(parse_appends(appends) if appends else ())
         chunks: list[_Chunk] = []
@@ -248,25 +256,25 @@ class Track:
         return chunks
 
     def _measure_chunks(self, side: str, chunks: Sequence[_Chunk]) -> list[bool]:
-        """Measure the chunks of one side; return for each whether there is voice in it."""
+        """Measure the chunks of one side; return whether each contains voice."""
         voiced: list[bool] = []
         mine = [(audio_format, audio.raw) for _, of, audio_format, audio in chunks if of == side]
         for audio_format, group in groupby(mine, itemgetter(0)):
             raws = [raw for _, raw in group]
             sizes = [len(raw) // audio_format.width for raw in raws]
             samples = decode(b"".join(raws), audio_format)
-            with self._lock:  # who asks for the last speech copies what this adds to
+            with self._lock:  # a query for the last speech copies the table that this extends
                 voiced += self._energy[side].feed_chunks(samples, sizes, audio_format.rate_hz)
         return voiced
 
     def _origin_text(self, origin: tuple[str, int, str | None]) -> bytes:
-        """Return the part that a chunk belongs to as JSON values; mostly that of the one before."""
+        """Return a chunk's origin as JSON values; it is mostly that of the previous chunk."""
         if origin != self._origin[0]:
             self._origin = origin, line(origin)[1:-2]
         return self._origin[1]
 
     def _skip_paused(self, t: int, side: str, size: int, audio: AudioFrame) -> None:
-        """Record audio of a pause: its duration, not its samples."""
+        """Record the audio of a paused stretch: its duration, not its samples."""
         t = self._time(t)
         if side == "user":
             self._apply(["hole", t, side, size])
@@ -307,10 +315,10 @@ class Track:
         audio_format: AudioFormat,
         item_id: str | None,
     ) -> None:
-        """Record what the speaker plays: its sound, and the zeros around it only as a length.
+        """Record what the speaker plays: the sound itself, and zeros around it only as a length.
 
-        A player that idles reports zeros all the time, and fills the last block of what it plays with
-        them: they need not be on disk, and belong to no item.
+        An idle player reports zeros all the time, and pads the last block of what it plays with zeros.
+        They need not be on disk, and they belong to no item.
         """
         width = audio_format.width
         first, after = sound_in(samples, audio_format.rate_hz)
@@ -330,7 +338,7 @@ class Track:
         return offset
 
     def tap_hole(self, side: str, audio: TapAudio) -> None:
-        """Count a buffer of the app that was dropped because the backlog was full."""
+        """Count a buffer from the app that was dropped because the backlog was full."""
         audio_format = AudioFormat(audio.encoding, audio.rate_hz or self._formats[side].rate_hz)
         self.holes += 1
         self._drop(audio_format.duration_ns(len(audio.raw)))
@@ -354,7 +362,7 @@ class Track:
         self._apply(["pause", self._time(t)])
 
     def resume(self, t: int) -> None:
-        """Keep audio again."""
+        """Keep audio again, after ``pause``."""
         self._paused = False
         self._apply(["resume", self._time(t)])
 
@@ -364,7 +372,7 @@ class Track:
         self._apply(["redact", self._time(t), *times, stretch.side, stretch.how, stretch.why])
 
     def spoken(self, t: int, side: str, item_id: str, place: Sequence[int | None]) -> None:
-        """Record where an item is that comes in fragments; see ``core.audio.timeline``."""
+        """Record where an item that arrives in fragments is; see ``core.audio.timeline``."""
         self._apply(["spoken", self._time(t), side, item_id, *place])
 
     def silence_words(self, t: int, words: Words, text: str | None) -> None:
@@ -373,7 +381,7 @@ class Track:
         self._apply(["words", self._time(t), *place, text])
 
     def use_given_times(self, t: int) -> None:
-        """Note that the app gives the times from here on: it may not live through them."""
+        """Note that the app provides the times from now on, so they may not pass in real time."""
         self._apply(["given", self._time(t)])
 
     def jump(self) -> None:
@@ -382,6 +390,8 @@ class Track:
 
     def event(self, t: int, sent: bool, event: Mapping[str, Any]) -> None:
         """Record an event that may say something about audio."""
+        if event.get("type") == _COMMITTED and isinstance(event.get("item_id"), str):
+            self._committed.append((t, event["item_id"]))
         for record in self._evidence.records(self._time(t), sent, event):
             if record[0] == "format":
                 self._formats[record[2]] = parse_format(record[3]) or PCM16
@@ -390,11 +400,11 @@ class Track:
             self._apply(record)
 
     def hole(self, t: int, sent: bool, frames: int, characters: int) -> None:
-        """Record a gap for audio frames, ``characters`` long in all, that were dropped unparsed."""
+        """Record a gap for dropped, unparsed audio frames that are ``characters`` long in total."""
         side = "user" if sent else "agent"
         self.holes += 1
-        # Four characters of base64 are three bytes; the rest of a frame is taken to be as long as in
-        # the last frame that was parsed. https://www.rfc-editor.org/rfc/rfc4648#section-4
+        # Four base64 characters encode three bytes. The rest of a frame is assumed to be as long as that
+        # of the last frame that was parsed. https://www.rfc-editor.org/rfc/rfc4648#section-4
         size = max(characters - frames * self._envelopes[side], 0) * 3 // 4
         size -= size % self._formats[side].width
         duration_ns = self._formats[side].duration_ns(size)
@@ -403,7 +413,7 @@ class Track:
         self._apply(["hole", self._time(t), side, size])
 
     def _drop(self, duration_ns: int) -> None:
-        if not self._paused:  # in a pause it would not have been kept either
+        if not self._paused:  # during a pause the audio would not have been kept anyway
             self._dropped_ns += duration_ns
             diagnostics.warn_once(
                 "audio dropped",
@@ -414,30 +424,30 @@ class Track:
             )
 
     def keep_no_audio(self) -> None:
-        """Write no more audio to disk."""
+        """Stop writing audio to disk."""
         self._keeps_audio = False
 
     def note(self, t: int, kind: str, data: Mapping[str, Any]) -> None:
-        """Write a journal record about the trace; it does not concern the timeline."""
+        """Write a journal record about the trace; it does not change the timeline."""
         if self._files is not None:
             self._lines.append(note_line(kind, self._time(t), dict(data)))
 
     def lose(self, t: int) -> None:
-        """Note that the connection closed; another one may go on."""
+        """Note that the connection closed; another one may continue the conversation."""
         self._apply(["lost", self._time(t)])
 
     def regain(self, t: int) -> None:
-        """Note that another connection goes on."""
+        """Note that another connection continues the conversation."""
         self._evidence.regained()
         self._apply(["regained", self._time(t)])
 
     def close(self, t: int, by_client: bool) -> None:
         """End the recording."""
         self._apply(["close", self._time(t), by_client])
-        self._speeches = {}
+        self._closed = True
 
     def finish(self) -> None:
-        """Write what is left and close the files."""
+        """Write the remaining data and close the files."""
         self.flush()
         if self._files is not None:
             self._files.close()
@@ -473,7 +483,7 @@ class Track:
             pieces.clear()
 
     def fail(self, error: BaseException) -> None:
-        """Stop writing because of a fault of our own."""
+        """Stop writing because of an internal fault."""
         self._stop_writing(f"internal error: {error!r}")
 
     def discard(self) -> None:
@@ -490,7 +500,7 @@ class Track:
             files.close()
 
     def abandon(self) -> None:
-        """Forget the files in a forked child: the parent writes them."""
+        """Forget the files in a forked child; the parent process writes them."""
         self.drop_files()
         self._lock = threading.Lock()  # a thread of the parent may have held it
 
@@ -499,19 +509,19 @@ class Track:
             self._energy[source].skip(duration_ns)
 
     def _time(self, t: int) -> int:
-        # The timeline needs ascending times, but several threads enqueue sends and receipts.
+        # The timeline needs ascending times, but several threads enqueue sent and received frames.
         return max(t, self._timeline.last_t)
 
     def _format_of(self, t: int, audio: AudioFrame) -> AudioFormat:
         if audio.rate_hz is not None and (audio.item_id, audio.content_index) not in self._parts:
-            own = AudioFormat(PCM, audio.rate_hz)  # live translation says it with each chunk
+            own = AudioFormat(PCM, audio.rate_hz)  # live translation states the rate in every chunk
             if own != self._formats["agent"]:
                 self._formats["agent"] = own
                 self._apply(["format", self._time(t), "agent", own.to_wire()])
         return self._parts.setdefault((audio.item_id, audio.content_index), self._formats["agent"])
 
     def _whole_samples(self, side: str, audio: AudioFrame, width: int) -> AudioFrame:
-        """Return a chunk's complete samples; carry the rest over: the server may split anywhere."""
+        """Return a chunk's complete samples and carry the rest over; the server may split anywhere."""
         raw = audio.raw
         if width == 1:
             return audio
@@ -532,7 +542,7 @@ class Track:
             self._lines.append(line(record))
 
     def _stop_sound(self) -> None:
-        """Keep no more audio: there is no room for it within ``state_max_mb``."""
+        """Stop keeping audio, because there is no room for it within ``state_max_mb``."""
         self._keeps_audio = False
         self.error = self.error or "state_max_mb is used up; from here on the recording is silent"
         diagnostics.lose(diagnostics.AUDIO)
@@ -558,9 +568,11 @@ class Track:
     # -- queries, thread-safe ----------------------------------------------------------------------
 
     def refresh(self, *, at_once: bool) -> bool:
-        """Do what ``Timeline.refresh`` does."""
+        """Do what ``Timeline.refresh`` does, and search for the speech of committed items."""
         with self._lock:
-            return self._timeline.refresh(at_once=at_once)
+            fresh = self._timeline.refresh(at_once=at_once)
+        self._find_speeches()
+        return fresh
 
     @property
     def last_t(self) -> int:
@@ -602,36 +614,52 @@ class Track:
     def user_speech(self, item_id: str) -> tuple[int, int] | None:
         """Return what ``Recorder.user_speech`` does."""
         with self._lock:
-            known = self._speeches
-            if known is None:
-                return self._find_speech(item_id)
-            if item_id not in known:
-                known[item_id] = self._find_speech(item_id)
-            return known[item_id]
+            report = self._timeline.user_report(item_id)
+            if report is None:
+                committed = self._timeline.user_item(item_id)
+                if committed is None:
+                    return None
+                report = Reported(committed, None, None)
+            elif report.start is not None and report.end is not None:
+                return report.start, report.end
+            return self._find_speech(item_id, report)
 
-    def _find_speech(self, item_id: str) -> tuple[int, int] | None:
-        report = self._timeline.user_report(item_id)
-        if report is None:
-            committed = self._timeline.user_item(item_id)
-            if committed is None:
-                return None
-            report = Reported(committed, None, None)
-        elif report.start is not None and report.end is not None:
-            return report.start, report.end
-        start, end = exact(report, self._voiced_around(report.within))
-        return round(start * NS_PER_S), round(end * NS_PER_S)
+    def _find_speech(self, item_id: str, report: Reported) -> tuple[int, int]:
+        """Return where the speech of a report is; the search is slow, so its result is kept.
 
-    def _voiced_around(self, within: Interval) -> Stretches:
-        """Return where there is voice within some time, told from the noise around it."""
+        A result is valid as long as the report's audio stays in its place. Results for a tap are not
+        kept: a late block may move its audio until the end of the call.
+        """
         tapped = self._timeline.user_is_tapped
+        known = self._speeches.get(item_id)
+        if known is not None and known[0] == report and not tapped:
+            return known[1]
+        voiced, is_whole = self._voiced_around(report.within, tapped)
+        start, end = exact(report, voiced)
+        found = round(start * NS_PER_S), round(end * NS_PER_S)
+        if is_whole and not tapped:
+            self._speeches[item_id] = report, found
+        return found
+
+    def _find_speeches(self) -> None:
+        """Search for the speech of committed items now, so that the close does not have to."""
+        due = self._timeline.last_t - _SPEECH_AHEAD_NS
+        while self._committed and self._committed[0][0] <= due:
+            self.user_speech(self._committed.popleft()[1])
+
+    def _voiced_around(self, within: Interval, tapped: bool) -> tuple[Stretches, bool]:
+        """Return the stretches of voice within an interval, judged against the noise around it.
+
+        Also return whether all of the interval's audio has been received.
+        """
         low, high = self._frames_by(within[0], tapped), self._frames_by(within[1], tapped)
         first = max(low - _AROUND, 0)
         voiced = first + np.flatnonzero(self._user_energy(tapped).voiced(first, high + 1))
         frames = voiced[voiced >= low]
-        # Frames one after another are placed by their edges: to place each would take as long again.
+        # Place only the edges of consecutive frames: placing each frame would take as long again.
         runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1) if frames.size else []
         place = self._timeline.user_time_at
-        # 1 ns later: where a frame begins after a gap, not where the one before it ends.
+        # 1 ns later, so that a frame after a gap gets its own start, not the end of the frame before.
         times = [
             (
                 (place(int(run[0]) * FRAME_NS + 1, tap=tapped) or 1) - 1,
@@ -639,13 +667,14 @@ class Track:
             )
             for run in runs
         ]
-        return np.array(times, np.float64).reshape(-1, 2) / NS_PER_S
+        is_whole = self._closed or high < self._user_energy(tapped).frames
+        return np.array(times, np.float64).reshape(-1, 2) / NS_PER_S, is_whole
 
     def _user_energy(self, tapped: bool) -> EnergyTable:
         return self._energy["user-tap" if tapped else "user"]
 
     def _frames_by(self, t: int, tapped: bool) -> int:
-        """Return how many of the user's frames end by a time: their ends ascend."""
+        """Return how many of the user's frames end by a time; the ends are ascending."""
         low, high = 0, self._user_energy(tapped).frames
         while low < high:
             middle = (low + high + 1) // 2

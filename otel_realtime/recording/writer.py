@@ -1,7 +1,7 @@
 """The background thread of a process that writes its recordings.
 
 It visits its conversations every 500 ms, works in slices of about a millisecond (see
-``recording.pacing``), and sleeps while there are none.
+``recording.pacing``), and sleeps while there are no conversations.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-# Bound at import: a test of the app that patches ``time.monotonic`` must not reach our threads.
+# Bound at import: a test of the app that patches ``time.monotonic`` must not affect our threads.
 from time import monotonic
 from typing import Final
 
@@ -26,8 +26,9 @@ from otel_realtime.recording.track import Track
 #: All writers, to be reset in a forked child.
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
-#: Interval between two rounds. A kill loses what came since the last one, which is at most a second;
-#: and many frames at once cost a fraction of as many one by one. Who cannot wait wakes the writer.
+#: Interval between two rounds. A kill loses what arrived since the last round, which is at most a second.
+#: Processing many frames at once costs a fraction of processing them one by one. A caller that cannot wait
+#: wakes the writer.
 POLL_S: Final = 0.5
 THREAD_NAME: Final = "otel-realtime-writer"
 
@@ -37,7 +38,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._backlog = Backlog()
-        # One thread for all conversations: files are then written in order without a lock.
+        # One thread serves all conversations, so files are written in order without a lock.
         self._worker = Worker(THREAD_NAME)
         self._reset()
         _writers.add(self)
@@ -63,7 +64,7 @@ class Writer:
                 ``time.monotonic_ns()`` at the conversation's start, and ticks follow that clock.
                 Without it they follow the times of what is recorded.
             folder: folder of the journal and the audio, which the writer creates; ``None``: write
-                nothing, only collect facts.
+                nothing and only collect facts.
             on_tick: called on the writer thread in each round until the recording is closed, with a
                 time in ns since the start up to which everything has been processed. May also be set
                 later, as ``Recorder.on_tick``.
@@ -104,7 +105,7 @@ class Writer:
         return all(settled) and stopped
 
     def reset_after_fork(self) -> None:
-        """Forget all recordings in a forked child, without writing; called automatically, too."""
+        """Forget all recordings in a forked child without writing; also called automatically."""
         live = self._live
         self._reset()
         self._backlog.queued = 0
@@ -115,13 +116,13 @@ class Writer:
     # -- the writer thread -------------------------------------------------------------------------
 
     def _round(self) -> Again | None:
-        """Visit every conversation once, or those that hurry if the round comes early.
+        """Visit every conversation once, or only the hurried ones if the round comes early.
 
-        The job repeats itself while there are conversations.
+        The job repeats as long as there are conversations.
         """
         with self._lock:
             live = list(self._live)
-        # All of them also if a backlog is why: its bytes may be anybody's.
+        # Also visit all of them if the backlog caused the round: its bytes may belong to any of them.
         if monotonic() >= self._due or self._backlog.hurried:
             self._backlog.hurried = False
             self._due = monotonic() + POLL_S
@@ -143,14 +144,14 @@ class Writer:
         return Again(max(self._due - monotonic(), 0.0))
 
     def _visit(self, recorder: Recorder, pacer: Pacer) -> None:
-        # Before processing: everything enqueued until this time has been processed afterwards.
+        # Taken before processing: afterwards, everything enqueued up to this time has been processed.
         recorder.hurried = False
         now_t = recorder.now()
         while self._process(recorder, pacer):
             pacer.rest()
         if recorder.on_tick is not None and recorder.fresh and not recorder.done:
             recorder.on_tick(now_t)
-            if recorder.pending:  # what the tick noted is not to wait for the next round
+            if recorder.pending:  # notes that the tick wrote should not wait for the next round
                 self._process(recorder, pacer)
         pacer.step()
 
@@ -158,7 +159,7 @@ class Writer:
         """Process entries for one slice; return whether some are left."""
         try:
             return recorder.process(pacer.due)
-        except BaseException as error:  # noqa: BLE001 - costs this recording, not the others
+        except BaseException as error:  # noqa: BLE001 - ends this recording, not the others
             let_through(error)
             recorder.fail(error)
             diagnostics.report("writing", error)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from otel_realtime.core.audio.energy import EnergyTable
 from otel_realtime.recording.track import TapAudio, Track
 from otel_realtime.state.journal import JOURNAL, line, read
 from tests.support.calls import PER_MS, Call, append_frame, delta_frame, silence, spans, tone
+from tests.support.streams import bounded
 from tests.support.taps import MS, facts, play
 
 
@@ -260,6 +265,69 @@ def test_an_item_is_where_its_speech_is(tmp_path: Path) -> None:
     call.received(3_650, "input_audio_buffer.committed", item_id="u")
     assert (1_000 * MS, 2_000 * MS) == call.track.user_speech("u")
     assert call.track.user_speech("other") is None
+
+
+STEPS = ("say", "hear", "rest", "burst", "start", "stop", "commit", "mic", "late mic")
+
+
+@bounded
+@given(st.lists(st.sampled_from(STEPS), max_size=14), st.booleans())
+def test_what_was_found_before_is_what_is_found_at_the_end(
+    steps: list[str], semantic: bool
+) -> None:
+    """Whatever the client sends at once, late, or tells by a tap, and whenever somebody asked."""
+    with tempfile.TemporaryDirectory() as folder:
+        call = Call(Path(folder) / "call")
+        detection = {"type": "semantic_vad"} if semantic else None
+        session = {"audio": {"input": {"turn_detection": detection}}}
+        call.received(0, "session.created", session=session)
+        at, turn, buffer = 0, 0, "input_audio_buffer."
+        for step in steps:
+            if step == "say":
+                call.speak(at, np.concatenate((silence(300), tone(700))))
+                at += 1_000
+            elif step == "hear":
+                call.hear(at, tone(1_500), item=f"a{at}")
+            elif step == "burst":
+                call.say(at, tone(6_000))
+            elif step == "mic":
+                play(call, at, tone(1_000), side="user")
+                at += 1_000
+            elif step == "late mic":
+                play(call, at - 500, tone(1_000), side="user")
+            elif step == "start":
+                call.received(at, f"{buffer}speech_started", item_id=f"u{turn}", audio_start_ms=at)
+            elif step == "stop":
+                call.received(at, f"{buffer}speech_stopped", item_id=f"u{turn}", audio_end_ms=at)
+            elif step == "commit":
+                call.received(at, f"{buffer}committed", item_id=f"u{turn}")
+                turn += 1
+            else:
+                at += 2_500
+            call.track.refresh(at_once=True)
+            for number in range(turn + 1):
+                call.track.user_speech(f"u{number}")
+        call.track.close((at + 500) * MS, True)
+        before = [call.track.user_speech(f"u{number}") for number in range(turn + 1)]
+        call.track._speeches.clear()
+        assert [call.track.user_speech(f"u{number}") for number in range(turn + 1)] == before
+        call.track.finish()
+
+
+def test_nobody_searches_for_speech_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long call has hundreds of items, and its close is on the app's event loop."""
+    call = talk_call(tmp_path / "call", {"type": "semantic_vad"})
+    call.received(1_050, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=700)
+    call.received(3_400, "input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=2_500)
+    call.received(3_450, "input_audio_buffer.committed", item_id="u")
+    call.speak(3_500, silence(4_000))
+    call.track.refresh(at_once=True)
+    monkeypatch.setattr(EnergyTable, "voiced", lambda *_: pytest.fail("searched again"))
+    assert (1_000 * MS, 2_000 * MS) == call.track.user_speech("u")
+    call.track.close(8_000 * MS, True)
+    assert (1_000 * MS, 2_000 * MS) == call.track.user_speech("u")
 
 
 def test_the_talk_that_the_server_reports_is_measured(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What was heard of the agent, by the best evidence: a tap's, else the player model's.
+"""Decides what was heard of the agent by the best evidence: a tap, or else the player model.
 
 Theory of operation. There are three sources of evidence, and this module decides between them:
 
@@ -9,14 +9,15 @@ Theory of operation. There are three sources of evidence, and this module decide
 
 The rules, in order:
 
-1. Before the first call of a tap, the model rules.
-2. From its first call on, a tap is the truth: first the positions of a part, if there are any, else
-   the audio that the app gave.
+1. Before the first call of a tap, the model decides.
+2. From its first call on, a tap decides: first the reported positions of a part, if there are any, else
+   the audio that the app passed.
 3. A tap that runs more than one second ahead of the clock reports what is queued, not what is
-   played. It is rejected for the rest of the call, and the model rules.
+   played. It is rejected for the rest of the call, and the model decides.
 4. A tap that is silent for two seconds while audio is due has ended there. The model stands in, and
    ``heard_source`` is ``estimated``, until the tap resumes.
-5. What a tap shows of an item's begin, the model learns: for what no tap tells of.
+5. From when a tap shows an item to begin, the model learns the player's buffer, for audio that no tap
+   reports.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Playback:
     Attributes:
         player: The model.
         reports: The positions that the app reported.
-        audio: The audio that the app gave.
+        audio: The audio that the app passed.
     """
 
     def __init__(self, player: Player) -> None:
@@ -72,14 +73,14 @@ class Playback:
     ) -> None:
         """Add ``size`` bytes that the app's speaker plays now; see ``PlayedAudio.add``."""
         if self.audio.first_t is None:
-            self.player.refresh()  # what is due now, the tap begins with
+            self.player.refresh()  # the tap begins with what is due now
         before = self.audio.latest
         named = () if item_id is None else self.player.indices_of(item_id)
         self.audio.add(t, offset, size, item_id, self.player.parts, named=named, zeros=zeros)
         latest = self.audio.latest
         if latest is not None and latest != before and not self.audio.rejected:
             progress = self.audio.progress(latest)
-            # A tap that joins in the middle has not heard the item begin.
+            # A tap that joins in the middle of an item has not heard it begin.
             if progress is not None and progress.start_ns > t - TAP_TIMEOUT_NS:
                 self.player.began(t, latest, progress.start_ns)
 
@@ -92,15 +93,15 @@ class Playback:
             self.player.began(t, self.player.index_of(part.key), t - position_ns)
 
     def set_tap_format(self, audio_format: AudioFormat) -> None:
-        """Set the format of what the app gives from here on."""
+        """Set the format of what the app passes from now on."""
         self.audio.set_format(audio_format)
 
     # --- queries --------------------------------------------------------------------------------
 
     def segments(self, now: int) -> list[Segment]:
-        """Return what was heard given what is known at ``now``, in order and without overlap."""
+        """Return what was heard, as known at ``now``, in order and without overlap."""
         segments = self.player.segments()
-        # Parts are placed one by one here; where the reports leave them overlapping, they queue.
+        # The reports place parts independently; parts that would then overlap are queued.
         if self.reports.trusted:
             segments = order_without_overlap(
                 segment
@@ -114,7 +115,7 @@ class Playback:
         return order_without_overlap([*clip_to_intervals(segments, modelled), *self.audio.segments])
 
     def end_ns(self, now: int) -> int:
-        """Return when the last audio that is kept has been played; 0 before any."""
+        """Return when the last kept audio has been played; 0 before any."""
         if self._audio_t is None and not self.reports.trusted:
             return self.player.end_ns
         segments = self.segments(now)
@@ -132,7 +133,7 @@ class Playback:
         return replace(
             modelled,
             heard_ms=(sum(part.heard_ns for part in heard) + ROUNDING_NS) // NS_PER_MS,
-            # One part that the tap does not vouch for makes the evidence of the item weaker.
+            # A single part without evidence from the tap makes the evidence of the item weaker.
             heard_source=min((part.source for part in heard), key=TAP.__eq__),
             interrupted=not all(_is_whole(played.heard_ns, part) for played, part in pairs),
             audible_from_t=min(starts, default=None),
@@ -142,11 +143,12 @@ class Playback:
     def places(self, now: int) -> Callable[[str], Interval | None]:
         """Return a function that says from when to when an item is heard in the recording.
 
-        That may be later than its facts say: what would overlap in the recording queues. The function
-        returns None for an item that is not heard. It holds as long as nothing is added.
+        This may be later than the item's facts say, because audio that would overlap in the recording is
+        queued. The function returns None for an item that is not heard. It is valid until something is
+        added.
         """
         if self._audio_t is None and not self.reports.trusted:
-            heard: list[Segment] = []  # the model's own places are those of the facts
+            heard: list[Segment] = []  # the model's own places match the facts
         else:
             wire = (each for each in self.segments(now) if not each.tap and each.offset != LOST)
             heard = sorted(wire, key=lambda segment: segment.offset)
@@ -177,12 +179,12 @@ class Playback:
 
     @property
     def tapped_t(self) -> int | None:
-        """Since when the audio that the app gave rules; None if it does not."""
+        """From when on the audio that the app passed decides; None if it does not."""
         return self._audio_t
 
     @property
     def _audio_t(self) -> int | None:
-        """Since when the audio that the app gave rules; None if it does not."""
+        """From when on the audio that the app passed decides; None if it does not."""
         return None if self.audio.rejected else self.audio.first_t
 
     def _heard(self, part: Part, now: int) -> HeardPart:
@@ -191,7 +193,7 @@ class Playback:
         return self._heard_by_audio(part, now, self._audio_t)
 
     def _heard_by_audio(self, part: Part, now: int, first_t: int) -> HeardPart:
-        """Return a part by the audio that the app gave, and by the model where the tap was silent."""
+        """Return a part by the audio that the app passed, and by the model where the tap was silent."""
         progress = self.audio.progress(self.player.index_of(part.key))
         segments: list[Segment] = []
         if part.segments:
@@ -199,7 +201,7 @@ class Playback:
             segments = clip_to_intervals(part.segments, self._modelled_intervals(now, placed))
         source = ESTIMATED if segments else TAP
         if progress is None:
-            # It may have been heard, whole or in part, before the tap began.
+            # The part may have been heard, wholly or partly, before the tap began.
             before = clip_to_intervals(part.segments, [(0, first_t)])
             segments = [*before, *segments]
             source = part.source() if before else source
@@ -209,11 +211,11 @@ class Playback:
             bounds.append((progress.start_ns, progress.end_ns))
             heard_ns += progress.heard_ns
         if heard_ns > part.received_ns - NS_PER_MS:
-            heard_ns = part.received_ns  # the app's rate is another one, and its samples are fewer
+            heard_ns = part.received_ns  # the app uses another rate and has slightly fewer samples
         until = max([part.first_t, *(end for _, end in bounds)])
         cut_t = self.reports.cut_after(part.first_t)
         if not _is_whole(heard_ns, part) and cut_t is None and not segments:
-            # Neither its end nor a cut has been reached, so it may go on playing.
+            # Neither its end nor a cut has been reached, so it may continue to play.
             until = max(until, now, part.segments[-1].end_ns if part.segments else 0)
         return HeardPart(
             segments,
@@ -228,13 +230,13 @@ class Playback:
 
         Args:
             now: The time of the query.
-            between: Only those that reach into this interval are of interest.
+            between: Only intervals that overlap this one are of interest.
         """
         intervals = []
         for start, end in self.audio.inactive(now, between):
             due = clip_to_intervals(self.player.segments_between(start, end), [(start, end)])
             due_ns = sum(segment.end_ns - segment.start_ns for segment in due)
-            # The tap came back while audio was still due: it had been paused, not ended.
+            # The tap returned while audio was still due: it had been paused, not ended.
             resumed = due and due[-1].end_ns >= end - LATE_REPORT_NS and end < now
             if due_ns >= TAP_TIMEOUT_NS and not resumed:
                 intervals.append((start, end))
@@ -242,8 +244,8 @@ class Playback:
 
 
 def _is_whole(heard_ns: int, part: Part) -> bool:
-    """Return whether what was heard of a part (ns) counts as all of it.
+    """Return whether the heard duration of a part (ns) counts as all of it.
 
-    A remainder below 20 ms is the end of a last buffer that the app did not give, no interruption.
+    A remainder below 20 ms is the end of a last buffer that the app did not pass, not an interruption.
     """
     return part.received_ns - heard_ns < JITTER_NS or is_whole(heard_ns, part.received_ns)

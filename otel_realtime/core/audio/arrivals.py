@@ -1,8 +1,7 @@
-"""The log of the player model: what arrived, and when, in arrays, because a long call has many
-thousands of chunks.
+"""The log of the player model: what arrived, and when.
 
-An entry is a chunk of a part, or a mark between two chunks: a moment at which something was said of
-the play-out.
+It is kept in arrays, because a long call has many thousands of chunks. An entry is a chunk of a part, or
+a mark between two chunks: a moment at which evidence about the play-out arrived.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from typing import Final
 from otel_realtime.core.audio.formats import AudioFormat
 from otel_realtime.core.audio.segments import DurationCounter
 
-#: ``part`` of an entry that is no chunk.
+#: ``part`` of an entry that is not a chunk.
 MARK: Final = -1
-#: A chunk: when it arrived, its offset and its size in the source, where it begins in all audio (ns).
+#: A chunk: its arrival, its offset and size in the source, and its position in all audio (ns).
 Arrival = tuple[int, int, int, int]
 
 
 class Arrivals:
-    """Everything that arrived, in order.
+    """Everything that arrived, in order of arrival.
 
     Attributes:
-        part: Index of the chunk's part; ``MARK`` for none.
-        t: When it came, in ns since the start of the conversation.
+        part: Index of the chunk's part; ``MARK`` for a mark.
+        t: When it arrived, in ns since the start of the conversation.
         offset: Where it begins in the source, in bytes.
         size: Its size in bytes.
     """
@@ -49,7 +48,7 @@ class Arrivals:
 
     def add(self, part: int, t: int, offset: int, size: int, audio_format: AudioFormat) -> int:
         """Add a chunk of a part; return its entry."""
-        # By identity, because it runs for every chunk: to count on in an equal format is harmless.
+        # By identity, because this runs for every chunk: setting an equal format again is harmless.
         if audio_format is not self._received.format:
             self._received.set_format(audio_format)
         return self._add(part, t, offset, size)
@@ -63,7 +62,7 @@ class Arrivals:
         return len(self.t) - 1
 
     def position(self, entry: int) -> int:
-        """Return where a chunk begins in all the audio that was received, in ns."""
+        """Return where a chunk begins in all received audio, in ns."""
         return self._position[entry]
 
     def of(self, part: int, entry: int, size: int) -> Iterator[Arrival]:
@@ -71,8 +70,8 @@ class Arrivals:
 
         Args:
             part: Its index.
-            entry: The entry of its first chunk, or of a later one to begin with.
-            size: How many bytes of it there are from there on.
+            entry: The entry of its first chunk, or of a later chunk to begin with.
+            size: Number of its bytes from that chunk on.
         """
         while size > 0 and entry < len(self.part):
             if self.part[entry] == part:

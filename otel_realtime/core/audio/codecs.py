@@ -1,6 +1,6 @@
-"""Decode audio of the Realtime API: bytes of a source become 16-bit samples.
+"""Decodes audio of the Realtime API: bytes of a source become 16-bit samples.
 
-G.711 is decoded by table, because Python 3.13 has removed ``audioop`` (PEP 594).
+G.711 is decoded by table, because Python 3.13 removed ``audioop`` (PEP 594).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Samples = npt.NDArray[np.int16]
 def _mulaw_table() -> Samples:
     """Return the 256 values of mu-law (https://www.itu.int/rec/T-REC-G.711).
 
-    A code is stored inverted: one sign bit, three bits of exponent, four of mantissa. The encoder
+    A code is stored inverted: one sign bit, three exponent bits, four mantissa bits. The encoder
     adds a bias of 0x84 so that every segment has a hidden leading bit.
     """
     code = ~np.arange(256, dtype=np.int32) & 0xFF
@@ -47,7 +47,7 @@ _TABLES: Final[Mapping[str, Samples]] = {MULAW: _mulaw_table(), ALAW: _alaw_tabl
 def decode(raw: bytes, audio_format: AudioFormat) -> Samples:
     """Decode source bytes into 16-bit samples at the format's own rate.
 
-    A trailing part of a sample is left out.
+    An incomplete sample at the end is left out.
 
     Returns:
         Samples of shape ``(n,)``. PCM is bit-exact and a read-only view of ``raw``.

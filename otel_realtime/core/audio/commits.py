@@ -1,9 +1,9 @@
-"""Which audio a push-to-talk client committed as which item.
+"""Maps the audio that a push-to-talk client committed to items.
 
-Without a VAD no event says where in the input an utterance lies. The client does: what it has
-appended since its last ``input_audio_buffer.commit`` (or ``.clear``) is the next item. The server
-names the item in ``input_audio_buffer.committed``, one for each commit, in order; an empty commit is
-refused with an ``error``.
+Without a VAD no event says where in the input an utterance lies. The client defines it: the audio that
+it has appended since its last ``input_audio_buffer.commit`` (or ``.clear``) is the next item. The server
+names the item in ``input_audio_buffer.committed``, once for each commit, in order. It refuses an empty
+commit with an ``error``.
 
 Source: https://platform.openai.com/docs/api-reference/realtime-client-events/input_audio_buffer/commit.
 """
@@ -18,7 +18,7 @@ COMMIT_EMPTY: Final = "input_audio_buffer_commit_empty"
 
 
 class Commits:
-    """The committed stretches of the input, as positions in all audio that was appended, in ns."""
+    """The committed stretches of the input, as positions in all appended audio, in ns."""
 
     def __init__(self) -> None:
         self._from_ns = 0
@@ -26,7 +26,7 @@ class Commits:
         self._by_item: dict[str, tuple[int, int]] = {}
 
     def clear(self, appended_ns: int) -> None:
-        """Apply ``input_audio_buffer.clear``: what was appended so far belongs to no item."""
+        """Apply ``input_audio_buffer.clear``: the audio appended so far belongs to no item."""
         self._from_ns = appended_ns
 
     def commit(self, appended_ns: int) -> None:

@@ -1,27 +1,27 @@
-"""Where the blocks that an app gives to its speaker are in time.
+"""Places the blocks that an app passes to its speaker in time.
 
 An output device asks for a block whenever its buffer has room for one, and plays at 1x as long as it
-has data. What is known is when the app was asked: early, late, or twice at once, because its thread
-has other things to do. The buffer absorbs that. So blocks lie on the clock of the device, which is
-told from many of them, and not each at its own time.
+has data. Only the times of the app's calls are known. A call may be early, late, or together with
+another, because the app's thread has other things to do. The buffer absorbs that. So blocks are placed
+on the clock of the device, which is derived from many blocks, and not each at its own time.
 
-The origin of a block is the time at which it was given less all audio given before it: when the
-stream would have begun, had the device run without a pause. Rules:
+The origin of a block is the time of its call minus the duration of all audio passed before it: when the
+stream would have begun if the device had run without a pause. Rules:
 
-1. A block that comes more than ``BUFFER_NS`` after its place finds the device dry, or the app had
-   stopped: the clock starts anew. It starts when the block was given, or, if that was early by the
-   middle of the origins of the next second, there.
-2. From there on blocks adjoin. A gap opens only where the device must have run dry: if every block
-   of the next five seconds comes at least ``JITTER_NS`` after its place. One late block proves
-   nothing, and nor do the last ones before the app stops: a gap takes ``PROOF`` calls, or a call that
-   is ``UNPROVEN_NS`` late and after which none comes earlier.
-3. In silence that outlasts any buffer the clock is set by the blocks that follow, if it is
-   ``EARLY_NS`` off: so a device that is 200 ppm off is as true after an hour as at the start. What was
-   given ahead when the device started stays in its buffer.
-4. Blocks that come together count as one: the first of them says when the device asked.
+1. If a block comes more than ``BUFFER_NS`` after its place, the device had run dry or the app had
+   stopped, and the clock starts anew. It starts when the block was passed, or, if the block was early
+   compared with the median of the origins of the next second, at that median.
+2. From there on blocks adjoin. A gap opens only where the device must have run dry: if every block of
+   the next five seconds comes at least ``JITTER_NS`` after its place. One late block proves nothing,
+   and neither do the last blocks before the app stops: a gap takes ``PROOF`` calls, or a call that is
+   ``UNPROVEN_NS`` late and is followed by no earlier one.
+3. After silence that outlasts any buffer, the clock is set by the blocks that follow, if it is off by
+   ``EARLY_NS`` or more. So a device that is off by 200 ppm is placed as accurately after an hour as at
+   the start. Audio that was passed ahead when the device started stays in its buffer.
+4. Blocks that come together count as one call: the first of them shows when the device asked.
 
-Nothing is left out, repeated or moved before what was given earlier. Zeros take their time, but are
-not placed. Until the look-ahead of a block has passed, queries use what is known by then.
+Nothing is left out, repeated or moved before earlier audio. Zeros take up their time, but are not
+placed. Until the look-ahead of a block has passed, queries use what is known so far.
 """
 
 from __future__ import annotations
@@ -39,44 +39,44 @@ from otel_realtime.core.audio.least_origin import LeastOrigin
 from otel_realtime.core.audio.segments import DurationCounter, Segment
 from otel_realtime.core.audio.user_side import JITTER_NS, LOOK_AHEAD_NS
 
-#: The most that a device is taken to have in its buffer. PortAudio's defaults for a safe latency are
-#: 35 to 240 ms (ALSA, CoreAudio, WASAPI, MME, DirectSound), Android's and PulseAudio's about 200 ms.
+#: The largest buffer that a device is assumed to have. PortAudio's defaults for a safe latency are 35 to
+#: 240 ms (ALSA, CoreAudio, WASAPI, MME, DirectSound), Android's and PulseAudio's about 200 ms.
 BUFFER_NS: Final = 200 * NS_PER_MS
-#: So many calls of the app must come late for a gap, or fewer that come so late.
+#: A gap takes this many late calls of the app, or fewer that are at least this late.
 PROOF: Final = 4
 UNPROVEN_NS: Final = BUFFER_NS // 2
-#: The clock is set by the middle of the origins of this long.
+#: The clock is set by the median of the origins within this duration.
 SMOOTH_NS: Final = NS_PER_S
-#: A block that is less from it was given when the device asked.
+#: A block that is closer than this to that median was passed when the device asked.
 EARLY_NS: Final = JITTER_NS // 2
-#: Less is rounding of the lengths of blocks, neither a gap nor unheard.
+#: Smaller differences are rounding of block lengths, neither gaps nor unheard audio.
 ROUNDING_NS: Final = 1_000
 
 
 class _Follows(Enum):
-    """What a block comes after."""
+    """What precedes a block."""
 
     NOTHING = auto()  #: a pause of the app, or a device that ran dry
     SILENCE = auto()  #: zeros, longer than any buffer
-    BLOCK = auto()  #: the block before it
+    BLOCK = auto()  #: the previous block
 
 
 @dataclass(slots=True)
 class _Block:
-    """One block that was given.
+    """One block that the app passed.
 
     Attributes:
         number: Its number among all blocks.
-        call: The number of the call of the device that it belongs to.
-        asks: Whether it is the first one of that call.
-        t: When it was given, in ns since the start.
-        begin_ns: Duration of all audio given before it.
+        call: The number of the device's call that it belongs to.
+        asks: Whether it is the first block of that call.
+        t: When it was passed, in ns since the start.
+        begin_ns: Duration of all audio passed before it.
         duration_ns: Its own duration.
         offset: Where it begins in the source, in bytes.
         size: Its size in bytes.
         format: Its format.
         zeros: Whether it is silent.
-        follows: What it comes after.
+        follows: What precedes it.
     """
 
     number: int
@@ -93,19 +93,19 @@ class _Block:
 
     @property
     def origin_ns(self) -> int:
-        """When the stream would have begun, by this block alone."""
+        """When the stream would have begun, judged by this block alone."""
         return self.t - self.begin_ns
 
 
 @dataclass(slots=True)
 class _Placed:
-    """What has been placed, and what the next block is placed by.
+    """What has been placed, and the state that places the next block.
 
     Attributes:
         segments: Blocks with sound.
-        origin_ns: The device's clock: a block is at its position in what was given, later by this.
-        least_ns: The least origin that is believed.
-        ahead_ns: How far the app's calls run ahead of the device, by what it was given at its start.
+        origin_ns: The device's clock: a block is placed at its position in the stream plus this.
+        least_ns: The smallest origin that is believed.
+        ahead_ns: How far the app's calls run ahead of the device, because of its initial fill.
     """
 
     segments: list[Segment]
@@ -114,23 +114,23 @@ class _Placed:
     ahead_ns: int = 0
 
     def continued(self) -> _Placed:
-        """Return a copy to place more blocks on; of the segments it has only the last one."""
+        """Return a copy on which to place more blocks; it has only the last of the segments."""
         return replace(self, segments=[replace(segment) for segment in self.segments[-1:]])
 
     def place(self, blocks: Sequence[_Block], index: int, least: LeastOrigin) -> None:
         """Place a block.
 
         Args:
-            blocks: Blocks that have been given, all that is known.
-            index: Which of them is placed.
-            least: The least origins of it and later ones.
+            blocks: All blocks that are known.
+            index: Index of the block to place.
+            least: The smallest origins of it and later ones.
         """
         block = blocks[index]
         least_ns = least.since(block.number)
         if block.follows is _Follows.NOTHING or block.origin_ns - self.origin_ns > BUFFER_NS:
             asked_ns = _asked(blocks, index, least)
             self.origin_ns = max(asked_ns, block.origin_ns)
-            # A device fills its buffer when it starts. If that is with zeros, they are what waits.
+            # A device fills its buffer when it starts. If it starts with zeros, only zeros wait there.
             fills = block.number == 0 and not block.zeros
             self.ahead_ns = self.origin_ns - asked_ns if fills else 0
         elif block.follows is _Follows.SILENCE:
@@ -147,7 +147,7 @@ class _Placed:
             self._write(block)
 
     def _unproven(self, block: _Block, latest: _Block, least_ns: int) -> bool:
-        """Return whether too few calls tell that it is later from a block on."""
+        """Return whether there are too few calls to prove a later clock from this block on."""
         proven = latest.call - block.call >= PROOF - 1 or least_ns - self.origin_ns >= UNPROVEN_NS
         return not proven and least_ns > self.least_ns
 
@@ -168,13 +168,13 @@ class _Placed:
 
 
 class DeviceClock:
-    """Places the blocks that an app gives; memory is bounded by the look-ahead.
+    """Places the blocks that an app passes; memory is bounded by the look-ahead.
 
     Attributes:
-        ahead_ns: How much longer the latest block waits in the device, if the device can hold it.
+        ahead_ns: How long the latest block waits before it plays, if the device can hold it.
         end_ns: When it will have been played at the latest, in ns since the start.
         resumes: Whether it comes after silence, so that what the device held has been played.
-        late: Whether it came after its place: maybe the device did without it for a while.
+        late: Whether it came after its place, so that the device may have run dry.
     """
 
     def __init__(self) -> None:
@@ -187,20 +187,20 @@ class DeviceClock:
         self._pending: deque[_Block] = deque()
         self._least = LeastOrigin()
         self._latest: _Block | None = None
-        self._origin_ns = 0  # the clock, as far as it is known at once
+        self._origin_ns = 0  # the clock as far as it is known without look-ahead
         self._calls: deque[int] = deque(maxlen=PROOF)  # origins of the latest calls
         self._zeros_ns = 0  # zeros since the last sound
         self._shown: tuple[int, list[Segment]] = (-1, [])
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Set the format of the blocks from here on."""
+        """Set the format of the blocks from now on."""
         self._given.set_format(audio_format)
 
     def add(self, t: int, offset: int, size: int, *, zeros: bool) -> tuple[int, int]:
-        """Add a block; return where it begins in all that was given, and its duration, in ns.
+        """Add a block; return its position in the stream and its duration, in ns.
 
         Args:
-            t: When it was given, in ns since the start.
+            t: When it was passed, in ns since the start.
             offset: Where it begins in the source, in bytes.
             size: Its size in bytes.
             zeros: Whether it is silent.
@@ -250,7 +250,7 @@ class DeviceClock:
 
     @property
     def segments(self) -> list[Segment]:
-        """What was heard as far as is known now, in order and without overlap."""
+        """What was heard, as far as it is known, in order and without overlap."""
         if not self._pending:
             return self._placed.segments
         number = self._pending[-1].number
@@ -259,11 +259,11 @@ class DeviceClock:
         return self._shown[1]
 
     def start_of(self, position_ns: int) -> int:
-        """Return when sound that begins at a position in what was given was first heard."""
+        """Return when sound that begins at a position in the stream was first heard."""
         return self._time_at(position_ns, bisect_right)
 
     def end_of(self, position_ns: int) -> int:
-        """Return when sound that ends at a position in what was given had been heard."""
+        """Return when sound that ends at a position in the stream had been heard."""
         return self._time_at(position_ns, bisect_left)
 
     def _time_at(self, position_ns: int, bisect: Callable[..., int]) -> int:
@@ -273,14 +273,14 @@ class DeviceClock:
         return min(segment.start_ns + max(position_ns - segment.position_ns, 0), segment.end_ns)
 
     def _provisional(self) -> list[Segment]:
-        """Return the last segment that is settled, and what comes after it."""
+        """Return the last settled segment, and what comes after it."""
         placed, pending = self._placed.continued(), list(self._pending)
         for index in range(len(pending)):
             placed.place(pending, index, self._least)
         return placed.segments
 
     def _advance(self, latest: _Block) -> None:
-        """Settle blocks whose look-ahead has passed, by time or by the audio that was given."""
+        """Settle blocks whose look-ahead has passed, by time or by the amount of audio passed."""
         pending = self._pending
         while pending and (
             latest.t - pending[0].t > LOOK_AHEAD_NS
@@ -298,18 +298,18 @@ class DeviceClock:
 
 
 def _asked(blocks: Sequence[_Block], index: int, least: LeastOrigin) -> int:
-    """Return the origin by which the device asks for blocks from one on, in ns.
+    """Return the origin at which the device asks for blocks, from one block on, in ns.
 
-    That is the middle of the origins of a second's calls, or its own, if it is less than ``EARLY_NS``
-    from it. A call from which on all come later does not count: there the device was dry.
+    This is the median of the origins of a second's calls, or the block's own origin if that is less than
+    ``EARLY_NS`` away. Calls from which on all calls come later do not count: there the device had run dry.
 
     Args:
-        blocks: Blocks that have been given.
+        blocks: Blocks that were passed.
         index: Index of the block.
-        least: The least origins of it and later ones.
+        least: The smallest origins of it and later ones.
     """
     own = blocks[index]
-    # Not with its own origin: a block that came early does not make the others late.
+    # Without its own origin: an early block does not make the others late.
     least_ns = least.since(min(own.number + 1, blocks[-1].number))
     last = least.last_below(least_ns + JITTER_NS)
     following = takewhile(

@@ -1,9 +1,8 @@
-"""The energy of each side's audio by frames of 20 ms.
+"""The energy of each side's audio in frames of 20 ms.
 
-An :class:`EnergyTable` is fed one source's audio in the order in which it was appended or received;
-:mod:`otel_realtime.core.audio.voice` tells speech from noise in it. Where each frame ended up in the
-recording, or whether it was heard at all, only the timeline knows: see
-:mod:`otel_realtime.core.audio.talk`.
+An :class:`EnergyTable` is fed one source's audio in the order in which it was appended or received, and
+:mod:`otel_realtime.core.audio.voice` distinguishes speech from noise in it. Only the timeline knows where
+each frame is in the recording, or whether it was heard at all: see :mod:`otel_realtime.core.audio.talk`.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from otel_realtime.core.audio.voice import (
 #: Duration of a frame, in ns and in seconds.
 FRAME_NS: Final = NS_PER_S // FRAMES_PER_S
 FRAME_S: Final = FRAME_NS / NS_PER_S
-#: What is quiet is told at once by the noise of the last eight seconds: the softest so many frames of
-#: so many times that. A second is enough to begin with.
+#: The immediate answer uses the noise of the last eight seconds: the softest block (of ``_BLOCK`` frames)
+#: among the last ``_MEMORY`` blocks. ``_ENOUGH`` blocks, a second, are enough to begin with.
 _BLOCK: Final = 10
 _MEMORY: Final = 40
 _ENOUGH: Final = 5
@@ -40,19 +39,19 @@ def _mean_square(dbfs: float) -> float:
     return float((32_768 * 10 ** (dbfs / 20)) ** 2)
 
 
-#: So much above the softest 200 ms of late is still noise: 6 dB.
+#: Power up to this factor above the softest recent 200 ms is still noise: 6 dB.
 _NOISE_FACTOR: Final = 4.0
-#: What is below the first of these is quiet in any case, what is above the last one never.
+#: Minimum, initial value and maximum of the limit below which power is quiet.
 _QUIET_AT_LEAST: Final = _mean_square(-70)
 _QUIET_AT_FIRST: Final = _mean_square(-45)
 _QUIET_AT_MOST: Final = _mean_square(-24)
 
 
 class EnergyTable:
-    """The energy of a source, frame by frame: twelve bytes each.
+    """The energy of a source, frame by frame; a frame takes twelve bytes.
 
     Args:
-        loudest_noise_db: What is louder than this is speech, in dBFS.
+        loudest_noise_db: Audio louder than this is speech, in dBFS.
     """
 
     def __init__(self, loudest_noise_db: float = LINE_NOISE_DB) -> None:
@@ -69,8 +68,8 @@ class EnergyTable:
     def feed(self, samples: Samples, rate_hz: int) -> bool:
         """Add the next samples; return whether there may be voice in them.
 
-        The answer comes at once and for good, so it is guessed by the noise so far: see
-        :meth:`voiced` for the better one. An incomplete last frame counts for it.
+        The answer is immediate and final, so it is a guess based on the noise so far; :meth:`voiced` gives
+        a better one. An incomplete last frame counts, too.
 
         Args:
             samples: Samples of shape ``(n,)``.
@@ -79,15 +78,15 @@ class EnergyTable:
         return self.feed_chunks(samples, (samples.size,), rate_hz)[0]
 
     def feed_chunks(self, samples: Samples, sizes: Sequence[int], rate_hz: int) -> list[bool]:
-        """Add chunks that follow one another as ``feed`` would, one by one; far quicker for many.
+        """Add consecutive chunks as ``feed`` would, one by one, but much faster for many chunks.
 
         Args:
-            samples: Samples of all of them, of shape ``(n,)``.
-            sizes: Number of samples of each.
+            samples: Samples of all chunks, of shape ``(n,)``.
+            sizes: Number of samples of each chunk.
             rate_hz: Their rate; it may change between calls.
 
         Returns:
-            For each chunk whether there may be voice in it.
+            For each chunk, whether there may be voice in it.
         """
         if rate_hz != self._rate_hz:
             if self._rest.size:  # a frame cannot mix rates, so the rest of the old one is dropped
@@ -106,7 +105,7 @@ class EnergyTable:
             last, over = divmod(end, size)
             complete, quiet = powers[first:last], self._quiet
             loud = 0
-            for power in complete:  # mostly two: a function would take longer
+            for power in complete:  # usually two frames: a function call would take longer
                 loud += power > quiet
             self._loud += loud
             if over and chunk and not loud:
@@ -119,7 +118,7 @@ class EnergyTable:
         return answers
 
     def skip(self, duration_ns: int) -> None:
-        """Add audio that was lost; it counts as silence, so that later frames keep their place."""
+        """Add audio that was lost; it counts as silence, so that later frames keep their positions."""
         frames, self._skipped_ns = divmod(self._skipped_ns + duration_ns, FRAME_NS)
         lost = np.full(frames, LOST_POWER, np.float32).tobytes()
         for band in self._bands:
@@ -128,16 +127,16 @@ class EnergyTable:
     @property
     def frames(self) -> int:
         """Number of complete frames so far."""
-        # Another thread may be adding some, which come into the last band at last.
+        # Another thread may be adding frames, and it adds them to the last band last.
         return len(self._bands[-1]) // 4
 
     @property
     def loud_frames(self) -> int:
-        """How many of them were louder than the noise was until then."""
+        """How many of them were louder than the noise known at that time."""
         return self._loud
 
     def voiced(self, start: int = 0, end: int | None = None) -> Voiced:
-        """Tell which frames from ``start`` to ``end`` have speech in them, by those frames alone."""
+        """Return which frames from ``start`` to ``end`` contain speech, judged by those frames alone."""
         end = self.frames if end is None else min(end, self.frames)
         return find_voice(
             [np.frombuffer(bytes(band[4 * start : 4 * end]), np.float32) for band in self._bands],
@@ -155,7 +154,7 @@ class EnergyTable:
         return every
 
     def _learn(self) -> None:
-        """Learn the noise from the frames of late, for the answer that comes at once."""
+        """Learn the noise from recent frames, for the immediate answer."""
         whole = len(self._recent) - len(self._recent) % _BLOCK
         for at in range(0, whole, _BLOCK):
             self._floors.append(sum(self._recent[at : at + _BLOCK]) / _BLOCK)

@@ -1,25 +1,25 @@
-"""Derive journal records from the events that concern audio.
+"""Derives journal records from the events that concern audio.
 
 Input: every event of ``AUDIO_EVENTS``, sent or received, in order. Output: records, lists
 ``[kind, t, ...]`` of JSON values with ``t`` in ns since the start of the conversation. Their meaning
-is documented in :mod:`otel_realtime.core.audio.timeline`. Events are read defensively: what does not
-have the expected shape yields no record. The rules that need memory:
+is documented in :mod:`otel_realtime.core.audio.timeline`. Events are read defensively: an event that
+does not have the expected shape yields no record. The rules that need memory:
 
 1. The input format changes with what the client *sends* after a ``session.update``, and changes back
    if the server refuses it. The output format changes when the server confirms it. A response may
    have an output format of its own.
-2. A truncate or a delete is open until the server answers it or refuses it by an ``error``. An error
-   names the ``event_id`` of the client's event. If that one had none, the error's text must mention
+2. A truncate or a delete is open until the server answers it or refuses it with an ``error``. An error
+   names the ``event_id`` of the client's event. If that event had no id, the error's text must mention
    truncating or the item.
-3. ``interrupt_response`` of the session decides whether ``speech_started`` stops the player.
+3. The session's ``interrupt_response`` decides whether ``speech_started`` stops the player.
 4. A second ``session.created`` on a connection is a new server session (a reconnect): its times count
    from 0.
-5. ``response.cancel`` counts once the conversation goes on: with new speech (what the VAD reports,
-   what is committed, a message of the user), or a new response. One of a response beside the
-   conversation (``"conversation": "none"``) concerns nothing that plays.
+5. ``response.cancel`` counts once the conversation continues: with new speech (reported by the VAD,
+   committed, or sent as a user message), or with a new response. The cancel of an out-of-band response
+   (``"conversation": "none"``) affects nothing that plays.
 6. With push to talk the client commits what it has appended as an item; the server names the item.
-7. Which item belongs to which response, how long its text is (not the text), and how many audio
-   tokens a response has, matter where the audio itself takes another way (WebRTC, SIP).
+7. Some facts matter where the audio itself does not pass through this connection (WebRTC, SIP): the
+   response of an item, the length of its text (not the text), and a response's number of audio tokens.
 
 Sources: https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate,
 https://platform.openai.com/docs/api-reference/realtime-server-events/error.
@@ -36,17 +36,17 @@ from typing import Any, Final
 from otel_realtime.core.audio.commits import COMMIT_EMPTY
 from otel_realtime.core.audio.formats import PCM16, AudioFormat, parse_format
 
-#: A journal record, ``[kind, t, ...]``; a JSON array, so its elements are whatever JSON allows.
+#: A journal record, ``[kind, t, ...]``; a JSON array, so its elements can be any JSON values.
 Record = list[Any]
-#: A decoded JSON object that is only read.
+#: A decoded JSON object that is never modified.
 JsonMapping = Mapping[str, Any]
 
-#: Eleven days: what is longer is not a position in a call and could overflow once it is in ns.
+#: Eleven days: a longer time is not a position in a call, and in ns it could overflow.
 _MAX_MS: Final = 10**9
 #: Types of a content part with audio: GA, and beta.
 _AUDIO_PARTS: Final = frozenset({"output_audio", "audio"})
-#: "Audio content of Xms is already shorter than Yms", "Only model output audio messages can be
-#: truncated": the texts of refusals as users have reported them.
+#: Texts of refusals that users have reported: "Audio content of Xms is already shorter than Yms", "Only
+#: model output audio messages can be truncated".
 _ABOUT_TRUNCATING: Final = re.compile(r"truncat|already shorter|audio_end_ms", re.IGNORECASE)
 
 
@@ -60,7 +60,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Update:
-    """A ``session.update`` that the server has not answered; ``format``: of the input, if any."""
+    """A ``session.update`` that the server has not answered; ``format`` is that of the input, if any."""
 
     event_id: str | None
     format: AudioFormat | None
@@ -78,7 +78,7 @@ def _text(value: object) -> str | None:
 
 
 def _without_nulls(fields: list[Any]) -> list[Any]:
-    """Return the fields without those at the end that say nothing."""
+    """Return the fields without trailing nulls."""
     while fields and fields[-1] is None:
         fields.pop()
     return fields
@@ -96,12 +96,12 @@ def _milliseconds(value: object) -> int | None:
 
 
 def _count(value: object) -> int:
-    """Return a number of tokens; 0 if it is none."""
+    """Return a number of tokens; 0 if the value is not a valid number."""
     return value if type(value) is int and 0 <= value <= _MAX_MS else 0
 
 
 def _audio_text(item: JsonMapping) -> str | None:
-    """Return the transcript of an item's audio, empty if there is none yet; None without audio."""
+    """Return the transcript of an item's audio, empty if it has none yet; None without audio."""
     content = item.get("content")
     parts = [_mapping(part) for part in content] if isinstance(content, list) else []
     spoken = [part for part in parts if _text(part.get("type")) in _AUDIO_PARTS]
@@ -133,7 +133,7 @@ def _turn_detection(session: JsonMapping) -> JsonMapping:
 
 
 def _paddings(detection: JsonMapping) -> tuple[int | None, int | None]:
-    """Return what server VAD adds before and after speech, in ms; semantic VAD adds what it likes."""
+    """Return the padding that server VAD adds before and after speech, in ms; None for semantic VAD."""
     if detection.get("type", "server_vad") != "server_vad":
         return None, None
     before, after = detection.get("prefix_padding_ms"), detection.get("silence_duration_ms")
@@ -141,28 +141,28 @@ def _paddings(detection: JsonMapping) -> tuple[int | None, int | None]:
 
 
 class Evidence:
-    """Derives records from events, and keeps what is needed to read later events."""
+    """Derives records from events, and keeps the state that later events need."""
 
     def __init__(self) -> None:
         self._interrupts = True
         self._paddings: tuple[int | None, int | None] = (None, None)  # of the VAD, in ms
-        self._formats = {"user": PCM16, "agent": PCM16}  # as recorded last
-        self._confirmed = dict(self._formats)  # as the session says
-        # Bounded: a server that never answers must not make them grow for ever.
+        self._formats = {"user": PCM16, "agent": PCM16}  # as last recorded
+        self._confirmed = dict(self._formats)  # as the session states them
+        # Bounded, so that they do not grow for ever if a server never answers.
         self._updates: deque[_Update] = deque(maxlen=64)
         self._requests: deque[_Request] = deque(maxlen=64)
         self._sessions = 0
         self._commits: deque[str | None] = deque(maxlen=64)  # event ids
-        self._cancelled = False  # the client has cancelled, and nothing has followed yet
-        self._beside: deque[str] = deque(maxlen=64)  # responses beside the conversation
+        self._cancelled = False  # cancelled, and the conversation has not continued yet
+        self._beside: deque[str] = deque(maxlen=64)  # ids of out-of-band responses
 
     def records(self, t: int, sent: bool, event: JsonMapping) -> list[Record]:
         """Return the records of an event.
 
         Args:
             t: When it was seen, in ns since the start of the conversation.
-            sent: Whether the client sent it; else it was received.
-            event: The event; most are of no concern.
+            sent: Whether the client sent it; otherwise it was received.
+            event: The event; most events yield no records.
         """
         event_type = event.get("type")
         handler = _HANDLERS.get((sent, event_type)) if isinstance(event_type, str) else None
@@ -171,7 +171,7 @@ class Evidence:
     # --- session --------------------------------------------------------------------------------
 
     def regained(self) -> None:
-        """Note that another connection goes on: its session is a new one before the server says so."""
+        """Note that another connection continues: it has a new session before the server says so."""
         self._sessions = 0
         self._commits.clear()
 
@@ -203,7 +203,7 @@ class Evidence:
         return self._input(t)
 
     def _response_created(self, t: int, event: JsonMapping) -> list[Record]:
-        # An output format in the response holds for this response only.
+        # An output format in the response applies to this response only.
         response = _mapping(event.get("response"))
         own = _session_format(response, "output")
         out_of_band = "conversation_id" in response and response["conversation_id"] is None
@@ -214,7 +214,7 @@ class Evidence:
         return flushed + self._format(t, "agent", own or self._confirmed["agent"])
 
     def _input(self, t: int) -> list[Record]:
-        """Return the change to the format that the client requested last, else to the session's."""
+        """Return the change to the format that the client last requested, or else to the session's."""
         requested = [update.format for update in self._updates if update.format is not None]
         return self._format(t, "user", requested[-1] if requested else self._confirmed["user"])
 
@@ -351,7 +351,7 @@ class Evidence:
         return [["commit", t, "done", item_id]]
 
     def _refuse_commit(self, t: int, error: JsonMapping, event_id: str | None) -> list[Record]:
-        """Take back the oldest commit if the error is about a commit."""
+        """Take back the oldest commit if the error is about one."""
         named = event_id is not None and event_id in self._commits
         if self._commits and (named or error.get("code") == COMMIT_EMPTY):
             self._commits.popleft()  # the server answers in order

@@ -1,10 +1,10 @@
 """Audio formats of the Realtime API: names, sizes and durations.
 
-GA sessions name a format with an object, ``{"type": "audio/pcm", "rate": 24000}``, beta sessions
-with a string, ``"pcm16"``
+GA sessions name a format with an object, ``{"type": "audio/pcm", "rate": 24000}``; beta sessions use a
+string, ``"pcm16"``
 (https://platform.openai.com/docs/api-reference/realtime-client-events/session/update). Sources keep
-audio as it was received, so everything that counts bytes goes through :class:`AudioFormat`.
-Decoding is done by :mod:`otel_realtime.core.audio.codecs`.
+audio as it was received, so everything that counts bytes uses :class:`AudioFormat`.
+:mod:`otel_realtime.core.audio.codecs` decodes the audio.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _WIDTHS: Final[Mapping[str, int]] = {PCM: 2, MULAW: 1, ALAW: 1}
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """How the bytes of one side are to be read.
+    """The format of one side's audio bytes.
 
     Attributes:
         encoding: ``audio/pcm`` (16 bit, little endian, mono), ``audio/pcmu`` or ``audio/pcma``.
-        rate_hz: Samples per second. G.711 is 8 kHz (ITU-T G.711, section 2), whatever is given:
+        rate_hz: Samples per second. G.711 always has 8 kHz (ITU-T G.711, section 2), whatever is given:
             servers and gateways are known to echo ``{"type": "audio/pcmu", "rate": 24000}``.
         width: Bytes per sample.
         bytes_per_s: Bytes per second of audio.
@@ -43,7 +43,7 @@ class AudioFormat:
     bytes_per_s: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Computed once: both are used for every audio frame. The dataclass is frozen.
+        # Computed once, because both are used for every audio frame. The dataclass is frozen.
         width = _WIDTHS[self.encoding]
         if self.encoding != PCM:
             object.__setattr__(self, "rate_hz", _G711_HZ)
@@ -63,7 +63,7 @@ class AudioFormat:
         return {"type": self.encoding, "rate": self.rate_hz}
 
 
-#: PCM16 at 24 kHz, what a session uses unless it says otherwise.
+#: PCM16 at 24 kHz, which a session uses unless it says otherwise.
 PCM16: Final = AudioFormat()
 _BETA_NAMES: Final[Mapping[str, AudioFormat]] = {
     "pcm16": PCM16,

@@ -1,4 +1,4 @@
-"""The agent's audio as it was received: items, their content parts, and what is known of each."""
+"""The agent's audio as it was received: items, their content parts, and what is known about each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CLIENT_TRUNCATE: Final = "client_truncate"
 SERVER: Final = "server"
 TAP: Final = "tap"
 
-#: What was heard to this part of a hundred was heard whole. Clients truncate an item after its
-#: play-out, too, and their position is a few milliseconds short of its end: no interruption.
+#: An item counts as heard whole from this percentage on. Clients also truncate an item after its play-out,
+#: at a position a few milliseconds short of its end, and that is not an interruption.
 WHOLE_PERCENT: Final = 99
 
 
@@ -26,21 +26,21 @@ def is_whole(heard: int, total: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemAudio:
-    """What is known of one item's audio; times in ns since the start of the conversation.
+    """What is known about one item's audio; times in ns since the start of the conversation.
 
     Attributes:
         item_id: The item.
-        generated_ms: Duration of what was received, heard or not; None if its audio did not come
-            this way.
+        generated_ms: Duration of what was received, heard or not; None if its audio did not pass
+            through this connection.
         heard_ms: Duration of what was played before its end or its cut.
         heard_source: ``tap``, ``client_truncate``, ``server`` or ``estimated``.
         interrupted: Whether some of it was not heard; see :data:`WHOLE_PERCENT`.
-        first_chunk_t: Arrival of its first audio. If none comes this way: when the server began to
-            play it (``output_audio_buffer.started``); None if it never did.
+        first_chunk_t: Arrival of its first audio. If none passes through this connection: when the server
+            began to play it (``output_audio_buffer.started``); None if it never did.
         audible_from_t: Start of its play-out; None if it was never audible.
         audible_until_t: End of its play-out, after cuts; its arrival if it was never audible.
-        whole_ms: An estimate of how long an interrupted item would have been, by its tokens; None
-            if ``generated_ms`` is known, or if there is no estimate.
+        whole_ms: Estimate, by its tokens, of how long an interrupted item would have been; None if
+            ``generated_ms`` is known, or if there is no estimate.
     """
 
     item_id: str
@@ -61,8 +61,8 @@ class Claim:
     Attributes:
         kept: How much, in bytes from the start of the part.
         entry: Log entry before which it was made; chunks that arrive later are not heard.
-        source: ``heard_source`` of the part because of it.
-        event_id: Id of the client event that made it, by which the server refuses it.
+        source: ``heard_source`` that it gives the part.
+        event_id: Id of the client event that made it, which the server names to refuse it.
         cuts: Whether it keeps less than had been received.
         unanswered: Whether the server has neither confirmed nor refused it.
         claimed_t: When it was made: what it keeps had been heard by then. None if unknown.
@@ -79,13 +79,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the claims about the parts of a response say together.
+    """The combined effect of the claims about the parts of a response.
 
     Attributes:
-        first_entry: The earliest log entry of one that stands; None without claims.
-        cutting_part: Index of the first part that one cuts; None if none does.
-        behind: What holds for the parts behind that one.
-        kept_part: Index of the last part of which one keeps something; -1 if none does.
+        first_entry: Earliest log entry of a claim that stands; None without claims.
+        cutting_part: Index of the first part that a claim cuts; None if none does.
+        behind: The claim that applies to the parts after that one.
+        kept_part: Index of the last part of which a claim keeps something; -1 if none does.
     """
 
     first_entry: int | None = None
@@ -95,7 +95,7 @@ class Claims:
 
     @classmethod
     def of(cls, parts: list[Part]) -> Claims:
-        """Read the claims about these parts; the last one about each counts."""
+        """Combine the claims about these parts; the last one about each part counts."""
         claims = [(index, part.claims[-1]) for index, part in enumerate(parts) if part.claims]
         cutting = next(((index, claim) for index, claim in claims if claim.cuts), None)
         return cls(
@@ -118,8 +118,8 @@ class ResponsePlayback:
         cut_entry: Log entry of the cut that ended it; chunks that arrive later are not heard.
         cut_source: ``heard_source`` of that cut.
         not_before: Time of ``output_audio_buffer.started``; 0 without one.
-        drained: Whether ``output_audio_buffer.stopped`` says that it was played to its end, against
-            which no estimated cut holds.
+        drained: Whether ``output_audio_buffer.stopped`` says that it was played to its end, which
+            overrides estimated cuts.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -135,7 +135,7 @@ class ResponsePlayback:
 
     @property
     def claims(self) -> Claims:
-        """What the claims about its parts say together; read once, however often they are asked."""
+        """The combined effect of the claims about its parts; cached until a claim changes."""
         if self._claims is None:
             self._claims = Claims.of(self.parts)
         return self._claims
@@ -153,12 +153,12 @@ class Part:
         entry: Log entry of its first chunk.
         first_t: Arrival of its first chunk, in ns since the start.
         index: Its index among the parts of its response.
-        due_ns: When it would have been played, had each item been played as it came.
+        due_ns: When it would have ended, had each item been played as it arrived.
         received: Size received so far, in bytes.
         kept: Size that the model plays, in bytes.
-        origin_ns: Before this it cannot have begun, if it was played without a gap.
-        buffer_ns: What the player was taken to hold back when it began.
-        claims: Claims that stand, oldest first; the last one rules.
+        origin_ns: The earliest time at which it can have begun, if it was played without a gap.
+        buffer_ns: The player's buffer that was assumed when it began.
+        claims: Claims that stand, oldest first; the last one decides.
         segments: Where the model plays it.
     """
 
@@ -193,7 +193,7 @@ class Part:
         return self.format.duration_ns(self.kept)
 
     def source(self) -> str:
-        """Return the strongest evidence behind what the model plays of it."""
+        """Return the strongest evidence behind what the model plays of the part."""
         # A claim states an amount, a cut only a moment.
         limit = self.limit()
         return limit.source if limit else self.response.cut_source or ESTIMATED
@@ -201,18 +201,18 @@ class Part:
     def limit(self) -> Claim | None:
         """Return the claim that bounds the part: its own, or one that cut an earlier part.
 
-        The client truncates the item that plays and flushes its player, so the parts of the same
-        response that queue behind it are not heard at all.
+        A client truncates the item that plays and flushes its player, so later parts of the same
+        response that are still queued are not heard at all.
         """
         if self.claims:
-            return self.claims[-1]  # an item may be truncated again; the last word counts
+            return self.claims[-1]  # an item may be truncated again; the last claim counts
         claims = self.response.claims
         behind = claims.cutting_part is not None and claims.cutting_part < self.index
         return claims.behind if behind else None
 
     def protected(self) -> bool:
-        """Return whether a claim says that the play-out reached this part, or got past it."""
-        # Parts play in order, so what was heard of a later one came after all of this one.
+        """Return whether a claim says that the play-out reached or passed this part."""
+        # Parts play in order, so anything heard of a later part was heard after all of this one.
         return self.response.claims.kept_part >= self.index
 
 
@@ -224,7 +224,7 @@ class HeardPart:
         segments: Where it was heard, in order.
         heard_ns: How much of it was heard, in ns.
         source: ``heard_source``: the evidence.
-        from_t: When it was first heard, in ns since the start; None if never.
+        from_t: When it was first heard, in ns since the start; None if it never was.
         until_t: When it ended, or will end as far as is known.
     """
 
@@ -241,7 +241,7 @@ def modelled_part(part: Part) -> HeardPart:
 
 
 def heard_part(segments: list[Segment], heard_ns: int, source: str, part: Part) -> HeardPart:
-    """Return a part that was heard in these segments, or never if there are none."""
+    """Return a part that was heard in these segments, or not at all if there are none."""
     if not segments:
         return HeardPart(segments, heard_ns, source, None, part.first_t)
     return HeardPart(segments, heard_ns, source, segments[0].start_ns, segments[-1].end_ns)
@@ -258,7 +258,7 @@ def modelled_item(item_id: str, parts: list[Part]) -> ItemAudio:
     first_t = min(part.first_t for part in parts)
     return ItemAudio(
         item_id=item_id,
-        # Added up in ns: rounding each part to ms would lose up to 1 ms per part.
+        # Summed in ns, because rounding each part to ms would lose up to 1 ms per part.
         generated_ms=sum(part.received_ns for part in parts) // NS_PER_MS,
         heard_ms=sum(part.kept_ns for part in parts) // NS_PER_MS,
         heard_source=_source(parts),
@@ -270,7 +270,7 @@ def modelled_item(item_id: str, parts: list[Part]) -> ItemAudio:
 
 
 def _source(parts: list[Part]) -> str:
-    # A claim about any part is exact for the item, so it precedes the cuts of all parts.
+    # A claim about any part is exact for the item, so it has priority over the cuts of all parts.
     for part in parts:
         limit = part.limit()
         if limit is not None:

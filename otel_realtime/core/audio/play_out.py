@@ -1,23 +1,24 @@
-"""The play-out of what arrived, in the client's player as it is modelled.
+"""Models how the client's player plays the audio that arrives.
 
-A queue that plays at 1x. A chunk that comes while something plays waits for its end; one that finds
-the queue empty plays once the player's buffer has filled: so jitter that the buffer absorbs is no
-hole, and an underrun is one. A cut ends what is queued; a claim says how much of a part was heard by
-when. How much the player buffers is assumed, then learned: :mod:`otel_realtime.core.audio.player_buffer`.
+The model is a queue that plays at 1x. A chunk that arrives while something plays waits for its end. A
+chunk that finds the queue empty plays once the player's buffer has filled. So jitter that the buffer
+absorbs leaves no hole, but an underrun does. A cut ends what is queued; a claim states how much of a
+part was heard by when. The size of the buffer is first assumed, then learned:
+:mod:`otel_realtime.core.audio.player_buffer`.
 
-What is claimed and cut may be said late and taken back. So everything is kept in a log and played
-again from the last moment at which the queue was empty before the part in question: nothing later
-can change audio that had ended by then. That takes time in proportion to what was queued, so it is
-put off until somebody asks (``refresh``). Nothing depends on when that is: what the model says is a
-function of the log and of the claims that stand.
+Claims and cuts may come late and may be taken back. So everything is kept in a log and replayed from the
+last moment before the part in question at which the queue was empty: nothing later can change audio that
+had ended by then. A replay takes time in proportion to what was queued, so it is put off until a query
+(``refresh``). The result does not depend on when that is: it is a function of the log and of the claims
+that stand.
 
-Three things move a whole answer, from the moment at which the queue was empty before it:
+Three rules move a whole answer, starting from the moment at which the queue was empty before it:
 
-1. A claim of a position says when the answer began. The buffer of this one is what the claim says.
-2. If even without a buffer the answer would have begun later, what was queued before it is cut: the
-   client had flushed that. And nothing is heard after the claim that bounds it.
-3. As long as nothing is known of the buffer, a chunk that comes a little after the end of the one
-   before it says that the player had held so much back: the answer began so much later.
+1. A claimed position determines when the answer began, and thereby the buffer of this answer.
+2. If the answer would have begun later than that even without a buffer, the audio that was queued before
+   it is cut: the client had flushed it. Nothing is heard after the claim that bounds the answer.
+3. As long as the buffer is unknown, a chunk that arrives a little after the end of the chunk before it
+   shows that the player had held back that much: the answer began that much later.
 """
 
 from __future__ import annotations
@@ -39,31 +40,31 @@ from otel_realtime.core.audio.parts import (
 from otel_realtime.core.audio.player_buffer import MOST_NS, TOLERANCE_NS, PlayerBuffer
 from otel_realtime.core.audio.segments import Segment
 
-#: The server's word for a cut comes so soon after it, if it does not name the response.
+#: A server's cut that names no response confirms an estimated cut within this time before it.
 CONFIRMED_NS: Final = 2 * NS_PER_S
-#: And is about no more responses than this.
+#: Maximum number of responses that such a cut confirms.
 MOST_CONFIRMED: Final = 8
-#: A buffer that jitter asks for grows by no less, so that few steps make it up.
+#: Minimum step by which jitter enlarges the buffer, so that few steps are needed.
 STEP_NS: Final = 5 * NS_PER_MS
-#: Before anything was played.
+#: End of the queue before anything was played.
 _NEVER: Final = -1
 
 
 class _Buffered(NamedTuple):
-    """What is known of the buffer of a stretch: it holds for what comes before entry ``until``."""
+    """What is known of a stretch's buffer; it applies to entries before ``until``."""
 
     until: int
     ns: int
 
 
 class _Empty(NamedTuple):
-    """A moment at which the queue was empty: from here on everything can be played again.
+    """A moment at which the queue was empty: everything after it can be replayed from here.
 
     Attributes:
-        entry: The chunk that came then.
-        placed: How many segments lie before it.
-        observations: How many observations of the buffer had been made.
-        buffered: What was known of this stretch.
+        entry: The chunk that arrived then.
+        placed: Number of segments before it.
+        observations: Number of observations of the buffer made before it.
+        buffered: What was known of this stretch's buffer.
     """
 
     entry: int
@@ -73,7 +74,7 @@ class _Empty(NamedTuple):
 
 
 class _Jitter(NamedTuple):
-    """The buffer that jitter asks for, of what begins with the chunk of an empty queue."""
+    """The extra buffer that jitter requires for the answer that begins with chunk ``entry``."""
 
     entry: int
     ns: int
@@ -88,7 +89,7 @@ class PlayOut:
 
     Attributes:
         log: What arrived.
-        placed: What was heard, in order, with the part that it belongs to; true after ``refresh``.
+        placed: What was heard, in order, each with its part; valid after ``refresh``.
         buffer: What is known of the player's buffer.
     """
 
@@ -98,25 +99,25 @@ class PlayOut:
         self.buffer = PlayerBuffer()
         self._parts = parts
         self._cut_sources: dict[int, str] = {}  # by entry
-        self._cut_names: dict[int, ResponsePlayback] = {}  # by entry, if one response is meant
-        self._begins: dict[int, tuple[Part, int]] = {}  # by entry: what a tap has heard begin, when
+        self._cut_names: dict[int, ResponsePlayback] = {}  # by entry, if the cut names a response
+        self._begins: dict[int, tuple[Part, int]] = {}  # by entry: part heard to begin, and when
         self._empty: list[_Empty] = []
         self._end_ns = _NEVER  # of the queue
-        self._run_ns = 0  # the buffer since the queue was empty
-        self._spare_ns = 0  # how much more it may be, if jitter asks for it
-        self._absorbed_ns = 0  # and how much jitter has asked for
+        self._run_ns = 0  # the buffer since the queue was last empty
+        self._spare_ns = 0  # how much larger it may become if jitter requires it
+        self._absorbed_ns = 0  # how much jitter has required so far
         self._jitter = _NO_JITTER
         self._buffered = _START.buffered
-        self._next: _Buffered | None = None  # holds from the next empty queue on
-        self._stale_from: int | None = None  # entry from which the log must be played again
+        self._next: _Buffered | None = None  # applies from the next empty queue on
+        self._stale_from: int | None = None  # entry from which the log must be replayed
         self._cut_responses: list[tuple[int, ResponsePlayback]] = []  # by entry, ascending
-        # How many of ``placed`` a cut has looked at, by its source: a later one leaves them as they are.
+        # How many of ``placed`` a cut has examined, by its source. A later cut does not change them.
         self._looked_at = dict.fromkeys((ESTIMATED, SERVER), 0)
 
     # --- the log --------------------------------------------------------------------------------
 
     def add(self, index: int, t: int, offset: int, size: int) -> None:
-        """Play a chunk of a part, which is given by its index."""
+        """Play a chunk of the part with this index."""
         self._play(self.log.add(index, t, offset, size, self._parts[index].format))
 
     def cut(self, t: int, source: str, response: ResponsePlayback | None = None) -> None:
@@ -124,8 +125,8 @@ class PlayOut:
 
         Args:
             t: When, in ns since the start.
-            source: ``heard_source`` of what it cuts.
-            response: The response that the evidence names, if it names one.
+            source: ``heard_source`` of the parts that it cuts.
+            response: The response that the evidence names, if any.
         """
         entry = self.log.mark(t)
         self._cut_sources[entry] = source
@@ -140,35 +141,35 @@ class PlayOut:
         self._play(entry)
 
     def confirm(self, entries: Sequence[int]) -> None:
-        """Take marks for cuts."""
+        """Turn marks into cuts."""
         self._cut_sources.update(dict.fromkeys(entries, ESTIMATED))
         self.replay_from(entries[0])
 
     def replay_from(self, entry: int) -> None:
-        """Note that the log must be played again from an entry on, before anybody asks."""
+        """Note that the log must be replayed from an entry on, before the next query."""
         self._stale_from = entry if self._stale_from is None else min(self._stale_from, entry)
 
     @property
     def stale(self) -> int:
-        """How many entries the next ``refresh`` has to play."""
+        """Number of entries that the next ``refresh`` has to replay."""
         if self._stale_from is None:
             return 0
         index = self._last_empty(self._stale_from)
         return len(self.log) - (self._empty[index].entry if index >= 0 else 0)
 
     def refresh(self) -> None:
-        """Take into account what came late; parts tell what was heard of them only after this."""
+        """Apply evidence that came late; parts state what was heard of them only after this."""
         if self._stale_from is not None:
             entry, self._stale_from = self._stale_from, None
             self.replay(entry)
 
     def replay(self, entry: int) -> None:
-        """Play the log again from the last empty queue at or before an entry."""
+        """Replay the log from the last empty queue at or before an entry."""
         for replayed in range(self._rewind(self._last_empty(entry)), len(self.log)):
             self._play_entry(replayed)
 
     def between(self, start: int, end: int) -> list[Segment]:
-        """Return the segments that are heard at some time between two times, in ns."""
+        """Return the segments that are heard at any time between two times, in ns."""
         first = bisect_right(self.placed, start, key=lambda placed: placed[1].end_ns)
         last = bisect_left(self.placed, end, key=lambda placed: placed[1].start_ns)
         return [segment for _, segment in self.placed[first:last]]
@@ -180,12 +181,12 @@ class PlayOut:
         return bisect_right(self._empty, entry, key=lambda empty: empty.entry) - 1
 
     def _rewind(self, index: int) -> int:
-        """Undo everything since an empty queue; return the entry to go on with."""
+        """Undo everything since an empty queue; return the entry to continue with."""
         empty = self._empty[index] if index >= 0 else _START
         del self._empty[max(index, 0) :]  # playing its entry adds it again
         for part, segment in reversed(self.placed[empty.placed :]):
             part.kept -= segment.size
-            part.segments.pop()  # a part is placed in order, so that is its last one
+            part.segments.pop()  # parts are placed in order, so that is its last segment
         del self.placed[empty.placed :]
         self._forget_looks()
         self._end_ns = self._last_end_ns()
@@ -198,10 +199,10 @@ class PlayOut:
         return empty.entry
 
     def _play_again(self, index: int, until: int, buffered: _Buffered) -> None:
-        """Play from an empty queue on until an entry, with another buffer."""
+        """Replay from an empty queue up to an entry, with a different buffer."""
         first = self._rewind(index)
-        # What was known at the empty queue itself stays as it was: it will be played again if the
-        # reason for another buffer is gone.
+        # The empty queue itself keeps what was known at it, which applies again if the reason for the
+        # different buffer no longer holds.
         self._next = buffered
         for entry in range(first, until):
             self._play_entry(entry)
@@ -212,7 +213,7 @@ class PlayOut:
     # --- going on -------------------------------------------------------------------------------
 
     def _play(self, entry: int) -> None:
-        if self._stale_from is None:  # else it is played again anyway
+        if self._stale_from is None:  # otherwise it will be replayed anyway
             self._play_entry(entry)
 
     def _play_entry(self, entry: int) -> None:
@@ -240,7 +241,7 @@ class PlayOut:
                 self._fit(part, claim, claim.claimed_t, entry)
                 self._make_room(part, claim, claim.claimed_t, entry)
             start = self._claimed_start(part, claim, claim.claimed_t, entry)
-            # One ns more: durations are rounded down.
+            # One ns more, because durations are rounded down.
             size = min(size, part.format.size(max(claim.claimed_t - start + 1, 0)))
         else:
             start = self._start(part, entry)
@@ -248,7 +249,7 @@ class PlayOut:
             self._place(part, start, entry, size)
 
     def _find_empty(self, entry: int) -> None:
-        """Note an empty queue: what came before cannot matter any more."""
+        """Note an empty queue: what came before it no longer matters."""
         observations = self.buffer.observations
         self._empty.append(_Empty(entry, len(self.placed), observations, self._buffered))
         if self._next is not None:
@@ -261,13 +262,13 @@ class PlayOut:
         self._spare_ns -= self._absorbed_ns
 
     def _absorb(self, part: Part, entry: int) -> bool:
-        """Take a larger buffer if that alone spares a hole; return whether it did."""
+        """Enlarge the buffer if that alone avoids a hole; return whether it did."""
         lack_ns, spare_ns = self.log.t[entry] - self._end_ns, self._spare_ns
         last_part = self.placed[-1][0] if self.placed else None
         if lack_ns > spare_ns or last_part is None:
             return False
         if last_part.response is not part.response and (
-            # Two answers in a row: only where nobody would hear the gap.
+            # Two answers in a row: only if the gap is too short to be noticed.
             lack_ns > TOLERANCE_NS or last_part.response.cut_entry is not None
         ):
             return False
@@ -282,7 +283,7 @@ class PlayOut:
         return self._end_ns >= self.log.t[entry]
 
     def _start(self, part: Part, entry: int) -> int:
-        """Return when a chunk plays that nothing is claimed of."""
+        """Return when a chunk without a claim plays."""
         t, not_before = self.log.t[entry], part.response.not_before
         if self._end_ns >= t:
             return max(self._end_ns, not_before)
@@ -312,7 +313,7 @@ class PlayOut:
     # --- claims ---------------------------------------------------------------------------------
 
     def _fit(self, part: Part, claim: Claim, claimed_t: int, entry: int) -> None:
-        """Find the buffer with which a part was heard as far as was claimed, at that time."""
+        """Find the buffer with which a part was heard as far as claimed, at the time of the claim."""
         buffer_ns = self._claimed_buffer(part, claim, claimed_t, entry)
         if part.response.not_before or buffer_ns > MOST_NS or not self.buffer.modelled:
             return
@@ -330,15 +331,15 @@ class PlayOut:
             self.buffer.observe(learned_ns, tap=False)
 
     def _claimed_buffer(self, part: Part, claim: Claim, claimed_t: int, entry: int) -> int:
-        """Return the buffer that a claim says, if the present one is wrong."""
+        """Return the buffer that a claim implies, which may differ from the present one."""
         late_ns = claimed_t - self._reach(part, claim.kept, entry)
-        # What was heard whole may have ended at any time before.
+        # A part that was heard whole may have ended at any time before the claim.
         return self._run_ns + (late_ns if claim.cuts else min(late_ns, 0))
 
     def _first_to_move(self, part: Part, entry: int) -> int | None:
-        """Return the empty queue before the answer that a part belongs to, by its index.
+        """Return the index of the empty queue before the answer that a part belongs to.
 
-        None if the answer has been moved by a claim before: what that says stands.
+        None if an earlier claim has already moved the answer: that claim's evidence stands.
         """
         if not self._empty or entry < self._buffered.until:
             return None
@@ -348,9 +349,9 @@ class PlayOut:
         return first if first < len(self._empty) else None
 
     def _reach(self, part: Part, kept: int, entry: int) -> int:
-        """Return when the player gets to a position of a part that begins to play now."""
+        """Return when the player reaches a position of a part that begins to play now."""
         at = self._start(part, entry)
-        if at >= part.origin_ns:  # each chunk will have come before it is due
+        if at >= part.origin_ns:  # each chunk arrives before it is due
             return at + part.format.duration_ns(kept)
         for t, _, size, _ in self.log.of(self.log.part[entry], entry, kept):
             size, kept = min(size, kept), kept - size
@@ -358,7 +359,7 @@ class PlayOut:
         return at
 
     def _make_room(self, part: Part, claim: Claim, claimed_t: int, entry: int) -> None:
-        """Cut what is queued before a claimed part as far as its claim demands."""
+        """Cut what is queued before a claimed part as far as the claim requires."""
         latest = max(claimed_t - part.format.duration_ns(claim.kept), self.log.t[entry])
         while self.placed and self._end_ns > latest:
             queued_part, segment = self.placed[-1]
@@ -373,13 +374,13 @@ class PlayOut:
         self._end_ns = self._last_end_ns()
 
     def _claimed_start(self, part: Part, claim: Claim, claimed_t: int, entry: int) -> int:
-        """Return when a chunk of a claimed part plays: no later than the claim has room for."""
+        """Return when a chunk of a claimed part plays: early enough for the claim to hold."""
         latest = claimed_t - part.format.duration_ns(claim.kept - part.kept)
         start = self._start(part, entry)
         return min(start, max(latest, self.log.t[entry], self._end_ns))
 
     def _learn(self, part: Part, begin_ns: int) -> None:
-        """Learn from the begin of a part that a tap has heard."""
+        """Learn the buffer from when a tap heard a part begin."""
         if part.segments:
             late_ns = begin_ns - part.segments[0].start_ns
             self.buffer.observe(part.buffer_ns + late_ns, tap=True)
@@ -390,7 +391,7 @@ class PlayOut:
         t, source = self.log.t[entry], self._cut_sources[entry]
         if source != ESTIMATED:
             self._confirm(entry)
-        # Segments are ordered, so only the last ones can reach beyond the cut.
+        # Segments are ordered, so only the last ones can extend beyond the cut.
         index, first = len(self.placed), self._first_to_cut(source)
         while index > first and self.placed[index - 1][1].end_ns > t:
             index -= 1
@@ -400,7 +401,7 @@ class PlayOut:
             if response.cut_entry is None:
                 response.cut_entry, response.cut_source = entry, source
                 self._cut_responses.append((entry, response))
-            elif source == SERVER:  # it confirms what had been estimated
+            elif source == SERVER:  # it confirms an estimated cut
                 response.cut_source = source
             if not (response.drained or part.protected()):
                 self._shorten(part, segment, t)
@@ -410,21 +411,22 @@ class PlayOut:
         self._end_ns = self._last_end_ns()
 
     def _first_to_cut(self, source: str) -> int:
-        """Return the first segment that a cut may change.
+        """Return the index of the first segment that a cut may change.
 
-        What an earlier cut found has ended before it, or a claim or the server's word spares it, which
-        holds for as long as the log is not played again. Only the server's word changes its source.
+        Segments that an earlier cut examined have ended before it, or a claim or the server's statement
+        protects them, which holds as long as the log is not replayed. Only a cut by the server can still
+        change the source of an estimated one.
         """
         by_server = self._looked_at[SERVER]
         return by_server if source == SERVER else max(by_server, self._looked_at[ESTIMATED])
 
     def _forget_looks(self) -> None:
-        """Note that the last segments are gone."""
+        """Note that the last segments were removed."""
         for source, looked_at in self._looked_at.items():
             self._looked_at[source] = min(looked_at, len(self.placed))
 
     def _confirm(self, entry: int) -> None:
-        """Take the server's word for a cut that had been estimated before it came."""
+        """Take a server's cut as confirmation of an estimated cut that came before it."""
         named = self._cut_names.get(entry)
         if named is not None:
             confirmed = [named] if named.cut_entry is not None else []
@@ -442,7 +444,7 @@ class PlayOut:
         part.kept -= segment.size - kept
         segment.size = kept
         if not kept:
-            # By identity, from the end: it is one of the last.
+            # Searched by identity from the end, because it is one of the last.
             index = len(part.segments) - 1
             while part.segments[index] is not segment:
                 index -= 1

@@ -1,17 +1,17 @@
-"""What was heard by the audio that the app gives (``record_agent_audio``): what its speaker plays.
+"""Derives what was heard from the audio that the app's speaker plays (``record_agent_audio``).
 
-Input: buffers with the time at which they were given, and the parts that have arrived by then.
+Input: buffers, each with the time at which the app passed it, and the parts that have arrived by then.
 Output: segments in the tap's own source, and how far the speaker got in each part. The rules:
 
-1. Buffers lie on the clock of the device: :mod:`otel_realtime.core.audio.device_clock`.
-2. Zeros are silence. They are not placed, they only show that the speaker runs; within a part they
-   count as its own silence, unless it was cut.
-3. A buffer belongs to the item that the app names. Without a name, items are taken to play in order
-   of arrival, each for its whole length. What a buffer holds beyond the end of its part belongs to
-   the next one, if that follows at once.
+1. Buffers are placed on the clock of the device: :mod:`otel_realtime.core.audio.device_clock`.
+2. Zeros are silence. They are not placed; they only show that the speaker runs. Within a part they
+   count as the part's own silence, unless it was cut.
+3. A buffer belongs to the item that the app names. Without a name, items are assumed to play in order
+   of arrival, each for its whole length. Audio in a buffer beyond the end of its part belongs to the
+   next part, if that follows at once.
 4. A cut flushes what is queued: sound that begins anew after it belongs to the first response that
    arrived later.
-5. A buffer that would begin more than one second after it is given shows that the app gives what it
+5. A buffer that would begin more than one second after it is passed shows that the app passes what it
    queues, not what it plays: the tap is rejected for the rest of the call.
 """
 
@@ -45,14 +45,14 @@ class Progress:
 
 @dataclass(slots=True)
 class _Given:
-    """How much of one part was given.
+    """How much of one part was passed.
 
     Attributes:
-        heard_ns: Its duration, with the silence that is its own, in ns.
-        from_ns: Where it begins in all that was given.
+        heard_ns: Its duration, including the part's own silence, in ns.
+        from_ns: Where it begins in all audio that was passed.
         to_ns: Where its last sound ends.
-        silence_ns: How much silence of its own comes after that.
-        since_t: When it began, if that was before the tap; in ns since the start.
+        silence_ns: How much of its own silence comes after that.
+        since_t: When it began, if that was before the tap, in ns since the start.
     """
 
     heard_ns: int
@@ -63,11 +63,11 @@ class _Given:
 
 
 class PlayedAudio:
-    """Places what the speaker plays and attributes it to parts.
+    """Places the audio that the speaker plays and attributes it to parts.
 
     Attributes:
-        first_t: Since when the tap rules, in ns since the start; None before its first buffer.
-        rejected: Whether it runs ahead of the clock, so that it is not used.
+        first_t: From when on the tap decides, in ns since the start; None before its first buffer.
+        rejected: Whether the tap runs ahead of the clock and is therefore not used.
     """
 
     def __init__(self) -> None:
@@ -76,8 +76,8 @@ class PlayedAudio:
         self._clock = DeviceClock()
         self._active: list[Interval] = []  # stretches of calls, without pauses of TAP_TIMEOUT_NS
         self._given: dict[int, _Given] = {}  # by index of the part
-        self._current: int | None = None  # index of the part that plays
-        self._zeros_ns = 0  # zeros since its last sound
+        self._current: int | None = None  # index of the part that is playing
+        self._zeros_ns = 0  # zeros since the part's last sound
         self._beyond_ns = 0  # how much of the latest buffer lies beyond its part
         self._cut_t: int | None = None
 
@@ -87,11 +87,11 @@ class PlayedAudio:
         return self._clock.segments
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Set the format of the buffers from here on."""
+        """Set the format of the buffers from now on."""
         self._clock.set_format(audio_format)
 
     def cut(self, t: int) -> None:
-        """Note that the play-out was cut at ``t``: what is queued will not be played."""
+        """Note that the play-out was cut at ``t``: queued audio will not be played."""
         self._cut_t = t
         self._zeros_ns = 0
 
@@ -109,12 +109,12 @@ class PlayedAudio:
         """Add a buffer.
 
         Args:
-            t: When it was given, in ns since the start.
+            t: When it was passed, in ns since the start.
             offset: Where it begins in the tap's source, in bytes.
             size: Its size in bytes.
-            item_id: The item it belongs to, if the app knows.
+            item_id: The item that it belongs to, if the app knows.
             parts: The parts that have arrived by now.
-            named: Indices of those of the item.
+            named: Indices of the item's parts.
             zeros: Whether it is silent.
         """
         if self.first_t is None:
@@ -127,7 +127,7 @@ class PlayedAudio:
             return
         self.rejected = self.rejected or self._clock.ahead_ns > MAX_AHEAD_NS
         if self._clock.late:
-            self._zeros_ns = self._beyond_ns = 0  # they filled up the buffer before the gap
+            self._zeros_ns = self._beyond_ns = 0  # they filled the buffer before the gap
         before = self._current
         if item_id is not None:
             unplayed = (index for index in named if self._remaining_ns(index, parts[index]) > 0)
@@ -141,7 +141,7 @@ class PlayedAudio:
 
     @property
     def latest(self) -> int | None:
-        """The index of the part that began last; None before any."""
+        """Index of the part that began last; None before any."""
         return next(reversed(self._given), None)
 
     def progress(self, index: int) -> Progress | None:
@@ -160,17 +160,17 @@ class PlayedAudio:
         return Progress(given.heard_ns, start, max(end, start) + given.silence_ns)
 
     def inactive(self, until_t: int, between: Interval = (0, TIME_END_NS)) -> list[Interval]:
-        """Return the stretches of at least two seconds without a buffer, from the first one on.
+        """Return the stretches of at least two seconds without a buffer, from the first buffer on.
 
         Args:
-            until_t: When the last one ends.
-            between: Only those that reach into this interval are of interest.
+            until_t: When the last stretch ends.
+            between: Only stretches that overlap this interval are of interest.
         """
         if self.first_t is None:
             return []
         since_t, before_t = between
         active = self._active
-        # The gap before each stretch of calls, and the one after the last.
+        # The gap before each stretch of calls, and the gap after the last one.
         first = bisect_left(active, since_t, key=lambda interval: interval[0])
         last = bisect_right(active, before_t, key=lambda interval: interval[1])
         gaps = (
@@ -183,9 +183,9 @@ class PlayedAudio:
         return [(start, end) for start, end in gaps if end - start >= TAP_TIMEOUT_NS]
 
     def _begin(self, t: int, parts: Sequence[Part]) -> None:
-        """Start with the part that is due; if it has long been due, the tap joins in the middle.
+        """Start with the part that is due; if it has been due for long, the tap joins in the middle.
 
-        A short one may have been due before: then it is not heard twice, but late.
+        A short part may be over already by the model: then it is heard late, but not twice.
         """
         for index, part in enumerate(parts):
             if not part.segments:
@@ -210,12 +210,12 @@ class PlayedAudio:
     # --- attribution to parts -------------------------------------------------------------------
 
     def _follow(self, parts: Sequence[Part], *, after_silence: bool) -> None:
-        """Find the part that a buffer with sound belongs to, if the app does not say."""
+        """Find the part that a buffer with sound belongs to, if the app does not name it."""
         current = None if self._current is None else parts[self._current]
         if self._cut_t is not None and current is not None and current.first_t >= self._cut_t:
-            self._cut_t = None  # it came after what was cut: the tap began with it
+            self._cut_t = None  # it arrived after what was cut: the tap began with it
         if self._cut_t is not None:
-            # What sounds on without a pause is the rest of what was cut, still in the device.
+            # Sound that continues without a pause is the rest of what was cut, still in the device.
             if after_silence:
                 self._skip_flushed(parts)
         elif self._current is None or self._remaining_ns(self._current, parts[self._current]) <= 0:
@@ -250,7 +250,7 @@ class PlayedAudio:
         given = self._given.get(index)
         if given is None:
             given = self._given[index] = _Given(0, begin, begin)
-            self._zeros_ns = 0  # silence before its first sound is not its own
+            self._zeros_ns = 0  # silence before the first sound is not the part's own
         heard_ns = self._zeros_ns + duration
         self._beyond_ns = min(max(heard_ns - remaining, 0), duration)
         given.heard_ns += min(heard_ns, remaining)
@@ -264,7 +264,7 @@ class PlayedAudio:
         self._zeros_ns += duration
         self._beyond_ns = 0
         remaining = self._remaining_ns(self._current, parts[self._current])
-        # A part that ends in silence is complete once as much silence has been played.
+        # A part that ends in silence is complete once that much silence has been played.
         if 0 < remaining <= self._zeros_ns:
             given.heard_ns += remaining
             given.silence_ns += remaining

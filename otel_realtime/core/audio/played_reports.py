@@ -1,23 +1,24 @@
-"""What was heard of a part by the positions that the app reports (``played``).
+"""Derives what was heard of a part from the positions that the app reports (``played``).
 
-A report at ``t`` that ``p`` ns have been played means that the play-out got there before ``t``, so
-its origin is no later than ``t - p``. The rules:
+A report at ``t`` that ``p`` ns have been played means that the play-out reached that position before
+``t``, so its origin is no later than ``t - p``. The rules:
 
-1. The smallest origin of a report and all later ones is taken: a late report shifts nothing, and a
-   pause or an underrun opens as the gap that it was. The last reports have nothing after them to tell
-   the two apart: there the device went on, unless they are very late.
-2. Reports may be coarse (a telephone provider's marks, one per chunk). After the last one before a
-   cut, the play-out is taken to have gone on at 1x until the cut, by at most one step of the reports.
+1. The smallest origin of a report and all later ones is used. So a late report shifts nothing, and a
+   pause or an underrun becomes a gap of the right length. For the last reports no later one can tell
+   the two cases apart: the device is assumed to have continued, unless they are very late.
+2. Reports may be coarse (a telephone provider's marks, one per chunk). After the last report before a
+   cut, the play-out is assumed to have continued at 1x until the cut, by at most one step of the
+   reports.
 3. A truncate states exactly how much was kept, within one step of the last report.
 4. Positions more than one second ahead of the clock report what is queued, not what is played: they
    are rejected for the rest of the call, and the player model is used.
 5. If nothing is reported for two seconds while audio is due, the reports have ended: the model takes
    over, and the source is ``estimated``.
-6. A part without any report was not played if an earlier one is still queued; else at most one step
-   of it was.
+6. A part without any report was not played if an earlier one is still queued; otherwise at most one
+   step of it was.
 
 Input: reports and cuts. Output: a :class:`HeardPart` for each part. Parts that arrived before the
-first one that was reported are left to the model: the tap did not exist yet.
+part that was reported first are left to the model, because the tap did not exist yet.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from otel_realtime.core.audio.player import Player
 from otel_realtime.core.audio.segments import LOST, Segment, clip_to_intervals
 from otel_realtime.core.audio.user_side import JITTER_NS
 
-#: A tap that is further ahead of the clock does not report what is being played.
+#: A tap that is further ahead of the clock than this does not report what is being played.
 MAX_AHEAD_NS: Final = NS_PER_S
 #: A tap that reports nothing for this long while audio is due has ended.
 TAP_TIMEOUT_NS: Final = 2 * NS_PER_S
@@ -61,7 +62,7 @@ class PartReports:
     Attributes:
         last_t: When the latest position was reported, in ns since the start.
         position_ns: That position.
-        step_ns: The largest difference of two successive positions.
+        step_ns: The largest difference between two successive positions.
         first_origin_ns: The smallest origin of all: when the play-out began.
     """
 
@@ -79,7 +80,7 @@ class PartReports:
         return len(self._times)
 
     def add(self, t: int, position_ns: int) -> bool:
-        """Add a report; return whether its position is beyond the last, else it is ignored."""
+        """Add a report; return whether it advances the position. If it does not, it is ignored."""
         if position_ns <= self.position_ns:
             return False
         self.step_ns = max(self.step_ns, position_ns - self.position_ns)
@@ -91,18 +92,18 @@ class PartReports:
         return True
 
     def origin_ns(self) -> int:
-        """Return when the play-out would have begun by the latest reports, had it never paused."""
+        """Return when the play-out would have begun by the latest reports if it had never paused."""
         latest = zip(self._times[-PROOF:], self._positions[-PROOF:], strict=True)
         origins = np.array([t - position for t, position in latest], np.int64)
         return int(_least_origins(origins)[-1])
 
     def runs(self, kept_ns: int) -> Iterator[tuple[int, int, int]]:
-        """Yield what was played without a gap, until ``kept_ns``.
+        """Yield the runs that were played without a gap, up to ``kept_ns``.
 
-        A difference below 20 ms between two steps is jitter. Time grows with the number of gaps.
+        A difference below 20 ms between two steps is jitter. The cost grows with the number of gaps.
 
         Yields:
-            When it starts, from which position it goes, and to which; in ns.
+            When the run starts, and its first and last position; in ns.
         """
         positions = np.array(self._positions, np.int64)
         origins = _least_origins(np.array(self._times, np.int64) - positions)
@@ -118,7 +119,7 @@ class PartReports:
 
 
 def _least_origins(origins: _Times) -> _Times:
-    """Return the least origin of each report and all later ones, in ns; see rule 1 for the last."""
+    """Return the smallest origin of each report and all later ones, in ns; rule 1 covers the last."""
     least = np.minimum.accumulate(origins[::-1])[::-1]
     for index in range(max(least.size - PROOF + 1, 1), least.size):
         if least[index] - least[index - 1] < UNPROVEN_NS:
@@ -127,11 +128,11 @@ def _least_origins(origins: _Times) -> _Times:
 
 
 class PlayedReports:
-    """What was heard of each part by the app's reports.
+    """What was heard of each part according to the app's reports.
 
     Attributes:
         first_t: When the first report was made, in ns since the start; None before it.
-        rejected: Whether the reports run ahead of the clock, so that they are not used.
+        rejected: Whether the reports run ahead of the clock and are therefore not used.
     """
 
     def __init__(self, player: Player) -> None:
@@ -141,14 +142,14 @@ class PlayedReports:
         self._first_part = 0  # index of the part that was reported first
         self._reports: dict[tuple[str, int], PartReports] = {}
         self._reported = array("q")  # indices of the parts with reports, ascending
-        # Parts by their latest report, as (index, its time), and by their first one, as (index,):
-        # in order of both. One that is reported later hides all behind it, so that the last one
-        # before a part is found without looking at the others.
+        # Parts with their latest report, as (index, time), and with their first one, as (index,).
+        # Indices and times ascend: a report removes entries of later parts, so the last part that was
+        # reported before another is found by bisection.
         self._latest: list[tuple[int, int]] = []
         self._begun: list[tuple[int]] = []
         self._step_ns = 0
         self._cuts = array("q")
-        # What was placed last, and what it depends on: between two reports nothing is placed again.
+        # The latest placements, and what they depend on: between two reports nothing is placed again.
         self._placed: dict[tuple[str, int], tuple[tuple[int, int, int], HeardPart]] = {}
 
     @property
@@ -157,7 +158,7 @@ class PlayedReports:
         return self.first_t is not None and not self.rejected
 
     def covers(self, part: Part) -> bool:
-        """Return whether there are reports of a part."""
+        """Return whether there are reports about a part."""
         return self.trusted and part.key in self._reports
 
     def cut(self, t: int) -> None:
@@ -173,7 +174,7 @@ class PlayedReports:
         if self.first_t is None:
             self.first_t, self._first_part = t, index
         position = min(position_ns, part.received_ns)
-        # No more can have been played than time has passed since the first chunk arrived.
+        # No more can have been played than the time since the first chunk arrived.
         if position - (t - part.first_t) > MAX_AHEAD_NS:
             self.rejected = True
         reports = self._reports.get(part.key)
@@ -196,8 +197,8 @@ class PlayedReports:
         Args:
             part: The part.
             now: The time of the query.
-            placed: Whether the segments are wanted. To place a part takes time in proportion to its
-                reports, so a part that still plays is not placed anew after each of them.
+            placed: Whether the segments are needed. Placing a part takes time in proportion to its
+                reports, so a part that is still playing is not placed again after each of them.
         """
         if self.first_t is None or self.rejected:
             return modelled_part(part)
@@ -207,7 +208,7 @@ class PlayedReports:
             return modelled_part(part) if preceding else self._unreported(part, now)
         end_t = self.cut_after(reports.last_t - LATE_REPORT_NS)
         kept, source = _kept(part, reports, end_t, now)
-        # It may go on playing as long as neither its end nor a cut has been reached.
+        # It may continue to play as long as neither its end nor a cut has been reached.
         plays = kept < part.received_ns and end_t is None
         if plays and not placed and kept:
             from_t = max(reports.first_origin_ns, part.first_t, 0)
@@ -229,7 +230,7 @@ class PlayedReports:
         return self._cuts[index] if index < len(self._cuts) else None
 
     def _unreported(self, part: Part, now: int) -> HeardPart:
-        """Return what was heard of a part without reports: nothing yet, or have reports ended?"""
+        """Return what was heard of a part without reports: at most one step, or the model's answer."""
         index = self._player.index_of(part.key)
         due_t, until = part.first_t, now
         begun = bisect_left(self._begun, (index,)) - 1
@@ -255,7 +256,7 @@ class PlayedReports:
         return heard if end_t is not None else replace(heard, until_t=max(model.until_t, now))
 
     def _queues_behind(self, part: Part, key: tuple[str, int]) -> bool:
-        """Return whether a part arrived while an earlier one was queued that never played out."""
+        """Return whether a part arrived while an earlier part was queued that never finished."""
         preceding, reports = self._player.part(*key), self._reports[key]
         if preceding is None or preceding.received_ns - reports.position_ns < JITTER_NS:
             return False
@@ -264,7 +265,7 @@ class PlayedReports:
 
 
 def _kept(part: Part, reports: PartReports, end_t: int | None, now: int) -> tuple[int, str]:
-    """Return how much of a part was heard (ns), and by which evidence."""
+    """Return how much of a part was heard (ns), and the evidence."""
     position, limit = min(reports.position_ns, part.received_ns), part.limit()
     if part.received_ns - position < JITTER_NS:
         return part.received_ns, TAP
@@ -283,7 +284,7 @@ def _place(
 ) -> list[Segment]:
     """Place the first ``kept`` ns of a part according to the reports.
 
-    A run can begin within a chunk and span several, so both are walked in parallel.
+    A run can begin within a chunk and span several chunks, so both are walked in parallel.
     """
     placed: list[Segment] = []
     audio_format, index, base = part.format, 0, 0  # base: where arrivals[index] begins, in bytes

@@ -1,23 +1,23 @@
-"""The agent's audio as the listener heard it: a model of the client's player.
+"""Models the client's player: the agent's audio as the listener heard it.
 
 The service sends audio about five times faster than it plays, so the arrival of a chunk says little
 about when, or whether, it was heard. :mod:`otel_realtime.core.audio.play_out` models the queue that
-plays it. Here is the evidence that moves and cuts what is in the queue, the best there is:
+plays it. This module handles the evidence that moves and cuts what is in the queue, strongest first:
 
 ===================================  =================================================  ===============
 evidence                             effect                                             heard_source
 ===================================  =================================================  ===============
 conversation.item.truncate (client)  keep exactly ``audio_end_ms``, at most what had    client_truncate
                                      been received and can have been played by then;
-                                     it began so much earlier; rolled back if the
-                                     server refuses
+                                     the play-out began correspondingly earlier;
+                                     rolled back if the server refuses
 conversation.item.truncated          the same, if no claim of the client stands         server
 conversation.item.delete (client)    if the item plays: keep nothing of it              client_truncate
 conversation.item.deleted            the same, if no claim of the client stands         server
 output_audio_buffer.started          nothing of the response plays before it            -
-output_audio_buffer.stopped          the response was played whole: no estimate holds   -
+output_audio_buffer.stopped          the response was played whole: estimates are void  -
 output_audio_buffer.cleared          cut everything that is queued when it arrives;     server
-                                     what the client or the VAD had cut, was cut
+                                     confirm what the client or the VAD had cut
 input_audio_buffer.speech_started    cut everything that is queued when it arrives,     estimated
                                      unless ``interrupt_response`` is false
 output_audio_buffer.clear (client)   cut everything that is queued when it is sent      estimated
@@ -29,14 +29,15 @@ Rules:
 
 1. A claim (truncate, delete) beats a cut of the same response: it may shorten what the cut left, or
    restore what the cut removed.
-2. Parts of the same response behind a part that a claim cut are not heard: the player was flushed.
+2. Parts of the same response after a part that a claim cut are not heard: the player was flushed.
 3. Chunks of a cut response that arrive after the cut are not heard.
-4. A claimed part was heard by the time of its claim: what is queued before it, unless claimed
-   itself, is cut as far as that demands.
+4. A claimed part was heard by the time of its claim: parts that are queued before it, unless they are
+   claimed themselves, are cut as far as that requires.
 5. ``response.cancel`` alone proves nothing: it stops generation, not the player. Once the
-   conversation goes on without the rest of the answer, the player was flushed with it.
+   conversation continues without the rest of the answer, the player was flushed at the cancel.
 
-Evidence may arrive late and may be taken back; what it changes is played again when somebody asks.
+Evidence may arrive late and may be taken back; the part of the log that it affects is replayed at the
+next query.
 
 https://platform.openai.com/docs/api-reference/realtime-client-events/conversation/item/truncate
 """
@@ -62,18 +63,18 @@ from otel_realtime.core.audio.parts import (
 from otel_realtime.core.audio.play_out import PlayOut
 from otel_realtime.core.audio.segments import LOST, Segment
 
-#: A client tells at once how far it got, or asks its player first, which may be far away. Later than
-#: this after a barge-in it tells how far it got until then, if it can have got there.
+#: A client reports its position at once, or asks its player first, which may be far away. A claim later than
+#: this after a barge-in counts as the position at the barge-in, if the player can have reached it by then.
 PROMPT_NS: Final = NS_PER_S // 2
-#: Nobody has listened for less than this and broken in on more: a stream is replayed faster than it
-#: was, and what it claims is all that is known.
+#: A listener cannot interrupt sooner than this and have heard more than the elapsed time. Such a claim comes
+#: from a stream that is replayed faster than real time, and it is the only evidence, so it is accepted.
 SOONEST_NS: Final = 300 * NS_PER_MS
-#: Claims about one part that are remembered, should the server refuse the latest ones.
+#: Number of claims about one part that are remembered, in case the server refuses the latest ones.
 MOST_CLAIMS: Final = 16
 
 
 class Player:
-    """Tells what was heard of each part."""
+    """Decides what was heard of each part."""
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
@@ -81,14 +82,14 @@ class Player:
         self._parts_by_item: dict[str, list[Part]] = {}
         self._responses: dict[str, ResponsePlayback] = {}
         self._play_out = PlayOut(self._parts)
-        self._cancels: list[int] = []  # entries of marks that are not known to be cuts
-        self._due_ns = 0  # end of the queue, had each item been played as it came
-        self._cut_t = 0  # when everything was cut last
+        self._cancels: list[int] = []  # entries of marks that are not yet known to be cuts
+        self._due_ns = 0  # end of the queue if each item had been played as it arrived
+        self._cut_t = 0  # when everything was last cut
         self._format = PCM16
         self._last_part: int | None = None
 
     def assume(self, buffer_ns: int) -> None:
-        """Set what the player is taken to buffer until that is known; before anything arrives."""
+        """Set the assumed buffer of the player until it is known; call this before anything arrives."""
         self._play_out.buffer.assume(buffer_ns)
 
     # --- arrivals -------------------------------------------------------------------------------
@@ -112,12 +113,12 @@ class Player:
         self._receive(index, t, offset, size)
 
     def add_lost(self, t: int, size: int) -> None:
-        """Add audio that arrived but was not kept; it is taken to belong to the latest part."""
+        """Add audio that arrived but was not kept; it counts towards the latest part."""
         if self._last_part is not None:
             self._receive(self._last_part, t, LOST, size)
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Set the format of parts that begin from here on; a part never changes its format."""
+        """Set the format of parts that begin from now on; a part never changes its format."""
         self._format = audio_format
 
     # --- evidence -------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ class Player:
             self._cancels.clear()
 
     def began(self, t: int, index: int, begin_ns: int) -> None:
-        """Note that a tap has heard a part, given by its index, begin: that shows the buffer."""
+        """Note when a tap heard a part (given by its index) begin, which shows the player's buffer."""
         self._play_out.began(t, self._parts[index], begin_ns)
 
     def truncate(
@@ -159,14 +160,14 @@ class Player:
         by_client: bool,
         t: int | None = None,
     ) -> None:
-        """Keep exactly ``audio_end_ms`` of a part, at most what can have been heard.
+        """Keep exactly ``audio_end_ms`` of a part, but at most what can have been heard.
 
         Args:
             item_id: The item.
             content_index: Index of its content part.
             audio_end_ms: How much of the part was heard, in ms.
             event_id: Id of the client's event, if it has one.
-            by_client: Whether the client claims it; else the server reports it.
+            by_client: Whether the client claims it; otherwise the server reports it.
             t: When it was claimed: what is kept had been heard by then. None if unknown.
         """
         index = self._index_by_key.get((item_id, content_index))
@@ -174,7 +175,7 @@ class Player:
             return
         part = self._parts[index]
         if not by_client and part.claims:
-            # The server confirms the client's claims, in their order; they stay as they are.
+            # The server confirms the client's claims in order; they stay as they are.
             for claim in part.claims:
                 if claim.unanswered:
                     claim.unanswered = False
@@ -185,29 +186,29 @@ class Player:
             self._due_ns = min(self._due_ns, t)  # the client has flushed its player
             possible = self._possible(part, kept, t)
             if possible < kept and t - part.first_t < SOONEST_NS:
-                t = part.origin_ns + part.format.duration_ns(kept)  # as soon as it can be true
+                t = part.origin_ns + part.format.duration_ns(kept)  # earliest possible time
             kept = min(kept, self._possible(part, kept, t))
             if t - self._cut_t > PROMPT_NS and self._possible(part, kept, self._cut_t) == kept:
                 t = self._cut_t
         self._claim([part], kept, event_id, CLIENT_TRUNCATE if by_client else SERVER, t)
 
     def delete(self, t: int, item_id: str, event_id: str | None, *, by_client: bool) -> None:
-        """Keep nothing of an item if it plays at ``t``; deleting it later changes nothing.
+        """Keep nothing of an item if it plays at ``t``; a later delete has no effect.
 
-        Clients delete the item instead of truncating it at 0 ms, which the server rejects.
+        Clients delete an item instead of truncating it at 0 ms, which the server rejects.
         """
-        # A truncate before the delete says more precisely what was heard.
+        # A truncate before the delete states more precisely what was heard.
         parts = [part for part in self._parts_by_item.get(item_id, ()) if not part.claims]
         if any(part.due_ns > t for part in parts):
             self._due_ns = min(self._due_ns, t)
             self._claim(parts, 0, event_id, CLIENT_TRUNCATE if by_client else SERVER)
 
     def refuse(self, event_id: str | None, item_id: str | None) -> None:
-        """Roll back a claim that the server refused: what stood before holds again.
+        """Roll back a claim that the server refused; what held before it holds again.
 
         Args:
             event_id: The client event that the server's ``error`` names.
-            item_id: The item that the claim is about; None to look at all items.
+            item_id: The item that the claim is about; None to search all items.
         """
         touched = []
         for part in self._parts if item_id is None else self._parts_by_item.get(item_id, ()):
@@ -232,7 +233,7 @@ class Player:
         """Apply ``output_audio_buffer.stopped``: the response was played to its end."""
         response = self._responses.get(response_id)
         self.refresh()
-        # Only an estimate is taken back: a client's or the server's own word is not.
+        # Only an estimate is taken back: a client's or the server's own statement is not.
         if response is not None and response.cut_source == ESTIMATED:
             response.drained = True
             self._play_out.replay_from(response.parts[0].entry)
@@ -241,22 +242,22 @@ class Player:
 
     @property
     def buffer_ns(self) -> int | None:
-        """What the player buffers, in ns, as far as the call has shown it; None if it has not."""
+        """How much the player buffers, in ns, as the call has shown; None if it has not."""
         self.refresh()
         return self._play_out.buffer.ns if self._play_out.buffer.known else None
 
     @property
     def due_ns(self) -> int:
-        """When all that has arrived will have been played, roughly and at once."""
+        """When everything that has arrived will have been played: a rough value, without a refresh."""
         return self._due_ns
 
     @property
     def stale(self) -> int:
-        """How many log entries the next ``refresh`` has to play."""
+        """Number of log entries that the next ``refresh`` has to replay."""
         return self._play_out.stale
 
     def refresh(self) -> None:
-        """Take into account what came late; parts tell what was heard of them only after this."""
+        """Apply evidence that came late; parts state what was heard of them only after this."""
         self._play_out.refresh()
 
     def segments(self) -> list[Segment]:
@@ -265,7 +266,7 @@ class Player:
         return [segment for _, segment in self._play_out.placed]
 
     def segments_between(self, start: int, end: int) -> list[Segment]:
-        """Return those of :meth:`segments` that are heard at some time between two times, in ns."""
+        """Return those of :meth:`segments` that are heard at any time between two times, in ns."""
         self.refresh()
         return self._play_out.between(start, end)
 
@@ -275,7 +276,7 @@ class Player:
         return self._parts
 
     def part(self, item_id: str, content_index: int) -> Part | None:
-        """Return a part of an item; None if no audio of it has arrived."""
+        """Return a part of an item; None if none of its audio has arrived."""
         index = self._index_by_key.get((item_id, content_index))
         return None if index is None else self._parts[index]
 
@@ -298,7 +299,7 @@ class Player:
 
     @property
     def end_ns(self) -> int:
-        """When the last audio that is kept has been played; 0 before any."""
+        """When the last kept audio has been played; 0 before any."""
         self.refresh()
         placed = self._play_out.placed
         return placed[-1][1].end_ns if placed else 0
@@ -312,7 +313,7 @@ class Player:
     # --- parts and claims -----------------------------------------------------------------------
 
     def _add_part(self, t: int, item_id: str, content_index: int, response_id: str | None) -> None:
-        # Without a response id (live and translation sessions) each item is a response of its own.
+        # Without a response id (live and translation sessions), each item is its own response.
         response = self._responses.setdefault(response_id or item_id, ResponsePlayback())
         index, entry = len(response.parts), len(self._play_out.log)
         part = Part(item_id, content_index, response, self._format, entry, t, index)
@@ -329,7 +330,7 @@ class Player:
         self._play_out.add(index, t, offset, size)
 
     def _possible(self, part: Part, kept: int, t: int) -> int:
-        """Return how much of a claim can have been played by ``t``, as the chunks arrived."""
+        """Return how much of a claim can have been played by ``t``, given when the chunks arrived."""
         if t - part.origin_ns >= part.format.duration_ns(kept):
             return kept
         base = 0
@@ -349,7 +350,7 @@ class Player:
         claimed_t: int | None = None,
     ) -> None:
         for part in parts:
-            # Only a client's claim awaits an answer. Chunks logged from here on came after it.
+            # Only a client's claim awaits an answer. Chunks logged from now on came after it.
             cuts = not is_whole(kept, part.received)
             by_client = source == CLIENT_TRUNCATE
             claim = Claim(

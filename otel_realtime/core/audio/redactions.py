@@ -2,15 +2,15 @@
 
 There are two kinds of requests:
 
-- A *stretch* says its times in the recording: ``Conversation.redact_audio()``, or the command.
-- *Words* say whose: an item of the conversation, whole or from one position in its audio to another
-  (a segment of its transcription). A ``redact`` hook names them. Where they lie in the recording is
+- A *stretch* gives its times in the recording: ``Conversation.redact_audio()``, or the command.
+- *Words* name an item of the conversation, whole or from one position in its audio to another (a
+  segment of its transcription). A ``redact`` hook requests them. Where they are in the recording is
   decided as late as anything else about the item, so a late truncate moves them, too.
 
-Nothing that was asked for is taken back, with one exception: what a hook said of a text that was not
-complete holds only until it has seen the complete text.
+No request is taken back, with one exception: what a hook requested for an incomplete text applies only
+until the hook has seen the complete text.
 
-Silencing changes no length, no placement and no facts: it is done to the rendered samples.
+Silencing changes no length, no placement and no facts: it is applied to the rendered samples.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Final
 from otel_realtime.core.audio.segments import Interval
 
 SIDES: Final = ("user", "agent")
-#: What is heard instead.
+#: What is heard instead of the audio.
 SILENCE: Final = "silence"
 BEEP: Final = "beep"
-#: Who asked for it: the app by ``redact_audio()``, its ``redact`` hook, or the command.
+#: Who requested it: the app through ``redact_audio()``, its ``redact`` hook, or the command.
 BY_CALL: Final = "call"
 BY_HOOK: Final = "hook"
 BY_COMMAND: Final = "command"
 
-#: What is known of a text when a hook speaks of its words: it may still grow, or it is complete.
+#: The state of a text when a hook requests some of its words: it may still grow, or it is complete.
 PARTIAL: Final = "partial"
 COMPLETE: Final = "complete"
 
@@ -59,7 +59,7 @@ class Words:
     """Words of one item.
 
     Attributes:
-        side: Who says them: ``user`` or ``agent``.
+        side: Who speaks them: ``user`` or ``agent``.
         item_id: The item.
         from_ms: Where they begin in the item's audio; None for its beginning.
         to_ms: Where they end; None for its end.
@@ -71,7 +71,7 @@ class Words:
     to_ms: int | None = None
 
 
-#: Returns where words lie in the recording; None if they are not in it.
+#: Returns where words are in the recording; None if they are not in it.
 Locate = Callable[[Words], "Interval | None"]
 
 
@@ -79,7 +79,7 @@ class Redactions:
     """Everything that is to be silenced in one conversation."""
 
     def __init__(self) -> None:
-        # As keys: what is asked for again, by an echo of the same text, counts once.
+        # Keys of dictionaries, so that a repeated request, by an echo of the same text, counts once.
         self._stretches: dict[Stretch, None] = {}
         self._words: dict[Words, None] = {}
         self._partial: dict[str, dict[Words, None]] = {}  # by item
@@ -95,9 +95,9 @@ class Redactions:
         how: object = None,
         why: object = None,
     ) -> None:
-        """Add a stretch that says its times; see ``Stretch``.
+        """Add a stretch with its times; see ``Stretch``.
 
-        What a damaged record does not say plainly hides more, not less.
+        A damaged record with an unclear value silences more, not less.
         """
         stretch = Stretch(
             start_ns,
@@ -114,8 +114,8 @@ class Redactions:
 
         Args:
             words: The words.
-            text: ``partial`` if their text may still grow; ``complete`` to drop what was added so:
-                then ``words`` only names the item.
+            text: ``partial`` if their text may still grow; ``complete`` to drop the words that were
+                added as partial: then ``words`` only names the item.
         """
         if text == COMPLETE:
             self._partial.pop(words.item_id, None)
@@ -125,7 +125,7 @@ class Redactions:
             self._words[words] = None
 
     def stretches(self, locate: Locate, length_ns: int) -> list[Stretch]:
-        """Return what is silenced, in order; nothing lies beyond the end of the recording.
+        """Return the silenced stretches, in order; none extends beyond the end of the recording.
 
         Args:
             locate: Finds words in the recording.
@@ -140,7 +140,7 @@ class Redactions:
         clipped = (
             each if each.end_ns <= length_ns else replace(each, end_ns=length_ns) for each in found
         )
-        # Two ways to the same place (a segment and its text) are one stretch.
+        # Two requests for the same place (a segment and its text) are one stretch.
         kept = dict.fromkeys(each for each in clipped if each.start_ns < each.end_ns)
         return sorted(kept, key=lambda each: (each.start_ns, each.end_ns, each.side or ""))
 
@@ -157,7 +157,7 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def intervals_of(stretches: Iterable[Stretch], side: str, how: str | None = None) -> list[Interval]:
-    """Return when a side is silenced, merged; ``how``: only by silence, or only by a beep."""
+    """Return when a side is silenced, merged; ``how`` selects only silence or only beeps."""
     return merge(
         (stretch.start_ns, stretch.end_ns)
         for stretch in stretches

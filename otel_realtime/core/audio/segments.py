@@ -1,6 +1,6 @@
 """Segments: stretches of a source, each with its place in the recording.
 
-Placement creates them, rendering reads them. Times are ns since the start of the conversation;
+Placement creates segments, and rendering reads them. Times are ns since the start of the conversation;
 offsets and sizes are bytes of the source.
 """
 
@@ -30,9 +30,9 @@ class Segment:
         start_ns: When it is heard in the recording.
         offset: Where it begins in its source, in bytes; ``LOST`` for a hole.
         size: Its size in bytes.
-        format: How its bytes are to be read.
-        position_ns: Where it begins in all the audio of its source, heard or not.
-        tap: Whether its source is what the app gave, not the wire.
+        format: The format of its bytes.
+        position_ns: Where it begins in all audio of its source, heard or not.
+        tap: Whether its source is the app's tap instead of the wire.
     """
 
     start_ns: int
@@ -46,12 +46,12 @@ class Segment:
     def end_ns(self) -> int:
         """When its last sample has been played.
 
-        It is computed from the whole size: adding up rounded durations of chunks would drift.
+        It is computed from the total size, because adding up rounded durations of chunks would drift.
         """
         return self.start_ns + self.format.duration_ns(self.size)
 
     def is_continued_by(self, offset: int, audio_format: AudioFormat) -> bool:
-        """Return whether audio at ``offset``, placed at the end, only makes the segment longer."""
+        """Return whether audio at ``offset`` that is placed at the end merely extends the segment."""
         # Identity first: the formats are nearly always the same object, and this runs per frame.
         if audio_format is not self.format and audio_format != self.format:
             return False
@@ -60,14 +60,14 @@ class Segment:
         return offset == self.offset + self.size
 
     def before(self, t: int) -> Segment:
-        """Return the samples that have been played whole by ``t``; the size may be 0."""
+        """Return the samples that have been completely played by ``t``; the size may be 0."""
         size = min(self.format.size(max(t - self.start_ns, 0)), self.size)
         return replace(self, size=size)
 
     def after(self, t: int) -> Segment:
         """Return the samples that begin at ``t`` or later; the size may be 0."""
         skipped = self.format.size(max(t - self.start_ns, 0))
-        # ``size`` rounds down: a sample that has begun before ``t`` is skipped as well.
+        # ``size`` rounds down: a sample that began before ``t`` is skipped as well.
         if self.start_ns + self.format.duration_ns(skipped) < t:
             skipped += self.format.width
         skipped = min(skipped, self.size)
@@ -118,7 +118,7 @@ def clip_to_intervals(segments: Iterable[Segment], intervals: Sequence[Interval]
 
 
 def _touching(segment: Segment, intervals: Sequence[Interval]) -> Iterator[Interval]:
-    """Yield the intervals during which some of a segment is heard."""
+    """Yield the intervals during which any of a segment is heard."""
     end_ns = segment.end_ns
     index = bisect_right(intervals, segment.start_ns, key=lambda interval: interval[1])
     while index < len(intervals) and intervals[index][0] < end_ns:
@@ -127,7 +127,7 @@ def _touching(segment: Segment, intervals: Sequence[Interval]) -> Iterator[Inter
 
 
 def order_without_overlap(segments: Iterable[Segment]) -> list[Segment]:
-    """Return the segments by time; one that would begin during another begins at its end."""
+    """Return the segments by time; a segment that would begin during another begins at its end."""
     ordered: list[Segment] = []
     for segment in sorted(segments, key=lambda segment: segment.start_ns):
         end = ordered[-1].end_ns if ordered else 0
@@ -136,7 +136,7 @@ def order_without_overlap(segments: Iterable[Segment]) -> list[Segment]:
 
 
 class DurationCounter:
-    """The duration of all audio of a source, across changes of its format.
+    """Counts the duration of all audio of a source, across changes of its format.
 
     Bytes are counted and converted as a whole, so that rounding does not accumulate.
 
@@ -150,8 +150,8 @@ class DurationCounter:
     def __init__(self) -> None:
         self.total_ns = 0
         self.format = PCM16
-        self._base_ns = 0  # duration in the formats before this one
-        self._bytes = 0  # size in this format
+        self._base_ns = 0  # duration in earlier formats
+        self._bytes = 0  # size in the current format
 
     def add(self, size: int) -> int:
         """Add ``size`` bytes; return where they begin, in ns."""
@@ -161,7 +161,7 @@ class DurationCounter:
         return position
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Count in another format from here on."""
+        """Count in another format from now on."""
         self.format = audio_format
         self._base_ns = self.total_ns
         self._bytes = 0

@@ -1,34 +1,34 @@
-"""What was heard of the agent by the server's own word, where its audio takes another way.
+"""Derives what was heard of the agent from the server's events, if its audio does not arrive here.
 
 On the sideband of a WebRTC or SIP call (``connect(call_id=...)``) no audio arrives here. The server
-owns the play-out buffer and states what becomes of it
+owns the play-out buffer and reports what happens to it
 (https://platform.openai.com/docs/api-reference/realtime-server-events/output_audio_buffer/started):
 
 ==================================  ================================================================
 event                               what it says
 ==================================  ================================================================
-output_audio_buffer.started         the response is audible from here on
+output_audio_buffer.started         the response is audible from now on
 output_audio_buffer.stopped         it was played to its end
 output_audio_buffer.cleared         it was cut: an interruption, unless it had ``stopped`` before
-conversation.item.truncated         exactly so much of the item was heard
+conversation.item.truncated         exactly this much of the item was heard
 response.output_item.added, ...     the item belongs to the response
 response.done                       how many audio tokens the response has: 50 ms each
 ==================================  ================================================================
 
 Rules:
 
-1. ``truncated`` says how much was heard, else the times of the events do.
-2. A response that has not ended by an event of its own ended when the next one started, else with
+1. ``truncated`` states how much was heard; otherwise the times of the events do.
+2. A response that was not ended by an event of its own ended when the next one started, or else with
    the conversation: hearing ends there. If far more time has passed than its text and its tokens
-   account for, the event that ended it was lost, and the time is not counted.
+   account for, the event that ended it was lost, and the excess is not counted.
 3. An item is interrupted if it was cleared or truncated before it had been played to its end. A
-   ``truncated`` that keeps what had been heard is no interruption.
-4. The items of a response play one after the other. Only a ``truncated`` tells where one ends, so
+   ``truncated`` that keeps everything that had been heard is not an interruption.
+4. The items of a response play one after the other. Only a ``truncated`` says where one ends, so
    the time is divided by the length of their texts.
 5. An item that was announced but never started was not heard.
-6. How much was *generated* is not stated, so it is unknown: tokens include the silence around
-   speech, and servers have been seen to report fewer than were played. They only serve to estimate
-   how long the whole item would have been, for the words that were heard.
+6. The server does not state how much was *generated*, so it is unknown: tokens include the silence
+   around speech, and servers have been seen to report fewer than were played. Tokens only serve to
+   estimate how long the whole item would have been, to find the words that were heard.
 
 Times are ns since the start of the conversation.
 """
@@ -42,26 +42,26 @@ from typing import Final
 from otel_realtime.core.audio.formats import NS_PER_MS, NS_PER_S
 from otel_realtime.core.audio.parts import SERVER, ItemAudio, is_whole
 
-#: An audio token of the assistant is 50 ms of sound
+#: An audio token of the assistant is 50 ms of audio
 #: (https://platform.openai.com/docs/guides/realtime-costs).
 TOKEN_NS: Final = 50 * NS_PER_MS
 #: The usual rate of speech: about 150 English words a minute.
 CHARACTERS_PER_S: Final = 15
-#: The times of two events measure a duration no better than this.
+#: A duration between two events is no more accurate than this.
 EVENT_JITTER_NS: Final = 250 * NS_PER_MS
-#: So many responses before one can still be in the buffer when it starts.
+#: Maximum number of earlier responses that can still be in the buffer when a response starts.
 MOST_QUEUED: Final = 8
-#: A response whose end was not stated is waited for so long after its estimated end.
+#: How long after its estimated end to wait for a response whose end was not reported.
 WAIT_NS: Final = 30 * NS_PER_S
-#: The same, if nothing is known about its length.
+#: The same, if its length is unknown.
 LONGEST_NS: Final = 600 * NS_PER_S
-#: A server that says nothing of a response's play-out is waited for no longer than this.
+#: How long to wait at most for a server that reports nothing about a response's play-out.
 MOST_UNSAID_NS: Final = 60 * NS_PER_S
 
 
 @dataclass(slots=True)
 class _Truncate:
-    """A ``conversation.item.truncated``: ``kept_ns`` were heard, said at ``t``."""
+    """A ``conversation.item.truncated`` at ``t``: ``kept_ns`` were heard."""
 
     t: int
     kept_ns: int
@@ -69,11 +69,11 @@ class _Truncate:
 
 @dataclass(slots=True)
 class _Play:
-    """One response on the server's buffer.
+    """One response in the server's buffer.
 
     Attributes:
         items: Its message items, in the order in which they were announced.
-        started_t, stopped_t, cleared_t: When the events of that name came; None without one.
+        started_t, stopped_t, cleared_t: When the event of that name came; None without one.
         number: Its number among those that started.
         tokens_ns: Duration of its audio tokens; 0 if unknown.
     """
@@ -86,7 +86,7 @@ class _Play:
     tokens_ns: int = 0
 
     def audible_items(self) -> list[_Item]:
-        """Return the items with audio; all of them as long as none is known to have any."""
+        """Return the items with audio, or all items if none is known to have audio."""
         return [item for item in self.items if item.audio] or self.items
 
 
@@ -97,9 +97,9 @@ class _Item:
     Attributes:
         play: Its response.
         first_t: When it was first seen.
-        audio: Whether it has audio for certain.
+        audio: Whether it is certain to have audio.
         characters: Length of its transcript.
-        truncate: What the server truncated it to; None if it did not.
+        truncate: The server's truncation of it; None if there is none.
     """
 
     play: _Play
@@ -121,23 +121,23 @@ class _Heard:
 
 
 class ServerBuffer:
-    """The plays of all responses by the server's events."""
+    """Tracks the play-out of all responses by the server's events."""
 
     def __init__(self) -> None:
         self._plays: dict[str, _Play] = {}
         self._items: dict[str, _Item] = {}
         self._started: list[_Play] = []  # in this order
-        # Those that an event without a response's id can mean: announced, and started.
+        # The responses to which an event without a response id can refer: announced, and started.
         self._waiting: dict[str, _Play] = {}
         self._open: dict[str, _Play] = {}
-        self._speaks = False  # the server has stated something about its buffer
+        self._speaks = False  # whether the server has reported anything about its buffer
 
     # --- records --------------------------------------------------------------------------------
 
     def add_item(
         self, t: int, item_id: str, response_id: str | None, *, audio: bool, characters: int
     ) -> None:
-        """Add what an event says of a message item of the assistant.
+        """Add what an event says about a message item of the assistant.
 
         Args:
             t: When the event came.
@@ -165,13 +165,13 @@ class ServerBuffer:
         self._speaks = True
         if response_id is not None:
             named = [response_id]
-        elif change == "started":  # what was announced last
+        elif change == "started":  # it refers to the response that was announced last
             named = [next(reversed(self._waiting))] if self._waiting else []
         else:
             named = list(self._open)
         for known_id in named:
             play = self._play(known_id)
-            # Each comes once; a second one would be an echo.
+            # Each event comes once; a second one would be an echo.
             if change == "started" and play.started_t is None:
                 play.started_t, play.number = t, len(self._started)
                 self._started.append(play)
@@ -196,12 +196,12 @@ class ServerBuffer:
     # --- queries --------------------------------------------------------------------------------
 
     def item(self, item_id: str, now: int, *, closed: bool) -> ItemAudio | None:
-        """Return the audio facts of an item; None if the server has stated nothing about it.
+        """Return the audio facts of an item; None if the server has reported nothing about it.
 
         Args:
             item_id: The item.
-            now: The time of the query; of the close, once the conversation is over.
-            closed: Whether it is over.
+            now: The time of the query, or of the close once the conversation is over.
+            closed: Whether the conversation is over.
         """
         item = self._items.get(item_id)
         if item is None:
@@ -226,10 +226,10 @@ class ServerBuffer:
         )
 
     def statement_due(self, item_id: str) -> int:
-        """Return until when the server may state what was heard of an item; 0 if it needs not.
+        """Return until when the server may still report what was heard of an item; 0: nothing to await.
 
-        An item has audio, which takes another way than this connection, and nothing was said of it
-        yet: its play-out may end by an event, as long as it can last.
+        Applies to an item that is known to have audio, but whose audio does not pass through this
+        connection and about whose play-out nothing was reported yet: an event may still end it.
         """
         item = self._items.get(item_id)
         if item is None or not item.audio:
@@ -255,7 +255,7 @@ class ServerBuffer:
         return (_closed if closed else _playing)(play, items, start, now)
 
     def _audible_t(self, play: _Play) -> int | None:
-        """Return when a response became audible: when it started, but behind the one before it."""
+        """Return when a response became audible: at its start, but after the one before it."""
         start = play.started_t
         if start is None:
             return None
@@ -263,13 +263,13 @@ class ServerBuffer:
             if other.stopped_t is not None:
                 start = max(start, other.stopped_t)
             if other.cleared_t is not None and play.cleared_t is not None:
-                # One barge-in clears all that is queued: what waited was not heard.
+                # One barge-in clears everything that is queued: a waiting response was not heard.
                 together = 0 <= play.cleared_t - other.cleared_t <= EVENT_JITTER_NS
                 start = max(start, play.cleared_t if together else other.cleared_t)
         return start
 
     def _next_start(self, play: _Play) -> int | None:
-        """Return when the next response started: the buffer plays one after the other."""
+        """Return when the next response started, as the buffer plays responses one after the other."""
         following = self._started[play.number + 1 : play.number + 2]
         return following[0].started_t if following else None
 
@@ -298,7 +298,7 @@ def _longest_ns(play: _Play, items: Sequence[_Item]) -> int:
 
 
 def _unheard(item: _Item, now: int, *, closed: bool) -> _Heard:
-    """Return an item that was announced and has not started: at first it is only waited for."""
+    """Return an item that was announced but has not started; it counts as interrupted after a wait."""
     due = item.first_t + WAIT_NS
     return _Heard(None, min(due, now) if closed else due, 0, closed or now >= due)
 
@@ -309,7 +309,7 @@ def _played_out(items: Sequence[_Item], start: int, played_ns: int) -> list[_Hea
     for item, duration in zip(items, _divide(max(played_ns, 0), items), strict=True):
         kept, interrupted = duration, False
         jitter = min(EVENT_JITTER_NS, duration // 10)
-        if item.truncate is not None:  # stated afterwards, at a client's request
+        if item.truncate is not None:  # came afterwards, at a client's request
             kept = _possible(item.truncate.kept_ns, duration)
             interrupted = not is_whole(kept + jitter, duration)
         from_t = start if kept else None
@@ -319,7 +319,7 @@ def _played_out(items: Sequence[_Item], start: int, played_ns: int) -> list[_Hea
 
 
 def _possible(kept_ns: int, elapsed_ns: int) -> int:
-    """Return how much can have been played: no more than time has passed."""
+    """Return how much can have been played: no more than the time that has passed."""
     return kept_ns if kept_ns <= elapsed_ns + EVENT_JITTER_NS else max(elapsed_ns, 0)
 
 
@@ -332,11 +332,11 @@ def _cut(play: _Play, items: Sequence[_Item], start: int | None, end: int) -> li
             return [_Heard(None, end, 0, interrupted=True) for _ in items]
         return _cut_by_time(play, items, start, end)
     kept, since = truncate.kept_ns, items[index].first_t if start is None else start
-    if since < truncate.t:  # else the item came before this connection observed the call
+    if since < truncate.t:  # otherwise the item predates this connection
         kept = _possible(kept, end - since)
     from_t = max(end - kept, start or 0) if index or start is None else start
     whole_ns = _divide(play.tokens_ns, items)[index]
-    # The last of it was truncated when nothing was left to be played.
+    # A truncate close to the estimated end came when nothing was left to play.
     played = whole_ns > 0 and is_whole(kept, whole_ns) and 4 * kept <= 5 * whole_ns
     interrupted = play.cleared_t is not None or not played
     heard = _played_out(items[:index], start, from_t - start) if index and start is not None else []
@@ -347,9 +347,9 @@ def _cut(play: _Play, items: Sequence[_Item], start: int | None, end: int) -> li
 
 
 def _last_truncated(items: Sequence[_Item]) -> int | None:
-    """Return the index of the item that played when the response was truncated; None if none was.
+    """Return the index of the item that was playing when the response was truncated; None without one.
 
-    What queued behind it is truncated at 0.
+    Items queued after it are truncated at 0.
     """
     truncated = [index for index, item in enumerate(items) if item.truncate is not None]
     heard = [index for index in truncated if (items[index].truncate or _NOTHING).kept_ns]
@@ -363,7 +363,7 @@ def _cut_by_time(play: _Play, items: Sequence[_Item], start: int, end: int) -> l
     """Return the items of a response that was cut at ``end``, by the times of its events."""
     played_ns = max(end - start, 0)
     estimates = (play.tokens_ns, _spoken_ns(items), played_ns)
-    # An estimate below what was played is none.
+    # An estimate below what was played cannot be right.
     durations = _divide(next(ns for ns in estimates if ns >= played_ns), items)
     heard, at = [], start
     for index, duration in enumerate(durations):
@@ -378,7 +378,7 @@ def _cut_by_time(play: _Play, items: Sequence[_Item], start: int, end: int) -> l
 
 
 def _closed(play: _Play, items: Sequence[_Item], start: int, end: int) -> list[_Heard]:
-    """Return the items of a response that nothing had ended when the conversation did."""
+    """Return the items of a response that nothing had ended when the conversation ended."""
     expected = max(play.tokens_ns, _spoken_ns(items))
     if expected and is_whole(end - start, expected):
         return _played_out(items, start, min(end - start, _longest_ns(play, items)))
@@ -386,7 +386,7 @@ def _closed(play: _Play, items: Sequence[_Item], start: int, end: int) -> list[_
 
 
 def _playing(play: _Play, items: Sequence[_Item], start: int, now: int) -> list[_Heard]:
-    """Return the items of a response that plays: how it ends is not known yet."""
+    """Return the items of a response that is playing: how it ends is not known yet."""
     expected = max(play.tokens_ns, _spoken_ns(items))
     until = start + (expected + WAIT_NS if expected else LONGEST_NS)
     so_far = _cut_by_time(play, items, start, now)

@@ -1,12 +1,12 @@
-"""When the server heard what it reports, where the user's audio takes another way.
+"""Maps the server's positions to time if the user's audio does not pass through this connection.
 
-The server's ``audio_start_ms`` and ``audio_end_ms`` count the audio that it received in its session.
-Where the client appends it here, the appended audio maps them to time. On the sideband of a WebRTC
-or SIP call the only evidence is when the events arrive: audio up to a position had been received
-when the event that names it came. So each event bounds the time from above, ``speech_stopped``
+The server's ``audio_start_ms`` and ``audio_end_ms`` count the audio that it received in its session. If
+the client appends the audio here, the appended audio maps them to time. On the sideband of a WebRTC or
+SIP call the only evidence is when the events arrive: audio up to a position had been received when the
+event that names the position came. So each event bounds the time from above: ``speech_stopped``
 closely, ``speech_started`` by the prefix that the VAD adds (300 ms). The smallest bound of an event
-and its neighbours is taken. Neighbours that differ by more than that do not count: the caller's
-audio stood still in between (a call on hold), or the events are reported at another pace.
+and its neighbours is used. Neighbours that differ by more than ``SPREAD_NS`` do not count: the caller's
+audio had stopped in between (a call on hold), or the events are reported at a different pace.
 
 https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started
 """
@@ -18,11 +18,11 @@ from typing import Final
 
 from otel_realtime.core.audio.formats import NS_PER_MS
 
-#: Positions this near bound each other's time.
+#: Positions at most this far apart bound each other's time.
 NEAR_MS: Final = 5_000
-#: So many events on each side are looked at: more of them do not make it more exact.
+#: Number of events on each side that are examined: more would not improve the accuracy.
 MOST_NEAR: Final = 32
-#: Bounds differ by the VAD's prefix, by what it takes to detect speech, and by the network.
+#: Maximum difference of bounds: the VAD's prefix, the time to detect speech, and the network's jitter.
 SPREAD_NS: Final = 600 * NS_PER_MS
 
 
@@ -33,7 +33,7 @@ class SessionClock:
         self._bounds: list[tuple[int, int]] = []  # position in ms, origin in ns; by position
 
     def add(self, t: int, audio_ms: int) -> None:
-        """Add an event that came at ``t`` and names a position."""
+        """Add an event that arrived at ``t`` and names a position."""
         insort(self._bounds, (audio_ms, t - audio_ms * NS_PER_MS))
 
     def reset(self) -> None:
@@ -44,7 +44,7 @@ class SessionClock:
         """Return when the audio at a position was spoken; None before any event."""
         if not self._bounds:
             return None
-        # An event about this position or a later one bounds its time; else the last event does.
+        # An event at this position or a later one bounds its time; otherwise the last event does.
         index = min(bisect_left(self._bounds, (audio_ms,)), len(self._bounds) - 1)
         origin = self._bounds[index][1]
         first = bisect_left(self._bounds, (audio_ms - NEAR_MS,), max(index - MOST_NEAR, 0))

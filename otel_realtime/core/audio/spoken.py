@@ -1,13 +1,13 @@
-"""Where an item of the user lies in the recording, to silence it or a part of it.
+"""Locates an item of the user in the recording, so that all or part of it can be silenced.
 
-It is kept as positions in all audio that the client appended, which stay valid when the connection is
-replaced and whatever the placement decides later. The evidence, best first: the VAD's
+Its place is kept as positions in all audio that the client appended, which stay valid when the connection
+is replaced and whatever the placement decides later. The evidence, best first: the VAD's
 ``audio_start_ms`` and ``audio_end_ms``; what a push-to-talk client committed; the moment at which the
-item was committed or first spoken of. Without a beginning it is taken to begin where the item before
-it ends: that may be too much, never too little.
+item was committed or first mentioned. If its beginning is unknown, it is assumed to begin where the item
+before it ends: that may be too early, never too late.
 
-Where the client appends nothing (its microphone is a tap, the audio itself takes another way),
-positions are times, by :mod:`otel_realtime.core.audio.session_clock`.
+If the client appends nothing (its microphone is a tap, or the audio does not pass through this
+connection), positions are times, by :mod:`otel_realtime.core.audio.session_clock`.
 
 Source: https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started
 """
@@ -24,8 +24,8 @@ class SpokenItems:
     """The items of the user.
 
     Args:
-        user: Where the appended audio lies.
-        clock: When the server heard what it reports.
+        user: Places the appended audio.
+        clock: Maps the server's positions to time.
     """
 
     def __init__(self, user: UserPlacement, clock: SessionClock) -> None:
@@ -36,7 +36,7 @@ class SpokenItems:
         self._boundary_ns = 0  # end of the latest item
 
     def started(self, item_id: str, t: int, audio_ms: int) -> None:
-        """Apply ``speech_started`` at ``t``; the VAD may hear the same item begin once more."""
+        """Apply ``speech_started`` at ``t``; the VAD may report the start of the same item again."""
         self._starts.setdefault(item_id, self.position(t, audio_ms))
 
     def stopped(self, item_id: str, t: int, audio_ms: int) -> None:
@@ -49,7 +49,7 @@ class SpokenItems:
         self._end(item_id, span[1])
 
     def named(self, item_id: str, t: int, *, whole: bool) -> None:
-        """Note that there is such an item, whatever else is known of it.
+        """Note that an item exists, whatever else is known about it.
 
         Args:
             item_id: The item.
@@ -63,13 +63,13 @@ class SpokenItems:
     def place(
         self, item_id: str, from_ms: int | None, to_ms: int | None, now: int
     ) -> Interval | None:
-        """Return where an item lies in the recording, or a part of it; None if nothing is known.
+        """Return where an item, or a part of it, is in the recording; None if nothing is known.
 
         Args:
             item_id: The item.
             from_ms: Where the part begins, in ms of the item's audio; None for its beginning.
             to_ms: Where it ends; None for its end.
-            now: The time of the query, which ends an item that goes on.
+            now: The time of the query, which ends an item that is still being spoken.
         """
         first = self._starts.get(item_id)
         if first is None:
@@ -79,7 +79,7 @@ class SpokenItems:
         end = max(self.position(now) if end is None else end, start)
         if self._user.last_sent_t is not None:
             return self._user.times((start, end))
-        # The events say when, which they may do so late.
+        # Times are those of the events, which may come late.
         return max(start - SPREAD_NS, 0), end
 
     def _end(self, item_id: str, position_ns: int) -> None:
@@ -88,7 +88,7 @@ class SpokenItems:
         self._boundary_ns = max(self._boundary_ns, position_ns)
 
     def position(self, t: int, audio_ms: int | None = None) -> int:
-        """Return the position that an event names at ``t``; None for what was said until then."""
+        """Return the position that an event at ``t`` names; None for the end of the audio so far."""
         if self._user.last_sent_t is None:
             named_t = None if audio_ms is None else self._clock.time(audio_ms)
             return t if named_t is None else named_t

@@ -1,10 +1,10 @@
-"""Audio of the agent that says where it lies on the session's clock: the sideband of a Live session.
+"""Places audio of the agent by the session's clock: the sideband of a Live session.
 
-The caller hears it over another connection; the server reflects it, each chunk with its ``start_ms``.
-When it arrives here says only when it must have been heard by: a chunk has ended when it comes. So the
+The caller hears the audio over another connection; the server reflects it, each chunk with its
+``start_ms``. Its arrival here only gives a bound: a chunk has ended by the time it arrives. So the
 session's clock is mapped to the recording's by the smallest delay of all chunks, and everything moves
-when a smaller one is seen. What the server dropped leaves a gap. A stream that runs more than half a
-second ahead of the first chunk is no live one: then the first chunk stands where it arrived.
+when a smaller delay is seen. Chunks that the server dropped leave a gap. A stream that runs more than
+half a second ahead of the first chunk is not live: then the first chunk is placed at its arrival.
 
 Source: ``types/live/output_audio_delta_event`` of the ``openai`` package (3.57).
 """
@@ -22,9 +22,9 @@ from otel_realtime.core.audio.segments import (
     clip_to_intervals,
 )
 
-#: Delays of the network vary by no more.
+#: Maximum variation of the network's delay.
 SPREAD_NS: Final = 500 * NS_PER_MS
-#: Times are whole milliseconds: chunks so near to each other adjoin.
+#: Times are whole milliseconds, so chunks at most this far apart adjoin.
 ROUNDING_NS: Final = 2 * NS_PER_MS
 
 
@@ -43,7 +43,7 @@ class SessionStream:
         return bool(self._before or self._segments)
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Set the format of the chunks from here on."""
+        """Set the format of the chunks from now on."""
         self._received.set_format(audio_format)
 
     def add(self, t: int, offset: int, size: int, start_ms: int) -> None:
@@ -88,7 +88,7 @@ class SessionStream:
         origin = self._origin_ns
         floor = self._before[-1].end_ns if self._before else 0
         moved = [replace(segment, start_ns=segment.start_ns + origin) for segment in self._segments]
-        # What was heard before this connection was open is no part of the recording.
+        # Audio that was heard before this connection was open is not part of the recording.
         return [*self._before, *clip_to_intervals(moved, [(floor, TIME_END_NS)])]
 
     @property

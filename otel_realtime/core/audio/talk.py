@@ -1,9 +1,9 @@
-"""Who talks when in a recording, and for how long.
+"""Measures who talks when in a recording, and for how long.
 
-Where there is speech in a source, its :class:`EnergyTable` knows by frames; where those frames are in
-the recording, if they were heard at all, the timeline's segments say. Together they make stretches of
-talk, in seconds of the recording. Pauses up to 300 ms are between words, and are talk: a VAD waits at
-least nearly as long for the end of speech.
+An :class:`EnergyTable` knows which frames of a source contain speech; the timeline's segments say where
+those frames are in the recording, if they were heard at all. Together they yield stretches of talk, in
+seconds of the recording. Pauses of up to 300 ms lie between words and count as talk: a VAD waits at
+least nearly that long for the end of speech.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from otel_realtime.core.audio.formats import NS_PER_S
 from otel_realtime.core.audio.segments import LOST, Interval, Segment
 from otel_realtime.core.audio.vad_reports import Reported
 
-#: Pauses up to this are between words.
+#: Pauses up to this length lie between words.
 WORD_GAP_S: Final = 0.3
-#: Times of frames come from rounded nanoseconds.
+#: Frame times come from rounded nanoseconds.
 _ROUNDING_S: Final = 1e-6
-#: The server's times are so exact.
+#: Accuracy of the server's times.
 _EXACT_S: Final = 0.15
-#: An interruption by so little is none.
+#: Interruptions up to this length are ignored.
 _DROPOUT_S: Final = 0.06
 
 _Times = npt.NDArray[np.float64]
@@ -38,15 +38,15 @@ SideSources = Sequence[tuple[EnergyTable, Sequence[Segment]]]
 
 @dataclass(frozen=True, slots=True)
 class TalkTimes:
-    """Who talks how long in a recording, in seconds.
+    """How long each side talks in a recording, in seconds.
 
     Attributes:
-        user_s: The user talks.
-        agent_s: The agent talks.
-        overlap_s: Both talk.
-        dead_air_s: Nobody talks.
-        longest_silence_s: Nobody talks, at a stretch.
-        agent_over_user_s: Both talk, and the user had begun: the agent talks over the user.
+        user_s: How long the user talks.
+        agent_s: How long the agent talks.
+        overlap_s: How long both talk.
+        dead_air_s: How long nobody talks.
+        longest_silence_s: The longest stretch in which nobody talks.
+        agent_over_user_s: How long both talk where the user had begun first: the agent talks over the user.
     """
 
     user_s: float = 0.0
@@ -72,9 +72,9 @@ def measure_talk(user: Stretches, agent: Stretches, length_ns: int) -> TalkTimes
 
 
 def stretches_of(side: SideSources) -> Stretches:
-    """Return where a side talks in the recording, by the energy of its sources.
+    """Return when a side talks in the recording, by the energy of its sources.
 
-    A pause between words is talk only if there is audio in it: nobody talks while nothing is sent.
+    A pause between words counts as talk only if it contains audio: nobody talks while nothing is sent.
     """
     return _with_pauses(_voiced(side), joined(_kept(side), _DROPOUT_S))
 
@@ -86,12 +86,12 @@ def _with_pauses(voiced: Stretches, present: Stretches) -> Stretches:
 def reported_stretches_of(
     user: SideSources, reports: Sequence[Reported], silences: Sequence[Interval]
 ) -> Stretches:
-    """Return where the user talks, by what the server's VAD reports and by the energy.
+    """Return when the user talks, by the reports of the server's VAD and by the energy.
 
     Args:
         user: The user's sources.
         reports: The utterances that the VAD reports.
-        silences: When only they are talk, in order.
+        silences: Stretches in which only reported utterances count as talk, in order.
     """
     voiced, present = _voiced(user), joined(_kept(user), _DROPOUT_S)
     talk = _with_pauses(voiced, present)
@@ -104,11 +104,11 @@ def reported_stretches_of(
 
 
 def exact(report: Reported, voiced: Stretches) -> tuple[float, float]:
-    """Return where exactly reported speech begins and ends, in seconds.
+    """Return exactly where reported speech begins and ends, in seconds.
 
     Args:
         report: What the VAD reports.
-        voiced: Where the energy says that somebody speaks.
+        voiced: Where the energy indicates speech.
     """
     low, high = (t / NS_PER_S for t in report.within)
     near = voiced[(voiced[:, 1] > low - _EXACT_S) & (voiced[:, 0] < high + _EXACT_S)]
@@ -122,7 +122,7 @@ def exact(report: Reported, voiced: Stretches) -> tuple[float, float]:
 
 
 def _edge(found: _Times, reported: int | None) -> float | None:
-    """Return the edge that is nearest to the reported one, or that one; None without a report."""
+    """Return the edge nearest to the reported one, or the latter if none is near; None without a report."""
     if reported is None:
         return None
     told = reported / NS_PER_S
@@ -141,7 +141,7 @@ def _voiced(side: SideSources) -> Stretches:
 
 
 def _kept(side: SideSources) -> Stretches:
-    """Return where there is audio of a side in the recording."""
+    """Return where the recording contains audio of a side."""
     pieces = [
         (segment.start_ns, segment.end_ns)
         for _, segments in side
@@ -153,7 +153,7 @@ def _kept(side: SideSources) -> Stretches:
 
 
 def _clipped(stretches: Stretches, present: Stretches) -> Stretches:
-    """Return stretches, in any order, as far as there is audio."""
+    """Return the parts of stretches, in any order, that contain audio."""
     pieces = [
         (max(start, low), min(end, high))
         for start, end in stretches
@@ -165,7 +165,7 @@ def _clipped(stretches: Stretches, present: Stretches) -> Stretches:
 
 
 def _without(stretches: Stretches, removed: Stretches) -> Stretches:
-    """Return stretches without what is removed, which is in order."""
+    """Return stretches without the removed ones, which are in order."""
     pieces = []
     for begin, end in stretches:
         start = begin
@@ -180,7 +180,7 @@ def _without(stretches: Stretches, removed: Stretches) -> Stretches:
 
 
 def joined(stretches: Stretches, gap_s: float = WORD_GAP_S) -> Stretches:
-    """Return stretches, in order of their starts, without pauses of up to ``gap_s``."""
+    """Return stretches, which are ordered by start, with pauses of up to ``gap_s`` closed."""
     if not len(stretches):
         return np.empty((0, 2), np.float64)
     ends = np.maximum.accumulate(stretches[:, 1])
@@ -190,9 +190,9 @@ def joined(stretches: Stretches, gap_s: float = WORD_GAP_S) -> Stretches:
 
 
 def _voiced_starts(table: EnergyTable, segments: Sequence[Segment]) -> _Times:
-    """Return when the voiced frames begin that are in the recording, in order of the source.
+    """Return when the voiced frames that are in the recording begin, in order of the source.
 
-    A frame can lie across a cut; it belongs to the segment that holds its middle.
+    A frame can extend across a cut; it belongs to the segment that contains its middle.
     """
     if not segments:
         return np.empty(0, np.float64)
@@ -213,7 +213,7 @@ def _total_s(stretches: Stretches) -> float:
 
 
 def _overlap_s(user: Stretches, agent: Stretches) -> float:
-    """Return for how long stretches of the user and of the agent coincide."""
+    """Return for how long stretches of the user and of the agent overlap."""
     if not len(user) or not len(agent):
         return 0.0
     # The agent's talk time up to a moment is piecewise linear: interpolating it at both ends of the
@@ -234,10 +234,10 @@ def _longest_silence_s(user: Stretches, agent: Stretches, length_s: float) -> fl
 
 
 def _agent_over_user_s(user: Stretches, agent: Stretches) -> float:
-    """Return for how long both talk where the agent began while the user was talking."""
+    """Return for how long both talk in cases where the agent began while the user was talking."""
     if not len(user) or not len(agent):
         return 0.0
-    # The user's stretch that each of the agent's begins in, if any.
+    # The user's stretch in which each of the agent's stretches begins, if any.
     index = np.searchsorted(user[:, 0], agent[:, 0], "left") - 1
     begun = (index >= 0) & (agent[:, 0] < user[index, 1])
     until = np.minimum(agent[begun, 1], user[index[begun], 1])

@@ -1,18 +1,18 @@
 """The recording's timeline: who was heard when, derived from journal records.
 
-The same records drive it while the call goes on and when the recording is rendered, so both agree,
-and a correction (a late truncate, a refusal) costs nothing. It combines
-:mod:`otel_realtime.core.audio.user_side`, which places what the user said, and
+The same records drive it during the call and when the recording is rendered, so both agree, and a
+correction (a late truncate, a refusal) costs nothing. It combines
+:mod:`otel_realtime.core.audio.user_side`, which places the user's audio, and
 :mod:`otel_realtime.core.audio.agent_side`, which decides what was heard of the agent.
 
 A record is ``[kind, t, ...]``; ``t`` is in ns since the start of the conversation and never
 decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for audio without voice
 (``user``) or with zeros only (``tap`` of the agent). Records of other kinds are ignored::
 
-    ["buffered", t, ms]                                            a player is taken to hold it back
+    ["buffered", t, ms]                                            the assumed buffer of the player
     ["user", t, offset, size, quiet?]                              the client appended audio
     ["agent", t, offset, size, item_id, content_index, response_id, start_ms?]    a chunk arrived
-    ["format", t, side, {"type", "rate"}]                          the side's format from here on
+    ["format", t, side, {"type", "rate"}]                          the side's format from now on
     ["hole", t, side, size]                                        audio that was not kept
     ["truncate", t, item_id, content_index, audio_end_ms, event_id]    the client's claim
     ["truncated", t, item_id, content_index, audio_end_ms]         the server's report
@@ -25,45 +25,45 @@ decreases. Offsets and sizes are bytes of the side's source; ``quiet`` is 1 for 
     ["buffer", t, "started" | "stopped" | "cleared", response_id]  output_audio_buffer.*
     ["clear", t]                                                   output_audio_buffer.clear was sent
     ["cancel", t]                                                  response.cancel was sent
-    ["flushed", t]                                                 and did cut: the call went on
-    ["tap", t, side, offset, size, item_id?, quiet?]               the app gave what it plays or hears
-    ["tap_format", t, side, {"type", "rate"}]                      the format of that from here on
+    ["flushed", t]                                                 the cancel did cut: the call continued
+    ["tap", t, side, offset, size, item_id?, quiet?]               the app passed what it plays or hears
+    ["tap_format", t, side, {"type", "rate"}]                      the format of the tap from now on
     ["played", t, item_id, content_index, audio_ms]                the app reported a position
     ["commit", t, "sent" | "cleared" | "refused" | "done", item_id?]   input_audio_buffer.commit*
     ["commit", t, "server", item_id]                               the server committed by itself
     ["reset", t]                                                   a new server session began
-    ["pause", t]   ["resume", t]                                   nothing is recorded in between
+    ["pause", t]   ["resume", t]                                   nothing is recorded between them
     ["redact", t, start_ns, end_ns, side | null, how, why]         silenced afterwards
     ["words", t, side, item_id, from_ms | null, to_ms | null, "partial" | "complete" | null]
                                                                    words of an item are silenced
     ["spoken", t, side, item_id, start_ns, end_ns, from_ms?, to_ms?, around_ms?]
-                                                                   where an item is that is in fragments
-    ["given", t]                                                   times are the app's from here on
-    ["leap", t]                                                    they jumped forward
+                                                                   where an item in fragments is
+    ["given", t]                                                   the app provides the times from now on
+    ["leap", t]                                                    the app's times jumped forward
     ["lost", t]                                                    the connection closed
-    ["regained", t]                                                another one goes on
+    ["regained", t]                                                another connection continues
     ["close", t, by_client]                                        the conversation ended
 
-Rules of its own:
+Its own rules:
 
-1. An item of which audio has arrived is judged by that, any other one by the server's own word:
-   :mod:`otel_realtime.core.audio.server_buffer`. The user's audio likewise:
+1. An item whose audio has arrived is judged by that audio, any other item by the server's own
+   statements: :mod:`otel_realtime.core.audio.server_buffer`. Likewise for the user's audio:
    :mod:`otel_realtime.core.audio.session_clock`.
-2. From the first buffer of the user's audio that the app gives, the tap replaces the wire.
+2. From the first buffer of the user's audio that the app passes, the tap replaces the wire.
 3. Both sides are silent while the recording is paused.
-4. What is silenced afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else. It
-   may be said after the close, too: by a command, of a recording that waits for its delivery.
-5. Hearing ends with the call, whoever held the microphone: what is queued at the close is cut. An
-   app that waited for the end of the play-out closes after it, and a tap says itself what was played.
-   Where the app's times jumped forward nobody knows how long it was: what was queued was heard.
-6. Audio of no item (``item_id`` empty: Live sessions, live translation) comes all the time, silence
-   included. So it does not show that the agent sounds. With a place on the session's clock
-   (``start_ms``) it stands there: :mod:`otel_realtime.core.audio.stream`.
-7. Nothing was said after the end either: audio that the client sent faster than it can have been
-   spoken (a file) ends with the call. Unless the times are the app's: then the close is no moment
-   that anybody lived through. Or the journal has no close: then nobody knows when it was.
-8. What was queued when a connection was lost plays on. If no other connection goes on, the loss was
-   the end of the call, however much later that is known, and nothing was heard after it.
+4. Silencing audio afterwards (:mod:`otel_realtime.core.audio.redactions`) changes nothing else.
+   A stretch may be redacted even after the close: by a command, in a recording that awaits delivery.
+5. Hearing ends with the call, even if the user sends no audio: what is queued at the close is cut. An
+   app that waits for the end of the play-out closes after it, and a tap itself states what was played.
+   If the app's times jumped forward, the real time that passed is unknown: what was queued was heard.
+6. Audio without an item (``item_id`` empty: Live sessions, live translation) arrives all the time,
+   including silence. So it does not show that the agent is speaking. With a position on the session's
+   clock (``start_ms``) it is placed by that: :mod:`otel_realtime.core.audio.stream`.
+7. Nothing was said after the end either: audio that the client sent faster than it can have been spoken
+   (a file) ends with the call. There are two exceptions. If the app provides the times, the close is
+   not a moment in real time. If the journal has no close, the time of the close is unknown.
+8. Audio that was queued when a connection was lost is still played. If no other connection continues,
+   the call ended with the loss, however much later that becomes known, and nothing was heard after it.
 """
 
 from __future__ import annotations
@@ -93,20 +93,20 @@ from otel_realtime.core.audio.stream import SessionStream
 from otel_realtime.core.audio.user_side import UserPlacement
 from otel_realtime.core.audio.vad_reports import Report, Reported, VadReports
 
-#: The recording ends so long after the last sound at the latest: one hour.
+#: The recording ends at most this long after the last sound: one hour.
 MAX_SILENCE_NS: Final = 3_600 * NS_PER_S
-#: To play so many entries of the player's log again takes less than a millisecond.
+#: Replaying this many entries of the player's log takes less than a millisecond.
 CHEAP_REPLAY: Final = 256
-#: The end of a pause that has not ended.
+#: End of a pause that has not ended.
 FOREVER_NS: Final = 2**63
 
 
 class Timeline:
-    """Who was heard when. Pure: it changes by :meth:`apply` and :meth:`finish` only.
+    """Who was heard when in one conversation. Pure: it changes only by :meth:`apply` and :meth:`finish`.
 
     Attributes:
         last_t: Time of the latest record.
-        close_t: When the conversation ended; None while it goes on.
+        close_t: When the conversation ended; None while it continues.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Timeline:
         self._room = Room()
         self._user = UserPlacement(self._room)
         self._user_tap: UserPlacement | None = None
-        self._user_tap_t = FOREVER_NS  # since when the user's tap replaces the wire
+        self._user_tap_t = FOREVER_NS  # from when on the user's tap replaces the wire
         self._agent = Player()
         self._playback = Playback(self._agent)
         self._stream = SessionStream()
@@ -123,20 +123,20 @@ class Timeline:
         self._session_clock = SessionClock()
         self._commits = Commits()
         self._spoken = SpokenItems(self._user, self._session_clock)
-        self._agent_formats = {False: PCM16, True: PCM16}  # of the wire, of the tap
+        self._agent_formats = {False: PCM16, True: PCM16}  # whether of the tap -> format
         self._vad = VadReports()
         self._redactions = Redactions()
         self._places: dict[tuple[str, str], Callable[[], Interval | None]] = {}
         self._pauses: list[Interval] = []
         self._paused_t: int | None = None
         self._applied = 0  # records since the last refresh
-        self._given = False  # the times are the app's
-        self._limit_t: int | None = None  # nothing was said later
-        self._heard_until_t = 0  # what was queued when they jumped forward
-        self._lost_t: int | None = None  # no connection carries the conversation since
+        self._given = False  # whether the app provides the times
+        self._limit_t: int | None = None  # nothing was said after this time
+        self._heard_until_t = 0  # end of what was queued when the app's times jumped forward
+        self._lost_t: int | None = None  # since when no connection carries the conversation
 
     def apply(self, record: Sequence[Any]) -> None:
-        """Apply one record; after ``close`` nothing changes any more but what is silenced."""
+        """Apply one record; after ``close``, only ``redact`` records have an effect."""
         handler = _HANDLERS.get(record[0])
         if handler is None:
             return
@@ -149,16 +149,16 @@ class Timeline:
         handler(self, *record[1:])
 
     def refresh(self, *, at_once: bool = False) -> bool:
-        """Take into account what came late, so that the next queries are quick.
+        """Apply evidence that came late, so that the next queries are quick.
 
-        If that is much work it is put off until so many records have come that it costs each of them
-        little. A query does it in any case.
+        Much work is put off until enough records have come that it costs each of them little. A query
+        does the work in any case.
 
         Args:
-            at_once: Do not put it off.
+            at_once: Do not put the work off.
 
         Returns:
-            Whether nothing has been put off.
+            Whether no work is put off.
         """
         if not at_once and self._agent.stale > max(CHEAP_REPLAY, 4 * self._applied):
             return False
@@ -167,7 +167,7 @@ class Timeline:
         return True
 
     def finish(self) -> None:
-        """End a conversation whose journal has no ``close`` at its last record, or at its loss."""
+        """End a conversation without a ``close`` record at its last record, or at a connection loss."""
         if self.close_t is None and self._lost_t is not None:
             self._close(self.last_t)
         elif self.close_t is None:
@@ -178,16 +178,16 @@ class Timeline:
     def segments(self, side: str) -> list[Segment]:
         """Return what was heard of ``user`` or ``agent``, in order and without overlap.
 
-        Pending frames of the user, which wait for their look-ahead, are not included.
+        The user's pending frames, whose look-ahead has not passed yet, are not included.
         """
         segments = self._user_segments() if side == "user" else self._agent_segments()
-        # Audio of a pause is never stored, but audio that was queued before may reach into it.
+        # Audio of a pause is never stored, but audio that was queued before it may extend into it.
         pauses = self.pauses
         return exclude_intervals(segments, pauses) if pauses else segments
 
     @property
     def pauses(self) -> list[Interval]:
-        """When the recording was paused, in order; a pause that has not ended has no end either."""
+        """When the recording was paused, in order; a pause that has not ended ends at ``FOREVER_NS``."""
         pauses = list(self._pauses)
         if self._paused_t is not None:
             pauses.append((self._paused_t, FOREVER_NS))
@@ -201,7 +201,7 @@ class Timeline:
         return self._server.item(item_id, self._now, closed=self.close_t is not None)
 
     def statement_due(self, item_id: str) -> int:
-        """Return until when what was heard of an item without facts may yet be stated; 0: it is not."""
+        """Return until when an item's unknown heard time may still be stated; 0: it is not pending."""
         return self._server.statement_due(item_id)
 
     def user_time(self, audio_ms: int) -> int | None:
@@ -214,7 +214,7 @@ class Timeline:
         return self._within_call(self._user.session_time(audio_ms))
 
     def user_item(self, item_id: str) -> tuple[int, int] | None:
-        """Return when the user spoke an item that the client itself committed, start and end."""
+        """Return the start and end of an item that the client itself committed."""
         span = self._commits.of(item_id)
         times = None if span is None else self._user.times(span)
         if times is None or self._limit_t is None:
@@ -222,26 +222,26 @@ class Timeline:
         return min(times[0], self._limit_t), min(times[1], self._limit_t)
 
     def user_reports(self) -> list[Reported]:
-        """Return where the server's VAD says that the user speaks, in order."""
+        """Return when the server's VAD says that the user speaks, in order."""
         return [self._reported(report) for report in self._vad.reports]
 
     def user_report(self, item_id: str) -> Reported | None:
-        """Return the same of one item; None if the VAD reported none, or heard audio sent elsewhere.
+        """Return the VAD's report of one item; None without one, or if the audio was not sent here.
 
-        Then only the session's clock knows when it was spoken: see :meth:`user_time`.
+        In the latter case only the session's clock knows when it was spoken: see :meth:`user_time`.
         """
         report = self._vad.of(item_id)
         elsewhere = self._user.last_sent_t is None
         return None if report is None or elsewhere else self._reported(report)
 
     def _reported(self, report: Report) -> Reported:
-        if self._user.last_sent_t is None:  # the events say when, which they may do so late
+        if self._user.last_sent_t is None:  # times are those of the events, which may come late
             end = self._now if report.end_ns is None else report.end_ns
             return Reported((max(report.start_ns - SPREAD_NS, 0), end), None, None)
         user, (start, end_ns) = self._user, report.speech
         until = user.appended_ns if report.end_ns is None else report.end_ns
         within = user.times((report.start_ns, until)) or (0, 0)
-        # 1 ns later: where audio begins after a gap, not where the audio before the gap ends.
+        # 1 ns later, so that audio after a gap gets its own start, not the end of the audio before it.
         start_t = None if start is None else self._within_call(user.time_at(start + 1))
         start_t = None if start_t is None else max(start_t - 1, 0)
         end_t = None if end_ns is None else self._within_call(user.time_at(end_ns))
@@ -249,9 +249,9 @@ class Timeline:
         return Reported((min(within[0], limit), min(within[1], limit)), start_t, end_t)
 
     def user_silences(self) -> list[Interval]:
-        """Return when the user does not talk, as the server's VAD has reported nothing.
+        """Return when the user does not talk according to the server's VAD, which reported nothing.
 
-        Where nothing was reported although the server committed what was appended, it may be talk.
+        Stretches that the server committed without a report are excluded: they may be talk.
         """
         silences = [
             (start, FOREVER_NS if end is None else end) for start, end in self._vad.silent_from
@@ -272,13 +272,13 @@ class Timeline:
 
         Args:
             audio_ns: Position in ns.
-            tap: Whether the source is what the app gave; else what the client appended.
+            tap: Whether the source is the app's tap; otherwise it is what the client appended.
         """
         side = self._user_tap if tap else self._user
         return None if side is None else self._within_call(side.time_at(audio_ns))
 
     def redacted(self) -> list[Stretch]:
-        """Return what is silenced in the recording, in order."""
+        """Return the silenced stretches of the recording, in order."""
         if not self._redactions:
             return []
         of_agent = self._playback.places(self._now)
@@ -294,9 +294,9 @@ class Timeline:
         return self._redactions.stretches(locate, self.length_ns)
 
     def placed(self, side: str) -> list[Segment]:
-        """Return all audio of a side that has a place in time, whether or not it is in the recording.
+        """Return all audio of a side that has a place in time, even if the recording does not contain it.
 
-        What the app gave replaces what was on the wire, and both are on disk.
+        Audio that the app passed replaces that on the wire, but both are on disk.
         """
         if side == "user":
             tapped = self._user_tap.segments if self._user_tap is not None else []
@@ -306,7 +306,7 @@ class Timeline:
 
     @property
     def user_is_tapped(self) -> bool:
-        """Whether the user's side is what the app gave."""
+        """Whether the user's side comes from the app's tap."""
         return self._user_tap_t != FOREVER_NS
 
     @property
@@ -316,21 +316,21 @@ class Timeline:
 
     @property
     def player_buffer_ns(self) -> int | None:
-        """What the client's player buffers, as far as the call has shown it; None if it has not."""
+        """How much the client's player buffers, as the call has shown; None if it has not."""
         return self._agent.buffer_ns
 
     @property
     def length_ns(self) -> int:
-        """Length of the recording: the close, or the end of the last audio that is kept.
+        """Length of the recording: the close, or the end of the last kept audio if that is later.
 
-        No more than an hour of silence at the end belongs to it, whatever the records claim.
+        At most an hour of silence at the end is included, whatever the records claim.
         """
         heard_ns = self._heard_end_ns()
         return max(min(self._now, heard_ns + MAX_SILENCE_NS), heard_ns)
 
     @property
     def cut_ns(self) -> int:
-        """How much silence at the end was left out; 0 if none was."""
+        """How much silence at the end was left out; 0 if nothing was."""
         return max(self._now - self._heard_end_ns() - MAX_SILENCE_NS, 0)
 
     def _heard_end_ns(self) -> int:
@@ -347,12 +347,12 @@ class Timeline:
         return self.last_t if self.close_t is None else self.close_t
 
     def _within_call(self, t: int | None) -> int | None:
-        """Return a time of the user's audio, but no later than the end of a call that was lived."""
+        """Return a time of the user's audio, but no later than ``_limit_t``."""
         return t if t is None or self._limit_t is None else min(t, self._limit_t)
 
     @property
     def unsaid_ns(self) -> int:
-        """How much of the user's audio is left out: it was sent, but the call ended before."""
+        """How much of the user's audio is left out because the call ended before it was spoken."""
         said = self._placed_user_segments()
         return max(said[-1].end_ns - self._limit_t, 0) if said and self._limit_t is not None else 0
 
@@ -372,10 +372,10 @@ class Timeline:
     def _agent_segments(self) -> list[Segment]:
         segments = self._playback.segments(self._now)
         if self.close_t is not None and self._lost_t is not None:
-            segments = clip_to_intervals(segments, [(0, self.close_t)])  # a tap may have gone on
+            segments = clip_to_intervals(segments, [(0, self.close_t)])  # a tap may have continued
         if not self._stream:
             return segments
-        # A tap is the truth, also of what the server reflects.
+        # A tap has priority, also over the audio that the server reflects.
         tapped_t = self._playback.tapped_t
         end = self._now if tapped_t is None else min(tapped_t, self._now)
         streamed = clip_to_intervals(self._stream.segments(), [(0, end)])
@@ -431,7 +431,7 @@ class Timeline:
         self._playback.cut(t)  # a client that truncates has flushed its speaker
 
     def _truncated(self, t: int, item_id: str, content_index: int, audio_end_ms: int) -> None:
-        # Only confirms, or stems from a server that owns the buffer, which has cut it by itself.
+        # Only confirms a claim, or comes from a server that owns the buffer and has cut it itself.
         self._agent.truncate(item_id, content_index, audio_end_ms, None, by_client=False)
         self._server.truncated(t, item_id, audio_end_ms)
 
@@ -522,7 +522,7 @@ class Timeline:
             tap = self._start_user_tap()
             tap.append(t, offset, size, quiet=bool(quiet))
             if self._user_tap_t == FOREVER_NS:
-                # The first buffer was spoken before it was given.
+                # The first buffer was spoken before the app passed it.
                 self._user_tap_t = t - tap.appended_ns
 
     def _tap_format(self, t: int, side: str, value: object) -> None:
@@ -604,12 +604,12 @@ class Timeline:
         around_ms: int = 0,
     ) -> None:
         around = around_ms * NS_PER_MS
-        # What has come and not been played yet may be of it, too.
+        # Audio that has arrived but not been played yet may belong to the item, too.
         queued = max(end_ns, self._agent.due_ns) if side == "agent" else end_ns
 
         def place() -> Interval:
             start, end = start_ns, queued
-            if from_ms is not None and to_ms is not None:  # where it was appended says it best
+            if from_ms is not None and to_ms is not None:  # appended positions are best
                 appended = self.user_time(from_ms), self.user_time(to_ms)
                 start = start if appended[0] is None else appended[0]
                 end = end if appended[1] is None else appended[1]
@@ -643,7 +643,7 @@ class Timeline:
         self._cut(max(t, self._heard_until_t))
 
 
-#: Kind of a record -> what it does; arguments are the elements after the kind.
+#: Kind of a record -> its handler; the arguments are the elements after the kind.
 _HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
     "buffered": Timeline._buffered,
     "user": Timeline._user_frame,

@@ -1,29 +1,30 @@
-"""Where the user's audio is in the recording.
+"""Places the user's audio in the recording.
 
 Clients send audio after it was spoken, sometimes long after: an event loop that stalled sends its
-backlog in one burst. What is certain is that audio sent by ``t`` was spoken before ``t``. With
-``A(j)`` the duration of all audio appended up to and including frame ``j``, the origin of the
-stream can be no later than ``t(j) - A(j)``. The smallest such bound over the sends of the next five
-seconds is taken:
+backlog in one burst. The only certainty is that audio sent by ``t`` was spoken before ``t``. With
+``A(j)`` as the duration of all audio appended up to and including frame ``j``, the origin of the stream
+can be no later than ``t(j) - A(j)``. The smallest such bound over the sends of the next five seconds is
+used:
 
     origin(i) = min(t(j) - A(j))   over sends j >= i with t(j) <= t(i) + 5 s
     start(i)  = origin(i) + A(i - 1), not before the end of the frame before, nor before 0
 
-Input: appended frames with the time of their send. Output: segments. The rules, in order:
+Input: appended frames with the times of their sends. Output: segments. The rules, in order:
 
-1. Audio that would start more than five seconds before its own send is a file, not speech. So is what
-   comes at once, neither adjoins what a microphone sends before or after it, and would lie over what
-   the agent says, or before the call: unless it came in frames of a microphone, which push to talk
-   holds back until the button is released. A file runs on from its send. If the answer comes before
-   it has ended, it lies before the answer, as far as there is room after what caused it.
+1. Audio that would start more than five seconds before its own send is a file, not speech. So is audio
+   that arrives all at once, does not adjoin what a microphone sends before or after it, and would lie
+   over the agent's speech or before the call. The exception is audio in microphone-sized frames without
+   a VAD: push to talk holds it back until the button is released. A file plays from its send on. If the
+   answer comes before its end, the file is moved before the answer, as far as there is room after what
+   caused it.
 2. A gap below 20 ms is jitter, and the frame adjoins the one before it. Between two frames with
    voice the limit is 50 ms, because a gap would be audible as a click. Starts are absolute, so small
    gaps do not accumulate as drift: they open as one gap once their sum reaches the limit.
-3. A frame can come out later than its send although frames arrive at the pace of a microphone:
-   after a file or a backlog, or if the client's clock runs fast. The lag is caught up in silence, by
+3. A frame can be placed later than its send although frames arrive at the pace of a microphone:
+   after a file or a backlog, or if the client's clock runs fast. The lag is reduced in silence, by
    leaving out the beginning of a quiet frame.
 
-Deciding about a frame takes five seconds of later sends. Until then, queries use what is known.
+Deciding on a frame takes five seconds of later sends. Until then, queries use what is known so far.
 
 The server's ``audio_start_ms`` and ``audio_end_ms`` count the audio appended in its session, not
 wall time; :meth:`UserPlacement.session_time` maps them to the recording
@@ -46,13 +47,14 @@ from otel_realtime.core.audio.segments import LOST, DurationCounter, Segment
 LOOK_AHEAD_NS: Final = 5 * NS_PER_S
 #: Gaps and lags below this are jitter.
 JITTER_NS: Final = 20 * NS_PER_MS
-#: The same between two frames with voice.
+#: The same limit between two frames with voice.
 SPEECH_JITTER_NS: Final = 50 * NS_PER_MS
-#: A microphone's frames are no longer than this.
+#: Maximum length of a microphone's frames.
 MICROPHONE_NS: Final = 60 * NS_PER_MS
-#: What comes at once and is no longer than this is no file: clients batch their microphone's audio.
+#: Audio that arrives all at once and is no longer than this is not a file: clients send microphone audio
+#: in batches.
 LEAST_FILE_NS: Final = 1_000 * NS_PER_MS
-#: Audio this near to what a microphone sends belongs to it.
+#: Audio this close to what a microphone sends belongs to it.
 ADJOINS_NS: Final = 250 * NS_PER_MS
 
 
@@ -64,11 +66,11 @@ class _Frame:
         number: Its number among all frames.
         t: When it was sent, in ns since the start.
         before_ns: Duration of all audio before it.
-        after_ns: The same with it.
+        after_ns: The same, including the frame.
         offset: Where it begins in the source, in bytes; ``LOST`` for a hole.
         size: Its size in bytes.
-        quiet: Whether there is no voice in it.
-        paced: Whether it came no faster than twice real time.
+        quiet: Whether it contains no voice.
+        paced: Whether it arrived no faster than twice real time.
     """
 
     number: int
@@ -90,29 +92,29 @@ class UserPlacement:
     """Places appended frames; memory is bounded by the look-ahead, whatever the call's length.
 
     Args:
-        room: When the agent sounds.
+        room: Knows when the agent is speaking.
 
     Attributes:
-        segments: What has been decided, in order and without overlap.
+        segments: The placements that have been decided, in order and without overlap.
         last_sent_t: When the latest frame was sent, in ns since the start; None before the first.
-        detected: Whether the server's VAD reports speech: then nobody holds a button.
+        detected: Whether the server's VAD reports speech. If so, the client does not use push to talk.
     """
 
     def __init__(self, room: Room | None = None) -> None:
         self._room = Room() if room is None else room
-        # The latest file, as long as it is not answered: when it was sent, the end of what is placed
-        # before it, and where it begins in all audio.
+        # The latest file, until it is answered: when it was sent, the end of the audio placed before
+        # it, and its position in all audio.
         self._file: tuple[int, int, int] | None = None
         self._file_end_ns = 0  # up to where the audio belongs to a file
-        self._is_live = False  # the last placed frame comes from a microphone
+        self._is_live = False  # whether the last placed frame comes from a microphone
         self.detected = False
         self.segments: list[Segment] = []
         self.last_sent_t: int | None = None
         self._appended = DurationCounter()  # lost audio included
-        self._decided_ns = 0  # how much of it is placed
+        self._decided_ns = 0  # how much of it has been placed
         self._end_ns = 0
-        self._script_lag_ns = 0  # a paced script sends its first frame at once, not after 1 frame
-        self._in_speech = False  # the last placed frame has voice in it
+        self._script_lag_ns = 0  # of a paced script, which sends its first frame at once
+        self._in_speech = False  # whether the last placed frame contains voice
         self._session_ns = 0  # audio appended before the current server session
         self._pending: deque[_Frame] = deque()
         self._least = LeastOrigin()
@@ -130,7 +132,7 @@ class UserPlacement:
             t: When it was sent, in ns since the start.
             offset: Where it begins in the source, in bytes; ``LOST`` for a hole.
             size: Its size in bytes.
-            quiet: Whether there is no voice in it.
+            quiet: Whether it contains no voice.
         """
         pending, number = self._pending, self._count
         if pending and pending[0].t + LOOK_AHEAD_NS < t:
@@ -152,7 +154,7 @@ class UserPlacement:
         self.append(t, LOST, size)
 
     def answered(self, t: int) -> None:
-        """Note that the agent begins to sound: a file that has not ended by then lies before that."""
+        """Note that the agent begins to speak: a file that has not ended by then is moved before it."""
         if self._file is None:
             return
         sent_t, floor, position = self._file
@@ -171,7 +173,7 @@ class UserPlacement:
             self._end_ns -= earlier
 
     def advance(self, t: int) -> None:
-        """Decide every frame whose look-ahead ends before ``t``."""
+        """Decide all frames whose look-ahead ends before ``t``."""
         while self._pending and self._pending[0].t + LOOK_AHEAD_NS < t:
             self._place(self._pending[0])
 
@@ -181,8 +183,8 @@ class UserPlacement:
             self._place(self._pending[0])
 
     def set_format(self, audio_format: AudioFormat) -> None:
-        """Set the format of the frames from here on."""
-        self.finish()  # pending frames are in the format before it
+        """Set the format of the frames from now on."""
+        self.finish()  # pending frames are in the previous format
         self._appended.set_format(audio_format)
 
     def reset(self) -> None:
@@ -194,12 +196,12 @@ class UserPlacement:
         return self.time_at(self.session_position(audio_ms))
 
     def session_position(self, audio_ms: int) -> int:
-        """Return the position in all appended audio, in ns, of one that the server counts now."""
+        """Return the position in all appended audio, in ns, for a position in the server's session."""
         return self._session_ns + audio_ms * NS_PER_MS
 
     def times(self, span: tuple[int, int]) -> tuple[int, int] | None:
         """Map a stretch of the appended audio, its start and end in ns, as ``time_at`` does."""
-        # 1 ns later: where audio begins after a gap, not where the audio before the gap ends.
+        # 1 ns later, so that audio after a gap gets its own start, not the end of the audio before it.
         start, end = self.time_at(span[0] + 1), self.time_at(span[1])
         if start is None or end is None:
             return None
@@ -210,7 +212,7 @@ class UserPlacement:
         """Map a position in the appended audio to the recording.
 
         Args:
-            audio_ns: Position in ns. Beyond the end it counts as the end.
+            audio_ns: Position in ns; a position beyond the end counts as the end.
 
         Returns:
             Time in ns since the start, which never decreases as ``audio_ns`` increases; None
@@ -243,7 +245,7 @@ class UserPlacement:
             self._file_end_ns = max(file_end_ns, frame.after_ns)
             start = self._end_ns
             self._is_live = False
-        # Nearly all frames are placed shortly before their send: those need no second look.
+        # Nearly all frames are placed shortly before their send; those need no further check.
         elif start > frame.t - LEAST_FILE_NS:
             self._is_live = True
         else:
@@ -272,7 +274,7 @@ class UserPlacement:
         return SPEECH_JITTER_NS if self._in_speech and not frame.quiet else JITTER_NS
 
     def _burst(self) -> tuple[list[_Frame], _Frame | None]:
-        """Return what was sent at once with the oldest pending frame, and the frame after that."""
+        """Return the burst that begins with the oldest pending frame, and the frame after it."""
         burst = [self._pending[0]]
         for frame in islice(self._pending, 1, None):
             if frame.paced:
@@ -281,7 +283,7 @@ class UserPlacement:
         return burst, None
 
     def _extend_file(self) -> None:
-        """Count what is pending, but came at once with the latest file, as a part of it."""
+        """Count pending frames that came at once with the latest file as a part of it."""
         for frame in self._pending:
             if frame.before_ns >= self._file_end_ns:
                 if frame.paced:
@@ -289,7 +291,7 @@ class UserPlacement:
                 self._file_end_ns = frame.after_ns
 
     def _is_clip(self, frame: _Frame) -> bool:
-        """Return whether the oldest pending frame begins a file of less than five seconds."""
+        """Return whether the oldest pending frame begins a file shorter than five seconds."""
         start = self._least.ns + frame.before_ns
         if not frame.paced or start > frame.t - LEAST_FILE_NS:
             return False
@@ -301,14 +303,14 @@ class UserPlacement:
             return False
         if follower and follower.t - follower.duration_ns <= burst[-1].t + ADJOINS_NS:
             return False
-        # Push to talk may be held while the agent speaks.
+        # With push to talk, the button may be held while the agent speaks.
         return self.detected or any(one.duration_ns > MICROPHONE_NS for one in burst)
 
     def _file_start(self, frame: _Frame, *, is_clip: bool) -> int:
-        """Return where a file starts, or audio that a later send makes look far too early.
+        """Return the start of a file, or of a frame that a later send makes look far too early.
 
-        The sends up to the first burst are a microphone's and place the frame; a burst itself is a
-        file.
+        A burst that begins with the frame is a file. Otherwise the sends before the first burst come from
+        a microphone, and only they place the frame.
         """
         pending = self._pending
         if is_clip or len(pending) < 2 or not pending[1].paced:

@@ -1,13 +1,13 @@
-"""Where the server's VAD says that the user speaks.
+"""When the user speaks, as the server's VAD reports it.
 
-``speech_started`` names where the audio begins that the model is given, ``speech_stopped`` where it
+``speech_started`` names where the audio that is given to the model begins, and ``speech_stopped`` where it
 ends. With server VAD that includes ``prefix_padding_ms`` before the speech and ``silence_duration_ms``
-after it, which the session knows; semantic VAD has no fixed padding, and the speech is only somewhere
-within. A server that reports speech says by its silence, too, that nobody speaks: what a microphone
-picks up of the agent or of the room is not the user's talk. An item that it commits without a report is
-an exception: what was appended for it is judged by its energy.
+after it, which the session knows. Semantic VAD has no fixed padding, so the speech is only known to be
+somewhere within. If a server reports speech at all, its silence means that the user does not speak: what
+a microphone picks up of the agent or of the room is not the user's talk. The exception is an item that
+the server commits without a report: the audio appended for it is judged by its energy.
 
-Positions count all audio that was appended; without any they are times
+Positions count all audio that was appended; if none was, they are times
 (:mod:`otel_realtime.core.audio.session_clock`).
 
 Source: https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_started
@@ -28,9 +28,9 @@ class Report:
     Attributes:
         item_id: Its item; None if the server did not name it.
         start_ns: Where the model's audio begins, padding included.
-        prefix_ms: The padding before the speech; None if it is unknown.
+        prefix_ms: The padding before the speech; None if unknown.
         end_ns: Where it ends, padding included; None as long as the user speaks.
-        silence_ms: The padding after the speech; None if it is unknown.
+        silence_ms: The padding after the speech; None if unknown.
     """
 
     item_id: str | None
@@ -41,15 +41,15 @@ class Report:
 
     @property
     def speech(self) -> tuple[int | None, int | None]:
-        """Where the speech itself begins and ends; None for what is not known to 150 ms."""
+        """Where the speech itself begins and ends; None for an edge not known to within 150 ms."""
         start = end = None
-        # At the very beginning of the audio there is less before the speech than the padding.
+        # At the very beginning of the audio, less than the padding precedes the speech.
         if self.prefix_ms is not None and self.start_ns > 0:
             start = self.start_ns + self.prefix_ms * NS_PER_MS
         if self.silence_ms is not None and self.end_ns is not None:
             end = self.end_ns - self.silence_ms * NS_PER_MS
         if end is not None and end <= (self.start_ns if start is None else start):
-            return None, None  # paddings that cannot be
+            return None, None  # implausible paddings
         return start, end
 
 
@@ -58,9 +58,9 @@ class Reported:
     """One utterance in the recording; times in ns since the start.
 
     Attributes:
-        within: Where it lies, padding included.
-        start: When the speech itself begins; None if it is not known to 150 ms.
-        end: The same of its end.
+        within: The interval that contains it, padding included.
+        start: When the speech itself begins; None if it is not known to within 150 ms.
+        end: When the speech itself ends; None likewise.
     """
 
     within: Interval
@@ -69,13 +69,13 @@ class Reported:
 
 
 class VadReports:
-    """The reports of a call, and the stretches without one.
+    """The reports of a call, and the committed stretches without a report.
 
     Attributes:
         reports: The utterances in order.
         unheard: Stretches of the audio that were committed although no speech was reported.
-        silent_from: Since when the server's silence counts, session by session, as times: the
-            beginnings of sessions with reports, each with the session's end, None for the last.
+        silent_from: The sessions in which the server's silence counts, because it reported speech: their
+            start and end times. The end is None while the session lasts.
     """
 
     def __init__(self) -> None:
@@ -84,8 +84,8 @@ class VadReports:
         self.silent_from: list[tuple[int, int | None]] = []
         self._by_item: dict[str, Report] = {}
         self._session_t = 0
-        self._boundary_ns = 0  # the end of the latest item
-        self._reported = False  # since then
+        self._boundary_ns = 0  # end of the latest item
+        self._reported = False  # whether speech was reported since then
 
     def started(self, item_id: str | None, position_ns: int, prefix_ms: int | None) -> None:
         """Apply ``speech_started``."""
@@ -107,7 +107,7 @@ class VadReports:
             report.silence_ms = silence_ms
 
     def committed(self, position_ns: int) -> None:
-        """Apply a commit, by the client or by the server, of what was appended up to a position."""
+        """Apply a commit, by the client or the server, of the audio appended up to a position."""
         report = self._open()
         if report is not None:
             report.end_ns = max(position_ns, report.start_ns)
@@ -124,7 +124,7 @@ class VadReports:
         self._reported = False
 
     def of(self, item_id: str) -> Report | None:
-        """Return the report of an item."""
+        """Return the report of an item; None if there is none."""
         return self._by_item.get(item_id)
 
     def _open(self) -> Report | None:

@@ -1,8 +1,8 @@
-"""What a model was asked: the messages that one response read, and what overrode the session's.
+"""What a model was asked: the items that one response read, and its own instructions and tools.
 
-The items come from ``reading.Reading``, or from the request itself. Two things are put before what
-they explain, as a model provider's own history has them, although an earlier response produced
-them: a tool call before its result, and a request for approval before its answer.
+The items come from ``reading.Reading`` or from the request itself. A tool call is placed before its
+result, and a request for approval before its answer, as in a model provider's own history, although
+earlier responses produced the call and the request.
 
 Source: ``response.create`` at
 https://platform.openai.com/docs/api-reference/realtime-client-events/response/create.
@@ -19,12 +19,12 @@ from otel_realtime.core.protocol.responses import Response, ToolCall
 
 
 def read_items(response: Response, items: Items, calls: Mapping[str, ToolCall]) -> list[Item]:
-    """Return what a response read, in order.
+    """Return the items that a response read, in order.
 
     Args:
         response: The response.
         items: The conversation's items.
-        calls: Its function calls by ``call_id``.
+        calls: The conversation's function calls by ``call_id``.
     """
     if response.own_input is not None:
         read = list(_own_items(response.own_input, items))
@@ -34,7 +34,7 @@ def read_items(response: Response, items: Items, calls: Mapping[str, ToolCall]) 
 
 
 def _own_items(elements: Iterable[JsonValue], items: Items) -> Iterator[Item]:
-    """Yield the elements of a request's own input, with references resolved."""
+    """Yield the items of a request's own input, with references resolved."""
     for index, element in enumerate(elements):
         source = object_or_empty(element)
         known = items.get(source.get("id"))
@@ -43,19 +43,19 @@ def _own_items(elements: Iterable[JsonValue], items: Items) -> Iterator[Item]:
         elif source:
             item = Item(text_or_none(source.get("id")) or f"input_{index}")
             item.merge(source)
-            if item.kind == "item_reference":  # to an item that was not seen
+            if item.kind == "item_reference":  # a reference to an unknown item
                 item.kind, item.role = "message", "user"
                 item.set_part(0, f"[item {item.id}]")
             yield item
 
 
 def _explained(read: list[Item], items: Items, calls: Mapping[str, ToolCall]) -> Iterator[Item]:
-    """Yield items, each run of results after the calls that led to them."""
+    """Yield the items, with missing calls and approval requests before their results and answers."""
     present = {item.call_id for item in read if item.kind == "function_call"}
     requests = {item.id for item in read if item.kind == "mcp_approval_request"}
     for index, item in enumerate(read):
         if item.kind == "function_call_output" and item.call_id not in present:
-            for result in read[index:]:  # parallel calls are one message, their results follow
+            for result in read[index:]:  # parallel calls are one message; their results follow it
                 if result.kind != "function_call_output":
                     break
                 call = _call_of(result, items, calls)
@@ -71,7 +71,7 @@ def _explained(read: list[Item], items: Items, calls: Mapping[str, ToolCall]) ->
 
 
 def _call_of(result: Item, items: Items, calls: Mapping[str, ToolCall]) -> Item | None:
-    """Return the call that led to a result; None if it was not seen."""
+    """Return the item of the call that led to a result; None if the call is unknown."""
     item = items.get(result.answers)
     if item is not None:
         return item

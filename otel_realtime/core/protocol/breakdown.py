@@ -1,22 +1,24 @@
-"""Break the caller's wait down into parts, each with its owner; the parts add up to the whole.
+"""Break the caller's wait down into parts, each with an owner; the parts add up to the whole.
 
 The wait is voice-to-voice: from the end of the user's speech to the first audible sample of the
-answer. It may go through several responses, if all but the last only called tools::
+answer. It may span several responses, if all but the last only called tools::
 
-    end of speech                the user has stopped speaking
-      end_of_speech  setting     until the audio is committed: silence that the VAD waits for (push to
-                                 talk: until the app sends the commit, and then it owns this part)
-      request        app         until the client asks for a response, if it does
-      response       service     until ``response.created``
-      model          service     until the first audio arrives, or a call of a tool
-      tools          tool        from a call's arguments to the last result (MCP: to its end)
-      approval       app         from a request to run an MCP tool to the app's answer
-      (request, response, model, tools, approval again, for each further response)
-      playback       app         until that audio is audible
-    first audible sample
+    part           owner     ends
+    -------------  --------  --------------------------------------------------------------------
+    (the wait starts when the user has stopped speaking)
+    end_of_speech  setting   when the audio is committed, after the silence that the VAD waits for
+                             (push to talk: when the app sends the commit; the owner is the app)
+    request        app       when the client asks for a response, if it does
+    response       service   at ``response.created``
+    model          service   when the first audio, a tool call or a request for approval arrives
+    tools          tool      when the last result of the calls is sent (MCP: when the call ends)
+    approval       app       when the app answers the request for approval of an MCP tool
+    (request, response, model, tools and approval repeat for each further response)
+    playback       app       when the answer's first audio is audible
+    (the wait ends)
 
-Each stretch ends no earlier than the one before and no later than the wait. In whole ms the parts
-still add up to the whole: each is the difference of two rounded times.
+Each stretch ends no earlier than the previous one and no later than the wait. The parts also add up to
+the whole in whole ms, because each is the difference of two rounded times.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ TOOLS: Final = "tools"
 APPROVAL: Final = "approval"
 PLAYBACK: Final = "playback"
 
-#: Every part, in the order of a simple answer -> who can make it shorter.
+#: Every part, in the order of a simple answer -> who can shorten it.
 OWNERS: Final[Mapping[str, str]] = {
     END_OF_SPEECH: "setting",
     REQUEST: "app",
@@ -56,8 +58,8 @@ class LatencyPart:
 
     Attributes:
         name: Its name, a key of ``OWNERS``.
-        ms: Its length.
-        owner: Who can make it shorter: ``setting``, ``service``, ``tool`` or ``app``.
+        ms: Its length, in ms.
+        owner: Who can shorten it: ``setting``, ``service``, ``tool`` or ``app``.
     """
 
     name: str
@@ -81,16 +83,16 @@ def break_down(
         question: The user's item that is answered.
         responses: The responses from the one that read it to the one that answers, in order.
         calls: Their function calls.
-        approvals: What they asked to be allowed, by the id of the response.
+        approvals: Their MCP approval requests, by id of the response.
         start_t: End of the user's speech, in ns since the start of the conversation.
-        first_chunk_t: Arrival of the answer's first audio.
-        audible_t: When that audio was audible.
+        first_chunk_t: Arrival of the answer's first audio, in the same unit.
+        audible_t: When that audio was audible, in the same unit.
     """
     totals: dict[str, int] = {}
     reached = start_t
     for name, t in _stretches(question, responses, calls, approvals, first_chunk_t, audible_t):
         end = min(max(t, reached), max(audible_t, start_t))
-        # Of times rounded to ms, so that the parts add up to the rounded whole.
+        # The difference of times rounded to ms, so that the parts add up to the rounded whole.
         length = (end - start_t) // NS_PER_MS - (reached - start_t) // NS_PER_MS
         totals[name] = totals.get(name, 0) + length
         reached = end
@@ -98,7 +100,7 @@ def break_down(
 
 
 def _owner(name: str, question: Item) -> str:
-    """Return who owns a part: without a VAD it is the app that says when the user has finished."""
+    """Return the owner of a part; without a VAD the app decides when the user has finished."""
     if name == END_OF_SPEECH and question.audio_end_ms is None:
         return "app"
     return OWNERS[name]
@@ -112,8 +114,8 @@ def _stretches(
     first_chunk_t: int,
     audible_t: int,
 ) -> Iterator[tuple[str, int]]:
-    """Yield the stretches as (part, end of the stretch), in order."""
-    # Push to talk: what the server's answer to the commit took is not the app's.
+    """Yield the stretches as (part, end time), in order."""
+    # Push to talk: the app's part ends when it sends the commit; the server's reply time is not its.
     known = (question.commit_sent_t, question.committed_t, question.stopped_t)
     reached = next((t for t in known if t is not None), None)
     if reached is not None:
@@ -134,7 +136,7 @@ def _stretches(
 def _tools(
     response: Response, calls: Sequence[ToolCall], approvals: Sequence[McpApproval]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the stretches of a response that did not answer."""
+    """Yield the stretches of a response that only called tools."""
     announced = [call.announced.t for call in calls if call.announced is not None]
     announced += [approval.asked.t for approval in approvals]
     answered = [call.answered.t for call in calls if call.answered is not None]
@@ -149,7 +151,7 @@ def _tools(
 
 
 def _server_tools(response: Response, before_t: int) -> Iterator[tuple[str, int]]:
-    """Yield the MCP calls that the server made before a moment."""
+    """Yield the stretches of the MCP calls that started before ``before_t``."""
     for call in sorted(response.mcp.values(), key=lambda call: call.started.t):
         if call.ended is not None and call.started.t < before_t:
             yield MODEL, call.started.t

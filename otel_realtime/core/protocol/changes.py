@@ -1,4 +1,4 @@
-"""What a step of the state machine reports: changes that must be traced at once."""
+"""Changes that a step of the state machine reports, and that must be traced at once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from otel_realtime.core.protocol.responses import McpApproval, McpListing, ToolC
 
 @dataclass(frozen=True, slots=True)
 class ToolAnnounced:
-    """The current event is the first that carries the call's complete arguments."""
+    """The current event is the first one with the call's complete arguments."""
 
     call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
 class ToolRepeated:
-    """The current event carries an unanswered call whose arguments were complete before."""
+    """The current event repeats an unanswered call whose arguments were already complete."""
 
     call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCut:
-    """A call that was announced has turned out to be cut off: it is none."""
+    """A call that was announced was cut off, so it does not count as a call."""
 
     call: ToolCall
 
@@ -45,8 +45,9 @@ class ToolPending:
 
 @dataclass(frozen=True, slots=True)
 class ToolOver:
-    """Nobody can answer this call: its response stands out of band and is done, or its connection
-    has closed.
+    """The call can no longer be answered.
+
+    Its response is out of band and done, or its connection has closed.
     """
 
     call: ToolCall
@@ -61,31 +62,31 @@ class ToolAnswered:
 
 @dataclass(frozen=True, slots=True)
 class McpApproved:
-    """The client answered a request for approval, with yes or no."""
+    """A request for approval was answered, or its connection has closed."""
 
     approval: McpApproval
 
 
 @dataclass(frozen=True, slots=True)
 class McpListed:
-    """The server has got a list of tools, or has failed to."""
+    """The server received a list of tools, or failed to, or its connection has closed."""
 
     listing: McpListing
 
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """An input transcription ended: one call of the transcription model.
+    """An input transcription ended; it is one call of the transcription model.
 
     Attributes:
         item: The user's item.
         model: The transcription model.
-        started_t: When the audio was committed, in ns since the start of the conversation; if that
-            was not seen, when the transcription ended.
-        started_ns: The same in epoch ns.
-        event: The event that reported it; without keys, if the conversation ended before.
+        started_t: When the audio was committed, in ns since the start of the conversation. If the commit
+            was not seen: when the transcription ended or, with ``ended`` false, when the item was first seen.
+        started_ns: The same time in epoch ns.
+        event: The event that reported the end; empty if there was none.
         failed: Whether the transcription failed.
-        ended: False: the conversation ended in the middle of it.
+        ended: False if the conversation or its connection ended during the transcription.
     """
 
     item: Item

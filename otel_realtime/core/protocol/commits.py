@@ -1,7 +1,7 @@
-"""When the client asked for a user's item: its own ``input_audio_buffer.commit`` (push to talk).
+"""When the client sent its own ``input_audio_buffer.commit`` for a user's item (push to talk).
 
-The server's ``input_audio_buffer.committed`` names no commit; it answers them in order. An ``error``
-refuses one, by its ``event_id`` or because the buffer was empty.
+The server's ``input_audio_buffer.committed`` does not name the commit that it answers, but commits are
+answered in order. An ``error`` refuses a commit, by its ``event_id`` or because the buffer was empty.
 
 Source: https://platform.openai.com/docs/api-reference/realtime-client-events/input_audio_buffer/commit.
 """
@@ -13,7 +13,7 @@ from typing import Final
 
 from otel_realtime.core.audio.commits import COMMIT_EMPTY
 
-#: Commits that wait for an answer; older ones are forgotten.
+#: Maximum number of commits that wait for an answer; older ones are dropped.
 MOST_OPEN: Final = 64
 
 
@@ -28,11 +28,11 @@ class SentCommits:
         self._open.append((event_id, t))
 
     def committed(self) -> int | None:
-        """Return when the commit was sent that made an item; None if the server made it by itself."""
+        """Return when the client sent the commit that created an item; None if the server committed it."""
         return self._open.popleft()[1] if self._open else None
 
     def refused(self, event_id: str | None, code: str | None) -> None:
-        """Take back the commit that an ``error`` refuses, if it is about one."""
+        """Remove the commit that an ``error`` refuses, if it refuses one."""
         named = [each for each in self._open if event_id is not None and each[0] == event_id]
         if named:
             self._open.remove(named[0])
@@ -40,5 +40,5 @@ class SentCommits:
             self.committed()
 
     def reset(self) -> None:
-        """Begin a new server session: what was open is lost."""
+        """Drop the open commits, because a new server session begins or the connection has closed."""
         self._open.clear()

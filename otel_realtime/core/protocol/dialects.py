@@ -1,19 +1,19 @@
-"""The families of events that a socket may speak, as tables.
+"""The dialects of a socket: families of events, described as tables.
 
-The state machine, the recording and the spans know one family, that of Realtime conversations by its
-GA names. A :class:`Dialect` says how another one is read: which events carry audio, which carry text
-in pieces, what its events are called there. Which dialect a socket speaks is decided once: by the
-path of its request, or by the first event that tells. Another family is another row of
-``DIALECTS``; only what no table can say (an event within an event) is a reader of its own, such as
+The state machine, the recording and the spans know one family of events: Realtime conversations, with
+GA names. A :class:`Dialect` describes how to read a family: which events carry audio, which carry text
+in pieces, and what its events are called. The dialect of a socket is determined once, by the path of
+its request or by the first event that is specific to a dialect. To add a family, add a row to
+``DIALECTS``. Only what no table can express (an event within an event) needs a reader, such as
 :mod:`otel_realtime.core.protocol.live`.
 
 ====================  ==========================  ==============================================
 dialect               path                        audio
 ====================  ==========================  ==============================================
-``realtime``          ``.../realtime``            of items, which have responses
-``translation``       ``.../translations``        of the session: without items, responses, turns
-``live``              ``.../live/sessions``       the same
-``live_sideband``     ``.../{id}/attach``         the same, of both sides, from the server
+``realtime``          ``.../realtime``            of items, which belong to responses
+``translation``       ``.../translations``        of the session, without items, responses or turns
+``live``              ``.../live/sessions``       as for ``translation``
+``live_sideband``     ``.../{id}/attach``         as for ``live``, but the server sends both sides
 ====================  ==========================  ==============================================
 
 Sources: https://platform.openai.com/docs/api-reference/realtime-server-events and the types of the
@@ -34,33 +34,34 @@ from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.json_values import object_or_empty
 from otel_realtime.core.protocol.live import LiveReader
 
-#: Clocks that a transcript's times are of.
+#: Clocks to which the times of a transcript can refer; see ``Stream.clock``.
 SESSION: Final = "session"
 INPUT: Final = "input"
 ARRIVAL: Final = "arrival"
 
 
 class Reader(Protocol):
-    """Reads the events of one conversation as those that the state machine knows."""
+    """Converts the events of one conversation to events that the state machine knows."""
 
     def received(self, event: Event) -> list[Event]:
-        """Return what an event of the server says, in the state machine's words."""
+        """Convert an event of the server to events that the state machine knows."""
 
     def sent(self, event: Event) -> list[Event]:
-        """Return the same of an event of the client."""
+        """Convert an event of the client to events that the state machine knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """A transcript that comes as deltas without an end: no item, no turn, no ``.done``.
+    """A transcript that arrives as deltas only, without items, turns or a ``.done``.
 
     Attributes:
         role: Who says it: ``user`` or ``assistant``.
-        start: Key of a delta's start, in ms; the same as ``end`` if it has one time only.
-        end: Key of its end.
-        step_ms: With one time only: so much of it lies before that.
+        start: Key of a delta's start time, in ms; the same as ``end`` if a delta has only one time.
+        end: Key of a delta's end time, in ms.
+        step_ms: If a delta has only one time, its length before that time, in ms.
         clock: What the times count: ``session`` (time since the session began), ``input`` (audio that
-            the client appended); ``arrival``: they only tell pauses, and the text stands where it came.
+            the client appended), or ``arrival`` (the times are used only to detect pauses, and the text
+            is placed where it arrived).
     """
 
     role: str
@@ -70,33 +71,34 @@ class Stream:
     clock: str = SESSION
 
 
-# Compared by identity: each is one row.
+# Compared by identity: each dialect exists once.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dialect:
     """How the events of one family are read.
 
     Attributes:
         name: Its name in the journal.
-        paths: Globs of request paths on which nothing else is spoken.
-        call: Matches a path that names the call which the socket observes, as its group 1.
-        tells: Types of events that only this dialect has; by whom, does not matter.
+        paths: Globs of request paths on which only this dialect is spoken.
+        call: Regular expression for a path that names the call which the socket observes; group 1 is
+            the call's id.
+        tells: Types of events, of server or client, that only this dialect has.
         session_type: ``session.type`` that only this dialect has.
-        keys: Keys by which its events are told from those of another dialect with the same type.
-        families: First components of the types that its servers send.
+        keys: Keys that distinguish its events from events of the same type in another dialect.
+        families: First components of the event types that its servers send.
         agent_audio: Server events that carry agent audio.
         user_audio: Client events that carry user audio.
-        reflected_audio: Server events that carry user audio: the sideband of a call.
+        reflected_audio: Server events that carry user audio (on the sideband of a call).
         text_deltas: Deltas of texts that are kept until they are complete.
-        streams: Deltas of transcripts that nothing completes, by type.
-        takes_floor: Whether one speaker's turn ends where the other one's begins; not if both talk
+        streams: Deltas of transcripts that no event completes, by type.
+        takes_floor: Whether one speaker's turn ends when the other speaker begins; false if both talk
             all the time.
         client_events: Client events that change the state.
-        names: Its name of an event -> the one that the state machine knows.
+        names: Name of an event in this dialect -> the name that the state machine knows.
         session_events: Events that repeat the whole session.
-        tells_formats: Whether the session's audio formats are those of this socket.
+        tells_formats: Whether the session's audio formats apply to this socket.
         begins_session: Whether the session, and so its clock, begins on this socket.
-        wraps: Type of an event that carries another one -> the key of that.
-        reader: Makes a reader, where names do not suffice.
+        wraps: Type of an event that contains another event -> key of the inner event.
+        reader: Creates a reader; None if renaming events is enough.
     """
 
     name: str
@@ -121,11 +123,11 @@ class Dialect:
     reader: Callable[[], Reader] | None = None
 
     def name_of(self, kind: str) -> str:
-        """Return the name of an event as the state machine knows it."""
+        """Return the state machine's name for an event type of this dialect."""
         return self.names.get(kind, kind)
 
     def inner(self, event: Event) -> Event:
-        """Return the event that an event carries, else the event itself."""
+        """Return the event that an event contains, else the event itself."""
         key = self.wraps.get(event["type"])
         carried = None if key is None else event.get(key)
         return carried if isinstance(carried, dict) and _has_type(carried) else event
@@ -137,13 +139,13 @@ def _has_type(event: Event) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Prefixes:
-    """How the frames of some events begin, for one ``startswith`` per frame instead of a parse."""
+    """Prefixes of the frames of some events, for one ``startswith`` per frame instead of a parse."""
 
     text: tuple[str, ...]
     data: tuple[bytes, ...]
 
     def of(self, frame: wire.Frame) -> bool:
-        """Return whether a frame is one of these events, as far as its beginning tells."""
+        """Return whether a frame begins with one of the prefixes."""
         if isinstance(frame, bytes):
             return frame.startswith(self.data)
         return frame.startswith(self.text)
@@ -151,12 +153,12 @@ class Prefixes:
 
 @lru_cache(maxsize=64)
 def prefixes(types: tuple[str, ...]) -> Prefixes:
-    """Return how the frames of events of these types begin, where ``type`` is their first key."""
+    """Return the prefixes of frames of events of these types whose first key is ``type``."""
     text = wire.prefixes_of(types)
     return Prefixes(text, tuple(prefix.encode() for prefix in text))
 
 
-#: Realtime conversations, by their GA names and the beta's.
+#: Realtime conversations, with GA and beta names.
 REALTIME: Final = Dialect(
     name="realtime",
     tells=frozenset(
@@ -195,8 +197,8 @@ _SOURCE: Final = "session.input_transcript.delta"
 _TARGET: Final = "session.output_transcript.delta"
 _OUTPUT: Final = ("session.output_audio.delta",)
 
-#: Live translation: both sides talk all the time, so nobody waits for the floor. Its times advance by
-#: frames of 200 ms of the audio that the client appended.
+#: Live translation: both sides talk all the time, so neither ends the other's turn. Its times advance in
+#: steps of 200 ms of the audio that the client appended.
 TRANSLATION: Final = Dialect(
     name="translation",
     paths=("*/realtime/translations", "*/realtime/translations/"),
@@ -249,7 +251,7 @@ LIVE: Final = Dialect(
     families=frozenset({"session", "response", "decision", "transport", "info", "error"}),
     agent_audio=_OUTPUT,
     user_audio=("session.input_audio.append",),
-    # Where an observer could not be told by its path.
+    # Needed for an observer that its path did not identify as one.
     reflected_audio=("session.input_audio.append",),
     text_deltas=wire.TEXT_DELTAS,
     streams={
@@ -267,8 +269,8 @@ LIVE: Final = Dialect(
     reader=LiveReader,
 )
 
-#: A second socket of a Live session. The server reflects the audio of both sides, as PCM16 at 24 kHz
-#: whatever the format of the call is, so the session's own format does not count here.
+#: A second socket of a Live session. The server reflects the audio of both sides, always as PCM16 at
+#: 24 kHz, so the session's own audio format does not apply here.
 LIVE_SIDEBAND: Final = Dialect(
     name="live_sideband",
     paths=("*/live/sessions/*/attach",),
@@ -288,10 +290,10 @@ LIVE_SIDEBAND: Final = Dialect(
     reader=lambda: LiveReader(reflected=True),
 )
 
-#: All dialects; the first one is spoken where nothing says otherwise.
+#: All dialects; the first one is the default.
 DIALECTS: tuple[Dialect, ...] = (REALTIME, TRANSLATION, LIVE, LIVE_SIDEBAND)
 
-#: How frames of audio begin, in any dialect.
+#: Prefixes of audio frames, in any dialect.
 ANY_AGENT_AUDIO: Final = prefixes(
     tuple(dict.fromkeys(kind for each in DIALECTS for kind in each.agent_audio))
 )
@@ -301,12 +303,12 @@ ANY_USER_AUDIO: Final = prefixes(
 
 
 def named(name: str) -> Dialect:
-    """Return the dialect of a name; the first one for a name that is not known."""
+    """Return the dialect with this name; the first one if the name is unknown."""
     return next((each for each in DIALECTS if each.name == name), DIALECTS[0])
 
 
 def by_path(path: str) -> Dialect | None:
-    """Return the dialect that is spoken on a request path; None if that does not tell."""
+    """Return the dialect that is spoken on a request path; None if the path does not determine it."""
     return next((each for each in DIALECTS if _matches(each.paths, path)), None)
 
 
@@ -329,7 +331,7 @@ def call_of(path: str) -> str | None:
 
 
 def by_event(event: Event) -> Dialect | None:
-    """Return the dialect that an event is of; None if it could be of several."""
+    """Return the dialect that an event belongs to; None if it could belong to several."""
     kind = event["type"]
     session_type = object_or_empty(event.get("session")).get("type")
     for each in DIALECTS:
@@ -340,7 +342,7 @@ def by_event(event: Event) -> Dialect | None:
             return each
     if kind in _ANYBODYS or kind.partition(".")[0] not in DIALECTS[0].families:
         return None
-    # What carries audio or text in another dialect is of one of those, though it may be any.
+    # An event that carries audio or text in other dialects belongs to one of them, but which is unknown.
     of_others = any(kind in each.agent_audio or kind in each.streams for each in DIALECTS[1:])
     return None if of_others else DIALECTS[0]
 
@@ -350,7 +352,7 @@ _ANYBODYS: Final = frozenset({"error", "session.update", "session.updated", "ses
 
 
 def is_known(event: Event) -> bool:
-    """Return whether an event's type is of a family that some server sends."""
+    """Return whether an event's type belongs to a family that the server of any dialect sends."""
     family = event["type"].partition(".")[0]
     return any(family in each.families for each in DIALECTS)
 
@@ -358,8 +360,8 @@ def is_known(event: Event) -> bool:
 def begins(event: Event, path: str) -> bool:
     """Return whether a received event shows that a socket speaks one of the dialects.
 
-    The families that only a dialect with a path of its own has (``info``, ``transport``) are words of
-    other protocols as well: they count on that path alone.
+    The families that only a dialect with its own path has (``info``, ``transport``) are also used by
+    other protocols, so they count only on that path.
 
     Args:
         event: The event.

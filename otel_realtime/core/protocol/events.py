@@ -20,9 +20,9 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Final, cast
 
-#: What ``json.loads`` returns, or part of it: whatever the peer has written.
+#: A value that ``json.loads`` returned, or a part of it; its type depends on the peer.
 JsonValue = Any
-#: A decoded JSON object, ours to change.
+#: A decoded JSON object that may be changed.
 JsonObject = dict[str, JsonValue]
 #: A decoded JSON object that is only read.
 JsonMapping = Mapping[str, JsonValue]
@@ -32,7 +32,7 @@ Frame = str | bytes
 #: A parsed event; ``type`` is always present and a string.
 Event = JsonObject
 
-#: First component of every type that a Realtime server sends. ``error`` has no other component.
+#: First components of the event types that a Realtime server sends. ``error`` has only this one.
 FAMILIES: Final = frozenset(
     {
         "session",
@@ -62,7 +62,7 @@ TEXT_DELTAS: Final = (
 #: The client event that carries user audio.
 USER_AUDIO: Final = ("input_audio_buffer.append",)
 
-#: Beta name -> GA name. The state machine knows GA names only; spans keep the name on the wire.
+#: Beta name -> GA name. The state machine knows only GA names; spans keep the name on the wire.
 GA_NAMES: Final[Mapping[str, str]] = {
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",
@@ -75,13 +75,13 @@ GA_NAMES: Final[Mapping[str, str]] = {
     "transcription_session.updated": "session.updated",
 }
 
-#: Maximum nesting. We run on the app's stack, which may be deep already; walking a deeper value
-#: recursively could exhaust it.
+#: Maximum nesting. The code runs on the app's stack, which may already be deep, so walking a more
+#: deeply nested value recursively could exhaust it.
 MAX_DEPTH: Final = 100
 #: Replaces a value nested deeper than :data:`MAX_DEPTH`.
 TOO_DEEP: Final = "[nested too deep]"
 
-# The two ways in which JSON encoders write the first key (``separators`` with and without space).
+# The two ways in which JSON encoders write the first key (``separators`` without and with a space).
 _TYPE_FIRST: Final = ('{"type":"', '{"type": "')
 
 
@@ -101,13 +101,13 @@ USER_AUDIO_BYTES: Final = tuple(prefix.encode() for prefix in USER_AUDIO_TEXT)
 def is_delta(frame: Frame) -> bool:
     """Return whether the first key of the frame is a ``type`` that ends in ``.delta``.
 
-    False does not mean the opposite: the ``type`` may stand elsewhere in the frame.
+    False does not prove that the frame is not a delta: ``type`` need not be the first key.
     """
     # Event types are ASCII, and the longest delta type has 49 characters.
     head = frame[:80]
     if (b'.delta"' if isinstance(head, bytes) else '.delta"') not in head:  # type: ignore[operator]
-        return False  # all but a few of the frames that are asked about
-    # latin-1 decodes any byte
+        return False  # true for most of the frames that are checked
+    # latin-1 can decode any byte
     text = head.decode("latin-1") if isinstance(head, bytes) else head
     for start in _TYPE_FIRST:
         if text.startswith(start):
@@ -126,11 +126,11 @@ def parse(frame: Frame) -> Event | None:
 
 
 def read(frame: Frame) -> tuple[Event | None, str | None]:
-    """Parse one frame, and return its text with it where the text says the same as the event.
+    """Parse one frame; also return its JSON text if that text is equivalent to the event.
 
     Returns:
-        The event as :func:`parse` returns it, and the JSON text that it was parsed from; None instead
-        of a text that is no valid JSON (RFC 8259), or is not what the event has become.
+        The event as :func:`parse` returns it, and the JSON text from which it was parsed. The text is
+        None if it is not valid JSON (RFC 8259) or if the event was changed after parsing.
     """
     text = (
         frame.decode("utf-8", "replace") if isinstance(frame, bytes) else replace_surrogates(frame)
@@ -139,17 +139,17 @@ def read(frame: Frame) -> tuple[Event | None, str | None]:
     try:
         event, end = _decode(text)
         if end != len(text):
-            event = json.loads(text)  # white space behind it, or it is no JSON
+            event = json.loads(text)  # trailing white space, or not JSON
     except RecursionError:
         return None, None
     except ValueError:
         try:
-            event, shown = json.loads(text), None  # white space before it; NaN and the like
+            event, shown = json.loads(text), None  # leading white space, NaN or infinity
         except (ValueError, RecursionError):
             return None, None
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         return None, None
-    # Counting brackets is an upper bound of the depth and cheaper than walking every event.
+    # The number of brackets is an upper bound of the depth, and cheaper than walking every event.
     if text.count("{") + text.count("[") > MAX_DEPTH:
         event, shown = limit_depth(event), None
     # JSON allows an escaped lone surrogate (RFC 8259, section 8.2); Python decodes it as such.
@@ -160,11 +160,11 @@ def read(frame: Frame) -> tuple[Event | None, str | None]:
 
 
 def _refuse(constant: str) -> None:
-    """Refuse ``NaN`` and ``Infinity``, which Python's decoder accepts."""
+    """Reject ``NaN`` and ``Infinity``, which Python's decoder accepts by default."""
     raise ValueError(constant)
 
 
-#: Decodes valid JSON that begins at once; quicker than ``json.loads``.
+#: Decodes valid JSON without leading white space; faster than ``json.loads``.
 _decode: Final = json.JSONDecoder(parse_constant=_refuse).raw_decode
 
 
@@ -190,13 +190,13 @@ def replace_surrogates(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # UTF-16 joins two halves that belong together before it replaces the ones that do not.
+        # Through UTF-16, which joins matching surrogates into a character before it replaces lone ones.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 
 
 def is_json(frame: Frame) -> bool:
-    """Return whether the frame is JSON of any kind: a Realtime server sends nothing else."""
+    """Return whether the frame is JSON of any kind; a Realtime server sends only JSON."""
     try:
         json.loads(frame)
     except (ValueError, RecursionError):
@@ -205,7 +205,7 @@ def is_json(frame: Frame) -> bool:
 
 
 def is_known(event: Event) -> bool:
-    """Return whether the event's type is of a family that Realtime servers send."""
+    """Return whether the event's type belongs to a family that Realtime servers send."""
     return event["type"].partition(".")[0] in FAMILIES
 
 
@@ -219,5 +219,5 @@ def skip_rule(globs: tuple[str, ...]) -> Callable[[str], bool]:
     if not globs:
         return lambda _kind: False
     match = re.compile("|".join(translate(glob) for glob in globs)).match
-    # A server sends few types again and again; bounded, because it could send any number.
+    # A server usually sends a few types repeatedly. The cache is bounded because it could send any number.
     return lru_cache(maxsize=1024)(lambda kind: match(kind) is not None)

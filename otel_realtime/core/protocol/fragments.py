@@ -1,19 +1,20 @@
-"""Transcripts that come in fragments: cut into turns, and placed in the recording.
+"""Transcripts that arrive in fragments: divide them into turns and place them in the recording.
 
 Live sessions and live translation transcribe all the time. A fragment is a few words with a time; no
 event ends an utterance, names an item, or says whose turn it is. The rules:
 
-1. A fragment goes on with what its speaker said last, unless he was silent for a second meanwhile.
-2. Nor does it if the other speaker began in between: a pause of more than 200 ms, in which somebody
-   else took the floor. Where both talk all the time (interpreting) that says nothing.
-3. What is said while the other one talks on (a "yes", both at once) cuts nobody's turn.
-4. A text of 2,000 characters is long enough: what follows is the next item of the same turn, so that
-   what a ``redact`` hook sees again and again stays short.
+1. A fragment continues its speaker's last utterance, unless the speaker has been silent for a second.
+2. A fragment also begins a new utterance after a pause of more than 200 ms in which the other speaker
+   began to speak. This rule does not apply where both talk all the time (interpreting).
+3. Speech of the other speaker without such a pause (a "yes", both talking at once) ends nobody's turn.
+4. An utterance ends at 2,000 characters, and the text after that is the next item of the same turn.
+   This limits the text that a ``redact`` hook receives repeatedly.
 
-Times on the session's clock are mapped to the recording's by ``session.started``, which comes when the
-clock begins. A sideband joins later; there the fragment with the smallest delay tells, because each
-comes after what it transcribes. What seems to come long before (more than half a second) is no live
-stream, and tells nothing. Fragments without a time stand where they came.
+Times on the session's clock are mapped to the recording by ``session.started``, which arrives when the
+clock starts. A sideband joins later; there the fragment with the smallest delay determines the mapping,
+because each fragment arrives after the speech that it transcribes. A fragment that seems to arrive much
+too early (by more than half a second) is not from a live stream, and is not used for the mapping.
+Fragments without a time are placed where they arrived.
 
 Sources: ``types/live/input_transcript_delta_event`` and
 ``types/realtime/realtime_translation_input_transcript_delta_event`` of the ``openai`` package (3.57).
@@ -32,25 +33,25 @@ from otel_realtime.core.protocol.json_values import milliseconds
 from otel_realtime.core.protocol.messages import NS_PER_MS
 from otel_realtime.core.protocol.partials import Partial
 
-#: A speaker who is silent for so long has ended his turn.
+#: A speaker who is silent for this long has ended the turn.
 SILENCE_MS: Final = 1_000
-#: Who pauses for no longer still has the floor.
+#: A speaker who pauses for at most this long keeps the turn.
 BREATH_MS: Final = 200
-#: Characters of one item.
+#: Number of characters at which an item is complete.
 LONGEST: Final = 2_000
-#: Around a text that is silenced in the recording, by how exact its times are.
+#: Margin around a text that is silenced in the recording: with exact times, and with arrival times.
 AROUND_MS: Final = 300
 AROUND_ARRIVAL_MS: Final = 1_000
-#: Pauses that are remembered.
+#: Maximum number of pauses remembered.
 MOST_PAUSES: Final = 1_024
-#: Delays of the network and of the transcription vary by no more.
+#: Assumed maximum variation of the delay of network and transcription.
 SPREAD_NS: Final = 500 * NS_PER_MS
-#: Items whose places are known at a time; text is stored within a second, so few are asked for.
+#: Maximum number of items whose places are remembered. Text is stored within a second, so few are needed.
 MOST_KEPT: Final = 64
-#: Eleven days: what is longer is not a position in a call and could overflow once it is in ns.
+#: Eleven days: a longer time is not a position in a call, and could overflow when converted to ns.
 _MAX_MS: Final = 10**9
 
-#: The delta that a fragment is read as, by who says it.
+#: Role of the speaker -> type of the delta that a fragment is converted to.
 _AS: Final = {
     "user": "conversation.item.input_audio_transcription.delta",
     "assistant": "response.output_audio_transcript.delta",
@@ -59,16 +60,16 @@ _AS: Final = {
 
 @dataclass(slots=True)
 class _Utterance:
-    """What a speaker said last; times in ms, of the stream's clock.
+    """The last utterance of a speaker; times are in ms on the stream's clock.
 
     Attributes:
-        item_id: Its item.
-        start: Where it begins.
-        end: Where it ends.
-        stream: What it is a part of.
-        came_t: When its first and its last fragment came, in ns since the start.
-        after_silence: Whether its speaker had been silent before.
-        length: Its characters.
+        item_id: Id of its item.
+        start: Its start.
+        end: Its end.
+        stream: The stream that it is a part of.
+        came_t: When its first and its last fragment arrived, in ns since the start.
+        after_silence: Whether its speaker had been silent before it.
+        length: Its length in characters.
     """
 
     item_id: str
@@ -84,7 +85,7 @@ class Fragments:
     """The transcripts of one conversation.
 
     Args:
-        dialect: What is spoken; a dialect without ``streams`` has no fragments.
+        dialect: The dialect of the conversation; one without ``streams`` has no fragments.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -93,12 +94,12 @@ class Fragments:
         self._by_item: dict[str, _Utterance] = {}
         self._count = 0
         self._sessions = 0
-        self._origin_t: int | None = None  # of the session's clock
-        self._anchored = False  # it is known
+        self._origin_t: int | None = None  # when the session's clock was 0
+        self._anchored = False  # ``_origin_t`` is known exactly
         self._pauses: deque[tuple[int, int | None]] = deque(maxlen=MOST_PAUSES)
 
     def began(self, t: int) -> None:
-        """Note that a session began, by ``t`` in ns since the start; a later one counts from 0 again."""
+        """Note that a session began at ``t`` ns since the start; each session's clock starts at 0."""
         self._sessions += 1
         if self._sessions > 1:
             self._latest.clear()
@@ -107,18 +108,18 @@ class Fragments:
             self._origin_t, self._anchored = t, True
 
     def pause(self, t: int) -> None:
-        """Note that a pause of the recording begins: what is said from here on is an item of its own."""
+        """Note that a pause of the recording begins; later speech becomes a new item."""
         self._latest.clear()
         self._pauses.append((t, None))
 
     def resume(self, t: int) -> None:
-        """Note that it ends."""
+        """Note that a pause of the recording ends; later speech becomes a new item."""
         self._latest.clear()
         if self._pauses and self._pauses[-1][1] is None:
             self._pauses[-1] = self._pauses[-1][0], t
 
     def hides(self, item_id: object) -> bool:
-        """Return whether an item was said during a pause, though its text may have come later."""
+        """Return whether an item was said during a pause, even if its text arrived later."""
         said = self._by_item.get(item_id) if isinstance(item_id, str) else None
         if said is None:
             return False
@@ -129,7 +130,7 @@ class Fragments:
         )
 
     def silenced(self, item_id: str) -> tuple[str, list[int | None]] | None:
-        """Return whose words of an item are, and its place as the recording notes it; None for others."""
+        """Return who spoke an item, and its place as the recording logs it; None if it has no fragments."""
         said = self._by_item.get(item_id)
         if said is None:
             return None
@@ -141,14 +142,14 @@ class Fragments:
         return side, [*place, around]
 
     def read(self, delta: Event, t: int) -> Event | None:
-        """Return a fragment as a delta of an item.
+        """Convert a fragment to a delta of an item.
 
         Args:
-            delta: The delta.
-            t: When it came, in ns since the start.
+            delta: The fragment.
+            t: When it arrived, in ns since the start.
 
         Returns:
-            The delta as a Realtime server sends it; None if it is no fragment, or says nothing.
+            A delta as a Realtime server sends it; None if ``delta`` is not a fragment or has no text.
         """
         stream, text = self._dialect.streams.get(delta["type"]), delta.get("delta")
         if stream is None or not isinstance(text, str) or not text:
@@ -166,7 +167,7 @@ class Fragments:
         return {"type": _AS[stream.role], "item_id": said.item_id, "delta": text}
 
     def placed(self, partial: Partial) -> Partial:
-        """Return the text so far of an item with its place, if it is made of fragments."""
+        """Return the text so far of an item, with its place if the item is made of fragments."""
         said = self._by_item.get(partial.item_id)
         if said is None:
             return partial
@@ -176,10 +177,10 @@ class Fragments:
         return replace(partial, text=partial.text.rstrip(), place=place)
 
     def _observe(self, t: int, start: int, end: int) -> None:
-        """Learn from a fragment when the session's clock was 0, where nothing else tells."""
+        """Estimate from a fragment when the session's clock was 0, if that is not known exactly."""
         if self._anchored:
             return
-        # What was said before this socket was open, is not told on it.
+        # The socket reports nothing that was said before it opened: ``start`` is not before that.
         origin = max(t - end * NS_PER_MS, -start * NS_PER_MS)
         if self._origin_t is None or 0 < self._origin_t - origin <= SPREAD_NS:
             self._origin_t = origin
@@ -187,7 +188,7 @@ class Fragments:
     def _times(self, delta: Event, stream: Stream, t: int) -> tuple[int, int]:
         end = milliseconds(delta.get(stream.end))
         if end is None or end > _MAX_MS:
-            # Without a time: where it came, on the clock that the others are on.
+            # Without a time: its arrival, converted to the clock of the other fragments.
             origin = self._origin_t if stream.clock == SESSION else None
             end = max(t - (origin or 0), 0) // NS_PER_MS
             return end, end
@@ -212,7 +213,7 @@ class Fragments:
         before = self._latest.get(stream.role)
         silent = before is not None and start - before.end >= SILENCE_MS
         self._count += 1
-        # Not an id of the wire: nothing there has one.
+        # Not an id from the wire, where these texts have none.
         item_id = f"said_{self._count}"
         said = _Utterance(item_id, start, end, stream, (t, t), silent)
         self._latest[stream.role] = self._by_item[item_id] = said
@@ -221,7 +222,7 @@ class Fragments:
         return said
 
     def _in_recording(self, said: _Utterance) -> tuple[int, int]:
-        """Return from when to when it was said, in ns since the start."""
+        """Return start and end of an utterance, in ns since the start."""
         if said.stream.clock != SESSION or self._origin_t is None:
             return said.came_t
         start = max(self._origin_t + said.start * NS_PER_MS, 0)

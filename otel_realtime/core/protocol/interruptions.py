@@ -1,21 +1,20 @@
-"""Why an answer was cut short, and whether anybody wanted it to be.
+"""Why an answer was interrupted, and whether the interruption was false.
 
-What stops an answer is usually the user's voice. The server's VAD reports it
+Usually the user's voice interrupts an answer. The server's VAD reports it
 (``input_audio_buffer.speech_started``), and then the server stops generating, the client stops
 playing, or both. The rules:
 
-1. The speech that interrupts is the one whose ``speech_started`` arrived closest to the end of what
-   was heard, at most one second before or after it: a client reports its position late, and its
-   player is late, too.
-2. Cause ``vad``: there is such speech, and the session lets the VAD interrupt
-   (``turn_detection.interrupt_response``, true unless it says otherwise). Without either, the cause
-   is whoever's word it is that the answer was cut: ``server`` (``output_audio_buffer.cleared``,
-   ``conversation.item.truncated``), else ``client``. A response that the server cancelled because
-   of ``turn_detected`` was cut by the VAD in any case.
-3. An interruption is false if that speech said nothing: its transcript is empty, or it was shorter
-   than ``Settings.false_interruption_ms`` without the padding and the silence that the VAD adds. A
-   cough, a noise, an echo of the agent: the agent stopped for nothing. Transcription models write a
-   word for a noise at times, so one word of short speech proves nothing; several words do.
+1. The interrupting speech is the one whose ``speech_started`` arrived closest to the end of the heard
+   audio, at most one second before or after it. The two times differ because a client reports its
+   position late, and its player lags behind.
+2. The cause is ``vad`` if there is such speech and the session lets the VAD interrupt
+   (``turn_detection.interrupt_response``, true unless set otherwise), or if the server cancelled the
+   response because of ``turn_detected``. Otherwise the cause is the side that reported the cut:
+   ``server`` (``output_audio_buffer.cleared``, ``conversation.item.truncated``), else ``client``.
+3. An interruption is false if the speech said nothing (a cough, a noise, an echo of the agent): its
+   transcript is empty, or it was shorter than ``Settings.false_interruption_ms`` without the padding
+   and the silence that the VAD adds. Transcription models sometimes write a word for a noise, so if
+   the transcript is a single word, the duration decides. Several words are always speech.
 
 Source: https://platform.openai.com/docs/guides/realtime-vad.
 """
@@ -36,9 +35,9 @@ SERVER: Final = "server"
 
 #: ``status_details.reason`` of a response that the VAD cancelled.
 TURN_DETECTED: Final = "turn_detected"
-#: Speech is looked for within this time of a cut.
+#: Maximum time between a cut and the start of the speech that caused it.
 NEAR_NS: Final = 1_000_000_000
-#: A word; in scripts that do not part words, a character.
+#: A word, or a character of a script that does not separate words.
 _WORDS: Final = re.compile(r"[\u2e80-\ud7ff\uf900-\ufaff]|[^\W\u2e80-\ud7ff\uf900-\ufaff]+")
 #: Default of ``Settings.false_interruption_ms``.
 SHORTEST_SPEECH_MS: Final = 250
@@ -46,12 +45,12 @@ SHORTEST_SPEECH_MS: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """One cut of an answer.
+    """One interruption of an answer.
 
     Attributes:
         cause: ``vad``, ``client`` or ``server``.
-        false: The agent stopped, but nothing was said.
-        at_t: When, in ns since the start: the end of what was heard. It is not what is compared.
+        false: Whether the interrupting speech said nothing.
+        at_t: End of the heard audio, in ns since the start; ignored in comparisons.
     """
 
     cause: str
@@ -67,16 +66,16 @@ class Speeches:
         self._items: list[Item] = []
 
     def began(self, t: int, item: Item) -> None:
-        """Note a ``speech_started``; ``t`` in ns since the start of the conversation."""
+        """Note a ``speech_started`` at ``t`` ns since the start of the conversation."""
         self._starts.append(t)
         self._items.append(item)
 
     def any_between(self, after_t: int, until_t: int) -> bool:
-        """Return whether speech began after ``after_t`` and not after ``until_t``."""
+        """Return whether speech began after ``after_t`` and no later than ``until_t``."""
         return bisect_right(self._starts, after_t) < bisect_right(self._starts, until_t)
 
     def near(self, t: int) -> Item | None:
-        """Return the item of the speech that began closest to ``t``; None if none is near."""
+        """Return the item of the speech that began closest to ``t``; None if none is within ``NEAR_NS``."""
         index = bisect_left(self._starts, t)
         around = range(max(index - 1, 0), min(index + 1, len(self._starts)))
         distances = [(abs(self._starts[at] - t), at) for at in around]
@@ -91,14 +90,15 @@ def explain(
     session: SessionFacts,
     shortest_ms: int,
 ) -> Interruption:
-    """Return the cause of a cut, and whether it was for nothing.
+    """Return the cause of a cut, and whether it was a false interruption.
 
     Args:
-        speech: The speech near it; None if there is none.
-        source: Whose word it is: ``heard_source`` of the response.
-        reason: The server's reason if it cancelled the response, ``turn_detected`` for one.
-        session: The session; it says whether the VAD interrupts.
-        shortest_ms: Speech shorter than this says nothing.
+        speech: The speech near the cut; None if there is none.
+        source: ``heard_source`` of the response: the side that reported the cut.
+        reason: The server's reason for cancelling the response, such as ``turn_detected``; None without
+            one.
+        session: The session, which determines whether the VAD interrupts.
+        shortest_ms: Speech shorter than this, in ms, says nothing.
     """
     if reason == TURN_DETECTED:
         cause = VAD
@@ -110,7 +110,7 @@ def explain(
 
 
 def says_nothing(speech: Item, session: SessionFacts, shortest_ms: int) -> bool:
-    """Return whether nothing was said, by what is known so far."""
+    """Return whether the speech said nothing, according to what is known so far."""
     if speech.transcribed and speech.parts:  # completed, not failed
         words = len(_WORDS.findall(speech.text))
         if words != 1:
@@ -122,7 +122,7 @@ def says_nothing(speech: Item, session: SessionFacts, shortest_ms: int) -> bool:
 
 
 def is_known(speech: Item, session: SessionFacts) -> bool:
-    """Return whether it is decided what the speech says."""
+    """Return whether the result of ``says_nothing`` is final."""
     if session.transcription_model is None:
         return speech.stopped_t is not None
     return bool(speech.transcribed)

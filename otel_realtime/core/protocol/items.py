@@ -2,8 +2,8 @@
 
 A *turn* is a maximal run of message items of one role. Items do not arrive in conversation order:
 the position of an item comes from ``previous_item_id`` of ``conversation.item.added`` and
-``input_audio_buffer.committed``. In ``conversation.item.done`` that key is often null even for an
-item that has a predecessor, so it is not used there.
+``input_audio_buffer.committed``. In ``conversation.item.done`` that key is often null even if the
+item has a predecessor, so it is ignored there.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from otel_realtime.core.protocol.parts import Image, Segment, read_image
 #: Keys of a content part that hold its text, in order of preference: audio parts have a
 #: ``transcript``, text parts a ``text``.
 _PART_TEXT: Final = ("transcript", "text")
-#: So many items at the end of a conversation are looked at to see what is new in it.
+#: Number of items at the end of a conversation that are checked for audio.
 MOST_NEW: Final = 64
 #: Kinds of items that only a model produces.
 _MODEL_KINDS: Final = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
-#: Keys of an item that hold text, and are taken as they are.
+#: Keys of an item that hold text and are copied unchanged.
 _TEXT_FIELDS: Final = (
     "role", "status", "name", "call_id", "phase", "server_label", "approval_request_id", "reason",
 )  # fmt: skip
 
 
-#: Index of the arguments of a call among the texts that are not complete.
+#: Key of a call's arguments in ``Item.partial``, where other keys are content indices.
 ARGUMENTS: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a text was said that comes in fragments, without an item of the wire.
+    """When a text was said that arrives in fragments and has no item on the wire.
 
     Attributes:
-        start_t: When it begins in the recording, in ns since the start.
-        end_t: When it ends.
-        after_silence: Whether its speaker had been silent before: then it is a turn of its own.
-        start_ms: Where it begins in the audio that the client appended, in ms, if that is known: it
-            says more exactly when it was spoken.
-        end_ms: Where it ends there.
+        start_t: Start in the recording, in ns since the start of the conversation.
+        end_t: End in the recording, in the same unit.
+        after_silence: Whether its speaker had been silent before; it then begins a new turn.
+        start_ms: Start in the audio that the client appended, in ms, if known; more exact than
+            ``start_t``.
+        end_ms: End in that audio, in ms, if known.
     """
 
     start_t: int
@@ -54,7 +54,7 @@ class Place:
     end_ms: int | None = None
 
 
-# Compared by identity: ``list.index`` and ``list.remove`` would compare twenty fields otherwise.
+# Compared by identity: otherwise ``list.index`` and ``list.remove`` would compare all fields.
 @dataclass(slots=True, eq=False)
 class Item:
     """One conversation item.
@@ -66,41 +66,42 @@ class Item:
         at_t: When it was first seen, in ns since the start of the conversation.
         turn: Number of its turn in order of arrival; 0 for items that belong to no turn.
         parts: Text of each content part, by content index.
-        partial: Text of parts whose ``.done`` has not come, as far as their deltas go.
+        partial: Text received so far of parts whose ``.done`` has not arrived, by content index.
         images: Images among its content parts, by content index.
         audio: Whether it has audio.
         audio_start_ms: ``audio_start_ms`` of ``speech_started``, in ms of appended audio.
         audio_end_ms: ``audio_end_ms`` of ``speech_stopped``, in ms of appended audio.
-        committed_ms: Length of what the client itself committed (push to talk), in ms.
-        stopped_t: When ``speech_stopped`` arrived, else ``committed``; in ns since the start.
+        committed_ms: Length of the audio that the client itself committed (push to talk), in ms.
+        stopped_t: When ``speech_stopped`` arrived, or ``committed`` without it; in ns since the start.
         commit_sent_t: When the client sent the ``input_audio_buffer.commit`` that made it (push to
             talk); in ns since the start.
         committed_t: When ``input_audio_buffer.committed`` arrived; in ns since the start.
         transcribed: Indices of the content parts whose input transcription completed or failed.
-        committed: Whether it belongs to the conversation; a VAD start alone does not suffice.
+        committed: Whether it belongs to the conversation; a ``speech_started`` alone is not enough.
         deleted: Whether the client deleted it, so that the model no longer reads it.
         response_id: The response that produced it; None for the client's items.
         status: ``completed``, ``incomplete`` or ``in_progress``.
         name: Function or tool name of a call.
-        call_id: Id that connects a function call with its output.
-        answers: Id of the call's item, of an output; some models use a ``call_id`` again.
+        call_id: Id that connects a function call to its output.
+        answers: For an output, id of the call's item; a ``call_id`` is not enough, because some models
+            reuse it.
         arguments: Arguments of a call, as JSON text.
         output: Output of a function or MCP call.
         error: Error message of an MCP call.
-        error_code: Its code, if it is a number.
+        error_code: Code of that error, if it is an integer.
         phase: ``commentary`` or ``final_answer`` of an assistant's message (gpt-realtime-2).
-        server_label: MCP server of a call, an approval or a list of tools.
+        server_label: Label of the MCP server of a call, an approval or a list of tools.
         approval_request_id: The request that an ``mcp_approval_response`` answers.
-        approve: The answer; None for other kinds.
-        reason: Why the user approved or not.
-        idle: The server committed it because nobody spoke (``timeout_triggered``).
-        cut: Its response was cancelled before it was complete.
-        replayed: The client created it again, for another session of the server: it says nothing
-            that was not known.
-        segments: Who said what when, of a transcription with speakers.
+        approve: Whether an ``mcp_approval_response`` approves; None for other kinds.
+        reason: The user's reason for approving or refusing.
+        idle: Whether the server committed it because nobody spoke (``timeout_triggered``).
+        cut: Whether its response was cancelled before the item was complete.
+        replayed: Whether the client created it again for a new session of the server; a replay adds
+            nothing to what is known.
+        segments: Who said what and when, if the transcription distinguishes speakers.
         languages: Languages that the transcription detected.
-        place: Where it was said, if it comes in fragments.
-        aside: Whether it is nobody's turn: what another model does for the one that speaks.
+        place: When it was said, if its text arrives in fragments.
+        aside: Whether it belongs to no turn, because it is part of the work that a Live model delegates.
     """
 
     id: str
@@ -145,24 +146,24 @@ class Item:
 
     @property
     def texts(self) -> dict[int, str]:
-        """Text of each content part by index, complete or as far as it was received."""
+        """Text of each content part by index, complete or as received so far."""
         return {**self.partial, **self.parts} if self.partial else self.parts
 
     @property
     def text(self) -> str:
-        """Text of all content parts in order, one per line."""
+        """Text of all content parts in order, one per line; without any, the text of the segments."""
         texts = self.texts
         spoken = "\n".join(texts[index] for index in sorted(texts) if texts[index])
         return spoken or " ".join(segment["text"] for segment in self.segments)
 
     @property
     def arguments_so_far(self) -> str:
-        """Arguments of a call, complete or as far as they were received; empty if there are none."""
+        """Arguments of a call, complete or as received so far; empty if there are none."""
         return self.arguments or self.partial.get(ARGUMENTS, "")
 
     @property
     def is_models(self) -> bool:
-        """Whether a model produces such items, unless the client seeds them as history."""
+        """Whether models produce items of this kind; the client may also seed them as history."""
         return self.kind in _MODEL_KINDS or (self.kind == "message" and self.role == "assistant")
 
     @property
@@ -172,18 +173,18 @@ class Item:
 
     @property
     def unfinished(self) -> bool:
-        """Whether its text ended in the middle: its ``.done`` never came."""
+        """Whether its text is incomplete because its ``.done`` never arrived."""
         return bool(self.partial) and self.status != "completed"
 
     @property
     def audio_ms(self) -> int | None:
-        """Length of the user's audio in ms, by the server's VAD or the client's commit."""
+        """Length of the user's audio in ms, from the server's VAD or the client's commit."""
         if self.audio_start_ms is None or self.audio_end_ms is None:
             return self.committed_ms
         return max(self.audio_end_ms - self.audio_start_ms, 0)
 
     def set_part(self, index: int, text: str) -> None:
-        """Set the complete text of a content part; what its deltas said is no longer needed."""
+        """Set the complete text of a content part, and discard the text of its deltas."""
         self.parts[index] = text
         self.partial.pop(index, None)
 
@@ -193,19 +194,19 @@ class Item:
         return self.kind == "message" and self.role != ""
 
     def set_partial(self, index: int, text: str) -> None:
-        """Set the text of a content part as far as its deltas go; its complete text stands.
+        """Set the text received so far of a content part, unless its complete text is known.
 
         Args:
             index: Index of the part, or ``ARGUMENTS``.
             text: The text.
         """
-        if index == ARGUMENTS and self.kind == "message":  # its item has not been announced
+        if index == ARGUMENTS and self.kind == "message":  # the item itself has not arrived yet
             self.kind = "function_call"
         if not (self.arguments if index == ARGUMENTS else index in self.parts):
             self.partial[index] = text
 
     def put(self, place: Place) -> None:
-        """Set where it was said; what has a place is complete, however long it grows."""
+        """Set when it was said. An item with a place counts as complete, even if its text still grows."""
         self.place = place
         self.status = "completed"
         self.audio_start_ms, self.audio_end_ms = place.start_ms, place.end_ms
@@ -213,8 +214,8 @@ class Item:
     def merge(self, source: JsonMapping) -> None:
         """Update the item from an ``item`` object on the wire; absent and empty keys change nothing.
 
-        The server sends an item several times, with more of it each time, and some servers leave
-        out what they have sent before.
+        The server sends an item several times, each time with more of its content, and some servers
+        omit what they have sent before.
         """
         self.kind = text_or_none(source.get("type")) or self.kind
         for key in _TEXT_FIELDS:
@@ -229,11 +230,11 @@ class Item:
                 setattr(self, key, value)
         if self.arguments:
             self.partial.pop(ARGUMENTS, None)
-        error = source.get("error")  # an object, whose fields depend on its type (MCP)
+        error = source.get("error")  # an object whose fields depend on its type (MCP)
         if error:
             self.error = str(object_or_empty(error).get("message") or error)
             code = object_or_empty(error).get("code")
-            if type(code) is int and -(2**63) <= code < 2**63:  # an attribute holds 64 bits
+            if type(code) is int and -(2**63) <= code < 2**63:  # a span attribute holds 64 bits
                 self.error_code = code
         content = source.get("content")
         if isinstance(content, list):
@@ -255,9 +256,9 @@ class Item:
 
 
 class _Order:
-    """Items in order; one is inserted or removed in constant time, however many there are.
+    """A doubly linked list of items: insertion and removal take constant time.
 
-    Each knows its neighbours. ``None`` stands before the first and behind the last one.
+    ``None`` is the sentinel before the first and after the last item.
     """
 
     def __init__(self) -> None:
@@ -278,11 +279,11 @@ class _Order:
 
     @property
     def last(self) -> Item | None:
-        """The last item; None if there is none."""
+        """The last item; None if the list is empty."""
         return self._previous[None]
 
     def insert(self, item: Item, previous: Item | None) -> None:
-        """Insert an item behind another one; None: as the first."""
+        """Insert an item after ``previous``, or at the beginning if that is None."""
         following = self._next[previous]
         self._next[previous] = self._previous[following] = item
         self._next[item], self._previous[item] = following, previous
@@ -315,7 +316,7 @@ class Items:
 
     @property
     def have_audio(self) -> bool:
-        """Whether some item has audio, as far as the latest ones show; asked again and again."""
+        """Whether any item has audio; only the latest ``MOST_NEW`` items are checked on each call."""
         if not self._have_audio:
             self._have_audio = any(item.audio for item in islice(reversed(self._order), MOST_NEW))
         return self._have_audio
@@ -333,32 +334,32 @@ class Items:
             item_id: Its id.
             t: When it was seen, in ns since the start of the conversation.
             role: Its role, if the event implies one; an item keeps the first role it gets.
-            previous_id: The item that a new item follows; at the end if that one is unknown.
+            previous_id: Id of the item that a new item follows; if unknown, it is added at the end.
         """
         item = self._by_id.get(item_id)
         if item is None:
             item = Item(item_id, at_t=t)
             self._insert(item, previous_id)
             self._by_id[item_id] = item
-        # ``speech_started`` and ``committed`` concern the user; the item itself comes later.
+        # ``speech_started`` and ``committed`` imply the role; the item itself arrives later.
         if role and not item.role:
             item.role = role
             self.assign_turn(item)
         return item
 
     def alias(self, item_id: str, item: Item) -> None:
-        """Let another id mean an item, too: a new session of the server calls it so."""
+        """Register another id for an item, which a new session of the server uses for it."""
         self._by_id.setdefault(item_id, item)
 
     def move(self, item: Item, previous_id: object) -> None:
-        """Move an item behind ``previous_id``, unless that one is unknown."""
+        """Move an item to the position after ``previous_id``, unless that id is unknown."""
         previous = self.get(previous_id)
         if previous is not None and previous is not item:
             self._order.remove(item)
             self._order.insert(item, previous)
 
     def sort_in(self, item: Item) -> None:
-        """Move an item that has a place behind what was said before it: fragments may come late."""
+        """Move an item to the position given by its start time, because fragments may arrive late."""
         start_t, previous = _start_t(item), None
         for other in reversed(self._order):
             if other is not item and _start_t(other) <= start_t:
@@ -371,10 +372,10 @@ class Items:
         self._order.insert(item, self.get(previous_id) or self._order.last)
 
     def assign_turn(self, item: Item) -> None:
-        """Assign its turn number to a message item: a new one if the role differs from the last.
+        """Assign a turn number to a message item: a new one if the role differs from the last one.
 
-        A system message comes from the developer and is not a turn of either speaker; silence that
-        the server took for the user's turn is none.
+        A system message comes from the developer and is not a turn of either speaker. Silence that the
+        server committed as the user's turn is not a turn either.
         """
         if item.turn or item.idle or item.aside or not item.is_message or item.role == "system":
             return
@@ -385,7 +386,7 @@ class Items:
 
 
 def begins_turn(item: Item) -> bool:
-    """Return whether an item begins a turn, though its speaker has said what is before it, too."""
+    """Return whether an item begins a turn even if the item before it has the same role."""
     return item.place is not None and item.place.after_silence
 
 

@@ -1,4 +1,4 @@
-"""Encode JSON text of bounded length that is always valid and that every exporter can send."""
+"""Encode values as JSON text of bounded length that is always valid and that any exporter can send."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ UNREADABLE: Final = '"[unreadable]"'
 def dump(value: object, limit: int | None = None) -> str:
     """Return the value as JSON text of at most ``limit`` characters.
 
-    Lone surrogates become U+FFFD, non-finite floats become null, and objects that JSON does not
-    know become their ``str``. Text that is too long is shortened from within, so that it stays
-    valid JSON. Raises nothing.
+    Lone surrogates become U+FFFD, non-finite floats become null, and objects without a JSON
+    equivalent become their ``str``. Text that is too long is shortened within its values, so that it
+    stays valid JSON. Does not raise.
 
     Args:
         value: Any JSON value; objects of the app are tolerated.
@@ -42,7 +42,7 @@ def dump(value: object, limit: int | None = None) -> str:
 def _dump_or_unreadable(value: object) -> str:
     try:
         return encode(value)
-    except BaseException as error:  # noqa: BLE001 - an object of the app may raise when it is converted
+    except BaseException as error:  # noqa: BLE001 - converting an object of the app may raise anything
         let_through(error)
         return UNREADABLE
 
@@ -58,7 +58,7 @@ def object_or_text(text: str) -> JsonValue:
         return text
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):  # also an integer of more digits than Python converts
+    except (ValueError, RecursionError):  # also an integer with more digits than Python converts
         return text
     return limit_depth(value)
 
@@ -73,7 +73,7 @@ def encode(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, TypeError, RecursionError):
         # Not plain JSON: NaN or infinity (RFC 8259, section 6), a reference cycle, or an object of
-        # the app. Converting first would cost every payload a walk that almost none needs.
+        # the app. Converting only here avoids walking every payload, because almost none needs it.
         text = json.dumps(_to_plain(value), ensure_ascii=False, separators=(",", ":"), default=str)
     return replace_surrogates(text)
 
@@ -91,14 +91,14 @@ def _to_plain(value: object, levels: int = MAX_DEPTH) -> JsonValue:
 
 
 def shorten(value: object, limit: int) -> str:
-    """Return the value as valid JSON text, with strings, arrays and objects cut from within.
+    """Return the value as valid JSON text, with its strings, arrays and objects shortened.
 
     Args:
         value: Any JSON value.
-        limit: Maximum length in characters, at least 18 (the length of the last resort).
+        limit: Maximum length in characters, at least 18 (the length of ``{"truncated":true}``).
     """
     # The encoded length cannot be predicted, so tighter limits are tried until the text fits.
-    # Strings shrink faster than containers: the keys are of more use to a reader than long values.
+    # Strings shrink faster than containers, because keys are more useful to a reader than long values.
     characters, members = 4096, 200
     while characters >= 8:
         text = _dump_or_unreadable(_truncate(value, characters, members))

@@ -1,7 +1,7 @@
 """Type-check values from decoded JSON: return the value if it has the expected type, else a default.
 
-The peer may have written anything, so nothing in the core relies on a key being present or on its
-value having the documented type.
+The peer may send anything, so the core never relies on a key being present or on its value having the
+documented type.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EMPTY_OBJECT: Final[JsonMapping] = {}
 
 
 def object_or_empty(value: object) -> JsonMapping:
-    """Return the value if it is a JSON object, else an empty one."""
+    """Return the value if it is a JSON object, else an empty object."""
     return value if isinstance(value, dict) else _EMPTY_OBJECT
 
 
@@ -26,14 +26,14 @@ def text_or_none(value: object) -> str | None:
 
 def milliseconds(value: object) -> int | None:
     """Return the value as whole milliseconds if it is a number that can be a time, else None."""
-    # ``True`` is an ``int`` in Python; above 2**53 a JSON number is no longer exact (RFC 7493, 2.2).
+    # ``True`` is an ``int`` in Python; above 2**53 a JSON number may not be exact (RFC 7493, 2.2).
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
         return int(value)
     return None
 
 
 def content_index(value: object) -> int:
-    """Return the value if it is a plausible ``content_index``, else 0, the index of most parts."""
+    """Return the value if it is a plausible ``content_index``, else 0, the most common index."""
     return value if type(value) is int and 0 <= value < 2**31 else 0
 
 

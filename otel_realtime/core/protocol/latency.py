@@ -1,26 +1,26 @@
-"""Measure the audio of a response: what was generated and heard, and how long the caller waited.
+"""Measure the audio of a response: how much was generated and heard, and how long the caller waited.
 
 Input: a response, the conversation's items and the recording's timeline. Output: a
 :class:`ResponseAudio`. The rules:
 
 1. Generated and heard durations are sums over the response's items. The source of the sum is the
-   weakest source among them. What was generated is unknown if the audio of one of them took another
-   way (WebRTC, SIP).
+   weakest source among them. The generated duration is unknown if the audio of one of them did not
+   pass through this connection (WebRTC, SIP).
 2. ``first_audio_ms`` runs from ``response.created`` to the arrival of the first chunk. It measures
-   the server; the chunk may be played later. Where no chunks come, the server's own start of play
-   (``output_audio_buffer.started``) stands for it.
+   the server; the chunk may be played later. If no chunks arrive, the start of play-out that the
+   server reports (``output_audio_buffer.started``) is used instead.
 3. ``voice_to_voice_ms`` runs from the end of the user's speech to the first audible sample of the
-   answer. It exists only where somebody waits: the response read an item with user audio, or is the
-   first audible one after responses that only called tools. Nobody waits for a greeting, for what is
-   said beside the conversation, or for a line that the server says because nobody spoke
+   answer. It exists only if somebody was waiting: the response read an item with user audio, or is the
+   first audible one after responses that only called tools. Nobody waits for a greeting, for an
+   out-of-band response, or for a line that the server says because nobody spoke
    (``input_audio_buffer.timeout_triggered``).
 4. The end of the user's speech is ``audio_end_ms`` minus ``silence_duration_ms`` with server VAD,
    which reports the end only after that much silence. Otherwise (semantic VAD, push to talk) it is
    the end of the last voiced frame before ``speech_stopped`` or ``committed``. On a connection
    without audio (a sideband) it is the arrival of ``speech_stopped`` minus that silence.
 5. ``parts`` break that wait down; see ``breakdown``.
-6. A barge-in counts as one interruption, however many responses it cuts: one that was waiting to be
-   played behind an interrupted one, and was not heard at all, is interrupted but not counted.
+6. A barge-in counts as one interruption, however many responses it cuts. A response that was queued
+   behind an interrupted one and was not heard at all is marked as interrupted but not counted.
 
 Source: ``input_audio_buffer.speech_stopped``,
 https://platform.openai.com/docs/api-reference/realtime-server-events/input_audio_buffer/speech_stopped.
@@ -45,25 +45,25 @@ if TYPE_CHECKING:
 
 #: ``heard_source`` by strength of evidence, weakest first.
 _SOURCES: Final = ("estimated", "server", "client_truncate", "tap")
-#: A client's position is late by what its player buffers: a response that was created this long
-#: after the end of what was heard was still there to be cut with it.
+#: The position that a client reports is late by the length of its player's buffer. So a barge-in may
+#: also cut a response that was created up to this long after the end of the heard audio.
 SAME_CUT_NS: Final = 250 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseAudio:
-    """The audio of one response; every duration is None if it has none.
+    """The audio of one response; all durations are None if it has no audio.
 
     Attributes:
         generated_ms: Audio that the model generated, in ms; None if it is unknown.
-        heard_ms: How much of it was played, in ms.
+        heard_ms: Audio that was played, in ms.
         heard_source: The weakest evidence among its items.
         interrupted: Whether some of it was not heard.
-        interruption: Why; None if it was heard whole, or if it does not count as an interruption of
-            its own: rule 6.
+        interruption: The interruption; None if all of the audio was heard, or if it is not counted
+            separately (rule 6).
         first_audio_ms: From ``response.created`` to the first chunk, in ms.
         voice_to_voice_ms: From the end of the user's speech to the first audible sample, in ms.
-        parts: What it consists of; they add up to it.
+        parts: The parts of ``voice_to_voice_ms``, which add up to it.
     """
 
     generated_ms: int | None = None
@@ -76,14 +76,14 @@ class ResponseAudio:
     parts: tuple[LatencyPart, ...] = ()
 
 
-#: Nobody waits through more responses than this for an answer.
+#: Maximum number of responses in one wait; longer chains are not measured.
 MOST_ROUNDS: Final = 64
 
 
 def response_audio(
     response: Response, state: ConversationState, audio: AudioFacts | None
 ) -> ResponseAudio:
-    """Return the audio facts of a response by the timeline's present knowledge."""
+    """Return the audio facts of a response, as the timeline knows them at present."""
     facts = response.item_audio(audio)
     if audio is None or not facts:
         return ResponseAudio()
@@ -97,8 +97,8 @@ def response_audio(
         heard_source=source,
         interrupted=any(item.interrupted for item in facts),
         interruption=_interruption(response, state, audio, facts, source),
-        # If ``response.created`` was missed, the response dates from ``response.done``, after its
-        # audio.
+        # If ``response.created`` was missed, ``created`` is the time of ``response.done``, which is
+        # after the audio.
         first_audio_ms=(
             None if first_t is None else max(first_t - response.created.t, 0) // NS_PER_MS
         ),
@@ -125,7 +125,7 @@ def _interruption(
 def _was_queued(
     response: Response, state: ConversationState, audio: AudioFacts, facts: list[ItemAudio]
 ) -> bool:
-    """Return whether the barge-in that cut it had cut the response that was heard before it."""
+    """Return whether it was queued behind a heard response that the same barge-in cut."""
     if any(item.audible_from_t is not None for item in facts):
         return False
     heard = _heard_before(response, audio)
@@ -135,16 +135,16 @@ def _was_queued(
     created_t, spoken = response.created.t, _spoken_input(response, state)
     if created_t > end_t or not any(item.interrupted for item in heard):
         return False
-    # The answer to what the caller said meanwhile did not wait, unless it was cut by more.
+    # A response to speech during that play-out was not queued, unless further speech cut it.
     answers = spoken is not None and spoken.at_t >= min(i.audible_from_t or 0 for i in heard)
     return not answers or state.speeches.any_between(created_t, end_t)
 
 
 def _heard_before(response: Response, audio: AudioFacts) -> list[ItemAudio]:
-    """Return what was heard of the latest earlier response that was heard at all.
+    """Return the heard items of the latest earlier response that was heard at all.
 
-    Of many that waited in the queue each one has to pass only the one before it: what that one
-    found is remembered.
+    Each response caches the result in ``heard_before``, so a response in a long queue of unheard
+    ones only has to look at the previous one.
     """
     earlier = response.previous
     while earlier is not None:
@@ -158,7 +158,7 @@ def _heard_before(response: Response, audio: AudioFacts) -> list[ItemAudio]:
 
 
 def _before(response: Response) -> Iterator[Response]:
-    """Return the responses before this one, newest first."""
+    """Yield the responses before this one, newest first."""
     while response.previous is not None:
         response = response.previous
         yield response
@@ -204,7 +204,7 @@ def _waited_through(
 ) -> list[Response]:
     """Return the responses from the one that read the user's speech to this one, which answers it.
 
-    Empty if an earlier one has answered, or no speech is answered at all.
+    The list is empty if an earlier response has answered, or if this one answers no speech.
     """
     newest_first = _before(response)
     chain = [response]
@@ -219,7 +219,7 @@ def _waited_through(
 
 
 def _spoken_input(response: Response, state: ConversationState) -> Item | None:
-    """Return the user's last speech among what a response read, by item or by reference."""
+    """Return the user's last speech that a response read, in its inputs or as a reference."""
     references = (object_or_empty(element).get("id") for element in response.own_input or ())
     read = (state.items.get(item_id) for item_id in (*response.inputs, *references))
     spoken = [item for item in read if item is not None and item.audio and item.role != "assistant"]
@@ -232,7 +232,7 @@ def speech_end(item: Item, silence_ms: int | None, audio: AudioFacts) -> int | N
     Args:
         item: The user's item.
         silence_ms: ``silence_duration_ms`` of server VAD; None without server VAD.
-        audio: Maps appended audio to time, and knows where voice was.
+        audio: Maps positions in appended audio to times, and knows where there was voice.
     """
     if item.audio_end_ms is not None and silence_ms is not None:
         end_t = audio.user_time(max(item.audio_end_ms - silence_ms, 0))

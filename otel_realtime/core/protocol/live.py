@@ -1,20 +1,20 @@
-"""Read the events of a Live session as those of a Realtime conversation.
+"""Convert the events of a Live session to those of a Realtime conversation.
 
-A Live model delegates: another model does the work, by the Responses API or the Decision API, and the
-session passes its events on inside its own (``response.event``, ``decision.event``). What such a
-model does is what a response does in a Realtime conversation: it has a model, usage and function
-calls. What it writes is read by the Live model and spoken by nobody, so it is no turn.
+A Live model delegates: another model does the work, through the Responses API or the Decision API, and
+the session forwards that model's events inside its own (``response.event``, ``decision.event``). The
+work of the other model is read as a response of a Realtime conversation: it has a model, usage and
+function calls. Its text is read by the Live model and not spoken, so it belongs to no turn.
 
 ==============================  ========================================================================
 on the wire                     for the state machine
 ==============================  ========================================================================
-``response.event``              the event in it, with the id of its response, which the Responses API
-                                gives at its start only; ``response.completed`` and the like are
+``response.event``              the inner event, with the id of its response, which the Responses API
+                                sends only at the start; ``response.completed`` and the like become
                                 ``response.done``
-``decision.event``              a response that is over at once
+``decision.event``              a response that is created and done at once
 ``response.item.create``        ``conversation.item.create``
-``error``                       ``error.client_event_id`` is ``error.event_id``
-``session.started``             ``session.created`` (a name: see ``dialects``)
+``error``                       ``error.client_event_id`` becomes ``error.event_id``
+``session.started``             ``session.created`` (renamed by the table in ``dialects``)
 ==============================  ========================================================================
 
 Sources: the types of the ``openai`` package (3.57), ``types/live`` and ``types/responses``;
@@ -30,39 +30,39 @@ from otel_realtime.core.protocol.events import Event, JsonMapping, JsonObject
 from otel_realtime.core.protocol.json_text import dump
 from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 
-#: Ends of a response in the Responses API -> its status.
+#: Event that ends a response in the Responses API -> status of the response.
 _ENDS: Final[Mapping[str, str]] = {
     "response.completed": "completed",
     "response.incomplete": "incomplete",
     "response.failed": "failed",
     "response.cancelled": "cancelled",
 }
-#: Events that repeat the response as it is; the first one that comes begins it.
+#: Events that carry the current response object; the first one that arrives begins the response.
 _BEGINS: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
-#: Prefix of the events about lists of MCP tools, which a Realtime server sends without it.
+#: Prefix of the events about lists of MCP tools; a Realtime server omits ``response.``.
 _OF_MCP_LISTS: Final = "response.mcp_list_tools."
-#: Delegations that are open at a time; a session is not told when its client has done its part.
+#: Maximum number of delegations remembered; nothing reports the end of one that the client handles.
 _MOST_OPEN: Final = 256
 
 
 class LiveReader:
-    """Reads the events of one Live session.
+    """Converts the events of one Live session.
 
     Args:
-        reflected: The socket is a sideband, whose audio is in a format of its own.
+        reflected: Whether the socket is a sideband, where the session's audio format does not apply.
     """
 
     def __init__(self, *, reflected: bool = False) -> None:
         self._reflected = reflected
-        self._responses: dict[str | None, str] = {}  # by delegation
+        self._responses: dict[str | None, str] = {}  # id by delegation
 
     def received(self, event: Event) -> list[Event]:
-        """Return what an event of the server says, in the state machine's words."""
+        """Convert an event of the server to events that the state machine knows."""
         rule = _RECEIVED.get(event["type"])
         return [event] if rule is None else rule(self, event)
 
     def sent(self, event: Event) -> list[Event]:
-        """Return the same of an event of the client."""
+        """Convert an event of the client to events that the state machine knows."""
         if event["type"] == "response.item.create":
             return [{**event, "type": "conversation.item.create"}]
         return [event]
@@ -143,7 +143,7 @@ _RECEIVED: Final[Mapping[str, _Rule]] = {
 
 
 def _created(source: JsonMapping, delegation: str | None) -> Event:
-    # Without ``metadata``: the client's ``response.create``, which goes on with a delegation, has none.
+    # ``metadata`` is omitted, because the client's ``response.create`` that continues a delegation has none.
     response = {key: source[key] for key in ("id", "model", "reasoning") if key in source}
     return {
         "type": "response.created",
@@ -176,7 +176,7 @@ def _done(source: JsonMapping, status: str, delegation: str | None) -> Event:
 
 
 def _usage(usage: object) -> object:
-    """Return usage of the Responses API as a Realtime server states it: the details' names differ."""
+    """Convert usage of the Responses API to a Realtime server's, which names the details differently."""
     if not isinstance(usage, dict):
         return None
     named = {

@@ -1,6 +1,6 @@
-"""What a dialect's table says of a frame, in the form in which it is asked for each of them.
+"""Lookup tables of a dialect, in the form that the check of each frame needs.
 
-Made once for each dialect, not for each conversation.
+They are built once per dialect, not once per conversation.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from otel_realtime.core.protocol.events import Event
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """How frames of a dialect are told apart.
+    """How to recognise the frames of a dialect.
 
     Attributes:
-        agent_audio: How received frames with agent audio begin.
-        reflected_audio: How received frames with user audio begin; None if there are none.
-        audio_types: Types of both.
-        deltas: How received frames begin that carry a piece of a text that is kept.
-        delta_types: Types of these.
-        audio_events: Type of an event that says something about audio -> its name for the recording.
+        agent_audio: Prefixes of received frames with agent audio.
+        reflected_audio: Prefixes of received frames with user audio; None if there are none.
+        audio_types: Event types of both.
+        deltas: Prefixes of received frames with a piece of a text that is kept.
+        delta_types: Event types of these.
+        audio_events: Type of an event that concerns audio -> its name in the recording.
     """
 
     agent_audio: Prefixes
@@ -35,7 +35,7 @@ class Lookups:
     audio_events: Mapping[str, str]
 
     def audio_event(self, event: Event) -> Event | None:
-        """Return an event as the recording knows it; None if it says nothing about audio."""
+        """Return an event with the type that the recording knows; None if it does not concern audio."""
         kind = event["type"]
         named = self.audio_events.get(kind)
         if named is None:
@@ -45,9 +45,9 @@ class Lookups:
 
 @lru_cache(maxsize=16)
 def lookups(dialect: Dialect) -> Lookups:
-    """Return how frames of a dialect are told apart."""
+    """Return the lookup tables of a dialect."""
     reflected, kept = dialect.reflected_audio, (*dialect.text_deltas, *dialect.streams)
-    # The recording knows both names of an event of the beta.
+    # The recording knows both the GA and the beta name of an event.
     named = {**dialect.names, **{kind: kind for kind in AUDIO_EVENTS}}
     return Lookups(
         agent_audio=prefixes(dialect.agent_audio),

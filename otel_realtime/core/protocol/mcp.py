@@ -1,17 +1,18 @@
-"""What the server runs itself: MCP tool calls, the approvals it asks for, and its lists of tools.
+"""MCP: the tool calls that the server runs itself, its approval requests, and its lists of tools.
 
-https://platform.openai.com/docs/guides/realtime-mcp. A call belongs to the response that made it;
-its events name only its item, and may come after ``response.done``. The order of one call::
+See https://platform.openai.com/docs/guides/realtime-mcp. A call belongs to the response that made it.
+The call's events name only its item, and may arrive after ``response.done``. The order of the events of
+one call and of one list, with the changes that are reported::
 
-    mcp_approval_request item               the server asks whether it may     (approval)
-    client: mcp_approval_response item      yes or no                          McpApproved
+    mcp_approval_request item               the server asks for approval
+    client: mcp_approval_response item      the client approves or refuses     McpApproved
     mcp_call item                           arguments; the response is known
-    response.mcp_call.in_progress           it runs
-    response.mcp_call.completed, .failed    it has ended
+    response.mcp_call.in_progress           the call is running
+    response.mcp_call.completed, .failed    the call has ended
     mcp_call item with output or error      the result
 
     mcp_list_tools.in_progress              the server asks an MCP server for its tools
-    mcp_list_tools.completed, .failed       it knows them, or not              McpListed
+    mcp_list_tools.completed, .failed       the server has the list, or not    McpListed
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ from otel_realtime.core.protocol.session import Counts
 
 
 class McpFacts:
-    """The server's own tools in one conversation.
+    """The MCP calls, approvals and lists of tools of one conversation.
 
     Args:
-        counts: Where their calls are counted.
+        counts: The counters in which the calls are counted.
 
     Attributes:
-        approvals: Requests for approval by the id of their item.
-        listings: Lists of tools by the id of their item.
-        adrift: Calls by the id of their item that no response is known to have made.
+        approvals: Requests for approval, by id of their item.
+        listings: Lists of tools, by id of their item.
+        adrift: Calls whose response is unknown, by id of their item.
     """
 
     def __init__(self, counts: Counts) -> None:
@@ -49,7 +50,7 @@ class McpFacts:
         self.approvals: dict[str, McpApproval] = {}
         self.listings: dict[str, McpListing] = {}
         self.adrift: dict[str, McpCall] = {}
-        self._holders: dict[str, dict[str, McpCall]] = {}  # whose call an item is, as far as known
+        self._holders: dict[str, dict[str, McpCall]] = {}  # item id -> the dict that holds its call
 
     def item(
         self,
@@ -62,17 +63,17 @@ class McpFacts:
         """Apply an event that carries an item.
 
         Args:
-            item: The item, merged.
-            source: The same as the event has it.
-            moment: Receipt of the event.
+            item: The item, after merging the event.
+            source: The ``item`` object of the event.
+            moment: When the event was received.
             responses: The conversation's responses by id.
-            turn: The conversation's turn.
+            turn: Number of the conversation's current turn.
         """
         if item.kind == "mcp_approval_request":
             if item.id not in self.approvals:
                 self.approvals[item.id] = McpApproval(item, asked=moment, turn=turn)
         elif item.kind == "mcp_approval_response":
-            return self.answer(source, moment)  # the client's own event was not seen
+            return self.answer(source, moment)  # in case the client's own event was not seen
         elif item.kind == "mcp_list_tools":
             self._tools(item, source)
         elif item.kind == "mcp_call":
@@ -99,10 +100,10 @@ class McpFacts:
         """Apply ``response.mcp_call.*``.
 
         Args:
-            item_id: The call's item.
+            item_id: Id of the call's item.
             event_type: Type of the event.
-            moment: Its receipt.
-            response: The response that made the call, or that is taken to have made it.
+            moment: When the event was received.
+            response: The response that made the call, or is assumed to have made it; None if unknown.
         """
         guess = self.adrift if response is None else response.mcp
         calls = self._holders.setdefault(item_id, guess)
@@ -110,7 +111,7 @@ class McpFacts:
         if call is None:
             call = calls[item_id] = self._new(item_id, moment, begun=True)
         if event_type.endswith(".in_progress"):
-            if not call.begun:  # its item came first
+            if not call.begun:  # until now only its item was known
                 call.started, call.begun = moment, True
         else:
             call.ended, call.failed = moment, event_type.endswith(".failed")
@@ -155,11 +156,11 @@ class McpFacts:
             listing.tools = [name for name in names if name is not None]
 
     def disconnected(self, moment: Moment) -> list[Change]:
-        """Apply the close of the connection: what the server ran on it has ended, for all we know."""
+        """Apply the close of the connection: everything that the server ran on it counts as ended."""
         approvals, listings = self.unfinished()
         for approval in approvals:
             approval.lost = True
-        for listing in listings:  # another session lists anew
+        for listing in listings:  # the next session lists the tools again
             del self.listings[listing.item_id]
         for calls in (self.adrift, *self._holders.values()):
             for call in calls.values():
@@ -168,7 +169,7 @@ class McpFacts:
         return [*map(McpApproved, approvals), *map(McpListed, listings)]
 
     def unfinished(self) -> tuple[list[McpApproval], list[McpListing]]:
-        """Return the requests that nobody answered, and the lists that never came."""
+        """Return the unanswered approval requests and the unfinished lists of tools."""
         return (
             [one for one in self.approvals.values() if one.answered is None and not one.lost],
             [one for one in self.listings.values() if one.started and one.ended is None],

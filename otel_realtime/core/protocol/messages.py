@@ -1,8 +1,8 @@
-"""Render items as chat messages: LangSmith's, and the GenAI convention's.
+"""Render items as chat messages in LangSmith's shape and in the GenAI convention's shape.
 
 - LangSmith renders OpenAI's chat shape, ``{"role", "content", "tool_calls"}``
   (https://docs.langchain.com/langsmith/log-llm-trace).
-- The GenAI convention has ``{"role", "parts": [...]}``
+- The GenAI convention uses ``{"role", "parts": [...]}``
   (https://github.com/open-telemetry/semantic-conventions-genai).
 """
 
@@ -18,9 +18,9 @@ from otel_realtime.core.protocol.parts import Image, Segment
 from otel_realtime.core.protocol.redaction import HIDDEN, ContentPolicy
 
 _MODEL_ROLES: Final = frozenset({"assistant"})
-#: Items that LangSmith shows as tool calls. Their outputs are messages of their own.
+#: Kinds of items that are shown as tool calls. Their outputs are separate messages.
 _CALLS: Final = frozenset({"function_call", "mcp_call"})
-#: Items of an MCP approval, and who speaks in them.
+#: Kinds of items of an MCP approval -> role of their message.
 APPROVALS: Final[Mapping[str, str]] = {
     "mcp_approval_request": "assistant",
     "mcp_approval_response": "user",
@@ -48,8 +48,8 @@ class ToolCallMessage(TypedDict):
 class ChatMessage(TypedDict, total=False):
     """A message in OpenAI's chat shape; ``role`` and ``content`` are always present.
 
-    ``content`` is text, or a list of parts if an image is among them. ``phase`` is the wire's;
-    ``segments``: who said what when.
+    ``content`` is text, or a list of parts if it includes an image. ``phase`` is the item's phase as
+    received. ``segments`` states who said what and when.
     """
 
     role: str
@@ -88,22 +88,22 @@ def visible_text(text: str, role: str, policy: ContentPolicy) -> str:
 def visible_segments(
     segments: Iterable[Segment], role: str, policy: ContentPolicy
 ) -> list[Segment]:
-    """Return segments with text and speaker as ``visible_text`` has them; their times stay."""
+    """Return the segments with ``visible_text`` applied to text and speaker; times are unchanged."""
     visible: list[Segment] = []
     for segment in segments:
         shown: Segment = {**segment, "text": visible_text(segment["text"], role, policy)}
-        if "speaker" in segment:  # it may be a name
+        if "speaker" in segment:  # may be a person's name
             shown["speaker"] = visible_text(segment["speaker"], role, policy)
         visible.append(shown)
     return visible
 
 
 def placeholder(item: Item, span_ms: int | None = None) -> str:
-    """Return what stands for a user's audio without a transcript; empty for any other item.
+    """Return a placeholder for a user's audio without a transcript; empty for any other item.
 
     Args:
         item: The item.
-        span_ms: Its length in the recording, in ms, for want of the server's word.
+        span_ms: Its length in the recording, in ms; used if the item itself has no length.
     """
     if item.role != "user" or not item.audio or item.text or item.images:
         return ""
@@ -116,7 +116,7 @@ def _length(item: Item, span_ms: int | None = None) -> str:
 
 
 def audio_part(item: Item) -> JsonObject:
-    """Return a part for the audio of a user's item alone, without what was said in it."""
+    """Return a part for the audio of a user's item, without its transcript."""
     return {"type": "text", "content": f"[audio{_length(item)}]", "modality": "audio"}
 
 
@@ -125,7 +125,7 @@ def _message_text(item: Item, policy: ContentPolicy) -> str:
 
 
 def _approval_text(item: Item, policy: ContentPolicy) -> str:
-    """Return an MCP approval as text: neither shape has a message for it."""
+    """Return an MCP approval as text, because neither shape has a message for it."""
     if item.kind == "mcp_approval_request":
         arguments = visible_text(item.arguments_so_far, "assistant", policy)
         return f"[approval requested: {_tool_name(item)} {arguments}]"
@@ -141,13 +141,13 @@ def _tool_name(item: Item) -> str:
 def chat_messages(
     items: Iterable[Item], policy: ContentPolicy, *, results: bool = False
 ) -> list[ChatMessage]:
-    """Return messages in OpenAI's chat shape; calls join the assistant message before them.
+    """Return messages in OpenAI's chat shape; calls are added to the assistant message before them.
 
     Args:
         items: The items, in order.
         policy: What may be shown.
-        results: Also show the results of the server's own tools, which stand in the calls' items:
-            the model read them.
+        results: Whether to add a message for the result of each MCP call. The call's item holds it, and
+            the model has read it.
     """
     messages: list[ChatMessage] = []
     for item in items:
@@ -196,14 +196,14 @@ def choices(items: Iterable[Item], policy: ContentPolicy, finish_reason: str) ->
     """Return a response's output in the shape of OpenAI's chat completions.
 
     A response can have several messages, such as a remark before a call and the answer after it.
-    The shape has one message per choice, so each is a choice of its own: none is lost.
+    The shape has one message per choice, so each message becomes a separate choice.
 
     Args:
-        items: the output items.
-        policy: which content may be stored.
-        finish_reason: the convention's finish reason of the response.
+        items: The output items.
+        policy: What may be shown.
+        finish_reason: The convention's finish reason of the response.
     """
-    # The convention says ``tool_call``, OpenAI's chat ``tool_calls``.
+    # The convention uses ``tool_call``, OpenAI's chat shape ``tool_calls``.
     reason = "tool_calls" if finish_reason == "tool_call" else finish_reason
     return [
         {"index": index, "message": message, "finish_reason": reason}
@@ -212,7 +212,7 @@ def choices(items: Iterable[Item], policy: ContentPolicy, finish_reason: str) ->
 
 
 def _append_call(messages: list[ChatMessage], item: Item, policy: ContentPolicy) -> None:
-    # The chat shape has no message for a bare call: it belongs to an assistant message.
+    # The chat shape has no message for a call alone: it must belong to an assistant message.
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": "", "tool_calls": []})
     calls = messages[-1].setdefault("tool_calls", [])
@@ -236,7 +236,7 @@ def convention_messages(
     messages: list[ConventionMessage] = []
     for item in items:
         for role, parts in _convention_parts(item, policy, results=results):
-            # What the model said and called is one message; each tool's response is its own.
+            # The model's text and calls are one message; each tool response is a separate message.
             last = messages[-1] if messages else None
             joins = last is not None and role == "assistant" == last["role"]
             if last is not None and joins and last.get("phase") == item.phase:
@@ -276,7 +276,7 @@ def _convention_parts(
 def _spoken_part(item: Item, policy: ContentPolicy) -> JsonObject:
     text = visible_text(item.text, item.role, policy)
     part = text_part(text, audio=item.audio)
-    if not text:  # nothing was transcribed: what stands for it is no transcript
+    if not text:  # no transcript: the placeholder must not appear as one
         part["content"] = placeholder(item)
     if item.segments:
         part["segments"] = visible_segments(item.segments, item.role, policy)
@@ -286,9 +286,9 @@ def _spoken_part(item: Item, policy: ContentPolicy) -> JsonObject:
 def text_part(text: str, *, audio: bool = False) -> JsonObject:
     """Return a part with text, or with the transcript of audio.
 
-    The audio itself is in the recording. A part of type ``blob`` or ``uri`` would need its bytes or an
-    address, so it is a text part that says what it is the text of; both keys are the convention's,
-    which allows further keys on every part.
+    The audio itself is in the recording. A part of type ``blob`` or ``uri`` would need its bytes or its
+    address, so this is a text part with the additional keys ``modality`` and ``transcript``. Both keys
+    are the convention's, which allows additional keys on every part.
     """
     part: JsonObject = {"type": "text", "content": text}
     if audio:
@@ -309,7 +309,7 @@ def _message_parts(item: Item, policy: ContentPolicy) -> Iterator[JsonObject]:
 
 
 def _image_part(image: Image, role: str, policy: ContentPolicy) -> JsonObject:
-    """Return an image as the convention's ``uri`` or ``file`` part, or as what is known of its bytes."""
+    """Return an image as the convention's ``uri`` or ``file`` part, else as a ``generic`` part."""
     about = {"mime_type": image.mime, "size": image.size, "detail": image.detail}
     known = {key: value for key, value in about.items() if value is not None}
     reference = visible_text(image.reference, role, policy)
@@ -317,7 +317,7 @@ def _image_part(image: Image, role: str, policy: ContentPolicy) -> JsonObject:
         return {"type": "file", "modality": "image", "file_id": reference, **known}
     if image.uri is not None:
         return {"type": "uri", "modality": "image", "uri": reference, **known}
-    # A ``blob`` would need the bytes, which are never kept.
+    # A ``blob`` part would need the bytes, which are never kept.
     return {"type": "generic", "modality": "image", "content": reference, **known}
 
 

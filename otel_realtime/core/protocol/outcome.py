@@ -38,7 +38,7 @@ class Provider:
 
     @classmethod
     def from_host(cls, host: str | None, port: int | None) -> Provider:
-        """Return the provider of a websocket's host; OpenAI for an unknown one (a gateway)."""
+        """Return the provider of a websocket's host; OpenAI for an unknown host (a gateway)."""
         name = next(
             (name for suffix, name in _HOSTS.items() if (host or "").endswith(suffix)), "openai"
         )
@@ -72,17 +72,17 @@ class Identity:
     """What identifies a conversation.
 
     Attributes:
-        thread_id: Thread that LangSmith groups it under.
+        thread_id: Id of the thread in which LangSmith groups it.
         given_thread_id: Whether the app chose that id. Only then may it be recorded as
-            ``gen_ai.conversation.id``, which the convention forbids to invent.
+            ``gen_ai.conversation.id``, which the convention forbids inventing.
         provider: The service that runs the model.
         call_id: Id of the WebRTC or SIP call that a sideband connection observes.
-        model: Model that the URL names.
+        model: Model named in the URL.
         metadata: The app's metadata.
         tags: The app's tags, each once.
-        parent_trace_id: Trace that was current when the connection was opened.
-        parent_span_id: Span that was current when the connection was opened.
-        view_url: Address of a page that shows it.
+        parent_trace_id: Id of the trace that was current when the connection was opened.
+        parent_span_id: Id of the span that was current when the connection was opened.
+        view_url: URL of a page that shows the conversation.
     """
 
     thread_id: str
@@ -107,10 +107,10 @@ class Ending:
     """How a conversation ended.
 
     Attributes:
-        code: Close code that was received (RFC 6455, section 7.4); None without one.
-        reason: Close reason that was received.
-        by_client: Whether the app ended it.
-        failure: The error that ended it; None after a normal end.
+        code: Received close code (RFC 6455, section 7.4); None without one.
+        reason: Received close reason.
+        by_client: Whether the app ended the conversation.
+        failure: The error that ended the conversation; None after a normal end.
     """
 
     code: int | None = None
@@ -124,11 +124,12 @@ class Gap:
     """The time between two connections of a conversation.
 
     Attributes:
-        number: Which gap of the conversation it is, from 1.
-        ending: How the connection before it ended, and what became of attempts to open another one.
-        began: When.
-        ended: When the connection behind it was open.
-        refused: How many attempts to open it the server refused before.
+        number: Number of the gap within the conversation, from 1.
+        ending: How the previous connection ended; its failure is that of the latest refused attempt to
+            open another one, if there was one.
+        began: When the previous connection ended.
+        ended: When the next connection was open.
+        refused: Number of attempts to open a connection that the server refused during the gap.
     """
 
     number: int
@@ -143,10 +144,10 @@ class Tally:
     """Totals over settled responses.
 
     Attributes:
-        interruptions: Barge-ins; one may cut several responses.
+        interruptions: Interruptions; each counts once, even if it cut several responses.
         first_audio_ms: ``first_audio_ms`` of each response that has one.
         voice_to_voice_ms: ``voice_to_voice_ms`` of each response that has one.
-        parts_ms: Length of each part of these, by its name.
+        parts_ms: Lengths of the parts of these waits, by name of the part.
     """
 
     interruptions: list[Interruption] = field(default_factory=list)
@@ -167,10 +168,10 @@ class Tally:
 
 
 def tally(state: ConversationState, audio: AudioFacts) -> Tally:
-    """Return the totals over all responses, once the timeline has received its last record.
+    """Return the totals over all responses; called after the timeline has received its last record.
 
-    A late truncate can change what was heard of a response after it has settled, so the totals
-    that accumulated during the call are not final.
+    A late truncate can change how much of a response was heard after it has settled, so the totals
+    accumulated during the call are not final.
     """
     totals = Tally()
     for response in state.responses.values():
@@ -178,17 +179,17 @@ def tally(state: ConversationState, audio: AudioFacts) -> Tally:
     return totals
 
 
-#: Stands for metadata of the app that raises when it is read.
+#: Replaces a metadata value of the app that raises when it is read.
 UNREADABLE: Final = "[unreadable]"
 #: Metadata keys that an app must not set: LangSmith groups runs into threads by any of them
-#: (https://docs.langchain.com/langsmith/threads), and we set ``thread_id``.
+#: (https://docs.langchain.com/langsmith/threads), and this package sets ``thread_id``.
 RESERVED: Final = frozenset({"session_id", "thread_id", "conversation_id"})
 
 
 def sanitize_tags(tags: Iterable[object]) -> list[str]:
-    """Return the app's tags as text that can be encoded, each once; others are left out.
+    """Return the app's tags as text that can be encoded, without duplicates.
 
-    Credentials in them are replaced.
+    Tags that cannot be converted to text are omitted. Credentials are replaced.
     """
     texts = (text for text in map(safe_str, tags) if text is not None)
     return list(dict.fromkeys(map(without_secrets, texts)))
@@ -197,8 +198,8 @@ def sanitize_tags(tags: Iterable[object]) -> list[str]:
 def sanitize_metadata(metadata: Mapping[str, object]) -> tuple[JsonObject, list[str]]:
     """Return the app's metadata without reserved keys, and the keys that were refused.
 
-    Credentials are replaced, under any name and in any text of a value; values of None are left
-    out. Objects of the app stay objects, unless their text holds a credential.
+    Credentials are replaced, whether the key or the text of a value reveals them. Values of None are
+    omitted. Objects of the app are kept as objects, unless their text contains a credential.
     """
     kept: JsonObject = {}
     refused: list[str] = []
@@ -218,11 +219,11 @@ def _without_secrets(name: str, value: object, above: frozenset[int]) -> JsonVal
     """Return a value of the app's metadata without credentials.
 
     Args:
-        name: What it stands under.
+        name: Key of the value.
         value: The value.
-        above: Identities of the containers it is in; what contains itself is cut off.
+        above: Ids of the containers around the value; a container within itself is cut off.
     """
-    # An object of the app is not asked whether it is true: it may raise.
+    # Do not test an object of the app for truth: it may raise.
     if value is None or isinstance(value, bool):
         return value
     if names_secret(name):

@@ -1,10 +1,10 @@
-"""Text that was received and is not complete yet: what the deltas of a content part add up to.
+"""Incomplete text: the concatenated deltas of a content part.
 
 A call can end in the middle of a sentence (hang-up, cancel, a killed process), and some servers
-never send the ``.done`` that repeats the whole text. So the text so far is kept until then.
+never send the ``.done`` that repeats the whole text. So the text so far is kept until it is complete.
 
-It takes the form of the event that would complete it. So the content policy and the app's
-``redact`` hook see the text as a whole, never a piece of it, in which a secret may be cut in two.
+It is represented as the event that would complete it. So the content policy and the app's ``redact``
+hook see the whole text so far, and never a single piece, which may hold only a part of a secret.
 
 Sources: ``response.output_audio_transcript.delta``, ``response.output_text.delta``,
 ``conversation.item.input_audio_transcription.delta`` and ``response.function_call_arguments.delta``
@@ -27,9 +27,9 @@ class TextDelta:
     """A kind of delta.
 
     Attributes:
-        done: Type of the event that completes it.
+        done: Type of the event that completes the text.
         key: Key of the text in that event.
-        role: Who says it; empty for the arguments of a call, which is no message.
+        role: Role of the speaker; empty for the arguments of a call, which is not a message.
     """
 
     done: str
@@ -43,12 +43,12 @@ class TextDelta:
 
     @property
     def arguments(self) -> bool:
-        """Whether it is of a call's arguments, of which an item has one."""
+        """Whether it carries the arguments of a call; an item has only one such text."""
         return self.key == "arguments"
 
 
 _INPUT: Final = "conversation.item.input_audio_transcription."
-#: Type of a delta (GA name) -> what it is a part of.
+#: Type of a delta (GA name) -> its description.
 TEXT_DELTAS: Final[Mapping[str, TextDelta]] = {
     "response.output_audio_transcript.delta": TextDelta(
         "response.output_audio_transcript.done", "transcript", "assistant"
@@ -63,7 +63,7 @@ TEXT_DELTAS: Final[Mapping[str, TextDelta]] = {
     ),
 }
 _BY_DONE: Final = {kind.done: kind for kind in TEXT_DELTAS.values()}
-#: Types of the events that end a text, by their names in any dialect.
+#: Types of the events that end a text, with GA and beta names.
 ENDS: Final = frozenset(
     {
         *(delta.done for delta in TEXT_DELTAS.values()),
@@ -72,7 +72,7 @@ ENDS: Final = frozenset(
         "response.text.done",
     }
 )
-#: Parts whose text is kept at a time; a server without ``.done`` would make them pile up.
+#: Maximum number of texts kept; without a limit they would accumulate if a server sends no ``.done``.
 MOST_OPEN: Final = 64
 
 
@@ -81,13 +81,13 @@ class Partial:
     """The text so far of one content part.
 
     Attributes:
-        item_id: Its item.
+        item_id: Id of its item.
         index: Index of the part; ``items.ARGUMENTS`` for the arguments of a call.
-        role: Who says it: ``user`` or ``assistant``; empty for the arguments of a call.
-        response_id: The response that says it; None for the user.
+        role: Role of the speaker, ``user`` or ``assistant``; empty for the arguments of a call.
+        response_id: Id of the response that it belongs to; None for the user's text.
         text: The text.
         audio: Whether it is the transcript of audio.
-        place: Where it was said, if it comes in fragments (``fragments``).
+        place: When it was said, if it arrives in fragments (``fragments``).
     """
 
     item_id: str
@@ -100,7 +100,7 @@ class Partial:
 
 
 class Partials:
-    """The texts of one conversation that are not complete."""
+    """The incomplete texts of one conversation."""
 
     def __init__(self) -> None:
         self._texts: dict[tuple[str, int], str] = {}
@@ -118,17 +118,17 @@ class Partials:
         return due
 
     def add(self, delta: Event) -> Event | None:
-        """Add a delta; return the event that would complete its text now.
+        """Add a delta and return the event that would complete its text now.
 
         Returns:
-            An event that is not yet fit to be stored; None if this is no delta of a text.
+            An event to which the content policy has not been applied; None if this is not a text delta.
         """
         kind = TEXT_DELTAS.get(GA_NAMES.get(delta["type"], delta["type"]))
         item_id, piece = text_or_none(delta.get("item_id")), delta.get("delta")
         if kind is None or item_id is None or not isinstance(piece, str):
             return None
         index = ARGUMENTS if kind.arguments else content_index(delta.get("content_index"))
-        # Popped, so that the part that was heard of last is the last to be forgotten.
+        # Remove and insert again, so that the text that grew least recently is dropped first.
         text = self._texts.pop((item_id, index), "") + piece
         self._texts[(item_id, index)] = text
         if len(self._texts) > MOST_OPEN:
@@ -144,7 +144,7 @@ class Partials:
         return whole
 
     def end(self, event: Event) -> None:
-        """Forget a text that ``event`` ends; see ``ENDS``."""
+        """Drop the text that ``event`` ends; see ``ENDS``."""
         item_id = event.get("item_id")
         if isinstance(item_id, str):
             kind = _BY_DONE.get(str(event.get("type")))
@@ -155,12 +155,12 @@ class Partials:
 
 
 def read(whole: Event, stored: Event) -> Partial:
-    """Read what ``Partials.add`` returned.
+    """Convert an event that ``Partials.add`` returned to a :class:`Partial`.
 
     Args:
         whole: That event.
-        stored: The same after the content policy and the app's ``redact`` hook, which may have taken
-            anything out of it.
+        stored: The event after the content policy and the app's ``redact`` hook, which may have removed
+            any part of it.
     """
     kind = _BY_DONE[whole["type"]]
     return Partial(

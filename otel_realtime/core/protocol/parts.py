@@ -1,4 +1,4 @@
-"""Content parts of an item that are more than text: images, and segments of a transcription."""
+"""Images among the content parts of an item, and segments and languages of a transcription."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, TypedDict
 from otel_realtime.core.protocol.events import JsonMapping
 from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 
-#: What ``redaction.scrub`` leaves of a data URI: ``[image/png: 1234 bytes]``.
+#: The text with which ``redaction.scrub`` replaces a data URI: ``[image/png: 1234 bytes]``.
 _SCRUBBED: Final = re.compile(r"\[([\w.+-]+/[\w.+-]+): (\d+) bytes\]")
 
 
@@ -18,8 +18,8 @@ class Image:
     """An image in a message; its bytes are never kept.
 
     Attributes:
-        uri: Its address; None if its bytes were in the message.
-        file_id: Id of an uploaded file that it is.
+        uri: Its URI; None if the message contained its bytes or a file id.
+        file_id: Id of the uploaded file; None if it is not one.
         mime: Its MIME type; None if unknown.
         size: Size in bytes; None if unknown.
         detail: ``auto``, ``low`` or ``high``; None if not given.
@@ -33,7 +33,7 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """What a reader sees in its place."""
+        """The text that is shown instead of the image."""
         if self.uri is not None or self.file_id is not None:
             return self.uri or self.file_id or ""
         size = "unknown size" if self.size is None else f"{self.size} bytes"
@@ -41,7 +41,7 @@ class Image:
 
 
 class Segment(TypedDict, total=False):
-    """A stretch of a transcription: ``start`` and ``end`` in seconds of the item's audio.
+    """A segment of a transcription; ``start`` and ``end`` are in seconds of the item's audio.
 
     https://platform.openai.com/docs/api-reference/realtime-server-events/conversation/item/input_audio_transcription/segment
     """
@@ -53,9 +53,9 @@ class Segment(TypedDict, total=False):
 
 
 def read_image(part: JsonMapping) -> Image | None:
-    """Read a content part of type ``input_image``, after scrubbing; None if it is none."""
+    """Read the image of a content part, after scrubbing; None if the part is not an image."""
     url = part.get("image_url")
-    if isinstance(url, dict):  # Chat Completions nest it
+    if isinstance(url, dict):  # Chat Completions nest the URL
         part, url = {**part, **url}, url.get("url")
     uri, file_id = text_or_none(url), text_or_none(part.get("file_id"))
     if uri is None and file_id is None and part.get("type") != "input_image":
@@ -84,7 +84,7 @@ def read_segment(event: JsonMapping) -> Segment | None:
 
 
 def read_languages(event: JsonMapping) -> list[str]:
-    """Read ``languages`` of a completed transcription: codes, or objects that have one."""
+    """Read ``languages`` of a completed transcription: codes, or objects with a ``code``."""
     languages = event.get("languages")
     found: list[str] = []
     for language in languages if isinstance(languages, list) else ():

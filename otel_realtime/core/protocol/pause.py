@@ -1,12 +1,12 @@
 """Decide which events of a conversation must stay hidden because the app paused the recording.
 
-While the app pauses (card numbers, for example), every payload is hidden. What happened then is
-often reported later: the transcript of a sentence spoken during the pause, the end of an answer
-that began in it. The rules:
+While the app pauses the recording (for card numbers, for example), every payload is hidden. Events
+after the pause often report what happened during it: the transcript of a sentence spoken during the
+pause, or the end of an answer that began in it. The rules:
 
 1. Every event that arrives during a pause is hidden, and the ids that it names become private.
-2. What is in progress when a pause begins is private: unfinished responses, and user speech that
-   has not been committed.
+2. Everything in progress when a pause begins becomes private: unfinished responses, and user speech
+   that has not been committed.
 3. A later event that names a private id is hidden, and all ids that it names become private too.
 4. Without a VAD no event marks where the audio of an ``input_audio_buffer.committed`` began, so the
    first commit after a pause is hidden if its item is new.
@@ -20,9 +20,9 @@ from typing import Final
 from otel_realtime.core.protocol.events import Event
 from otel_realtime.core.protocol.state import ConversationState
 
-#: Keys by which an event, or an object in it, names something.
+#: Keys under which an event, or an object in it, holds ids of other objects.
 _ID_KEYS: Final = ("item_id", "response_id", "call_id", "delegation_id")
-#: Keys of the objects that have an ``id`` of their own.
+#: Keys of an event's objects that have an ``id``.
 _OBJECT_KEYS: Final = ("item", "response")
 
 
@@ -43,10 +43,10 @@ class Pause:
         """Begin a pause.
 
         Args:
-            state: The conversation; what is in progress in it becomes private.
+            state: The conversation; everything in progress in it becomes private.
 
         Returns:
-            False if an outer pause is in effect already.
+            False if an outer pause is already in effect.
         """
         self._depth += 1
         if self._depth > 1:
@@ -74,17 +74,17 @@ class Pause:
     def hides(self, event: Event, state: ConversationState) -> bool:
         """Return whether an event must stay hidden.
 
-        Must be called once for every event, in order: the ids of a hidden event become private.
+        Must be called once for every event, in order, because the ids of a hidden event become private.
 
         Args:
             event: The event, before the state has received it.
-            state: The conversation before it.
+            state: The conversation before the event.
         """
         inner = state.dialect.inner(event)
         ids = list(_ids(event)) if inner is event else [*_ids(event), *_ids(inner)]
         private = self.paused or not self._private.isdisjoint(ids)
         if event["type"] == "input_audio_buffer.committed":
-            begun = state.items.get(event.get("item_id")) is not None  # by ``speech_started``
+            begun = state.items.get(event.get("item_id")) is not None  # known by ``speech_started``
             private = private or (self._next_commit and not begun)
             self._next_commit = self._next_commit and self.paused
         if private:
@@ -92,12 +92,12 @@ class Pause:
         return private
 
     def is_private(self, name: str | None) -> bool:
-        """Return whether an id of an item, a response or a call is private at present."""
+        """Return whether an id of an item, response or call is private at present."""
         return self.paused or name in self._private
 
 
 def _ids(event: Event) -> Iterator[str]:
-    """Yield the ids that an event names, itself or in its item, response or output items."""
+    """Yield the ids in an event, in its item, in its response and in the response's output items."""
     sources: list[object] = [event]
     for key in _OBJECT_KEYS:
         source = event.get(key)

@@ -1,16 +1,16 @@
-"""Which items a response reads that no response has read before.
+"""Track which items a response reads that no earlier response has read.
 
-The server does not say what a response was given. It reads the conversation as it stands; what is
-new in it is what was committed since the previous response: by the user's voice, by the client, or
-by a tool of the server's own. The rules:
+The server does not report what a response read. A response reads the whole conversation; new in it are
+the items that were committed since the previous response: by the user's voice, by the client, or by a
+server-side tool. The rules:
 
-1. A response's own output is no input to the next one, except the result of an MCP call, which the
-   response that made the call has not read if the call is the last thing in it.
-2. A response with an ``input`` of its own reads that and no conversation. What it refers to
-   (``item_reference``) counts as read.
-3. A response outside the conversation leaves the conversation unread.
-4. The server confirms each item that the client creates (``conversation.item.added``). Where it never
-   confirms any, an item counts once it answers a later request.
+1. A response's own output is not input of the next one. The exceptions are the results of its MCP
+   calls, if its last output item is an MCP call with a result: it has then not read them itself.
+2. A response with its own ``input`` reads that instead of the conversation. The items that it refers to
+   (``item_reference``) count as read.
+3. A response outside the conversation does not change what is unread.
+4. The server confirms each item that the client creates (``conversation.item.added``). If the server
+   never confirms any, an item counts as added once the server grants a later request.
 
 Source: ``response.create`` at
 https://platform.openai.com/docs/api-reference/realtime-client-events/response/create.
@@ -33,9 +33,9 @@ class Seed:
 
     Attributes:
         source: Its ``item`` object.
-        event_id: Id of the event.
-        moment: When it was sent.
-        known: The item that it was before, if the client creates it again for another session.
+        event_id: Id of the client's event.
+        moment: When the client sent it.
+        known: The known item that it seems to repeat, if the client replays items to a new session.
     """
 
     source: JsonMapping
@@ -45,16 +45,16 @@ class Seed:
 
 
 class Reading:
-    """What no response has read yet, and which items the client itself has created."""
+    """The items that no response has read yet, and the items that the client has created."""
 
     def __init__(self) -> None:
-        self._unread: dict[str, None] = {}  # in this order
+        self._unread: dict[str, None] = {}  # item ids, in the order of commit
         self._readable = 0  # items that belong to the conversation and are not deleted
         self._seeded: list[Seed] = []  # created by the client, not yet confirmed
         self._confirms = False
 
     def commit(self, item: Item) -> None:
-        """Make an item part of the conversation, to be read by the next response."""
+        """Make an item part of the conversation; the next response reads it."""
         if not item.committed:
             item.committed = True
             self._readable += not item.deleted
@@ -69,11 +69,11 @@ class Reading:
         self.forget(item.id)
 
     def forget(self, item_id: str) -> None:
-        """Note that no response will read an item: it was deleted, or a response produced it."""
+        """Remove an item from the unread ones: it was deleted, already read, or produced by a response."""
         self._unread.pop(item_id, None)
 
     def begin(self, response: Response) -> None:
-        """Note what a response that begins reads."""
+        """Determine what a new response reads."""
         if response.own_input is not None:
             if not response.out_of_band:
                 for element in response.own_input:
@@ -85,7 +85,7 @@ class Reading:
             self._unread.clear()
 
     def end(self, outputs: list[Item]) -> None:
-        """Note the end of a response with these outputs."""
+        """Apply the end of a response with these output items; rule 1."""
         last = outputs[-1] if outputs else None
         if last is not None and last.kind == "mcp_call" and last.has_result:
             self._unread.update((item.id, None) for item in outputs if item.kind == "mcp_call")
@@ -93,10 +93,10 @@ class Reading:
     def seed(self, seed: Seed) -> None:
         """Note that the client creates an item (``conversation.item.create``)."""
         self._seeded.append(seed)
-        del self._seeded[:-MOST_OPEN]  # the server may refuse any of them, so they would pile up
+        del self._seeded[:-MOST_OPEN]  # limited, because refused items would accumulate
 
     def confirm(self, source: JsonMapping) -> Seed | None:
-        """Return what the client created, if an item that the server adds is the client's."""
+        """Return the client's seed for an item that the server adds; None if the client did not create it."""
         for seed in self._seeded:
             seeded = seed.source
             keys = ("type", "role", "call_id") if seeded.get("id") is None else ("id",)
@@ -107,20 +107,20 @@ class Reading:
         return None
 
     def disconnected(self) -> None:
-        """Forget what was created on a connection that closed before the server confirmed it."""
+        """Drop the seeds that the server had not confirmed when the connection closed."""
         self._seeded.clear()
 
     def refused(self, event_id: str | None) -> None:
-        """Forget the item that an ``error`` refuses, if it is about one."""
+        """Drop the seed that an ``error`` refuses, if it refuses one."""
         if event_id is not None:
             self._seeded = [seed for seed in self._seeded if seed.event_id != event_id]
 
     def unconfirmed(self, asked: Moment, *, replayed: bool) -> list[tuple[JsonMapping, Moment]]:
-        """Take what the client had created before a request that the server grants: rule 4.
+        """Remove and return the items that the client created before a request was granted; rule 4.
 
         Args:
             asked: When the request was sent.
-            replayed: What seems to be known is known: it was replayed.
+            replayed: Whether the client is certainly replaying items; known items are then left out.
         """
         if self._confirms:
             return []

@@ -1,26 +1,27 @@
-"""Remove from events what must not be stored: secrets and audio always, content by policy.
+"""Remove what must not be stored from events: secrets and audio always, content by policy.
 
 Input: a JSON value from the wire or from the app. Output: a new JSON value; the argument is never
 changed. There are three classes of fields:
 
-- *Never recorded*: secrets, regardless of any switch, and bulk that is of no use to a reader. Audio
-  and images are replaced by their size, other base64 by its decoded length.
-- *Behind the switch*: everything that can hold what was said, asked, answered or instructed.
-- *Kept once*: instructions and tools, on the root and on the event that changed them (see
-  ``session.SessionFacts.without_repeats``).
+- *Never recorded*: secrets, regardless of any setting, and bulk data that is useless to a reader.
+  Audio and images are replaced by their size, other base64 by its decoded length.
+- *Subject to the content settings*: every field that can hold what was said, asked, answered or
+  instructed.
+- *Kept once*: instructions and tools, which are recorded on the root span and on the event that changed
+  them (see ``session.SessionFacts.without_repeats``).
 
 The rules, in order:
 
 1. :func:`scrub` removes secrets, by key and by the shape of the value, and replaces binary data.
-2. The app's ``redact`` hook sees a copy of the result. What identifies an event (ids, types, roles,
-   statuses) is put back afterwards, because the trace is built on it. A hook that raises or returns
-   something other than a dict hides the payload. It may also name words that are not to be heard
-   either; see :mod:`otel_realtime.core.protocol.silencing`.
-3. :func:`hide` keeps the shape of a payload only: identifiers, enumerated values, numbers. Strings
-   are content unless their key is known to hold an identifier and the value is a single word.
+2. The app's ``redact`` hook receives a copy of the result. Fields that identify an event (ids, types,
+   roles, statuses) are restored afterwards, because the trace depends on them. If the hook raises or
+   returns something other than a dict, the payload is hidden. The hook may also name words that are to
+   be silenced in the recording; see :mod:`otel_realtime.core.protocol.silencing`.
+3. :func:`hide` keeps only the shape of a payload: identifiers, enumerated values and numbers. A string
+   counts as content unless its key is known to hold an identifier and the value is a single word.
 
-:func:`scrub` walks the whole value. :func:`needs_scrub` decides on the JSON text whether that can
-be skipped. It may err by walking in vain, never by skipping.
+:func:`scrub` walks the whole value. :func:`needs_scrub` decides from the JSON text whether that can be
+skipped. It may report a needed walk that turns out to change nothing, but never skips a needed one.
 """
 
 from __future__ import annotations
@@ -57,18 +58,18 @@ from otel_realtime.interrupts import let_through
 HIDDEN: Final = "[hidden]"
 UNCHANGED: Final = "[unchanged]"
 
-#: Bulky and of no use to a reader: random padding and the probability of each token.
+#: Keys of bulk data that is useless to a reader: random padding and token probabilities.
 _DROPPED_KEYS: Final = frozenset({"obfuscation", "logprobs"})
-#: Length from which an unbroken run of base64 characters cannot be a word.
+#: Minimum length of an unbroken run of base64 characters that cannot be a word.
 _LONG_RUN: Final = 512
 #: Both alphabets of RFC 4648: standard (``+/``) and URL-safe (``-_``).
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{512,}={0,2}\Z")
 #: ``data:<media type>;<parameters>,<data>`` (RFC 2397).
 _DATA_URI: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+=-]+)*,([A-Za-z0-9+/_%=-]*)")
-#: PCM16 at 24 kHz, what the wire carries unless the session says otherwise.
+#: PCM16 at 24 kHz, the default audio format on the wire.
 PCM16_BYTES_PER_MS: Final = 48
 
-#: Keys whose strings are identifiers or enumerated values; they stay when content is hidden.
+#: Keys whose strings are identifiers or enumerated values; they are kept when content is hidden.
 _SHAPE_KEYS: Final = frozenset(
     {
         "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
@@ -77,12 +78,12 @@ _SHAPE_KEYS: Final = frozenset(
         "approval_request_id", "server_label",
     }
 )  # fmt: skip
-#: An identifier is one printable ASCII word; anything else under such a key is content.
+#: An identifier is one word of printable ASCII; any other string under such a key is content.
 _WORD: Final = re.compile(r"[!-~]{1,256}\Z")
 _SHAPE_LISTS: Final = frozenset({"modalities", "output_modalities"})
 #: Objects in which even numbers and keys are content: an app's labels, a tool's schema.
 _CONTENT_OBJECTS: Final = frozenset({"metadata", "variables", "parameters", "prompt", "tools"})
-#: Types of objects whose ``name`` the developer chose: a function's. Elsewhere it may be a person's.
+#: Types of objects whose ``name`` is that of a function. Elsewhere it may be a person's name.
 _NAMED: Final = frozenset(
     {
         "function_call",
@@ -91,9 +92,9 @@ _NAMED: Final = frozenset(
         "response.function_call_arguments.done",
     }
 )
-#: Values of ``rate_limits.updated``'s ``rate_limits[].name``, which have no ``type``.
+#: Values of ``rate_limits[].name`` in ``rate_limits.updated``; these objects have no ``type``.
 _LIMITS: Final = ("tokens", "requests")
-#: Keys that a ``redact`` hook cannot remove: the state machine could not follow the conversation.
+#: Keys that a ``redact`` hook cannot remove, because the state machine needs them.
 _IDENTITY: Final = frozenset(
     {
         "type", "id", "event_id", "item_id", "response_id", "previous_item_id", "call_id",
@@ -101,15 +102,14 @@ _IDENTITY: Final = frozenset(
     }
 )  # fmt: skip
 
-#: JSON text without any of these, without a credential and without a long run of characters needs
-#: no scrubbing.
+#: Strings that make scrubbing necessary; ``needs_scrub`` also checks for credentials and long runs.
 _TRIGGERS: Final = ('"logprobs"', '"obfuscation"', "data:")
-#: The key ``audio`` with a string, which may be short; as a ``type`` the same word is harmless.
+#: The key ``audio`` with a string value, of any length; the same word as a ``type`` is harmless.
 _AUDIO_TEXT: Final = re.compile(r'"audio"\s*:\s*"')
 
-#: Shorter names than this hold no credential of themselves.
+#: A key shorter than this cannot contain a credential.
 _SHORT_NAME: Final = 12
-#: Keys under which the name of a pair may stand.
+#: Keys that may hold the name of a name-value pair.
 _PAIR_NAMES: Final = ("name", "key", "header")
 
 _Json = TypeVar("_Json")
@@ -122,8 +122,8 @@ class Admitted:
     Attributes:
         event: The event as it may be stored.
         failure: Why the ``redact`` hook failed; None if it succeeded or there is none.
-        spoken: With a hook, the texts of the event that quote what was spoken, and which of their
-            words are to be silenced.
+        spoken: The texts of the event that quote speech, with the words that are to be silenced; empty
+            without a hook.
     """
 
     event: Event
@@ -133,15 +133,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentPolicy:
-    """What of a conversation may be stored.
+    """Which parts of a conversation may be stored.
 
     Attributes:
         inputs: Whether to store what the user, the tools and the developer said.
         outputs: Whether to store what the model said.
-        audio: Whether to store the audio of both.
-        run_inputs: Whether spans and runs may have inputs, whoever spoke in them.
-        run_outputs: Whether spans and runs may have outputs, whoever spoke in them.
-        redact: The app's hook, which sees each payload before it is stored.
+        audio: Whether to store the audio of both sides.
+        run_inputs: Whether spans and runs may have inputs, regardless of the speaker.
+        run_outputs: Whether spans and runs may have outputs, regardless of the speaker.
+        redact: The app's hook, which receives each payload before it is stored.
         silences: Whether spoken words that the hook changes are silenced in the recording.
     """
 
@@ -155,14 +155,14 @@ class ContentPolicy:
 
     @property
     def payloads(self) -> bool:
-        """Whether whole events may be stored: they show both sides, so both must be allowed."""
+        """Whether whole events may be stored; both sides must be allowed, because events show both."""
         return self.inputs and self.outputs
 
     def stricter(self, *, capture: bool, audio: bool) -> ContentPolicy:
-        """Return this policy restricted further; a switch that is on changes nothing.
+        """Return this policy with further restrictions; a switch that is on changes nothing.
 
         Args:
-            capture: Whether content of either side may be stored.
+            capture: Whether content may be stored, of either side.
             audio: Whether audio may be stored; without ``capture`` it may not.
         """
         return replace(
@@ -177,43 +177,43 @@ class ContentPolicy:
     ) -> tuple[Event, str | None]:
         """Return the event as it may be stored, and why the ``redact`` hook failed.
 
-        As ``admit``, for an event whose words are not in the recording.
+        Same as ``admit``, but for events whose words are not in the recording.
         """
         admitted = self.admit(event, bytes_per_ms=bytes_per_ms)
         return admitted.event, admitted.failure
 
     def admit(self, event: Event, *, bytes_per_ms: int = PCM16_BYTES_PER_MS) -> Admitted:
-        """Return the event as it may be stored, and what the ``redact`` hook says of it.
+        """Return the event as it may be stored, with the result of the ``redact`` hook.
 
-        With all content hidden the result holds none, so nothing derived from it does either.
-        Raises nothing for a failing hook.
+        If the policy hides all content, the result has none, so nothing derived from it has any. Does not
+        raise if the hook fails.
 
         Args:
-            event: One event of the wire.
-            bytes_per_ms: Bytes of a millisecond of its audio, to report the duration.
+            event: One event from the wire.
+            bytes_per_ms: Bytes per millisecond of its audio, to report the duration.
         """
         stored = scrub(event, bytes_per_ms=bytes_per_ms)
         spoken: tuple[SpokenText, ...] = ()
         if self.redact is not None:
             try:
-                # A copy: the hook may change its argument in place and then raise.
+                # Pass a copy: the hook may change its argument in place and then raise.
                 answer = self.redact(copy.deepcopy(stored))
                 if not isinstance(answer, dict):
                     return self._failed(stored, f"it returned {type(answer).__name__}, not a dict")
-                # Through JSON text, so that no object of the app is stored by reference.
+                # Convert through JSON text, so that no object of the app is stored by reference.
                 answer = json.loads(encode(answer))
                 spoken = take_names(stored, answer, changes=self.silences)
                 stored = _restore(answer, hide(stored))
             except BaseException as error:  # noqa: BLE001 - the app's hook may raise anything
                 let_through(error)
-                # Only the type is reported: the message may quote the content.
+                # Report only the type, because the message may quote the content.
                 return self._failed(stored, type(error).__name__)
         if not (self.inputs or self.outputs):
             stored = self.hidden(stored)
         return Admitted(stored, spoken=spoken)
 
     def _failed(self, event: Event, reason: str) -> Admitted:
-        """Return an event whose hook failed: nobody knows what it would have taken out."""
+        """Hide an event whose hook failed, because what the hook would have removed is unknown."""
         return Admitted(self.hidden(event), reason, all_words(event) if self.silences else ())
 
     def hidden(self, event: Event) -> Event:
@@ -222,7 +222,7 @@ class ContentPolicy:
 
 
 def _restore(answer: JsonObject, shape: JsonMapping) -> JsonObject:
-    """Put back what a hook must not remove: identifiers, and objects as their bare shape."""
+    """Restore what a hook must not remove: identifiers, and missing objects as their shape."""
     for key, value in shape.items():
         given = answer.get(key)
         if key in _IDENTITY and not isinstance(value, dict | list):
@@ -237,7 +237,7 @@ def _restore(answer: JsonObject, shape: JsonMapping) -> JsonObject:
 def _restore_list(given: JsonValue, shape: list[JsonValue]) -> list[JsonValue]:
     if not isinstance(given, list):
         return shape
-    # The hook added or removed elements, so they cannot be matched to the original ones.
+    # The hook added or removed elements, so they cannot be matched with the original ones.
     if len(given) != len(shape):
         return given
     return [
@@ -254,7 +254,7 @@ def needs_scrub(text: str) -> bool:
     Args:
         text: The text of an event, as ``events.read`` returns it.
     """
-    # A run that long covers a multiple of its length.
+    # A run of at least this length covers a multiple of the length, so checking those is enough.
     for at in range(_LONG_RUN, len(text), _LONG_RUN):
         end = text.find('"', at)
         if (end if end >= 0 else len(text)) - text.rfind('"', 0, at) > _LONG_RUN:
@@ -262,7 +262,7 @@ def needs_scrub(text: str) -> bool:
     for trigger in _TRIGGERS:
         if trigger in text:
             return True
-    # Letters written as escapes could spell anything.
+    # Characters written as escapes could spell any of these.
     if "\\" in text and "\\u00" in text:
         return True
     if '"audio"' in text and _AUDIO_TEXT.search(text):
@@ -275,14 +275,14 @@ def scrub(value: _Json, *, bytes_per_ms: int = PCM16_BYTES_PER_MS) -> _Json:
 
     Args:
         value: Any JSON value.
-        bytes_per_ms: Bytes of a millisecond of base64 audio, to report its duration.
+        bytes_per_ms: Bytes per millisecond of audio, to report its duration.
     """
     scrubbed: _Json = _scrub(value, "", bytes_per_ms, MAX_DEPTH)
     return scrubbed
 
 
 def _scrub(value: object, key: str, bytes_per_ms: int, levels: int) -> JsonValue:
-    # ``value is True``: a flag (``{"api_key": true}``) is no credential, neither is an empty value.
+    # A flag (``{"api_key": true}``) and an empty value are not credentials.
     if value and value is not True and names_secret(key):
         return _scrub_secret(value, bytes_per_ms, levels)
     if isinstance(value, str):
@@ -294,14 +294,14 @@ def _scrub(value: object, key: str, bytes_per_ms: int, levels: int) -> JsonValue
     if isinstance(value, list):
         return [_scrub(element, key, bytes_per_ms, levels - 1) for element in value]
     scrubbed = {
-        # Apps use what they like as keys, a credential too; keys of the protocol are short.
+        # An app may use any text as a key, even a credential. Most keys of the protocol are short.
         name if len(name) < _SHORT_NAME else _clean_name(name): _scrub(
             member, name, bytes_per_ms, levels - 1
         )
         for name, member in value.items()
         if name not in _DROPPED_KEYS
     }
-    # A header or a variable as a pair: ``{"name": "X-API-Key", "value": "..."}``.
+    # A header or a variable as a name-value pair: ``{"name": "X-API-Key", "value": "..."}``.
     if scrubbed.get("value") and any(names_secret(scrubbed.get(name)) for name in _PAIR_NAMES):
         scrubbed["value"] = SECRET
     return scrubbed
@@ -313,7 +313,7 @@ def _clean_name(name: str) -> str:
 
 
 def _scrub_secret(value: object, bytes_per_ms: int, levels: int) -> JsonValue:
-    """Return what stands for a value under a credential's name; a tool's schema of it stays."""
+    """Replace a value under a credential's name; if it is a tool's schema, only its values are replaced."""
     if not levels or not isinstance(value, dict) or not is_schema(value):
         return SECRET
     return {
@@ -333,8 +333,8 @@ def _scrub_text(text: str, key: str, bytes_per_ms: int, levels: int) -> str:
     if not may_hold_secret(text, text.lower()):
         return text
     if text.lstrip().startswith(("{", "[", '"')):
-        # JSON in a string, as tools' arguments and results are: by its structure, so that it stays
-        # valid, whatever is nested in it.
+        # JSON in a string, such as arguments and results of tools: scrub its parsed structure, so that
+        # the result stays valid JSON.
         with suppress(ValueError, RecursionError):
             value = json.loads(text, object_pairs_hook=_unambiguous)
             scrubbed = _scrub(value, "", bytes_per_ms, levels - 1) if levels else TOO_DEEP
@@ -343,7 +343,7 @@ def _scrub_text(text: str, key: str, bytes_per_ms: int, levels: int) -> str:
 
 
 def _unambiguous(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
-    """Return an object's members; of a key that stands twice, the parser would keep only one."""
+    """Return an object's members; raise for a duplicate key, of which the parser would keep only one."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")
@@ -381,10 +381,10 @@ def _hide(value: object, key: str, levels: int) -> JsonValue:
 def _hide_member(owner: JsonMapping, key: str, value: object, levels: int) -> JsonValue:
     if key == "name" and isinstance(value, str):
         kind = owner.get("type")
-        named = isinstance(kind, str) and kind in _NAMED  # another server may write anything there
+        named = isinstance(kind, str) and kind in _NAMED  # other servers may send any type
         return value if named or value in _LIMITS else HIDDEN
     if key == "reason" and owner.get("type") == "mcp_approval_response":
         return HIDDEN  # the user's words
     if key == "event" and owner.get("type") == "input_audio_buffer.dtmf_event_received":
-        return HIDDEN  # a key press can be a digit of a card number, also where it is a number
+        return HIDDEN  # a key press may be a digit of a card number, even if it is sent as a number
     return _hide(value, key, levels)

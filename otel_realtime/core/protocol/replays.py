@@ -1,17 +1,18 @@
-"""What a client replays to a new session of the server: the conversation as it was.
+"""Recognise the items that a client replays to a new session of the server.
 
-When a connection is lost the server forgets the conversation. The client creates its items once more on
-the next one, with their ids or without; without, the server gives them new ones. So an item is known
+When a connection is lost, the server forgets the conversation. The client creates its items again on
+the next connection, with or without their ids; without ids, the server assigns new ones. A replayed item
+is recognised
 
 1. by its id,
 2. by the ``call_id`` of a function call or of its output,
-3. by what it says, if the items come in the order of the conversation and from its beginning on; some
-   may be left out, and of an answer only the part that was heard may come.
+3. by its text, if the items arrive in conversation order and from the beginning of the conversation.
+   Some may be left out, and an answer may be shortened to the part that was heard.
 
-Only who replays speaks for the model: until the client has created one of its messages or calls again, a
-message of the user's may as well be said once more. The replay is over with the first message that is
-not known, or with the first response. Sources: ``pydantic_ai.realtime`` replays without ids,
-LiveKit's plugin with them.
+Only a replaying client creates messages or calls of the model. Until it has created one of them, a user
+message with the text of a known one may also be a new message. The replay ends with the first message
+that is not recognised, or with the first response. Sources: ``pydantic_ai.realtime`` replays without
+ids, LiveKit's plugin with ids.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ class Replay:
     """Recognises the items that the client replays after the loss of a connection.
 
     Attributes:
-        proven: It is a replay: something of the model's own is among it.
+        proven: Whether the client is certainly replaying, because it has created an item of the model.
     """
 
     def __init__(self) -> None:
         self.proven = False
-        self._known: list[Item] = []  # empty: nothing is being replayed
-        self._next = 0  # those before were replayed, or left out
+        self._known: list[Item] = []  # empty if no replay is expected
+        self._next = 0  # index of the next candidate; earlier ones were replayed or left out
 
     def expect(self, items: Iterable[Item]) -> None:
         """Expect a replay of these items, in conversation order."""
@@ -41,11 +42,11 @@ class Replay:
         self.proven = False
 
     def end(self) -> None:
-        """Note that what the client creates from here on is new."""
+        """End the replay: the items that the client creates from now on are new."""
         self._known = []
 
     def recognise(self, source: JsonMapping) -> Item | None:
-        """Return the item that the client creates again; None if it is a new one.
+        """Return the known item that the client creates again; None if the item is new.
 
         Args:
             source: The ``item`` object of ``conversation.item.create``.
@@ -58,7 +59,7 @@ class Replay:
             call = next((item for item in self._known if _is_same_call(item, created)), None)
             self.proven = self.proven or call is not None
             return call
-        if created.role == "system":  # the developer's own word, new or old
+        if created.role == "system":  # from the developer; may be new or replayed
             return None
         for index in range(self._next, len(self._known)):
             item = self._known[index]
@@ -67,7 +68,7 @@ class Replay:
                 self.proven = self.proven or item.role == "assistant"
                 return item
             if not self._next and item.is_message and item.role != "system":
-                break  # not from the beginning on
+                break  # the replay does not start at the beginning
         self.end()
         return None
 

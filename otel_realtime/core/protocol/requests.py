@@ -1,19 +1,20 @@
-"""Match each response with the ``response.create`` that asked for it, by what the protocol gives.
+"""Match each response with the ``response.create`` that asked for it.
 
 Several requests can be open at once, and the server may create their responses in any order. The
 rules, in order:
 
 1. The server echoes ``metadata``: a response belongs to the oldest request with the same metadata.
-   A response that echoes none (null) belongs to a request that gave none. If there is none such,
-   one outside the conversation still belongs to a request: only clients ask for those.
+   A response that echoes null belongs to a request without metadata. If there is no such request, a
+   response outside the conversation still belongs to a request, because only clients ask for those.
 2. A response outside the conversation (``conversation_id`` null) belongs to a request with
-   ``conversation: "none"``, and the other way round.
-3. Among equals the one whose other settings the response repeats comes first, then the oldest.
+   ``conversation: "none"``, and other responses to other requests.
+3. Among several candidates, the one whose other settings the response repeats comes first, then the
+   oldest.
 4. An ``error`` names the ``event_id`` of the request that it refuses, or says that a response is
-   active. That request is withdrawn, also from a response it was matched with: with server VAD a
-   response may begin by itself just before the client's request arrives.
+   active. That request is withdrawn, even from a response with which it was matched: with server VAD
+   a response may start by itself just before the client's request arrives.
 
-A response that matches no request was begun by the server itself (VAD), or by another client of the
+A response that matches no request was started by the server itself (VAD), or by another client of the
 same session.
 
 Sources: https://platform.openai.com/docs/guides/realtime-conversations#create-responses-outside-the-default-conversation
@@ -31,7 +32,7 @@ from otel_realtime.core.protocol.responses import Moment
 
 #: Settings of a request that the response repeats.
 _REPEATED: Final = ("output_modalities", "modalities", "max_output_tokens", "temperature")
-#: Requests that wait for their response; older ones are forgotten.
+#: Maximum number of requests that are remembered; older ones are dropped.
 MOST_OPEN: Final = 256
 
 
@@ -41,9 +42,9 @@ class Request:
 
     Attributes:
         moment: When it was sent.
-        event_id: Its id; None if the client gave none.
+        event_id: Id of the event; None if the client gave none.
         source: Its ``response`` object.
-        response_id: The response it was matched with; None before.
+        response_id: Id of the response with which it was matched; None before.
     """
 
     moment: Moment
@@ -58,7 +59,7 @@ class Request:
 
     @property
     def metadata(self) -> JsonMapping:
-        """What the app attached to it; empty if nothing."""
+        """The app's labels in the request; empty if there are none."""
         return object_or_empty(self.source.get("metadata"))
 
 
@@ -76,7 +77,7 @@ class Requests:
         del self._open[:-MOST_OPEN]
 
     def match(self, response_id: str, source: JsonMapping) -> Request | None:
-        """Return the request that asked for a response, and remember that it was granted.
+        """Return the request that asked for a response, and mark it as granted; None if none matches.
 
         Args:
             response_id: Id of the response.
@@ -84,7 +85,7 @@ class Requests:
         """
         candidates = [request for request in self._open if _may_be(request, source)]
         if not candidates and _out_of_band(source):
-            # The server begins none of these by itself; some gateways do not echo the metadata.
+            # The server never starts these by itself, and some gateways do not echo the metadata.
             candidates = [request for request in self._open if request.out_of_band]
         if not candidates:
             return None
@@ -96,15 +97,15 @@ class Requests:
         return found
 
     def disconnected(self) -> None:
-        """Forget what was asked on a connection that has closed."""
+        """Drop the requests of a connection that has closed."""
         self._open.clear()
         self._matched.clear()
 
     def refused(self, event_id: str | None, code: str | None) -> Request | None:
-        """Withdraw the request that an ``error`` refuses, and return it if it was matched before.
+        """Withdraw the request that an ``error`` refuses; return it if it was already matched.
 
         Args:
-            event_id: The client's event that the error names.
+            event_id: Id of the client's event that the error names; None if it names none.
             code: Code of the error.
         """
         if event_id is not None:
@@ -114,8 +115,8 @@ class Requests:
                         requests.remove(request)
                         return request if requests is self._matched else None
         elif code == _BUSY:
-            # Only a request for the conversation can be refused because a response is active: the
-            # latest one, for the server answers at once.
+            # A response that is active only excludes requests within the conversation. The refused one is
+            # the latest, because the server answers at once.
             for requests in (self._open, self._matched):
                 for request in reversed(requests):
                     if not request.out_of_band:
@@ -124,12 +125,12 @@ class Requests:
         return None
 
 
-#: Code of the error for a ``response.create`` while a response is active.
+#: Error code for a ``response.create`` while a response is active.
 _BUSY: Final = "conversation_already_has_active_response"
 
 
 def _out_of_band(source: JsonMapping) -> bool | None:
-    """Return whether a response says that it is outside the conversation; None if it is silent."""
+    """Return whether a response is outside the conversation; None if it does not say."""
     return source["conversation_id"] is None if "conversation_id" in source else None
 
 

@@ -5,11 +5,13 @@ the end time of ``response.done``. The rules:
 
 1. ``response.done`` has arrived.
 2. Each of its audio items has been played out or cut, plus one second for a late truncate.
-3. The input transcripts of the items it read have arrived or failed, if input transcription is
-   configured at all.
-4. If speech cut it, what that speech says is known (see ``interruptions``).
+3. If input transcription is configured, the transcripts of the items that it read have arrived or
+   failed.
+4. If speech cut it, the content of that speech is known (see ``interruptions``).
 5. Rules 2 to 4 are waived 30 seconds after the end of play-out: a transcript may never come.
-5. The tools that the server runs for it have ended; at the latest 5 minutes after its end.
+6. The tools that the server runs for it have ended. This rule is waived 5 minutes after its end.
+
+If the connection closes before ``response.done``, the close takes its place.
 """
 
 from __future__ import annotations
@@ -27,43 +29,43 @@ if TYPE_CHECKING:
 
 #: A client's ``conversation.item.truncate`` may arrive this long after the modelled play-out end.
 LATE_TRUNCATE_NS: Final = 1_000_000_000
-#: No response waits longer than this after its play-out.
+#: Maximum time that a response waits for transcripts after its play-out.
 MAX_WAIT_NS: Final = 30_000_000_000
-#: Nor longer than this after its end for a tool that the server runs.
+#: Maximum time that a response waits after its end for a tool that the server runs.
 MAX_MCP_WAIT_NS: Final = 300_000_000_000
 
 #: ``response.status`` -> the convention's finish reason (``gen_ai.response.finish_reasons``,
-#: https://github.com/open-telemetry/semantic-conventions-genai); a cancelled response has the
-#: server's own reason instead.
+#: https://github.com/open-telemetry/semantic-conventions-genai); for a cancelled response the
+#: server's own reason is used instead.
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "completed": "stop",
     "incomplete": "length",
     "failed": "error",
 }
 
-#: Settings that a response may have of its own.
+#: Settings with which a response may override the session's.
 _OWN_SETTINGS: Final = (
     "output_modalities", "modalities", "max_output_tokens", "temperature", "model", "reasoning",
 )  # fmt: skip
 
 
 class AudioFacts(Protocol):
-    """What the recording's timeline knows about audio; times are ns since the start."""
+    """What the recording's timeline knows about audio; times are in ns since the start."""
 
     def item(self, item_id: str) -> ItemAudio | None:
-        """Return what was generated and heard of an item; None if it has no audio."""
+        """Return how much of an item was generated and heard; None if it has no audio."""
 
     def statement_due(self, item_id: str) -> int:
-        """Return until when what was heard of an item without facts may yet be stated; 0: it is not."""
+        """Return until when the server may still report what was heard of an item; 0 if it need not."""
 
     def user_time(self, audio_ms: int) -> int | None:
-        """Return when the user spoke this millisecond of the appended audio."""
+        """Return when the user spoke the audio at ``audio_ms`` of the appended audio; None if unknown."""
 
     def user_item(self, item_id: str) -> tuple[int, int] | None:
-        """Return when the user spoke an item that the client itself committed, start and end."""
+        """Return start and end of the user's speech in an item that the client itself committed."""
 
     def user_speech(self, item_id: str) -> tuple[int, int] | None:
-        """Return when the user spoke an item, without the padding of a VAD and pauses around it."""
+        """Return start and end of the user's speech in an item, without VAD padding and pauses around."""
 
     def last_voice(self, before_t: int) -> int | None:
         """Return the end of the last voiced user audio before ``before_t``."""
@@ -74,8 +76,8 @@ class Moment:
     """When an event was seen.
 
     Attributes:
-        t: On the recording's monotonic clock, in ns since the start of the conversation.
-        at_ns: Wall time in epoch ns.
+        t: Time on the recording's monotonic clock, in ns since the start of the conversation.
+        at_ns: Wall-clock time, in epoch ns.
     """
 
     t: int
@@ -84,22 +86,22 @@ class Moment:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A function call of the model, and the client's output.
+    """A function call of the model, with the output that the client sent.
 
     Attributes:
         id: The ``call_id``.
-        item_id: Its item; None until it is known.
+        item_id: Id of its item; None until it is known.
         name: Name of the function.
         arguments: Arguments as JSON text.
-        response_id: The response that made the call.
-        turn: Turn in which the call was made.
+        response_id: Id of the response that made the call.
+        turn: Number of the turn in which the call was made.
         announced: When the first event with the complete arguments arrived.
         answered: When the client sent the ``function_call_output``.
         output: That output.
-        cut: Whether it turned out to be cut off, so that nobody will run it.
-        over: When its response ended, if that stands outside the conversation; then nobody can
-            answer it, and it is not missed. Or when its connection closed.
-        lost: Whether it was its connection that closed: its result is missed.
+        cut: Whether the call was cut off, so that nobody will run it.
+        over: When the call could no longer be answered: when its out-of-band response ended (its
+            result is then not missed), or when its connection closed.
+        lost: Whether its connection closed before it was answered; its result is then missed.
     """
 
     id: str
@@ -117,12 +119,12 @@ class ToolCall:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the call is finished: answered, no longer answerable, or cut off."""
         return self.answered is not None or self.over is not None or self.cut
 
     @property
     def is_missed(self) -> bool:
-        """Whether the client should have sent its result, if it has not."""
+        """Whether the client is expected to send the result of the call."""
         return self.announced is not None and (self.over is None or self.lost)
 
     def merge(self, item: Item) -> None:
@@ -138,11 +140,11 @@ class McpCall:
     """A tool call made by the server itself.
 
     Attributes:
-        item_id: Its ``mcp_call`` item.
-        started: When ``response.mcp_call.in_progress`` arrived, or its item.
-        ended: When ``.completed`` or ``.failed`` arrived, or its item with a result.
+        item_id: Id of its ``mcp_call`` item.
+        started: When ``response.mcp_call.in_progress`` or the item arrived.
+        ended: When ``.completed``, ``.failed`` or the item with a result arrived.
         failed: Whether it failed.
-        begun: Whether an event said that it runs.
+        begun: Whether an event reported that the call is running.
     """
 
     item_id: str
@@ -154,16 +156,17 @@ class McpCall:
 
 @dataclass(slots=True)
 class McpApproval:
-    """A request of the server to run a tool, and the client's answer.
+    """The server's request for approval to run a tool, and the client's answer.
 
     Attributes:
         item: Its ``mcp_approval_request`` item.
-        asked: When that was first seen.
-        turn: The conversation's turn then.
+        asked: When that item was first seen.
+        turn: Number of the conversation's turn at that time.
         answered: When the client sent the ``mcp_approval_response``.
-        approved: The answer; None if it is not known.
-        reason: Why, if the client said so.
-        lost: Whether the connection closed before it was answered; another session knows it not.
+        approved: The answer; None if unknown.
+        reason: The client's reason, if it gave one.
+        lost: Whether the connection closed before the answer; the next session does not know the
+            request.
     """
 
     item: Item
@@ -177,11 +180,11 @@ class McpApproval:
 
 @dataclass(slots=True)
 class McpListing:
-    """A list of tools that the server gets from an MCP server.
+    """A list of tools that the server fetches from an MCP server.
 
     Attributes:
-        item_id: Its ``mcp_list_tools`` item.
-        started: When ``mcp_list_tools.in_progress`` arrived; None before.
+        item_id: Id of its ``mcp_list_tools`` item.
+        started: When ``mcp_list_tools.in_progress`` arrived; None before that.
         server: Label of the MCP server.
         tools: Names of the tools.
         ended: When ``.completed`` or ``.failed`` arrived.
@@ -198,35 +201,35 @@ class McpListing:
 
 @dataclass(slots=True)
 class Response:
-    """One model response, from ``response.created`` to the last fact known about it.
+    """One model response, from ``response.created`` until it is settled.
 
     Attributes:
         id: Its id.
         created: When ``response.created`` arrived.
         previous: The response that was created before it.
-        session_id: The server's session that it was created in; a reconnect begins another one.
+        session_id: Id of the server's session in which it was created; a reconnect starts another.
         session_model: The model of that session, if it was known then.
         done: When ``response.done`` arrived.
-        lost: When its connection closed, if that was before: no ``response.done`` will come.
+        lost: When its connection closed, if it closed before ``response.done``.
         status: ``in_progress``, ``completed``, ``cancelled``, ``incomplete`` or ``failed``.
         details: ``status_details``: why it is not completed.
-        out_of_band: Whether it stands outside the conversation (``conversation_id`` is null).
-        config: Settings that it has of its own, which precede the session's.
+        out_of_band: Whether it is outside the conversation (``conversation_id`` is null).
+        config: Its own settings, which override the session's.
         request: The ``response`` object of the ``response.create`` that asked for it; empty if the
-            server began it by itself.
-        asked: When that was sent; None if the server began it by itself.
+            server started it by itself.
+        asked: When that request was sent; None if the server started it by itself.
         metadata: The app's labels, as the response echoes them or as the request gave them.
-        inputs: Ids of the items that are new since the previous response.
+        inputs: Ids of the items that it read and that no earlier response had read.
         outputs: Ids of its output items, in the order in which the server opened them.
-        context_items: Number of items it read before those in ``inputs``.
-        turn: The conversation's turn when it was last seen.
-        usage: ``usage`` as it was on the wire.
-        delegated: Whether another model made it for the one that speaks (a Live session): what it
-            says is nobody's turn.
-        delegation_id: What it was delegated for; None if it is not known.
+        context_items: Number of items that it read before those in ``inputs``.
+        turn: Number of the conversation's turn when it was created, then when it was done.
+        usage: ``usage`` as received.
+        delegated: Whether another model made it on behalf of the speaking model (in a Live session);
+            its text belongs to no turn.
+        delegation_id: Id of that delegation; None if unknown.
         mcp: Its server-side tool calls, by item id.
-        heard_before: The latest earlier response that was heard, in a tuple, once it was looked
-            for; ``(None,)`` if there is none.
+        heard_before: The latest earlier response that was heard, as a one-element tuple;
+            ``(None,)`` if there is none, None if it has not been looked up yet.
     """
 
     id: str
@@ -255,7 +258,7 @@ class Response:
 
     @property
     def ended(self) -> Moment | None:
-        """When it was done, or its connection closed; None while it goes on."""
+        """When it was done or its connection closed; None while it is in progress."""
         return self.done or self.lost
 
     def merge(self, source: JsonMapping) -> None:
@@ -271,28 +274,29 @@ class Response:
                 self.config[key] = source[key]
 
     def asked_by(self, source: JsonMapping, moment: Moment | None) -> None:
-        """Take over what the client asked for.
+        """Store the request of the client that asked for the response.
 
         Args:
-            source: The ``response`` object of its ``response.create``; empty if there is none.
-            moment: When that was sent; None: the server began the response by itself.
+            source: The ``response`` object of the client's ``response.create``; empty if there is none.
+            moment: When the client sent it; None if the server started the response by itself.
         """
         self.request, self.asked = source, moment
         labels = object_or_empty(source.get("metadata"))
-        # Where the response itself does not say so, only its labels can: order may mislead.
+        # If the response does not say that it is out of band, only matching labels prove it: the
+        # request may have been matched by order alone, which can be wrong.
         if labels and labels == self.metadata and source.get("conversation") == "none":
             self.out_of_band = True
         self.metadata = self.metadata or labels
 
     @property
     def own_input(self) -> list[JsonValue] | None:
-        """Input that it reads instead of the conversation; None if it reads the conversation."""
+        """Input that it read instead of the conversation; None if it read the conversation."""
         given = self.request.get("input")
         return given if isinstance(given, list) else None
 
     @property
     def status_reason(self) -> str | None:
-        """Why it is not completed: ``turn_detected``, ``max_output_tokens``, or an error code."""
+        """Why it is not completed: ``turn_detected``, ``max_output_tokens``, or an error code or type."""
         error = object_or_empty(self.details.get("error"))
         return (
             text_or_none(self.details.get("reason"))
@@ -308,12 +312,12 @@ class Response:
     def finish_reasons(self, items: Items) -> list[str]:
         """Return the convention's finish reasons, one for the whole response.
 
-        For an interrupted generation the convention wants "the provider-reported interruption
-        reason", and ``error`` without one:
+        For an interrupted generation the convention asks for "the provider-reported interruption
+        reason", or ``error`` if there is no reason:
         https://github.com/open-telemetry/semantic-conventions-genai/pull/394
         """
         kinds = {item.kind for item in self.output_items(items)}
-        # The wire has no status for these two; the convention has a finish reason for each.
+        # The wire has no separate status for these two; the convention has a finish reason for each.
         if self.status == "completed" and "function_call" in kinds:
             return ["tool_call"]
         if self.status == "incomplete" and self.status_reason == "content_filter":
@@ -325,12 +329,12 @@ class Response:
     def is_settled(
         self, items: Items, audio: AudioFacts | None, now_t: int, transcribes: bool
     ) -> bool:
-        """Return whether nothing more can be learned about it; see the rules of this module.
+        """Return whether rules 1 to 3, 5 and 6 of this module are met; ``ConversationState`` checks rule 4.
 
         Args:
             items: The conversation's items.
             audio: When items were heard; None if the conversation has no audio facts.
-            now_t: The time at which to decide, in ns since the start.
+            now_t: Current time, in ns since the start.
             transcribes: Whether input transcription is configured.
         """
         if self.ended is None:
@@ -346,12 +350,12 @@ class Response:
         return now_t >= self.play_out_end_t(audio) and not awaits_transcript
 
     def latest_t(self, audio: AudioFacts | None) -> int:
-        """Return until when it may wait for transcripts, in ns; only once it is done."""
+        """Return until when it may wait for transcripts, in ns; valid only once it has ended."""
         done_t = self.ended.t if self.ended is not None else self.created.t
         return max(self.play_out_end_t(audio), done_t) + MAX_WAIT_NS
 
     def cut_t(self, audio: AudioFacts | None) -> int | None:
-        """Return when its audio was cut, in ns: the end of what was heard; None if it was not."""
+        """Return when its audio was cut (the end of what was heard), in ns; None if it was not cut."""
         facts = self.item_audio(audio)
         if not any(item.interrupted for item in facts):
             return None
@@ -365,7 +369,7 @@ class Response:
     def item_audio(self, audio: AudioFacts | None) -> list[ItemAudio]:
         """Return the audio facts of its output items, ordered by the arrival of their audio.
 
-        An item of which no audio came stands where it was known to be unheard.
+        An item whose audio never arrived is ordered by its ``audible_until_t``.
         """
         if audio is None:
             return []
@@ -374,7 +378,7 @@ class Response:
         return sorted(known, key=_arrival_t)
 
     def play_out_end_t(self, audio: AudioFacts | None) -> int:
-        """Return when its audio is over and no truncate is expected any more, in ns."""
+        """Return when its audio is over and a truncate is no longer expected, in ns."""
         facts = self.item_audio(audio)
         if facts:
             return max(item_facts.audible_until_t for item_facts in facts) + LATE_TRUNCATE_NS

@@ -1,7 +1,7 @@
-"""The Realtime session as the server last described it: one view of the GA and the beta shape.
+"""The Realtime session as the server last described it, with one view of the GA and the beta shape.
 
-GA sessions nest audio settings (``audio.input.turn_detection``), beta sessions have them at the top
-(``turn_detection``, ``input_audio_format``). Each property looks in both places, GA first.
+GA sessions nest audio settings (``audio.input.turn_detection``); beta sessions have them at the top
+level (``turn_detection``, ``input_audio_format``). Each property looks in both places, GA first.
 
 Source: https://platform.openai.com/docs/api-reference/realtime-server-events/session/created.
 """
@@ -15,26 +15,26 @@ from otel_realtime.core.protocol.events import JsonMapping, JsonObject
 from otel_realtime.core.protocol.json_values import milliseconds, object_or_empty, text_or_none
 from otel_realtime.core.protocol.redaction import UNCHANGED
 
-#: Bulky values that the server repeats in every ``session.updated``; recorded where they change.
+#: Large values that the server repeats in every ``session.updated``; recorded only when they change.
 KEPT_ONCE: Final = ("instructions", "tools")
 
 
 @dataclass(slots=True)
 class Counts:
-    """What the root span counts.
+    """Counters that the root span reports.
 
     Attributes:
-        events: Server events, audio included.
+        events: Server events, including audio.
         server_errors: ``error`` events.
         tool_calls: Function calls that the model completed.
-        mcp_calls: Tools that the server ran itself.
-        responses: Responses, whatever their outcome.
+        mcp_calls: MCP tool calls, which the server runs itself.
+        responses: Responses, with any outcome.
         idle_timeouts: ``input_audio_buffer.timeout_triggered``: nobody spoke, so the model did.
         dtmf: Keys that a caller pressed (``input_audio_buffer.dtmf_event_received``).
-        time_jumps: Times given by the app that jumped.
-        reconnects: How often another connection went on where one had closed.
-        reconnects_after: How many of these had been lost, by the kind of failure.
-        delegations: What a Live model had others do.
+        time_jumps: Jumps in the times that the app gave.
+        reconnects: Connections that continued the conversation after another one had closed.
+        reconnects_after: How many of these followed a failure, by the kind of failure.
+        delegations: Tasks that a Live model delegated.
     """
 
     events: int = 0
@@ -50,10 +50,10 @@ class Counts:
     delegations: int = 0
 
     def reconnected(self, failure: str | None) -> int:
-        """Count a connection that goes on where another one had closed; return how many there were.
+        """Count a connection that continues the conversation; return the number of reconnects so far.
 
         Args:
-            failure: The kind of failure by which that one was lost; None if it was closed.
+            failure: The kind of failure that ended the previous connection; None if it was closed.
         """
         self.reconnects += 1
         if failure is not None:
@@ -66,13 +66,13 @@ class SessionFacts:
     """The session as ``session.created`` and ``session.updated`` describe it.
 
     Attributes:
-        config: The configuration; keys of an update replace what was known.
+        config: The configuration; keys of an update replace earlier values.
         id: The server's id of the session.
-        other_model: The model by other words than the session's, which a sideband connection may
-            never receive: the handshake's, the client's ``session.update``, a response's.
-        usage: What a Live session is billed for so far, in seconds: each report is a total.
-        context_ratio: How much of its model's context is in use, from 0 to 1; None if it is not said.
-        closed_because: Why the server ended it.
+        other_model: The model as named outside the session object (in the handshake, the client's
+            ``session.update`` or a response), because a sideband connection may never receive the session.
+        usage: The billed usage of a Live session so far, in seconds; each report is a total.
+        context_ratio: The share of the model's context in use, from 0 to 1; None if not reported.
+        closed_because: The server's reason for ending the session.
     """
 
     config: JsonObject = field(default_factory=dict)
@@ -84,19 +84,19 @@ class SessionFacts:
 
     def merge(self, session: JsonMapping) -> None:
         """Update the configuration from a ``session`` object of the server."""
-        # Top-level keys are replaced as a whole: the server sends complete objects, not differences.
+        # Top-level keys are replaced as a whole, because the server sends complete objects.
         self.config.update(session)
         self.id = text_or_none(session.get("id")) or self.id
 
     def billed(self, event: JsonMapping) -> None:
-        """Take over what ``session.usage.updated`` or ``session.closed`` says of the whole session."""
+        """Store the session totals of a ``session.usage.updated`` or ``session.closed`` event."""
         self.usage = object_or_empty(event.get("usage")) or self.usage
         ratio = _number(object_or_empty(event.get("context_window")).get("usage_ratio"))
         self.context_ratio = self.context_ratio if ratio is None else ratio
 
     @property
     def billed_s(self) -> float | None:
-        """What the session is billed for in all, in seconds; None if that was not said."""
+        """The total billed time of the session, in seconds; None if not reported."""
         return _number(self.usage.get("seconds"))
 
     def without_repeats(self, session: JsonMapping) -> JsonObject:
@@ -113,7 +113,7 @@ class SessionFacts:
 
     @property
     def model(self) -> str | None:
-        """The model; authoritative on Azure, where the URL names a deployment instead."""
+        """The model; on Azure the session's is authoritative, because the URL names a deployment."""
         return text_or_none(self.config.get("model")) or self.other_model
 
     @property
@@ -138,20 +138,20 @@ class SessionFacts:
 
     @property
     def billed_parts(self) -> dict[str, int]:
-        """Which parts of that were ``active`` and ``paused``, in seconds, where the server says so."""
+        """The ``active`` and ``paused`` parts of the billed time, in seconds, if reported."""
         parts = {part: _number(self.usage.get(f"{part}_seconds")) for part in ("active", "paused")}
         return {part: int(seconds) for part, seconds in parts.items() if seconds is not None}
 
     @property
     def delegate(self) -> JsonObject:
-        """``model`` that a Live session delegates to, if it names one."""
+        """An object with the ``model`` that a Live session delegates to; empty if it names none."""
         delegation = object_or_empty(self.config.get("delegation"))
         backend = object_or_empty(delegation.get(str(delegation.get("type"))))
         return {"model": backend["model"]} if text_or_none(backend.get("model")) else {}
 
     @property
     def target_language(self) -> str | None:
-        """The language that live translation speaks."""
+        """The language that live translation translates into."""
         return text_or_none(self._audio_config("output").get("language"))
 
     @property
@@ -166,12 +166,12 @@ class SessionFacts:
 
     @property
     def prompt(self) -> JsonMapping:
-        """``id``, ``version`` and variables of the prompt template; empty without one."""
+        """``id``, ``version`` and ``variables`` of the prompt template; empty without one."""
         return object_or_empty(self.config.get("prompt"))
 
     @property
     def reasoning_effort(self) -> str | None:
-        """``reasoning.effort``: how much the model may think before it answers."""
+        """``reasoning.effort``: how much the model may reason before it answers."""
         return text_or_none(object_or_empty(self.config.get("reasoning")).get("effort"))
 
     @property
@@ -186,7 +186,7 @@ class SessionFacts:
     def vad_interrupts(self) -> bool:
         """Whether the user's voice stops the model: ``interrupt_response`` of the VAD.
 
-        Of a session that was never described it is assumed.
+        Assumed true if the server never described the session.
         """
         if not self.config:
             return True
@@ -196,7 +196,7 @@ class SessionFacts:
 
     @property
     def prefix_padding_ms(self) -> int | None:
-        """``prefix_padding_ms``: what the VAD adds before the start of speech; None without VAD."""
+        """``prefix_padding_ms``: audio that the VAD adds before the start of speech; None without VAD."""
         if self._turn_detection is None:
             return None
         return milliseconds(self._turn_detection.get("prefix_padding_ms"))
@@ -206,12 +206,12 @@ class SessionFacts:
         """``silence_duration_ms`` of server VAD; None with semantic VAD or push to talk."""
         settings = self._turn_detection
         if settings is None or settings.get("type", "server_vad") != "server_vad":
-            return None  # semantic VAD ends a turn by what was said, not after a fixed silence
+            return None  # semantic VAD ends a turn by its content, not after a fixed silence
         return milliseconds(settings.get("silence_duration_ms"))
 
     @property
     def speaks(self) -> bool:
-        """Whether answers are speech, as they are unless the session says otherwise."""
+        """Whether answers are speech; true unless the session says otherwise."""
         modalities = self.config.get("output_modalities", self.config.get("modalities"))
         return not isinstance(modalities, list) or "audio" in modalities
 
@@ -223,8 +223,8 @@ class SessionFacts:
 
 
 def _number(value: object) -> float | None:
-    """Return a number that is neither negative nor beyond what JSON holds exactly; else None."""
-    # False for NaN and infinity, too.
+    """Return the value as a float if it is a number from 0 to below 2**53 (exact in JSON); else None."""
+    # The comparison is also false for NaN and infinity.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
         return float(value)
     return None

@@ -1,7 +1,7 @@
-"""Build what the span of one event shows: the same for a live call and for a journal read back.
+"""Build the payload of an event's span, in the same way for a live call and for a replayed journal.
 
-The payload is made before the state machine receives the event, because what it may omit depends
-on what was known before (unchanged instructions) and on what was in progress (a pause).
+The payload is built before the state machine receives the event, because what it omits depends on
+what was known before the event (unchanged instructions) and on what was in progress (a pause).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from otel_realtime.core.protocol.pause import Pause
 from otel_realtime.core.protocol.redaction import Admitted, ContentPolicy, needs_scrub
 from otel_realtime.core.protocol.state import ConversationState
 
-#: At least the length of ``{"event":}``, which is put around the text of an event.
+#: At least the length of ``{"event":}``, which is added around the text of an event.
 _ENVELOPE: Final = 12
 
 
@@ -26,7 +26,7 @@ class Shown:
 
     Attributes:
         admitted: The event after the content policy.
-        payload: What its span shows of it, as JSON text.
+        payload: The payload of its span, as JSON text.
     """
 
     admitted: Admitted
@@ -46,8 +46,8 @@ def prepare_event(
 
     Args:
         event: The event as it was received.
-        text: Its JSON text, reused where nothing has to be taken out; None if it does not say the
-            same as the event.
+        text: Its JSON text, which is reused if nothing has to be removed; None if it is not equivalent
+            to the event.
         state: The conversation before the event.
         policy: What may be stored.
         pause: The conversation's pauses; None before the first one.
@@ -61,7 +61,7 @@ def prepare_event(
     if not untouched or text is None or needs_scrub(text):
         admitted = policy.admit(event)
     elif len(text) + _ENVELOPE <= limit and not _repeats_session(event, state):
-        # Most events: nothing to remove and short enough, so the text need not be encoded again.
+        # The case of most events: nothing to remove and short enough, so the text is reused.
         return Shown(Admitted(event), f'{{"event":{text}}}')
     else:
         admitted = Admitted(event)
@@ -74,7 +74,7 @@ def event_payload(event: Event, state: ConversationState, policy: ContentPolicy,
     Args:
         event: The event as it may be stored.
         state: The conversation before the event.
-        policy: Hides the whole content of the event if it hides either side's.
+        policy: What may be stored; if it hides either side, all content of the event is hidden.
         limit: Maximum length, in characters.
     """
     if not policy.payloads:
@@ -86,7 +86,7 @@ def event_payload(event: Event, state: ConversationState, policy: ContentPolicy,
 
 
 def _repeats_session(event: Event, state: ConversationState) -> bool:
-    """Return whether an event repeats the whole session: what did not change is left out then."""
+    """Return whether an event repeats the whole session, so that unchanged values are left out."""
     return event["type"] in state.dialect.session_events
 
 

@@ -1,19 +1,18 @@
-"""Which spoken words the app's ``redact`` hook wants silenced in the recording, and whose they are.
+"""Find the spoken words that the app's ``redact`` hook wants to silence in the recording.
 
-An event may quote what somebody said: a transcription of the user, a segment of it, the transcript of
-an answer, an item or a response with such texts in it. The hook names words of such a text in one of
-two ways:
+An event may quote speech: in a transcription of the user, a segment of it, the transcript of an answer,
+or an item or response that contains such texts. The hook names words of such a text in one of two ways:
 
-1. It sets the key ``redact_audio`` next to the text, or in what the text is a part of (the item, the
-   event): ``True`` for all of it, ``False`` for none, or a list of spans ``[[start, end], ...]``,
-   positions of characters in the text as the hook was given it. The key is taken out before anything
-   is stored.
-2. With ``Settings.redact_audio`` the words that it changed or removed are meant, where it does not
-   set the key.
+1. It sets the key ``redact_audio`` next to the text, or in an object that contains the text (the item,
+   the event). The value is ``True`` for all of the text, ``False`` for none, or a list of spans
+   ``[[start, end], ...]``, which are positions of characters in the text as the hook received it. The
+   key is removed before anything is stored.
+2. With ``Settings.redact_audio``, the words that the hook changed or removed are silenced, unless it
+   sets the key.
 
-The wire has no times of single words. It has the times of segments, if the transcription model makes
-any; a word is silenced with its segment. Otherwise its whole item is silenced: what was heard of one
-answer, or of one utterance of the user. Where it is not clear which words are meant, all are.
+The wire has no times of single words. It has the times of segments, if the transcription model produces
+them; then a word is silenced with its segment. Otherwise its whole item is silenced: the heard part of
+one answer, or one utterance of the user. If it is unclear which words are meant, all are silenced.
 
 Sources: ``conversation.item.input_audio_transcription.*``, ``response.output_audio_transcript.done``
 at https://platform.openai.com/docs/api-reference/realtime-server-events.
@@ -37,9 +36,9 @@ from otel_realtime.core.protocol.events import (
 )
 from otel_realtime.core.protocol.json_values import object_or_empty, text_or_none
 
-#: Set by the hook, next to a text or in the event.
+#: The key that the hook sets, next to a text or in an object that contains it.
 KEY: Final = "redact_audio"
-#: Start and end of some characters of a text; the end is exclusive.
+#: Start and end of a range of characters in a text; the end is exclusive.
 Span = tuple[int, int]
 #: Keys and indices that lead from an event to the object that holds a text.
 _Path = tuple[str | int, ...]
@@ -48,24 +47,24 @@ _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
 _SEGMENT: Final = _TRANSCRIPTION + "segment"
 _SIDES: Final = {"user": "user", "assistant": "agent"}
 _WORD: Final = re.compile(r"\S+")
-#: Texts that differ in more words than this are compared only by how they begin and end.
+#: For texts that differ in more words than this, only a common beginning and end are compared.
 _MOST_WORDS: Final = 500
-#: Items whose segments are kept at a time.
+#: Maximum number of items whose segments are kept.
 _MOST_ITEMS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenText:
-    """A text of an event that quotes what was spoken.
+    """A text of an event that quotes speech.
 
     Attributes:
-        item_id: The item that was spoken.
-        side: Who spoke: ``user`` or ``agent``.
-        text: The text as the hook was given it.
-        spans: Its words that are to be silenced.
+        item_id: Id of the item that was spoken.
+        side: The speaker: ``user`` or ``agent``.
+        text: The text as the hook received it.
+        spans: The words that are to be silenced.
         segment: Whether it is a segment of a transcription.
-        from_ms: Where the segment begins in the item's audio; None if that is not said.
-        to_ms: Where it ends.
+        from_ms: Start of the segment in the item's audio, in ms; None if not given.
+        to_ms: End of the segment in the item's audio, in ms; None if not given.
         partial: Whether the text may still grow.
     """
 
@@ -81,7 +80,7 @@ class SpokenText:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a text stands in an event."""
+    """The position of a text in an event, and its speaker."""
 
     path: _Path
     key: str
@@ -90,15 +89,15 @@ class _Place:
 
 
 def take_names(event: Event, answer: JsonObject, *, changes: bool) -> tuple[SpokenText, ...]:
-    """Read which words a hook has named, and take the names out of its answer.
+    """Read which words a hook wants to silence, and remove its ``redact_audio`` keys.
 
     Args:
-        event: The event as the hook was given it.
-        answer: What the hook returned, as JSON values; changed in place.
-        changes: Whether the words that the hook changed are meant, too.
+        event: The event as the hook received it.
+        answer: The hook's result, as JSON values; changed in place.
+        changes: Whether words that the hook changed are to be silenced, too.
 
     Returns:
-        All texts of the event that quote what was spoken, named or not.
+        All texts of the event that quote speech, with or without words to silence.
     """
     places = list(_places(event))
     found = []
@@ -116,17 +115,18 @@ def take_names(event: Event, answer: JsonObject, *, changes: bool) -> tuple[Spok
         holder = _at(answer, path)
         if isinstance(holder, dict):
             holder.pop(KEY, None)
-    answer.pop(KEY, None)  # of an event that quotes nobody
+    answer.pop(KEY, None)  # for an event that quotes no speech
     return tuple(found)
 
 
 def _named(answer: JsonObject, path: _Path, *, alone: bool) -> JsonValue:
-    """Return what a hook says of a text: next to it, else in what it is a part of; None if nothing.
+    """Return the innermost ``redact_audio`` value that applies to a text; None if there is none.
 
     Args:
-        answer: What the hook returned.
-        path: Where the text stands.
-        alone: Whether the event has no other text; else spans further up could be of any of them.
+        answer: The hook's result.
+        path: Path of the object that holds the text.
+        alone: Whether the event has no other text. If it has, spans in an outer object are ambiguous,
+            and mean the whole text.
     """
     for length in range(len(path), -1, -1):
         named = object_or_empty(_at(answer, path[:length])).get(KEY)
@@ -137,7 +137,7 @@ def _named(answer: JsonObject, path: _Path, *, alone: bool) -> JsonValue:
 
 
 def all_words(event: Event) -> tuple[SpokenText, ...]:
-    """Return all texts of an event that quote what was spoken, each with all its words."""
+    """Return all texts of an event that quote speech, each with all of its words to silence."""
     return tuple(
         _spoken(event, place, ((0, len(_text_at(event, place))),)) for place in _places(event)
     )
@@ -206,14 +206,14 @@ def _is_in_progress(event: JsonMapping) -> bool:
 def _ms(seconds: JsonValue, *, up: bool) -> int | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
-    if not 0 <= seconds < 10**9:  # false for NaN, too
+    if not 0 <= seconds < 10**9:  # the comparison is also false for NaN
         return None
-    ms = round(seconds * 1000, 3)  # 1.1 * 1000 is a little more than 1100
+    ms = round(seconds * 1000, 3)  # 1.1 * 1000 is slightly more than 1100
     return int(-(-ms // 1)) if up else int(ms)
 
 
 def _named_spans(text: str, named: JsonValue) -> tuple[Span, ...]:
-    """Return the spans that a hook named; what cannot be read of them is the whole text."""
+    """Return the spans that a hook named; an unreadable value or span means the whole text."""
     whole = (0, len(text))
     if named is False:
         return ()
@@ -232,11 +232,11 @@ def _span(given: JsonValue, whole: Span) -> Span:
 
 
 def changed_spans(before: str, after: JsonValue) -> tuple[Span, ...]:
-    """Return where words of a text are that another one does not have; added ones do not count.
+    """Return the spans of words that were changed or removed in a text; added words do not count.
 
     Args:
-        before: The text.
-        after: What became of it; anything but a text has none of its words.
+        before: The original text.
+        after: The changed text; if it is not a string, all words count as removed.
     """
     if after == before:
         return ()
@@ -263,9 +263,9 @@ def changed_spans(before: str, after: JsonValue) -> tuple[Span, ...]:
 
 
 class NamedWords:
-    """Finds the words of one conversation that its hook names, by the segments of transcriptions.
+    """Locates the words of one conversation that its hook names, by the segments of transcriptions.
 
-    It keeps the segments of the latest items as they were said, in memory only.
+    The original segments of the latest items are kept, in memory only.
     """
 
     def __init__(self) -> None:
@@ -275,11 +275,11 @@ class NamedWords:
     def words(
         self, texts: Iterable[SpokenText], *, partial: bool = False
     ) -> list[tuple[Words, str | None]]:
-        """Return what is to be silenced because of an event, for ``Redactions.add_words``.
+        """Return what to silence because of an event, as arguments of ``Redactions.add_words``.
 
         Args:
-            texts: The event's texts, named or not.
-            partial: Whether they are known not to be complete.
+            texts: The event's texts, with or without words to silence.
+            partial: Whether the texts are known to be incomplete.
         """
         found: list[tuple[Words, str | None]] = []
         for text in texts:
@@ -314,7 +314,7 @@ class NamedWords:
                 if first >= end or last <= at:
                     continue
                 if text.text[at:first].strip():
-                    return whole  # words that are in no segment
+                    return whole  # a named word is in no segment
                 found[_words_of(segment)] = None
                 at = last
             if text.text[at:end].strip():
@@ -323,7 +323,7 @@ class NamedWords:
 
 
 def _ranges(text: str, segments: Iterable[SpokenText]) -> Iterator[tuple[int, int, SpokenText]]:
-    """Yield where segments stand in the text that they make up."""
+    """Yield (start, end, segment) for each segment with times that occurs in the text."""
     at = 0
     for segment in segments:
         said = segment.text.strip()

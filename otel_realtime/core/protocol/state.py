@@ -1,46 +1,50 @@
 """The state machine of one conversation: events in, changes out.
 
-Theory of operation. It observes a conversation between a client and a server and controls neither,
-so there is no illegal transition: events may come in any order, twice, or not at all. Nothing
-raises, and what cannot be understood is ignored. It holds no span, no audio and no clock: the
-caller passes the time of each event (``responses.Moment``).
+The state machine observes a conversation between a client and a server and controls neither, so no
+transition is illegal: events may arrive in any order, twice, or not at all. It never raises, and it
+ignores what it cannot interpret. It holds no span, no audio and no clock: the caller passes the time
+of each event (``responses.Moment``).
 
-What must be traced at once is returned as ``changes``. What is known only later (was the answer
-heard to its end?) waits as an unsettled response until ``take_settled`` returns it. Events by their
-GA names (https://platform.openai.com/docs/api-reference/realtime-server-events)::
+Facts that must be traced at once are returned as ``changes``. Facts that become known only later (such
+as whether the answer was heard to its end) are kept on an unsettled response until ``take_settled``
+returns it. The table uses the GA names of the events
+(https://platform.openai.com/docs/api-reference/realtime-server-events)::
 
-    event from the server                   effect on the state                   change returned
-    --------------------------------------  ------------------------------------  ----------------
+    event from the server                   effect on the state                        changes returned
+    --------------------------------------  -----------------------------------------  -----------------
     session.created, .updated               merge the session's configuration
-    error                                   count it
-    session.usage.updated, .closed          what it is billed for; why it ended
+    error                                   count it; withdraw what it refuses
+    session.usage.updated, .closed          set the billed usage; set why it closed
     session.delegation.created              count it
-    input_audio_buffer.speech_*             create the user item; VAD start or end
-    input_audio_buffer.committed            place the user item; it is unread
-    input_audio_buffer.timeout_triggered    the user item is silence, nobody's turn
-    conversation.item.added                 place the item; unread if a client's,
-                                            else of the response that is active
-    conversation.item.done, .retrieved      merge the item; add it if unknown
-    conversation.item.deleted               the item is not read any more
-    *_transcription.completed, .failed      text of the part; it is transcribed   Transcribed, once
-    *_transcription.segment, .updated       who said what; text so far
-    text, transcript, arguments ``.delta``  text so far, until its ``.done``
+    input_audio_buffer.speech_*             create the user item; set VAD start or end
+    input_audio_buffer.committed            place the user item; mark it unread
+    input_audio_buffer.timeout_triggered    mark the user item as silence, not a turn
+    input_audio_buffer.dtmf_event_received  count it
+    conversation.item.added                 place the item; mark a client's item       [1], [2]
+                                            unread, give a model's item to the active
+                                            response
+    conversation.item.done, .retrieved      merge the item; add it if unknown          [1], [2]
+    conversation.item.deleted               later responses no longer read the item
+    *_transcription.completed, .failed      set the part's text; it is transcribed     Transcribed, once
+    *_transcription.segment, .updated       add a speaker's segment; set text so far
+    text, transcript, arguments ``.delta``  set the text so far, until its ``.done``
     response.created                        open the response and match its request;
-                                            it reads what is unread
-    response.output_item.added, .done       the response has this output item     of tools [1]
-    response.output_*_transcript.done       text of the part; same ``output_text.done``
-    response.function_call_arguments.done   the call is complete                  of tools [1]
-    response.mcp_call_arguments.done        merge the call
-    response.mcp_call.*, mcp_list_tools.*   what the server runs itself           of MCP [2]
-    response.done                           status, usage, output items           of tools [1]
+                                            it reads the unread items
+    response.output_item.added, .done       add the output item to the response        [1], [2]
+    response.output_*_transcript.done       set the part's text (or ``output_text``)
+    response.function_call_arguments.done   the call is complete                       [1]
+    response.mcp_call_arguments.done        merge the call's arguments
+    response.mcp_call.*, mcp_list_tools.*   note the tools that the server runs        [2]
+    response.done                           set status, usage and output items         [1], [2]
     client: response.create                 remember it for ``response.created``
-    client: input_audio_buffer.commit       when the user's item was asked for
-    client: session.update                  the model, where the server never says it
-    client: conversation.item.create        a function's output answers a call    of tools [1]
-    (the connection closes)                 what was going on has ended           of both [1][2]
+    client: input_audio_buffer.commit       note when the client committed
+    client: session.update                  note the model, if the server never does
+    client: conversation.item.create        an output answers a call, an approval      [1], [2]
+                                            answers its request
+    (the connection closes)                 end everything that is in progress         all of these
 
-    [1] see ``tool_calls``
-    [2] see ``mcp``; its items come with the events of items
+    [1] changes of function calls, see ``tool_calls``
+    [2] changes of MCP calls, approvals and lists, see ``mcp``
 """
 
 from __future__ import annotations
@@ -79,14 +83,14 @@ class ConversationState:
         session: The session's configuration.
         items: The items in conversation order.
         responses: All responses by id, in order of creation.
-        unsettled: Those that ``take_settled`` has not returned yet.
+        unsettled: Responses that ``take_settled`` has not returned yet, by id.
         calls: Function calls by ``call_id``.
-        mcp: What the server runs itself.
-        transcripts: The transcriptions of what the user said.
-        counts: What the root span counts.
+        mcp: MCP tool calls, approvals and tool lists that the server handles itself.
+        transcripts: The transcriptions of the user's speech.
+        counts: Counters that the root span reports.
         speeches: When the user began to speak.
-        shortest_speech_ms: Speech shorter than this says nothing (see ``interruptions``).
-        dialect: How its events are read.
+        shortest_speech_ms: Speech shorter than this, in ms, says nothing (see ``interruptions``).
+        dialect: The dialect in which the conversation's events are read.
     """
 
     def __init__(self) -> None:
@@ -94,7 +98,7 @@ class ConversationState:
         self.items = Items()
         self.responses: dict[str, Response] = {}
         self.unsettled: dict[str, Response] = {}
-        self._waiting: deque[str] = deque()  # their ids, in the order in which they are looked at
+        self._waiting: deque[str] = deque()  # ids of ``unsettled``, in the order of checking
         self.counts = Counts()
         self.speeches = Speeches()
         self.shortest_speech_ms = SHORTEST_SPEECH_MS
@@ -111,14 +115,14 @@ class ConversationState:
         self._reader: Reader | None = None
 
     def speak(self, dialect: Dialect) -> None:
-        """Set what is spoken; before the first event that is read so."""
+        """Set the dialect; must be called before the first event in that dialect."""
         self.dialect = dialect
         self._reader = None if dialect.reader is None else dialect.reader()
 
     # --- client to server -----------------------------------------------------------------------
 
     def send(self, event: Event, moment: Moment) -> list[Change]:
-        """Apply an event that the client sent; most client events do not concern the state."""
+        """Apply an event that the client sent; most client events do not affect the state."""
         if self._reader is None:
             return self._send(event, moment)
         return [change for each in self._reader.sent(event) for change in self._send(each, moment)]
@@ -143,10 +147,10 @@ class ConversationState:
         return []
 
     def disconnected(self, moment: Moment) -> list[Change]:
-        """Apply the close of the connection: nothing more comes of what was going on on it.
+        """Apply the close of the connection: everything in progress on it has ended.
 
-        Another one may go on with the conversation. Its session begins anew, and what the client
-        replays to it is known by the ids of its items.
+        Another connection may continue the conversation. The server then starts a new session, and the
+        items that the client replays to it are recognised (see ``replays``).
         """
         for response in self.unsettled.values():
             if response.ended is None:
@@ -164,7 +168,7 @@ class ConversationState:
     # --- server to client -----------------------------------------------------------------------
 
     def receive(self, event: Event, moment: Moment) -> list[Change]:
-        """Apply an event that the server sent; return what must be traced because of it."""
+        """Apply an event that the server sent; return the changes that must be traced at once."""
         names = self.dialect.names
         changes: list[Change] = []
         for each in (event,) if self._reader is None else self._reader.received(event):
@@ -175,7 +179,7 @@ class ConversationState:
         return changes
 
     def keep(self, partial: Partial, moment: Moment) -> None:
-        """Keep the text so far of a content part; see ``partials``.
+        """Store the text received so far of a content part; see ``partials``.
 
         Args:
             partial: The text, as it may be stored.
@@ -188,17 +192,17 @@ class ConversationState:
         item.audio = item.audio or partial.audio
         response = self.responses.get(partial.response_id or "")
         if response is not None and item.id not in response.outputs:
-            # A server without ``response.output_item.added``.
+            # The server did not send ``response.output_item.added``.
             item.response_id = response.id
             response.outputs.append(item.id)
             if not response.out_of_band:
                 self._reading.commit(item)
 
     def _place(self, partial: Partial, place: Place, moment: Moment) -> None:
-        """Create or move the item of a text that comes in fragments."""
+        """Create or move the item of a text that arrives in fragments."""
         known = self.items.get(partial.item_id)
         item = self.items.get_or_create(partial.item_id, moment.t)
-        item.put(place)  # first: it decides whether the item begins a turn
+        item.put(place)  # before ``assign_turn``: the place decides whether the item begins a turn
         item.role = item.role or partial.role
         self.items.assign_turn(item)
         if known is None:
@@ -268,7 +272,7 @@ class ConversationState:
         previous_id = event.get("previous_item_id")
         item = self._user_item(event, moment, previous_id)
         if item is not None:
-            # ``speech_started`` created it before its place was known.
+            # ``speech_started`` may have created it before its position was known.
             self.items.move(item, previous_id)
             if item.stopped_t is None:  # push to talk: there is no ``speech_stopped``
                 item.stopped_t = moment.t
@@ -302,7 +306,7 @@ class ConversationState:
                     changes += self._tools.answer(source, moment)
 
     def _adopt(self, item: Item) -> None:
-        """Give an item of the model to the response that is active, if just one is."""
+        """Assign an item of the model to the active response, if exactly one is active."""
         active = [
             response
             for response in self.unsettled.values()
@@ -363,7 +367,7 @@ class ConversationState:
         self.counts.responses += 1
 
     def _add_unconfirmed(self, asked: Moment, *, aside: bool) -> None:
-        """Add what the client sent before a request, where the server confirms no items at all."""
+        """Add the items that the client sent before a request, if the server never confirms items."""
         for source, moment in self._reading.unconfirmed(asked, replayed=self._replay.proven):
             self._sent_items += 1
             item_id = text_or_none(source.get("id")) or f"item_sent_{self._sent_items}"
@@ -377,7 +381,7 @@ class ConversationState:
             self._connect(item)
 
     def _connect(self, item: Item) -> None:
-        """Connect a function's output with the item of its call."""
+        """Connect a function's output to the item of its call."""
         call = self.calls.get(item.call_id or "")
         item.answers = item.answers or (None if call is None else call.item_id)
 
@@ -394,7 +398,7 @@ class ConversationState:
         if response is None or not response.out_of_band:
             self.items.assign_turn(item)
             self._reading.commit(item)
-        # ``conversation.item.added`` may have come first, when it looked like the client's.
+        # ``conversation.item.added`` may have come first; the item then looked like the client's.
         self._reading.forget(item_id)
         if response is not None and item_id not in response.outputs:
             response.outputs.append(item_id)
@@ -426,13 +430,13 @@ class ConversationState:
         if response_id is None:
             return
         response = self.responses.get(response_id)
-        if response is None:  # its ``response.created`` came before we observed the connection
+        if response is None:  # ``response.created`` came before the connection was observed
             self._response_created(event, moment, changes)
             response = self.responses[response_id]
         if response.done is not None:
             return
         response.merge(source)
-        response.usage = source.get("usage") or event.get("usage")  # xAI: at the top level too
+        response.usage = source.get("usage") or event.get("usage")  # xAI: also at the top level
         response.done = moment
         response.turn = self.items.turns
         outputs = source.get("output")
@@ -442,7 +446,7 @@ class ConversationState:
         changes += self._tools.response_done(response, self.items, moment, self.items.turns)
 
     def _complete(self, response: Response) -> None:
-        """Note what the end of a response says about its output items."""
+        """Update the output items of a response that has ended."""
         items = response.output_items(self.items)
         for item in items:
             if item.status in (None, "in_progress") and response.status == "completed":
@@ -463,7 +467,7 @@ class ConversationState:
         if not response.out_of_band:
             self.items.assign_turn(item)
             self._reading.commit(item)
-        self._reading.forget(item_id)  # seen as an item of the conversation first
+        self._reading.forget(item_id)  # it may have looked like the client's
         if item_id not in response.outputs:
             response.outputs.append(item_id)
         return self._mcp_item(item, source, moment)
@@ -484,7 +488,7 @@ class ConversationState:
         item = self.items.get_or_create(item_id, moment.t)
         item.kind = "mcp_call"
         response = self.responses.get(item.response_id or "")
-        if response is None:  # the event names none, so it is taken to be of the latest open one
+        if response is None:  # the event names no response: assume the latest open one
             unsettled = reversed(self.unsettled.values())
             response = next((latest for latest in unsettled if latest.ended is None), None)
         self.mcp.call_event(item_id, event["type"], moment, response)
@@ -499,7 +503,7 @@ class ConversationState:
         if item_id is not None:
             changes += self.mcp.list_event(item_id, event["type"], moment)
 
-    # --- responses that settle later ------------------------------------------------------------
+    # --- settled responses ----------------------------------------------------------------------
 
     def take_settled(
         self,
@@ -509,13 +513,13 @@ class ConversationState:
         looks: int | None = None,
         most: int | None = None,
     ) -> list[Response]:
-        """Remove the responses about which nothing more can be learned, and return them.
+        """Remove and return the responses about which nothing more can be learned.
 
         Args:
-            now_t: The time at which to decide, in ns since the start of the conversation.
+            now_t: Current time, in ns since the start of the conversation.
             audio: When items were heard; None if the conversation has no audio facts.
-            looks: How many to look at; the next call goes on with the others. None: all.
-            most: How many to return; None: all.
+            looks: Maximum number of responses to check; the next call continues with the others. None: all.
+            most: Maximum number of responses to return. None: all.
         """
         transcribes = self.session.transcription_model is not None
         settled: list[Response] = []
@@ -535,7 +539,7 @@ class ConversationState:
         return settled
 
     def _awaits_reason(self, response: Response, audio: AudioFacts | None, now_t: int) -> bool:
-        """Return whether it was cut by speech of which it is not known yet what it says."""
+        """Return whether speech cut the response and the content of that speech is not known yet."""
         if now_t > response.latest_t(audio):
             return False
         cut_t = response.cut_t(audio)
@@ -543,7 +547,7 @@ class ConversationState:
         return speech is not None and not is_known(speech, self.session)
 
     def take_remaining(self) -> list[Response]:
-        """Remove all unsettled responses and return them: the conversation is over."""
+        """Remove and return all unsettled responses; called when the conversation is over."""
         remaining, self.unsettled = list(self.unsettled.values()), {}
         self._waiting.clear()
         return remaining
@@ -553,7 +557,7 @@ _Handler = Callable[[ConversationState, Event, Moment, "list[Change]"], None]
 _State = ConversationState
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
 
-#: Type of a server event (GA name) -> what it does to the state; other events leave it unchanged.
+#: Type of a server event (GA name) -> its handler; other events leave the state unchanged.
 _HANDLERS: Final[Mapping[str, _Handler]] = {
     "session.created": _State._session,
     "session.updated": _State._session,

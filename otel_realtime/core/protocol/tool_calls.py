@@ -1,17 +1,19 @@
 """The model's function calls, from their complete arguments to the client's output.
 
-What the wire shows of one call, and what is reported of it (``changes``)::
+The events of one call, and the changes that are reported (``changes``)::
 
-    response.function_call_arguments.done   the arguments are complete          ToolAnnounced
-    response.output_item.done               they stand in the item, too         ToolRepeated
-      the same, with status ``incomplete``  it was cut off: nobody will run it  ToolCut
-    response.done                           it waits for its output             ToolPending
-      of a response out of band             nobody can answer it                ToolOver
-    (the connection closes)                 nobody waits for its output         ToolOver
-    client: function_call_output            by its ``call_id``                  ToolAnswered
+    response.function_call_arguments.done   the arguments are complete             ToolAnnounced
+    response.output_item.done               the item repeats the arguments         ToolRepeated
+      with status ``incomplete``            the call was cut off and is never run  ToolCut
+    response.done                           the call waits for its output          ToolPending
+      of a response out of band             the call cannot be answered            ToolOver
+      of a response that ended early        the call was cut off, unless its item
+                                            is complete                            ToolCut
+    (the connection closes)                 nobody waits for the output            ToolOver
+    client: function_call_output            answers the call by its ``call_id``    ToolAnswered
 
-Any of the server's events may be missing, or be the first. The output is often sent before
-``response.done`` arrives.
+Any of the server's events may be missing, and any of them may come first. The output is often sent
+before ``response.done`` arrives.
 """
 
 from __future__ import annotations
@@ -42,16 +44,16 @@ class ToolCalls:
     """The function calls of one conversation.
 
     Args:
-        counts: Where the calls are counted whose arguments were complete and that were not cut off.
+        counts: The counters; calls are counted whose arguments were complete and that were not cut off.
 
     Attributes:
-        by_id: The calls by ``call_id``; also those that the app runs before they are announced.
+        by_id: The calls by ``call_id``, including calls that the app runs before they are announced.
     """
 
     def __init__(self, counts: Counts) -> None:
         self.by_id: dict[str, ToolCall] = {}
         self._counts = counts
-        self._waiting: dict[str, ToolCall] = {}  # announced, and their response is not done yet
+        self._waiting: dict[str, ToolCall] = {}  # announced; their response is not done yet
 
     def complete(self, item: Item, moment: Moment, turn: int) -> list[Change]:
         """Apply an event with the complete arguments of a call, or with the end of its item."""
@@ -59,8 +61,8 @@ class ToolCalls:
             return []
         call = self.by_id.get(item.call_id)
         if call is not None and call.is_over and call.item_id not in (None, item.id):
-            call = None  # some models use the id of an earlier call again
-        # An incomplete call was cut off (an interruption, a token limit): nobody will run it.
+            call = None  # some models reuse the ``call_id`` of an earlier call
+        # An incomplete call was cut off (by an interruption or a token limit), so nobody will run it.
         if item.status == "incomplete":
             return [] if call is None else self._cut(call)
         if call is None:
@@ -77,25 +79,25 @@ class ToolCalls:
     def response_done(
         self, response: Response, items: Items, moment: Moment, turn: int
     ) -> list[Change]:
-        """Apply the end of a response: report what has become of its calls."""
+        """Apply the end of a response and report the outcome of its calls."""
         changes: list[Change] = []
         pending: dict[str, ToolCall] = {}
         completed: set[str] = set()
         for item in response.output_items(items):
             if item.kind == "function_call":
-                # Where ``response.done`` repeats a call it has more to say of it, below.
+                # A repeated call is not reported as repeated: its outcome is reported below.
                 found = self.complete(item, moment, turn)
                 changes += (change for change in found if not isinstance(change, ToolRepeated))
                 if item.call_id is not None and item.status == "completed":
                     completed.add(item.call_id)
-        for call in list(self._waiting.values()):  # some responses do not list their output
+        for call in list(self._waiting.values()):  # some servers do not list a response's output
             if call.response_id != response.id:
                 continue
             del self._waiting[call.id]
             if call.answered is not None or call.cut:
                 continue
             if response.status in _ENDED_EARLY and call.id not in completed:
-                changes += self._cut(call)  # some servers leave the item's own end out
+                changes += self._cut(call)  # some servers omit the item's end
             else:
                 pending[call.id] = call
         if response.out_of_band:
@@ -107,9 +109,9 @@ class ToolCalls:
         return changes
 
     def disconnected(self, moment: Moment) -> list[Change]:
-        """Apply the close of the connection: who made the calls waits for no result any more.
+        """Apply the close of the connection: the model no longer waits for the results of its calls.
 
-        The app may still send one, on its next connection.
+        The app may still send a result on its next connection.
         """
         self._waiting.clear()
         changes: list[Change] = []
@@ -130,12 +132,12 @@ class ToolCalls:
         """Apply a ``function_call_output`` that the client sends."""
         call = self.by_id.get(text_or_none(source.get("call_id")) or "")
         if call is None or call.answered is not None:
-            return []  # the output of an unknown call is history that the app seeds
+            return []  # the output of an unknown call belongs to seeded history
         output = source.get("output")
         if output is not None:
             call.output = output if isinstance(output, str) else dump(output)
         call.answered = moment
-        if call.cut:  # the app ran it all the same
+        if call.cut:  # the app ran it nevertheless
             call.cut = False
             self._counts.tool_calls += 1
         return [ToolAnswered(call)]

@@ -1,8 +1,8 @@
-"""What the user said, by the transcription of the input audio.
+"""The user's speech as text, from the transcription of the input audio.
 
-A separate model transcribes, so its events come at any time, before or after the answer, and are
-correlated by ``item_id`` only. The text of a part is its latest whole text: ``.completed``, before
-it what its deltas add up to, or what a service repeats as the text so far (xAI: ``.updated``, and
+A separate model transcribes, so its events may arrive at any time, before or after the answer, and are
+correlated only by ``item_id``. The text of a part is the text of ``.completed``. Before that, it is the
+concatenation of its deltas, or the text so far that a service sends repeatedly (xAI: ``.updated``, and
 ``.completed`` with ``status: in_progress``).
 
 Source: ``conversation.item.input_audio_transcription.*`` at
@@ -25,7 +25,7 @@ class Transcripts:
 
     Args:
         items: The conversation's items.
-        session: Its session, which names the model.
+        session: The conversation's session, which names the transcription model.
     """
 
     def __init__(self, items: Items, session: SessionFacts) -> None:
@@ -34,7 +34,7 @@ class Transcripts:
         self._commit_moments: dict[str, Moment] = {}
 
     def committed(self, item: Item, moment: Moment) -> None:
-        """Note that the audio of an item is complete: its transcription begins."""
+        """Note that the audio of an item is complete, so that its transcription begins."""
         self._commit_moments[item.id] = moment
 
     def updated(self, event: Event, moment: Moment) -> None:
@@ -45,7 +45,7 @@ class Transcripts:
             item.set_partial(content_index(event.get("content_index")), text)
 
     def segment(self, event: Event, moment: Moment) -> None:
-        """Apply ``.segment``: what one speaker said."""
+        """Apply ``.segment``: one speaker's segment."""
         item_id, segment = text_or_none(event.get("item_id")), read_segment(event)
         if item_id is not None and segment is not None:
             self._items.get_or_create(item_id, moment.t, role="user").segments.append(segment)
@@ -64,29 +64,29 @@ class Transcripts:
             item.set_part(index, text)
         item.languages = read_languages(event) or item.languages
         if index in item.transcribed:
-            return []  # xAI sends several per part; the model call has been counted already
+            return []  # xAI sends several per part; the model call has already been reported
         item.transcribed.add(index)
         start = self._commit_moments.get(item.id, moment)
         return [self._transcribed(item, start, event, failed=event["type"].endswith(".failed"))]
 
     def disconnected(self, moment: Moment) -> list[Change]:
-        """Apply the close of the connection: what was being transcribed will not be completed."""
+        """Apply the close of the connection: unfinished transcriptions will not be completed."""
         changes = self.unfinished(moment)
         for change in changes:
             change.item.transcribed.update(change.item.partial)
         return list(changes)
 
     def unfinished(self, end: Moment) -> list[Transcribed]:
-        """Return the transcriptions of which text had come when the conversation ended.
+        """Return the unfinished transcriptions for which some text has arrived.
 
         Args:
-            end: The end of the conversation.
+            end: The end of the conversation or of its connection.
         """
         start_ns = end.at_ns - end.t
         found = [
             item
             for item in self._items
-            # A text in fragments has no end, and no model call of its own.
+            # A text in fragments has neither an end nor a model call of its own.
             if item.role == "user" and item.partial and not item.transcribed and item.place is None
         ]
         seen = {item.id: Moment(item.at_t, start_ns + item.at_t) for item in found}

@@ -1,7 +1,7 @@
-"""The root's transcript: the conversation as turns, with their places in the recording.
+"""The transcript on the root span: the conversation as turns, with their positions in the recording.
 
-Each turn is a message in LangSmith's shape and adds its number, where it lies in the recording, and
-what was heard of it.
+Each turn is a message in LangSmith's shape, plus its number, its position in the recording, and the
+part of its text that was heard.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from otel_realtime.core.protocol.parts import Segment
 from otel_realtime.core.protocol.redaction import ContentPolicy
 from otel_realtime.core.protocol.responses import AudioFacts
 
-#: The usual rate of speech, where nothing tells how long a text takes.
+#: Assumed rate of speech if the duration of a text is unknown.
 CHARACTERS_PER_S: Final = 15
 
 
@@ -36,9 +36,9 @@ class _PlainTurn(TypedDict):
 
 
 class TurnMessage(_PlainTurn, total=False):
-    """A turn of the transcript: LangSmith previews ``role`` and ``content``.
+    """A turn of the transcript; LangSmith previews ``role`` and ``content``.
 
-    ``segments``: who said what when, if the transcription tells speakers apart.
+    ``segments`` states who said what and when, if the transcription distinguishes speakers.
     """
 
     segments: list[Segment]
@@ -51,12 +51,12 @@ class Turn:
     Attributes:
         number: Its number, from 1, in conversation order.
         role: Role of all its items.
-        start_ms: Where it begins in the recording, in ms.
-        end_ms: Where it ends in the recording, in ms.
+        start_ms: Start in the recording, in ms.
+        end_ms: End in the recording, in ms.
         texts: Text of each item.
-        heard: What was heard of each of these texts.
-        interrupted: Whether the audio of one of its items was cut, or its text is unfinished.
-        segments: Who said what when, if the transcription tells speakers apart.
+        heard: The part of each of these texts that was heard.
+        interrupted: Whether the audio of one of its items was cut, or the text of one is unfinished.
+        segments: Who said what and when, if the transcription distinguishes speakers.
     """
 
     number: int
@@ -94,8 +94,8 @@ class Turn:
         return message
 
 
-#: Start and end of an item in the recording (ms), the text that was heard of it, whether it was
-#: interrupted, and whether it was audible at all. A plain tuple, because a long call has many.
+#: Start and end of an item in the recording (ms), the part of its text that was heard, whether it was
+#: interrupted, and whether it was audible at all. A plain tuple, because a long call has many items.
 _Placement = tuple[int, int, str, bool, bool]
 
 
@@ -104,15 +104,16 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
 
     Args:
         items: All items.
-        audio: Where they are in the recording; None if the conversation has no audio facts.
-        audible_only: Ids of items that count only if they were heard: out-of-band responses.
+        audio: Where the items are in the recording; None if the conversation has no audio facts.
+        audible_only: Ids of items that are included only if they were heard (items of out-of-band
+            responses).
     """
     turns: list[Turn] = []
     for item in items:
         if not item.is_message or item.role == "system" or item.aside:
             continue
-        # Uncommitted: the VAD heard speech begin, but the server has not made an item of it. What
-        # the user said until then is a turn all the same, should the call end here.
+        # Not committed: the VAD reported the start of speech, but the server has not committed it as
+        # an item. If the call ends here, what the user has said so far is still a turn.
         said = item.role == "user" and item.text
         if not (item.committed or said or item.id in audible_only):
             continue
@@ -121,7 +122,7 @@ def transcript(items: Items, audio: AudioFacts | None, audible_only: frozenset[s
         start_ms, end_ms, heard, interrupted, audible = _placement(item, audio)
         if item.id in audible_only and not audible:
             continue
-        # Numbered anew: ``Item.turn`` counts in order of arrival, before items were moved.
+        # ``Item.turn`` is not used: it numbers turns in order of arrival, before items were moved.
         if not turns or turns[-1].role != item.role or begins_turn(item):
             turns.append(Turn(len(turns) + 1, item.role))
         turn = turns[-1]
@@ -149,7 +150,7 @@ def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
     if facts is None or facts.audible_from_t is None:
         silenced = facts is not None and facts.interrupted
         at_ms = item.at_t // NS_PER_MS
-        # Without audio (a text answer) the text was read, unless a cut says that it was silenced.
+        # Without audio (a text answer) the text counts as read, unless the item was cut.
         cut = silenced or (facts is None and item.cut)
         return at_ms, at_ms, "" if silenced else item.text, cut, False
     whole_ms = facts.whole_ms if facts.generated_ms is None else facts.generated_ms
@@ -162,9 +163,9 @@ def _placement(item: Item, audio: AudioFacts | None) -> _Placement:
 def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
     """Return start and end of a user's item in the recording, in ms.
 
-    The recording knows where the speech lies that the VAD has reported or the client committed.
-    What the events name otherwise (a timeout's ``audio_start_ms``) counts appended audio, so it needs
-    the timeline, too. Without it the events' arrival stands in.
+    The timeline knows the position of speech that the VAD reported or the client committed. Other
+    positions in events (a timeout's ``audio_start_ms``) count appended audio, so the timeline must
+    convert them. Without a timeline, the arrival times of the events are used instead.
     """
     start_t = end_t = None
     spoken = None if audio is None else audio.user_speech(item.id)
@@ -181,23 +182,23 @@ def user_span(item: Item, audio: AudioFacts | None) -> tuple[int, int]:
     if end_t is None:
         end_t = item.stopped_t if item.stopped_t is not None else item.at_t
     if start_t is None:
-        start_t = min(item.at_t, end_t)  # without a VAD the item is first seen at its commit
+        start_t = min(item.at_t, end_t)  # without a VAD the item first appears at its commit
     return start_t // NS_PER_MS, max(start_t, end_t) // NS_PER_MS
 
 
 def heard_text(text: str, whole_ms: int | None, heard_ms: int, interrupted: bool) -> str:
-    """Return an estimate of the words that were heard: as much of the text as of the audio.
+    """Return an estimate of the words that were heard: the same share of the text as of the audio.
 
-    The wire has no times for single words, so the text is taken to be spoken at a constant rate,
-    and cut at the end of a word. If it is unknown how long the whole item is, or would have been,
-    that rate is 15 characters a second: about 150 English words a minute. An interruption always
-    costs the last word: what was cut was no whole text.
+    The wire has no times for single words, so the text is assumed to be spoken at a constant rate and
+    is cut at the end of a word. If the duration of the whole item is unknown, the rate is 15
+    characters per second, about 150 English words per minute. An interruption always removes at least
+    the last word, because an interrupted text was not heard in full.
 
     Args:
         text: The whole text.
-        whole_ms: Duration of the whole item, in ms; None if it is unknown.
-        heard_ms: How much of it was heard, in ms.
-        interrupted: Whether it was cut.
+        whole_ms: Duration of the whole item, in ms; None if unknown.
+        heard_ms: How much of the item was heard, in ms.
+        interrupted: Whether the item was cut.
     """
     if not interrupted:
         return text
@@ -210,6 +211,6 @@ def heard_text(text: str, whole_ms: int | None, heard_ms: int, interrupted: bool
     length = min(length, len(text) - 1)
     if any(character.isspace() for character in text[max(length - 1, 0) : length + 1]):
         return text[:length].rstrip()
-    # Within a word, which was not heard to its end. Some scripts have no spaces between words.
+    # The cut is within a word, so drop that word. Some scripts have no spaces between words.
     spaced = text.isascii() or any(character.isspace() for character in text)
     return " ".join(text[:length].rsplit(maxsplit=1)[:-1]) if spaced else text[:length]

@@ -1,24 +1,25 @@
-"""Read token usage from the wire and write it in LangSmith's and the GenAI convention's terms.
+"""Read token usage from the wire and convert it to LangSmith's and the GenAI convention's shapes.
 
 Input: the ``usage`` object of ``response.done`` or of a completed input transcription. Output: totals
 and details by modality. The rules:
 
 1. The totals are what the server bills, and are never changed.
-2. As the server counts, ``text + audio + image`` of one direction is its total. Where a server's
-   details do not add up, they are made to: what no modality claims is text, and what is too much is
-   taken from text first, then from images. A direction without any details stays without.
-3. ``cached_tokens`` is the part of the input that was read from the prompt cache, not an addition.
-   ``cached_tokens_details`` says of which modality; what it leaves open (or all, if it is absent) is
-   taken from text first, then from audio, then from images: a cache holds the beginning of a prompt,
-   which is instructions and tools, and the estimate of the bill is never too low.
-4. ``reasoning_tokens`` are counted inside the output's text tokens.
-5. A count that is not a non-negative integer is treated as absent. An absent total defaults to 0,
-   and only if the other one is present.
-6. A transcription that is billed by duration has seconds of audio instead of tokens.
+2. In the server's counts, ``text + audio + image`` of one direction equals its total. If a server's
+   details do not add up, they are corrected: tokens that no modality claims count as text, and an
+   excess is subtracted from text first, then from images. A direction without any details gets none.
+3. ``cached_tokens`` is the part of the input that was read from the prompt cache, not an addition to
+   it. ``cached_tokens_details`` splits it by modality. Cached tokens that the details do not assign
+   (all, if the details are absent) are assigned to text first, then to audio, then to images: a cache
+   holds the beginning of a prompt, which is instructions and tools, and in this order the estimated
+   bill is never too low.
+4. ``reasoning_tokens`` are included in the output's text tokens.
+5. A count that is not a non-negative integer is treated as absent. If only one of the totals of input
+   and output is present, the other one is 0.
+6. A transcription that is billed by duration reports seconds of audio instead of tokens.
 
-LangSmith wants the details *disjoint*: each is priced by its own rate, and what they leave of the
-total by the model's base rate. An audio token that was read from the cache is in ``cache_read`` and
-nowhere else, a reasoning token in ``reasoning``.
+LangSmith requires *disjoint* details: it prices each detail at its own rate, and the rest of the total
+at the model's base rate. So an audio token that was read from the cache counts only as ``cache_read``,
+and a reasoning token only as ``reasoning``.
 
 Sources: ``response.usage`` at
 https://platform.openai.com/docs/api-reference/realtime-server-events/response/done;
@@ -38,9 +39,9 @@ from otel_realtime.core.protocol.json_values import object_or_empty
 
 #: The modalities that the Realtime API counts; each is a key ``<modality>_tokens`` of the details.
 MODALITIES: Final = ("text", "audio", "image")
-#: Whose count is believed first where the modalities claim more than the total.
+#: Order in which counts are accepted if the modalities claim more than the total; rule 2.
 _BELIEVED: Final = ("audio", "image", "text")
-#: From which cached tokens are taken where the server does not say; rule 3.
+#: Order in which cached tokens are assigned if the server does not assign them; rule 3.
 _CACHED_FIRST: Final = ("text", "audio", "image")
 
 
@@ -49,14 +50,14 @@ class Usage:
     """Tokens of one model call.
 
     Attributes:
-        input: Input tokens in total, cached ones included.
+        input: Input tokens in total, including cached ones.
         output: Output tokens in total.
-        total: Both together, as the server counts them.
+        total: Input and output tokens together, as the server counts them.
         input_by_modality: Input tokens by modality (``text``, ``audio``, ``image``).
         output_by_modality: Output tokens by modality.
         cached: Input tokens read from the prompt cache; None if not reported.
-        cached_by_modality: The same by modality; empty if the server does not split them.
-        reasoning: Output tokens spent on reasoning, inside those of text; None if not reported.
+        cached_by_modality: Cached tokens by modality; empty if the server does not split them.
+        reasoning: Output tokens spent on reasoning, included in the text tokens; None if not reported.
     """
 
     input: int
@@ -83,8 +84,8 @@ def read_usage(usage: object) -> Usage | None:
     """Read the ``usage`` of a response, or the token usage of a transcription.
 
     Returns:
-        The counts, or None if there are none: null (a response that was cancelled before any
-        output), or usage that is billed by duration.
+        The counts, or None if there are none: ``usage`` is null (a response that was cancelled before
+        any output), or it is billed by duration.
     """
     if not isinstance(usage, dict) or usage.get("type") == "duration":
         return None
@@ -125,7 +126,7 @@ def read_usage(usage: object) -> Usage | None:
 
 
 def _completed(total: int, reported: Mapping[str, int]) -> dict[str, int]:
-    """Return a split by modality that adds up to the total, or none if none was reported."""
+    """Return a split by modality that adds up to the total; empty if none was reported."""
     if not reported:
         return {}
     split = {**dict.fromkeys(reported, 0), **partition(total, reported)}
@@ -148,9 +149,9 @@ def _cached_split(
     """Return the cached tokens by modality, each at most that modality's input; see rule 3.
 
     Args:
-        cached: all cached tokens, at most the sum of ``split``.
-        reported: cached tokens by modality as reported.
-        split: input tokens by modality.
+        cached: All cached tokens, at most the sum of ``split``.
+        reported: Cached tokens by modality as reported.
+        split: Input tokens by modality.
     """
     counts, rest = dict.fromkeys(reported, 0), cached
     for modality in _BELIEVED:
@@ -176,7 +177,7 @@ def audio_seconds(usage: object) -> float | None:
 
 
 def usage_metadata(usage: Usage) -> UsageMetadata:
-    """Return the usage as LangSmith's ``usage_metadata``: no token is in two details."""
+    """Return the usage as LangSmith's ``usage_metadata``, in which no token counts in two details."""
     metadata: UsageMetadata = {
         "input_tokens": usage.input,
         "output_tokens": usage.output,
@@ -206,8 +207,8 @@ def usage_attributes(usage: Usage) -> dict[str, int]:
     """Return the ``gen_ai.usage.*`` attributes, keyed without that prefix.
 
     The totals, ``cache_read`` and ``reasoning`` are the convention's; the split by modality is
-    proposed to it (https://github.com/open-telemetry/semantic-conventions-genai/pull/394). A part is
-    counted in its whole here: cached audio is audio, too, and reasoning is text.
+    proposed to it (https://github.com/open-telemetry/semantic-conventions-genai/pull/394). Here the counts
+    are not disjoint: cached audio also counts as audio, and reasoning also counts as text.
     """
     attributes = {"input_tokens": usage.input, "output_tokens": usage.output}
     if usage.cached is not None:
