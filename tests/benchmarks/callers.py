@@ -11,7 +11,6 @@ import base64
 import json
 import logging
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -49,7 +48,9 @@ def microphone() -> list[str]:
 
 def peak_mb() -> float:
     """The most memory that this process ever held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ``ru_maxrss``: that of a process that was just started is its parent's.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def held_mb() -> float:

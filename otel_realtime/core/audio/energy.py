@@ -139,7 +139,7 @@ class EnergyTable:
         """Return which frames from ``start`` to ``end`` contain speech, judged by those frames alone."""
         end = self.frames if end is None else min(end, self.frames)
         return find_voice(
-            [np.frombuffer(bytes(band[4 * start : 4 * end]), np.float32) for band in self._bands],
+            [np.frombuffer(band[4 * start : 4 * end], np.float32) for band in self._bands],
             self._loudest_noise_db,
         )
 

@@ -38,7 +38,7 @@ FRAMES_PER_S: Final = 50
 Powers = npt.NDArray[np.float32]
 #: Whether a frame contains speech, shape ``(n,)``.
 Voiced = npt.NDArray[np.bool_]
-_Levels = npt.NDArray[np.float64]
+_Levels = npt.NDArray[np.float32]
 
 #: Power of a lost frame.
 LOST_POWER: Final = -1.0
@@ -60,6 +60,9 @@ _STEADY_STEPS: Final = 80
 _ENOUGH: Final = 150
 #: Number of frames over which a frame's level is averaged.
 _SMOOTH: Final = 5
+#: Windows reach this many frames beyond the first and the last one.
+_BEFORE: Final = _SMOOTH // 2
+_AFTER: Final = 2 * _STEP
 #: Frames this close to the floor show how much the noise varies, if there are enough of them.
 _NOISE_RANGE_DB: Final = 6.0
 _ENOUGH_NOISE: Final = 50
@@ -131,29 +134,40 @@ def find_voice(bands: Sequence[Powers], loudest_noise_db: float) -> Voiced:
 
 def _find(bands: Sequence[Powers], loudest_noise_db: float) -> Voiced:
     size = bands[0].size
-    belongs, proves, sharp = (np.zeros(size, np.bool_) for _ in range(3))
     if not size:
-        return belongs
+        return np.zeros(0, np.bool_)
     if size < _ENOUGH:
         loudest_noise_db = min(loudest_noise_db, SYNTHETIC_NOISE_DB)
-    for band in bands:
-        powers = band.astype(np.float64)
-        total = np.concatenate(([0.0], powers.cumsum()))
-        smooth = _decibels(_means(total, np.arange(size) - _SMOOTH // 2, _SMOOTH))
-        steps = _decibels(_means(total, np.arange(0, size, _STEP), 2 * _STEP))
-        floor = _steady(steps).clip(_SILENCE_DB, loudest_noise_db)
-        # A frame lies in two steps: use the step whose middle is nearest.
-        near = np.concatenate((floor[:1].repeat(_STEP // 2), floor.repeat(_STEP)))[:size]
-        to_belong, to_prove = _distances(smooth, near)
-        proof = np.maximum(near + to_prove, _AUDIBLE_DB)
-        speech = smooth[smooth > proof]
-        # Frames this far below the band's own speech are not speech.
-        least = _percentile(speech, 90) - _SPEECH_RANGE_DB if speech.size else -np.inf
-        enough = np.maximum(near + to_belong, least)
-        belongs |= smooth > enough
-        proves |= smooth > np.maximum(proof, least)
-        sharp |= _decibels(powers) > enough
+    belongs, proves, sharp = _judged(bands[0], loudest_noise_db)
+    for powers in bands[1:]:
+        found = _judged(powers, loudest_noise_db)
+        belongs |= found[0]
+        proves |= found[1]
+        sharp |= found[2]
     return _stretches(belongs, proves, sharp)
+
+
+def _judged(powers: Powers, loudest_noise_db: float) -> tuple[Voiced, Voiced, Voiced]:
+    """Return by one band which frames belong to speech, which prove it, and which belong unsmoothed."""
+    smooth, steps = _levels(powers)
+    floor = _steady(steps).clip(_SILENCE_DB, loudest_noise_db)
+    # A frame lies in two steps: use the step whose middle is nearest.
+    near = np.concatenate((floor[:1].repeat(_STEP // 2), floor.repeat(_STEP)))[: powers.size]
+    to_belong, to_prove = _distances(smooth, near)
+    proof = np.maximum(near + to_prove, _AUDIBLE_DB)
+    speech = smooth[smooth > proof]
+    # Frames this far below the band's own speech are not speech.
+    least = _percentile(speech, 90) - _SPEECH_RANGE_DB if speech.size else -np.inf
+    enough = np.maximum(near + to_belong, least)
+    proves: Voiced = smooth > np.maximum(proof, least)
+    return smooth > enough, proves, _decibels(powers) > enough
+
+
+def _levels(powers: Powers) -> tuple[_Levels, _Levels]:
+    """Return the level of each frame, smoothed, and of each step."""
+    size, totals = powers.size, _totals(powers)
+    smooth = _decibels(_means(totals, size, -_BEFORE, 1, _SMOOTH))
+    return smooth, _decibels(_means(totals, size, 0, _STEP, 2 * _STEP))
 
 
 def _distances(smooth: _Levels, floor: _Levels) -> tuple[float, float]:
@@ -178,18 +192,45 @@ def _percentile(values: _Levels, percent: int) -> float:
     return float(parted[below] + (parted[above] - parted[below]) * (over / 100))
 
 
+def _totals(powers: Powers) -> npt.NDArray[np.float64]:
+    """Return running totals from ``_BEFORE`` frames before the first one to ``_AFTER`` after the last."""
+    totals = np.zeros(_BEFORE + 1 + powers.size + _AFTER)
+    end = _BEFORE + 1 + powers.size
+    np.cumsum(powers, dtype=np.float64, out=totals[_BEFORE + 1 : end])
+    totals[end:] = totals[end - 1]
+    return totals
+
+
 def _means(
-    total: npt.NDArray[np.float64], start: npt.NDArray[np.int_], length: int
-) -> npt.NDArray[np.float64]:
-    """Return the mean of ``length`` values from each start (fewer at the edges), by running totals."""
-    low, high = np.maximum(start, 0), np.minimum(start + length, total.size - 1)
+    totals: npt.NDArray[np.float64], size: int, first: int, step: int, length: int
+) -> Powers:
+    """Return the means of ``length`` frames from every ``step``-th frame on; of fewer at the edges.
+
+    Args:
+        totals: Running totals, as ``_totals`` returns them.
+        size: Number of frames.
+        first: Where the first window begins.
+        step: Distance of the windows.
+        length: Their length.
+    """
+    start = _BEFORE + first
+    low = totals[start : start + size : step]
+    means = totals[start + length : start + length + size : step] - low
+    means /= length
+    edge = length // step + 1
+    for index in {*range(min(edge, low.size)), *range(max(low.size - edge, 0), low.size)}:
+        at = index * step + first
+        means[index] *= length / (min(at + length, size) - max(at, 0))
     # Differences of a running total can come out slightly negative.
-    means: npt.NDArray[np.float64] = np.maximum((total[high] - total[low]) / (high - low), 0.0)
-    return means
+    found: Powers = np.maximum(means, 0.0, out=means).astype(np.float32)
+    return found
 
 
-def _decibels(powers: npt.NDArray[np.float64]) -> _Levels:
-    levels: _Levels = 10 * np.log10(powers + 1e-3) - _FULL_SCALE_DB
+def _decibels(powers: Powers) -> _Levels:
+    """Return levels in dBFS. Single precision: an hour has 180,000 frames, and three bands."""
+    levels: _Levels = np.log10(powers + np.float32(1e-3))
+    levels *= np.float32(10)
+    levels -= np.float32(_FULL_SCALE_DB)
     return levels
 
 
@@ -197,7 +238,7 @@ def _steady(steps: _Levels) -> _Levels:
     """Return, for each step, the highest level that some eight-second window around it never undercuts."""
     if steps.size <= _STEADY_STEPS:
         return np.full(steps.size, steps.min())
-    beyond = np.full(_STEADY_STEPS - 1, -np.inf)
+    beyond = np.full(_STEADY_STEPS - 1, -np.inf, np.float32)
     lowest = _over_windows(np.minimum, steps)
     return _over_windows(np.maximum, np.concatenate((beyond, lowest, beyond)))
 
