@@ -45,7 +45,7 @@ def measure(rounds: int) -> list[Figure]:
     figures = []
     for name in STORIES:
         for n in (SHORT, LONG):
-            found = [_measure(name, n) for _ in range(max(rounds // 2, 1))]
+            found = [_measure(name, n) for _ in range(rounds)]
             what = f"{name}, one of {n:,}"
             app, whole = ([one[i] * MICRO for one in found] for i in (0, 1))
             figures.append(figure("growth", what, "app's thread", "us", app))

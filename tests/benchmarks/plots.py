@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.client import LANGSMITH, OURS, SILENT, UNSAMPLED
+from tests.benchmarks.client import BARE, LANGSMITH, OURS, SILENT, UNSAMPLED
 from tests.benchmarks.numbers import Figure
 
 _COLORS = {OURS: "#2f6fdf", SILENT: "#9cc0f7", UNSAMPLED: "#b9c4d3", LANGSMITH: "#e0a13c"}
@@ -40,7 +40,11 @@ def _frames(figures: Sequence[Figure]) -> list[Figure]:
 
 def _process(figures: Sequence[Figure]) -> list[Figure]:
     unit = "ms per call-minute"
-    return [each for each in figures if each.part == "process" and each.unit == unit]
+    return [
+        each
+        for each in figures
+        if each.part == "process" and each.unit == unit and each.who != BARE
+    ]
 
 
 def _growth(figures: Sequence[Figure]) -> list[Figure]:
@@ -63,7 +67,8 @@ def _bars(path: Path, title: str, figures: Sequence[Figure]) -> None:
     )
     axes.set_yticks(places, names)
     for place, each in enumerate(shown):
-        axes.text(max(each.least, 0.0), place, f" {each.least:.1f}", va="center", fontsize=8)
+        after = max(each.least, 0.0) + each.spread / 2
+        axes.text(after, place, f" {each.least:.1f}", va="center", fontsize=8)
     axes.set_title(title, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})

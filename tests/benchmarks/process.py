@@ -27,7 +27,6 @@ THREADS = {
     "otel-realtime-posts": "posts of root runs",
     "otel-realtime-uploads": "uploads of recordings",
     "otel-realtime-chores": "imports, once a process",
-    "MainThread": "the app's thread",
 }
 
 
@@ -75,6 +74,15 @@ def _cpu(rounds: Sequence[dict[str, Any]]) -> list[float]:
     return [each["cpu_ms"] / _minutes(each) for each in rounds]
 
 
+def _of_threads(rounds: Sequence[dict[str, Any]], begins: str) -> list[float]:
+    """CPU ms per call-minute of the threads whose names begin so."""
+    return [
+        sum(ms for thread, ms in each["threads"].items() if thread.startswith(begins))
+        / _minutes(each)
+        for each in rounds
+    ]
+
+
 def measure(rounds: int, calls: int = CALLS, seconds: float = SECONDS) -> list[Figure]:
     """Return CPU per call-minute by tracer and thread, bytes per leg, and the loop's longest gap."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -102,15 +110,11 @@ def measure(rounds: int, calls: int = CALLS, seconds: float = SECONDS) -> list[F
     starts = [each["start_ms"] for each in found[OURS]]
     figures.append(figure(part, "import and set-up, once", OURS, "ms", starts))
     for begins, name in THREADS.items():
-        values = [
-            sum(ms for thread, ms in each["threads"].items() if thread.startswith(begins))
-            / _minutes(each)
-            for each in found[OURS]
-        ]
+        values = _of_threads(found[OURS], begins)
         goal_ms = 40.0 if name == "the writer" else None
         figures.append(figure(part, f"  {name}", OURS, unit, values, goal_ms))
-    values = [each["threads"]["MainThread"] / _minutes(each) for each in found[BARE]]
-    figures.append(figure(part, "  the app's thread", BARE, unit, values))
+    app, without = (_of_threads(found[who], "MainThread") for who in (OURS, BARE))
+    figures.append(added(part, "  the app's thread, added", OURS, unit, app, without))
     for who in (BARE, OURS, LANGSMITH):
         gaps = [each["gap_ms"] for each in found[who]]
         figures.append(figure(part, "longest gap of the app's loop", who, "ms", gaps))
