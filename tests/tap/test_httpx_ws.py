@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,14 @@ def test_the_root_can_start_with_the_handshake(observer: RecordingObserver, call
     assert opened_ns - observer.handshakes[0].started_ns > 0.15e9
 
 
+def by_the_app(code: int, observer: RecordingObserver) -> bool:
+    """Whether the one close is the app's, with a code; the server's answer may have come by then."""
+    (close,) = observer.sink.closes
+    assert close.received_code in (None, code)
+    own = Close(received_code=None, received_reason="", sent_code=code, by_client=True)
+    return own == replace(close, received_code=None, received_reason="")
+
+
 @pytest.mark.parametrize("call", [_sync, _async])
 def test_the_apps_close_is_told(observer: RecordingObserver, call: Any) -> None:
     """With its code, before ``close`` returns."""
@@ -170,8 +179,7 @@ def test_the_apps_close_is_told(observer: RecordingObserver, call: Any) -> None:
 
     with ReplayServer() as server:
         assert 1 == call(server, use if call is _sync else ause)
-    expected = Close(received_code=None, received_reason="", sent_code=1001, by_client=True)
-    assert [expected] == observer.sink.closes
+    assert by_the_app(1001, observer)
 
 
 @pytest.mark.parametrize("call", [_sync, _async])
@@ -186,8 +194,7 @@ def test_leaving_the_block_is_the_apps_close(observer: RecordingObserver, call: 
 
     with ReplayServer() as server:
         call(server, use if call is _sync else ause)
-    expected = Close(received_code=None, received_reason="", sent_code=1000, by_client=True)
-    assert [expected] == observer.sink.closes
+    assert by_the_app(1000, observer)
 
 
 @pytest.mark.parametrize("call", [_sync, _async])
