@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_realtime import diagnostics
-from otel_realtime.background import Worker
+from otel_realtime.background import Again, Worker
 from otel_realtime.recording import recorder as recorder_module
 from otel_realtime.recording.recorder import MEASURED_INLINE_NS, Backlog, Recorder, _Hole
 from otel_realtime.recording.track import TapAudio, Track
@@ -342,7 +342,12 @@ def test_settling_is_waiting_for_what_was_queued(worker: Worker, folder: Path) -
     recorder = recorder_of(worker, folder)
     hear(recorder)
     assert not recorder.settle(0.05)
-    worker.submit(lambda: write(recorder))
+    queued = len(recorder._queue)
+
+    def come() -> Again | None:
+        return Again(0.005) if len(recorder._queue) == queued else write(recorder)
+
+    worker.submit(come)
     assert recorder.settle(5)
     assert ["open", "buffered", "agent"] == [record[0] for record in read(folder)]
 
