@@ -12,7 +12,6 @@ import asyncio
 import base64
 import json
 import logging
-import subprocess
 import sys
 import time
 import warnings
@@ -22,7 +21,7 @@ from otel_realtime.conversation.sockets import SocketSink
 from tests.benchmarks import harness
 from tests.benchmarks.conversation import PCM, TURNS, after_audio, before_audio, delta, opening
 from tests.benchmarks.numbers import Figure, figure
-from tests.benchmarks.server import ROOT, compiled
+from tests.benchmarks.server import of_new_process
 
 MINUTES = 10
 TURN_NS = MINUTES * 60 * 10**9 // TURNS
@@ -125,21 +124,12 @@ async def langsmith() -> float:
     return await _around(lambda: session.__aexit__(None, None, None))
 
 
-def _child(who: str) -> float:
-    """Return the longest gap in ms, of a new process."""
-    command = [sys.executable, "-m", "tests.benchmarks.close", who]
-    done = subprocess.run(
-        command, cwd=ROOT, env=compiled(), capture_output=True, text=True, check=True, timeout=200
-    )
-    return float(json.loads(done.stdout.splitlines()[-1]))
-
-
 def measure(rounds: int) -> list[Figure]:
     """Return the longest gaps side by side."""
     found: dict[str, list[float]] = {IDLE: [], OURS: [], LANGSMITH: []}
     for _ in range(rounds):
         for who, gaps in found.items():
-            gaps.append(_child(who))
+            gaps.append(float(of_new_process("close", who)))
     what = f"longest gap at the close of {MINUTES} minutes"
     goals = {OURS: 5.0}
     return [figure("close", what, who, "ms", gaps, goals.get(who)) for who, gaps in found.items()]

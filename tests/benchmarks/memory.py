@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +12,7 @@ from otel_realtime.recording.render import render
 from tests.benchmarks.bench_render import written
 from tests.benchmarks.callers import peak_mb
 from tests.benchmarks.numbers import Figure, figure
-from tests.benchmarks.server import ROOT
+from tests.benchmarks.server import of_new_process
 
 LENGTHS = (1, 10, 60)
 GOAL_MB = 16.0
@@ -34,9 +33,7 @@ def measure(_: int) -> list[Figure]:
     """Return the peaks of some lengths, each in a process of its own."""
     figures = []
     for minutes in LENGTHS:
-        command = [sys.executable, "-m", "tests.benchmarks.memory", str(minutes)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        for what, peak in json.loads(done.stdout).items():
+        for what, peak in of_new_process("memory", str(minutes)).items():
             what = f"a call of {minutes} min {what}"
             figures.append(figure("memory", what, "otel-realtime", "MB more", [peak], GOAL_MB))
     return figures

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.request import urlopen
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -154,6 +154,15 @@ async def _serve() -> None:
 def compiled() -> dict[str, str]:
     """The environment of a process whose modules are compiled, unless it is the first one."""
     return {name: value for name, value in os.environ.items() if name != _UNCOMPILED}
+
+
+def of_new_process(module: str, *arguments: str) -> Any:
+    """Run a module of the benchmarks in a new process; return the JSON value that it prints last."""
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=compiled(), capture_output=True, text=True, check=True, timeout=300
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @dataclass(frozen=True)

