@@ -451,7 +451,7 @@ class Engine:
                 name=trace.name,
                 info=trace.recording_info(),
                 delivery=trace.delivery,
-                describe=_describe,
+                describe=partial(_describe, recorder),
                 about=None if closing is None else closing.about,
                 stored=trace.store,
                 processed=measure,
@@ -479,11 +479,13 @@ class Engine:
         self.trace.tools.drop()
 
 
-def _describe(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
+def _describe(
+    recorder: Recorder, folder: Path, file: str, duration_s: float, rate_hz: int
+) -> str:
     """Return the call as JSON text, made from its journal; runs on a thread of the finisher."""
     from otel_realtime.recovery.call import text_of  # imports all of recovery, which no call needs
 
-    return text_of(folder, file, duration_s, rate_hz)
+    return text_of(recorder, folder, file, duration_s, rate_hz)
 
 
 def _release(trace: Trace, process: Process, recorder: Recorder) -> None:

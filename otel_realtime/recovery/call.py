@@ -28,6 +28,7 @@ from otel_realtime.recording.about import CHANNELS, About
 from otel_realtime.recording.pacing import Pacer
 from otel_realtime.recovery.rebuild import Rebuilt, rebuild
 from otel_realtime.recovery.replay import DIED, OpenEvent, Replayed, replay
+from otel_realtime.tracing.closing import RecordedAudio
 from otel_realtime.tracing.event import event_attributes
 from otel_realtime.tracing.facts import allowed
 from otel_realtime.tracing.failure import event_failure
@@ -37,28 +38,39 @@ from otel_realtime.tracing.members import Member
 WAV_MIME: Final = "audio/wav"
 
 
-def call_in(folder: Path, *, live: bool = False, recording: Recording | None = None) -> Call:
+def call_in(
+    folder: Path,
+    *,
+    live: bool = False,
+    recording: Recording | None = None,
+    sound: RecordedAudio | None = None,
+) -> Call:
     """Return the call object of a conversation.
 
     Args:
         folder: its folder in the state directory.
         live: its process is alive, so the call is in progress unless the journal says that it ended.
         recording: its recording; ``None`` without one.
+        sound: facts about its audio, if they are known; see ``recovery.replay.replay``.
 
     Raises:
         RecordingError: there is no readable journal.
     """
-    return call_and_about(folder, live=live, recording=recording)[0]
+    return call_and_about(folder, live=live, recording=recording, sound=sound)[0]
 
 
 def call_and_about(
-    folder: Path, *, live: bool = False, recording: Recording | None = None
+    folder: Path,
+    *,
+    live: bool = False,
+    recording: Recording | None = None,
+    sound: RecordedAudio | None = None,
 ) -> tuple[Call, About]:
     """Return the call object of a conversation, and the description for its recording.
 
     Arguments and errors as for ``call_in``.
     """
-    found = replay(folder, whole=True)
+    found = replay(folder, whole=True, sound=sound)
     live = live and found.ending is None
     # An event's span needs only its attributes, and there are thousands of them.
     events = found.ended.copy()
@@ -91,10 +103,11 @@ def call_and_about(
     return call, rebuilt.about
 
 
-def text_of(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
+def text_of(sound: RecordedAudio, folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
     """Return the call object of a conversation as JSON text, for the file beside its recording.
 
     Args:
+        sound: facts about its audio.
         folder: its folder in the state directory.
         file: name of the recording.
         duration_s: its length.
@@ -103,7 +116,7 @@ def text_of(folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
     Raises:
         RecordingError: there is no readable journal.
     """
-    call = call_in(folder, recording=wav_recording(file, duration_s, rate_hz))
+    call = call_in(folder, recording=wav_recording(file, duration_s, rate_hz), sound=sound)
     pacer, parts = Pacer(), []
     for part in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(call):
         parts.append(part)

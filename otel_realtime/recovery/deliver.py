@@ -447,7 +447,7 @@ class _Rendered:
             if rendered is not None:
                 file = f"{name}{rendered.path.suffix}"
                 about = (self._found.folder, file, rendered.duration_s, rendered.rate_hz)
-                keep_beside(text_of(*about), directory, name)
+                keep_beside(text_of(self._found.sound, *about), directory, name)
         except BaseException as error:  # noqa: BLE001 - logged; the recording is kept
             let_through(error)
             logger.warning("recording %s is kept without its JSON: %s", name, error)

@@ -39,6 +39,7 @@ from otel_realtime.state.header import Header
 from otel_realtime.state.journal import MALFORMED, read
 from otel_realtime.state.progress import RELEASED, Progress
 from otel_realtime.state.stored import read_stored
+from otel_realtime.tracing.closing import RecordedAudio
 from otel_realtime.tracing.span_ids import (
     derived_id,
     gap_key,
@@ -87,6 +88,8 @@ class Replayed:
     """One conversation as its journal records it.
 
     Attributes:
+        sound: facts about its audio.
+        track: derives ``sound`` from the journal; ``None`` if its facts were known already.
         event: the event whose span was open; ``None`` if the app was waiting for the next one.
         spans: other open spans by id, in the order they were started.
         ended: events whose span has ended, each with its end, epoch ns: those that did not reach
@@ -108,7 +111,8 @@ class Replayed:
 
     folder: Path
     header: Header
-    sound: Soundtrack
+    sound: RecordedAudio
+    track: Soundtrack | None = None
     state: ConversationState = field(default_factory=ConversationState)
     event: OpenEvent | None = None
     spans: dict[int, notes.SpanBegan] = field(default_factory=dict)
@@ -137,8 +141,8 @@ class Replayed:
             TypeError, ValueError, KeyError, IndexError, AttributeError: it is not valid.
         """
         note = notes.read_note(record[0], record[2] if len(record) > 2 else None)
-        if note is None:
-            self.sound.apply(record)
+        if note is None and self.track is not None:
+            self.track.apply(record)
         if self.ending is not None:
             return
         if note is not None:
@@ -338,7 +342,8 @@ class Replayed:
         """Complete the state at the end of the journal."""
         end = self.end
         self._forget_before(end.at_ns - UNWRITTEN_NS)
-        self.sound.finish(end.t)
+        if self.track is not None:
+            self.track.finish(end.t)
         self.state.counts.tool_calls = len(self.tools)
         self.last_ns, self.last_t = end.at_ns, end.t
 
@@ -372,7 +377,7 @@ def _clean(who: Identity) -> None:
 _UNLIMITED: Final = 1 << 40
 
 
-def replay(folder: Path, *, whole: bool = False) -> Replayed:
+def replay(folder: Path, *, whole: bool = False, sound: RecordedAudio | None = None) -> Replayed:
     """Read a conversation's folder.
 
     Invalid records are left out.
@@ -381,6 +386,8 @@ def replay(folder: Path, *, whole: bool = False) -> Replayed:
         folder: the folder.
         whole: read it as if no span had reached the disk or a backend, and without the limit on
             the contents of spans; for callers that want the whole call and deliver nothing.
+        sound: facts about the finished recording, if they are known: deriving them from the journal
+            takes most of the time. ``None``: derive them.
 
     Raises:
         RecordingError: there is no journal, or it has no header.
@@ -393,8 +400,9 @@ def replay(folder: Path, *, whole: bool = False) -> Replayed:
     _clean(header.who)
     if whole:
         header.lists_spans, header.payload_limit = True, _UNLIMITED
-    with Soundtrack(folder) as sound:
-        found = Replayed(folder, header, sound, last_ns=header.start_ns)
+    with Soundtrack(folder) as track:
+        found = Replayed(folder, header, sound or track, last_ns=header.start_ns)
+        found.track = track if sound is None else None
         found.released = Progress(folder).done(RELEASED)
         listed = header.lists_spans and not whole
         found.stored = read_stored(folder) if listed else set()

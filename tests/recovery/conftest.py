@@ -45,7 +45,8 @@ def snapshot(tmp_path: Path) -> Callable[[otel_realtime.Conversation], Path]:
         assert recorder.folder is not None
         name = DEAD + recorder.folder.name[len(DEAD) :]
         copy = tmp_path / "left" / "conversations" / name
-        shutil.copytree(recorder.folder, copy)
+        # A file that is being written gets its name when it is complete.
+        shutil.copytree(recorder.folder, copy, ignore=shutil.ignore_patterns("*.part"))
         return copy
 
     return take

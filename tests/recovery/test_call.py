@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import otel_realtime
 from otel_realtime.calls.from_spans import call_of
 from otel_realtime.calls.rows import Row
 from otel_realtime.calls.schema import Call, json_schema
+from otel_realtime.core.protocol.dialects import is_agent_audio, is_user_audio
 from otel_realtime.errors import RecordingError
 from otel_realtime.recovery.call import call_in
 from otel_realtime.settings import Settings
 from tests.recovery.conftest import one_turn
+from tests.recovery.victim import tone
 from tests.support import golden
+from tests.support.streams import all_streams, stream
 from tests.support.traces import Traces
 
 Snapshot = Callable[[otel_realtime.Conversation], Path]
@@ -57,6 +61,11 @@ def comparable(call: Call) -> dict[str, Any]:
     for name in ("duration_ms", "status", "error", "recording", "project", "live"):
         found.pop(name)
     return found
+
+
+def is_audio(event: dict[str, Any]) -> bool:
+    """Whether it is a chunk of audio."""
+    return is_user_audio(event["type"]) or is_agent_audio(event["type"])
 
 
 def test_a_journal_gives_what_the_spans_give(
@@ -127,3 +136,37 @@ def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
     """In one line."""
     with pytest.raises(RecordingError, match="the journal of"):
         call_in(tmp_path)
+
+
+#: The recorded streams that have audio, and a call of our own.
+HEARD = [name for name in all_streams() if any(is_audio(event) for _, event in stream(name))]
+
+
+@pytest.mark.parametrize("name", ["one turn", *HEARD])
+def test_what_is_beside_a_recording_is_what_its_journal_gives(
+    process: pytest.MonkeyPatch, tmp_path: Path, snapshot: Snapshot, name: str
+) -> None:
+    """The live call knows its audio; a journal is read back with its audio files."""
+    left: list[Path] = []
+    settings = Settings(
+        recordings_dir=str(tmp_path / "kept"),
+        on_recording=lambda *_: left.append(snapshot(call)),
+        langsmith="off",
+    )
+    if name == "one turn":
+        call = one_turn(Traces(), settings=settings)
+        call.redact_audio(0.1, 0.15, side="user")
+    else:
+        traces = Traces()
+        call = otel_realtime.conversation(
+            settings=settings, tracer_provider=traces.provider
+        ).__enter__()
+        for is_sent, event in stream(name):
+            key = "audio" if is_user_audio(event["type"]) else "delta"
+            sound = {key: tone(100, 330)} if is_audio(event) else {}  # the streams' own was cut out
+            (call.sent if is_sent else call.received)({**event, **sound})
+    call.close()
+    assert otel_realtime.flush(20)
+    [beside] = (tmp_path / "kept").glob("*.json")
+    kept = json.loads(beside.read_text())
+    assert kept == {**call_in(left[0]), "recording": kept["recording"]}
