@@ -479,9 +479,7 @@ class Engine:
         self.trace.tools.drop()
 
 
-def _describe(
-    recorder: Recorder, folder: Path, file: str, duration_s: float, rate_hz: int
-) -> str:
+def _describe(recorder: Recorder, folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
     """Return the call as JSON text, made from its journal; runs on a thread of the finisher."""
     from otel_realtime.recovery.call import text_of  # imports all of recovery, which no call needs
 

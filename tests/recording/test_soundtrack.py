@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from otel_realtime.core.audio.redactions import Stretch
+from otel_realtime.recording import soundtrack
 from otel_realtime.recording.soundtrack import Soundtrack
-from otel_realtime.state.journal import read
+from otel_realtime.state.journal import SOURCES, read
 from tests.support.calls import Call, append_frame, silence, tone
 from tests.support.taps import play
 
@@ -71,3 +74,28 @@ def test_nobody_knows_who_talked_in_sound_that_was_not_kept(call: Call) -> None:
         again.finish()
         assert (True, True) == (call.track.summary().measured, again.summary().has_audio)
         assert not again.summary().measured
+
+
+def test_chunks_that_are_measured_together_give_what_each_alone_gives(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a hole, a silenced word, and audio of another rate after the first."""
+    for at in range(0, 4_000, 250):
+        call.speak(at, tone(250) if at % 1_000 else silence(250))
+    call.track.hole(4_100 * MS, True, 3, 12_000)
+    session = {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
+    call.received(4_200, "session.updated", session=session)
+    call.speak(4_300, tone(700))
+    play(call, 5_200, tone(300), side="user")
+    call.track.redact(5_600 * MS, Stretch(1_250 * MS, 1_500 * MS, "user"))
+    call.close(6_000)
+    found = []
+    for most in (1, soundtrack._RUN_BYTES):
+        monkeypatch.setattr(soundtrack, "_RUN_BYTES", most)
+        with Soundtrack(call.folder) as again:
+            for record in read(call.folder):
+                again.apply(record)
+            again.finish()
+            found.append([again._energy[source]._bands for source in SOURCES])
+    assert found[0] == found[1]
+    assert any(found[0][0][0])
