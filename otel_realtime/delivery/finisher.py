@@ -33,6 +33,7 @@ from otel_realtime.settings import Settings
 from otel_realtime.state.progress import KEPT, ROOT, Progress
 
 if TYPE_CHECKING:
+    from otel_realtime.core.audio.timeline import Timeline
     from otel_realtime.recording.render import Rendered
     from otel_realtime.recording.track import AudioSummary
 
@@ -62,6 +63,10 @@ class ClosedRecorder(Protocol):
 
     def summary(self) -> AudioSummary:
         """Return the recording's totals."""
+        ...
+
+    def timeline(self) -> Timeline | None:
+        """Return the finished recording's timeline; ``None`` if it has to be read from the journal."""
         ...
 
     def discard(self) -> None:
@@ -356,7 +361,8 @@ def _render(job: Finish) -> tuple[Rendered | None, bool]:
     if folder is None or not job.recorded or not summary.has_audio:
         return None, False
     try:
-        return render(folder, folder / "conversation.wav", about=_about(job)), False
+        out, timeline = folder / "conversation.wav", job.recorder.timeline()
+        return render(folder, out, about=_about(job), timeline=timeline), False
     except (OSError, RecordingError) as error:
         logger.warning(
             "conversation %s is delivered without its recording: %s; its audio stays in %s",

@@ -29,6 +29,7 @@ from otel_realtime import diagnostics
 from otel_realtime.background import Worker
 from otel_realtime.core.audio.parts import ItemAudio
 from otel_realtime.core.audio.redactions import Stretch, Words
+from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.interrupts import let_through
 from otel_realtime.recording.track import AudioSummary, TapAudio, Track
 
@@ -427,6 +428,14 @@ class Recorder:
     def redacted(self) -> list[Stretch]:
         """Return what is silenced in the part of the recording that has been processed, in order."""
         return self._track.redacted()
+
+    def timeline(self) -> Timeline | None:
+        """Return the timeline of the finished recording, which no longer changes.
+
+        Returns:
+            ``None`` if the recording is not finished, or if it is incomplete on disk.
+        """
+        return self._track.timeline() if self._done else None
 
     def discard(self) -> None:
         """Delete the folder, because everything was delivered or the recording is not wanted."""

@@ -84,7 +84,12 @@ def load(folder: Path) -> Timeline:
 
 
 def render(
-    folder: Path, out: Path, *, about: About = _ABOUT_NOBODY, leave_sources: bool = False
+    folder: Path,
+    out: Path,
+    *,
+    about: About = _ABOUT_NOBODY,
+    timeline: Timeline | None = None,
+    leave_sources: bool = False,
 ) -> Rendered:
     """Render the recording of a conversation's folder as a WAV (16-bit stereo).
 
@@ -95,6 +100,7 @@ def render(
         folder: the conversation's folder.
         out: path of the WAV.
         about: whose conversation it is, and its turns; the WAV contains this.
+        timeline: the finished timeline of the journal, if it is known; ``None``: read the journal.
         leave_sources: silence redacted stretches only in the WAV, for callers that only inspect.
 
     Returns:
@@ -103,7 +109,7 @@ def render(
     Raises:
         RecordingError: the folder cannot be read, or ``out`` cannot be written.
     """
-    timeline = load(folder)
+    timeline = load(folder) if timeline is None else timeline
     user, agent = timeline.segments("user"), timeline.segments("agent")
     rate_hz = common_rate([*user, *agent])
     if timeline.cut_ns:

@@ -707,6 +707,10 @@ class Track:
             error=self.error,
         )
 
+    def timeline(self) -> Timeline | None:
+        """Return what ``Recorder.timeline`` does."""
+        return self._timeline if self._closed and self.error is None else None
+
     def redacted(self) -> list[Stretch]:
         """Return what ``Recorder.redacted`` does."""
         with self._lock:

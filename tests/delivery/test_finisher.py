@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from otel_realtime.attributes import Meta
+from otel_realtime.core.audio.timeline import Timeline
 from otel_realtime.delivery import keeper as keeping
 from otel_realtime.delivery.finisher import ClosedRecorder, Finish, Finisher
 from otel_realtime.delivery.model import Closing, OnDone, Opening, Recording, Render
@@ -353,6 +354,9 @@ def test_a_recording_that_is_not_written_in_time_stays_on_disk(
 
         def summary(self) -> AudioSummary:
             return self.of.summary()
+
+        def timeline(self) -> Timeline | None:
+            return None
 
         def discard(self) -> None:
             self.of.discard()

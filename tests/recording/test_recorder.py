@@ -13,6 +13,7 @@ from otel_realtime import diagnostics
 from otel_realtime.background import Again, Worker
 from otel_realtime.recording import recorder as recorder_module
 from otel_realtime.recording.recorder import MEASURED_INLINE_NS, Backlog, Recorder, _Hole
+from otel_realtime.recording.render import load
 from otel_realtime.recording.track import TapAudio, Track
 from otel_realtime.state.journal import JOURNAL, read
 from otel_realtime.state.owner import new_folder
@@ -381,3 +382,21 @@ def test_what_is_abandoned_is_never_written(worker: Worker, folder: Path) -> Non
     write(recorder)
     assert before == (folder / JOURNAL).read_bytes()
     wait_for(lambda: recorder.summary().duration_s == 0.0, "summary")
+
+
+def test_a_timeline_is_given_out_when_it_changes_no_more(worker: Worker, folder: Path) -> None:
+    """Until then, and if the disk has not all of it, a rendering reads the journal."""
+    whole, torn = (recorder_of(worker, folder.with_name(name)) for name in ("whole", "torn"))
+    for recorder in (whole, torn):
+        hear(recorder)
+        write(recorder)
+        recorder.close(200_000_000, by_client=True)
+        assert recorder.timeline() is None
+    torn.fail(OSError("the disk is full"))
+    for recorder in (whole, torn):
+        write(recorder)
+        assert recorder.done
+    known = whole.timeline()
+    assert known is not None
+    assert load(folder.with_name("whole")).segments("agent") == known.segments("agent")
+    assert torn.timeline() is None

@@ -19,7 +19,8 @@ from otel_realtime.calls.rows import Row
 from otel_realtime.calls.schema import Call, json_schema
 from otel_realtime.core.protocol.dialects import is_agent_audio, is_user_audio
 from otel_realtime.errors import RecordingError
-from otel_realtime.recovery.call import call_in
+from otel_realtime.recording.render import render
+from otel_realtime.recovery.call import call_and_about, call_in
 from otel_realtime.settings import Settings
 from tests.recovery.conftest import one_turn
 from tests.recovery.victim import tone
@@ -169,4 +170,7 @@ def test_what_is_beside_a_recording_is_what_its_journal_gives(
     assert otel_realtime.flush(20)
     [beside] = (tmp_path / "kept").glob("*.json")
     kept = json.loads(beside.read_text())
-    assert kept == {**call_in(left[0]), "recording": kept["recording"]}
+    found, about = call_and_about(left[0])
+    assert kept == {**found, "recording": kept["recording"]}
+    again = render(left[0], tmp_path / "again.wav", about=about)
+    assert beside.with_suffix(".wav").read_bytes() == again.path.read_bytes()
