@@ -163,16 +163,18 @@ class Member:
         membership: the conversation.
         span_id: OTel span id.
         parent: member of the parent span; ``None`` for the root.
+        children: number of members in the table whose parent it is.
         ended: the span has ended.
         noted: the journal has a record of the span's start.
     """
 
-    __slots__ = ("ended", "membership", "noted", "parent", "span_id")
+    __slots__ = ("children", "ended", "membership", "noted", "parent", "span_id")
 
     def __init__(self, membership: Membership, span_id: int, parent: Member | None) -> None:
         self.membership = membership
         self.span_id = span_id
         self.parent = parent
+        self.children = 0
         self.ended = False
         self.noted = False
 
@@ -216,8 +218,12 @@ class MemberTable:
 
     def add(self, span_id: int, member: Member) -> None:
         """Keep a member until its conversation is forgotten and its span has ended."""
-        membership = member.membership
+        membership, parent = member.membership, member.parent
         with self._lock:
+            if span_id in self._members:  # a span that restarts may have another parent now
+                _lose_child(span_id, self._members[span_id])
+            if parent is not None and member.span_id == span_id:
+                parent.children += 1
             self._members[span_id] = member
             membership.span_ids.append(span_id)
             if span_id == membership.root_span_id and not membership.ambient:
@@ -235,6 +241,7 @@ class MemberTable:
         """Drop a span that is never ended and therefore never exported."""
         with self._lock:
             member = self._members.pop(span_id, None)
+            _lose_child(span_id, member)
         _note_discarded(span_id, member)
 
     def renounce(self, span_id: int) -> None:
@@ -259,6 +266,12 @@ class MemberTable:
                 if member.ended or member.span_id != span_id or member.parent is None:
                     del self._members[span_id]
             membership.span_ids.clear()
+
+
+def _lose_child(span_id: int, member: Member | None) -> None:
+    """Count a span no longer as a child; one that maps to its parent's member never counted."""
+    if member is not None and member.span_id == span_id and member.parent is not None:
+        member.parent.children -= 1
 
 
 def _note_discarded(span_id: int, member: Member | None) -> None:

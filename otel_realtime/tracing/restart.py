@@ -18,16 +18,7 @@ from otel_realtime.tracing.members import TABLE, MemberTable, note_start
 def has_children(span_id: int, table: MemberTable = TABLE) -> bool:
     """Return whether a span has children; ``True`` if the span is unknown."""
     own = table.get(span_id)
-    if own is None:
-        return True
-    # Children start after their parent, so only later spans can be its children.
-    for later_id in reversed(own.membership.span_ids):
-        if later_id == span_id:
-            return False
-        later = table.get(later_id)
-        if later is not None and later.parent is own:
-            return True
-    return False
+    return own is None or own.children > 0
 
 
 def restart(span: Span, parent: Span, start_ns: int, table: MemberTable = TABLE) -> bool:

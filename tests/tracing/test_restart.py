@@ -102,10 +102,21 @@ def test_its_children_are_seen_before_and_after(trace: Trace) -> None:
     assert not has_children(id_of(trace.tool), trace.table)
     restart(trace.tool, trace.second, 5_000, trace.table)
     assert not has_children(id_of(trace.tool), trace.table)
-    trace.start("child", trace.tool)
+    child = trace.start("child", trace.tool)
     assert has_children(id_of(trace.tool), trace.table)
     assert has_children(id_of(trace.root), trace.table)
     assert has_children(12345, trace.table)
+    trace.table.discard(id_of(child))
+    assert not has_children(id_of(trace.tool), trace.table)
+
+
+def test_a_child_that_begins_anew_elsewhere_is_no_child(trace: Trace) -> None:
+    """It is one of its new parent."""
+    assert has_children(id_of(trace.first), trace.table)
+    assert not has_children(id_of(trace.second), trace.table)
+    restart(trace.tool, trace.second, 5_000, trace.table)
+    assert not has_children(id_of(trace.first), trace.table)
+    assert has_children(id_of(trace.second), trace.table)
 
 
 def test_a_span_of_another_sdk_cannot(trace: Trace) -> None:
