@@ -343,11 +343,13 @@ class Response:
         running = self.status == "completed" and any(not one.ended for one in self.mcp.values())
         if running and now_t <= self.ended.t + MAX_MCP_WAIT_NS:
             return False
-        if now_t > self.latest_t(audio):
+        end_t = self.play_out_end_t(audio)
+        if now_t > max(end_t, self.ended.t) + MAX_WAIT_NS:
             return True
+        if now_t < end_t:
+            return False
         inputs = map(items.get, self.inputs if transcribes else ())
-        awaits_transcript = any(item and item.audio and not item.transcribed for item in inputs)
-        return now_t >= self.play_out_end_t(audio) and not awaits_transcript
+        return not any(item and item.audio and not item.transcribed for item in inputs)
 
     def latest_t(self, audio: AudioFacts | None) -> int:
         """Return until when it may wait for transcripts, in ns; valid only once it has ended."""
