@@ -8,7 +8,7 @@ line, and by code that reads or delivers files::
     ├── DeviceError        a microphone or a speaker cannot be used
     ├── RecordingError     a recording on disk cannot be read, rendered or written
     │   └── NewerFormatError   a later version of this package wrote it
-    └── DeliveryError      a request to LangSmith was refused or got no answer
+    └── DeliveryError      kept for apps that catch it; nothing raises it
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class NewerFormatError(RecordingError):
 
 class DeliveryError(OtelRealtimeError):
     """A request to LangSmith was refused or got no answer.
+
+    Nothing in this version raises it: delivery runs in the background, and logs and counts its failures.
+    It stays importable for apps that catch it.
 
     Attributes:
         status: HTTP status; ``None`` if there was no answer.

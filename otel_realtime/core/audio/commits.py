@@ -44,9 +44,10 @@ class Commits:
         if self._open:
             self._open.popleft()
 
-    def reset(self) -> None:
+    def reset(self, appended_ns: int) -> None:
         """Begin a new server session: its buffer is empty, and open commits are lost."""
         self._open.clear()
+        self._from_ns = appended_ns
 
     def of(self, item_id: str) -> tuple[int, int] | None:
         """Return where an item's audio begins and ends; None if the client did not commit it."""

@@ -563,7 +563,7 @@ class Timeline:
     def _reset(self, t: int) -> None:
         self._user.reset()
         self._stream.reset()
-        self._commits.reset()
+        self._commits.reset(self._user.appended_ns)
         self._session_clock.reset()
         self._vad.reset(t)
 

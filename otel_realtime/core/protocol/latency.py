@@ -209,7 +209,7 @@ def _waited_through(
     newest_first = _before(response)
     chain = [response]
     while _spoken_input(chain[0], state) is None:
-        if len(chain) > MOST_ROUNDS:
+        if len(chain) >= MOST_ROUNDS:
             return []
         earlier = next((other for other in newest_first if not other.out_of_band), None)
         if earlier is None or earlier.item_audio(audio):

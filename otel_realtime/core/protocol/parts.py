@@ -58,7 +58,8 @@ def read_image(part: JsonMapping) -> Image | None:
     if isinstance(url, dict):  # Chat Completions nest the URL
         part, url = {**part, **url}, url.get("url")
     uri, file_id = text_or_none(url), text_or_none(part.get("file_id"))
-    if uri is None and file_id is None and part.get("type") != "input_image":
+    # A file of another kind has a ``file_id``, too.
+    if uri is None and part.get("type") != "input_image":
         return None
     detail = text_or_none(part.get("detail"))
     scrubbed = _SCRUBBED.fullmatch(uri or "")

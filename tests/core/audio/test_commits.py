@@ -33,9 +33,12 @@ def test_a_refused_commit_names_no_item() -> None:
 
 
 def test_a_new_session_has_an_empty_buffer() -> None:
-    """What the old one did not answer is lost."""
+    """What the old one did not answer is lost, and what it did not commit belongs to no item."""
     commits = Commits()
     commits.commit(10)
-    commits.reset()
+    commits.reset(15)
     commits.committed("a")
     assert commits.of("a") is None
+    commits.commit(20)
+    commits.committed("b")
+    assert (15, 20) == commits.of("b")

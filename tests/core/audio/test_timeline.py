@@ -528,3 +528,17 @@ def test_no_word_of_a_silenced_item_is_heard(
             assert any(
                 start <= segment.start_ns and segment.end_ns <= end for start, end in silenced
             )
+
+
+def test_what_a_lost_connection_did_not_commit_belongs_to_no_item() -> None:
+    """The next connection's server has not got it."""
+    found = timeline(
+        *(["user", at, at * 48, 20 * 48] for at in range(20, 1_020, 20)),
+        ["lost", 1_100],
+        ["regained", 3_000],
+        *(["user", at, (at - 2_000) * 48, 20 * 48] for at in range(3_020, 3_520, 20)),
+        ["commit", 3_510, "sent"],
+        ["commit", 3_600, "done", "a"],
+        ["close", 4_000, True],
+    )
+    assert (3_000 * MS, 3_500 * MS) == found.user_item("a")

@@ -30,9 +30,11 @@ def test_an_image(part: dict[str, Any], image: Image) -> None:
 
 
 def test_what_is_no_image() -> None:
-    """Text is not, and neither is sound."""
+    """Text is not, and neither is sound, nor a file of another kind."""
     assert None is read_image({"type": "input_text", "text": "a"})
     assert None is read_image({"type": "input_audio", "transcript": None})
+    assert None is read_image({"type": "input_file", "file_id": "file_1"})
+    assert Image(file_id="file_1") == read_image({"type": "input_image", "file_id": "file_1"})
 
 
 @pytest.mark.parametrize(
