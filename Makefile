@@ -171,7 +171,7 @@ $(VENV)/ready-bench: $(VENV)/ready-test
 	@$(call install,$(VENV),--group bench)
 	@touch $@
 
-# All parts take about ten minutes on an idle machine and draw the plots; ARGS names single ones.
+# All parts take about twelve minutes on an idle machine and draw the plots; ARGS names single ones.
 bench: $(VENV)/ready-bench
 	$(RUN) -m tests.benchmarks $(ARGS)
 
