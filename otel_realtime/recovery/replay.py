@@ -401,7 +401,8 @@ def replay(folder: Path, *, whole: bool = False, sound: RecordedAudio | None = N
     if whole:
         header.lists_spans, header.payload_limit = True, _UNLIMITED
     with Soundtrack(folder) as track:
-        found = Replayed(folder, header, sound or track, last_ns=header.start_ns)
+        known = track if sound is None else sound
+        found = Replayed(folder, header, known, last_ns=header.start_ns)
         found.track = track if sound is None else None
         found.released = Progress(folder).done(RELEASED)
         listed = header.lists_spans and not whole
