@@ -480,7 +480,7 @@ class Engine:
 
 
 def _describe(recorder: Recorder, folder: Path, file: str, duration_s: float, rate_hz: int) -> str:
-    """Return the call as JSON text, made from its journal; runs on a thread of the finisher."""
+    """Return the call as JSON text, from its journal and the recorder's facts; on the keeper's thread."""
     from otel_realtime.recovery.call import text_of  # imports all of recovery, which no call needs
 
     return text_of(recorder, folder, file, duration_s, rate_hz)
